@@ -1,0 +1,93 @@
+//! The decisions that the invariants rest on, each by itself and with its reason.
+//!
+//! The machine asks [`Rules`] and nothing else decides. The simulation plants a bug by overriding one of
+//! them, and must then find a schedule that breaks the invariant named here.
+
+use crate::report::State;
+
+/// What our own POSTs may have done on one host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Posts {
+    /// One left this process.
+    pub(crate) sent: bool,
+    /// One was answered 201.
+    pub(crate) created: bool,
+    /// One was sent and its answer is unknown or unclear: it may have been applied, or may yet be.
+    pub(crate) ambiguous: bool,
+}
+
+/// What the machine knows of one host when it decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    pub(crate) posts: Posts,
+    pub(crate) state: State,
+    /// Whether the group was verified absent here before our first POST.
+    pub(crate) was_absent: bool,
+}
+
+pub(crate) trait Rules {
+    /// I1: commit only what a GET has shown on a host that our own POST went to.
+    fn may_commit(host: Evidence) -> bool {
+        host.state == State::Present && host.posts.sent
+    }
+
+    /// I2: a POST of unknown fate may land after the first look; look again.
+    fn must_settle(posts: Posts) -> bool {
+        posts.ambiguous
+    }
+
+    /// I3: delete only what is ours: a 201 says so, and so does an unclear POST where the group was
+    /// absent before. A refusal never does.
+    fn may_undo(host: Evidence) -> bool {
+        host.posts.created || (host.posts.ambiguous && host.was_absent)
+    }
+
+    /// I3: whether a refused POST proves that the group there is not ours. It does as long as no
+    /// earlier POST of ours may have made it.
+    fn refusal_is_final(posts: Posts) -> bool {
+        !posts.ambiguous
+    }
+
+    /// I4: whether the intent must be durable before the first POST or DELETE.
+    fn must_intend() -> bool {
+        true
+    }
+
+    /// I4: whether a failed write of the intent stops the operation.
+    fn stops_unrecorded() -> bool {
+        true
+    }
+
+    /// I5: whether an operation that could not record its commit rolls back. It must not: a recovery
+    /// may see the record gone.
+    fn undoes_failed_commit() -> bool {
+        false
+    }
+
+    /// I6: what a recovery must take for granted of every host that an unfinished create names: a POST
+    /// may have been under way when its owner died.
+    fn inherited_posts() -> Posts {
+        Posts { sent: true, created: false, ambiguous: true }
+    }
+
+    /// I6: whether an intent may go while a host is not settled.
+    fn may_forget(state: State) -> bool {
+        state == State::Absent
+    }
+
+    /// I8: what counts as rolled back.
+    fn counts_as_absent(state: State) -> bool {
+        state == State::Absent
+    }
+
+    /// I9: whether a roll back waits for the requests in flight.
+    fn waits_for_replies() -> bool {
+        true
+    }
+}
+
+/// The rules as they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sound;
+
+impl Rules for Sound {}

@@ -1,0 +1,110 @@
+//! Floor 2: where intents are kept, and the lock on a group.
+//!
+//! A claim is both: it holds the group for one operation, and it is the hand that writes and removes the
+//! group's intent. A directory is one store; a coordination service (one key per group, a lease as the
+//! lock) can be another without a change of the protocol.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::StoreError;
+use crate::group::GroupId;
+use crate::intent::{ClaimError, Intent};
+
+/// Keeps the intents of unfinished operations, and lets one operation at a time work on a group.
+///
+/// # Contract
+/// * Between a successful [`claim`](IntentStore::claim) and the drop of what it returns, every other claim
+///   of that group answers [`ClaimError::Busy`], in this process and in every other that uses the store.
+///   The death of the owner frees it.
+/// * What [`Claim::record`] has acknowledged is there after a crash of the process or the machine, and what
+///   [`Claim::erase`] has acknowledged is not. A call that failed may have left either state.
+/// * Nothing here waits for another claim, and no intent that cannot be read is passed over in silence.
+pub trait IntentStore: Send + Sync {
+    /// Takes the lock on a group, without waiting.
+    ///
+    /// # Errors
+    /// [`ClaimError::Busy`] while somebody living holds it; [`ClaimError::Failed`] where the store cannot be
+    /// used, or holds an intent for the group that cannot be read.
+    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError>;
+
+    /// Everything that is unfinished, also what a living owner holds.
+    ///
+    /// # Errors
+    /// A [`StoreError`] where the store as a whole cannot be read.
+    fn unfinished(&self) -> Result<Unfinished, StoreError>;
+}
+
+/// The lock on one group. Dropping it frees the group and keeps its intent.
+pub trait Claim: Send {
+    /// What an owner that died has left, as it was when the group was claimed.
+    fn inherited(&self) -> Option<&Intent>;
+
+    /// Makes `intent` durable in the place of an older one, before it returns.
+    ///
+    /// # Errors
+    /// A [`StoreError`]; the older intent, the new one, or (where there was none) none is there.
+    fn record(&mut self, intent: &Intent) -> Result<(), StoreError>;
+
+    /// Removes the intent durably, before it returns. Where none is there, that is success.
+    ///
+    /// # Errors
+    /// A [`StoreError`]; the intent may be there or not.
+    fn erase(&mut self) -> Result<(), StoreError>;
+}
+
+/// What a store holds.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// The groups with an intent that can be read, sorted.
+    pub groups: Vec<GroupId>,
+    /// One error for each file that is there and cannot be read, with its path. They are kept as they are.
+    pub unreadable: Vec<StoreError>,
+}
+
+/// The store of a client that was given none: it keeps two operations of one client off the same group,
+/// and remembers nothing.
+#[derive(Debug, Default)]
+pub(crate) struct NoStore {
+    held: Arc<Mutex<HashSet<GroupId>>>,
+}
+
+struct Held {
+    group: GroupId,
+    held: Arc<Mutex<HashSet<GroupId>>>,
+}
+
+impl IntentStore for NoStore {
+    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if !held.insert(group.clone()) {
+            return Err(ClaimError::Busy("another operation of this client works on it".into()));
+        }
+        Ok(Box::new(Held { group: group.clone(), held: Arc::clone(&self.held) }))
+    }
+
+    fn unfinished(&self) -> Result<Unfinished, StoreError> {
+        Ok(Unfinished::default())
+    }
+}
+
+impl Claim for Held {
+    fn inherited(&self) -> Option<&Intent> {
+        None
+    }
+
+    fn record(&mut self, _: &Intent) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn erase(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
+    }
+}
