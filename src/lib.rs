@@ -1,1 +1,4 @@
 //! Placeholder until the first floor lands.
+
+#[cfg(feature = "testing")]
+pub mod testing;
