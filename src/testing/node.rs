@@ -376,10 +376,12 @@ impl Node {
     }
 }
 
-/// Stops the node, as [`Node::stop`] does.
+/// Stops the node, as [`Node::stop`] does, and lets go of its data file.
 impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
+        // Not left to the last handle on the server: a thread may be about to drop it only.
+        self.server.lock().release_file();
     }
 }
 

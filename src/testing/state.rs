@@ -286,6 +286,10 @@ impl State {
         Ok(true)
     }
 
+    pub(super) fn release_file(&mut self) {
+        self.file = None;
+    }
+
     fn forget(&mut self, group: &str) {
         if self.removed.len() == REMEMBERED {
             self.removed.pop_front();

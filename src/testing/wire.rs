@@ -119,11 +119,13 @@ impl<'a> Wire<'a> {
     }
 
     /// Ends the connection so that an answer to a request that was not read to its end arrives:
-    /// closing at once would reset the connection, and the client might lose the answer.
+    /// closing at once would reset the connection, and the client might lose the answer. Reads at
+    /// most 1 MiB, and gives up on a client that is silent for 100 ms.
     pub(super) fn close_gently(&mut self) {
         let mut stream = self.stream;
         let _ = stream.shutdown(Shutdown::Write);
         let _ = stream.set_read_timeout(Some(Duration::from_millis(100)));
+        self.input.resize(MAX_HEAD, 0);
         for _ in 0..64 {
             if matches!(stream.read(&mut self.input), Ok(0) | Err(_)) {
                 return;
