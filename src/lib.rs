@@ -11,6 +11,8 @@ mod protocol;
 mod report;
 mod retry;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 
 pub use crate::api::{Action, Api};

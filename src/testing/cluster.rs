@@ -1,0 +1,83 @@
+//! Several nodes that are used together.
+
+use std::io;
+
+use super::node::{Node, NodeBuilder};
+
+/// Some nodes, numbered from 0, that know nothing of each other: as in the real thing, only a
+/// client keeps them alike.
+///
+/// ```
+/// use cluster_client::testing::{Cluster, Fault};
+/// # fn main() -> std::io::Result<()> {
+/// let cluster = Cluster::start(3)?;
+/// cluster.node(1).inject(Fault::answer(503));
+/// cluster.node(2).insert("g");
+/// assert_eq!(cluster.urls().len(), 3);
+/// assert_eq!(cluster.holders("g"), [2]);
+/// assert!(cluster.none_has("h"));
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts `size` nodes as [`Node::start`] does.
+    ///
+    /// # Errors
+    /// When one of them cannot be started; the others are stopped again.
+    pub fn start(size: usize) -> io::Result<Self> {
+        Self::start_with(size, |_| Node::builder())
+    }
+
+    /// Starts `size` nodes, each with the settings that `builder` gives for its number.
+    ///
+    /// # Errors
+    /// When one of them cannot be started; the others are stopped again.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Cluster, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let cluster = Cluster::start_with(2, |number| Node::builder().seed(number as u64))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn start_with(size: usize, builder: impl FnMut(usize) -> NodeBuilder) -> io::Result<Self> {
+        let nodes = (0..size).map(builder).map(NodeBuilder::start).collect::<io::Result<_>>()?;
+        Ok(Self { nodes })
+    }
+
+    /// The base URLs of all nodes, by number.
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes.iter().map(Node::url).collect()
+    }
+
+    /// The node with this number.
+    ///
+    /// # Panics
+    /// When there are not so many nodes, as indexing does; [`nodes`](Self::nodes) has a `get`.
+    pub fn node(&self, number: usize) -> &Node {
+        &self.nodes[number]
+    }
+
+    /// All nodes, by number.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Whether every node has the group now.
+    pub fn all_have(&self, group: &str) -> bool {
+        self.nodes.iter().all(|node| node.has(group))
+    }
+
+    /// Whether no node has the group now.
+    pub fn none_has(&self, group: &str) -> bool {
+        !self.nodes.iter().any(|node| node.has(group))
+    }
+
+    /// The numbers of the nodes that have the group now, ascending.
+    pub fn holders(&self, group: &str) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|number| self.nodes[*number].has(group)).collect()
+    }
+}

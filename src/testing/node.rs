@@ -1,0 +1,586 @@
+//! A node as its user sees it: started, looked at, told to misbehave, stopped and revived.
+
+use std::{
+    collections::BTreeSet,
+    fmt, io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{
+    data_file::DataFile,
+    fault::Fault,
+    rates::Rates,
+    route::{Method, Paths, TrailingSlash},
+    server::{Listening, Reservation, Server, Settings, reachable},
+    state::{Change, Entry, State, Statuses},
+};
+
+/// A real node of the group API, on a real socket, inside this process.
+///
+/// It runs on threads of its own until it is [stopped](Self::stop) or dropped. All methods take
+/// `&self` and may be called from any thread.
+///
+/// ```
+/// use std::{io::{Read, Write}, net::TcpStream};
+/// use cluster_client::testing::Node;
+/// # fn main() -> std::io::Result<()> {
+/// let node = Node::start()?;
+/// let mut client = TcpStream::connect(node.address())?;
+/// client.write_all(
+///     b"POST /v1/group/ HTTP/1.1\r\nConnection: close\r\nContent-Length: 15\r\n\r\n{\"groupId\":\"g\"}",
+/// )?;
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer)?;
+/// assert!(answer.starts_with("HTTP/1.1 201 "));
+/// assert!(node.has("g"));
+/// # Ok(()) }
+/// ```
+pub struct Node {
+    server: Arc<Server>,
+    address: SocketAddr,
+    phase: Mutex<Phase>,
+}
+
+enum Phase {
+    Running(Listening),
+    Stopped(#[expect(dead_code, reason = "kept for its port, not to be read")] Option<Reservation>),
+}
+
+impl Node {
+    /// Starts a node on 127.0.0.1, on a port that the system chooses, with all defaults.
+    ///
+    /// # Errors
+    /// When the system has no port or no thread left.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// assert!(node.groups().is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn start() -> io::Result<Self> {
+        Self::builder().start()
+    }
+
+    /// A node with settings of its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().latency(Duration::from_millis(20)).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    /// The base URL, such as `http://127.0.0.1:40123`, without a slash at its end. It stays the
+    /// same over a stop and a restart. A node that listens on all addresses gives the loopback
+    /// one.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// assert_eq!(node.url(), format!("http://127.0.0.1:{}", node.port()));
+    /// # Ok(()) }
+    /// ```
+    pub fn url(&self) -> String {
+        format!("http://{}", reachable(self.address))
+    }
+
+    /// The port the node listens on.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The address the node listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether the node has the group now.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// assert!(!node.has("g"));
+    /// # Ok(()) }
+    /// ```
+    pub fn has(&self, group: &str) -> bool {
+        self.server.lock().has(group)
+    }
+
+    /// The groups the node has now, sorted.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// node.insert("b");
+    /// node.insert("a");
+    /// assert_eq!(node.groups(), ["a", "b"]);
+    /// # Ok(()) }
+    /// ```
+    pub fn groups(&self) -> Vec<String> {
+        self.server.lock().groups().map(str::to_owned).collect()
+    }
+
+    /// Gives the node a group without a request, also while it is stopped or paused. Whether it
+    /// was not there yet (`false`, with a line in the log, also when the data file could not be
+    /// written).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// assert!(node.insert("g"));
+    /// assert!(!node.insert("g"));
+    /// # Ok(()) }
+    /// ```
+    pub fn insert(&self, group: &str) -> bool {
+        self.change(Change::Insert, group)
+    }
+
+    /// Takes a group from the node without a request, also while it is stopped or paused. Whether
+    /// it was there (`false`, with a line in the log, also when the data file could not be
+    /// written).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// node.insert("g");
+    /// assert!(node.remove("g"));
+    /// assert!(!node.has("g"));
+    /// # Ok(()) }
+    /// ```
+    pub fn remove(&self, group: &str) -> bool {
+        self.change(Change::Remove, group)
+    }
+
+    fn change(&self, change: Change, group: &str) -> bool {
+        let mut state = self.server.lock();
+        let changed = state.change(change, group).unwrap_or(false);
+        self.server.announce(&state);
+        changed
+    }
+
+    /// The requests so far, in the order of arrival: the last 65,536 of them, unless
+    /// [`NodeBuilder::log_limit`] says otherwise.
+    ///
+    /// A request is in the log from the moment it has arrived whole; its status and whether it
+    /// was applied are filled in as they come about, the status before the answer is sent.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// assert!(node.log().is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn log(&self) -> Vec<Entry> {
+        self.server.lock().log().cloned().collect()
+    }
+
+    /// How many requests of this method arrived since the start or the last
+    /// [`clear_log`](Self::clear_log), whatever became of them.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Method, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// assert_eq!(node.count(Method::Post), 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn count(&self, method: Method) -> u64 {
+        self.server.lock().count(method)
+    }
+
+    /// Empties the log and sets the counts back to 0. Sequence numbers go on.
+    pub fn clear_log(&self) {
+        let mut state = self.server.lock();
+        state.clear_log();
+        self.server.announce(&state);
+    }
+
+    /// Adds a fault to the script. A request meets the first fault in the script that is meant
+    /// for it, and no other.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Fault, Method, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.inject(Fault::answer(500).on(Method::Post));
+    /// node.inject(Fault::drop_connection().on(Method::Post));
+    /// # Ok(()) }
+    /// ```
+    pub fn inject(&self, fault: Fault) {
+        let mut state = self.server.lock();
+        state.script.push(fault);
+        self.server.announce(&state);
+    }
+
+    /// How many faults of the script still wait for a request; one that is for several requests
+    /// counts until the last.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Fault, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.inject(Fault::answer(500).times(3));
+    /// assert_eq!(node.pending_faults(), 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn pending_faults(&self) -> usize {
+        self.server.lock().pending_faults()
+    }
+
+    /// Empties the script. Faults that have struck go on: a mute request stays mute.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Fault, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.inject(Fault::answer(500).always());
+    /// node.clear_faults();
+    /// assert_eq!(node.pending_faults(), 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn clear_faults(&self) {
+        let mut state = self.server.lock();
+        state.script.clear();
+        self.server.announce(&state);
+    }
+
+    /// Changes how often the node misbehaves by itself; `Rates::default()` ends it.
+    ///
+    /// # Errors
+    /// When a rate is not within 0 to 1, or those that exclude each other add up to more than 1.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Node, Rates};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.set_rates(Rates { stale: 0.2, ..Rates::default() })?;
+    /// # Ok(()) }
+    /// ```
+    pub fn set_rates(&self, rates: Rates) -> io::Result<()> {
+        let rates = rates.validated()?;
+        self.server.lock().rates = rates;
+        Ok(())
+    }
+
+    /// Waits until `condition` holds, at most `timeout`; whether it holds. It is looked at first
+    /// at once, and again whenever the node changes: no need to sleep and to try again.
+    ///
+    /// The condition is called with the node locked: it must look at the [`State`] it is given
+    /// and not call the node's methods, which would wait for ever.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::testing::{Method, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// let timeout = Duration::from_millis(1);
+    /// assert!(!node.wait_until(|state| state.count(Method::Post) == 1, timeout));
+    /// assert!(node.wait_until(|state| state.connections() == 0, timeout));
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_until(&self, condition: impl FnMut(&State) -> bool, timeout: Duration) -> bool {
+        self.server.wait_until(condition, timeout)
+    }
+
+    /// How many connections are open now.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// assert_eq!(node.connections(), 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn connections(&self) -> usize {
+        self.server.lock().connections()
+    }
+
+    /// Makes the node hang, as a stopped process does: the system still takes connections and
+    /// requests, but nothing is handled, applied or answered until [`resume`](Self::resume).
+    ///
+    /// Nothing is applied once this has returned; an answer that was already on its way may still
+    /// arrive.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// node.pause();
+    /// node.resume();
+    /// # Ok(()) }
+    /// ```
+    pub fn pause(&self) {
+        self.server.set_paused(true);
+    }
+
+    /// Ends a [`pause`](Self::pause): what has arrived meanwhile is handled now.
+    pub fn resume(&self) {
+        self.server.set_paused(false);
+    }
+
+    /// Kills the node: closes its listener and all connections, forgets requests that were to be
+    /// applied late, and waits for its threads. Connecting is refused from then on.
+    ///
+    /// Groups, log and script stay, and can be read and changed. Does nothing on a stopped node.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// node.stop();
+    /// assert!(std::net::TcpStream::connect(node.address()).is_err());
+    /// # Ok(()) }
+    /// ```
+    pub fn stop(&self) {
+        self.stop_in(&mut self.phase());
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop_in(&self, phase: &mut Phase) {
+        if let Phase::Running(listening) = std::mem::replace(phase, Phase::Stopped(None)) {
+            *phase = Phase::Stopped(self.server.close(self.address, listening));
+        }
+    }
+
+    /// Starts the node again on its old port, with the groups, the log and the script it had when
+    /// it was stopped; a running node is stopped first. The system keeps the port of a stopped
+    /// node for it.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on any more, or no thread can be had; the node is then
+    /// stopped.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// node.insert("g");
+    /// node.stop();
+    /// node.restart()?;
+    /// assert!(node.has("g"));
+    /// # Ok(()) }
+    /// ```
+    pub fn restart(&self) -> io::Result<()> {
+        let mut phase = self.phase();
+        self.stop_in(&mut phase);
+        let listener = TcpListener::bind(self.address).map_err(|error| not_bound(self.address, &error))?;
+        *phase = Phase::Running(self.server.open(listener)?);
+        Ok(())
+    }
+}
+
+/// Stops the node, as [`Node::stop`] does, and lets go of its data file.
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+        // Not left to the last handle on the server: a thread may be about to drop it only.
+        self.server.lock().release_file();
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("address", &self.address)
+            .field("state", &*self.server.lock())
+            .finish_non_exhaustive()
+    }
+}
+
+fn not_bound(address: impl fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("a node cannot listen on {address}: {error}"))
+}
+
+/// The settings of a [`Node`] that is to be started.
+///
+/// ```
+/// use std::time::Duration;
+/// use cluster_client::testing::{Fault, Method, Node, Rates};
+/// # fn main() -> std::io::Result<()> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("node.groups");
+/// let node = Node::builder()
+///     .address("127.0.0.1:0")
+///     .data_file(path)
+///     .latency(Duration::from_millis(1))
+///     .seed(7)
+///     .rates(Rates { error: 0.2, ..Rates::default() })
+///     .faults([Fault::answer(503).on(Method::Post), Fault::mute().group("g")])
+///     .start()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `start`"]
+pub struct NodeBuilder {
+    address: String,
+    data_file: Option<PathBuf>,
+    path: String,
+    trailing_slash: TrailingSlash,
+    statuses: Statuses,
+    latency: Duration,
+    max_connections: usize,
+    log_limit: usize,
+    seed: u64,
+    rates: Rates,
+    faults: Vec<Fault>,
+}
+
+impl Default for NodeBuilder {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:0".to_owned(),
+            data_file: None,
+            path: "/v1/group/".to_owned(),
+            trailing_slash: TrailingSlash::default(),
+            statuses: Statuses { existing: 400, deleted: 200, absent: 404 },
+            latency: Duration::ZERO,
+            max_connections: 4096,
+            log_limit: 65_536,
+            seed: 0,
+            rates: Rates::default(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl NodeBuilder {
+    /// Where to listen, as `host:port`; port 0 lets the system choose. `127.0.0.1:0` by default.
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = address.into();
+        self
+    }
+
+    /// Keeps the groups in this file, which is created if need be; without one they are gone with
+    /// the node.
+    ///
+    /// Every change is in the file before its request is answered, so that it survives also a
+    /// killed process (not a power failure: nothing is fsynced). A torn last line is dropped
+    /// with a warning in the log. One node at a time can use a file.
+    pub fn data_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_file = Some(path.into());
+        self
+    }
+
+    /// The path of the groups, `/v1/group/` by default. If it ends with a slash, so does the
+    /// proper path of each group.
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// What to do about paths with a trailing slash too few or too many; lenient by default.
+    pub fn trailing_slash(mut self, trailing_slash: TrailingSlash) -> Self {
+        self.trailing_slash = trailing_slash;
+        self
+    }
+
+    /// The status for creating a group that is there already: 400 by default, 409 on some nodes.
+    pub fn existing_status(mut self, status: u16) -> Self {
+        self.statuses.existing = status;
+        self
+    }
+
+    /// The status for a deleted group: 200 by default, 204 on some nodes.
+    pub fn deleted_status(mut self, status: u16) -> Self {
+        self.statuses.deleted = status;
+        self
+    }
+
+    /// The status for deleting an absent group: 404 by default, 400 on some nodes.
+    pub fn absent_status(mut self, status: u16) -> Self {
+        self.statuses.absent = status;
+        self
+    }
+
+    /// How long each request takes before it is handled; none by default.
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// How many connections may be open at a time, each with a thread; 4,096 by default. Those
+    /// beyond are answered 503 and closed.
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.max_connections = limit;
+        self
+    }
+
+    /// How many requests the log keeps, the oldest leaving first; 65,536 by default.
+    pub fn log_limit(mut self, limit: usize) -> Self {
+        self.log_limit = limit;
+        self
+    }
+
+    /// The seed of the random faults; 0 by default.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How often the node misbehaves by itself; never by default.
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
+    }
+
+    /// Adds faults to the script, as [`Node::inject`] does.
+    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.faults.extend(faults);
+        self
+    }
+
+    /// Starts the node. It can be connected to when this returns.
+    ///
+    /// # Errors
+    /// When the address is malformed or cannot be listened on, the data file cannot be opened,
+    /// contains something else or is used by another node, when a rate is invalid, the path does
+    /// not begin with a slash, or no thread can be had. The message names the address, the file
+    /// or the value.
+    ///
+    /// ```
+    /// # use cluster_client::testing::Node;
+    /// let error = Node::builder().data_file("/no/such/directory/file").start().unwrap_err();
+    /// assert!(error.to_string().starts_with("data file /no/such/directory/file: "));
+    /// ```
+    pub fn start(self) -> io::Result<Node> {
+        let rates = self.rates.validated()?;
+        if !self.path.starts_with('/') {
+            let message = format!("the path {:?} does not begin with a slash", self.path);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let (file, groups) = match &self.data_file {
+            None => (None, BTreeSet::new()),
+            Some(path) => {
+                let (file, groups) = DataFile::open(path)?;
+                (Some(file), groups)
+            }
+        };
+        let listener = bind(&self.address).map_err(|error| not_bound(&self.address, &error))?;
+        let address = listener.local_addr()?;
+        let mut state = State::new(groups, file, rates, self.seed, self.log_limit);
+        for fault in self.faults {
+            state.script.push(fault);
+        }
+        let settings = Settings {
+            paths: Paths::new(&self.path, self.trailing_slash),
+            statuses: self.statuses,
+            latency: self.latency,
+            max_connections: self.max_connections,
+        };
+        let server = Arc::new(Server::new(settings, state));
+        let listening = server.open(listener)?;
+        Ok(Node { server, address, phase: Mutex::new(Phase::Running(listening)) })
+    }
+}
+
+fn bind(address: &str) -> io::Result<TcpListener> {
+    let addresses: Vec<_> = address.to_socket_addrs()?.collect();
+    TcpListener::bind(addresses.as_slice())
+}

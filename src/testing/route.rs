@@ -1,0 +1,227 @@
+//! What a request asks of the node: its method, path and body made into a call.
+
+use std::{borrow::Cow, fmt};
+
+use percent_encoding::percent_decode_str;
+
+use super::json;
+
+/// The method of a request, as faults and the log name it.
+///
+/// ```
+/// use cluster_client::testing::Method;
+/// assert_eq!(Method::Post.to_string(), "POST");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Method {
+    /// Creates a group.
+    Post,
+    /// Looks whether a group is there.
+    Get,
+    /// Deletes a group.
+    Delete,
+    /// Any other method, which the node answers with 405, and requests that it could not read.
+    Other,
+}
+
+impl Method {
+    fn parse(name: &str) -> Self {
+        match name {
+            "POST" => Self::Post,
+            "GET" => Self::Get,
+            "DELETE" => Self::Delete,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Post => "POST",
+            Self::Get => "GET",
+            Self::Delete => "DELETE",
+            Self::Other => "other method",
+        })
+    }
+}
+
+/// What a node does with a path whose trailing slash is missing or superfluous.
+///
+/// ```
+/// use cluster_client::testing::{Node, TrailingSlash};
+/// # fn main() -> std::io::Result<()> {
+/// let node = Node::builder().trailing_slash(TrailingSlash::Redirect(308)).start()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrailingSlash {
+    /// It takes the path all the same.
+    #[default]
+    Lenient,
+    /// It answers 404, which looks like an absent group.
+    Strict,
+    /// It answers this status with the right path in `Location`, as some frameworks do.
+    Redirect(u16),
+}
+
+/// Where the API lives.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    /// Without a slash at its end.
+    collection: String,
+    /// Whether the proper paths end with a slash.
+    slash: bool,
+    other_form: TrailingSlash,
+}
+
+/// A request, understood: what the log and the faults go by, and what is to be done.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) group: Option<String>,
+    pub(super) task: Task,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Task {
+    Create,
+    Check,
+    Delete,
+    List,
+    Redirect(u16, String),
+    Refuse(u16, &'static str),
+}
+
+impl Call {
+    pub(super) fn refused(status: u16, reason: &'static str) -> Self {
+        Self { method: Method::Other, group: None, task: Task::Refuse(status, reason) }
+    }
+}
+
+impl Paths {
+    /// `path` is the collection's proper path; if it ends with a slash, so do the groups' paths.
+    pub(super) fn new(path: &str, other_form: TrailingSlash) -> Self {
+        let collection = path.trim_end_matches('/').to_owned();
+        Self { slash: path.ends_with('/'), collection, other_form }
+    }
+
+    pub(super) fn route(&self, method: &str, target: &str, body: &[u8]) -> Call {
+        let method = Method::parse(method);
+        let path = path_of(target);
+        let mut call = match self.split(path) {
+            None => Call { method, group: None, task: Task::Refuse(404, "no such path") },
+            Some((None, _)) => collection_call(method, body),
+            Some((Some(id), _)) => group_call(method, id),
+        };
+        let proper = self.split(path).is_none_or(|(_, proper)| proper);
+        match self.other_form {
+            TrailingSlash::Strict if !proper => call.task = Task::Refuse(404, "no such path"),
+            TrailingSlash::Redirect(status) if !proper => {
+                let slash = if self.slash { "/" } else { "" };
+                let location = format!("{}{slash}", path.trim_end_matches('/'));
+                call.task = Task::Redirect(status, location);
+            }
+            _ => {}
+        }
+        call
+    }
+
+    /// The id in a path, if it has one, and whether its trailing slash is as it should be.
+    fn split<'a>(&self, path: &'a str) -> Option<(Option<&'a str>, bool)> {
+        let rest = path.strip_prefix(&self.collection)?;
+        let bare = rest.trim_end_matches('/');
+        let proper = rest.len() - bare.len() == usize::from(self.slash);
+        if bare.is_empty() {
+            return Some((None, proper));
+        }
+        let id = bare.strip_prefix('/')?;
+        (!id.is_empty() && !id.contains('/')).then_some((Some(id), proper))
+    }
+}
+
+/// The path of a request target: without the query, and without the scheme and authority that a
+/// client sends which takes the node for a proxy.
+fn path_of(target: &str) -> &str {
+    let target = target.split(['?', '#']).next().unwrap_or_default();
+    match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => target,
+    }
+}
+
+fn collection_call(method: Method, body: &[u8]) -> Call {
+    let task = match method {
+        Method::Post => Task::Create,
+        Method::Delete => Task::Delete,
+        Method::Get => {
+            return Call { method, group: None, task: Task::List };
+        }
+        Method::Other => return not_allowed(method),
+    };
+    match json::group_id(body) {
+        Ok(id) => Call { method, group: Some(id), task },
+        Err(reason) => Call { method, group: None, task: Task::Refuse(400, reason) },
+    }
+}
+
+fn group_call(method: Method, id: &str) -> Call {
+    if method != Method::Get {
+        return not_allowed(method);
+    }
+    match percent_decode_str(id).decode_utf8() {
+        Ok(id) => Call { method, group: Some(Cow::into_owned(id)), task: Task::Check },
+        Err(_) => Call { method, group: None, task: Task::Refuse(400, "the id is not UTF-8") },
+    }
+}
+
+fn not_allowed(method: Method) -> Call {
+    Call { method, group: None, task: Task::Refuse(405, "no such method here") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Paths, Task, TrailingSlash};
+
+    fn get(paths: &Paths, path: &str) -> (Task, Option<String>) {
+        let call = paths.route("GET", path, b"");
+        (call.task, call.group)
+    }
+
+    #[test]
+    fn takes_any_trailing_slash_unless_strict() {
+        let lenient = Paths::new("/v1/group/", TrailingSlash::Lenient);
+        for path in ["/v1/group/g", "/v1/group/g/", "/v1/group/g//", "/v1/group/g/?a=b"] {
+            assert_eq!(get(&lenient, path), (Task::Check, Some("g".to_owned())), "{path}");
+        }
+        for path in ["/v1/group", "/v1/group/", "/v1/group//", "http://h:1/v1/group/"] {
+            assert_eq!(get(&lenient, path).0, Task::List, "{path}");
+        }
+        let refused = Task::Refuse(404, "no such path");
+        for path in ["/", "*", "/v1/groups", "/v1/groupg", "/v1/group/a/b", "/v1/group//g"] {
+            assert_eq!(get(&lenient, path).0, refused, "{path}");
+        }
+        let strict = Paths::new("/v1/group/", TrailingSlash::Strict);
+        assert_eq!(get(&strict, "/v1/group/g/").0, Task::Check);
+        assert_eq!(get(&strict, "/v1/group/g").0, refused);
+        assert_eq!(get(&strict, "/v1/group").0, refused);
+    }
+
+    #[test]
+    fn redirects_to_the_proper_form() {
+        let with = Paths::new("/v1/group/", TrailingSlash::Redirect(308));
+        assert_eq!(get(&with, "/v1/group/a%2Fb").0, Task::Redirect(308, "/v1/group/a%2Fb/".into()));
+        let without = Paths::new("/groups", TrailingSlash::Redirect(307));
+        assert_eq!(get(&without, "/groups/g/").0, Task::Redirect(307, "/groups/g".into()));
+        assert_eq!(get(&without, "/groups/g").0, Task::Check);
+    }
+
+    #[test]
+    fn decodes_ids() {
+        let paths = Paths::new("/v1/group/", TrailingSlash::Lenient);
+        assert_eq!(get(&paths, "/v1/group/a%2Fb%20%C3%A9/").1.as_deref(), Some("a/b \u{e9}"));
+        assert_eq!(get(&paths, "/v1/group/%ff/").0, Task::Refuse(400, "the id is not UTF-8"));
+    }
+}

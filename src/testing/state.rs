@@ -1,0 +1,314 @@
+//! What a node knows: its groups, its log and the faults that wait.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt, io,
+    net::TcpStream,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    data_file::DataFile,
+    fault::{Fault, Script},
+    rates::Rates,
+    route::{Call, Method, Task},
+};
+
+/// How many deleted groups a stale answer can bring back.
+const REMEMBERED: usize = 1024;
+
+/// One request in a node's log.
+///
+/// ```
+/// use std::{io::{Read, Write}, net::TcpStream};
+/// use cluster_client::testing::{Method, Node};
+/// # fn main() -> std::io::Result<()> {
+/// let node = Node::start()?;
+/// let mut client = TcpStream::connect(node.address())?;
+/// client.write_all(b"GET /v1/group/g/ HTTP/1.1\r\nConnection: close\r\n\r\n")?;
+/// client.read_to_end(&mut Vec::new())?;
+///
+/// let log = node.log();
+/// assert_eq!((log[0].method, log[0].group.as_deref()), (Method::Get, Some("g")));
+/// assert_eq!((log[0].status, log[0].applied), (Some(404), false));
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Entry {
+    /// The number of the request in the order of arrival, from 1; never used again, not even
+    /// after a restart.
+    pub sequence: u64,
+    /// When the request had arrived, since the node was first started, on the monotonic clock.
+    pub at: Duration,
+    /// Its method.
+    pub method: Method,
+    /// The group it is about, decoded; none for a list and where the node could not tell.
+    pub group: Option<String>,
+    /// The number of the connection it came on, from 1.
+    pub connection: u64,
+    /// What the node did wrong, scripted or drawn.
+    pub fault: Option<Fault>,
+    /// The status that was answered, noted just before it is sent. None when no answer is sent
+    /// (dropped, mute, raw bytes), and as long as it is not.
+    pub status: Option<u16>,
+    /// Whether it changed the node's groups. A late application sets it when it happens.
+    pub applied: bool,
+}
+
+/// What [`Node::wait_until`](super::Node::wait_until) shows its condition: the node at one moment.
+///
+/// ```
+/// use std::time::Duration;
+/// # fn main() -> std::io::Result<()> {
+/// let node = cluster_client::testing::Node::start()?;
+/// node.insert("g");
+/// assert!(node.wait_until(|state| state.has("g"), Duration::from_secs(5)));
+/// # Ok(()) }
+/// ```
+pub struct State {
+    groups: BTreeSet<String>,
+    /// The last deleted groups, the latest last.
+    removed: VecDeque<String>,
+    file: Option<DataFile>,
+
+    log: VecDeque<Entry>,
+    log_limit: usize,
+    requests: u64,
+    counts: [u64; 4],
+
+    pub(super) script: Script,
+    pub(super) rates: Option<Rates>,
+    random: fastrand::Rng,
+
+    /// The open connections by number.
+    pub(super) streams: BTreeMap<u64, Arc<TcpStream>>,
+    pub(super) last_connection: u64,
+    /// The threads that the node has to wait for when it stops, without the listening one.
+    pub(super) threads: usize,
+    /// The threads inside `wait_until`: without any, nobody needs to be told of changes.
+    pub(super) watchers: usize,
+    pub(super) late: Vec<Late>,
+    pub(super) late_thread: bool,
+    pub(super) paused: bool,
+    pub(super) stopped: bool,
+    started: Instant,
+}
+
+/// A request that has been handled and takes effect later.
+#[derive(Debug)]
+pub(super) struct Late {
+    pub(super) due: Instant,
+    sequence: u64,
+    change: Change,
+    group: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    Insert,
+    Remove,
+}
+
+/// The statuses in which nodes differ.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Statuses {
+    pub(super) existing: u16,
+    pub(super) deleted: u16,
+    pub(super) absent: u16,
+}
+
+impl State {
+    /// Whether the node has the group.
+    pub fn has(&self, group: &str) -> bool {
+        self.groups.contains(group)
+    }
+
+    /// The groups the node has, sorted.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.groups.iter().map(String::as_str)
+    }
+
+    /// The requests so far in the order of arrival, as [`Node::log`](super::Node::log) has them.
+    pub fn log(&self) -> impl ExactSizeIterator<Item = &Entry> {
+        self.log.iter()
+    }
+
+    /// How many requests of this method arrived.
+    pub fn count(&self, method: Method) -> u64 {
+        self.counts[method as usize]
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// How many scripted faults still wait for a request.
+    pub fn pending_faults(&self) -> usize {
+        self.script.len()
+    }
+}
+
+/// Without the sockets and the random state, which nobody wants to read.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("groups", &self.groups)
+            .field("requests", &self.requests)
+            .field("connections", &self.connections())
+            .field("pending_faults", &self.pending_faults())
+            .field("paused", &self.paused)
+            .field("stopped", &self.stopped)
+            .finish_non_exhaustive()
+    }
+}
+
+impl State {
+    pub(super) fn new(
+        groups: BTreeSet<String>,
+        file: Option<DataFile>,
+        rates: Option<Rates>,
+        seed: u64,
+        log_limit: usize,
+    ) -> Self {
+        Self {
+            groups,
+            removed: VecDeque::new(),
+            file,
+            log: VecDeque::new(),
+            log_limit,
+            requests: 0,
+            counts: [0; 4],
+            script: Script::default(),
+            rates,
+            random: fastrand::Rng::with_seed(seed),
+            streams: BTreeMap::new(),
+            last_connection: 0,
+            threads: 0,
+            watchers: 0,
+            late: Vec::new(),
+            late_thread: false,
+            paused: false,
+            stopped: true,
+            started: Instant::now(),
+        }
+    }
+
+    /// Notes a request and draws its fault.
+    pub(super) fn arrive(&mut self, call: &Call, connection: u64) -> (u64, Option<Fault>) {
+        self.requests += 1;
+        self.counts[call.method as usize] += 1;
+        // Drawn even where a scripted fault wins, so that a script does not shift later draws.
+        let drawn = self.rates.and_then(|rates| rates.draw(&mut self.random));
+        let fault = self.script.take(call.method, call.group.as_deref()).or(drawn);
+        if self.log.len() >= self.log_limit {
+            self.log.pop_front();
+        }
+        if self.log_limit > 0 {
+            self.log.push_back(Entry {
+                sequence: self.requests,
+                at: self.started.elapsed(),
+                method: call.method,
+                group: call.group.clone(),
+                connection,
+                fault: fault.clone(),
+                status: None,
+                applied: false,
+            });
+        }
+        (self.requests, fault)
+    }
+
+    pub(super) fn answered(&mut self, sequence: u64, status: u16) {
+        if let Some(entry) = self.entry(sequence) {
+            entry.status = Some(status);
+        }
+    }
+
+    /// None when it has left the log.
+    fn entry(&mut self, sequence: u64) -> Option<&mut Entry> {
+        let newer = usize::try_from(self.requests - sequence).ok()?;
+        let at = self.log.len().checked_sub(newer + 1)?;
+        self.log.get_mut(at)
+    }
+
+    pub(super) fn clear_log(&mut self) {
+        self.log.clear();
+        self.counts = [0; 4];
+    }
+
+    /// The status that the node truthfully gives for a task, and the change it entails.
+    pub(super) fn judge(&self, call: &Call, stale: bool, statuses: Statuses) -> (u16, Option<Change>) {
+        let group = call.group.as_deref().unwrap_or_default();
+        let present = self.has(group);
+        match &call.task {
+            Task::Create if present => (statuses.existing, None),
+            Task::Create => (201, Some(Change::Insert)),
+            Task::Delete if present => (statuses.deleted, Some(Change::Remove)),
+            Task::Delete => (statuses.absent, None),
+            Task::Check => {
+                let shown = if stale { self.before_last_change(group) } else { present };
+                (if shown { 200 } else { 404 }, None)
+            }
+            Task::List => (200, None),
+            Task::Redirect(status, _) | Task::Refuse(status, _) => (*status, None),
+        }
+    }
+
+    fn before_last_change(&self, group: &str) -> bool {
+        !self.has(group) && self.removed.iter().any(|removed| removed == group)
+    }
+
+    /// Makes a change on behalf of a request. An error leaves everything as it was.
+    pub(super) fn apply(&mut self, sequence: u64, change: Change, group: &str) -> io::Result<()> {
+        if self.change(change, group)?
+            && let Some(entry) = self.entry(sequence)
+        {
+            entry.applied = true;
+        }
+        Ok(())
+    }
+
+    /// Whether there was anything to change.
+    pub(super) fn change(&mut self, change: Change, group: &str) -> io::Result<bool> {
+        if self.has(group) == (change == Change::Insert) {
+            return Ok(false);
+        }
+        if let Some(file) = &mut self.file {
+            file.record(change == Change::Insert, group)?;
+        }
+        match change {
+            Change::Insert => drop(self.groups.insert(group.to_owned())),
+            Change::Remove => self.forget(group),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn release_file(&mut self) {
+        self.file = None;
+    }
+
+    fn forget(&mut self, group: &str) {
+        if self.removed.len() == REMEMBERED {
+            self.removed.pop_front();
+        }
+        self.removed.extend(self.groups.take(group));
+    }
+
+    pub(super) fn postpone(&mut self, due: Instant, sequence: u64, change: Change, group: &str) {
+        self.late.push(Late { due, sequence, change, group: group.to_owned() });
+    }
+
+    /// Applies what is due by `now`; when the next one is due, if there is one.
+    pub(super) fn apply_due(&mut self, now: Instant) -> Option<Instant> {
+        self.late.sort_by_key(|late| late.due);
+        let due = self.late.partition_point(|late| late.due <= now);
+        for late in self.late.drain(..due).collect::<Vec<_>>() {
+            // The data file has logged why, and a late request has nobody to tell.
+            let _ = self.apply(late.sequence, late.change, &late.group);
+        }
+        self.late.first().map(|late| late.due)
+    }
+}
