@@ -135,14 +135,13 @@ pub enum Outcome {
 /// ```no_run
 /// # use cluster_client::ClusterClient;
 /// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
-/// let deletion = client.delete_group("payments")?;
-/// for host in deletion.undeleted() {
-///     eprintln!("{} still has it, or may: {}", host.host, host.reason.as_deref().unwrap_or_default());
+/// let report = client.status("payments")?;
+/// for host in report.unknown() {
+///     eprintln!("{}: {}", host.host, host.reason.as_deref().unwrap_or_default());
 /// }
 /// # Ok::<(), cluster_client::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "a report says on which hosts the group is"]
 #[non_exhaustive]
 pub struct Report {
     /// The group.
@@ -177,11 +176,6 @@ impl Report {
     /// The hosts whose state could not be established.
     pub fn unknown(&self) -> impl Iterator<Item = &HostReport> {
         self.in_state(State::Unknown)
-    }
-
-    /// The hosts that still have the group, or may have it.
-    pub fn undeleted(&self) -> impl Iterator<Item = &HostReport> {
-        self.hosts.iter().filter(|host| host.state != State::Absent)
     }
 
     /// Whether every host is verified in `state`.
@@ -260,6 +254,46 @@ impl Report {
             (_, 0) => format!("{group} is on {present} of {total} hosts"),
             _ => format!("{group} is on {present} of {total} hosts, unknown on {}", names(self.unknown())),
         }
+    }
+}
+
+/// The report of a delete, which may have been kept by some hosts: look at [`Deletion::undeleted`].
+///
+/// ```no_run
+/// # use cluster_client::ClusterClient;
+/// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
+/// let deletion = client.delete_group("payments")?;
+/// for host in deletion.undeleted() {
+///     eprintln!("{} still has it, or may: {}", host.host, host.reason.as_deref().unwrap_or_default());
+/// }
+/// # Ok::<(), cluster_client::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "some hosts may have kept the group: see `undeleted`"]
+pub struct Deletion(Report);
+
+impl Deletion {
+    /// The hosts that still have the group, or may have it. None means that it is verified gone from all.
+    pub fn undeleted(&self) -> impl Iterator<Item = &HostReport> {
+        self.0.hosts.iter().filter(|host| host.state != State::Absent)
+    }
+
+    /// The whole report.
+    pub fn into_report(self) -> Report {
+        self.0
+    }
+}
+
+impl From<Report> for Deletion {
+    fn from(report: Report) -> Self {
+        Deletion(report)
+    }
+}
+
+impl std::ops::Deref for Deletion {
+    type Target = Report;
+    fn deref(&self) -> &Report {
+        &self.0
     }
 }
 

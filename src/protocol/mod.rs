@@ -230,6 +230,11 @@ impl<R: Rules> Machine<R> {
         &self.hosts
     }
 
+    /// How many requests could be sent at once.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     /// What to do now. Ask again after each event, and at the time of a [`Step::Wait`]; as long as it
     /// says [`Step::Send`], more may be done at the same time.
     pub(crate) fn step(&mut self, now: Duration) -> Step {

@@ -1,0 +1,126 @@
+//! Floor 3: many operations over one crew, a bounded number at a time.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::client::{Call, Cancel, conclude};
+use crate::error::Error;
+use crate::executor::Crew;
+use crate::flight::{Edges, Flight};
+use crate::group::GroupId;
+use crate::report::{Operation, Report};
+
+/// Many groups created, deleted or recovered: an iterator over their results.
+///
+/// * At most [`in_flight`](crate::ClientBuilder::in_flight) operations run at once, and at most as many more
+///   are taken from the input ahead of time. Memory is bounded by that, however long the input is.
+/// * Results come in the order in which the operations end; [`Completed::position`] says where in the input
+///   each was. One group's failure touches no other.
+/// * Work goes on between calls of `next`, up to those bounds. Dropping the iterator gives up what has not
+///   ended (creates are rolled back) and waits for that.
+///
+/// ```no_run
+/// use cluster_client::ClusterClient;
+///
+/// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
+/// for done in client.create_groups(["a", "b", "c"]) {
+///     match done.result {
+///         Ok(_) => println!("{} is on every host", done.id),
+///         Err(error) => println!("{}: {error}", done.id),
+///     }
+/// }
+/// # Ok::<(), cluster_client::Error>(())
+/// ```
+#[must_use = "nothing happens before the iterator is driven"]
+pub struct Bulk<I> {
+    call: Call,
+    operation: Operation,
+    groups: std::iter::Enumerate<I>,
+    crew: Arc<Crew<Flight, Edges>>,
+    _watch: Option<Arc<dyn Cancel>>,
+    /// Operations in the crew whose result was not handed out.
+    open: usize,
+    exhausted: bool,
+}
+
+/// The result of one of many operations.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Completed {
+    /// The place of the id in the input, from 0.
+    pub position: usize,
+    /// The id as it was given.
+    pub id: String,
+    /// What the single call would have returned.
+    pub result: Result<Report, Error>,
+}
+
+impl<I> std::fmt::Debug for Bulk<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bulk").field("operation", &self.operation).field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl<I> Bulk<I>
+where
+    I: Iterator,
+    I::Item: AsRef<str>,
+{
+    pub(crate) fn new(call: Call, operation: Operation, groups: I) -> Self {
+        let crew = call.crew(call.in_flight());
+        let _watch = call.watch(&crew);
+        Bulk { call, operation, groups: groups.enumerate(), crew, _watch, open: 0, exhausted: false }
+    }
+
+    /// Takes ids from the input until the crew has enough; hands back one that is no id.
+    fn top_up(&mut self) -> Option<Completed> {
+        let enough = 2 * self.call.in_flight();
+        while !self.exhausted && self.open < enough {
+            let Some((position, id)) = self.groups.next() else {
+                self.exhausted = true;
+                return None;
+            };
+            let id = id.as_ref();
+            match GroupId::parse(id) {
+                Err(error) => return Some(Completed { position, id: id.into(), result: Err(error.into()) }),
+                Ok(group) => {
+                    let machine = self.call.machine(self.operation, group);
+                    self.crew.change(|flight| flight.add(position, machine, Instant::now()));
+                    self.open += 1;
+                }
+            }
+        }
+        None
+    }
+}
+
+impl<I> Iterator for Bulk<I>
+where
+    I: Iterator,
+    I::Item: AsRef<str>,
+{
+    type Item = Completed;
+
+    fn next(&mut self) -> Option<Completed> {
+        if let Some(refused) = self.top_up() {
+            return Some(refused);
+        }
+        if self.open == 0 {
+            return None;
+        }
+        let (position, ending, report) = self.crew.take_part(Flight::collect);
+        self.open -= 1;
+        Some(Completed { position, id: report.group.as_str().into(), result: conclude(ending, report) })
+    }
+}
+
+impl<I> Drop for Bulk<I> {
+    fn drop(&mut self) {
+        if self.open > 0 {
+            self.crew.cancel();
+            for _ in 0..self.open {
+                let _ = self.crew.take_part(Flight::collect);
+            }
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Floor 3: threads that share work. It knows nothing of groups: a [`Source`] hands out jobs, takes back
+//! what came of them, and says when there is nothing to do. Another engine, one that multiplexes
+//! connections on one thread, can drive the same source.
+//!
+//! The thread that waits for a result takes part itself, so that work goes on even where no other thread
+//! can be had, and a small job costs no hand-over. Others come from private rayon pools when more is ready
+//! than threads are there to do it. What is not due yet holds no thread, but for one that keeps watch.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Where jobs come from. Its methods run under a lock: they decide, they do not wait.
+pub(crate) trait Source: Send + 'static {
+    /// Something to be done outside the lock.
+    type Job: Send;
+    /// What came of a job.
+    type Output: Send;
+    /// Something to be told outside the lock, in order.
+    type News: Send;
+
+    fn next(&mut self, now: Instant) -> Next<Self::Job>;
+    /// About how many jobs `next` has ready at once; zero only if it has none.
+    fn ready(&self) -> usize;
+    fn done(&mut self, output: Self::Output, now: Instant);
+    /// Whether there is something that the waiting thread waits for.
+    fn has_result(&self) -> bool;
+    fn has_news(&self) -> bool;
+    fn news(&mut self) -> Vec<Self::News>;
+}
+
+/// What a source wants done.
+#[derive(Debug)]
+pub(crate) enum Next<J> {
+    Run(J),
+    /// Nothing before this time, or before another job is done.
+    Wait(Option<Instant>),
+}
+
+/// Does the jobs of a source, and tells its news. Both turn panics of others into results.
+pub(crate) trait Worker<S: Source>: Send + Sync + 'static {
+    fn run(&self, job: S::Job) -> S::Output;
+    fn tell(&self, news: S::News);
+}
+
+/// Work that several threads do together.
+pub(crate) struct Crew<S, W> {
+    shared: Mutex<Shared<S>>,
+    changed: Condvar,
+    /// Held while news are told, so that they are told in order.
+    telling: Mutex<()>,
+    worker: W,
+    threads: Arc<Threads>,
+}
+
+struct Shared<S> {
+    source: S,
+    /// Threads that wait for something to be due or done.
+    watching: usize,
+    /// The earliest time at which one of them looks again.
+    watched: Option<Instant>,
+    /// A helper panicked in the source itself, which is a bug of ours.
+    broken: bool,
+}
+
+impl<S: Source, W: Worker<S>> Crew<S, W> {
+    pub(crate) fn new(source: S, worker: W, threads: Arc<Threads>) -> Arc<Self> {
+        let shared = Shared { source, watching: 0, watched: None, broken: false };
+        let (shared, changed, telling) = (Mutex::new(shared), Condvar::new(), Mutex::new(()));
+        Arc::new(Crew { shared, changed, telling, worker, threads })
+    }
+
+    /// Works until `result` gives something. The source must come to one by itself.
+    pub(crate) fn take_part<T>(self: &Arc<Self>, mut result: impl FnMut(&mut S) -> Option<T>) -> T {
+        let mut shared = self.lock();
+        loop {
+            if let Some(found) = result(&mut shared.source) {
+                self.tell(shared);
+                return found;
+            }
+            shared = match shared.source.next(Instant::now()) {
+                Next::Run(job) => self.run(shared, job),
+                // The step itself may have brought the result about.
+                Next::Wait(_) if shared.source.has_result() => shared,
+                Next::Wait(due) => self.watch(shared, due),
+            };
+            assert!(!shared.broken, "a bug in cluster-client: a helper thread panicked, see the log");
+        }
+    }
+
+    /// Changes the source from outside, and lets everybody look again. It tells nothing, because it may
+    /// be called by somebody who is just being told something.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut S)) {
+        change(&mut self.lock().source);
+        self.changed.notify_all();
+    }
+
+    /// Works as long as something is ready, and stays for what comes later only if nobody else does.
+    fn help(self: &Arc<Self>) {
+        let mut shared = self.lock();
+        loop {
+            shared = match shared.source.next(Instant::now()) {
+                Next::Run(job) => self.run(shared, job),
+                Next::Wait(Some(due)) if shared.watching == 0 => self.watch(shared, Some(due)),
+                Next::Wait(due) => {
+                    let sooner = due.is_some_and(|due| shared.watched.is_none_or(|watched| due < watched));
+                    if sooner || shared.source.has_result() {
+                        self.changed.notify_all();
+                    }
+                    return self.tell(shared);
+                }
+            };
+        }
+    }
+
+    fn run<'a>(self: &'a Arc<Self>, shared: MutexGuard<'a, Shared<S>>, job: S::Job) -> MutexGuard<'a, Shared<S>> {
+        let more = shared.source.ready() > 0;
+        if more && shared.watching > 0 {
+            self.changed.notify_all();
+        }
+        let alone = shared.watching == 0;
+        self.tell(shared);
+        if more && alone {
+            self.recruit();
+        }
+        let output = self.worker.run(job);
+        let mut shared = self.lock();
+        shared.source.done(output, Instant::now());
+        if shared.watching > 0 && shared.source.has_result() {
+            self.changed.notify_all();
+        }
+        shared
+    }
+
+    fn recruit(self: &Arc<Self>) {
+        let crew = Arc::clone(self);
+        self.threads.start(move || {
+            if catch_unwind(AssertUnwindSafe(|| crew.help())).is_err() {
+                crew.lock().broken = true;
+                crew.changed.notify_all();
+            }
+        });
+    }
+
+    fn watch<'a>(&'a self, mut shared: MutexGuard<'a, Shared<S>>, due: Option<Instant>) -> MutexGuard<'a, Shared<S>> {
+        shared.watching += 1;
+        shared.watched = [shared.watched, due].into_iter().flatten().min();
+        let mut shared = match due {
+            None => self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner),
+            Some(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                self.changed.wait_timeout(shared, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        shared.watching -= 1;
+        // Whoever still sleeps was woken too, or sleeps until a time that this thread will see first.
+        shared.watched = None;
+        shared
+    }
+
+    /// Lets go of the lock, and tells what there is to tell before anybody tells what comes later.
+    fn tell(&self, shared: MutexGuard<'_, Shared<S>>) {
+        if !shared.source.has_news() {
+            return;
+        }
+        drop(shared);
+        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = self.lock().source.news();
+        news.into_iter().for_each(|news| self.worker.tell(news));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared<S>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The threads of one client, in pools that are built when they are first needed.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    blocks: Vec<Block>,
+}
+
+#[derive(Debug)]
+struct Block {
+    size: usize,
+    /// Threads at work, or about to be.
+    taken: AtomicUsize,
+    /// `None` where the system gave no threads.
+    pool: OnceLock<Option<ThreadPool>>,
+}
+
+/// Pools are small, because an idle rayon thread looks for work at all others of its pool before it sleeps:
+/// 58 % of the CPU at 256 threads in one pool.
+const BLOCK: usize = 32;
+/// A cluster of a few hosts needs a few threads, and starting each costs.
+const FIRST_BLOCK: usize = 4;
+
+impl Threads {
+    /// At most `limit` threads; none is started yet.
+    pub(crate) fn new(limit: usize) -> Self {
+        let mut blocks = Vec::new();
+        let mut left = limit;
+        while left > 0 {
+            let size = left.min(if blocks.is_empty() { FIRST_BLOCK } else { BLOCK });
+            blocks.push(Block { size, taken: AtomicUsize::new(0), pool: OnceLock::new() });
+            left -= size;
+        }
+        Threads { blocks }
+    }
+
+    /// Runs `task` on a thread that is free, if there is one.
+    fn start(self: &Arc<Self>, task: impl FnOnce() + Send + 'static) {
+        let free = |block: &&Block| {
+            let taken = block.taken.fetch_add(1, Ordering::Relaxed);
+            if taken >= block.size {
+                block.taken.fetch_sub(1, Ordering::Relaxed);
+            }
+            taken < block.size
+        };
+        let Some(number) = self.blocks.iter().position(|block| free(&block)) else { return };
+        let block = &self.blocks[number];
+        // Where a pool cannot be had, its places stay taken, so that it is not asked for again.
+        let Some(pool) = block.pool.get_or_init(|| build(block.size)) else { return };
+        let threads = Arc::clone(self);
+        pool.spawn(move || {
+            task();
+            threads.blocks[number].taken.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+}
+
+fn build(size: usize) -> Option<ThreadPool> {
+    let name = |number| format!("cluster-client-{number}");
+    match ThreadPoolBuilder::new().num_threads(size).thread_name(name).build() {
+        Ok(pool) => Some(pool),
+        Err(error) => {
+            log::warn!(target: "cluster_client", "no more threads ({error}); going on with those there are");
+            None
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! Floor 3: the operations in flight, as work for a crew. What a machine says is turned into jobs, what comes
+//! of a job is turned into facts.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::api::{self, Action, Api, Reply, Request};
+use crate::config::ConfigError;
+use crate::error::{RequestError, RequestErrorKind, StoreError};
+use crate::event::Event;
+use crate::executor::{Next, Source, Worker};
+use crate::group::GroupId;
+use crate::host::Host;
+use crate::intent::{ClaimError, Intent};
+use crate::observer::Audience;
+use crate::protocol::{Ending, Fact, Machine, Step};
+use crate::report::Report;
+use crate::retry::RetryBudgets;
+use crate::store::{Claim, IntentStore};
+use crate::transport::Transport;
+
+/// What the jobs of a client's operations need.
+#[derive(Clone)]
+pub(crate) struct Edges {
+    pub(crate) api: Arc<Api>,
+    pub(crate) cluster: Arc<[Host]>,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Makes a transport for the hosts of an intent, which need not be those of the client.
+    pub(crate) connect: fn(&[Host]) -> Result<Arc<dyn Transport>, ConfigError>,
+    pub(crate) store: Arc<dyn IntentStore>,
+    pub(crate) audience: Audience,
+}
+
+type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
+
+/// Something to be done for the operation in slot `slot`.
+pub(crate) struct Job {
+    slot: usize,
+    work: Work,
+}
+
+enum Work {
+    Claim(GroupId),
+    Record(SharedClaim, Intent),
+    Erase(SharedClaim),
+    Send {
+        route: Arc<Route>,
+        host: usize,
+        action: Action,
+        timeout: Duration,
+    },
+    /// The operation has ended: its lock goes, then its result is told.
+    Release(Option<SharedClaim>),
+}
+
+pub(crate) struct Done {
+    slot: usize,
+    result: Came,
+}
+
+/// What came of it.
+enum Came {
+    Claimed(Result<(Box<dyn Claim>, Option<Intent>), ClaimError>),
+    Recorded(Result<(), StoreError>),
+    Erased(Result<(), StoreError>),
+    Replied { host: usize, action: Action, reply: Reply, elapsed: Duration },
+    Released,
+}
+
+/// The way to the hosts of one pass of an operation, with the three requests that go there.
+struct Route {
+    hosts: Arc<[Host]>,
+    transport: Result<Arc<dyn Transport>, ConfigError>,
+    create: Request,
+    check: Request,
+    delete: Request,
+}
+
+struct Slot {
+    machine: Machine,
+    /// The position of the operation in what was asked for.
+    position: usize,
+    begun: Instant,
+    claim: Option<SharedClaim>,
+    route: Option<Arc<Route>>,
+    queued: bool,
+    wakes: Option<Instant>,
+    releasing: bool,
+}
+
+/// The operations in flight.
+pub(crate) struct Flight {
+    edges: Edges,
+    budgets: Arc<Mutex<RetryBudgets>>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+    /// Operations that wait for a free slot.
+    backlog: VecDeque<(usize, Machine)>,
+    limit: usize,
+    /// Slots whose machine is to be asked.
+    queue: VecDeque<usize>,
+    sleeping: BinaryHeap<Reverse<(Instant, usize)>>,
+    landed: VecDeque<(usize, Ending, Report)>,
+    news: Vec<(GroupId, Event)>,
+    cancelled: bool,
+}
+
+impl Flight {
+    /// At most `limit` operations at a time.
+    pub(crate) fn new(edges: Edges, budgets: Arc<Mutex<RetryBudgets>>, limit: usize) -> Self {
+        Flight {
+            edges,
+            budgets,
+            slots: Vec::new(),
+            free: Vec::new(),
+            backlog: VecDeque::new(),
+            limit,
+            queue: VecDeque::new(),
+            sleeping: BinaryHeap::new(),
+            landed: VecDeque::new(),
+            news: Vec::new(),
+            cancelled: false,
+        }
+    }
+
+    /// Takes an operation on; it starts as soon as there is a slot.
+    pub(crate) fn add(&mut self, position: usize, machine: Machine, now: Instant) {
+        self.backlog.push_back((position, machine));
+        self.launch(now);
+    }
+
+    pub(crate) fn collect(&mut self) -> Option<(usize, Ending, Report)> {
+        self.landed.pop_front()
+    }
+
+    /// Gives up every operation, those that have not begun too.
+    pub(crate) fn cancel(&mut self, now: Instant) {
+        self.cancelled = true;
+        for number in 0..self.slots.len() {
+            if let Some(slot) = &mut self.slots[number] {
+                slot.machine.cancel(now.saturating_duration_since(slot.begun));
+                self.requeue(number);
+            }
+        }
+    }
+
+    fn launch(&mut self, now: Instant) {
+        while self.slots.len() - self.free.len() < self.limit {
+            let Some((position, mut machine)) = self.backlog.pop_front() else { return };
+            if self.edges.audience.listens() {
+                machine.narrate();
+            }
+            if self.cancelled {
+                machine.cancel(Duration::ZERO);
+            }
+            let slot = Slot {
+                machine,
+                position,
+                begun: now,
+                claim: None,
+                route: None,
+                queued: false,
+                wakes: None,
+                releasing: false,
+            };
+            let number = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(None);
+                self.slots.len() - 1
+            });
+            self.slots[number] = Some(slot);
+            self.requeue(number);
+        }
+    }
+
+    fn requeue(&mut self, number: usize) {
+        if let Some(slot) = &mut self.slots[number]
+            && !slot.queued
+        {
+            slot.queued = true;
+            self.queue.push_back(number);
+        }
+    }
+
+    fn wake(&mut self, now: Instant) {
+        while let Some(Reverse((due, number))) = self.sleeping.peek().copied() {
+            if due > now {
+                return;
+            }
+            self.sleeping.pop();
+            if let Some(slot) = &mut self.slots[number] {
+                slot.wakes = slot.wakes.filter(|wakes| *wakes > due);
+            }
+            self.requeue(number);
+        }
+    }
+
+    /// Asks the machine in the slot at the head of the queue.
+    fn poll(&mut self, number: usize, now: Instant) -> Option<Work> {
+        let slot = self.slots[number].as_mut()?;
+        let step = slot.machine.step(now.saturating_duration_since(slot.begun));
+        let claim = slot.claim.clone();
+        let work = match step {
+            Step::Claim => Some(Work::Claim(slot.machine.group().clone())),
+            Step::Record(intent) => claim.map(|claim| Work::Record(claim, intent)),
+            Step::Erase => claim.map(Work::Erase),
+            Step::Send { host, action, timeout, .. } => {
+                let route = route(&self.edges, &slot.machine, &mut slot.route);
+                return Some(Work::Send { route, host, action, timeout });
+            }
+            Step::Done if slot.releasing => None,
+            Step::Done => {
+                slot.releasing = true;
+                Some(Work::Release(slot.claim.take()))
+            }
+            Step::Wait(due) => {
+                let due = due.and_then(|due| slot.begun.checked_add(due));
+                if let Some(due) = due.filter(|due| slot.wakes.is_none_or(|wakes| *due < wakes)) {
+                    slot.wakes = Some(due);
+                    self.sleeping.push(Reverse((due, number)));
+                }
+                None
+            }
+        };
+        self.gather_news(number);
+        // A machine has one such step at a time: it is asked again when that is done.
+        self.leave_queue(number);
+        work
+    }
+
+    fn leave_queue(&mut self, number: usize) {
+        self.queue.pop_front();
+        if let Some(slot) = &mut self.slots[number] {
+            slot.queued = false;
+        }
+    }
+
+    fn gather_news(&mut self, number: usize) {
+        if let Some(slot) = &mut self.slots[number] {
+            let events = slot.machine.take_events();
+            let group = slot.machine.group();
+            self.news.extend(events.into_iter().map(|event| (group.clone(), event)));
+        }
+    }
+
+    fn land(&mut self, number: usize, now: Instant) {
+        if let Some(slot) = self.slots[number].take() {
+            self.free.push(number);
+            let (ending, report) = slot.machine.into_ending();
+            self.landed.push_back((slot.position, ending, report));
+        }
+        self.launch(now);
+    }
+}
+
+impl Source for Flight {
+    type Job = Job;
+    type Output = Done;
+    type News = (GroupId, Event);
+
+    fn next(&mut self, now: Instant) -> Next<Job> {
+        self.wake(now);
+        while let Some(slot) = self.queue.front().copied() {
+            if let Some(work) = self.poll(slot, now) {
+                return Next::Run(Job { slot, work });
+            }
+        }
+        Next::Wait(self.sleeping.peek().map(|Reverse((due, _))| *due))
+    }
+
+    fn ready(&self) -> usize {
+        let first = self.queue.front().and_then(|slot| self.slots[*slot].as_ref());
+        first.map_or(0, |slot| slot.machine.ready()) + self.queue.len().saturating_sub(1)
+    }
+
+    fn done(&mut self, Done { slot: number, result }: Done, now: Instant) {
+        let Some(slot) = &mut self.slots[number] else { return };
+        let fact = match result {
+            Came::Released => return self.land(number, now),
+            Came::Claimed(Ok((claim, inherited))) => {
+                slot.claim = Some(Arc::new(Mutex::new(claim)));
+                Fact::Claimed(Ok(inherited))
+            }
+            Came::Claimed(Err(error)) => Fact::Claimed(Err(error)),
+            Came::Recorded(recorded) => Fact::Recorded(recorded),
+            Came::Erased(erased) => Fact::Erased(erased),
+            Came::Replied { host, action, reply, elapsed } => {
+                Fact::Replied { host, action, reading: api::read(action, reply), elapsed }
+            }
+        };
+        let elapsed = now.saturating_duration_since(slot.begun);
+        slot.machine.on(fact, elapsed, &mut self.budgets.lock().unwrap_or_else(PoisonError::into_inner));
+        self.gather_news(number);
+        self.requeue(number);
+    }
+
+    fn has_result(&self) -> bool {
+        !self.landed.is_empty()
+    }
+
+    fn has_news(&self) -> bool {
+        !self.news.is_empty()
+    }
+
+    fn news(&mut self) -> Vec<Self::News> {
+        std::mem::take(&mut self.news)
+    }
+}
+
+impl Worker<Flight> for Edges {
+    fn run(&self, Job { slot, work }: Job) -> Done {
+        let result = match work {
+            Work::Claim(group) => Came::Claimed(self.claim(&group)),
+            Work::Record(claim, intent) => Came::Recorded(with(&claim, |claim| claim.record(&intent))),
+            Work::Erase(claim) => Came::Erased(with(&claim, |claim| claim.erase())),
+            Work::Send { route, host, action, timeout } => route.send(host, action, timeout),
+            Work::Release(claim) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(claim)));
+                Came::Released
+            }
+        };
+        Done { slot, result }
+    }
+
+    fn tell(&self, (group, event): (GroupId, Event)) {
+        self.audience.tell(&group, &event);
+    }
+}
+
+impl Edges {
+    fn claim(&self, group: &GroupId) -> Result<(Box<dyn Claim>, Option<Intent>), ClaimError> {
+        let claim = catch_unwind(AssertUnwindSafe(|| self.store.claim(group)));
+        let claim = claim.unwrap_or_else(|_| Err(ClaimError::Failed(store_panicked())))?;
+        let inherited = claim.inherited().cloned();
+        Ok((claim, inherited))
+    }
+}
+
+fn with(
+    claim: &SharedClaim,
+    act: impl FnOnce(&mut Box<dyn Claim>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
+    catch_unwind(AssertUnwindSafe(|| act(&mut claim))).unwrap_or_else(|_| Err(store_panicked()))
+}
+
+fn store_panicked() -> StoreError {
+    StoreError::new("use", "the intent store", std::io::Error::other("it panicked"))
+}
+
+fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Arc<Route> {
+    let hosts = machine.hosts();
+    if let Some(route) = known.as_ref().filter(|route| Arc::ptr_eq(&route.hosts, hosts)) {
+        return Arc::clone(route);
+    }
+    let transport = if Arc::ptr_eq(hosts, &edges.cluster) || **hosts == *edges.cluster {
+        Ok(Arc::clone(&edges.transport))
+    } else {
+        (edges.connect)(hosts)
+    };
+    let request = |action| edges.api.request(action, machine.group());
+    let route = Arc::new(Route {
+        hosts: Arc::clone(hosts),
+        transport,
+        create: request(Action::Create),
+        check: request(Action::Check),
+        delete: request(Action::Delete),
+    });
+    Arc::clone(known.insert(route))
+}
+
+impl Route {
+    fn send(&self, host: usize, action: Action, timeout: Duration) -> Came {
+        let request = match action {
+            Action::Create => &self.create,
+            Action::Check => &self.check,
+            Action::Delete => &self.delete,
+        };
+        let begun = Instant::now();
+        let reply = match &self.transport {
+            Ok(transport) => catch_unwind(AssertUnwindSafe(|| transport.send(host, request, timeout)))
+                .unwrap_or_else(|_| Reply::Ambiguous(internal("the transport panicked"))),
+            Err(error) => Reply::NotSent(internal(&error.to_string())),
+        };
+        Came::Replied { host, action, reply, elapsed: begun.elapsed() }
+    }
+}
+
+fn internal(message: &str) -> RequestError {
+    RequestError::new(RequestErrorKind::Internal, message)
+}
