@@ -93,11 +93,27 @@ impl Node {
     }
 
     /// The port the node listens on.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// assert_ne!(node.port(), 0);
+    /// # Ok(()) }
+    /// ```
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// The address the node listens on.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// assert!(node.address().ip().is_loopback());
+    /// # Ok(()) }
+    /// ```
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -197,6 +213,15 @@ impl Node {
     }
 
     /// Empties the log and sets the counts back to 0. Sequence numbers go on.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.clear_log();
+    /// assert!(node.log().is_empty());
+    /// # Ok(()) }
+    /// ```
     pub fn clear_log(&self) {
         let mut state = self.server.lock();
         state.clear_log();
@@ -320,6 +345,15 @@ impl Node {
     }
 
     /// Ends a [`pause`](Self::pause): what has arrived meanwhile is handled now.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.pause();
+    /// node.resume();
+    /// # Ok(()) }
+    /// ```
     pub fn resume(&self) {
         self.server.set_paused(false);
     }
@@ -351,7 +385,7 @@ impl Node {
     }
 
     /// Starts the node again on its old port, with the groups, the log and the script it had when
-    /// it was stopped; a running node is stopped first. The system keeps the port of a stopped
+    /// it was stopped; a running node is stopped first. A pause is over then. The system keeps the port of a stopped
     /// node for it.
     ///
     /// # Errors
@@ -452,6 +486,14 @@ impl Default for NodeBuilder {
 
 impl NodeBuilder {
     /// Where to listen, as `host:port`; port 0 lets the system choose. `127.0.0.1:0` by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().address("127.0.0.1:0").start()?;
+    /// assert_ne!(node.port(), 0);
+    /// # Ok(()) }
+    /// ```
     pub fn address(mut self, address: impl Into<String>) -> Self {
         self.address = address.into();
         self
@@ -463,6 +505,18 @@ impl NodeBuilder {
     /// Every change is in the file before its request is answered, so that it survives also a
     /// killed process (not a power failure: nothing is fsynced). A torn last line is dropped
     /// with a warning in the log. One node at a time can use a file.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("node.groups");
+    /// let node = Node::builder().data_file(&path).start()?;
+    /// node.insert("g");
+    /// drop(node);
+    /// assert!(Node::builder().data_file(&path).start()?.has("g"));
+    /// # Ok(()) }
+    /// ```
     pub fn data_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_file = Some(path.into());
         self
@@ -470,36 +524,78 @@ impl NodeBuilder {
 
     /// The path of the groups, `/v1/group/` by default. If it ends with a slash, so does the
     /// proper path of each group.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().path("/api/groups").start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
     }
 
     /// What to do about paths with a trailing slash too few or too many; lenient by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Node, TrailingSlash};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().trailing_slash(TrailingSlash::Strict).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn trailing_slash(mut self, trailing_slash: TrailingSlash) -> Self {
         self.trailing_slash = trailing_slash;
         self
     }
 
     /// The status for creating a group that is there already: 400 by default, 409 on some nodes.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().existing_status(409).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn existing_status(mut self, status: u16) -> Self {
         self.statuses.existing = status;
         self
     }
 
     /// The status for a deleted group: 200 by default, 204 on some nodes.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().deleted_status(204).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn deleted_status(mut self, status: u16) -> Self {
         self.statuses.deleted = status;
         self
     }
 
     /// The status for deleting an absent group: 404 by default, 400 on some nodes.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().absent_status(400).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn absent_status(mut self, status: u16) -> Self {
         self.statuses.absent = status;
         self
     }
 
     /// How long each request takes before it is handled; none by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().latency(std::time::Duration::from_millis(20)).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn latency(mut self, latency: Duration) -> Self {
         self.latency = latency;
         self
@@ -507,30 +603,67 @@ impl NodeBuilder {
 
     /// How many connections may be open at a time, each with a thread; 4,096 by default. Those
     /// beyond are answered 503 and closed.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().max_connections(64).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn max_connections(mut self, limit: usize) -> Self {
         self.max_connections = limit;
         self
     }
 
     /// How many requests the log keeps, the oldest leaving first; 65,536 by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().log_limit(0).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn log_limit(mut self, limit: usize) -> Self {
         self.log_limit = limit;
         self
     }
 
     /// The seed of the random faults; 0 by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().seed(7).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// How often the node misbehaves by itself; never by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Node, Rates};
+    /// # fn main() -> std::io::Result<()> {
+    /// let rates = Rates { error: 0.1, ..Rates::default() };
+    /// let node = Node::builder().rates(rates).start()?;
+    /// # Ok(()) }
+    /// ```
     pub fn rates(mut self, rates: Rates) -> Self {
         self.rates = rates;
         self
     }
 
     /// Adds faults to the script, as [`Node::inject`] does.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Fault, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().faults([Fault::answer(503), Fault::mute()]).start()?;
+    /// assert_eq!(node.pending_faults(), 2);
+    /// # Ok(()) }
+    /// ```
     pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
         self.faults.extend(faults);
         self
