@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::node::{Node, NodeBuilder};
+use super::{builder::NodeBuilder, node::Node};
 
 /// Some nodes, numbered from 0, that know nothing of each other: as in the real thing, only a
 /// client keeps them alike.
