@@ -402,6 +402,10 @@ impl<R: Rules> Machine<R> {
     fn recorded(&mut self, recorded: Result<(), StoreError>) {
         self.asked = false;
         match (self.at, recorded) {
+            // An older intent that this one was to replace is not ours to erase.
+            (At::Intend, Err(error)) if R::stops_unrecorded() && self.recoverable => {
+                self.end(Ending::Journal(error));
+            }
             (At::Intend, Err(error)) if R::stops_unrecorded() => {
                 self.ending = Some(Ending::Journal(error));
                 self.at = At::Abandon;
