@@ -320,7 +320,11 @@ impl<R: Rules> Machine<R> {
                 }
                 self.begin_removal();
             }
-            Purpose::Delete => self.begin_removal(),
+            // It may have taken over an unfinished create, whose POSTs may still land.
+            Purpose::Delete => {
+                self.tracks.iter_mut().for_each(|track| track.posts = R::inherited_posts());
+                self.begin_removal();
+            }
             Purpose::Present => self.begin_round(At::Probe, |_| Some(Walk::Probe)),
         }
     }
@@ -330,11 +334,9 @@ impl<R: Rules> Machine<R> {
         let missing = intent.hosts.iter().filter(|host| !self.cluster.contains(host));
         let cluster: Arc<[Host]> = self.cluster.iter().chain(missing).cloned().collect();
         self.take_hosts(cluster);
-        if let Purpose::Create { .. } = intent.purpose {
-            for (host, track) in self.hosts.iter().zip(&mut self.tracks) {
-                if intent.hosts.contains(host) {
-                    track.posts = R::inherited_posts();
-                }
+        for (host, track) in self.hosts.iter().zip(&mut self.tracks) {
+            if intent.hosts.contains(host) {
+                track.posts = R::inherited_posts();
             }
         }
         self.begin_pass();
