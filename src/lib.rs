@@ -10,6 +10,8 @@ mod intent;
 mod protocol;
 mod report;
 mod retry;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod transport;
 
