@@ -15,6 +15,8 @@ mod observer;
 mod protocol;
 mod report;
 mod retry;
+#[cfg(test)]
+mod simulation;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
