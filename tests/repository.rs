@@ -53,7 +53,7 @@ const FLOORS: [&[&str]; 4] = [
     &["config", "group", "host"],
     &["api", "error", "event", "intent", "protocol", "report", "retry"],
     &["observer", "store", "transport"],
-    &["bulk", "client", "executor", "flight"],
+    &["builder", "bulk", "cancel", "client", "executor", "flight", "session"],
 ];
 /// It stands beside the floors: a server, which uses nothing of the client.
 const TESTING: &str = "testing";
