@@ -8,6 +8,8 @@ mod directory;
 mod disk;
 mod lock;
 mod shared_sync;
+#[cfg(all(test, unix))]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
