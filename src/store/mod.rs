@@ -4,12 +4,21 @@
 //! group's intent. A directory is one store; a coordination service (one key per group, a lease as the
 //! lock) can be another without a change of the protocol.
 
+mod directory;
+mod disk;
+mod lock;
+mod shared_sync;
+#[cfg(all(test, unix))]
+mod tests;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::StoreError;
 use crate::group::GroupId;
 use crate::intent::{ClaimError, Intent};
+
+pub use self::directory::DirectoryStore;
 
 /// Keeps the intents of unfinished operations, and lets one operation at a time work on a group.
 ///
