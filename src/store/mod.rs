@@ -117,23 +117,3 @@ impl Drop for Held {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
     }
 }
-
-/// Stub until the store branch lands.
-#[derive(Debug)]
-pub struct DirectoryStore(NoStore);
-impl DirectoryStore {
-    /// Stub.
-    /// # Errors
-    /// Never.
-    pub fn open(_: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
-        Ok(DirectoryStore(NoStore::default()))
-    }
-}
-impl IntentStore for DirectoryStore {
-    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
-        self.0.claim(group)
-    }
-    fn unfinished(&self) -> Result<Unfinished, StoreError> {
-        self.0.unfinished()
-    }
-}
