@@ -62,16 +62,16 @@ fn obey(arguments: Arguments) -> Result<Exit, Stop> {
     logging::start(&shared, matches!(command, Command::Node(_)));
     match command {
         Command::Create { groups, no_preflight } => {
-            run::run(&Job::Create { preflight: !no_preflight }, &groups, &shared, &mut output)
+            run::run(Job::Create { preflight: !no_preflight }, &groups, &shared, &mut output)
         }
-        Command::Delete { groups, yes } => run::run(&Job::Delete { asked: yes }, &groups, &shared, &mut output),
-        Command::Status { groups } => run::run(&Job::Status, &groups, &shared, &mut output),
-        Command::Repair { groups, to } => run::run(&Job::Repair(to.into()), &groups, &shared, &mut output),
+        Command::Delete { groups, yes } => run::run(Job::Delete { asked: yes }, &groups, &shared, &mut output),
+        Command::Status { groups } => run::run(Job::Status, &groups, &shared, &mut output),
+        Command::Repair { groups, to } => run::run(Job::Repair(to.into()), &groups, &shared, &mut output),
         Command::Recover => recover::recover(&shared, &mut output),
         Command::Hosts => show::show(&shared, &mut output),
-        Command::Node(options) => node::serve(options, &mut output),
+        Command::Node(options) => node::serve(*options, &mut output),
         Command::Demo => demo::play(&shared),
-        Command::Completions { shell } => shell::completions(shell, &mut output),
+        Command::Completions { shell } => Ok(shell::completions(shell, &mut output)),
         Command::Man { command } => shell::man(command.as_deref(), &mut output),
     }
 }

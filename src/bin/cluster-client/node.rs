@@ -95,11 +95,13 @@ enum Slash {
 }
 
 /// Serves until a signal comes. The URL on standard output says that it serves.
-pub(crate) fn serve(options: Box<NodeOptions>, output: &mut Output) -> Result<Exit, Stop> {
+pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, Stop> {
     let address = options.address.clone();
     let (stop, stopped) = mpsc::channel();
-    signal::once(move || drop(stop.send(())))?;
-    let node = builder(*options).start().map_err(|error| refused(&address, &error))?;
+    signal::once(move || {
+        let _ = stop.send(());
+    })?;
+    let node = builder(options).start().map_err(|error| refused(&address, &error))?;
     output.print(&format!("{}\n", node.url()));
     say("a node of the group API; Ctrl-C stops it");
     let _ = stopped.recv();

@@ -50,7 +50,7 @@ pub(crate) fn recover(shared: &Shared, output: &mut Output) -> Result<Exit, Stop
             )),
         }
     }
-    shown.finish(0, token.is_cancelled())
+    Ok(shown.finish(0, token.is_cancelled()))
 }
 
 fn settlement(report: Report) -> Done {

@@ -44,7 +44,7 @@ impl Job {
     }
 }
 
-pub(crate) fn run(job: &Job, named: &Groups, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
+pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
     let settings = Settings::resolve(shared)?;
     let groups = groups::read(named)?;
     if let Job::Delete { asked: false } = job {
@@ -69,11 +69,11 @@ pub(crate) fn run(job: &Job, named: &Groups, shared: &Shared, output: &mut Outpu
     let call = client.call().cancel(&token);
     let mut shown = Shown { output, progress: &progress, advice, several: groups.len() > 1, exit: None, cut: false };
     let mut seen = 0;
-    for done in results(*job, call, &groups, &token) {
+    for done in results(job, call, &groups, &token) {
         seen += 1;
         shown.show(&done);
     }
-    shown.finish(groups.len() - seen, token.is_cancelled())
+    Ok(shown.finish(groups.len() - seen, token.is_cancelled()))
 }
 
 /// The results, as they come. After an interruption no further group is begun.
@@ -142,13 +142,13 @@ impl Shown<'_> {
         self.exit = Some(self.exit.map_or(exit, |so_far| so_far.with(exit)));
     }
 
-    pub(crate) fn finish(self, not_begun: usize, interrupted: bool) -> Result<Exit, Stop> {
+    pub(crate) fn finish(self, not_begun: usize, interrupted: bool) -> Exit {
         self.progress.clear();
         if not_begun > 0 {
             say(&format!("{not_begun} groups were not begun"));
         }
         let cut = interrupted && (self.cut || not_begun > 0);
-        Ok(if cut { Exit::Interrupted } else { self.exit.unwrap_or(Exit::Done) })
+        if cut { Exit::Interrupted } else { self.exit.unwrap_or(Exit::Done) }
     }
 }
 
@@ -164,18 +164,12 @@ pub(crate) fn advice(shared: &Shared, journal: &Journal) -> Advice {
         if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
     };
     let path = |path: &Path| word(&path.to_string_lossy());
-    let mut options = String::new();
-    let mut add = |name: &str, value: String| options.push_str(&format!(" {name} {value}"));
-    if let Some(hosts) = &shared.hosts {
-        add("--hosts", word(hosts));
-    }
-    if let Some(config) = &shared.config {
-        add("--config", path(config));
-    }
-    if let Some(journal) = &shared.journal {
-        add("--journal", path(journal));
-    }
-    Advice { options, journal: matches!(journal, Journal::Directory(_)) }
+    let options = [
+        shared.hosts.as_ref().map(|hosts| format!(" --hosts {}", word(hosts))),
+        shared.config.as_ref().map(|config| format!(" --config {}", path(config))),
+        shared.journal.as_ref().map(|journal| format!(" --journal {}", path(journal))),
+    ];
+    Advice { options: options.into_iter().flatten().collect(), journal: matches!(journal, Journal::Directory(_)) }
 }
 
 /// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.

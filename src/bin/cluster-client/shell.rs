@@ -10,11 +10,11 @@ use crate::output::Output;
 
 const NAME: &str = "cluster-client";
 
-pub(crate) fn completions(shell: Shell, output: &mut Output) -> Result<Exit, Stop> {
+pub(crate) fn completions(shell: Shell, output: &mut Output) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
     output.print(&String::from_utf8_lossy(&script));
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 /// The page of the whole, or of one command.
@@ -23,14 +23,10 @@ pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, St
     whole.build();
     let page = match command {
         None => whole,
-        Some(name) => match whole.find_subcommand(name) {
-            Some(command) => command.clone(),
-            None => {
-                let known: Vec<&str> = whole.get_subcommands().map(clap::Command::get_name).collect();
-                let known = known.join(", ");
-                return Err(Stop::usage(format!("there is no command {name:?}: use one of {known}")));
-            }
-        },
+        Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
+            let known: Vec<&str> = whole.get_subcommands().map(clap::Command::get_name).collect();
+            Stop::usage(format!("there is no command {name:?}: use one of {}", known.join(", ")))
+        })?,
     };
     let mut roff = Vec::new();
     Man::new(page).render(&mut roff).map_err(|error| Stop::unchanged(format!("no manual page: {error}")))?;

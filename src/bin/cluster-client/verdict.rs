@@ -285,9 +285,12 @@ pub(crate) fn had_completed(asked: Operation, verdict: &Verdict) -> bool {
 /// The states that an operation wants, to tell good from bad in colour.
 pub(crate) fn wanted(asked: Operation, outcome: Outcome) -> Option<State> {
     match (asked, outcome) {
-        (Operation::Create, Outcome::Created | Outcome::Unrecorded) => Some(State::Present),
-        (Operation::Create, Outcome::AlreadyExists | Outcome::Unavailable) | (Operation::Status, _) => None,
-        (Operation::Repair(Target::Present), _) => Some(State::Present),
+        (Operation::Create, Outcome::Created | Outcome::Unrecorded) | (Operation::Repair(Target::Present), _) => {
+            Some(State::Present)
+        }
+        (Operation::Create, Outcome::AlreadyExists | Outcome::Unavailable) => None,
+        // A recovery wants whatever its operation wanted, which its report does not tell.
+        (Operation::Status | Operation::Recover, _) => None,
         _ => Some(State::Absent),
     }
 }
