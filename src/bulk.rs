@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::client::{Call, Cancel, conclude};
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::executor::Crew;
 use crate::flight::{Edges, Flight};
 use crate::group::GroupId;
 use crate::report::{Operation, Report};
+use crate::session::{Session, conclude};
 
 /// Many groups created, deleted or recovered: an iterator over their results.
 ///
@@ -33,11 +34,12 @@ use crate::report::{Operation, Report};
 /// ```
 #[must_use = "nothing happens before the iterator is driven"]
 pub struct Bulk<I> {
-    call: Call,
+    session: Session,
     operation: Operation,
     groups: std::iter::Enumerate<I>,
     crew: Arc<Crew<Flight, Edges>>,
-    _watch: Option<Arc<dyn Cancel>>,
+    /// Keeps the crew on the list of the call's cancel token.
+    watched: Option<Arc<dyn Cancel>>,
     /// Operations in the crew whose result was not handed out.
     open: usize,
     exhausted: bool,
@@ -57,7 +59,11 @@ pub struct Completed {
 
 impl<I> std::fmt::Debug for Bulk<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bulk").field("operation", &self.operation).field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("Bulk")
+            .field("operation", &self.operation)
+            .field("open", &self.open)
+            .field("cancellable", &self.watched.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,15 +72,15 @@ where
     I: Iterator,
     I::Item: AsRef<str>,
 {
-    pub(crate) fn new(call: Call, operation: Operation, groups: I) -> Self {
-        let crew = call.crew(call.in_flight());
-        let _watch = call.watch(&crew);
-        Bulk { call, operation, groups: groups.enumerate(), crew, _watch, open: 0, exhausted: false }
+    pub(crate) fn new(session: Session, operation: Operation, groups: I) -> Self {
+        let crew = session.crew(session.shared().in_flight);
+        let watched = session.watch(&crew);
+        Bulk { session, operation, groups: groups.enumerate(), crew, watched, open: 0, exhausted: false }
     }
 
     /// Takes ids from the input until the crew has enough; hands back one that is no id.
     fn top_up(&mut self) -> Option<Completed> {
-        let enough = 2 * self.call.in_flight();
+        let enough = 2 * self.session.shared().in_flight;
         while !self.exhausted && self.open < enough {
             let Some((position, id)) = self.groups.next() else {
                 self.exhausted = true;
@@ -84,7 +90,7 @@ where
             match GroupId::parse(id) {
                 Err(error) => return Some(Completed { position, id: id.into(), result: Err(error.into()) }),
                 Ok(group) => {
-                    let machine = self.call.machine(self.operation, group);
+                    let machine = self.session.machine(self.operation, group);
                     self.crew.change(|flight| flight.add(position, machine, Instant::now()));
                     self.open += 1;
                 }

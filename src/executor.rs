@@ -169,7 +169,9 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         drop(shared);
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let news = self.lock().source.news();
-        news.into_iter().for_each(|news| self.worker.tell(news));
+        for news in news {
+            self.worker.tell(news);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {

@@ -29,11 +29,12 @@ pub(crate) struct Edges {
     pub(crate) cluster: Arc<[Host]>,
     pub(crate) transport: Arc<dyn Transport>,
     /// Makes a transport for the hosts of an intent, which need not be those of the client.
-    pub(crate) connect: fn(&[Host]) -> Result<Arc<dyn Transport>, ConfigError>,
+    pub(crate) connect: Connect,
     pub(crate) store: Arc<dyn IntentStore>,
     pub(crate) audience: Audience,
 }
 
+type Connect = fn(&[Host]) -> Result<Arc<dyn Transport>, ConfigError>;
 type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
 
 /// Something to be done for the operation in slot `slot`.

@@ -209,7 +209,7 @@ fn parse(url: &str) -> Result<Host, Refusal> {
         return refuse(format!("has the character U+{:04X}", u32::from(c)), "remove it");
     }
     let Some((scheme, rest)) = url.split_once("://") else {
-        return refuse("has no scheme", format!("write http://{}", url.trim_start_matches('/')));
+        return refuse("has no scheme", format!("write http://{}", masked(url).trim_start_matches('/')));
     };
     let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
         "http" => ("http", 80),

@@ -1,7 +1,25 @@
-//! A group on every host of a cluster, or on none.
+#![doc = include_str!("../README.md")]
+//!
+//! # The map of the house
+//!
+//! An import points to its own floor or to one below, and a test holds it to that.
+//!
+//! | floor | modules | what they know |
+//! | --- | --- | --- |
+//! | 0, values | `config`, `group`, `host` | text that was checked once; nothing raw gets further |
+//! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error` | what to do next; no IO, no clock, no thread, no randomness |
+//! | 2, edges | `transport`, `store`, `observer` | one request, one file, one line; they decide nothing |
+//! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor` | who does what the machines say, and when |
+//! | 4, people | the command; `testing` | only what is public here |
+//!
+//! An id goes this way: [`GroupId::parse`], [`ClusterClient::create_group`], the machine of `protocol` says what to
+//! send, `executor` lets threads do it, `transport` says what became of it, the machine says what is next, and at
+//! the end there is a [`Report`].
 
 mod api;
+mod builder;
 mod bulk;
+mod cancel;
 mod client;
 mod config;
 mod error;
@@ -15,14 +33,19 @@ mod observer;
 mod protocol;
 mod report;
 mod retry;
+mod session;
+#[cfg(test)]
+mod simulation;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
 
 pub use crate::api::{Action, Api};
+pub use crate::builder::ClientBuilder;
 pub use crate::bulk::{Bulk, Completed};
-pub use crate::client::{Call, CancelToken, ClientBuilder, ClusterClient, Recovery};
+pub use crate::cancel::CancelToken;
+pub use crate::client::{Call, ClusterClient, Recovery};
 pub use crate::config::{ConfigError, Origin};
 pub use crate::error::{Error, RequestError, RequestErrorKind, StoreError};
 pub use crate::event::{Event, Phase};

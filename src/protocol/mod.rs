@@ -325,7 +325,11 @@ impl<R: Rules> Machine<R> {
                 }
                 self.begin_removal();
             }
-            Purpose::Delete => self.begin_removal(),
+            // It may have taken over an unfinished create, whose POSTs may still land.
+            Purpose::Delete => {
+                self.tracks.iter_mut().for_each(|track| track.posts = R::inherited_posts());
+                self.begin_removal();
+            }
             Purpose::Present => self.begin_round(At::Probe, |_| Some(Walk::Probe)),
         }
     }
@@ -335,11 +339,9 @@ impl<R: Rules> Machine<R> {
         let missing = intent.hosts.iter().filter(|host| !self.cluster.contains(host));
         let cluster: Arc<[Host]> = self.cluster.iter().chain(missing).cloned().collect();
         self.take_hosts(cluster);
-        if let Purpose::Create { .. } = intent.purpose {
-            for (host, track) in self.hosts.iter().zip(&mut self.tracks) {
-                if intent.hosts.contains(host) {
-                    track.posts = R::inherited_posts();
-                }
+        for (host, track) in self.hosts.iter().zip(&mut self.tracks) {
+            if intent.hosts.contains(host) {
+                track.posts = R::inherited_posts();
             }
         }
         self.begin_pass();
@@ -407,6 +409,10 @@ impl<R: Rules> Machine<R> {
     fn recorded(&mut self, recorded: Result<(), StoreError>) {
         self.asked = false;
         match (self.at, recorded) {
+            // An older intent that this one was to replace is not ours to erase.
+            (At::Intend, Err(error)) if R::stops_unrecorded() && self.recoverable => {
+                self.end(Ending::Journal(error));
+            }
             (At::Intend, Err(error)) if R::stops_unrecorded() => {
                 self.ending = Some(Ending::Journal(error));
                 self.at = At::Abandon;

@@ -182,10 +182,9 @@ impl Track {
 
     fn after_post<R: Rules>(&self, reading: &Reading) -> Next {
         match reading.verdict {
-            Verdict::Yes => Then::Go(Action::Check).at_once(),
             Verdict::No if self.walk == Walk::Create && R::refusal_is_final(self.posts) => Then::Fail.at_once(),
-            // Refused, but an earlier POST may have made the group: a GET decides.
-            Verdict::No => Then::Go(Action::Check).at_once(),
+            // Refused, an earlier POST may have made the group: a GET decides that too.
+            Verdict::Yes | Verdict::No => Then::Go(Action::Check).at_once(),
             Verdict::Unsent if !self.posts.ambiguous => Then::Fail.after_retries(reading),
             Verdict::Unsent | Verdict::Unclear => Then::Go(Action::Check).after_retries(reading),
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::node::{Node, NodeBuilder};
+use super::{builder::NodeBuilder, node::Node};
 
 /// Some nodes, numbered from 0, that know nothing of each other: as in the real thing, only a
 /// client keeps them alike.
@@ -28,6 +28,14 @@ impl Cluster {
     ///
     /// # Errors
     /// When one of them cannot be started; the others are stopped again.
+    ///
+    /// ```
+    /// use cluster_client::testing::Cluster;
+    /// # fn main() -> std::io::Result<()> {
+    /// let cluster = Cluster::start(3)?;
+    /// assert_eq!(cluster.nodes().len(), 3);
+    /// # Ok(()) }
+    /// ```
     pub fn start(size: usize) -> io::Result<Self> {
         Self::start_with(size, |_| Node::builder())
     }
@@ -49,6 +57,14 @@ impl Cluster {
     }
 
     /// The base URLs of all nodes, by number.
+    ///
+    /// ```
+    /// use cluster_client::testing::Cluster;
+    /// # fn main() -> std::io::Result<()> {
+    /// let cluster = Cluster::start(2)?;
+    /// assert_eq!(cluster.urls()[1], cluster.node(1).url());
+    /// # Ok(()) }
+    /// ```
     pub fn urls(&self) -> Vec<String> {
         self.nodes.iter().map(Node::url).collect()
     }
@@ -57,26 +73,70 @@ impl Cluster {
     ///
     /// # Panics
     /// When there are not so many nodes, as indexing does; [`nodes`](Self::nodes) has a `get`.
+    ///
+    /// ```
+    /// use cluster_client::testing::Cluster;
+    /// # fn main() -> std::io::Result<()> {
+    /// let cluster = Cluster::start(2)?;
+    /// cluster.node(1).stop();
+    /// # Ok(()) }
+    /// ```
     pub fn node(&self, number: usize) -> &Node {
         &self.nodes[number]
     }
 
     /// All nodes, by number.
+    ///
+    /// ```
+    /// use cluster_client::testing::Cluster;
+    /// # fn main() -> std::io::Result<()> {
+    /// for node in Cluster::start(2)?.nodes() {
+    ///     node.insert("g");
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
     /// Whether every node has the group now.
+    ///
+    /// ```
+    /// use cluster_client::testing::Cluster;
+    /// # fn main() -> std::io::Result<()> {
+    /// let cluster = Cluster::start(2)?;
+    /// cluster.node(0).insert("g");
+    /// assert!(!cluster.all_have("g"));
+    /// # Ok(()) }
+    /// ```
     pub fn all_have(&self, group: &str) -> bool {
         self.nodes.iter().all(|node| node.has(group))
     }
 
     /// Whether no node has the group now.
+    ///
+    /// ```
+    /// use cluster_client::testing::Cluster;
+    /// # fn main() -> std::io::Result<()> {
+    /// let cluster = Cluster::start(2)?;
+    /// cluster.node(0).insert("g");
+    /// assert!(!cluster.none_has("g"));
+    /// # Ok(()) }
+    /// ```
     pub fn none_has(&self, group: &str) -> bool {
         !self.nodes.iter().any(|node| node.has(group))
     }
 
     /// The numbers of the nodes that have the group now, ascending.
+    ///
+    /// ```
+    /// use cluster_client::testing::Cluster;
+    /// # fn main() -> std::io::Result<()> {
+    /// let cluster = Cluster::start(2)?;
+    /// cluster.node(1).insert("g");
+    /// assert_eq!(cluster.holders("g"), [1]);
+    /// # Ok(()) }
+    /// ```
     pub fn holders(&self, group: &str) -> Vec<usize> {
         (0..self.nodes.len()).filter(|number| self.nodes[*number].has(group)).collect()
     }

@@ -37,9 +37,10 @@
 //! # Ok(()) }
 //! ```
 //
-// The floors in here, lowest first: json | fault, rates, data_file | route | state, wire |
-// connection and server, which are one machine in two files | node | cluster.
+// The floors in here, lowest first: json, data_file | route | fault, wire | rates | state | connection and server,
+// which are one machine in two files | node and its builder | cluster.
 
+mod builder;
 mod cluster;
 mod connection;
 mod data_file;
@@ -53,9 +54,10 @@ mod state;
 mod wire;
 
 pub use self::{
+    builder::NodeBuilder,
     cluster::Cluster,
     fault::Fault,
-    node::{Node, NodeBuilder},
+    node::Node,
     rates::Rates,
     route::{Method, TrailingSlash},
     state::{Entry, State},

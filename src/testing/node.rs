@@ -1,21 +1,19 @@
 //! A node as its user sees it: started, looked at, told to misbehave, stopped and revived.
 
 use std::{
-    collections::BTreeSet,
     fmt, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use super::{
-    data_file::DataFile,
+    builder::NodeBuilder,
     fault::Fault,
     rates::Rates,
-    route::{Method, Paths, TrailingSlash},
+    route::Method,
     server::{Listening, Reservation, Server, Settings, reachable},
-    state::{Change, Entry, State, Statuses},
+    state::{Change, Entry, State},
 };
 
 /// A real node of the group API, on a real socket, inside this process.
@@ -78,6 +76,13 @@ impl Node {
         NodeBuilder::default()
     }
 
+    pub(super) fn open(listener: TcpListener, settings: Settings, state: State) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let server = Arc::new(Server::new(settings, state));
+        let listening = server.open(listener)?;
+        Ok(Self { server, address, phase: Mutex::new(Phase::Running(listening)) })
+    }
+
     /// The base URL, such as `http://127.0.0.1:40123`, without a slash at its end. It stays the
     /// same over a stop and a restart. A node that listens on all addresses gives the loopback
     /// one.
@@ -93,11 +98,27 @@ impl Node {
     }
 
     /// The port the node listens on.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// assert_ne!(node.port(), 0);
+    /// # Ok(()) }
+    /// ```
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
     /// The address the node listens on.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// assert!(node.address().ip().is_loopback());
+    /// # Ok(()) }
+    /// ```
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -197,6 +218,15 @@ impl Node {
     }
 
     /// Empties the log and sets the counts back to 0. Sequence numbers go on.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.clear_log();
+    /// assert!(node.log().is_empty());
+    /// # Ok(()) }
+    /// ```
     pub fn clear_log(&self) {
         let mut state = self.server.lock();
         state.clear_log();
@@ -320,6 +350,15 @@ impl Node {
     }
 
     /// Ends a [`pause`](Self::pause): what has arrived meanwhile is handled now.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.pause();
+    /// node.resume();
+    /// # Ok(()) }
+    /// ```
     pub fn resume(&self) {
         self.server.set_paused(false);
     }
@@ -351,7 +390,7 @@ impl Node {
     }
 
     /// Starts the node again on its old port, with the groups, the log and the script it had when
-    /// it was stopped; a running node is stopped first. The system keeps the port of a stopped
+    /// it was stopped; a running node is stopped first. A pause is over then. The system keeps the port of a stopped
     /// node for it.
     ///
     /// # Errors
@@ -370,7 +409,7 @@ impl Node {
     pub fn restart(&self) -> io::Result<()> {
         let mut phase = self.phase();
         self.stop_in(&mut phase);
-        let listener = TcpListener::bind(self.address).map_err(|error| not_bound(self.address, &error))?;
+        let listener = bind(&self.address.to_string())?;
         *phase = Phase::Running(self.server.open(listener)?);
         Ok(())
     }
@@ -394,193 +433,8 @@ impl fmt::Debug for Node {
     }
 }
 
-fn not_bound(address: impl fmt::Display, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("a node cannot listen on {address}: {error}"))
-}
-
-/// The settings of a [`Node`] that is to be started.
-///
-/// ```
-/// use std::time::Duration;
-/// use cluster_client::testing::{Fault, Method, Node, Rates};
-/// # fn main() -> std::io::Result<()> {
-/// # let directory = tempfile::tempdir()?;
-/// # let path = directory.path().join("node.groups");
-/// let node = Node::builder()
-///     .address("127.0.0.1:0")
-///     .data_file(path)
-///     .latency(Duration::from_millis(1))
-///     .seed(7)
-///     .rates(Rates { error: 0.2, ..Rates::default() })
-///     .faults([Fault::answer(503).on(Method::Post), Fault::mute().group("g")])
-///     .start()?;
-/// # Ok(()) }
-/// ```
-#[derive(Clone, Debug)]
-#[must_use = "a builder does nothing until `start`"]
-pub struct NodeBuilder {
-    address: String,
-    data_file: Option<PathBuf>,
-    path: String,
-    trailing_slash: TrailingSlash,
-    statuses: Statuses,
-    latency: Duration,
-    max_connections: usize,
-    log_limit: usize,
-    seed: u64,
-    rates: Rates,
-    faults: Vec<Fault>,
-}
-
-impl Default for NodeBuilder {
-    fn default() -> Self {
-        Self {
-            address: "127.0.0.1:0".to_owned(),
-            data_file: None,
-            path: "/v1/group/".to_owned(),
-            trailing_slash: TrailingSlash::default(),
-            statuses: Statuses { existing: 400, deleted: 200, absent: 404 },
-            latency: Duration::ZERO,
-            max_connections: 4096,
-            log_limit: 65_536,
-            seed: 0,
-            rates: Rates::default(),
-            faults: Vec::new(),
-        }
-    }
-}
-
-impl NodeBuilder {
-    /// Where to listen, as `host:port`; port 0 lets the system choose. `127.0.0.1:0` by default.
-    pub fn address(mut self, address: impl Into<String>) -> Self {
-        self.address = address.into();
-        self
-    }
-
-    /// Keeps the groups in this file, which is created if need be; without one they are gone with
-    /// the node.
-    ///
-    /// Every change is in the file before its request is answered, so that it survives also a
-    /// killed process (not a power failure: nothing is fsynced). A torn last line is dropped
-    /// with a warning in the log. One node at a time can use a file.
-    pub fn data_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.data_file = Some(path.into());
-        self
-    }
-
-    /// The path of the groups, `/v1/group/` by default. If it ends with a slash, so does the
-    /// proper path of each group.
-    pub fn path(mut self, path: impl Into<String>) -> Self {
-        self.path = path.into();
-        self
-    }
-
-    /// What to do about paths with a trailing slash too few or too many; lenient by default.
-    pub fn trailing_slash(mut self, trailing_slash: TrailingSlash) -> Self {
-        self.trailing_slash = trailing_slash;
-        self
-    }
-
-    /// The status for creating a group that is there already: 400 by default, 409 on some nodes.
-    pub fn existing_status(mut self, status: u16) -> Self {
-        self.statuses.existing = status;
-        self
-    }
-
-    /// The status for a deleted group: 200 by default, 204 on some nodes.
-    pub fn deleted_status(mut self, status: u16) -> Self {
-        self.statuses.deleted = status;
-        self
-    }
-
-    /// The status for deleting an absent group: 404 by default, 400 on some nodes.
-    pub fn absent_status(mut self, status: u16) -> Self {
-        self.statuses.absent = status;
-        self
-    }
-
-    /// How long each request takes before it is handled; none by default.
-    pub fn latency(mut self, latency: Duration) -> Self {
-        self.latency = latency;
-        self
-    }
-
-    /// How many connections may be open at a time, each with a thread; 4,096 by default. Those
-    /// beyond are answered 503 and closed.
-    pub fn max_connections(mut self, limit: usize) -> Self {
-        self.max_connections = limit;
-        self
-    }
-
-    /// How many requests the log keeps, the oldest leaving first; 65,536 by default.
-    pub fn log_limit(mut self, limit: usize) -> Self {
-        self.log_limit = limit;
-        self
-    }
-
-    /// The seed of the random faults; 0 by default.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// How often the node misbehaves by itself; never by default.
-    pub fn rates(mut self, rates: Rates) -> Self {
-        self.rates = rates;
-        self
-    }
-
-    /// Adds faults to the script, as [`Node::inject`] does.
-    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
-        self.faults.extend(faults);
-        self
-    }
-
-    /// Starts the node. It can be connected to when this returns.
-    ///
-    /// # Errors
-    /// When the address is malformed or cannot be listened on, the data file cannot be opened,
-    /// contains something else or is used by another node, when a rate is invalid, the path does
-    /// not begin with a slash, or no thread can be had. The message names the address, the file
-    /// or the value.
-    ///
-    /// ```
-    /// # use cluster_client::testing::Node;
-    /// let error = Node::builder().data_file("/no/such/directory/file").start().unwrap_err();
-    /// assert!(error.to_string().starts_with("data file /no/such/directory/file: "));
-    /// ```
-    pub fn start(self) -> io::Result<Node> {
-        let rates = self.rates.validated()?;
-        if !self.path.starts_with('/') {
-            let message = format!("the path {:?} does not begin with a slash", self.path);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
-        }
-        let (file, groups) = match &self.data_file {
-            None => (None, BTreeSet::new()),
-            Some(path) => {
-                let (file, groups) = DataFile::open(path)?;
-                (Some(file), groups)
-            }
-        };
-        let listener = bind(&self.address).map_err(|error| not_bound(&self.address, &error))?;
-        let address = listener.local_addr()?;
-        let mut state = State::new(groups, file, rates, self.seed, self.log_limit);
-        for fault in self.faults {
-            state.script.push(fault);
-        }
-        let settings = Settings {
-            paths: Paths::new(&self.path, self.trailing_slash),
-            statuses: self.statuses,
-            latency: self.latency,
-            max_connections: self.max_connections,
-        };
-        let server = Arc::new(Server::new(settings, state));
-        let listening = server.open(listener)?;
-        Ok(Node { server, address, phase: Mutex::new(Phase::Running(listening)) })
-    }
-}
-
-fn bind(address: &str) -> io::Result<TcpListener> {
-    let addresses: Vec<_> = address.to_socket_addrs()?.collect();
-    TcpListener::bind(addresses.as_slice())
+/// Listens on `host:port`. An error names it.
+pub(super) fn bind(address: &str) -> io::Result<TcpListener> {
+    let bound = address.to_socket_addrs().and_then(|found| TcpListener::bind(found.collect::<Vec<_>>().as_slice()));
+    bound.map_err(|error| io::Error::new(error.kind(), format!("a node cannot listen on {address}: {error}")))
 }

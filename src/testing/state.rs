@@ -121,31 +121,85 @@ pub(super) struct Statuses {
 
 impl State {
     /// Whether the node has the group.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.insert("g");
+    /// assert!(node.wait_until(|state| state.has("g"), std::time::Duration::ZERO));
+    /// # Ok(()) }
+    /// ```
     pub fn has(&self, group: &str) -> bool {
         self.groups.contains(group)
     }
 
     /// The groups the node has, sorted.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.insert("g");
+    /// assert!(node.wait_until(|state| state.groups().eq(["g"]), std::time::Duration::ZERO));
+    /// # Ok(()) }
+    /// ```
     pub fn groups(&self) -> impl ExactSizeIterator<Item = &str> {
         self.groups.iter().map(String::as_str)
     }
 
     /// The requests so far in the order of arrival, as [`Node::log`](super::Node::log) has them.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.insert("g");
+    /// assert!(node.wait_until(|state| state.log().len() == 0, std::time::Duration::ZERO));
+    /// # Ok(()) }
+    /// ```
     pub fn log(&self) -> impl ExactSizeIterator<Item = &Entry> {
         self.log.iter()
     }
 
     /// How many requests of this method arrived.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Method, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.insert("g");
+    /// assert!(node.wait_until(|state| state.count(Method::Get) == 0, std::time::Duration::ZERO));
+    /// # Ok(()) }
+    /// ```
     pub fn count(&self, method: Method) -> u64 {
         self.counts[method as usize]
     }
 
     /// How many connections are open.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.insert("g");
+    /// assert!(node.wait_until(|state| state.connections() == 0, std::time::Duration::ZERO));
+    /// # Ok(()) }
+    /// ```
     pub fn connections(&self) -> usize {
         self.streams.len()
     }
 
     /// How many scripted faults still wait for a request.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::start()?;
+    /// node.insert("g");
+    /// assert!(node.wait_until(|state| state.pending_faults() == 0, std::time::Duration::ZERO));
+    /// # Ok(()) }
+    /// ```
     pub fn pending_faults(&self) -> usize {
         self.script.len()
     }

@@ -288,9 +288,9 @@ pub(crate) fn wanted(asked: Operation, outcome: Outcome) -> Option<State> {
         (Operation::Create, Outcome::Created | Outcome::Unrecorded) | (Operation::Repair(Target::Present), _) => {
             Some(State::Present)
         }
-        (Operation::Create, Outcome::AlreadyExists | Outcome::Unavailable) => None,
         // A recovery wants whatever its operation wanted, which its report does not tell.
-        (Operation::Status | Operation::Recover, _) => None,
+        (Operation::Create, Outcome::AlreadyExists | Outcome::Unavailable)
+        | (Operation::Status | Operation::Recover, _) => None,
         _ => Some(State::Absent),
     }
 }

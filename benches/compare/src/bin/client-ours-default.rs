@@ -1,0 +1,5 @@
+//! Our client as it comes, with the preflight.
+
+fn main() -> std::process::ExitCode {
+    cluster_client_compare::run::<cluster_client_compare::ours::OursDefault>()
+}

@@ -1,0 +1,71 @@
+//! tokio + reqwest on one thread: the reference, what a careful user would write.
+
+use std::process::ExitCode;
+
+use cluster_client_compare::pace::Ids;
+use cluster_client_compare::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT, wire};
+use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt, iter};
+use reqwest::Method;
+use tokio::runtime::{Builder, Runtime};
+
+fn main() -> ExitCode {
+    cluster_client_compare::run::<ReqwestOne>()
+}
+
+struct ReqwestOne {
+    runtime: Runtime,
+    cluster: Cluster,
+}
+
+impl Client for ReqwestOne {
+    fn new(hosts: &[String]) -> Result<Self, Failure> {
+        Ok(Self { runtime: Builder::new_current_thread().enable_all().build()?, cluster: Cluster::new(hosts)? })
+    }
+
+    fn create(&mut self, id: &str) -> Result<(), Failure> {
+        self.runtime.block_on(self.cluster.create(id))
+    }
+
+    fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
+        let cluster = &self.cluster;
+        let groups = iter(ids).map(|id| async move { cluster.create(&id).await });
+        self.runtime.block_on(groups.buffer_unordered(IN_FLIGHT).try_collect())
+    }
+}
+
+struct Cluster {
+    http: reqwest::Client,
+    hosts: Vec<String>,
+}
+
+impl Cluster {
+    fn new(hosts: &[String]) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+        Ok(Self { http, hosts: hosts.to_vec() })
+    }
+
+    async fn create(&self, id: &str) -> Result<(), Failure> {
+        self.hosts.iter().map(|host| self.post(host, id)).collect::<FuturesUnordered<_>>().try_collect::<()>().await?;
+        self.hosts.iter().map(|host| self.get(host, id)).collect::<FuturesUnordered<_>>().try_collect().await
+    }
+
+    async fn post(&self, host: &str, id: &str) -> Result<(), Failure> {
+        let request = self
+            .http
+            .request(Method::POST, wire::create_url(host))
+            .header("content-type", wire::JSON)
+            .body(wire::create_body(id));
+        read(request.send().await?, 201).await
+    }
+
+    async fn get(&self, host: &str, id: &str) -> Result<(), Failure> {
+        read(self.http.get(wire::check_url(host, id)).send().await?, 200).await
+    }
+}
+
+/// Reads the answer to its end, so that its connection is kept.
+async fn read(answer: reqwest::Response, wanted: u16) -> Result<(), Failure> {
+    let status = answer.status().as_u16();
+    answer.bytes().await?;
+    wire::expect(wanted, status)
+}

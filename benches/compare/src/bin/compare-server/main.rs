@@ -1,0 +1,315 @@
+//! The test server: many ports of loopback, one thread, epoll. `compare-server PORTS DELAY_US`
+//!
+//! It prints one line, `ready ADDRESS:PORT,ADDRESS:PORT,...`, and ends when its standard input is closed, so that it
+//! cannot outlive whoever started it. It knows the node API (`http.rs`), answers every request after the set delay
+//! (`delays.rs`), and keeps every connection until the peer closes it. It is the same for all clients, and cheap: one
+//! read and one write per request.
+
+mod delays;
+mod http;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use delays::{Delayed, Delays};
+
+/// The most ports: what the comparison needs, and few enough for one process' file descriptors.
+const MAX_PORTS: usize = 1_024;
+/// Addresses to spread over when one runs out of free ports: 127.0.0.1 to 127.0.0.8.
+const ADDRESSES: u8 = 8;
+/// A request that is longer than this is not one of ours.
+const MAX_REQUEST: usize = 16 * 1024;
+
+const STDIN: Token = Token(0);
+const TIMER: Token = Token(1);
+const FIRST_PORT: usize = 2;
+
+fn main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare-server: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [ports, delay] = args.as_slice() else { return Err("usage: compare-server PORTS DELAY_US".into()) };
+    let ports: usize = ports.parse()?;
+    if !(1..=MAX_PORTS).contains(&ports) {
+        return Err(format!("PORTS must be 1 to {MAX_PORTS}").into());
+    }
+    let mut server = Server::new(ports, Duration::from_micros(delay.parse()?))?;
+    println!("ready {}", server.addresses()?.join(","));
+    Ok(server.run()?)
+}
+
+struct Server {
+    poll: Poll,
+    ports: Vec<TcpListener>,
+    connections: Vec<Slot>,
+    free: Vec<usize>,
+    delays: Delays,
+    /// The groups that exist, each as a hash of port and id: the ids of a run are few, a collision will not happen.
+    groups: HashSet<u64, BuildHasherDefault<AlreadyHashed>>,
+    scratch: Vec<u8>,
+}
+
+/// A place for a connection; the generation tells a late answer whether the one it is for is still there.
+struct Slot {
+    generation: u64,
+    connection: Option<Connection>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    port: usize,
+    /// The beginning of a request that came in pieces; nearly always empty.
+    partial: Vec<u8>,
+}
+
+impl Server {
+    fn new(ports: usize, delay: Duration) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registry = poll.registry();
+        registry.register(&mut SourceFd(&io::stdin().as_raw_fd()), STDIN, Interest::READABLE).map_err(|error| {
+            io::Error::new(error.kind(), format!("standard input must be a pipe or a terminal: {error}"))
+        })?;
+        let delays = Delays::new(delay)?;
+        registry.register(&mut SourceFd(&delays.timer_fd()), TIMER, Interest::READABLE)?;
+        let mut listeners = Vec::with_capacity(ports);
+        for index in 0..ports {
+            let mut listener = listen()?;
+            registry.register(&mut listener, Token(FIRST_PORT + index), Interest::READABLE)?;
+            listeners.push(listener);
+        }
+        Ok(Self {
+            poll,
+            ports: listeners,
+            connections: Vec::new(),
+            free: Vec::new(),
+            delays,
+            groups: HashSet::default(),
+            scratch: vec![0; MAX_REQUEST],
+        })
+    }
+
+    fn addresses(&self) -> io::Result<Vec<String>> {
+        self.ports.iter().map(|port| Ok(port.local_addr()?.to_string())).collect()
+    }
+
+    /// Serves until standard input is closed.
+    fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(1_024);
+        let first_connection = FIRST_PORT + self.ports.len();
+        loop {
+            match self.poll.poll(&mut events, None) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                other => other?,
+            }
+            for event in &events {
+                match event.token() {
+                    STDIN => {
+                        if io::stdin().read(&mut self.scratch)? == 0 {
+                            return Ok(());
+                        }
+                    }
+                    TIMER => self.send_due()?,
+                    Token(index) if index < first_connection => self.accept(index - FIRST_PORT)?,
+                    Token(index) => self.receive(index - first_connection)?,
+                }
+            }
+        }
+    }
+
+    /// Readiness is told once (edge-triggered): take all that wait.
+    fn accept(&mut self, port: usize) -> io::Result<()> {
+        loop {
+            let mut stream = match self.ports[port].accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
+                Err(error) => return Err(error),
+            };
+            stream.set_nodelay(true)?;
+            let index = self.free.pop().unwrap_or_else(|| {
+                self.connections.push(Slot { generation: 0, connection: None });
+                self.connections.len() - 1
+            });
+            let token = Token(FIRST_PORT + self.ports.len() + index);
+            self.poll.registry().register(&mut stream, token, Interest::READABLE)?;
+            self.connections[index].connection = Some(Connection { stream, port, partial: Vec::new() });
+        }
+    }
+
+    fn receive(&mut self, index: usize) -> io::Result<()> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let open = loop {
+            let Some(connection) = &mut self.connections[index].connection else { break true };
+            match connection.stream.read(&mut scratch) {
+                Ok(0) => break false,
+                Ok(read) => {
+                    if !self.take_requests(index, &scratch[..read])? {
+                        break false;
+                    }
+                    // A read that did not fill the buffer emptied the socket: the next arrival is told again.
+                    if read < scratch.len() {
+                        break true;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => break false,
+            }
+        };
+        self.scratch = scratch;
+        if !open {
+            self.close(index);
+        }
+        Ok(())
+    }
+
+    /// Answers each whole request in `bytes`; `false` means that the connection is of no more use.
+    fn take_requests(&mut self, index: usize, bytes: &[u8]) -> io::Result<bool> {
+        let Some(connection) = &mut self.connections[index].connection else { return Ok(true) };
+        let port = connection.port;
+        let mut pieces = std::mem::take(&mut connection.partial);
+        let mut rest: &[u8] = if pieces.is_empty() {
+            bytes
+        } else {
+            pieces.extend_from_slice(bytes);
+            &pieces
+        };
+        while !rest.is_empty() {
+            match http::parse(rest) {
+                http::Parsed::Request(request, len) => {
+                    rest = &rest[len..];
+                    let answer = self.apply(port, &request);
+                    if !self.answer(index, answer)? {
+                        return Ok(false);
+                    }
+                }
+                http::Parsed::Partial if rest.len() < MAX_REQUEST => break,
+                http::Parsed::Partial | http::Parsed::Garbage => {
+                    eprintln!("compare-server: not a request: {:?}", String::from_utf8_lossy(rest));
+                    return Ok(false);
+                }
+            }
+        }
+        if let (false, Some(connection)) = (rest.is_empty(), &mut self.connections[index].connection) {
+            connection.partial = rest.to_vec();
+        }
+        Ok(true)
+    }
+
+    /// What the node API does.
+    fn apply(&mut self, port: usize, request: &http::Request<'_>) -> http::Answer {
+        match request {
+            http::Request::Create(id) => {
+                if self.groups.insert(key(port, id)) {
+                    http::CREATED
+                } else {
+                    http::BAD_REQUEST
+                }
+            }
+            http::Request::Check(id) => {
+                if self.groups.contains(&key(port, id)) {
+                    http::OK
+                } else {
+                    http::NOT_FOUND
+                }
+            }
+            http::Request::Delete(id) => {
+                if self.groups.remove(&key(port, id)) {
+                    http::OK
+                } else {
+                    http::NOT_FOUND
+                }
+            }
+            http::Request::Other => http::NOT_FOUND,
+        }
+    }
+
+    fn answer(&mut self, index: usize, answer: http::Answer) -> io::Result<bool> {
+        if self.delays.is_zero() {
+            return Ok(self.send(index, answer));
+        }
+        self.delays.push(Delayed { connection: index, generation: self.connections[index].generation, answer })?;
+        Ok(true)
+    }
+
+    fn send_due(&mut self) -> io::Result<()> {
+        self.delays.start_batch();
+        while let Some(due) = self.delays.pop_due() {
+            if self.connections[due.connection].generation == due.generation && !self.send(due.connection, due.answer) {
+                self.close(due.connection);
+            }
+        }
+        self.delays.finish_batch()
+    }
+
+    /// An answer is far smaller than a socket's buffer and a client waits for it before it asks again: what does not
+    /// fit in one write is a client to be rid of.
+    fn send(&mut self, index: usize, answer: http::Answer) -> bool {
+        let Some(connection) = &mut self.connections[index].connection else { return true };
+        matches!(connection.stream.write(answer), Ok(sent) if sent == answer.len())
+    }
+
+    fn close(&mut self, index: usize) {
+        let slot = &mut self.connections[index];
+        // Closing the socket takes it out of epoll.
+        if slot.connection.take().is_some() {
+            slot.generation += 1;
+            self.free.push(index);
+        }
+    }
+}
+
+/// A listener on a free port of the first address that still has one.
+fn listen() -> io::Result<TcpListener> {
+    let mut last = None;
+    for address in 1..=ADDRESSES {
+        match TcpListener::bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, address), 0))) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => last = Some(error),
+            other => return other,
+        }
+    }
+    Err(last.unwrap_or_else(|| ErrorKind::AddrInUse.into()))
+}
+
+/// FNV-1a over the port and the id.
+fn key(port: usize, id: &[u8]) -> u64 {
+    let port = (port as u64).to_le_bytes();
+    port.iter()
+        .chain(id)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The keys are hashes already.
+#[derive(Default)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only u64 keys are hashed");
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}

@@ -1,0 +1,132 @@
+//! What to run, from the command line.
+
+use std::time::Duration;
+
+use crate::Failure;
+
+pub(crate) const HELP: &str = "\
+cargo run --release --manifest-path benches/compare/Cargo.toml [--features ours] -- [OPTIONS]
+
+  --clients a,b      only these clients (the reference, reqwest-one, always runs)
+  --hosts 3,16       only these numbers of hosts [3,16,64,256,1024]
+  --rounds K         how often everything is repeated [5]
+  --quick            a look in about a minute: 2 rounds, fewer hosts, shorter measurements
+  --seed S           repeat the random order of an earlier run
+  --write-figures    write docs/latency.svg and docs/throughput.svg
+  --help             this text";
+
+/// The server's delays that are compared.
+pub(crate) const DELAYS_MS: [u64; 2] = [0, 20];
+/// The hosts of a bulk job.
+pub(crate) const BULK_HOSTS: usize = 8;
+/// The hosts of a cold start.
+pub(crate) const COLD_HOSTS: usize = 3;
+/// Up to here an operation is short.
+const FEW_HOSTS: usize = 64;
+/// The most hosts: what the test server offers.
+const MAX_HOSTS: usize = 1_024;
+const MAX_ROUNDS: usize = 100;
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// `None`: all.
+    pub(crate) clients: Option<Vec<String>>,
+    pub(crate) hosts: Vec<usize>,
+    pub(crate) rounds: usize,
+    pub(crate) quick: bool,
+    pub(crate) seed: u64,
+    pub(crate) write_figures: bool,
+    /// For each client process.
+    pub(crate) warmup: Duration,
+    pub(crate) budget: Duration,
+    /// How many processes share the budget in a round where operations are short: see [`Options::visits`].
+    visits: u32,
+    /// How often a round starts each client cold.
+    pub(crate) starts: usize,
+    /// In how many rounds a client runs that is far behind.
+    pub(crate) slow_rounds: usize,
+    /// An operation that is expected to take longer than this is not tried.
+    pub(crate) slowest: Duration,
+}
+
+impl Options {
+    /// How many processes of a client one round runs on `hosts` hosts.
+    ///
+    /// With few hosts an operation is little more than a few wake-ups, and what those cost changes with the cores that the
+    /// processes happen to get: several short looks in turn are steadier than a long one.
+    pub(crate) fn visits(&self, hosts: usize) -> u32 {
+        if hosts <= FEW_HOSTS { self.visits } else { 1 }
+    }
+
+    /// `None` when only help is wanted.
+    pub(crate) fn from_args(args: impl IntoIterator<Item = String>) -> Result<Option<Self>, Failure> {
+        let mut args = args.into_iter();
+        let (mut clients, mut hosts, mut rounds, mut seed) = (None, None, None, None);
+        let (mut quick, mut write_figures) = (false, false);
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--clients" => clients = Some(value()?.split(',').map(str::to_owned).collect()),
+                "--hosts" => hosts = Some(host_counts(&value()?)?),
+                "--rounds" => rounds = Some(value()?.parse()?),
+                "--seed" => seed = Some(value()?.parse()?),
+                "--quick" => quick = true,
+                "--write-figures" => write_figures = true,
+                "--help" | "-h" => return Ok(None),
+                _ => return Err(format!("unknown option {arg}\n\n{HELP}").into()),
+            }
+        }
+        let rounds = rounds.unwrap_or(if quick { 2 } else { 5 });
+        if !(1..=MAX_ROUNDS).contains(&rounds) {
+            return Err(format!("--rounds must be 1 to {MAX_ROUNDS}").into());
+        }
+        let millis = |short, long| Duration::from_millis(if quick { short } else { long });
+        Ok(Some(Self {
+            clients,
+            hosts: hosts.unwrap_or_else(|| if quick { vec![3, 64, 256] } else { vec![3, 16, 64, 256, 1_024] }),
+            rounds,
+            quick,
+            seed: seed.unwrap_or_else(|| fastrand::u64(..)),
+            write_figures,
+            warmup: millis(60, 80),
+            budget: millis(150, 400),
+            visits: if quick { 1 } else { 3 },
+            starts: if quick { 5 } else { 10 },
+            slow_rounds: if quick { 1 } else { 2 },
+            slowest: millis(1_000, 3_000),
+        }))
+    }
+}
+
+/// In rising order, because what a client took at fewer hosts tells whether it is too slow for more.
+fn host_counts(list: &str) -> Result<Vec<usize>, Failure> {
+    let mut counts = list.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
+    counts.sort_unstable();
+    counts.dedup();
+    if counts.iter().all(|count| (1..=MAX_HOSTS).contains(count)) {
+        Ok(counts)
+    } else {
+        Err(format!("--hosts must be 1 to {MAX_HOSTS}").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Options>, Failure> {
+        Options::from_args(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn hosts_are_sorted_and_single() {
+        assert_eq!(parse("--hosts 16,3,16").unwrap().unwrap().hosts, [3, 16]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in ["--hosts 0", "--hosts 2000", "--rounds 0", "--rounds", "--fast"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

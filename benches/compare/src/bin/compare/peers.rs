@@ -1,0 +1,133 @@
+//! The clients that are compared, and how each is made ready.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::options::Options;
+use crate::places::Places;
+use crate::{Failure, child};
+
+/// The client that all others are divided by.
+pub(crate) const REFERENCE: &str = "reqwest-one";
+
+/// The most that building one peer may take.
+const BUILD_LIMIT: Duration = Duration::from_secs(600);
+
+pub(crate) struct Peer {
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+    /// Or why it cannot run here.
+    pub(crate) command: Result<Vec<PathBuf>, String>,
+}
+
+enum Kind {
+    /// A program of this package.
+    Rust(&'static str),
+    /// The same, built only with the feature `ours`.
+    Ours(&'static str),
+    Go,
+    /// The style that `peer.py` is told.
+    Python(&'static str),
+}
+
+/// In the order of the tables.
+const ALL: [(&str, &str, Kind); 9] = [
+    ("ours", "cluster-client, preflight off", Kind::Ours("client-ours")),
+    ("ours-default", "cluster-client, default (preflight)", Kind::Ours("client-ours-default")),
+    (REFERENCE, "tokio + reqwest, one thread", Kind::Rust("client-reqwest-one")),
+    ("reqwest-many", "tokio + reqwest, multi-thread", Kind::Rust("client-reqwest-many")),
+    ("hyper-one", "hyper-util, one thread", Kind::Rust("client-hyper-one")),
+    ("go", "Go net/http", Kind::Go),
+    ("python-sequential", "Python httpx + tenacity, sequential", Kind::Python("sequential")),
+    ("python-gathered", "Python httpx, gathered", Kind::Python("gathered")),
+    ("floor", "floor: hand-written scatter/gather", Kind::Rust("client-floor")),
+];
+
+/// Builds what is wanted. A peer whose language is not installed stays in the list, with the reason.
+pub(crate) fn prepare(options: &Options, places: &Places) -> Result<Vec<Peer>, Failure> {
+    let asked = options.clients.iter().flatten();
+    if let Some(unknown) = asked.into_iter().find(|name| ALL.iter().all(|(known, ..)| known != name)) {
+        let known: Vec<&str> = ALL.iter().map(|(name, ..)| *name).collect();
+        return Err(format!("no client is called {unknown}; there are {}", known.join(", ")).into());
+    }
+    let wanted = |name: &str| {
+        name == REFERENCE || options.clients.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted == name))
+    };
+    build_rust(places)?;
+    let (mut go, mut python) = (None, None);
+    Ok(ALL
+        .into_iter()
+        .filter(|(name, ..)| wanted(name))
+        .map(|(name, label, kind)| {
+            let command = match kind {
+                Kind::Rust(program) => Ok(vec![places.program(program)]),
+                Kind::Ours(program) if cfg!(feature = "ours") => Ok(vec![places.program(program)]),
+                Kind::Ours(_) => Err("not built: needs --features ours".to_owned()),
+                Kind::Go => go.get_or_insert_with(|| build_go(places)).clone(),
+                Kind::Python(style) => {
+                    let made = python.get_or_insert_with(|| build_python(places)).clone();
+                    made.map(|interpreter| {
+                        vec![interpreter, places.peer_source("python").join("peer.py"), style.into()]
+                    })
+                }
+            };
+            if let Err(reason) = &command {
+                eprintln!("{name}: {reason}");
+            }
+            Peer { name, label, command }
+        })
+        .collect())
+}
+
+/// `cargo run` builds only the program it runs: the others are built here, each with only what it uses.
+fn build_rust(places: &Places) -> Result<(), Failure> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--release", "--bins", "--manifest-path"]).arg(places.manifest());
+    build.arg("--target-dir").arg(places.target());
+    if cfg!(feature = "ours") {
+        build.args(["--features", "ours"]);
+    }
+    child::tool(&mut build, BUILD_LIMIT).map_err(|failure| format!("cargo build: {failure}").into())
+}
+
+fn build_go(places: &Places) -> Result<Vec<PathBuf>, String> {
+    if !installed("go", "version") {
+        return Err("not installed".to_owned());
+    }
+    let program = places.peer_target("go").join("peer");
+    let mut build = Command::new("go");
+    build.args(["build", "-o"]).arg(&program).arg(".").current_dir(places.peer_source("go"));
+    // Only the standard library is used: nothing is to be fetched.
+    build.env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
+    child::tool(&mut build, BUILD_LIMIT).map_err(|failure| format!("go build: {failure}"))?;
+    Ok(vec![program])
+}
+
+/// Makes a virtual environment below the target folder and gives its interpreter.
+fn build_python(places: &Places) -> Result<PathBuf, String> {
+    if !installed("python3", "--version") {
+        return Err("not installed".to_owned());
+    }
+    let home = places.peer_target("python");
+    let interpreter = home.join("bin/python");
+    let ready = |limit| {
+        let mut probe = Command::new(&interpreter);
+        child::output(probe.args(["-c", "import httpx, tenacity"]), limit).is_ok()
+    };
+    if ready(BUILD_LIMIT) {
+        return Ok(interpreter);
+    }
+    let mut make = Command::new("python3");
+    child::tool(make.args(["-m", "venv"]).arg(&home), BUILD_LIMIT).map_err(|failure| format!("venv: {failure}"))?;
+    let mut install = Command::new(&interpreter);
+    install.args(["-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--requirement"]);
+    install.arg(places.peer_source("python").join("requirements.txt"));
+    child::tool(&mut install, BUILD_LIMIT).map_err(|failure| format!("httpx and tenacity not to be had: {failure}"))?;
+    Ok(interpreter)
+}
+
+fn installed(program: &str, question: &str) -> bool {
+    child::output(Command::new(program).arg(question), BUILD_LIMIT).is_ok()
+}

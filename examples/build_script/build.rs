@@ -1,0 +1,21 @@
+//! Creates a group on the hosts of `HOSTS` before the crate is built. Standard output belongs to cargo; the
+//! library prints nothing there.
+
+use cluster_client::{ClusterClient, Error};
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=HOSTS");
+    if std::env::var_os("HOSTS").is_none() {
+        println!("cargo::warning=HOSTS is not set, so no group is created");
+        return;
+    }
+    match ClusterClient::from_env().and_then(|client| client.create_group("build-example")) {
+        Ok(_) | Err(Error::AlreadyExists(_)) => {}
+        Err(error) => {
+            println!("cargo::error={error}");
+            for warning in error.report().map(cluster_client::Report::warnings).unwrap_or_default() {
+                println!("cargo::warning={warning}");
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What needs the group.
+
+fn main() {
+    println!("built with the group build-example on every host");
+}

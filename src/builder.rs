@@ -1,0 +1,305 @@
+//! Floor 3: the settings of a client, checked as a whole.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::api::Api;
+use crate::client::ClusterClient;
+use crate::config::{ConfigError, Origin};
+use crate::error::Error;
+use crate::executor::Threads;
+use crate::flight::Edges;
+use crate::host::{Host, Hosts};
+use crate::observer::{Audience, Observer};
+use crate::protocol::Limits;
+use crate::retry::{RetryBudgets, RetryPolicy};
+use crate::session::Shared;
+use crate::store::{DirectoryStore, IntentStore, NoStore};
+use crate::transport::{Transport, UreqTransport};
+
+impl ClusterClient {
+    /// A client for these hosts, with the defaults of [`ClientBuilder`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the host that was refused. Nothing is sent.
+    pub fn new<I>(hosts: I) -> Result<Self, Error>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Self::builder().hosts(hosts).build()
+    }
+
+    /// A client for the hosts of the environment variable `HOSTS`: base URLs separated by commas.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where it is not set, or a host in it is refused.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::builder().hosts_from_env().build()
+    }
+
+    /// A client whose every setting can be chosen.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+}
+
+/// Settings of a [`ClusterClient`]. Everything is checked in [`ClientBuilder::build`].
+///
+/// | setting | default | bounds |
+/// | --- | --- | --- |
+/// | `retry` | 3 attempts, 1 s doubling to at most 10 s, jitter | see [`RetryPolicy`] |
+/// | `rollback_retry` | 5 attempts, else the same | see [`RetryPolicy`] |
+/// | `request_timeout` | 10 s | 1 ms to 1 h |
+/// | `deadline` | none: attempts and timeouts bound a call | 1 ms to 24 h |
+/// | `rollback_timeout` | 120 s | above `settle`, at most 24 h |
+/// | `settle` | the request timeout | 1 ms to 1 h |
+/// | `threads` | 256 | 1 to 4096 |
+/// | `in_flight` | 32 | 1 to 1024 |
+///
+/// ```
+/// use std::time::Duration;
+/// use cluster_client::ClusterClient;
+///
+/// let client = ClusterClient::builder()
+///     .hosts(["http://node1:8000", "http://node2:8000"])
+///     .request_timeout(Duration::from_secs(2))
+///     .build()?;
+/// # Ok::<(), cluster_client::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct ClientBuilder {
+    hosts: Option<Result<Hosts, ConfigError>>,
+    api: Api,
+    retry: RetryPolicy,
+    rollback_retry: RetryPolicy,
+    request_timeout: Duration,
+    deadline: Option<Duration>,
+    rollback_timeout: Duration,
+    settle: Option<Duration>,
+    threads: usize,
+    in_flight: usize,
+    store: Option<Arc<dyn IntentStore>>,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientBuilder").field("hosts", &self.hosts).finish_non_exhaustive()
+    }
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        ClientBuilder {
+            hosts: None,
+            api: Api::default(),
+            retry: RetryPolicy::default(),
+            rollback_retry: RetryPolicy { attempts: 5, ..RetryPolicy::default() },
+            request_timeout: Duration::from_secs(10),
+            deadline: None,
+            rollback_timeout: Duration::from_secs(120),
+            settle: None,
+            threads: 256,
+            in_flight: 32,
+            store: None,
+            observer: None,
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// The base URLs of the hosts. The last of this and its two siblings counts.
+    pub fn hosts<I>(mut self, urls: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.hosts = Some(Hosts::parse(urls));
+        self
+    }
+
+    /// Hosts that are checked already.
+    pub fn checked_hosts(mut self, hosts: Hosts) -> Self {
+        self.hosts = Some(Ok(hosts));
+        self
+    }
+
+    /// The hosts of the environment variable `HOSTS`: base URLs separated by commas. It is read now.
+    pub fn hosts_from_env(mut self) -> Self {
+        self.hosts = Some(hosts_from_env());
+        self
+    }
+
+    /// The paths of the node API.
+    pub fn api(mut self, api: Api) -> Self {
+        self.api = api;
+        self
+    }
+
+    /// How often and when a request is tried again.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.retry = policy;
+        self
+    }
+
+    /// The same for the requests of a rollback and of the recovery of a create.
+    pub fn rollback_retry(mut self, policy: RetryPolicy) -> Self {
+        self.rollback_retry = policy;
+        self
+    }
+
+    /// The time that one request may take, from its connect to the end of its answer.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// The time that one operation may take, its rollback not counted. [`Call::deadline`](crate::Call::deadline) sets it for one
+    /// call.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// The time that a rollback may take, beyond the operation's own.
+    pub fn rollback_timeout(mut self, timeout: Duration) -> Self {
+        self.rollback_timeout = timeout;
+        self
+    }
+
+    /// How long after a request of unknown fate a host is looked at again. It has to be at least as long as
+    /// such a request can still take effect; only hosts with such a request pay it.
+    pub fn settle(mut self, settle: Duration) -> Self {
+        self.settle = Some(settle);
+        self
+    }
+
+    /// The most threads that the client starts, beside those that call it. They start when they are needed,
+    /// and stay asleep after. One thread waits for one answer, so this is also about the number of requests
+    /// under way at once.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// How many operations a [`Bulk`](crate::Bulk) has in flight at once.
+    pub fn in_flight(mut self, operations: usize) -> Self {
+        self.in_flight = operations;
+        self
+    }
+
+    /// Keeps intents in this directory, so that what a crash leaves can be recovered. It is created when it
+    /// is not there. Without it, or a [`ClientBuilder::store`], no file is written.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the directory cannot be used.
+    pub fn journal(self, directory: impl AsRef<Path>) -> Result<Self, Error> {
+        let directory = directory.as_ref();
+        let store = DirectoryStore::open(directory).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let remedy = "name a directory that this user can write";
+            ConfigError::new("journal directory", directory.display().to_string(), format!("{error}{cause}"), remedy)
+        })?;
+        Ok(self.store(Arc::new(store)))
+    }
+
+    /// Keeps intents in this store.
+    pub fn store(mut self, store: Arc<dyn IntentStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Tells this observer what happens.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Checks every setting and makes the client. Nothing is sent, and no thread started.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for the first setting that is missing or out of its bounds.
+    pub fn build(self) -> Result<ClusterClient, Error> {
+        let none =
+            || Err(ConfigError::new("host list", "", "is empty", "name at least one host, such as http://node1:8000"));
+        let hosts = self.hosts.clone().unwrap_or_else(none)?;
+        let limits = self.limits()?;
+        check_number("number of threads", self.threads, 4096)?;
+        check_number("number of operations in flight", self.in_flight, 1024)?;
+        let cluster: Arc<[Host]> = hosts.as_slice().into();
+        let edges = Edges {
+            api: Arc::new(self.api),
+            transport: connect(&cluster)?,
+            cluster,
+            connect,
+            store: self.store.unwrap_or_else(|| Arc::new(NoStore::default())),
+            audience: Audience::new(self.observer),
+        };
+        let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
+        let threads = Arc::new(Threads::new(self.threads));
+        let in_flight = self.in_flight;
+        Ok(Shared { hosts, edges, limits, in_flight, budgets, threads }.into())
+    }
+
+    fn limits(&self) -> Result<Limits, ConfigError> {
+        const HOUR: Duration = Duration::from_secs(3600);
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        self.retry.check()?;
+        self.rollback_retry.check()?;
+        let settle = self.settle.unwrap_or(self.request_timeout);
+        check_time("request timeout", self.request_timeout, HOUR)?;
+        check_time("settle time", settle, HOUR)?;
+        check_time("rollback timeout", self.rollback_timeout, DAY)?;
+        if let Some(deadline) = self.deadline {
+            check_time("deadline", deadline, DAY)?;
+        }
+        if self.rollback_timeout <= settle {
+            let problem = format!("is not above the settle time of {settle:?}, which a rollback may have to wait");
+            let value = format!("{:?}", self.rollback_timeout);
+            return Err(ConfigError::new("rollback timeout", value, problem, "choose a longer one"));
+        }
+        Ok(Limits {
+            retry: self.retry,
+            rollback_retry: self.rollback_retry,
+            request_timeout: self.request_timeout,
+            deadline: self.deadline,
+            rollback_timeout: self.rollback_timeout,
+            settle,
+        })
+    }
+}
+
+fn connect(hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError> {
+    Ok(Arc::new(UreqTransport::new(hosts)?))
+}
+
+fn hosts_from_env() -> Result<Hosts, ConfigError> {
+    const NAME: &str = "HOSTS";
+    let remedy = "set it to base URLs, such as http://node1:8000,http://node2:8000";
+    let refused = |value: String, problem| {
+        Err(ConfigError::new("variable HOSTS", value, problem, remedy).from_origin(Origin::Environment(NAME.into())))
+    };
+    match std::env::var(NAME) {
+        Ok(list) => Hosts::parse_list(&list, Origin::Environment(NAME.into())),
+        Err(std::env::VarError::NotPresent) => refused(String::new(), "is not set"),
+        Err(std::env::VarError::NotUnicode(value)) => refused(value.to_string_lossy().into(), "is not UTF-8"),
+    }
+}
+
+fn check_time(what: &'static str, time: Duration, longest: Duration) -> Result<(), ConfigError> {
+    if (Duration::from_millis(1)..=longest).contains(&time) {
+        return Ok(());
+    }
+    let remedy = format!("choose 1ms to {}h", longest.as_secs() / 3600);
+    Err(ConfigError::new(what, format!("{time:?}"), "is out of bounds", remedy))
+}
+
+fn check_number(what: &'static str, number: usize, most: usize) -> Result<(), ConfigError> {
+    if (1..=most).contains(&number) {
+        return Ok(());
+    }
+    Err(ConfigError::new(what, number.to_string(), "is out of bounds", format!("choose 1 to {most}")))
+}

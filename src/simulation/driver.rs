@@ -1,0 +1,334 @@
+//! One run: the operations of a scenario, one after another, against one world, by the steps that the
+//! real driver takes. What may come between two steps is a choice like everything else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::oracle::{Invariant, bound};
+use super::schedule::Choices;
+use super::world::{Owner, SETTLE, TIMEOUT, World};
+use crate::group::GroupId;
+use crate::host::Host;
+use crate::intent::Purpose;
+use crate::protocol::{Ending, Fact, Limits, Machine, Rules, Step};
+use crate::report::{Operation, Outcome, Target};
+use crate::retry::{RetryBudgets, RetryPolicy};
+
+const DEADLINE: Duration = Duration::from_millis(300);
+const ROLLBACK: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(1);
+
+/// An operation of a scenario.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Planned {
+    pub(super) operation: Operation,
+    pub(super) preflight: bool,
+}
+
+/// What is run on which hosts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) plan: &'static [Planned],
+    /// Every host has the group at first.
+    pub(super) present: bool,
+}
+
+/// A wrong driver, to see that the oracle notices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driver {
+    Right,
+    /// Says that an intent is recorded, and does not record it.
+    SkipsStore,
+    /// Says that no intent is there.
+    HidesIntent,
+    /// Gives the machine no settle time.
+    NeverSettles,
+}
+
+/// How a machine ended, for the figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum End {
+    Created,
+    AlreadyExists,
+    Unavailable,
+    RolledBack,
+    InDoubt,
+    Unrecorded,
+    Finished,
+    Observed,
+    Recovered,
+    Busy,
+    Journal,
+    Crashed,
+}
+
+impl End {
+    pub(super) const COUNT: usize = End::Crashed as usize + 1;
+    pub(super) const ALL: [End; End::COUNT] = [
+        End::Created,
+        End::AlreadyExists,
+        End::Unavailable,
+        End::RolledBack,
+        End::InDoubt,
+        End::Unrecorded,
+        End::Finished,
+        End::Observed,
+        End::Recovered,
+        End::Busy,
+        End::Journal,
+        End::Crashed,
+    ];
+
+    fn of(ending: &Ending) -> End {
+        match ending {
+            Ending::Busy(_) => End::Busy,
+            Ending::Journal(_) => End::Journal,
+            Ending::Unrecorded(_) | Ending::Reported(Outcome::Unrecorded) => End::Unrecorded,
+            Ending::Reported(Outcome::Created) => End::Created,
+            Ending::Reported(Outcome::AlreadyExists) => End::AlreadyExists,
+            Ending::Reported(Outcome::Unavailable) => End::Unavailable,
+            Ending::Reported(Outcome::RolledBack) => End::RolledBack,
+            Ending::Reported(Outcome::InDoubt) => End::InDoubt,
+            Ending::Reported(Outcome::Finished) => End::Finished,
+            Ending::Reported(Outcome::Observed) => End::Observed,
+            Ending::Reported(Outcome::Recovered) => End::Recovered,
+        }
+    }
+}
+
+/// What stays the same over all runs.
+#[derive(Debug, Clone)]
+pub(super) struct Setting {
+    names: Arc<[Host]>,
+    group: GroupId,
+    limits: Limits,
+    driver: Driver,
+}
+
+impl Setting {
+    pub(super) fn new(hosts: usize, driver: Driver) -> Self {
+        let host = |at| Host::parse(format!("http://{}", ["a", "b", "c", "d", "e", "f"][at])).expect("a good host");
+        let policy = RetryPolicy { attempts: 2, first_delay: TICK, factor: 1.0, max_delay: TICK, jitter: false };
+        let limits = Limits {
+            retry: policy,
+            rollback_retry: policy,
+            request_timeout: TIMEOUT,
+            deadline: Some(DEADLINE),
+            rollback_timeout: ROLLBACK,
+            settle: if driver == Driver::NeverSettles { Duration::ZERO } else { SETTLE },
+        };
+        Setting {
+            names: (0..hosts).map(host).collect(),
+            group: GroupId::parse("g").expect("a good id"),
+            limits,
+            driver,
+        }
+    }
+
+    pub(super) fn hosts(&self) -> usize {
+        self.names.len()
+    }
+}
+
+/// One run of a scenario.
+#[derive(Debug)]
+pub(super) struct Run<'a> {
+    setting: &'a Setting,
+    pub(super) world: World,
+    pub(super) ends: [u32; End::COUNT],
+}
+
+/// What may happen between two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Between {
+    Nothing,
+    Crash,
+    Cancel,
+    /// The process sleeps until just before the operation's time is over, or until it is.
+    Stall(Duration),
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(setting: &'a Setting, choices: Choices, story: bool) -> Self {
+        let mut world = World::new(Arc::clone(&setting.names), choices);
+        world.breaches.story = story.then(Vec::new);
+        Run { setting, world, ends: [0; End::COUNT] }
+    }
+
+    pub(super) fn play<R: Rules>(&mut self, scenario: &Scenario) {
+        self.set_up(scenario);
+        for planned in scenario.plan {
+            self.operate::<R>(*planned);
+        }
+        let recover = Planned { operation: Operation::Recover, preflight: true };
+        // Also this recovery may fail and die, as long as there are faults left.
+        while self.world.intent.is_some() && self.operate::<R>(recover) == End::Crashed {}
+        self.world.heal();
+        self.settle::<R>(recover);
+    }
+
+    fn set_up(&mut self, scenario: &Scenario) {
+        for host in 0..self.world.sites.len() {
+            let other = self.world.choices.choose(2) == 1;
+            let owner = if scenario.present { Owner::Settled } else { Owner::Foreign { kept: true } };
+            self.world.sites[host].group = (scenario.present != other).then_some(owner);
+            if other {
+                let has = if scenario.present { "does not have" } else { "has" };
+                self.world.tell(|world| format!("{} {has} the group", world.names[host].authority()));
+            }
+        }
+    }
+
+    /// I6: with faults over, recovery ends. A create that did not look before may need a person's word.
+    fn settle<R: Rules>(&mut self, recover: Planned) {
+        if self.world.intent.is_some() {
+            self.operate::<R>(recover);
+        }
+        let blind = |intent: &crate::intent::Intent| intent.purpose == Purpose::Create { was_absent: false };
+        if self.world.intent.as_ref().is_some_and(blind) {
+            self.operate::<R>(Planned { operation: Operation::Repair(Target::Absent), preflight: true });
+        }
+        self.world.land_all();
+        self.world.check_settled();
+    }
+
+    // --- one machine
+
+    fn operate<R: Rules>(&mut self, Planned { operation, preflight }: Planned) -> End {
+        let Setting { names, group, limits, .. } = self.setting;
+        let began = self.world.now;
+        let mut machine: Machine<R> =
+            Machine::with_rules(operation, preflight, group.clone(), Arc::clone(names), limits.clone(), 7);
+        let mut budgets = RetryBudgets::new(names.len());
+        self.world.begin(operation, preflight);
+        let end = self.drive(&mut machine, &mut budgets, began);
+        if end == End::Crashed {
+            self.world.crash();
+        } else {
+            let (ending, report) = machine.into_ending();
+            self.world.check_ending(&ending, &report);
+            self.count(End::of(&ending));
+            self.world.check_nothing_lost();
+            return End::of(&ending);
+        }
+        self.world.check_nothing_lost();
+        self.count(end);
+        end
+    }
+
+    fn count(&mut self, end: End) {
+        self.ends[end as usize] += 1;
+    }
+
+    fn drive<R: Rules>(&mut self, machine: &mut Machine<R>, budgets: &mut RetryBudgets, began: Duration) -> End {
+        let mut stalled = Duration::ZERO;
+        let mut cancelled = false;
+        let limit = 100 + 60 * self.setting.hosts();
+        for _ in 0..limit {
+            let clock = self.world.now - began;
+            match self.between(clock, cancelled) {
+                Between::Nothing => {}
+                Between::Crash => return End::Crashed,
+                Between::Cancel => {
+                    self.world.tell(|_| "CANCEL".into());
+                    cancelled = true;
+                    machine.cancel(clock);
+                }
+                Between::Stall(time) => {
+                    self.world.tell(|_| "STALL".into());
+                    stalled += time;
+                    self.world.advance_to(self.world.now + time);
+                }
+            }
+            let bound = bound(&self.setting.limits) + stalled;
+            let clock = self.world.now - began;
+            let fact = match machine.step(clock) {
+                Step::Done => {
+                    self.world.check_duration(began, bound);
+                    let idle = self.world.flights.is_empty();
+                    if !idle {
+                        self.world.breach(Invariant::I9, "ended with a request in flight");
+                    }
+                    return End::Recovered;
+                }
+                Step::Send { host, action, timeout, .. } => {
+                    let site = self.world.site_of(&machine.hosts()[host]);
+                    self.world.send(site, action, timeout);
+                    continue;
+                }
+                Step::Wait(until) => {
+                    let Some(fact) = self.wait(machine, until.map(|until| began + until), bound) else { continue };
+                    fact
+                }
+                Step::Claim => self.claim(),
+                Step::Record(intent) => {
+                    let recorded = match self.setting.driver {
+                        Driver::SkipsStore => Ok(()),
+                        _ => self.world.record(intent),
+                    };
+                    self.world.acknowledge_record(recorded.is_ok());
+                    Fact::Recorded(recorded)
+                }
+                Step::Erase => {
+                    let erased = self.world.erase();
+                    Fact::Erased(erased)
+                }
+            };
+            // A crash after something was done and before the machine was told is one at the next step,
+            // since all that the machine would do is forgotten.
+            let erased = matches!(fact, Fact::Erased(_));
+            machine.on(fact, self.world.now - began, budgets);
+            if erased {
+                self.world.acknowledge_erase();
+            }
+        }
+        self.world.breach(Invariant::I7, "does not end");
+        End::Crashed
+    }
+
+    fn between(&mut self, clock: Duration, cancelled: bool) -> Between {
+        // A crash where nothing happened since the last one was offered is that crash.
+        let touched = std::mem::take(&mut self.world.touched);
+        let crash = usize::from(touched);
+        let cancel = usize::from(!cancelled);
+        let to = if clock < DEADLINE { DEADLINE - clock } else { ROLLBACK };
+        let chosen = self.world.choices.choose(1 + crash + cancel + 2);
+        let ways = [
+            (true, Between::Nothing),
+            (touched, Between::Crash),
+            (!cancelled, Between::Cancel),
+            (true, Between::Stall(to)),
+            (true, Between::Stall(to.saturating_sub(TICK))),
+        ];
+        ways.into_iter().filter(|(open, _)| *open).nth(chosen).map_or(Between::Nothing, |(_, way)| way)
+    }
+
+    fn claim(&mut self) -> Fact {
+        let mut claimed = self.world.claim();
+        if self.setting.driver == Driver::HidesIntent {
+            claimed = claimed.map(|_| None);
+        }
+        if let Ok(intent) = &claimed {
+            self.world.inherit(intent.as_ref());
+        }
+        Fact::Claimed(claimed)
+    }
+
+    /// Delivers an answer; where there is none, lets time pass until something is due.
+    fn wait<R: Rules>(&mut self, machine: &Machine<R>, until: Option<Duration>, bound: Duration) -> Option<Fact> {
+        self.world.check_wait(until, bound);
+        let world = &mut self.world;
+        let ready = (0..world.flights.len()).filter(|flight| world.deliverable(*flight)).count();
+        if ready == 0 {
+            let due = world.next_due().into_iter().chain(until).min();
+            world.advance_to(due.unwrap_or(world.now + TICK));
+            return None;
+        }
+        let chosen = world.choices.choose(ready);
+        let flight = (0..world.flights.len()).filter(|flight| world.deliverable(*flight)).nth(chosen)?;
+        let (site, action, reading, elapsed) = world.deliver(flight)?;
+        let host = machine.hosts().iter().position(|host| *host == world.names[site])?;
+        Some(Fact::Replied { host, action, reading, elapsed })
+    }
+}

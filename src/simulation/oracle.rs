@@ -1,0 +1,444 @@
+//! The invariants of PROTOCOL.md, checked against what the world knows to be true. Each check says what it
+//! found in words that stand in the story of a failure.
+
+use std::time::Duration;
+
+use super::world::{Owner, SETTLE, TIMEOUT, World};
+use crate::api::{Action, Reading, Verdict};
+use crate::intent::{Intent, Purpose};
+use crate::protocol::{Ending, Limits};
+use crate::report::{HostReport, Operation, Outcome, Report, State, Target};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Invariant {
+    I1,
+    I2,
+    I3,
+    I4,
+    I5,
+    I6,
+    I7,
+    I8,
+    I9,
+    I10,
+}
+
+impl Invariant {
+    pub(super) const ALL: [Invariant; 10] = {
+        use Invariant::{I1, I2, I3, I4, I5, I6, I7, I8, I9, I10};
+        [I1, I2, I3, I4, I5, I6, I7, I8, I9, I10]
+    };
+}
+
+/// What was found in a run, and its story where one is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Breaches {
+    pub(super) found: Vec<(Invariant, &'static str)>,
+    pub(super) story: Option<Vec<String>>,
+}
+
+/// What one host was asked and answered in the current pass.
+#[derive(Debug, Default, Clone)]
+pub(super) struct HostLog {
+    /// Those that left, answered.
+    pub(super) posts: u32,
+    /// The first of them was refused.
+    refused: bool,
+    post_ended: u32,
+    unclear_post_ended: Option<Duration>,
+    write_ended: u32,
+    /// The last GET that said yes or no, by its number and time of sending.
+    seen: Option<(State, u32, Duration)>,
+}
+
+/// The current pass of the current machine: the recovery of an older intent, or the operation itself.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    pub(super) number: u32,
+    operation: Option<Operation>,
+    preflight: bool,
+    /// What the intent was for that this pass recovers.
+    recovers: Option<Purpose>,
+    /// An intent is durable as far as the machine was told.
+    recorded: bool,
+    writes: u32,
+    deletes: u32,
+    commit_asked: bool,
+    started: Duration,
+}
+
+impl Pass {
+    pub(super) fn undoes(&self) -> bool {
+        match self.recovers {
+            Some(purpose) => matches!(purpose, Purpose::Create { .. }),
+            None => self.operation == Some(Operation::Create),
+        }
+    }
+
+    /// A create that did not look before.
+    pub(super) fn blind(&self) -> bool {
+        self.operation == Some(Operation::Create) && !self.preflight
+    }
+
+    /// It adds to the group, or takes over what is there.
+    pub(super) fn adds(&self) -> bool {
+        let repairs = self.operation == Some(Operation::Repair(Target::Present));
+        self.recovers == Some(Purpose::Present) || self.creates() || (repairs && self.recovers.is_none())
+    }
+
+    fn creates(&self) -> bool {
+        self.recovers.is_none() && self.operation == Some(Operation::Create)
+    }
+}
+
+impl World {
+    pub(super) fn breach(&mut self, invariant: Invariant, what: &'static str) {
+        self.tell(|_| format!("*** {invariant:?} {what}"));
+        self.breaches.found.push((invariant, what));
+    }
+
+    fn demand(&mut self, holds: bool, invariant: Invariant, otherwise: &'static str) {
+        if !holds {
+            self.breach(invariant, otherwise);
+        }
+    }
+
+    // --- passes
+
+    pub(super) fn begin(&mut self, operation: Operation, preflight: bool) {
+        self.tell(|_| format!("=== {operation:?}{}", if preflight { "" } else { ", no preflight" }));
+        let started = self.now;
+        let operation = Some(operation);
+        self.pass = Pass { number: self.pass.number + 1, operation, preflight, started, ..Pass::default() };
+        self.forget_stale();
+        self.clear_logs();
+    }
+
+    pub(super) fn inherit(&mut self, intent: Option<&Intent>) {
+        if !matches!(self.pass.operation, Some(Operation::Repair(_))) {
+            self.pass.recovers = intent.map(|intent| intent.purpose);
+            self.pass.recorded = intent.is_some();
+        }
+    }
+
+    pub(super) fn acknowledge_record(&mut self, ok: bool) {
+        self.pass.recorded |= ok;
+    }
+
+    /// After the erasure of what was recovered comes the operation itself.
+    pub(super) fn acknowledge_erase(&mut self) {
+        if self.pass.operation != Some(Operation::Recover) && self.pass.recovers.take().is_some() {
+            self.pass.number += 1;
+            (self.pass.recorded, self.pass.writes, self.pass.deletes) = (false, 0, 0);
+            self.clear_logs();
+        }
+    }
+
+    fn clear_logs(&mut self) {
+        for site in &mut self.sites {
+            site.log = HostLog::default();
+        }
+    }
+
+    // --- requests
+
+    pub(super) fn check_send(&mut self, host: usize, action: Action, timeout: Duration) {
+        self.demand(!timeout.is_zero(), Invariant::I7, "a request was sent when its time was over");
+        let busy = self.flights.iter().find(|flight| flight.host == host).map(|flight| flight.action);
+        match (busy, action) {
+            (Some(Action::Create), Action::Delete) => {
+                self.breach(Invariant::I9, "a DELETE was sent while a POST is in flight");
+            }
+            (Some(_), _) => self.breach(Invariant::I10, "two requests at once to one host"),
+            (None, _) => {}
+        }
+        if action != Action::Check {
+            self.check_write(host, action);
+        }
+    }
+
+    fn check_write(&mut self, host: usize, action: Action) {
+        let named = self.named(host);
+        self.demand(self.pass.recorded && named, Invariant::I4, "a change was sent without a durable intent");
+        self.pass.writes += 1;
+        if action == Action::Delete {
+            self.pass.deletes += 1;
+            self.demand(!self.pass.commit_asked, Invariant::I5, "a DELETE was sent after the commit");
+        }
+    }
+
+    pub(super) fn log_answer(&mut self, host: usize, action: Action, reading: &Reading, sent: Duration, sequence: u32) {
+        let (now, ended) = (self.now, self.tick());
+        let log = &mut self.sites[host].log;
+        match (action, reading.verdict) {
+            (Action::Create | Action::Delete, Verdict::Unsent) => {}
+            (Action::Create, verdict) => {
+                log.refused |= log.posts == 0 && verdict == Verdict::No;
+                log.posts += 1;
+                (log.post_ended, log.write_ended) = (ended, ended);
+                if verdict == Verdict::Unclear {
+                    log.unclear_post_ended = Some(now);
+                }
+            }
+            (Action::Delete, _) => log.write_ended = ended,
+            (Action::Check, Verdict::Yes) => log.seen = Some((State::Present, sequence, sent)),
+            (Action::Check, Verdict::No) => log.seen = Some((State::Absent, sequence, sent)),
+            (Action::Check, _) => {}
+        }
+    }
+
+    /// A DELETE of ours removes a group that is there.
+    pub(super) fn check_removal(&mut self, host: usize, undo: bool) {
+        let owner = self.sites[host].group;
+        let foreign = matches!(owner, Some(Owner::Foreign { kept: true } | Owner::Settled));
+        self.demand(!(undo && foreign), Invariant::I3, "a rollback removed a group that is not ours");
+    }
+
+    // --- the intent
+
+    fn named(&self, host: usize) -> bool {
+        self.intent.as_ref().is_some_and(|intent| intent.hosts.contains(&self.names[host]))
+    }
+
+    fn pending_post(&self, host: usize) -> bool {
+        self.late.iter().any(|late| late.host == host && late.action == Action::Create && !late.orphaned)
+    }
+
+    /// Whether an unfinished operation of that purpose may forget the host.
+    fn is_settled(&self, host: usize, purpose: Purpose) -> bool {
+        let site = &self.sites[host];
+        site.excused
+            || match purpose {
+                Purpose::Create { .. } => site.group != Some(Owner::Ours) && !self.pending_post(host),
+                Purpose::Delete => site.group.is_none() && !self.pending_post(host),
+                Purpose::Present => site.group.is_some(),
+            }
+    }
+
+    /// What is there is there to stay, and nobody looks after late POSTs any more.
+    fn settle_present(&mut self, host: usize) {
+        if self.sites[host].group == Some(Owner::Ours) {
+            self.sites[host].group = Some(Owner::Settled);
+        }
+        self.sites[host].made_in = self.pass.number;
+        let late = self.late.iter_mut().filter(|late| late.host == host && late.action == Action::Create);
+        late.for_each(|late| late.orphaned = true);
+    }
+
+    /// An intent takes the place of another: it may leave out only what is settled.
+    pub(super) fn check_record(&mut self, new: &Intent) {
+        if self.pass.writes == 0 && new.hosts.len() == self.names.len() {
+            return;
+        }
+        for host in 0..self.sites.len() {
+            if new.hosts.contains(&self.names[host]) {
+                continue;
+            }
+            if let Some(old) = self.intent.as_ref().filter(|_| self.named(host)).map(|old| old.purpose) {
+                self.demand(self.is_settled(host, old), Invariant::I6, "the intent forgot an unsettled host");
+            }
+            if new.purpose == Purpose::Present {
+                self.settle_present(host);
+            }
+        }
+    }
+
+    pub(super) fn check_erase(&mut self) {
+        let seen = self
+            .sites
+            .iter()
+            .all(|site| site.log.posts > 0 && site.log.seen.is_some_and(|(state, ..)| state == State::Present));
+        self.pass.commit_asked |= self.pass.creates() && self.pass.deletes == 0 && seen;
+    }
+
+    /// The intent goes: what it was for is done on every host.
+    pub(super) fn check_erased(&mut self) {
+        let Some(purpose) = self.intent.as_ref().map(|intent| intent.purpose) else { return };
+        if self.pass.writes == 0 && !self.pass.recorded {
+            // The operation turned back before it sent anything. Where this loses an older intent, the
+            // check at the end of the machine sees it.
+            return;
+        }
+        let commit = self.pass.commit_asked || purpose == Purpose::Present;
+        for host in 0..self.sites.len() {
+            if commit {
+                let there = self.sites[host].group.is_some() || self.sites[host].excused;
+                let invariant = if purpose == Purpose::Present { Invariant::I6 } else { Invariant::I1 };
+                self.demand(there, invariant, "committed without the group on every host");
+                self.settle_present(host);
+            } else {
+                let settled = self.is_settled(host, purpose);
+                self.demand(settled, Invariant::I6, "the intent went while a host is not settled");
+            }
+        }
+    }
+
+    // --- time
+
+    pub(super) fn check_wait(&mut self, until: Option<Duration>, bound: Duration) {
+        let Some(until) = until else {
+            let stuck = self.flights.is_empty();
+            return self.demand(!stuck, Invariant::I7, "waits for nothing");
+        };
+        self.demand(until > self.now, Invariant::I7, "a wait for the past");
+        self.demand(until <= self.pass.started + bound, Invariant::I7, "a wait beyond every bound");
+    }
+
+    pub(super) fn check_duration(&mut self, since: Duration, bound: Duration) {
+        let in_time = self.now <= since + bound;
+        self.demand(in_time, Invariant::I7, "took longer than its bound");
+    }
+
+    // --- the end of a machine
+
+    /// Nothing is lost, whether the machine ended or died: an intent names each host that is not settled.
+    pub(super) fn check_nothing_lost(&mut self) {
+        for host in 0..self.sites.len() {
+            let unsettled = self.sites[host].group == Some(Owner::Ours) || self.pending_post(host);
+            let lost = unsettled && !self.named(host) && !self.sites[host].excused;
+            self.demand(!lost, Invariant::I6, "a host has, or will have, a group that no intent names");
+        }
+        // What only the living machine knew is gone: that a POST was refused.
+        for host in 0..self.sites.len() {
+            let blind = matches!(
+                self.intent.as_ref().map(|intent| intent.purpose),
+                Some(Purpose::Create { was_absent: false })
+            );
+            if self.named(host) && !blind && matches!(self.sites[host].group, Some(Owner::Foreign { .. })) {
+                self.sites[host].group = Some(Owner::Foreign { kept: false });
+            }
+        }
+    }
+
+    pub(super) fn check_ending(&mut self, ending: &Ending, report: &Report) {
+        self.tell(|world| {
+            let text = format!("ends: {ending:?}; {}", report.summary());
+            if world.intent.is_some() { text + "; an intent stays" } else { text }
+        });
+        self.check_hosts(report);
+        match ending {
+            Ending::Reported(Outcome::Created) => self.check_created(),
+            Ending::Unrecorded(_) => self.check_all(report, State::Present, Invariant::I5),
+            Ending::Reported(Outcome::RolledBack) => self.check_rolled_back(report),
+            Ending::Reported(Outcome::AlreadyExists) => {
+                let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && !site.excused);
+                self.demand(!ours, Invariant::I2, "a group of ours stays beside that of somebody else");
+            }
+            Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Journal(_) => {
+                self.demand(self.pass.writes == 0, Invariant::I8, "says that nothing was sent, but it was");
+            }
+            Ending::Reported(Outcome::Finished) => self.check_finished(report),
+            Ending::Reported(Outcome::Observed) => self.check_status(report),
+            Ending::Reported(Outcome::Recovered) => {
+                let told = self.intent.is_none() || report.recoverable;
+                self.demand(told, Invariant::I6, "says that all is settled, but an intent stays");
+            }
+            Ending::Reported(_) => {}
+        }
+        let reported = matches!(ending, Ending::Reported(_) | Ending::Unrecorded(_));
+        let silent = reported && self.intent.is_some() && !report.recoverable && self.claims();
+        self.demand(!silent, Invariant::I8, "an intent stays and the report does not say so");
+    }
+
+    fn claims(&self) -> bool {
+        self.pass.operation != Some(Operation::Status)
+    }
+
+    /// Each host once, and no state that a GET has not shown after the last change.
+    fn check_hosts(&mut self, report: &Report) {
+        for (at, host) in report.hosts.iter().enumerate() {
+            let twice = report.hosts[..at].iter().any(|other| other.host == host.host);
+            self.demand(!twice, Invariant::I8, "a host is reported twice");
+            let log = &self.sites[self.site_of(&host.host)].log;
+            let shown = log.seen.is_some_and(|(state, sent, _)| state == host.state && sent > log.write_ended);
+            let honest = shown || host.state == State::Unknown;
+            self.demand(honest, Invariant::I8, "a state is reported that no GET has shown");
+        }
+    }
+
+    fn check_all(&mut self, report: &Report, state: State, invariant: Invariant) {
+        self.demand(
+            report.all(state) && report.hosts.len() == self.names.len(),
+            invariant,
+            "the outcome is not that of its hosts",
+        );
+    }
+
+    fn check_created(&mut self) {
+        self.demand(self.intent.is_none(), Invariant::I1, "created, but the intent is there");
+        self.demand(self.pass.deletes == 0, Invariant::I1, "created, but a DELETE was sent");
+        for host in 0..self.sites.len() {
+            let log = &self.sites[host].log;
+            let posted = log.posts > 0;
+            let refused = log.refused;
+            let seen = log.seen.is_some_and(|(state, sent, _)| state == State::Present && sent > log.post_ended);
+            let there = self.sites[host].group.is_some() || self.sites[host].excused;
+            self.demand(posted, Invariant::I1, "created, but no POST was sent to a host");
+            self.demand(seen, Invariant::I1, "created, but no GET has shown the group");
+            self.demand(there, Invariant::I1, "created, but a host does not have the group");
+            self.demand(!refused, Invariant::I3, "created, but a host had refused the first POST");
+        }
+    }
+
+    fn check_rolled_back(&mut self, report: &Report) {
+        self.check_all(report, State::Absent, Invariant::I8);
+        for host in 0..self.sites.len() {
+            let site = &self.sites[host];
+            let absent = |sent: u32, at: Duration| {
+                let settled = site.log.unclear_post_ended.is_none_or(|ended| at >= ended + SETTLE);
+                sent > site.log.post_ended && settled
+            };
+            let seen = site.log.seen.is_some_and(|(state, sent, at)| state == State::Absent && absent(sent, at));
+            let there = site.group == Some(Owner::Ours) && !site.excused;
+            let pending = self.pending_post(host);
+            self.demand(seen, Invariant::I2, "rolled back, but not seen absent after the last POST settled");
+            self.demand(!there, Invariant::I2, "rolled back, but a host has the group");
+            self.demand(!pending, Invariant::I2, "rolled back, but a POST will still land");
+        }
+    }
+
+    fn check_finished(&mut self, report: &Report) {
+        let wanted = match self.pass.operation {
+            Some(Operation::Repair(Target::Present)) => State::Present,
+            _ => State::Absent,
+        };
+        let undone = |host: &&HostReport| host.state != wanted;
+        let hosts: Vec<usize> = report.hosts.iter().filter(undone).map(|host| self.site_of(&host.host)).collect();
+        for host in hosts {
+            let lost = self.pass.writes > 0 && !self.named(host);
+            self.demand(!lost, Invariant::I6, "finished, and an unsettled host is in no intent");
+        }
+        for host in 0..self.sites.len() {
+            let site = &self.sites[host];
+            let verified = site.log.seen.is_some_and(|(state, ..)| state == State::Absent);
+            let back = wanted == State::Absent && report.all(State::Absent) && verified;
+            let there = (site.group.is_some() || self.pending_post(host)) && !site.excused;
+            self.demand(!(back && there), Invariant::I6, "deleted everywhere, but a host has the group");
+        }
+    }
+
+    fn check_status(&mut self, report: &Report) {
+        self.demand(self.pass.writes == 0, Invariant::I8, "a status changed something");
+        if !self.choices.faults().is_empty() {
+            return;
+        }
+        for host in &report.hosts {
+            let has = self.sites[self.site_of(&host.host)].group.is_some();
+            let truth = if has { State::Present } else { State::Absent };
+            self.demand(host.state == truth, Invariant::I8, "a status without faults is wrong");
+        }
+    }
+
+    /// After all recoveries, with faults over and everything landed.
+    pub(super) fn check_settled(&mut self) {
+        self.demand(self.intent.is_none(), Invariant::I6, "recovery does not end: an intent stays");
+        let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && !site.excused);
+        self.demand(!ours, Invariant::I6, "after all recoveries a host has a group that nobody acknowledged");
+    }
+}
+
+/// The longest that a machine may take: a recovery first, the operation, its rollback, and the requests
+/// that are waited for at the end of each.
+pub(super) fn bound(limits: &Limits) -> Duration {
+    limits.deadline.unwrap_or_default() + limits.rollback_timeout * 2 + TIMEOUT * 3
+}

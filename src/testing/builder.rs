@@ -1,0 +1,291 @@
+//! How a node is to be: its settings, checked where it is started.
+
+use std::{collections::BTreeSet, io, path::PathBuf, time::Duration};
+
+use super::{
+    data_file::DataFile,
+    fault::Fault,
+    node::{Node, bind},
+    rates::Rates,
+    route::{Paths, TrailingSlash},
+    server::Settings,
+    state::{State, Statuses},
+};
+
+/// The settings of a [`Node`] that is to be started.
+///
+/// ```
+/// use std::time::Duration;
+/// use cluster_client::testing::{Fault, Method, Node, Rates};
+/// # fn main() -> std::io::Result<()> {
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("node.groups");
+/// let node = Node::builder()
+///     .address("127.0.0.1:0")
+///     .data_file(path)
+///     .latency(Duration::from_millis(1))
+///     .seed(7)
+///     .rates(Rates { error: 0.2, ..Rates::default() })
+///     .faults([Fault::answer(503).on(Method::Post), Fault::mute().group("g")])
+///     .start()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `start`"]
+pub struct NodeBuilder {
+    address: String,
+    data_file: Option<PathBuf>,
+    path: String,
+    trailing_slash: TrailingSlash,
+    statuses: Statuses,
+    latency: Duration,
+    max_connections: usize,
+    log_limit: usize,
+    seed: u64,
+    rates: Rates,
+    faults: Vec<Fault>,
+}
+
+impl Default for NodeBuilder {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:0".to_owned(),
+            data_file: None,
+            path: "/v1/group/".to_owned(),
+            trailing_slash: TrailingSlash::default(),
+            statuses: Statuses { existing: 400, deleted: 200, absent: 404 },
+            latency: Duration::ZERO,
+            max_connections: 4096,
+            log_limit: 65_536,
+            seed: 0,
+            rates: Rates::default(),
+            faults: Vec::new(),
+        }
+    }
+}
+
+impl NodeBuilder {
+    /// Where to listen, as `host:port`; port 0 lets the system choose. `127.0.0.1:0` by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().address("127.0.0.1:0").start()?;
+    /// assert_ne!(node.port(), 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn address(mut self, address: impl Into<String>) -> Self {
+        self.address = address.into();
+        self
+    }
+
+    /// Keeps the groups in this file, which is created if need be; without one they are gone with
+    /// the node.
+    ///
+    /// Every change is in the file before its request is answered, so that it survives also a
+    /// killed process (not a power failure: nothing is fsynced). A torn last line is dropped
+    /// with a warning in the log. One node at a time can use a file.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("node.groups");
+    /// let node = Node::builder().data_file(&path).start()?;
+    /// node.insert("g");
+    /// drop(node);
+    /// assert!(Node::builder().data_file(&path).start()?.has("g"));
+    /// # Ok(()) }
+    /// ```
+    pub fn data_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_file = Some(path.into());
+        self
+    }
+
+    /// The path of the groups, `/v1/group/` by default. If it ends with a slash, so does the
+    /// proper path of each group.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().path("/api/groups").start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// What to do about paths with a trailing slash too few or too many; lenient by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Node, TrailingSlash};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().trailing_slash(TrailingSlash::Strict).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn trailing_slash(mut self, trailing_slash: TrailingSlash) -> Self {
+        self.trailing_slash = trailing_slash;
+        self
+    }
+
+    /// The status for creating a group that is there already: 400 by default, 409 on some nodes.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().existing_status(409).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn existing_status(mut self, status: u16) -> Self {
+        self.statuses.existing = status;
+        self
+    }
+
+    /// The status for a deleted group: 200 by default, 204 on some nodes.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().deleted_status(204).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn deleted_status(mut self, status: u16) -> Self {
+        self.statuses.deleted = status;
+        self
+    }
+
+    /// The status for deleting an absent group: 404 by default, 400 on some nodes.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().absent_status(400).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn absent_status(mut self, status: u16) -> Self {
+        self.statuses.absent = status;
+        self
+    }
+
+    /// How long each request takes before it is handled; none by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().latency(std::time::Duration::from_millis(20)).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn latency(mut self, latency: Duration) -> Self {
+        self.latency = latency;
+        self
+    }
+
+    /// How many connections may be open at a time, each with a thread; 4,096 by default. Those
+    /// beyond are answered 503 and closed.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().max_connections(64).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn max_connections(mut self, limit: usize) -> Self {
+        self.max_connections = limit;
+        self
+    }
+
+    /// How many requests the log keeps, the oldest leaving first; 65,536 by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().log_limit(0).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn log_limit(mut self, limit: usize) -> Self {
+        self.log_limit = limit;
+        self
+    }
+
+    /// The seed of the random faults; 0 by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().seed(7).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// How often the node misbehaves by itself; never by default.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Node, Rates};
+    /// # fn main() -> std::io::Result<()> {
+    /// let rates = Rates { error: 0.1, ..Rates::default() };
+    /// let node = Node::builder().rates(rates).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn rates(mut self, rates: Rates) -> Self {
+        self.rates = rates;
+        self
+    }
+
+    /// Adds faults to the script, as [`Node::inject`] does.
+    ///
+    /// ```
+    /// use cluster_client::testing::{Fault, Node};
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().faults([Fault::answer(503), Fault::mute()]).start()?;
+    /// assert_eq!(node.pending_faults(), 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn faults(mut self, faults: impl IntoIterator<Item = Fault>) -> Self {
+        self.faults.extend(faults);
+        self
+    }
+
+    /// Starts the node. It can be connected to when this returns.
+    ///
+    /// # Errors
+    /// When the address is malformed or cannot be listened on, the data file cannot be opened,
+    /// contains something else or is used by another node, when a rate is invalid, the path does
+    /// not begin with a slash, or no thread can be had. The message names the address, the file
+    /// or the value.
+    ///
+    /// ```
+    /// # use cluster_client::testing::Node;
+    /// let error = Node::builder().data_file("/no/such/directory/file").start().unwrap_err();
+    /// assert!(error.to_string().starts_with("data file /no/such/directory/file: "));
+    /// ```
+    pub fn start(self) -> io::Result<Node> {
+        let rates = self.rates.validated()?;
+        if !self.path.starts_with('/') {
+            let message = format!("the path {:?} does not begin with a slash", self.path);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let (file, groups) = match &self.data_file {
+            None => (None, BTreeSet::new()),
+            Some(path) => {
+                let (file, groups) = DataFile::open(path)?;
+                (Some(file), groups)
+            }
+        };
+        let listener = bind(&self.address)?;
+        let mut state = State::new(groups, file, rates, self.seed, self.log_limit);
+        for fault in self.faults {
+            state.script.push(fault);
+        }
+        let settings = Settings {
+            paths: Paths::new(&self.path, self.trailing_slash),
+            statuses: self.statuses,
+            latency: self.latency,
+            max_connections: self.max_connections,
+        };
+        Node::open(listener, settings, state)
+    }
+}

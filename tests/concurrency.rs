@@ -1,0 +1,290 @@
+//! Many hosts, many threads, other people's pools, and hooks that misbehave.
+#![cfg(feature = "testing")]
+
+mod support;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use cluster_client::testing::{Cluster, Fault, Method};
+use cluster_client::{CancelToken, ClusterClient, Error, Event, GroupId, Observer, Outcome, State};
+use support::{PATIENCE, builder, client, states};
+
+#[test]
+fn the_client_and_what_it_returns_can_be_shared() {
+    fn shared<T: Send + Sync + 'static>() {}
+    fn cloned<T: Clone>() {}
+    shared::<ClusterClient>();
+    shared::<Error>();
+    shared::<cluster_client::Report>();
+    shared::<CancelToken>();
+    cloned::<ClusterClient>();
+}
+
+#[test]
+fn two_hundred_hosts_on_eight_threads() {
+    let cluster = Cluster::start(200).unwrap();
+    let client = builder(cluster.urls()).threads(8).build().unwrap();
+    let report = client.create_group("g").unwrap();
+    assert_eq!(report.present().count(), 200);
+    assert!(cluster.all_have("g"));
+    assert_eq!(client.delete_group("g").unwrap().undeleted().count(), 0);
+    assert!(cluster.none_has("g"));
+}
+
+#[test]
+fn one_thread_is_enough() {
+    let cluster = Cluster::start(5).unwrap();
+    cluster.node(3).inject(Fault::answer(503).on(Method::Post));
+    let client = builder(cluster.urls()).threads(1).build().unwrap();
+    assert_eq!(client.create_group("g").unwrap().present().count(), 5);
+    assert!(cluster.all_have("g"));
+}
+
+#[test]
+fn many_threads_share_a_client() {
+    let cluster = Cluster::start(3).unwrap();
+    let client = client(&cluster);
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let client = client.clone();
+            scope.spawn(move || {
+                for turn in 0..5 {
+                    let group = format!("g-{thread}-{turn}");
+                    client.create_group(&group).unwrap();
+                    if turn % 2 == 0 {
+                        assert_eq!(client.delete_group(&group).unwrap().undeleted().count(), 0);
+                    }
+                }
+            });
+        }
+    });
+    for thread in 0..16 {
+        for turn in 0..5 {
+            let group = format!("g-{thread}-{turn}");
+            assert!(if turn % 2 == 0 { cluster.none_has(&group) } else { cluster.all_have(&group) }, "{group}");
+        }
+    }
+}
+
+#[test]
+fn threads_that_want_the_same_group_take_turns() {
+    let cluster = Cluster::start(3).unwrap();
+    let patient = cluster_client::RetryPolicy { attempts: 100, ..support::quick() };
+    let client = builder(cluster.urls()).retry(patient).build().unwrap();
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..5).map(|_| scope.spawn(|| client.create_group("g"))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
+    let refused = |result: &&Result<_, Error>| matches!(result, Err(Error::AlreadyExists(_)));
+    assert_eq!(results.iter().filter(refused).count(), 4, "{results:?}");
+    assert!(cluster.all_have("g"));
+}
+
+#[test]
+fn a_group_that_stays_busy_is_named() {
+    let cluster = Cluster::start(1).unwrap();
+    let slow = client(&cluster);
+    cluster.node(0).pause();
+    // The node answers nothing, so whoever comes first holds the group for a request timeout at least.
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| slow.create_group("busy"))).collect();
+        calls.into_iter().map(|call| call.join().unwrap()).collect()
+    });
+    cluster.node(0).resume();
+    let busy = results.iter().filter_map(|result| result.as_ref().err()).find(|e| matches!(e, Error::Busy { .. }));
+    let busy = busy.unwrap_or_else(|| panic!("{results:?}"));
+    assert!(busy.to_string().contains("group busy is busy"), "{busy}");
+    assert!(busy.is_unchanged() && busy.is_retryable());
+}
+
+#[test]
+fn calls_from_inside_rayon_pools() {
+    let cluster = Cluster::start(4).unwrap();
+    let client = client(&cluster);
+    let in_parallel = |name: &str| {
+        use rayon::prelude::*;
+        (0..20).into_par_iter().for_each(|n| {
+            client.create_group(format!("{name}-{n}")).unwrap();
+        });
+    };
+    in_parallel("global");
+    rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap().install(|| in_parallel("private"));
+    for name in ["global", "private"] {
+        assert!((0..20).all(|n| cluster.all_have(&format!("{name}-{n}"))));
+    }
+}
+
+struct Panics(AtomicUsize);
+
+impl Observer for Panics {
+    fn on_event(&self, _: &GroupId, _: &Event) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        panic!("this observer always panics");
+    }
+}
+
+#[test]
+fn a_panicking_observer_changes_nothing() {
+    let cluster = Cluster::start(3).unwrap();
+    let observer = Arc::new(Panics(AtomicUsize::new(0)));
+    let client = builder(cluster.urls()).observer(observer.clone()).build().unwrap();
+    client.create_group("g").unwrap();
+    assert!(cluster.all_have("g"));
+    assert_eq!(client.delete_group("g").unwrap().undeleted().count(), 0);
+    assert!(cluster.none_has("g"));
+    assert_eq!(observer.0.load(Ordering::SeqCst), 1, "it is told nothing more");
+}
+
+#[derive(Default)]
+struct Records(Mutex<Vec<(String, Event)>>);
+
+impl Observer for Records {
+    fn on_event(&self, group: &GroupId, event: &Event) {
+        self.0.lock().unwrap().push((group.to_string(), event.clone()));
+    }
+}
+
+#[test]
+fn an_observer_is_told_everything_in_order_before_the_call_returns() {
+    let cluster = Cluster::start(8).unwrap();
+    cluster.node(5).inject(Fault::answer(503).on(Method::Post));
+    let records = Arc::new(Records::default());
+    let client = builder(cluster.urls()).observer(records.clone()).build().unwrap();
+    client.create_group("g").unwrap();
+    let events = records.0.lock().unwrap();
+    assert!(events.iter().all(|(group, _)| group == "g"));
+    assert!(matches!(events.first(), Some((_, Event::Started { hosts: 8, .. }))));
+    assert!(matches!(events.last(), Some((_, Event::Finished { outcome: Outcome::Created, .. }))));
+    let count = |wanted: fn(&Event) -> bool| events.iter().filter(|(_, event)| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Answered { .. })), 25, "8 probes, 9 creates, 8 checks");
+    assert_eq!(count(|event| matches!(event, Event::Retrying { attempt: 2, .. })), 1);
+    assert_eq!(count(|event| matches!(event, Event::Reached { .. })), 16);
+}
+
+/// An observer may use the client it observes.
+struct Nested(Mutex<Option<ClusterClient>>, AtomicUsize);
+
+impl Observer for Nested {
+    fn on_event(&self, group: &GroupId, event: &Event) {
+        if group.as_str() == "outer" && matches!(event, Event::Answered { .. }) {
+            let client = self.0.lock().unwrap().clone();
+            if let Some(client) = client {
+                client.status("inner").unwrap();
+                self.1.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_observer_may_call_the_client() {
+    let cluster = Cluster::start(3).unwrap();
+    let nested = Arc::new(Nested(Mutex::new(None), AtomicUsize::new(0)));
+    let client = builder(cluster.urls()).observer(nested.clone()).threads(2).build().unwrap();
+    *nested.0.lock().unwrap() = Some(client.clone());
+    client.create_group("outer").unwrap();
+    assert_eq!(nested.1.load(Ordering::SeqCst), 9);
+    *nested.0.lock().unwrap() = None;
+}
+
+#[test]
+fn a_cancelled_create_is_rolled_back_and_never_walked_away_from() {
+    let cluster = Cluster::start(3).unwrap();
+    // The last host keeps the create going: it asks for one retry after the other.
+    cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
+    let patient = cluster_client::RetryPolicy {
+        attempts: 100,
+        first_delay: Duration::from_secs(30),
+        max_delay: Duration::from_secs(30),
+        ..support::quick()
+    };
+    let client = builder(cluster.urls()).retry(patient).build().unwrap();
+    let cancel = CancelToken::new();
+    let begun = Instant::now();
+    let error = std::thread::scope(|scope| {
+        let call = scope.spawn(|| client.call().cancel(&cancel).create_group("g").unwrap_err());
+        assert!(cluster.node(0).wait_until(|node| node.has("g"), PATIENCE));
+        assert!(cluster.node(1).wait_until(|node| node.has("g"), PATIENCE));
+        assert!(cluster.node(2).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+        cancel.cancel();
+        call.join().unwrap()
+    });
+    assert!(begun.elapsed() < PATIENCE, "a cancel does not wait for a backoff: {:?}", begun.elapsed());
+    assert!(matches!(error, Error::RolledBack(_)) && error.to_string().contains("cancelled"), "{error}");
+    assert!(cluster.none_has("g"));
+}
+
+#[test]
+fn a_token_cancelled_before_sends_nothing() {
+    let cluster = Cluster::start(2).unwrap();
+    let cancel = CancelToken::new();
+    cancel.cancel();
+    let call = client(&cluster).call().cancel(&cancel);
+    assert!(matches!(call.create_group("g"), Err(Error::Unavailable(_))));
+    assert!(matches!(call.delete_group("g"), Err(Error::Unavailable(_))));
+    assert_eq!(cluster.node(0).log().len() + cluster.node(1).log().len(), 0);
+    assert!(call.create_groups(["a", "b"]).all(|done| matches!(done.result, Err(Error::Unavailable(_)))));
+}
+
+#[test]
+fn one_dead_host_delays_nobody_but_the_end() {
+    let cluster = Cluster::start(40).unwrap();
+    cluster.node(0).inject(Fault::mute().on(Method::Get).always());
+    let client = builder(cluster.urls()).threads(4).build().unwrap();
+    let report = client.status("g").unwrap();
+    assert_eq!(report.absent().count(), 39);
+    let slowest = report.absent().map(|host| host.steps[0].elapsed).max().unwrap();
+    assert_eq!(report.hosts[0].state, State::Unknown);
+    assert!(slowest < report.hosts[0].steps[0].elapsed);
+}
+
+#[test]
+fn bulk_gives_one_result_each_and_one_failure_touches_no_other() {
+    let cluster = Cluster::start(3).unwrap();
+    cluster.node(1).insert("g-7");
+    cluster.node(2).inject(Fault::answer(403).on(Method::Post).group("g-9").always());
+    let mut ids: Vec<String> = (0..100).map(|n| format!("g-{n}")).collect();
+    ids[11] = String::new();
+    let client = builder(cluster.urls()).in_flight(8).build().unwrap();
+    let mut seen = HashSet::new();
+    for done in client.create_groups(&ids) {
+        assert!(seen.insert(done.position), "position {} came twice", done.position);
+        assert_eq!(done.id, ids[done.position]);
+        match done.position {
+            7 => assert!(matches!(done.result, Err(Error::AlreadyExists(_)))),
+            9 => assert!(matches!(done.result, Err(Error::RolledBack(_)))),
+            11 => assert!(matches!(done.result, Err(Error::Config(_)))),
+            _ => assert_eq!(states(&done.result.unwrap()), [State::Present; 3]),
+        }
+    }
+    assert_eq!(seen.len(), 100);
+    assert_eq!(cluster.holders("g-7"), [1]);
+    assert!(cluster.none_has("g-9"));
+    assert!((0..100).filter(|n| ![7, 9, 11].contains(n)).all(|n| cluster.all_have(&format!("g-{n}"))));
+}
+
+#[test]
+fn a_group_twice_in_one_bulk_is_created_once() {
+    let cluster = Cluster::start(2).unwrap();
+    let patient = cluster_client::RetryPolicy { attempts: 100, ..support::quick() };
+    let client = builder(cluster.urls()).retry(patient).build().unwrap();
+    let results: Vec<_> = client.create_groups(["g", "g", "g"]).map(|done| done.result).collect();
+    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");
+    assert!(cluster.all_have("g"));
+}
+
+#[test]
+fn dropping_a_bulk_leaves_each_group_whole_or_gone() {
+    let cluster = Cluster::start(3).unwrap();
+    let client = builder(cluster.urls()).in_flight(4).build().unwrap();
+    let mut bulk = client.create_groups((0..1000).map(|n| format!("g-{n}")));
+    assert!(bulk.next().unwrap().result.is_ok());
+    drop(bulk);
+    let created = (0..1000).filter(|n| cluster.all_have(&format!("g-{n}"))).count();
+    assert!((1..=16).contains(&created), "{created}");
+    assert!((0..1000).all(|n| matches!(cluster.holders(&format!("g-{n}")).len(), 0 | 3)));
+}

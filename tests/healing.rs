@@ -1,0 +1,233 @@
+//! What the Python original gets wrong, on real sockets. After every failure the state of *all* hosts is
+//! asserted, as the nodes themselves have it.
+#![cfg(feature = "testing")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use cluster_client::testing::{Cluster, Fault, Method};
+use cluster_client::{Error, State};
+use support::{PATIENCE, SETTLE, builder, client, states};
+
+#[test]
+fn a_lost_201_leaves_nothing_behind() {
+    let cluster = Cluster::start(3).unwrap();
+    // The first node applies every POST and drops the answer; the third refuses.
+    cluster.node(0).inject(Fault::drop_connection().after_applying().on(Method::Post).always());
+    cluster.node(2).inject(Fault::answer(403).on(Method::Post));
+    let error = client(&cluster).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(cluster.none_has("g"));
+}
+
+#[test]
+fn a_lost_201_does_not_fail_a_create() {
+    let cluster = Cluster::start(3).unwrap();
+    cluster.node(1).inject(Fault::drop_connection().after_applying().on(Method::Post));
+    // The second POST is answered 400, because the first was applied: the GET decides.
+    let report = client(&cluster).create_group("g").unwrap();
+    assert_eq!(states(&report), [State::Present; 3]);
+    assert!(cluster.all_have("g"));
+    assert_eq!(cluster.node(1).count(Method::Post), 2);
+    assert_eq!(cluster.node(1).log().iter().filter(|entry| entry.status == Some(400)).count(), 1);
+}
+
+#[test]
+fn a_500_is_tried_again() {
+    for fault in [Fault::answer(500), Fault::answer(500).after_applying()] {
+        let cluster = Cluster::start(3).unwrap();
+        cluster.node(1).inject(fault.on(Method::Post));
+        assert_eq!(states(&client(&cluster).create_group("g").unwrap()), [State::Present; 3]);
+        assert!(cluster.all_have("g"));
+    }
+}
+
+#[test]
+fn what_is_transient_is_tried_again_and_nothing_else() {
+    for (status, posts) in [(408, 3), (429, 3), (500, 3), (502, 3), (503, 3), (504, 3), (501, 1), (403, 1), (409, 1)] {
+        let cluster = Cluster::start(2).unwrap();
+        cluster.node(1).inject(Fault::answer(status).on(Method::Post).always());
+        let error = client(&cluster).create_group("g").unwrap_err();
+        assert!(matches!(error, Error::RolledBack(_)), "{status}: {error}");
+        assert_eq!(cluster.node(1).count(Method::Post), posts, "{status}");
+        assert!(cluster.none_has("g"));
+    }
+}
+
+#[test]
+fn a_delete_that_fails_for_good_in_a_rollback_stops_no_other_host() {
+    let cluster = Cluster::start(4).unwrap();
+    cluster.node(0).inject(Fault::answer(500).on(Method::Delete).always());
+    // The hosts before it are asked first, so they have their group when it refuses.
+    cluster.node(3).inject(Fault::answer(503).on(Method::Post));
+    cluster.node(3).inject(Fault::answer(403).on(Method::Post));
+    let error = client(&cluster).create_group("g").unwrap_err();
+    let Error::InDoubt(report) = &error else { panic!("{error:?}") };
+    assert_eq!(states(report), [State::Present, State::Absent, State::Absent, State::Absent]);
+    assert_eq!(cluster.holders("g"), [0]);
+    assert!(error.to_string().contains(&format!("127.0.0.1:{} has g", cluster.node(0).port())), "{error}");
+}
+
+#[test]
+fn a_group_that_was_there_before_survives() {
+    for preflight in [true, false] {
+        let cluster = Cluster::start(3).unwrap();
+        cluster.node(1).insert("g");
+        let error = client(&cluster).call().preflight(preflight).create_group("g").unwrap_err();
+        assert!(matches!(error, Error::AlreadyExists(_)), "preflight {preflight}: {error}");
+        assert_eq!(cluster.holders("g"), [1], "what was there stays, what we made is gone");
+        assert_eq!(cluster.node(1).count(Method::Delete), 0);
+    }
+}
+
+#[test]
+fn without_preflight_a_lost_answer_is_reported_not_deleted() {
+    let cluster = Cluster::start(2).unwrap();
+    cluster.node(0).insert("g");
+    cluster.node(0).inject(Fault::drop_connection().on(Method::Post).always());
+    cluster.node(1).inject(Fault::answer(403).on(Method::Post).always());
+    let error = client(&cluster).call().preflight(false).create_group("g").unwrap_err();
+    let Error::InDoubt(report) = &error else { panic!("{error:?}") };
+    assert_eq!(states(report), [State::Present, State::Absent]);
+    assert_eq!(cluster.holders("g"), [0], "it may be somebody else's");
+    assert_eq!(cluster.node(0).count(Method::Delete), 0);
+}
+
+#[test]
+fn a_group_made_by_somebody_else_in_between_survives() {
+    let cluster = Cluster::start(2).unwrap();
+    // The probe of the second node is answered from before the foreign group was made.
+    cluster.node(1).insert("g");
+    cluster.node(1).inject(Fault::answer(404).on(Method::Get));
+    let error = client(&cluster).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::AlreadyExists(_)), "{error}");
+    assert_eq!(cluster.holders("g"), [1]);
+}
+
+#[test]
+fn deleting_what_is_absent_is_success() {
+    for status in [404, 400] {
+        let cluster =
+            Cluster::start_with(3, |_| cluster_client::testing::Node::builder().absent_status(status)).unwrap();
+        cluster.node(1).insert("g");
+        let deletion = client(&cluster).delete_group("g").unwrap();
+        assert_eq!(deletion.undeleted().count(), 0);
+        assert!(cluster.none_has("g"));
+    }
+}
+
+#[test]
+fn a_check_answered_500_is_not_gone() {
+    let cluster = Cluster::start(2).unwrap();
+    cluster.node(1).inject(Fault::answer(403).on(Method::Post));
+    // Created, deleted nowhere in truth, and every look after that fails.
+    cluster.node(0).inject(Fault::answer(200).on(Method::Delete).always());
+    let cluster_client = client(&cluster);
+    cluster.node(0).inject(Fault::answer(404).on(Method::Get));
+    cluster.node(0).inject(Fault::answer(500).on(Method::Get).always());
+    let error = cluster_client.create_group("g").unwrap_err();
+    let Error::InDoubt(report) = &error else { panic!("{error:?}") };
+    assert_eq!(report.hosts[0].state, State::Unknown, "a 500 proves nothing");
+    assert_eq!(cluster.holders("g"), [0]);
+}
+
+#[test]
+fn a_late_post_is_found_after_the_settle_time() {
+    let cluster = Cluster::start(2).unwrap();
+    // It times out for us, and is applied after our first look.
+    cluster.node(0).inject(Fault::drop_connection().applying_late(SETTLE / 2).on(Method::Post).always());
+    cluster.node(1).inject(Fault::answer(403).on(Method::Post));
+    let error = client(&cluster).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(cluster.none_has("g"));
+}
+
+#[test]
+fn only_hosts_with_a_request_of_unknown_fate_pay_the_settle_time() {
+    let cluster = Cluster::start(2).unwrap();
+    cluster.node(1).inject(Fault::answer(403).on(Method::Post));
+    let slow_settle = Duration::from_secs(3600);
+    let client = builder(cluster.urls()).settle(slow_settle).rollback_timeout(2 * slow_settle).build().unwrap();
+    let error = client.create_group("g").unwrap_err();
+    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(cluster.none_has("g"));
+}
+
+#[test]
+fn a_dead_host_means_unavailable_and_nothing_changed() {
+    let cluster = Cluster::start(3).unwrap();
+    cluster.node(2).stop();
+    let error = client(&cluster).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::Unavailable(_)) && error.is_unchanged() && error.is_retryable(), "{error}");
+    assert!(error.to_string().contains(&format!("127.0.0.1:{}", cluster.node(2).port())), "{error}");
+    assert_eq!(cluster.node(0).count(Method::Post) + cluster.node(1).count(Method::Post), 0);
+}
+
+#[test]
+fn a_host_that_dies_in_the_rollback_is_in_doubt_and_named() {
+    let cluster = Cluster::start(3).unwrap();
+    cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());
+    cluster.node(0).inject(Fault::answer(404).on(Method::Get));
+    cluster.node(0).inject(Fault::drop_connection().on(Method::Get).always());
+    cluster.node(1).inject(Fault::answer(503).on(Method::Post));
+    cluster.node(1).inject(Fault::answer(403).on(Method::Post));
+    let error = client(&cluster).create_group("g").unwrap_err();
+    let Error::InDoubt(report) = &error else { panic!("{error:?}") };
+    assert_eq!(states(report), [State::Unknown, State::Absent, State::Absent]);
+    assert_eq!(cluster.holders("g"), [0]);
+}
+
+#[test]
+fn a_retry_after_is_honoured_up_to_the_cap() {
+    let cluster = Cluster::start(1).unwrap();
+    cluster.node(0).inject(Fault::answer(503).header("Retry-After", "1").on(Method::Get));
+    let patient = cluster_client::RetryPolicy { max_delay: Duration::from_secs(5), ..support::quick() };
+    let begun = Instant::now();
+    let report = builder(cluster.urls()).retry(patient).build().unwrap().status("g").unwrap();
+    assert_eq!(states(&report), [State::Absent]);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
+
+    cluster.node(0).inject(Fault::answer(503).header("Retry-After", "3600").on(Method::Get));
+    assert_eq!(states(&client(&cluster).status("g").unwrap()), [State::Absent], "capped by the longest delay");
+}
+
+#[test]
+fn a_deadline_ends_a_create_and_its_rollback_still_happens() {
+    let cluster = Cluster::start(2).unwrap();
+    cluster.node(1).inject(Fault::answer(503).on(Method::Post).always());
+    let patient = cluster_client::RetryPolicy {
+        attempts: 100,
+        first_delay: Duration::from_millis(20),
+        max_delay: Duration::from_millis(20),
+        ..support::quick()
+    };
+    let client = builder(cluster.urls()).retry(patient).build().unwrap();
+    let begun = Instant::now();
+    let error = client.call().deadline(Duration::from_millis(200)).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(cluster.none_has("g"));
+    assert!(begun.elapsed() < PATIENCE / 2);
+}
+
+#[test]
+fn a_deadline_of_nothing_sends_nothing() {
+    let cluster = Cluster::start(1).unwrap();
+    let call = client(&cluster).call().deadline(Duration::ZERO);
+    assert!(matches!(call.create_group("g"), Err(Error::Unavailable(_))));
+    assert!(matches!(call.delete_group("g"), Err(Error::Unavailable(_))));
+    assert_eq!(states(&call.status("g").unwrap()), [State::Unknown]);
+    assert_eq!(cluster.node(0).log().len(), 0);
+}
+
+#[test]
+fn an_odd_id_reaches_the_node_whole() {
+    let cluster = Cluster::start(1).unwrap();
+    let client = client(&cluster);
+    for id in ["größe", "a b", "a\"b\\c", "100%", "a+b&c=d", "...", "a?b#c"] {
+        client.create_group(id).unwrap_or_else(|error| panic!("{id}: {error}"));
+        assert!(cluster.all_have(id), "{id}");
+        assert_eq!(client.delete_group(id).unwrap().undeleted().count(), 0);
+        assert!(cluster.none_has(id), "{id}");
+    }
+}

@@ -1,0 +1,186 @@
+//! The rules of the house, as tests: what the crate may depend on, which floor may use which, and that the
+//! README says what is so.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names of the crates that a build with these features brings, this one included.
+fn crates(features: &[&str]) -> BTreeSet<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
+        .args(features)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let lines = String::from_utf8(tree.stdout).unwrap();
+    lines.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_lean_set_is_at_most_thirty_crates_and_the_readme_says_how_many() {
+    let lean = crates(&["--no-default-features"]);
+    assert!(lean.len() <= 30, "{}: {lean:?}", lean.len());
+    let said = format!("brings {} crates in all", lean.len());
+    assert!(read("README.md").contains(&said), "the README should say: {said}");
+}
+
+#[test]
+fn no_async_runtime_is_among_the_normal_dependencies() {
+    let all = crates(&["--all-features"]);
+    for runtime in ["tokio", "async-std", "smol", "futures-executor", "hyper", "reqwest", "mio"] {
+        assert!(!all.contains(runtime), "{runtime} came in: {all:?}");
+    }
+    for wanted in ["ureq", "rayon", "retry", "thiserror", "log", "env_logger", "clap", "indicatif", "toml", "httparse"]
+    {
+        assert!(all.contains(wanted), "{wanted} is gone");
+    }
+}
+
+/// The floors of the library, lowest first. A module uses its own floor and those below.
+const FLOORS: [&[&str]; 4] = [
+    &["config", "group", "host"],
+    &["api", "error", "event", "intent", "protocol", "report", "retry"],
+    &["observer", "store", "transport"],
+    &["builder", "bulk", "cancel", "client", "executor", "flight", "session"],
+];
+/// It stands beside the floors: a server, which uses nothing of the client.
+const TESTING: &str = "testing";
+
+fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The module of the library that a source file belongs to.
+fn module_of(path: &Path) -> String {
+    let relative = path.strip_prefix(root().join("src")).unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The modules that a source file names with `crate::`, its tests left out.
+fn uses(source: &str) -> BTreeSet<String> {
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
+    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let mut found = BTreeSet::new();
+    for line in code {
+        for (at, _) in line.match_indices("crate::") {
+            let name = line[at + 7..].split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            found.insert(name.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn every_import_points_to_the_same_floor_or_below() {
+    let mut paths = Vec::new();
+    sources(&root().join("src"), &mut paths);
+    let floor_of = |module: &str| FLOORS.iter().position(|floor| floor.contains(&module));
+    let mut seen = BTreeSet::new();
+    for path in paths {
+        let module = module_of(&path);
+        if matches!(module.as_str(), "lib" | "bin" | "simulation") {
+            continue;
+        }
+        let used = uses(&fs::read_to_string(&path).unwrap());
+        if module == TESTING {
+            let outside = used.iter().filter(|name| !name.is_empty() && *name != TESTING).collect::<Vec<_>>();
+            assert!(outside.is_empty(), "{}: testing uses {outside:?}", path.display());
+            continue;
+        }
+        let floor = floor_of(&module).unwrap_or_else(|| panic!("{module} is on no floor"));
+        seen.insert(module.clone());
+        for used in used.iter().filter(|used| **used != module) {
+            // A type that lib.rs re-exports is named without its module: that hides the floor.
+            let below = floor_of(used).unwrap_or_else(|| panic!("{}: crate::{used} is no module", path.display()));
+            assert!(below <= floor, "{}: floor {floor} uses {used} of floor {below}", path.display());
+        }
+    }
+    let all: BTreeSet<String> = FLOORS.concat().into_iter().map(str::to_owned).collect();
+    assert_eq!(seen, all, "each module of the floors exists");
+}
+
+#[test]
+fn decisions_know_no_io_clock_thread_or_randomness_of_their_own() {
+    let banned = [
+        "std::net",
+        "std::fs",
+        "std::io",
+        "std::thread",
+        "std::sync::Mutex",
+        "Instant",
+        "SystemTime",
+        "fastrand::u",
+        "fastrand::Rng::new",
+        "rayon::",
+        "ureq::",
+        "println!",
+    ];
+    let mut paths = Vec::new();
+    sources(&root().join("src"), &mut paths);
+    for path in paths.iter().filter(|path| FLOORS[..2].concat().contains(&module_of(path).as_str())) {
+        let source = fs::read_to_string(path).unwrap();
+        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            // An error keeps the IO error that caused it, and an address is checked: both are only values.
+            let line = line.replace("std::io::Error", "").replace("std::net::{Ipv4Addr, Ipv6Addr}", "");
+            for word in banned {
+                assert!(!line.contains(word), "{}: {word} in {line:?}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_library_prints_nothing() {
+    let mut paths = Vec::new();
+    sources(&root().join("src"), &mut paths);
+    for path in paths.iter().filter(|path| !matches!(module_of(path).as_str(), "bin" | "simulation")) {
+        let source = fs::read_to_string(path).unwrap();
+        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            for print in ["println!", "print!", "dbg!"] {
+                assert!(!line.contains(print), "{}: {line}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_readme_names_what_exists() {
+    let readme = read("README.md");
+    let manifest = read("Cargo.toml");
+    assert!(readme.contains("cargo run --release --features cli -- demo"));
+    assert!(readme.contains("cargo test --all-features"));
+    for feature in ["rustls", "cli", "testing"] {
+        assert!(manifest.contains(&format!("\n{feature} = [")), "{feature}");
+        assert!(readme.contains(&format!("`{feature}`")), "{feature}");
+    }
+    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+    assert!(readme.contains(&format!("Rust {version} or later")), "{version}");
+    for (_, target) in readme.match_indices("](").map(|(at, _)| (at, &readme[at + 2..])) {
+        let target = target.split(')').next().unwrap();
+        if !target.starts_with('#') && !target.contains("://") {
+            assert!(root().join(target).exists(), "the README links to {target}");
+        }
+    }
+}
