@@ -227,6 +227,12 @@ impl Report {
         hosts.chain(self.notes.iter().cloned()).collect()
     }
 
+    /// What went wrong beside the hosts, such as a journal entry that could not be removed. It is part of
+    /// [`Report::warnings`]; here it is for those who show the hosts in another way.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     fn in_state(&self, state: State) -> impl Iterator<Item = &HostReport> {
         self.hosts.iter().filter(move |host| host.state == state)
     }

@@ -1,1 +1,77 @@
-fn main() {}
+//! The command `cluster-client`: words into settings, settings into a call of the library, its result into a
+//! table, a line of JSON and an exit code. Everything else is the library's.
+//!
+//! ```text
+//! main -> args          what may be typed
+//!      -> settings      what holds, and where it came from (file, time)
+//!      -> run           create, delete, status, repair   \
+//!         recover, show                                   }-> verdict -> table | json -> output
+//!         node, demo, shell                              /
+//!         signal, progress, logging: while it runs
+//! ```
+
+mod args;
+mod demo;
+mod exit;
+mod file;
+mod groups;
+mod json;
+mod logging;
+mod node;
+mod output;
+mod progress;
+mod recover;
+mod run;
+mod settings;
+mod shell;
+mod show;
+mod signal;
+mod table;
+mod time;
+mod verdict;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Arguments, Command};
+use crate::exit::{Exit, Stop};
+use crate::output::{Output, say};
+use crate::run::Job;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way too. A closed pipe is no reason to fail.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    obey(arguments)
+        .unwrap_or_else(|stop| {
+            say(&format!("error: {}", stop.message));
+            stop.exit
+        })
+        .into()
+}
+
+fn obey(arguments: Arguments) -> Result<Exit, Stop> {
+    let Arguments { command, shared } = arguments;
+    let mut output = Output::new(&shared);
+    logging::start(&shared, matches!(command, Command::Node(_)));
+    match command {
+        Command::Create { groups, no_preflight } => {
+            run::run(Job::Create { preflight: !no_preflight }, &groups, &shared, &mut output)
+        }
+        Command::Delete { groups, yes } => run::run(Job::Delete { asked: yes }, &groups, &shared, &mut output),
+        Command::Status { groups } => run::run(Job::Status, &groups, &shared, &mut output),
+        Command::Repair { groups, to } => run::run(Job::Repair(to.into()), &groups, &shared, &mut output),
+        Command::Recover => recover::recover(&shared, &mut output),
+        Command::Hosts => show::show(&shared, &mut output),
+        Command::Node(options) => node::serve(*options, &mut output),
+        Command::Demo => demo::play(&shared),
+        Command::Completions { shell } => Ok(shell::completions(shell, &mut output)),
+        Command::Man { command } => shell::man(command.as_deref(), &mut output),
+    }
+}

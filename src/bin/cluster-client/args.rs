@@ -1,0 +1,247 @@
+//! What may be typed. Values are checked in `settings`, where the other origins of a value are known too.
+
+#![expect(clippy::doc_markdown, reason = "these comments are help texts, and a terminal shows no Markdown")]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use cluster_client::Target;
+
+use crate::node::NodeOptions;
+use crate::time::parse_option;
+
+const EXAMPLES: &str = "\
+Examples:
+  export HOSTS=http://node1:8000,http://node2:8000,http://node3:8000
+  cluster-client create payments             on every host, or on none
+  cluster-client status payments             who has it?
+  cluster-client delete payments --yes       from every host
+  cluster-client create -f groups.txt        many, one name a line
+  cluster-client recover                     settle what a crash has left
+
+To see it work without a cluster: cluster-client demo";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  the requested state is verified on every host
+    1  failed, and the cluster is unchanged (refused, or rolled back)
+    2  usage or configuration error; nothing was sent
+    3  inconsistent: the named hosts have, or keep, the group
+    4  in doubt: the state of some host is unknown
+    5  the group was already there; nothing was changed
+  130  interrupted; the journal says what remains
+status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 when a host is unknown.
+With several groups the first of 3, 4, 1, 5, 0 that applies.
+
+Hosts and settings:
+  hosts: --hosts, then the variable HOSTS, then the configuration file, then http://localhost:8000 to 8002
+  other settings: the option, then the configuration file, then the default; `cluster-client hosts` shows them
+  The configuration file is ./cluster-client.toml, or --config. All keys, with their defaults:
+
+    hosts = [\"http://node1:8000\", \"http://node2:8000\"]
+    # timeout = \"30s\"          the whole operation; without it attempts and request timeouts bound it
+    request_timeout = \"10s\"    one request
+    attempts = 3               tries of one request
+    first_delay = \"1s\"         the wait before the second try, doubled from then on
+    max_delay = \"10s\"          the longest wait, also where a server asks for more
+    # settle = \"10s\"           how long a request of unknown fate may still take effect (default: request_timeout)
+    rollback_timeout = \"2m\"    for a rollback, beyond the operation's own time
+    # journal = \"/var/lib/cluster-client\"   or false
+    threads = 256
+    in_flight = 32             groups worked on at once
+    [paths]
+    collection = \"/v1/group/\"
+    member = \"/v1/group/{id}/\"";
+
+/// Creates and deletes a group on every host of a cluster, or on none.
+#[derive(Debug, Parser)]
+#[command(name = "cluster-client", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(max_term_width = 100, subcommand_required = true, infer_subcommands = false)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) shared: Shared,
+}
+
+/// The options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Shared {
+    /// The hosts' base URLs, separated by commas [default: HOSTS, then the configuration file]
+    #[arg(long, global = true, value_name = "A,B")]
+    pub(crate) hosts: Option<String>,
+    /// The configuration file [default: ./cluster-client.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The time for the whole operation, such as 30s; a rollback has its own beyond it
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
+    pub(crate) timeout: Option<Duration>,
+    /// The time for one request, such as 500ms [default: 10s]
+    #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
+    pub(crate) request_timeout: Option<Duration>,
+    /// How often a request is tried, the first included [default: 3]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) attempts: Option<u32>,
+    /// Where unfinished operations are kept [default: CLUSTER_CLIENT_JOURNAL, then the state directory]
+    ///
+    /// What a crash interrupted is settled from there by `cluster-client recover`. The state directory is
+    /// $XDG_STATE_HOME/cluster-client, or ~/.local/state/cluster-client.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "no_journal")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Keep no journal: after a crash nothing can be recovered
+    #[arg(long, global = true)]
+    pub(crate) no_journal: bool,
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    #[arg(long_help = OUTPUT)]
+    pub(crate) output: Format,
+    /// No progress; results and errors only
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Log what happens; twice for more (RUST_LOG has the last word)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Colours and marks: on a terminal, always, or never (NO_COLOR is obeyed)
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub(crate) color: ColorChoice,
+}
+
+const OUTPUT: &str = "\
+How results are printed: a table for people, or JSON for programs.
+
+`json` prints one object on one line for each group, as its operation ends:
+  group       its id; null for a journal entry that cannot be read
+  operation   create | delete | status | repair | recover
+  outcome     created | already_exists | unavailable | rolled_back | in_doubt | unrecorded | deleted |
+              undeleted | repaired | observed | recovered | busy | journal_failed | refused
+  exit        the exit code of this group alone
+  hosts       [{host, state: present|absent|unknown, reason, steps}], each host of the operation
+     steps    [{action: create|check|delete, succeeded, attempts, status, error, elapsed_ms}], in order
+  cause       what made the operation turn back or give up, or null
+  recoverable whether the journal still holds it, so that `recover` will take it up
+  warnings    [text], one for each thing that somebody should look at
+  elapsed_ms  from the call to its end
+  next        the command to type next, or null
+Fields may be added, never taken away.";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns, and a line that says what to do next
+    Table,
+    /// One object per group and line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create groups on every host and verify them there, or leave them on none
+    #[command(after_help = "Examples:
+  cluster-client create payments
+  cluster-client create -f groups.txt --timeout 30s -o json
+  cluster-client create payments --hosts http://node1:8000,http://node2:8000")]
+    Create {
+        #[command(flatten)]
+        groups: Groups,
+        /// Do not ask the hosts first: one round trip less, and more left in doubt when it fails
+        #[arg(long)]
+        no_preflight: bool,
+    },
+    /// Delete groups from every host
+    #[command(after_help = "Examples:
+  cluster-client delete payments             asks first, on a terminal
+  cluster-client delete -f groups.txt --yes")]
+    Delete {
+        #[command(flatten)]
+        groups: Groups,
+        /// Do not ask; needed where there is no terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Ask every host whether it has the groups; changes nothing
+    #[command(after_help = "Exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 when unknown.
+
+Examples:
+  cluster-client status payments
+  cluster-client status payments -o json")]
+    Status {
+        #[command(flatten)]
+        groups: Groups,
+    },
+    /// Drive every host to the state that you name, where hosts disagree
+    #[command(after_help = "Examples:
+  cluster-client repair payments --to present      create it where it is missing
+  cluster-client repair payments --to absent       delete it where it is left")]
+    Repair {
+        #[command(flatten)]
+        groups: Groups,
+        /// The state that every host shall have
+        #[arg(long, value_name = "STATE")]
+        to: Wanted,
+    },
+    /// Settle what crashed or interrupted operations left: creates are undone, deletes finished
+    #[command(after_help = "It may be killed and repeated. Operations that still run are left alone.
+Exits 0 when nothing is left to settle.")]
+    Recover,
+    /// Show the hosts and every setting, and where each came from; sends nothing
+    Hosts,
+    /// Run a node of the API in the foreground, for trying things
+    #[command(after_help = "Examples:
+  cluster-client node                                   on 127.0.0.1:8000
+  cluster-client node 127.0.0.1:8001 --data node1.groups     its groups survive a restart
+  cluster-client node 127.0.0.1:0 --error-rate 0.2 --seed 7  any free port, every fifth request fails")]
+    Node(Box<NodeOptions>),
+    /// Show the main job on nodes of its own: create, rollback, lost answer, crash and recovery
+    Demo,
+    /// Print a completion script
+    #[command(after_help = "Example:
+  cluster-client completions bash > ~/.local/share/bash-completion/completions/cluster-client")]
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page, of the whole or of one command
+    #[command(after_help = "Examples:
+  cluster-client man > cluster-client.1
+  cluster-client man create | man -l -")]
+    Man { command: Option<String> },
+}
+
+/// The groups of a command.
+#[derive(Debug, Args)]
+pub(crate) struct Groups {
+    /// The ids of the groups
+    #[arg(value_name = "GROUP", conflicts_with = "file")]
+    pub(crate) ids: Vec<String>,
+    /// Read the ids from FILE (`-` for standard input), one a line; blank lines and lines with # are skipped
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Wanted {
+    /// On every host
+    Present,
+    /// On no host
+    Absent,
+}
+
+impl From<Wanted> for Target {
+    fn from(wanted: Wanted) -> Target {
+        match wanted {
+            Wanted::Present => Target::Present,
+            Wanted::Absent => Target::Absent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_arguments_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,109 @@
+//! Exit codes, and errors that end the command before it has a result to show.
+
+use std::process::ExitCode;
+
+use cluster_client::{ConfigError, Error};
+
+/// What the exit code says. The table of the help page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// The requested state is verified on every host.
+    Done = 0,
+    /// It failed, and the cluster is unchanged.
+    Unchanged = 1,
+    /// A value was refused; nothing was sent.
+    Usage = 2,
+    /// Hosts have, or keep, the group against what was asked.
+    Inconsistent = 3,
+    /// Some host's state is unknown.
+    InDoubt = 4,
+    /// The group was already there.
+    AlreadyThere = 5,
+    /// Given up by a signal.
+    Interrupted = 130,
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The exit of two groups together: what needs a person most comes first.
+    pub(crate) fn with(self, other: Exit) -> Exit {
+        let urgency = |exit: &Exit| match exit {
+            Exit::Done => 0,
+            Exit::AlreadyThere => 1,
+            Exit::Unchanged => 2,
+            Exit::InDoubt => 3,
+            Exit::Inconsistent => 4,
+            Exit::Usage | Exit::Interrupted => 5,
+        };
+        std::cmp::max_by_key(self, other, urgency)
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.code())
+    }
+}
+
+/// Why the command ends without a result: one message, which names what to type instead.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+impl Stop {
+    /// Nothing was sent, because of what was typed or configured.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Stop { exit: Exit::Usage, message: message.into() }
+    }
+
+    /// It failed, and nothing was changed.
+    pub(crate) fn unchanged(message: impl Into<String>) -> Self {
+        Stop { exit: Exit::Unchanged, message: message.into() }
+    }
+}
+
+impl From<ConfigError> for Stop {
+    fn from(error: ConfigError) -> Self {
+        Stop::usage(error.to_string())
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        let exit = if matches!(error, Error::Config(_)) { Exit::Usage } else { Exit::Unchanged };
+        Stop { exit, message: with_causes(&error) }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_groups_the_first_of_3_4_1_5_0_counts() {
+        let order = [Exit::Inconsistent, Exit::InDoubt, Exit::Unchanged, Exit::AlreadyThere, Exit::Done];
+        for (place, first) in order.iter().enumerate() {
+            for second in &order[place..] {
+                assert_eq!(first.with(*second), *first);
+                assert_eq!(second.with(*first), *first);
+            }
+        }
+    }
+}

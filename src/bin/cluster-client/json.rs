@@ -1,0 +1,84 @@
+//! A result as a program reads it: one object on one line for each group. The schema is in the help text of
+//! `--output`, and it is stable: fields may be added, never taken away.
+//!
+//! ```json
+//! {"group":"payments","operation":"create","outcome":"rolled_back","exit":1,
+//!  "hosts":[{"host":"http://node3:8000","state":"absent","reason":"answered 503 to create, 3 tries",
+//!            "steps":[{"action":"create","succeeded":false,"attempts":3,"status":503,"error":null,"elapsed_ms":3210}]}],
+//!  "cause":"node3:8000 answered 503 to create, 3 tries","recoverable":false,"warnings":[],
+//!  "elapsed_ms":3300,"next":null}
+//! ```
+
+use std::time::Duration;
+
+use cluster_client::{HostReport, HostStep, Report, StoreError};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, with_causes};
+use crate::verdict::{Done, Verdict, operation_name};
+
+/// The line for one group.
+pub(crate) fn render(done: &Done, verdict: &Verdict) -> String {
+    let report = done.report();
+    // Where there is no report of hosts, the verdict's line is the cause.
+    let cause = match report {
+        Some(report) => report.cause.clone(),
+        None => Some(verdict.text.clone()),
+    };
+    line(&json!({
+        "group": done.group.as_str(),
+        "operation": operation_name(done.asked),
+        "outcome": verdict.outcome,
+        "exit": verdict.exit.code(),
+        "hosts": report.map(|report| report.hosts.iter().map(host).collect::<Vec<_>>()).unwrap_or_default(),
+        "cause": cause,
+        "recoverable": report.is_some_and(|report| report.recoverable),
+        "warnings": report.map(Report::warnings).unwrap_or_default(),
+        "elapsed_ms": report.map_or(0, |report| milliseconds(report.elapsed)),
+        "next": verdict.next,
+    }))
+}
+
+/// The line for a journal entry that cannot be read: nobody knows its group.
+pub(crate) fn unreadable(error: &StoreError) -> String {
+    line(&json!({
+        "group": null,
+        "operation": "recover",
+        "outcome": "journal_failed",
+        "exit": Exit::InDoubt.code(),
+        "hosts": [],
+        "cause": with_causes(error),
+        "recoverable": true,
+        "warnings": [with_causes(error)],
+        "elapsed_ms": 0,
+        "next": null,
+    }))
+}
+
+pub(crate) fn line(value: &Value) -> String {
+    format!("{value}\n")
+}
+
+fn host(host: &HostReport) -> Value {
+    json!({
+        "host": host.host.as_str(),
+        "state": host.state.to_string(),
+        "reason": host.reason,
+        "steps": host.steps.iter().map(step).collect::<Vec<_>>(),
+    })
+}
+
+fn step(step: &HostStep) -> Value {
+    json!({
+        "action": step.action.to_string(),
+        "succeeded": step.succeeded,
+        "attempts": step.attempts,
+        "status": step.status,
+        "error": step.error.as_ref().map(|error| with_causes(error)),
+        "elapsed_ms": milliseconds(step.elapsed),
+    })
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,152 @@
+//! node: one node of the API in the foreground, with faults on request.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use cluster_client::testing::{Node, NodeBuilder, Rates, TrailingSlash};
+
+use crate::exit::{Exit, Stop};
+use crate::output::{Output, say};
+use crate::signal;
+use crate::time::parse_option;
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeOptions {
+    /// Where to listen; port 0 is any free one
+    #[arg(default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    address: String,
+    /// Keep the groups in FILE, so that they survive a restart
+    #[arg(long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// The time that each request takes
+    #[arg(long, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
+    delay: Option<Duration>,
+    #[command(flatten)]
+    rates: RateOptions,
+    #[command(flatten)]
+    habits: Habits,
+}
+
+/// How often the node misbehaves, each from 0 to 1.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Faults, each a share of the requests from 0 to 1")]
+struct RateOptions {
+    /// Answer 500, 502, 503, 504 or 429 and do nothing
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
+    error_rate: f64,
+    /// Do it, and answer one of these all the same
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
+    error_after_rate: f64,
+    /// Answer 400 and do nothing
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
+    bad_request_rate: f64,
+    /// Close the connection and do nothing
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
+    drop_rate: f64,
+    /// Do it, and close the connection without an answer
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
+    drop_after_rate: f64,
+    /// Never answer
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
+    mute_rate: f64,
+    /// Close the connection, and do it later all the same
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
+    late_rate: f64,
+    /// Answer a look as if the last change had not happened
+    #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
+    stale_rate: f64,
+    /// Draw the same faults again
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    seed: u64,
+}
+
+/// In what real nodes differ.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Habits, in which real nodes differ")]
+struct Habits {
+    /// The answer to the creation of a group that is there
+    #[arg(long, value_name = "STATUS", default_value_t = 400)]
+    existing_status: u16,
+    /// The answer to a deletion
+    #[arg(long, value_name = "STATUS", default_value_t = 200)]
+    deleted_status: u16,
+    /// The answer to the deletion of a group that is not there
+    #[arg(long, value_name = "STATUS", default_value_t = 404)]
+    absent_status: u16,
+    /// Where the groups are
+    #[arg(long, value_name = "PATH", default_value = "/v1/group/")]
+    path: String,
+    /// What happens to a path with a slash too few or too many at its end
+    #[arg(long, value_enum, value_name = "HABIT", default_value_t = Slash::Lenient)]
+    slash: Slash,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Slash {
+    /// It is taken all the same
+    Lenient,
+    /// It is answered 404
+    Strict,
+    /// It is answered 307
+    Redirect,
+}
+
+/// Serves until a signal comes. The URL on standard output says that it serves.
+pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, Stop> {
+    let address = options.address.clone();
+    let (stop, stopped) = mpsc::channel();
+    signal::once(move || {
+        let _ = stop.send(());
+    })?;
+    let node = builder(options).start().map_err(|error| refused(&address, &error))?;
+    output.print(&format!("{}\n", node.url()));
+    say("a node of the group API; Ctrl-C stops it");
+    let _ = stopped.recv();
+    drop(node);
+    Ok(Exit::Done)
+}
+
+fn builder(options: NodeOptions) -> NodeBuilder {
+    let NodeOptions { address, data, delay, rates, habits } = options;
+    let builder = Node::builder()
+        .address(address)
+        .seed(rates.seed)
+        .rates(Rates {
+            error: rates.error_rate,
+            error_after_apply: rates.error_after_rate,
+            bad_request: rates.bad_request_rate,
+            drop_before: rates.drop_rate,
+            drop_after: rates.drop_after_rate,
+            mute: rates.mute_rate,
+            apply_late: rates.late_rate,
+            stale: rates.stale_rate,
+            ..Rates::default()
+        })
+        .latency(delay.unwrap_or_default())
+        .existing_status(habits.existing_status)
+        .deleted_status(habits.deleted_status)
+        .absent_status(habits.absent_status)
+        .path(habits.path)
+        .trailing_slash(match habits.slash {
+            Slash::Lenient => TrailingSlash::Lenient,
+            Slash::Strict => TrailingSlash::Strict,
+            Slash::Redirect => TrailingSlash::Redirect(307),
+        });
+    match data {
+        Some(data) => builder.data_file(data),
+        None => builder,
+    }
+}
+
+fn refused(address: &str, error: &io::Error) -> Stop {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => ": give another address, or 127.0.0.1:0 for any free port",
+        io::ErrorKind::PermissionDenied => ": give an address with a port above 1023",
+        io::ErrorKind::InvalidInput if error.to_string().contains(address) => ": write it as 127.0.0.1:8000",
+        _ => "",
+    };
+    Stop::usage(format!("{error}{remedy}"))
+}

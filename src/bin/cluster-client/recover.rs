@@ -1,0 +1,66 @@
+//! recover: what crashed or interrupted operations have left in the journal.
+
+use std::sync::Arc;
+
+use cluster_client::{Error, GroupId, Operation, Recovery, Report};
+
+use crate::args::{Format, Shared};
+use crate::exit::{Exit, Stop, with_causes};
+use crate::json;
+use crate::output::{Output, say};
+use crate::progress::Progress;
+use crate::run::{Shown, advice};
+use crate::settings::{Journal, Settings};
+use crate::signal::{self, Leaving};
+use crate::verdict::Done;
+
+pub(crate) fn recover(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
+    let settings = Settings::resolve(shared)?;
+    if settings.journal.value == Journal::Off {
+        let origin = &settings.journal.origin;
+        return Err(Stop::usage(format!(
+            "recover reads the journal, and there is none ({origin}): give --journal DIR"
+        )));
+    }
+    let progress = Arc::new(Progress::of_phases(shared));
+    let client = settings.writer(progress.clone())?;
+    let advice = advice(shared, &settings.journal.value);
+    let token = signal::watch(Leaving {
+        journal: settings.journal.value.clone(),
+        advice: advice.clone(),
+        meaning: "waiting for the requests under way",
+        progress: Arc::clone(&progress),
+    })?;
+    let recovery = client.call().cancel(&token).recover().map_err(|error| Stop::unchanged(with_causes(&error)))?;
+    if recovery.is_complete() && recovery.settled.is_empty() {
+        say("nothing to recover: the journal is empty");
+    }
+    let mut shown = Shown { output, progress: &progress, advice, several: false, exit: None, cut: false };
+    let Recovery { settled, unsettled, unreadable, .. } = recovery;
+    for done in settled.into_iter().map(settlement).chain(unsettled.into_iter().filter_map(failure)) {
+        shown.show(&done);
+    }
+    for error in &unreadable {
+        shown.add(Exit::InDoubt);
+        match shown.output.format {
+            Format::Json => shown.output.print(&json::unreadable(error)),
+            Format::Table => shown.output.print(&format!(
+                "{}. It was left as it is. Ask for the status of its group, then remove the file.\n",
+                with_causes(error)
+            )),
+        }
+    }
+    Ok(shown.finish(0, token.is_cancelled()))
+}
+
+fn settlement(report: Report) -> Done {
+    Done { asked: Operation::Recover, group: report.group.clone(), result: Ok(report) }
+}
+
+fn failure(error: Error) -> Option<Done> {
+    let group: GroupId = match &error {
+        Error::Busy { group, .. } | Error::Journal { group, .. } => group.clone(),
+        other => other.report()?.group.clone(),
+    };
+    Some(Done { asked: Operation::Recover, group, result: Err(error) })
+}

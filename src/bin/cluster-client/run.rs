@@ -1,0 +1,192 @@
+//! create, delete, status and repair: the groups in, one result each out.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use cluster_client::{Call, CancelToken, Completed, GroupId, Hosts, Operation, Report, Target};
+
+use crate::args::{Format, Groups, Shared};
+use crate::exit::{Exit, Stop};
+use crate::groups;
+use crate::json;
+use crate::output::{Output, say};
+use crate::progress::Progress;
+use crate::settings::{Journal, Settings};
+use crate::signal::{self, Leaving};
+use crate::table;
+use crate::verdict::{self, Advice, Done, Verdict};
+
+/// What is to be done with each group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Job {
+    Create { preflight: bool },
+    Delete { asked: bool },
+    Status,
+    Repair(Target),
+}
+
+impl Job {
+    fn operation(self) -> Operation {
+        match self {
+            Job::Create { .. } => Operation::Create,
+            Job::Delete { .. } => Operation::Delete,
+            Job::Status => Operation::Status,
+            Job::Repair(target) => Operation::Repair(target),
+        }
+    }
+
+    fn when_interrupted(self) -> &'static str {
+        match self {
+            Job::Create { .. } => "rolling back",
+            _ => "waiting for the requests under way",
+        }
+    }
+}
+
+pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
+    let settings = Settings::resolve(shared)?;
+    let groups = groups::read(named)?;
+    if let Job::Delete { asked: false } = job {
+        let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
+        if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
+            say("not deleted; nothing was sent");
+            return Ok(Exit::Unchanged);
+        }
+    }
+    let progress = Arc::new(Progress::new(shared, settings.hosts.value.as_slice(), groups.len()));
+    let client = match job {
+        Job::Status => settings.reader(progress.clone())?,
+        _ => settings.writer(progress.clone())?,
+    };
+    let advice = advice(shared, &settings.journal.value);
+    let token = signal::watch(Leaving {
+        journal: settings.journal.value.clone(),
+        advice: advice.clone(),
+        meaning: job.when_interrupted(),
+        progress: Arc::clone(&progress),
+    })?;
+    let call = client.call().cancel(&token);
+    let mut shown = Shown { output, progress: &progress, advice, several: groups.len() > 1, exit: None, cut: false };
+    let mut seen = 0;
+    for done in results(job, call, &groups, &token) {
+        seen += 1;
+        shown.show(&done);
+    }
+    Ok(shown.finish(groups.len() - seen, token.is_cancelled()))
+}
+
+/// The results, as they come. After an interruption no further group is begun.
+fn results<'a>(
+    job: Job,
+    call: Call,
+    groups: &'a [GroupId],
+    token: &'a CancelToken,
+) -> Box<dyn Iterator<Item = Done> + 'a> {
+    let asked = job.operation();
+    let left = groups.iter().take_while(|_| !token.is_cancelled());
+    let completed = move |done: Completed| Done { asked, group: groups[done.position].clone(), result: done.result };
+    match job {
+        Job::Create { preflight } => Box::new(call.preflight(preflight).create_groups(left).map(completed)),
+        Job::Delete { .. } => Box::new(call.delete_groups(left).map(completed)),
+        Job::Status => Box::new(left.map(move |group| {
+            let result = call.status(group);
+            Done { asked, group: group.clone(), result }
+        })),
+        Job::Repair(target) => Box::new(left.map(move |group| {
+            let result = call.repair(group, target);
+            Done { asked, group: group.clone(), result }
+        })),
+    }
+}
+
+/// Results on their way out, and the exit code that they add up to.
+pub(crate) struct Shown<'a> {
+    pub(crate) output: &'a mut Output,
+    pub(crate) progress: &'a Progress,
+    pub(crate) advice: Advice,
+    pub(crate) several: bool,
+    pub(crate) exit: Option<Exit>,
+    /// An operation did not get to its own end.
+    pub(crate) cut: bool,
+}
+
+impl Shown<'_> {
+    pub(crate) fn show(&mut self, done: &Done) {
+        let verdict = verdict::judge(done, &self.advice);
+        self.cut |= !verdict::had_completed(done.asked, &verdict);
+        self.add(verdict.exit);
+        self.progress.group_ended();
+        if !self.several {
+            self.progress.clear();
+        }
+        let text = match self.output.format {
+            Format::Json => json::render(done, &verdict),
+            Format::Table => table::render(done, &verdict, self.with_hosts(&verdict), self.output.marks),
+        };
+        let output = &mut *self.output;
+        self.progress.suspend(|| {
+            output.print(&text);
+            if output.format == Format::Table {
+                notes(done.report()).for_each(|note| say(&format!("warning: {note}")));
+            }
+        });
+    }
+
+    /// Of several groups only those with something to look at get a line for each host.
+    fn with_hosts(&self, verdict: &Verdict) -> bool {
+        !self.several || verdict.exit != Exit::Done
+    }
+
+    pub(crate) fn add(&mut self, exit: Exit) {
+        self.exit = Some(self.exit.map_or(exit, |so_far| so_far.with(exit)));
+    }
+
+    pub(crate) fn finish(self, not_begun: usize, interrupted: bool) -> Exit {
+        self.progress.clear();
+        if not_begun > 0 {
+            say(&format!("{not_begun} groups were not begun"));
+        }
+        let cut = interrupted && (self.cut || not_begun > 0);
+        if cut { Exit::Interrupted } else { self.exit.unwrap_or(Exit::Done) }
+    }
+}
+
+/// What went wrong beside the hosts, which are in the table.
+fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
+    report.map(Report::notes).unwrap_or_default().iter()
+}
+
+/// The words that the next command needs too, because they were typed and are not set anywhere.
+pub(crate) fn advice(shared: &Shared, journal: &Journal) -> Advice {
+    let word = |text: &str| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+=,[]".contains(c);
+        if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    };
+    let path = |path: &Path| word(&path.to_string_lossy());
+    let options = [
+        shared.hosts.as_ref().map(|hosts| format!(" --hosts {}", word(hosts))),
+        shared.config.as_ref().map(|config| format!(" --config {}", path(config))),
+        shared.journal.as_ref().map(|journal| format!(" --journal {}", path(journal))),
+    ];
+    Advice { options: options.into_iter().flatten().collect(), journal: matches!(journal, Journal::Directory(_)) }
+}
+
+/// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.
+fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, Stop> {
+    let what = match groups {
+        [group] => group.to_string(),
+        many => format!("{} groups", many.len()),
+    };
+    if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Stop::usage(format!("delete {what} needs --yes where nobody can be asked: add --yes")));
+    }
+    let _ = write!(io::stderr(), "delete {what} from {} {}? [y/N] ", hosts.len(), plural(hosts.len()));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|error| Stop::usage(format!("no answer: {error}: add --yes")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn plural(hosts: usize) -> &'static str {
+    if hosts == 1 { "host" } else { "hosts" }
+}

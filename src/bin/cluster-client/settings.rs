@@ -1,0 +1,267 @@
+//! Every setting, where its value came from, and its check. An option comes before the variable, the variable
+//! before the configuration file, the file before the default.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
+
+use crate::args::Shared;
+use crate::exit::Stop;
+use crate::file::ConfigFile;
+use crate::output::say;
+
+const HOSTS: &str = "HOSTS";
+const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
+
+/// A value and where it came from.
+#[derive(Debug, Clone)]
+pub(crate) struct Sourced<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Origin,
+}
+
+impl<T> Sourced<T> {
+    fn default(value: T) -> Self {
+        Sourced { value, origin: Origin::Default }
+    }
+
+    fn option(name: &str, value: T) -> Self {
+        Sourced { value, origin: Origin::Option(name.into()) }
+    }
+
+    fn variable(name: &str, value: T) -> Self {
+        Sourced { value, origin: Origin::Environment(name.into()) }
+    }
+
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced { value: change(self.value), origin: self.origin }
+    }
+}
+
+/// Where unfinished operations are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Journal {
+    Directory(PathBuf),
+    Off,
+    /// Nothing was said, and the user has no state directory.
+    Homeless,
+}
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) hosts: Sourced<Hosts>,
+    pub(crate) timeout: Sourced<Option<Duration>>,
+    pub(crate) request_timeout: Sourced<Duration>,
+    pub(crate) attempts: Sourced<u32>,
+    pub(crate) first_delay: Sourced<Duration>,
+    pub(crate) max_delay: Sourced<Duration>,
+    pub(crate) settle: Sourced<Duration>,
+    pub(crate) rollback_timeout: Sourced<Duration>,
+    pub(crate) journal: Sourced<Journal>,
+    pub(crate) collection: Sourced<String>,
+    pub(crate) member: Sourced<String>,
+    pub(crate) threads: Sourced<usize>,
+    pub(crate) in_flight: Sourced<usize>,
+    api: Api,
+}
+
+impl Settings {
+    /// Finds every value and checks it. Nothing is sent, and no file is written.
+    pub(crate) fn resolve(shared: &Shared) -> Result<Self, Stop> {
+        let file = ConfigFile::read(shared.config.as_deref())?;
+        let usual = RetryPolicy::default();
+        let request_timeout = match shared.request_timeout {
+            Some(time) => Sourced::option("--request-timeout", time),
+            None => or_default(file.time("request_timeout")?, Duration::from_secs(10)),
+        };
+        let settle = or_default(file.time("settle")?, request_timeout.value);
+        let collection = or_default(file.path("collection")?, "/v1/group/".into());
+        let member = or_default(file.path("member")?, "/v1/group/{id}/".into());
+        let settings = Settings {
+            hosts: hosts(shared, &file)?,
+            timeout: match shared.timeout {
+                Some(time) => Sourced::option("--timeout", Some(time)),
+                None => file.time("timeout")?.map_or(Sourced::default(None), |time| time.map(Some)),
+            },
+            request_timeout,
+            attempts: match shared.attempts {
+                Some(attempts) => Sourced::option("--attempts", attempts),
+                None => or_default(file.number("attempts")?, usual.attempts),
+            },
+            first_delay: or_default(file.time("first_delay")?, usual.first_delay),
+            max_delay: or_default(file.time("max_delay")?, usual.max_delay),
+            settle,
+            rollback_timeout: or_default(file.time("rollback_timeout")?, Duration::from_secs(120)),
+            journal: journal(shared, &file)?,
+            api: api(&collection, &member)?,
+            collection,
+            member,
+            threads: or_default(file.number("threads")?, 256),
+            in_flight: or_default(file.number("in_flight")?, 32),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The library checks all values together and knows no origins, so each is given to it alone.
+    fn check(&self) -> Result<(), ConfigError> {
+        const LONG: Duration = Duration::from_secs(24 * 3600);
+        let usual = RetryPolicy { max_delay: Duration::from_secs(3600), ..RetryPolicy::default() };
+        let lone = || ClusterClient::builder().hosts(["http://localhost"]).rollback_timeout(LONG);
+
+        in_bounds(&self.attempts, |attempts| RetryPolicy { attempts, ..usual }.check())?;
+        in_bounds(&self.first_delay, |first_delay| RetryPolicy { first_delay, ..usual }.check())?;
+        in_bounds(&self.max_delay, |max_delay| {
+            RetryPolicy { first_delay: self.first_delay.value, max_delay, ..usual }.check()
+        })?;
+        in_bounds(&self.timeout, |time| time.map_or(Ok(()), |time| builds(lone().deadline(time))))?;
+        in_bounds(&self.request_timeout, |time| builds(lone().request_timeout(time)))?;
+        in_bounds(&self.settle, |time| builds(lone().settle(time)))?;
+        in_bounds(&self.rollback_timeout, |time| builds(lone().settle(self.settle.value).rollback_timeout(time)))?;
+        in_bounds(&self.threads, |threads| builds(lone().threads(threads)))?;
+        in_bounds(&self.in_flight, |operations| builds(lone().in_flight(operations)))
+    }
+
+    /// A client that only reads.
+    pub(crate) fn reader(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, Stop> {
+        self.build(self.builder().observer(observer))
+    }
+
+    /// A client that keeps the journal, where there is to be one.
+    pub(crate) fn writer(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, Stop> {
+        let builder = self.builder().observer(observer);
+        match &self.journal.value {
+            Journal::Off => self.build(builder),
+            Journal::Homeless => Err(Stop::usage(
+                "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: \
+                 give --journal DIR, or --no-journal to do without",
+            )),
+            Journal::Directory(directory) => {
+                let builder = builder.journal(directory).map_err(|error| named(error, &self.journal.origin))?;
+                self.build(builder)
+            }
+        }
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let retry = RetryPolicy {
+            attempts: self.attempts.value,
+            first_delay: self.first_delay.value,
+            max_delay: self.max_delay.value,
+            ..RetryPolicy::default()
+        };
+        let builder = ClusterClient::builder()
+            .checked_hosts(self.hosts.value.clone())
+            .api(self.api.clone())
+            .retry(retry)
+            // What is half done is worth more tries than what can be given up.
+            .rollback_retry(RetryPolicy { attempts: retry.attempts.max(5), ..retry })
+            .request_timeout(self.request_timeout.value)
+            .settle(self.settle.value)
+            .rollback_timeout(self.rollback_timeout.value)
+            .threads(self.threads.value)
+            .in_flight(self.in_flight.value);
+        match self.timeout.value {
+            Some(time) => builder.deadline(time),
+            None => builder,
+        }
+    }
+
+    fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, Stop> {
+        if self.hosts.origin == Origin::Default {
+            say("warning: no hosts were named; using http://localhost:8000 to 8002 \
+                 (name them with --hosts, the variable HOSTS, or cluster-client.toml)");
+        }
+        // Each setting was checked, so what is refused now is a host.
+        builder.build().map_err(|error| named(error, &self.hosts.origin).into())
+    }
+}
+
+fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T> {
+    found.unwrap_or(Sourced::default(default))
+}
+
+fn in_bounds<T: Clone>(
+    setting: &Sourced<T>,
+    check: impl FnOnce(T) -> Result<(), ConfigError>,
+) -> Result<(), ConfigError> {
+    check(setting.value.clone()).map_err(|error| error.from_origin(setting.origin.clone()))
+}
+
+fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
+    match builder.build() {
+        Err(Error::Config(error)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn named(error: Error, origin: &Origin) -> Error {
+    match error {
+        Error::Config(error) => Error::Config(error.from_origin(origin.clone())),
+        other => other,
+    }
+}
+
+fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigError> {
+    if let Some(list) = &shared.hosts {
+        let origin = Origin::Option("--hosts".into());
+        return Ok(Sourced::option("--hosts", Hosts::parse_list(list, origin)?));
+    }
+    if let Some(list) = variable(HOSTS) {
+        let origin = Origin::Environment(HOSTS.into());
+        let list = list.into_string().map_err(|list| {
+            ConfigError::new("host list", list.to_string_lossy(), "is not UTF-8", "write it in ASCII")
+                .from_origin(origin.clone())
+        })?;
+        return Ok(Sourced::variable(HOSTS, Hosts::parse_list(&list, origin)?));
+    }
+    if let Some(Sourced { value, origin }) = file.texts("hosts")? {
+        let value = Hosts::parse(value).map_err(|error| error.from_origin(origin.clone()))?;
+        return Ok(Sourced { value, origin });
+    }
+    let local = ["http://localhost:8000", "http://localhost:8001", "http://localhost:8002"];
+    Hosts::parse(local).map(Sourced::default)
+}
+
+fn journal(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
+    let empty = |origin| {
+        let remedy = "name a directory, or give --no-journal to do without";
+        ConfigError::new("journal directory", "", "is empty", remedy).from_origin(origin)
+    };
+    if shared.no_journal {
+        return Ok(Sourced::option("--no-journal", Journal::Off));
+    }
+    if let Some(directory) = &shared.journal {
+        let found = Sourced::option("--journal", Journal::Directory(directory.clone()));
+        return if directory.as_os_str().is_empty() { Err(empty(found.origin)) } else { Ok(found) };
+    }
+    if let Some(directory) = variable(JOURNAL) {
+        let found = Sourced::variable(JOURNAL, Journal::Directory(directory.clone().into()));
+        return if directory.is_empty() { Err(empty(found.origin)) } else { Ok(found) };
+    }
+    if let Some(found) = file.journal()? {
+        return Ok(found.map(|directory| directory.map_or(Journal::Off, Journal::Directory)));
+    }
+    Ok(Sourced::default(state_directory().map_or(Journal::Homeless, Journal::Directory)))
+}
+
+/// As the XDG Base Directory Specification has it: what is empty or relative does not count.
+fn state_directory() -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("cluster-client"))
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+fn api(collection: &Sourced<String>, member: &Sourced<String>) -> Result<Api, ConfigError> {
+    // Each alone first, so that a refusal names the origin of the right one.
+    in_bounds(collection, |path| Api::new(&path, "/{id}").map(drop))?;
+    in_bounds(member, |path| Api::new("/", &path).map(drop))?;
+    Api::new(&collection.value, &member.value)
+}

@@ -1,0 +1,99 @@
+//! hosts: every setting, and where each came from. Sends nothing and writes nothing.
+
+use std::fmt::Write as _;
+
+use cluster_client::{Host, Origin};
+use serde_json::{Map, Value, json};
+
+use crate::args::{Format, Shared};
+use crate::exit::{Exit, Stop};
+use crate::json;
+use crate::output::Output;
+use crate::settings::{Journal, Settings};
+use crate::time;
+
+struct Row<'a> {
+    name: &'static str,
+    /// One value, or one for each host.
+    values: Vec<String>,
+    json: Value,
+    origin: &'a Origin,
+}
+
+pub(crate) fn show(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
+    let settings = Settings::resolve(shared)?;
+    let rows = rows(&settings);
+    let text = match output.format {
+        Format::Table => table(&rows),
+        Format::Json => json::line(&object(&rows)),
+    };
+    output.print(&text);
+    Ok(Exit::Done)
+}
+
+fn rows(settings: &Settings) -> Vec<Row<'_>> {
+    let hosts: Vec<String> = settings.hosts.value.iter().map(Host::to_string).collect();
+    let all_hosts = Row { name: "hosts", json: json!(hosts), values: hosts, origin: &settings.hosts.origin };
+    let row = |name, text: String, origin| Row { name, json: json!(text), values: vec![text], origin };
+    let number =
+        |name, number: usize, origin| Row { name, values: vec![number.to_string()], json: json!(number), origin };
+    vec![
+        all_hosts,
+        match settings.timeout.value {
+            Some(limit) => row("timeout", time::show(limit), &settings.timeout.origin),
+            None => Row {
+                name: "timeout",
+                values: vec!["none".into()],
+                json: Value::Null,
+                origin: &settings.timeout.origin,
+            },
+        },
+        row("request_timeout", time::show(settings.request_timeout.value), &settings.request_timeout.origin),
+        number("attempts", settings.attempts.value as usize, &settings.attempts.origin),
+        row("first_delay", time::show(settings.first_delay.value), &settings.first_delay.origin),
+        row("max_delay", time::show(settings.max_delay.value), &settings.max_delay.origin),
+        row("settle", time::show(settings.settle.value), &settings.settle.origin),
+        row("rollback_timeout", time::show(settings.rollback_timeout.value), &settings.rollback_timeout.origin),
+        journal(settings),
+        row("paths.collection", settings.collection.value.clone(), &settings.collection.origin),
+        row("paths.member", settings.member.value.clone(), &settings.member.origin),
+        number("threads", settings.threads.value, &settings.threads.origin),
+        number("in_flight", settings.in_flight.value, &settings.in_flight.origin),
+    ]
+}
+
+fn journal(settings: &Settings) -> Row<'_> {
+    let (text, json) = match &settings.journal.value {
+        Journal::Directory(directory) => (directory.display().to_string(), json!(directory.to_string_lossy())),
+        Journal::Off => ("none".into(), json!(false)),
+        Journal::Homeless => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
+    };
+    Row { name: "journal", values: vec![text], json, origin: &settings.journal.origin }
+}
+
+fn table(rows: &[Row<'_>]) -> String {
+    let names = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+    let values = rows.iter().flat_map(|row| &row.values).map(|value| value.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for row in rows {
+        for (number, value) in row.values.iter().enumerate() {
+            let name = if number == 0 { row.name } else { "" };
+            let _ = writeln!(text, "{name:names$}  {value:values$}  {}", row.origin);
+        }
+    }
+    text
+}
+
+/// `{"attempts": {"value": 3, "origin": "default", "from": null}, ...}`.
+fn object(rows: &[Row<'_>]) -> Value {
+    let entry = |row: &Row<'_>| {
+        let (origin, from) = match row.origin {
+            Origin::Option(name) => ("option", Some(name.clone())),
+            Origin::Environment(name) => ("variable", Some(name.clone())),
+            Origin::File(path) => ("file", Some(path.display().to_string())),
+            _ => ("default", None),
+        };
+        (row.name.to_owned(), json!({ "value": row.json, "origin": origin, "from": from }))
+    };
+    Value::Object(rows.iter().map(entry).collect::<Map<_, _>>())
+}
