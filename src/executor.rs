@@ -7,11 +7,11 @@
 //! than threads are there to do it. What is not due yet holds no thread, but for one that keeps watch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Instant;
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crate::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, ThreadPool, ThreadPoolBuilder, now};
 
 /// Where jobs come from. Its methods run under a lock: they decide, they do not wait.
 pub(crate) trait Source: Send + 'static {
@@ -81,7 +81,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
                 self.tell(shared);
                 return found;
             }
-            shared = match shared.source.next(Instant::now()) {
+            shared = match shared.source.next(now()) {
                 Next::Run(job) => self.run(shared, job),
                 // The step itself may have brought the result about.
                 Next::Wait(_) if shared.source.has_result() => shared,
@@ -102,7 +102,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     fn help(self: &Arc<Self>) {
         let mut shared = self.lock();
         loop {
-            shared = match shared.source.next(Instant::now()) {
+            shared = match shared.source.next(now()) {
                 Next::Run(job) => self.run(shared, job),
                 Next::Wait(Some(due)) if shared.watching == 0 => self.watch(shared, Some(due)),
                 Next::Wait(due) => {
@@ -128,7 +128,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         }
         let output = self.worker.run(job);
         let mut shared = self.lock();
-        shared.source.done(output, Instant::now());
+        shared.source.done(output, now());
         if shared.watching > 0 && shared.source.has_result() {
             self.changed.notify_all();
         }
@@ -151,7 +151,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         let mut shared = match due {
             None => self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner),
             Some(due) => {
-                let left = due.saturating_duration_since(Instant::now());
+                let left = due.saturating_duration_since(now());
                 self.changed.wait_timeout(shared, left).unwrap_or_else(PoisonError::into_inner).0
             }
         };
@@ -244,3 +244,6 @@ fn build(size: usize) -> Option<ThreadPool> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;
