@@ -65,6 +65,10 @@ impl Scenario {
         let plan = words.split(' ').map(Planned::parse).collect::<Option<_>>()?;
         Some(Scenario { text: text.into(), plan, present: start == "present" })
     }
+
+    pub(super) fn is_single(&self) -> bool {
+        self.plan.len() == 1
+    }
 }
 
 /// A wrong driver, to see that the oracle notices.
