@@ -212,7 +212,10 @@ fn two_hundred_threads_never_hold_one_group_twice() {
         let id = format!("group {number}");
         let mut held = match store.claim(&group(&id)) {
             Ok(held) => held,
-            Err(ClaimError::Busy(_)) => return drop(refusals.fetch_add(1, Ordering::Relaxed)),
+            Err(ClaimError::Busy(_)) => {
+                refusals.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             Err(ClaimError::Failed(error)) => panic!("{}", told(&error)),
         };
         assert_eq!(inside[number].fetch_add(1, Ordering::SeqCst), 0, "two in {id}");
