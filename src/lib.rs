@@ -51,7 +51,7 @@ pub use crate::error::{Error, RequestError, RequestErrorKind, StoreError};
 pub use crate::event::{Event, Phase};
 pub use crate::group::GroupId;
 pub use crate::host::{Host, Hosts};
-pub use crate::intent::{ClaimError, Intent, Purpose};
+pub use crate::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
 pub use crate::observer::Observer;
 pub use crate::report::{Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
 pub use crate::retry::RetryPolicy;

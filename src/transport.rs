@@ -1,14 +1,44 @@
 //! Floor 2: one request to one host, over ureq.
+//!
+//! ureq speaks HTTP and TLS and keeps the idle connections; names, sockets and time are ours, below it
+//! ([`wire`], [`resolve`]). Deliberately absent: retries for the sake of an outcome, proxies, cookies,
+//! authentication, decompression, and any thread beside the look-up of a name.
+//!
+//! What is bounded, and where:
+//!
+//! | what | bound | why |
+//! | --- | --- | --- |
+//! | a call | the `timeout` of `send` | every read, write, connect and look-up asks for the time left |
+//! | a head | [`wire::MAX_INPUT`] | |
+//! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
+//! | idle connections | [`MAX_IDLE`] a host, and [`wire::Sockets`] in all | ureq's pool is walked at each use |
+//! | look-ups of names | [`resolve::MAX_LOOKUPS`] threads | |
+//!
+//! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: about
+//! 40 KiB, which ureq holds).
+
+mod answer;
+mod call;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod wire;
 
 use std::io::{self, Read as _};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use ureq::http::Response;
-use ureq::{Agent, Body, Timeout};
+use ureq::config::{AutoHeaderValue, Config, ConfigBuilder};
+use ureq::http::{Response, header};
+use ureq::typestate::AgentScope;
+use ureq::{Agent, Body};
 
+use self::call::Call;
+use self::resolve::{Lookups, Target};
+use self::wire::{Dial, NoResolver, Sockets};
 use crate::api::{Reply, Request};
 use crate::config::ConfigError;
-use crate::error::{RequestError, RequestErrorKind};
+use crate::error::{RequestError, RequestErrorKind as Kind};
 use crate::host::Host;
 
 /// Sends requests to the hosts of a cluster, which it knows by their number.
@@ -22,83 +52,277 @@ pub(crate) trait Transport: Send + Sync {
 
 /// A longer body is not read to its end; its connection is closed.
 const MAX_BODY: u64 = 64 * 1024;
+/// The status is known when the body starts, so a slow body holds the answer up no longer than this.
+const DRAIN: Duration = Duration::from_secs(1);
+/// As many requests to one host may be in flight before a connection is closed after its use.
+const MAX_IDLE: usize = 64;
+/// Just below the 5 s after which common servers (Node, uvicorn) close an idle connection: a POST that
+/// crosses that close on its way is in doubt.
+const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
 const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
+const JSON: &str = "application/json";
 
 /// The transport over sockets: one ureq agent, with its own pool of connections, for each host.
+///
+/// One shared agent would take time that grows with the square of its idle connections.
 pub(crate) struct UreqTransport {
-    sites: Vec<(Host, Agent)>,
+    sites: Vec<Site>,
+    maker: AgentMaker,
+}
+
+struct Site {
+    host: Host,
+    /// Made with the first request; dropped where its idle connections have to go.
+    agent: Mutex<Option<Agent>>,
 }
 
 impl UreqTransport {
+    /// A transport to `hosts`, which are numbered in this order. Nothing is sent or looked up yet.
+    ///
     /// # Errors
     /// A [`ConfigError`] for an https host where the feature `rustls` is off.
     pub(crate) fn new(hosts: &[Host]) -> Result<Self, ConfigError> {
         if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
-            let remedy = "build cluster-client with the feature \"rustls\"";
+            let remedy = "build cluster-client with its feature \"rustls\"";
             return Err(ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy));
         }
-        Ok(UreqTransport { sites: hosts.iter().map(|host| (host.clone(), agent())).collect() })
+        let site = |host: &Host| Site { host: host.clone(), agent: Mutex::new(None) };
+        Ok(UreqTransport { sites: hosts.iter().map(site).collect(), maker: AgentMaker::new() })
     }
 
-    fn call(&self, host: usize, request: &Request, timeout: Duration) -> Result<Response<Body>, ureq::Error> {
-        let (host, agent) = &self.sites[host];
-        let url = format!("{host}{}", request.path);
-        let timed = |builder: ureq::RequestBuilder<ureq::typestate::WithBody>| {
-            builder.header("content-type", "application/json")
-        };
-        let _ = timeout;
-        match (request.method, &request.body) {
-            ("POST", body) => timed(agent.post(url)).send(body.as_deref().unwrap_or_default()),
-            ("DELETE", body) => timed(agent.delete(url).force_send_body()).send(body.as_deref().unwrap_or_default()),
-            _ => agent.get(url).call(),
+    /// One request to `url`, a second time only where the first had a connection that was dead, or none
+    /// because idle ones held all descriptors.
+    fn exchange(&self, site: &Site, request: &Request, url: &str, call: Call) -> Result<Answer, Failure> {
+        let first = self.attempt(site, request, url, call);
+        let Err(failure) = first else { return first };
+        if failure.was_stale(request) {
+            return self.attempt(site, request, url, call.on_a_fresh_connection());
+        }
+        if failure.error.kind() == Kind::Exhausted && !failure.after.sent {
+            self.shed_idle_connections();
+            return self.attempt(site, request, url, call);
+        }
+        Err(failure)
+    }
+
+    fn attempt(&self, site: &Site, request: &Request, url: &str, call: Call) -> Result<Answer, Failure> {
+        let agent = site.agent(&self.maker);
+        call::begin(call);
+        let answer = run(&agent, request, url).map_err(describe).and_then(read_answer);
+        answer.map_err(|error| Failure { error, after: call::current() })
+    }
+
+    /// Closes what lies idle everywhere, and keeps less from now on.
+    fn shed_idle_connections(&self) {
+        self.maker.sockets.keep_fewer();
+        for site in &self.sites {
+            *site.agent.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
-}
-
-fn agent() -> Agent {
-    let phase = Some(Duration::from_secs(10));
-    Agent::config_builder()
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        .user_agent(USER_AGENT)
-        .accept("application/json, */*;q=0.5")
-        .input_buffer_size(16 * 1024)
-        .output_buffer_size(4 * 1024)
-        .timeout_connect(phase)
-        .timeout_send_request(phase)
-        .timeout_send_body(phase)
-        .timeout_recv_response(phase)
-        .timeout_recv_body(phase)
-        .build()
-        .into()
 }
 
 impl Transport for UreqTransport {
     fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
-        match self.call(host, request, timeout) {
-            Ok(mut response) => {
-                let status = response.status().as_u16();
-                let mut body = response.body_mut().as_reader().take(MAX_BODY);
-                let _ = io::copy(&mut body, &mut io::sink());
-                Reply::Answered { status, retry_after: None }
-            }
-            Err(ureq::Error::HostNotFound) => {
-                Reply::NotSent(RequestError::new(RequestErrorKind::Resolve, "the host name has no address"))
-            }
-            Err(ureq::Error::Timeout(Timeout::Connect)) => {
-                Reply::NotSent(RequestError::new(RequestErrorKind::Connect, "no connection in time"))
-            }
-            Err(ureq::Error::Io(e)) if e.kind() == io::ErrorKind::ConnectionRefused => {
-                Reply::NotSent(RequestError::new(RequestErrorKind::Connect, "connection refused").caused_by(e))
-            }
-            Err(ureq::Error::Timeout(_)) => {
-                Reply::Ambiguous(RequestError::new(RequestErrorKind::Timeout, "no answer in time"))
-            }
-            Err(e) => Reply::Ambiguous(
-                RequestError::new(RequestErrorKind::Closed, "the connection was closed before the answer").caused_by(e),
-            ),
+        let Some(site) = self.sites.get(host) else {
+            return Reply::NotSent(RequestError::new(Kind::Internal, "there is no host of that number"));
+        };
+        let call = Call::new(timeout);
+        let url = format!("{}{}", site.host, request.path);
+        let first = match self.exchange(site, request, &url, call) {
+            Ok(answer) => answer,
+            Err(failure) => return failure.reply(),
+        };
+        let Some(url) = first.followed(&site.host) else { return first.reply() };
+        match self.exchange(site, request, &url, call) {
+            Ok(answer) => answer.reply(),
+            // The first server did get the request, whatever the way to the second was like.
+            Err(failure) => Reply::Ambiguous(failure.error),
         }
     }
+}
+
+impl Site {
+    /// A clone of the site's agent, so that the lock is held for no request.
+    fn agent(&self, maker: &AgentMaker) -> Agent {
+        let mut agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        agent.get_or_insert_with(|| maker.agent(&self.host)).clone()
+    }
+}
+
+/// What all agents share.
+struct AgentMaker {
+    lookups: Arc<Lookups>,
+    sockets: Arc<Sockets>,
+    #[cfg(feature = "rustls")]
+    tls: wire::Tls,
+}
+
+impl AgentMaker {
+    fn new() -> Self {
+        AgentMaker {
+            lookups: Arc::default(),
+            sockets: Arc::default(),
+            #[cfg(feature = "rustls")]
+            tls: wire::Tls::new(ureq::tls::RootCerts::WebPki),
+        }
+    }
+
+    fn agent(&self, host: &Host) -> Agent {
+        let dial = Dial::new(Target::of(host), Arc::clone(&self.lookups), Arc::clone(&self.sockets));
+        #[cfg(feature = "rustls")]
+        let dial = ureq::unversioned::transport::Connector::chain(dial, self.tls.clone());
+        Agent::with_parts(self.config(), dial, NoResolver)
+    }
+
+    fn config(&self) -> Config {
+        let config = plain_config();
+        #[cfg(feature = "rustls")]
+        let config = config.tls_config(self.tls.config());
+        config.build()
+    }
+}
+
+/// Every option by name, so that another version's defaults change nothing.
+fn plain_config() -> ConfigBuilder<AgentScope> {
+    Agent::config_builder()
+        // A 404 is an answer, and so is a 302: followed blindly it turns a DELETE into a GET elsewhere.
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .save_redirect_history(false)
+        // The environment's proxy is not asked for, and least of all for localhost.
+        .proxy(None)
+        .user_agent(USER_AGENT)
+        .accept(JSON)
+        .accept_encoding(AutoHeaderValue::None)
+        .max_response_header_size(wire::MAX_INPUT)
+        .max_idle_connections(MAX_IDLE)
+        .max_idle_connections_per_host(MAX_IDLE)
+        .max_idle_age(MAX_IDLE_AGE)
+        // Used by ureq's TLS only.
+        .input_buffer_size(16 * 1024)
+        .output_buffer_size(4 * 1024)
+        // The wire keeps one deadline for the whole call. Some of these would spawn a thread a request.
+        .timeout_global(None)
+        .timeout_per_call(None)
+        .timeout_resolve(None)
+        .timeout_connect(None)
+        .timeout_send_request(None)
+        .timeout_await_100(None)
+        .timeout_send_body(None)
+        .timeout_recv_response(None)
+        .timeout_recv_body(None)
+        .timeout_per_read(None)
+        .timeout_per_write(None)
+}
+
+fn run(agent: &Agent, request: &Request, url: &str) -> Result<Response<Body>, ureq::Error> {
+    let body = request.body.as_deref();
+    let builder = match (request.method, body) {
+        ("POST", _) => agent.post(url),
+        ("DELETE", Some(_)) => agent.delete(url).force_send_body(),
+        ("DELETE", None) => return agent.delete(url).call(),
+        _ => return agent.get(url).call(),
+    };
+    builder.content_type(JSON).send(body.unwrap_or_default())
+}
+
+/// A whole head with a status that HTTP knows.
+///
+/// It stands whatever becomes of the body: the status is what the server said, and all that is used.
+struct Answer {
+    status: u16,
+    retry_after: Option<Duration>,
+    location: Option<String>,
+}
+
+impl Answer {
+    fn reply(self) -> Reply {
+        Reply::Answered { status: self.status, retry_after: self.retry_after }
+    }
+
+    /// Where the same request is to go: only for the statuses that keep method and body, and only to the
+    /// server that was asked, as where a slash was missing. Other redirects are answers.
+    fn followed(&self, asked: &Host) -> Option<String> {
+        let location = self.location.as_deref().filter(|_| matches!(self.status, 307 | 308))?;
+        answer::same_origin(asked, location)
+    }
+}
+
+fn read_answer(response: Response<Body>) -> Result<Answer, RequestError> {
+    let status = response.status().as_u16();
+    if !(200..=599).contains(&status) {
+        return Err(RequestError::new(Kind::Garbage, format!("the answer has the status {status}")));
+    }
+    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let answer = Answer {
+        status,
+        retry_after: text(header::RETRY_AFTER).and_then(|value| answer::retry_after(value, SystemTime::now())),
+        location: text(header::LOCATION).map(str::to_owned),
+    };
+    drain(response);
+    Ok(answer)
+}
+
+/// Reads the body to its end, upon which ureq keeps the connection. A body that is cut, long or slow
+/// takes its connection with it and changes nothing else.
+fn drain(response: Response<Body>) {
+    call::update(|call| call.shorten(DRAIN));
+    let mut body = response.into_body().into_reader().take(MAX_BODY);
+    let _ = io::copy(&mut body, &mut io::sink());
+}
+
+/// A request without an answer, and how far it got.
+struct Failure {
+    error: RequestError,
+    after: Call,
+}
+
+impl Failure {
+    /// Whether it died with a connection that the server had closed before it saw the request, as far as
+    /// one can tell: then one more try is harmless, for a GET (RFC 9110, 9.2.2) and where nothing left.
+    fn was_stale(&self, request: &Request) -> bool {
+        let harmless = request.method == "GET" || !self.after.sent;
+        self.error.kind() == Kind::Closed && !self.after.connected && !self.after.received && harmless
+    }
+
+    fn reply(self) -> Reply {
+        if self.after.sent { Reply::Ambiguous(self.error) } else { Reply::NotSent(self.error) }
+    }
+}
+
+/// In our words: ureq's own may show the URL.
+fn describe(error: ureq::Error) -> RequestError {
+    let call = call::current();
+    let error = match error {
+        ureq::Error::Other(ours) => match ours.downcast::<RequestError>() {
+            Ok(ours) => *ours,
+            Err(_) => RequestError::new(Kind::Internal, "the request failed"),
+        },
+        ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
+            RequestError::new(Kind::Tls, "the TLS connection failed").caused_by(e)
+        }
+        ureq::Error::Io(e) => {
+            RequestError::new(Kind::Closed, "the connection was closed before the answer").caused_by(e)
+        }
+        ureq::Error::Protocol(e) if call.sent => {
+            RequestError::new(Kind::Garbage, "the answer is not HTTP").caused_by(e)
+        }
+        ureq::Error::LargeResponseHeader(..) => wire::head_too_large(),
+        #[cfg(feature = "rustls")]
+        ureq::Error::Rustls(e) => RequestError::new(Kind::Tls, "the TLS connection failed").caused_by(e),
+        ureq::Error::Tls(what) => RequestError::new(Kind::Tls, what),
+        _ if call.sent => RequestError::new(Kind::Garbage, "the answer could not be read"),
+        _ => RequestError::new(Kind::Internal, "the request could not be written"),
+    };
+    if call.securing { during_handshake(error, &call) } else { error }
+}
+
+fn during_handshake(error: RequestError, call: &Call) -> RequestError {
+    let message = match error.kind() {
+        Kind::Timeout => format!("no TLS connection within {:?}", call.timeout),
+        Kind::Closed => "the connection was closed during the TLS handshake".into(),
+        _ => "the TLS handshake failed".into(),
+    };
+    RequestError::new(Kind::Tls, message).caused_by(error)
 }

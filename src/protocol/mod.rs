@@ -31,6 +31,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(test)]
+pub(crate) use self::rules::Evidence;
 pub(crate) use self::rules::{Posts, Rules, Sound};
 use self::track::{Next, Then, Track, Walk};
 use crate::api::{Action, Reading, Verdict};
@@ -769,7 +771,7 @@ impl<R: Rules> Machine<R> {
 
     fn time_left(&self, at: Duration) -> bool {
         let end = if self.in_round() { self.phase_ends } else { self.limits.deadline };
-        end.is_none_or(|end| at < end)
+        end.is_none_or(|end| R::is_in_time(at, end))
     }
 
     fn phase_of(&self, at: At) -> Phase {

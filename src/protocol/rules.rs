@@ -3,6 +3,8 @@
 //! The machine asks [`Rules`] and nothing else decides. The simulation plants a bug by overriding one of
 //! them, and must then find a schedule that breaks the invariant named here.
 
+use std::time::Duration;
+
 use crate::report::State;
 
 /// What our own POSTs may have done on one host.
@@ -29,6 +31,11 @@ pub(crate) trait Rules {
     /// I1: commit only what a GET has shown on a host that our own POST went to.
     fn may_commit(host: Evidence) -> bool {
         host.state == State::Present && host.posts.sent
+    }
+
+    /// I1: a 201 is a hint; a GET must show the group.
+    fn must_verify() -> bool {
+        true
     }
 
     /// I2: a POST of unknown fate may land after the first look; look again.
@@ -73,6 +80,11 @@ pub(crate) trait Rules {
     /// I6: whether an intent may go while a host is not settled.
     fn may_forget(state: State) -> bool {
         state == State::Absent
+    }
+
+    /// I7: nothing starts at or after the end of its time.
+    fn is_in_time(at: Duration, end: Duration) -> bool {
+        at < end
     }
 
     /// I8: what counts as rolled back.

@@ -182,6 +182,7 @@ impl Track {
 
     fn after_post<R: Rules>(&self, reading: &Reading) -> Next {
         match reading.verdict {
+            Verdict::Yes if !R::must_verify() => Then::Finish.at_once(),
             Verdict::No if self.walk == Walk::Create && R::refusal_is_final(self.posts) => Then::Fail.at_once(),
             // Refused, an earlier POST may have made the group: a GET decides that too.
             Verdict::Yes | Verdict::No => Then::Go(Action::Check).at_once(),

@@ -9,7 +9,7 @@ use super::schedule::Choices;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
 use crate::group::GroupId;
 use crate::host::Host;
-use crate::intent::Purpose;
+use crate::intent::{Intent, Purpose};
 use crate::protocol::{Ending, Fact, Limits, Machine, Rules, Step};
 use crate::report::{Operation, Outcome, Target};
 use crate::retry::{RetryBudgets, RetryPolicy};
@@ -21,17 +21,50 @@ const TICK: Duration = Duration::from_millis(1);
 /// An operation of a scenario.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Planned {
-    pub(super) operation: Operation,
-    pub(super) preflight: bool,
+    operation: Operation,
+    preflight: bool,
 }
 
-/// What is run on which hosts.
-#[derive(Debug, Clone, Copy)]
+impl Planned {
+    pub(super) const WORDS: [&'static str; 7] =
+        ["create", "blind-create", "delete", "status", "repair-present", "repair-absent", "recover"];
+
+    const fn of(operation: Operation) -> Self {
+        Planned { operation, preflight: true }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "create" => Planned::of(Operation::Create),
+            "blind-create" => Planned { preflight: false, ..Planned::of(Operation::Create) },
+            "delete" => Planned::of(Operation::Delete),
+            "status" => Planned::of(Operation::Status),
+            "repair-present" => Planned::of(Operation::Repair(Target::Present)),
+            "repair-absent" => TO_ABSENT,
+            "recover" => RECOVER,
+            _ => return None,
+        })
+    }
+}
+
+const RECOVER: Planned = Planned::of(Operation::Recover);
+const TO_ABSENT: Planned = Planned::of(Operation::Repair(Target::Absent));
+
+/// What is run, one operation after another on one group.
+#[derive(Debug, Clone)]
 pub(super) struct Scenario {
-    pub(super) name: &'static str,
-    pub(super) plan: &'static [Planned],
-    /// Every host has the group at first.
-    pub(super) present: bool,
+    /// `present: delete create`: the operations, and whether the hosts have the group at first.
+    pub(super) text: String,
+    plan: Vec<Planned>,
+    present: bool,
+}
+
+impl Scenario {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (start, words) = text.split_once(": ")?;
+        let plan = words.split(' ').map(Planned::parse).collect::<Option<_>>()?;
+        Some(Scenario { text: text.into(), plan, present: start == "present" })
+    }
 }
 
 /// A wrong driver, to see that the oracle notices.
@@ -158,14 +191,13 @@ impl<'a> Run<'a> {
 
     pub(super) fn play<R: Rules>(&mut self, scenario: &Scenario) {
         self.set_up(scenario);
-        for planned in scenario.plan {
+        for planned in &scenario.plan {
             self.operate::<R>(*planned);
         }
-        let recover = Planned { operation: Operation::Recover, preflight: true };
         // Also this recovery may fail and die, as long as there are faults left.
-        while self.world.intent.is_some() && self.operate::<R>(recover) == End::Crashed {}
+        while self.world.intent.is_some() && self.operate::<R>(RECOVER) == End::Crashed {}
         self.world.heal();
-        self.settle::<R>(recover);
+        self.settle::<R>();
     }
 
     fn set_up(&mut self, scenario: &Scenario) {
@@ -181,13 +213,13 @@ impl<'a> Run<'a> {
     }
 
     /// I6: with faults over, recovery ends. A create that did not look before may need a person's word.
-    fn settle<R: Rules>(&mut self, recover: Planned) {
+    fn settle<R: Rules>(&mut self) {
         if self.world.intent.is_some() {
-            self.operate::<R>(recover);
+            self.operate::<R>(RECOVER);
         }
-        let blind = |intent: &crate::intent::Intent| intent.purpose == Purpose::Create { was_absent: false };
+        let blind = |intent: &Intent| intent.purpose == Purpose::Create { was_absent: false };
         if self.world.intent.as_ref().is_some_and(blind) {
-            self.operate::<R>(Planned { operation: Operation::Repair(Target::Absent), preflight: true });
+            self.operate::<R>(TO_ABSENT);
         }
         self.world.land_all();
         self.world.check_settled();

@@ -5,7 +5,7 @@
 //! cargo test --lib simulation                                       a few seconds
 //! cargo test --release --lib simulation -- --nocapture              the part for CI, with figures
 //! cargo test --release --lib simulation -- --nocapture --ignored    the whole
-//! SIM_REPLAY='create 3 12=3,40=1' cargo test --lib simulation::replay -- --nocapture
+//! SIM_REPLAY='3 absent: create; 12=3,40=1' cargo test --lib simulation::replay -- --nocapture
 //! SIM_SEED=1 SIM_RUNS=1000000 cargo test --release --lib simulation::random -- --nocapture
 //! ```
 //!
@@ -30,10 +30,12 @@ mod planted;
 mod schedule;
 mod world;
 
+use std::cell::Cell;
 use std::env;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::RangeInclusive;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::Instant;
 
@@ -41,39 +43,27 @@ use self::driver::{Driver, End, Planned, Run, Scenario, Setting};
 use self::oracle::Invariant;
 use self::schedule::{Choices, Faults};
 use crate::protocol::{Rules, Sound};
-use crate::report::{Operation, Target};
-
-const fn plan(operation: Operation) -> Planned {
-    Planned { operation, preflight: true }
-}
-
-const CREATE: Planned = plan(Operation::Create);
-const BLIND: Planned = Planned { operation: Operation::Create, preflight: false };
-const DELETE: Planned = plan(Operation::Delete);
-const STATUS: Planned = plan(Operation::Status);
-const TO_PRESENT: Planned = plan(Operation::Repair(Target::Present));
-const TO_ABSENT: Planned = plan(Operation::Repair(Target::Absent));
-
-const fn scenario(name: &'static str, plan: &'static [Planned], present: bool) -> Scenario {
-    Scenario { name, plan, present }
-}
 
 /// Recovery stands at the end of every one of them.
-const SCENARIOS: [Scenario; 13] = [
-    scenario("create", &[CREATE], false),
-    scenario("blind-create", &[BLIND], false),
-    scenario("delete", &[DELETE], true),
-    scenario("status", &[STATUS], true),
-    scenario("repair-present", &[TO_PRESENT], true),
-    scenario("repair-absent", &[TO_ABSENT], true),
-    scenario("create-delete", &[CREATE, DELETE], false),
-    scenario("create-create", &[CREATE, CREATE], false),
-    scenario("blind-create-create", &[BLIND, CREATE], false),
-    scenario("create-repair-present", &[CREATE, TO_PRESENT], false),
-    scenario("create-repair-absent", &[CREATE, TO_ABSENT], false),
-    scenario("delete-create", &[DELETE, CREATE], true),
-    scenario("delete-repair-present", &[DELETE, TO_PRESENT], true),
+const SCENARIOS: [&str; 13] = [
+    "absent: create",
+    "absent: blind-create",
+    "present: delete",
+    "present: status",
+    "present: repair-present",
+    "present: repair-absent",
+    "absent: create delete",
+    "absent: create create",
+    "absent: blind-create create",
+    "absent: create repair-present",
+    "absent: create repair-absent",
+    "present: delete create",
+    "present: delete repair-present",
 ];
+
+fn scenarios() -> Vec<Scenario> {
+    SCENARIOS.iter().map(|text| Scenario::parse(text).expect("it is well written")).collect()
+}
 
 /// A schedule that breaks an invariant.
 #[derive(Debug, Clone)]
@@ -120,21 +110,44 @@ impl Tally {
     }
 }
 
-/// What is looked for: anything, or one invariant only.
-type Wanted = Option<Invariant>;
+/// What is looked for: anything, or one invariant only, found in these words.
+type Wanted = Option<(Invariant, &'static str)>;
 
-/// Plays one schedule. A panic of the machine is a breach of I10.
+thread_local! {
+    /// A panic on this thread is caught and counted, so it says nothing.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+fn quieten_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                loud(info);
+            }
+        }));
+    });
+}
+
+/// Plays one schedule. A panic of the machine is a breach of I10; only a story prints it.
 fn play<R: Rules>(run: &mut Run<'_>, scenario: &Scenario) {
-    if catch_unwind(AssertUnwindSafe(|| run.play::<R>(scenario))).is_err() {
+    QUIET.set(run.world.breaches.story.is_none());
+    let panicked = catch_unwind(AssertUnwindSafe(|| run.play::<R>(scenario))).is_err();
+    QUIET.set(false);
+    if panicked {
         run.world.breach(Invariant::I10, "the machine panicked");
     }
 }
 
 fn failure(run: &Run<'_>, scenario: &Scenario, wanted: Wanted) -> Option<Failure> {
     let found = &run.world.breaches.found;
-    let (invariant, what) = *found.iter().find(|(invariant, _)| wanted.is_none_or(|wanted| wanted == *invariant))?;
+    let fits = |(invariant, what): &&(Invariant, &'static str)| {
+        wanted.is_none_or(|(wanted, words)| wanted == *invariant && what.contains(words))
+    };
+    let (invariant, what) = *found.iter().find(fits)?;
     let (hosts, faults) = (run.world.sites.len(), run.world.choices.faults().clone());
-    Some(Failure { scenario: *scenario, hosts, invariant, what, faults })
+    Some(Failure { scenario: scenario.clone(), hosts, invariant, what, faults })
 }
 
 /// Plays every schedule of one part of the tree.
@@ -168,6 +181,7 @@ fn explore<R: Rules>(
     budget: usize,
     wanted: Wanted,
 ) -> (Tally, Option<Failure>) {
+    quieten_panics();
     let stop = AtomicBool::new(false);
     let root = Choices::subtree(budget, &[]);
     let mut first = Run::new(setting, root, false);
@@ -192,17 +206,33 @@ fn explore<R: Rules>(
             }
         }
     };
-    thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(worker);
-        }
-    });
+    on_all_cores(worker);
     result.into_inner().expect("no worker panics")
 }
 
+fn on_all_cores(worker: impl Fn() + Sync) {
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(&worker);
+        }
+    });
+}
+
 /// Looks for a failure with as few faults as possible.
-fn shortest<R: Rules>(setting: &Setting, scenario: &Scenario, budget: usize, wanted: Wanted) -> Option<Failure> {
-    (0..=budget).find_map(|budget| explore::<R>(setting, scenario, budget, wanted).1)
+fn shortest<R: Rules>(
+    setting: &Setting,
+    scenario: &Scenario,
+    mut budgets: RangeInclusive<usize>,
+    wanted: Wanted,
+) -> Option<Failure> {
+    budgets.find_map(|budget| explore::<R>(setting, scenario, budget, wanted).1)
+}
+
+/// Whether these faults break the same invariant.
+fn breaks<R: Rules>(setting: &Setting, failed: &Failure, faults: &[(usize, usize)]) -> bool {
+    let mut run = Run::new(setting, Choices::replay(faults), false);
+    play::<R>(&mut run, &failed.scenario);
+    failure(&run, &failed.scenario, Some((failed.invariant, failed.what))).is_some()
 }
 
 /// The story of a failure, and how to see it again.
@@ -211,7 +241,7 @@ fn story<R: Rules>(setting: &Setting, failure: &Failure) -> String {
     let mut run = Run::new(setting, Choices::replay(faults), true);
     play::<R>(&mut run, scenario);
     let story = run.world.breaches.story.unwrap_or_default().join("\n");
-    let replay = format!("SIM_REPLAY='{} {hosts} {}'", scenario.name, schedule::write(faults));
+    let replay = format!("SIM_REPLAY='{hosts} {}; {}'", scenario.text, schedule::write(faults));
     format!("{invariant:?}: {what}, with {} faults\n{story}\nto see it again: {replay}", faults.len())
 }
 
@@ -220,10 +250,11 @@ fn check(scenario: &Scenario, hosts: usize, budget: usize) -> Tally {
     let began = Instant::now();
     let (tally, failure) = explore::<Sound>(&setting, scenario, budget, None);
     if let Some(failure) = failure {
-        let shorter = shortest::<Sound>(&setting, scenario, failure.faults.len(), Some(failure.invariant));
+        let shorter =
+            shortest::<Sound>(&setting, scenario, 0..=failure.faults.len(), Some((failure.invariant, failure.what)));
         panic!("{}", story::<Sound>(&setting, &shorter.unwrap_or(failure)));
     }
-    tally.print(&format!("{} on {hosts} hosts, up to {budget} faults", scenario.name), began);
+    tally.print(&format!("{} on {hosts} hosts, up to {budget} faults", scenario.text), began);
     tally
 }
 
@@ -231,7 +262,7 @@ fn check(scenario: &Scenario, hosts: usize, budget: usize) -> Tally {
 fn check_all(budgets: [usize; 3]) -> Tally {
     let began = Instant::now();
     let mut total = Tally::default();
-    for scenario in &SCENARIOS {
+    for scenario in &scenarios() {
         for (hosts, budget) in (1..).zip(budgets) {
             total.add(&check(scenario, hosts, budget));
         }
@@ -259,18 +290,70 @@ fn every_schedule_of_four_faults() {
     assert_all_ends(&check_all([4, 4, 4]));
 }
 
-/// `SIM_REPLAY='create 3 12=3,40=1'`: one schedule and its story.
+/// One schedule and its story.
 #[test]
 fn replay() {
     let Ok(text) = env::var("SIM_REPLAY") else { return };
-    let mut words = text.split(' ');
-    let name = words.next().unwrap_or_default();
-    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).expect("the name of a scenario");
-    let hosts = words.next().and_then(|hosts| hosts.parse().ok()).expect("a number of hosts");
-    let faults = schedule::parse(words.next().unwrap_or_default()).expect("faults as 12=3,40=1");
+    let read = |text: &str| {
+        let (scenario, faults) = text.split_once(';')?;
+        let (hosts, scenario) = scenario.split_once(' ')?;
+        Some((hosts.parse().ok()?, Scenario::parse(scenario)?, schedule::parse(faults.trim())?))
+    };
+    let (hosts, scenario, faults) = read(&text).expect("hosts, scenario; faults");
     let setting = Setting::new(hosts, Driver::Right);
     let mut run = Run::new(&setting, Choices::replay(&faults), true);
-    play::<Sound>(&mut run, scenario);
+    play::<Sound>(&mut run, &scenario);
     println!("{}", run.world.breaches.story.unwrap_or_default().join("\n"));
     assert!(run.world.breaches.found.is_empty(), "{:?}", run.world.breaches.found);
+}
+
+/// A number from the environment, so that more can be run than by default.
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// More hosts, more faults, longer histories of one group id, drawn from a seed.
+#[test]
+fn random_schedules() {
+    let seed = number("SIM_SEED", 20_261_123);
+    let runs = number("SIM_RUNS", if cfg!(debug_assertions) { 5_000 } else { 1_000_000 });
+    let began = Instant::now();
+    let tallies = Mutex::new(Tally::default());
+    let next = AtomicU64::new(0);
+    let worker = || {
+        let settings: Vec<_> = (1..=6).map(|hosts| Setting::new(hosts, Driver::Right)).collect();
+        let mut tally = Tally::default();
+        loop {
+            let run = next.fetch_add(1, Ordering::Relaxed);
+            if run >= runs {
+                break tallies.lock().expect("no other worker has panicked").add(&tally);
+            }
+            play_drawn(&settings, seed.wrapping_add(run), &mut tally);
+        }
+    };
+    on_all_cores(worker);
+    let tally = tallies.into_inner().expect("no worker has panicked");
+    tally.print(&format!("random from seed {seed}, up to 6 hosts and 10 faults"), began);
+    assert_all_ends(&tally);
+}
+
+fn play_drawn(settings: &[Setting], seed: u64, tally: &mut Tally) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let setting = &settings[random.usize(..settings.len())];
+    let words: Vec<_> =
+        (0..random.usize(1..=4)).map(|_| Planned::WORDS[random.usize(..Planned::WORDS.len())]).collect();
+    let start = if random.bool() { "present" } else { "absent" };
+    let scenario = Scenario::parse(&format!("{start}: {}", words.join(" "))).expect("it is well written");
+    let choices = Choices::random(random.u64(..), random.usize(1..=10), random.usize(5..40));
+    let mut run = Run::new(setting, choices, false);
+    play::<Sound>(&mut run, &scenario);
+    tally.count(&run);
+    if let Some(mut failure) = failure(&run, &scenario, None) {
+        failure.faults = schedule::shorten(&failure.faults, |faults| breaks::<Sound>(setting, &failure, faults));
+        // Leaving faults out moves the questions after them, so fewer may do in another place.
+        let fewer = 0..=failure.faults.len().saturating_sub(1).min(2);
+        let wanted = Some((failure.invariant, failure.what));
+        let shorter = shortest::<Sound>(setting, &scenario, fewer, wanted).unwrap_or(failure);
+        panic!("seed {seed}: {}", story::<Sound>(setting, &shorter));
+    }
 }

@@ -321,7 +321,8 @@ impl World {
             Ending::Unrecorded(_) => self.check_all(report, State::Present, Invariant::I5),
             Ending::Reported(Outcome::RolledBack) => self.check_rolled_back(report),
             Ending::Reported(Outcome::AlreadyExists) => {
-                let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && !site.excused);
+                let pass = self.pass.number;
+                let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && site.made_in == pass);
                 self.demand(!ours, Invariant::I2, "a group of ours stays beside that of somebody else");
             }
             Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Journal(_) => {

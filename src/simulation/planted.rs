@@ -1,1 +1,119 @@
+//! Wrong protocols and wrong drivers. A check that none of them trips would prove nothing, so each must
+//! be caught, by the invariant that it breaks, and every invariant must catch one.
 
+use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::time::Duration;
+
+use super::driver::{Driver, Setting};
+use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10};
+use super::schedule::shorten;
+use super::{Failure, Wanted, breaks, scenarios, shortest, story};
+use crate::protocol::{Evidence, Posts, Rules, Sound};
+use crate::report::State;
+
+macro_rules! wrong {
+    ($($(#[$why:meta])* $name:ident { $($rules:item)* })*) => {
+        $($(#[$why])* struct $name; impl Rules for $name { $($rules)* })*
+    };
+}
+
+wrong! {
+    /// Takes a 201 for the truth.
+    CommitsUnverified {
+        fn must_verify() -> bool { false }
+        fn may_commit(host: Evidence) -> bool { host.posts.created || host.state == State::Present }
+    }
+    /// Does not look again after an ambiguous POST.
+    NeverSettles { fn must_settle(_: Posts) -> bool { false } }
+    /// Deletes wherever it has sent something.
+    UndoesAll { fn may_undo(host: Evidence) -> bool { host.posts.sent } }
+    /// "Unclear, then there: so it is ours", without having looked before.
+    TrustsAmbiguous { fn may_undo(host: Evidence) -> bool { host.posts.created || host.posts.ambiguous } }
+    /// "400, so it is there, so it is ours."
+    BelievesRefusals { fn refusal_is_final(_: Posts) -> bool { false } }
+    SendsBeforeIntent { fn must_intend() -> bool { false } }
+    GoesOnUnrecorded { fn stops_unrecorded() -> bool { false } }
+    UndoesFailedCommit { fn undoes_failed_commit() -> bool { true } }
+    /// A recovery that takes every host for untouched.
+    RecoversClean { fn inherited_posts() -> Posts { Posts::default() } }
+    /// A recovery that does not expect a late POST.
+    RecoversHasty {
+        fn inherited_posts() -> Posts { Posts { sent: true, created: true, ambiguous: false } }
+    }
+    ForgetsUnknown { fn may_forget(state: State) -> bool { state != State::Present } }
+    ForgetsAll { fn may_forget(_: State) -> bool { true } }
+    NeverLate { fn is_in_time(_: Duration, _: Duration) -> bool { true } }
+    CountsUnknownAsAbsent { fn counts_as_absent(state: State) -> bool { state != State::Present } }
+    /// A rollback that waits for nobody.
+    UndoesAtOnce {
+        fn waits_for_replies() -> bool { false }
+        fn may_undo(_: Evidence) -> bool { true }
+    }
+    Panics {
+        fn refusal_is_final(_: Posts) -> bool { resume_unwind(Box::new("planted")) }
+    }
+}
+
+/// A failure of `invariant` with as few faults as it takes, and on as few hosts.
+fn find<R: Rules>(driver: Driver, wanted: Wanted) -> Option<(Setting, Failure)> {
+    let scenarios = scenarios();
+    (0..=3).find_map(|faults| {
+        (1..=2).find_map(|hosts| {
+            let setting = Setting::new(hosts, driver);
+            let failure =
+                scenarios.iter().find_map(|scenario| shortest::<R>(&setting, scenario, faults..=faults, wanted));
+            failure.map(|failure| (setting, failure))
+        })
+    })
+}
+
+/// Looks for the bug, and notes where it was found: by which check, with how many faults.
+fn caught<R: Rules>(name: &str, driver: Driver, invariant: Invariant, words: &'static str, faults: usize) -> Invariant {
+    let Some((setting, failure)) = find::<R>(driver, Some((invariant, words))) else {
+        panic!("{name} does not break {invariant:?}");
+    };
+    let shorter = shorten(&failure.faults, |faults| breaks::<R>(&setting, &failure, faults));
+    assert_eq!(shorter.len(), failure.faults.len(), "{name}: it was the shortest");
+    println!(
+        "{name:<24} {invariant:?} with {} faults, {} on {} hosts: {}",
+        failure.faults.len(),
+        failure.scenario.text,
+        failure.hosts,
+        failure.what
+    );
+    assert_eq!(failure.faults.len(), faults, "{name}\n{}", story::<R>(&setting, &failure));
+    invariant
+}
+
+/// The planted bugs: what is wrong, the invariant that must catch it, in which words where it has several
+/// checks, and how many faults it takes.
+#[test]
+fn every_planted_bug_is_caught() {
+    use Driver::Right;
+    let tripped = [
+        caught::<CommitsUnverified>("CommitsUnverified", Right, I1, "no GET", 0),
+        caught::<CommitsUnverified>("CommitsUnverified", Right, I1, "does not have", 1),
+        caught::<NeverSettles>("NeverSettles", Right, I2, "not seen absent", 1),
+        caught::<NeverSettles>("NeverSettles", Right, I2, "will still land", 2),
+        caught::<Sound>("driver: no settle time", Driver::NeverSettles, I2, "will still land", 2),
+        caught::<UndoesAll>("UndoesAll", Right, I3, "removed", 1),
+        caught::<TrustsAmbiguous>("TrustsAmbiguous", Right, I3, "removed", 2),
+        caught::<BelievesRefusals>("BelievesRefusals", Right, I3, "refused", 1),
+        caught::<SendsBeforeIntent>("SendsBeforeIntent", Right, I4, "", 0),
+        caught::<GoesOnUnrecorded>("GoesOnUnrecorded", Right, I4, "", 1),
+        caught::<Sound>("driver: skips the store", Driver::SkipsStore, I4, "", 0),
+        caught::<UndoesFailedCommit>("UndoesFailedCommit", Right, I5, "", 1),
+        caught::<RecoversClean>("RecoversClean", Right, I6, "", 1),
+        caught::<RecoversHasty>("RecoversHasty", Right, I6, "", 2),
+        caught::<ForgetsUnknown>("ForgetsUnknown", Right, I6, "", 1),
+        caught::<ForgetsAll>("ForgetsAll", Right, I6, "", 1),
+        caught::<Sound>("driver: hides intents", Driver::HidesIntent, I6, "", 1),
+        caught::<NeverLate>("NeverLate", Right, I7, "", 1),
+        caught::<CountsUnknownAsAbsent>("CountsUnknownAsAbsent", Right, I8, "", 1),
+        caught::<UndoesAtOnce>("UndoesAtOnce", Right, I9, "while a POST", 1),
+        caught::<Panics>("Panics", Right, I10, "", 1),
+    ];
+    let tripped: BTreeSet<Invariant> = tripped.into_iter().collect();
+    assert!(Invariant::ALL.iter().all(|invariant| tripped.contains(invariant)), "only {tripped:?}");
+}

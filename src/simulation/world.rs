@@ -66,6 +66,8 @@ enum Fate {
     OddApplied,
     /// 400 at random.
     Refused,
+    /// 201 or 200, and nothing was applied.
+    Lies,
     /// 404 or 200 as it was before our last change.
     Stale,
     /// Somebody else is faster.
@@ -76,7 +78,8 @@ enum Fate {
 
 const AT_THE_END: u8 = u8::MAX;
 
-const POST_FATES: [Fate; 13] = [
+/// The last two only where the group is not there: 201 means that it was not.
+const POST_FATES: [Fate; 15] = [
     Fate::Honest,
     Fate::Unsent,
     Fate::Lost,
@@ -90,9 +93,11 @@ const POST_FATES: [Fate; 13] = [
     Fate::Refused,
     Fate::Down(Outage::Refuses),
     Fate::Down(Outage::Sick),
+    Fate::Lies,
+    Fate::Beaten,
 ];
 
-const DELETE_FATES: [Fate; 11] = [
+const DELETE_FATES: [Fate; 12] = [
     Fate::Honest,
     Fate::Unsent,
     Fate::Lost,
@@ -102,6 +107,7 @@ const DELETE_FATES: [Fate; 11] = [
     Fate::Odd,
     Fate::OddApplied,
     Fate::Refused,
+    Fate::Lies,
     Fate::Down(Outage::Refuses),
     Fate::Down(Outage::Sick),
 ];
@@ -257,11 +263,10 @@ impl World {
             return Fate::Down(outage);
         }
         match action {
-            Action::Create if self.sites[host].group.is_none() => {
-                let fate = self.choices.choose(POST_FATES.len() + 1);
-                POST_FATES.get(fate).copied().unwrap_or(Fate::Beaten)
+            Action::Create => {
+                let there = 2 * usize::from(self.sites[host].group.is_some());
+                POST_FATES[self.choices.choose(POST_FATES.len() - there)]
             }
-            Action::Create => POST_FATES[self.choices.choose(POST_FATES.len())],
             Action::Delete => DELETE_FATES[self.choices.choose(DELETE_FATES.len())],
             Action::Check => {
                 let stale = usize::from(self.stale(host).is_some());
@@ -300,6 +305,7 @@ impl World {
                 answered(302)
             }
             Fate::Refused => answered(400),
+            Fate::Lies => answered(if flight.action == Action::Create { 201 } else { 200 }),
             Fate::Stale => answered(if self.stale(host) == Some(true) { 200 } else { 404 }),
             Fate::Beaten => {
                 let kept = self.pass.blind() || self.sites[host].log.posts == 0;

@@ -4,7 +4,6 @@
 //! arguments (see [`Job`]) and prints one line of JSON (see [`pace`]). The peers in Go and Python keep the same contract.
 
 pub mod job;
-#[cfg(feature = "ours")]
 pub mod ours;
 pub mod pace;
 pub mod usage;

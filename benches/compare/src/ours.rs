@@ -3,7 +3,7 @@
 use cluster_client::ClusterClient;
 
 use crate::pace::Ids;
-use crate::{Client, Failure};
+use crate::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT};
 
 /// Preflight off: the same requests as every peer.
 pub struct Ours(ClusterClient);
@@ -19,8 +19,8 @@ impl Client for Ours {
     }
 
     fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
-        for outcome in self.0.call().preflight(false).create_groups(ids) {
-            outcome?;
+        for done in self.0.call().preflight(false).create_groups(ids) {
+            done.result?;
         }
         Ok(())
     }
@@ -40,15 +40,15 @@ impl Client for OursDefault {
     }
 
     fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
-        for outcome in self.0.create_groups(ids) {
-            outcome?;
+        for done in self.0.create_groups(ids) {
+            done.result?;
         }
         Ok(())
     }
 }
 
-/// No journal: no peer writes one. [`crate::REQUEST_TIMEOUT`] and [`crate::IN_FLIGHT`] are this client's defaults or set here.
+/// No journal: no peer writes one.
 fn build(hosts: &[String]) -> Result<ClusterClient, Failure> {
     let urls = hosts.iter().map(|host| format!("http://{host}"));
-    Ok(ClusterClient::builder().hosts(urls).build()?)
+    Ok(ClusterClient::builder().hosts(urls).request_timeout(REQUEST_TIMEOUT).in_flight(IN_FLIGHT).build()?)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::Failure;
 
 pub(crate) const HELP: &str = "\
-cargo run --release --manifest-path benches/compare/Cargo.toml [--features ours] -- [OPTIONS]
+cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTIONS]
 
   --clients a,b      only these clients (the reference, reqwest-one, always runs)
   --hosts 3,16       only these numbers of hosts [3,16,64,256,1024]

@@ -24,8 +24,6 @@ pub(crate) struct Peer {
 enum Kind {
     /// A program of this package.
     Rust(&'static str),
-    /// The same, built only with the feature `ours`.
-    Ours(&'static str),
     Go,
     /// The style that `peer.py` is told.
     Python(&'static str),
@@ -33,8 +31,8 @@ enum Kind {
 
 /// In the order of the tables.
 const ALL: [(&str, &str, Kind); 9] = [
-    ("ours", "cluster-client, preflight off", Kind::Ours("client-ours")),
-    ("ours-default", "cluster-client, default (preflight)", Kind::Ours("client-ours-default")),
+    ("ours", "cluster-client, preflight off", Kind::Rust("client-ours")),
+    ("ours-default", "cluster-client, default (preflight)", Kind::Rust("client-ours-default")),
     (REFERENCE, "tokio + reqwest, one thread", Kind::Rust("client-reqwest-one")),
     ("reqwest-many", "tokio + reqwest, multi-thread", Kind::Rust("client-reqwest-many")),
     ("hyper-one", "hyper-util, one thread", Kind::Rust("client-hyper-one")),
@@ -62,8 +60,6 @@ pub(crate) fn prepare(options: &Options, places: &Places) -> Result<Vec<Peer>, F
         .map(|(name, label, kind)| {
             let command = match kind {
                 Kind::Rust(program) => Ok(vec![places.program(program)]),
-                Kind::Ours(program) if cfg!(feature = "ours") => Ok(vec![places.program(program)]),
-                Kind::Ours(_) => Err("not built: needs --features ours".to_owned()),
                 Kind::Go => go.get_or_insert_with(|| build_go(places)).clone(),
                 Kind::Python(style) => {
                     let made = python.get_or_insert_with(|| build_python(places)).clone();
@@ -86,9 +82,6 @@ fn build_rust(places: &Places) -> Result<(), Failure> {
     let mut build = Command::new(cargo);
     build.args(["build", "--release", "--bins", "--manifest-path"]).arg(places.manifest());
     build.arg("--target-dir").arg(places.target());
-    if cfg!(feature = "ours") {
-        build.args(["--features", "ours"]);
-    }
     child::tool(&mut build, BUILD_LIMIT).map_err(|failure| format!("cargo build: {failure}").into())
 }
 

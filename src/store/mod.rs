@@ -4,12 +4,21 @@
 //! group's intent. A directory is one store; a coordination service (one key per group, a lease as the
 //! lock) can be another without a change of the protocol.
 
+mod directory;
+mod disk;
+mod lock;
+mod shared_sync;
+#[cfg(all(test, unix))]
+mod tests;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::StoreError;
 use crate::group::GroupId;
 use crate::intent::{ClaimError, Intent};
+
+pub use self::directory::DirectoryStore;
 
 /// Keeps the intents of unfinished operations, and lets one operation at a time work on a group.
 ///
@@ -106,25 +115,5 @@ impl Claim for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.group);
-    }
-}
-
-/// Stub until the store branch lands.
-#[derive(Debug)]
-pub struct DirectoryStore(NoStore);
-impl DirectoryStore {
-    /// Stub.
-    /// # Errors
-    /// Never.
-    pub fn open(_: impl AsRef<std::path::Path>) -> Result<Self, StoreError> {
-        Ok(DirectoryStore(NoStore::default()))
-    }
-}
-impl IntentStore for DirectoryStore {
-    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
-        self.0.claim(group)
-    }
-    fn unfinished(&self) -> Result<Unfinished, StoreError> {
-        self.0.unfinished()
     }
 }

@@ -1,0 +1,315 @@
+//! Intents as files of one directory.
+//!
+//! A group has up to three files there, and all are named after it: `<name>.intent` as long as an operation
+//! on it is unfinished, `<name>.lock` as long as an operation is at work, and `<name>.new` for the moment in
+//! which an intent is written. Deliberately absent: a list of all groups, a log, a cache. The directory is
+//! the only memory, so that no two of them can disagree.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::disk::{Disk, RealDisk};
+use super::lock::GroupLock;
+use super::shared_sync::SharedSync;
+use super::{Claim, IntentStore, Unfinished};
+use crate::error::StoreError;
+use crate::group::GroupId;
+use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
+
+/// Keeps each intent as a small readable file of one directory. Cloning is cheap.
+///
+/// # Guarantees
+/// * An intent is written to a temporary name, synced and renamed, and the directory is synced, before
+///   [`Claim::record`] returns; it is removed and the directory synced before [`Claim::erase`] returns. So a
+///   crash of the process or the machine leaves the older state or the newer one, and never a part.
+/// * A group is locked by `flock` on a file beside its intent. It ends with its owner, also where the owner
+///   is killed. The lock counts between processes of one machine and within one process.
+/// * Operations at work at the same time share the syncs of the directory.
+/// * An intent file that cannot be read is reported and kept, and its group is not worked on until a person
+///   has seen to it.
+/// * After the directory could not be synced, nothing is recorded or erased any more until the program
+///   starts again, because a later sync may then succeed without having done anything.
+///
+/// # Bounds
+/// At most three files per group at work, and two descriptors for each. One intent is at most 64 MiB. A
+/// directory that is made is for its owner alone (0700), and so are the files (0600). There are no
+/// credentials in them: a [`Host`](crate::Host) has none.
+///
+/// # Where it does not fit
+/// On NFS, `flock` is a lock between machines only where the client has not been told otherwise
+/// (`local_lock`), and a server that restarts may forget it. Use a local disk. Two machines that work on the
+/// same groups need a store that both can reach, behind the same trait.
+///
+/// ```
+/// use cluster_client::{ClaimError, DirectoryStore, GroupId, IntentStore};
+///
+/// let directory = tempfile::tempdir()?;
+/// let store = DirectoryStore::open(directory.path().join("journal"))?;
+/// let group = GroupId::parse("users-42")?;
+///
+/// let claim = store.claim(&group).unwrap();
+/// assert!(claim.inherited().is_none());
+/// assert!(matches!(store.claim(&group), Err(ClaimError::Busy(_))));
+/// drop(claim);
+/// assert!(store.claim(&group).is_ok());
+/// assert!(store.unfinished()?.groups.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct DirectoryStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    disk: Arc<dyn Disk>,
+    directory_sync: SharedSync,
+    machine: Option<String>,
+}
+
+/// The most bytes of an intent that are written or read: 65,536 hosts with URLs of a thousand bytes.
+const INTENT_LIMIT: u64 = 64 << 20;
+
+const INTENT: &str = "intent";
+const LOCK: &str = "lock";
+const TEMPORARY: &str = "new";
+
+impl DirectoryStore {
+    /// Opens the directory `path`, and makes it where it is not there. A relative path is meant from where
+    /// the process is now, also if that changes.
+    ///
+    /// # Errors
+    /// A [`StoreError`] where the path is a file, or the directory can be neither found nor made.
+    ///
+    /// ```
+    /// use cluster_client::DirectoryStore;
+    ///
+    /// let refused = DirectoryStore::open("/dev/null").unwrap_err();
+    /// assert_eq!(refused.to_string(), "cannot open /dev/null");
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        DirectoryStore::open_on(Arc::new(RealDisk), path.as_ref())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    pub(super) fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, StoreError> {
+        let path = std::path::absolute(path).map_err(|error| StoreError::new("find", path, error))?;
+        match std::fs::metadata(&path) {
+            Ok(found) if found.is_dir() => warn_of_other_writers(&path, &found),
+            Ok(_) => {
+                let problem = "it is not a directory: name one, or a path where one can be made";
+                return Err(StoreError::new("open", path, io::Error::new(io::ErrorKind::NotADirectory, problem)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create_dir(&*disk, &path)?,
+            Err(error) => return Err(StoreError::new("open", path, error)),
+        }
+        let shared = Shared { path, disk, directory_sync: SharedSync::default(), machine: machine_name() };
+        Ok(DirectoryStore { shared: Arc::new(shared) })
+    }
+}
+
+impl fmt::Debug for DirectoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectoryStore").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+impl IntentStore for DirectoryStore {
+    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+        let shared = Arc::clone(&self.shared);
+        let stamp = Stamp::now(shared.machine.as_deref());
+        let lock = GroupLock::take(&shared.disk, &shared.file_of(group, LOCK), &stamp)?;
+        // Left by an owner that died while it wrote; a record that needs the name says so if it stays.
+        let _ = shared.disk.remove(&shared.file_of(group, TEMPORARY));
+        let inherited = shared.read_of(group).map_err(ClaimError::Failed)?;
+        if inherited.is_some() {
+            // Its owner may have died before the directory was synced; we act on it, so it has to last.
+            shared.sync().map_err(ClaimError::Failed)?;
+        }
+        Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
+    }
+
+    fn unfinished(&self) -> Result<Unfinished, StoreError> {
+        let shared = &self.shared;
+        let mut files = shared.disk.list(&shared.path).map_err(|error| StoreError::new("list", &shared.path, error))?;
+        files.retain(|file| file.extension().is_some_and(|extension| extension == INTENT));
+        files.sort();
+        let mut unfinished = Unfinished::default();
+        for file in files {
+            match shared.read(&file) {
+                Ok(Some(intent)) => unfinished.groups.push(intent.group),
+                Ok(None) => {}
+                Err(error) => unfinished.unreadable.push(error),
+            }
+        }
+        unfinished.groups.sort();
+        Ok(unfinished)
+    }
+}
+
+impl Shared {
+    fn file_of(&self, group: &GroupId, extension: &str) -> PathBuf {
+        self.path.join(format!("{}.{extension}", file_stem(group)))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.directory_sync.sync(&*self.disk, &self.path)
+    }
+
+    fn read_of(&self, group: &GroupId) -> Result<Option<Intent>, StoreError> {
+        let path = self.file_of(group, INTENT);
+        match self.read(&path)? {
+            // Two long names with one hash, or two that differ in case where the file system has none.
+            Some(intent) if intent.group != *group => {
+                let problem = format!("it is of the group {:?}: settle that one first", intent.group.as_str());
+                Err(invalid("read", &path, problem))
+            }
+            intent => Ok(intent),
+        }
+    }
+
+    /// The intent in a file, if the file is there; that its name and its content agree is checked too.
+    fn read(&self, path: &Path) -> Result<Option<Intent>, StoreError> {
+        let text = match self.disk.read(path, INTENT_LIMIT) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::new("read", path, error)),
+        };
+        let intent = Intent::parse(&text).map_err(|reason| invalid("read", path, reason.to_string()))?;
+        if path != self.file_of(&intent.group, INTENT) {
+            let group = intent.group.as_str();
+            let problem = format!("it has another name than the file of its group {group:?} would have: {BY_HAND}");
+            return Err(invalid("read", path, problem));
+        }
+        Ok(Some(intent))
+    }
+}
+
+/// The lock comes last, so that it is the last to go.
+struct DirectoryClaim {
+    shared: Arc<Shared>,
+    group: GroupId,
+    stamp: Stamp,
+    inherited: Option<Intent>,
+    lock: GroupLock,
+}
+
+impl Claim for DirectoryClaim {
+    fn inherited(&self) -> Option<&Intent> {
+        self.inherited.as_ref()
+    }
+
+    fn record(&mut self, intent: &Intent) -> Result<(), StoreError> {
+        let (temporary, path) = (self.file(TEMPORARY), self.file(INTENT));
+        let text = self.text_of(intent).map_err(|problem| invalid("write", &path, problem))?;
+        self.lock.is_held()?;
+        let disk = &self.shared.disk;
+        self.write(&temporary, text.as_bytes()).inspect_err(|_| drop(disk.remove(&temporary)))?;
+        disk.rename(&temporary, &path).map_err(|error| StoreError::new("rename a file to", &path, error))?;
+        self.shared.sync()
+    }
+
+    fn erase(&mut self) -> Result<(), StoreError> {
+        self.lock.is_held()?;
+        let path = self.file(INTENT);
+        match self.shared.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", path, error)),
+            // Where it was gone already, an owner that died may have removed it without a sync.
+            _ => self.shared.sync(),
+        }
+    }
+}
+
+impl DirectoryClaim {
+    fn file(&self, extension: &str) -> PathBuf {
+        self.shared.file_of(&self.group, extension)
+    }
+
+    /// The text of an intent, if it can be read again: the time to refuse one is before anything is sent.
+    fn text_of(&self, intent: &Intent) -> Result<String, String> {
+        if intent.group != self.group {
+            return Err(format!("the intent is of another group, {:?}", intent.group.as_str()));
+        }
+        let text = intent.to_text(&self.stamp);
+        if text.len() as u64 > INTENT_LIMIT {
+            return Err(format!("the intent has {} bytes, more than {INTENT_LIMIT}: split the cluster", text.len()));
+        }
+        match Intent::parse(text.as_bytes()) {
+            Ok(_) => Ok(text),
+            Err(reason) => Err(format!("the intent could not be read again, {reason}")),
+        }
+    }
+
+    fn write(&self, path: &Path, text: &[u8]) -> Result<(), StoreError> {
+        let disk = &self.shared.disk;
+        let mut file = disk.create(path).map_err(|error| StoreError::new("create", path, error))?;
+        disk.write(&mut file, text).map_err(|error| StoreError::new("write", path, error))?;
+        disk.sync(&file).map_err(|error| StoreError::new("sync", path, error))
+    }
+}
+
+/// Letters, digits and these stand for themselves. A `~` never does: it marks a name that was cut.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// The longest name that is not cut. With a hash and an extension it stays far below the 255 bytes that
+/// file systems take, and a line of `ls` can show it.
+const LONGEST: usize = 128;
+
+/// The name of a group's files without the extension: readable, and another one for each group. It is the
+/// percent-encoded id, and where that is long, its beginning with a hash of the whole id.
+fn file_stem(group: &GroupId) -> String {
+    let encoded: Cow<'_, str> = utf8_percent_encode(group.as_str(), ENCODED).into();
+    // A dot in front would hide the file from whoever looks for what is unfinished.
+    let encoded = match encoded.strip_prefix('.') {
+        Some(rest) => format!("%2E{rest}"),
+        None => encoded.into_owned(),
+    };
+    if encoded.len() <= LONGEST {
+        return encoded;
+    }
+    format!("{}~{:016x}", &encoded[..LONGEST - 17], fnv1a(group.as_str().as_bytes()))
+}
+
+fn invalid(action: &'static str, path: &Path, problem: String) -> StoreError {
+    StoreError::new(action, path, io::Error::new(io::ErrorKind::InvalidData, problem))
+}
+
+/// Makes the directory durable too: a synced file in a directory that a crash takes away is lost with it.
+fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
+    disk.create_dir(path).map_err(|error| StoreError::new("make the directory", path, error))?;
+    for parent in missing.iter().filter_map(|made| made.parent()) {
+        let synced = disk.open_dir(parent).and_then(|parent| disk.sync_dir(&parent));
+        synced.map_err(|error| StoreError::new("sync", parent, error))?;
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn warn_of_other_writers(path: &Path, found: &std::fs::Metadata) {
+    let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions());
+    if mode & 0o022 != 0 {
+        let path = path.display();
+        log::warn!("others may write to the journal {path} (mode {:o}): run chmod 700 on it", mode & 0o7777);
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_other_writers(_: &Path, _: &std::fs::Metadata) {}
+
+/// The machine's name, for the person who finds an intent on a disk that has moved. The standard library
+/// has no call for it; where neither place knows it, it is left out.
+fn machine_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME")).ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.chars().take(64).collect())
+}

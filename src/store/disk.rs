@@ -1,0 +1,148 @@
+//! The few calls to the file system that the directory store is made of. They are a trait so that a test
+//! can let each of them fail, before or after its effect, and can take away what was never synced.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// One call each; no call is retried, ordered or combined here.
+pub(super) trait Disk: Send + Sync {
+    /// Makes a directory and those above it, for its owner alone.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Opens a directory, to sync it.
+    fn open_dir(&self, path: &Path) -> io::Result<File>;
+
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &File) -> io::Result<()>;
+
+    /// Makes a new file, for its owner alone; it is an error where the name is taken.
+    fn create(&self, path: &Path) -> io::Result<File>;
+
+    /// Writes all of `text` at the place where the file stands.
+    fn write(&self, file: &mut File, text: &[u8]) -> io::Result<()>;
+
+    /// Makes a file's content durable.
+    fn sync(&self, file: &File) -> io::Result<()>;
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The whole content of a regular file of at most `limit` bytes. Nothing else is opened: a pipe would
+    /// block its reader for ever.
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Opens a file to lock it, for its owner alone, and makes it where there is none.
+    fn open_lock(&self, path: &Path) -> io::Result<File>;
+
+    fn try_lock(&self, file: &File) -> Result<(), TryLockError>;
+
+    /// Whether `path` still names the open file `file`.
+    fn names(&self, path: &Path, file: &File) -> io::Result<bool>;
+}
+
+/// The disk of the operating system.
+pub(super) struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(path)
+    }
+
+    #[cfg(unix)]
+    fn open_dir(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+
+    /// Without this flag (`FILE_FLAG_BACKUP_SEMANTICS`) Windows opens no directory.
+    #[cfg(windows)]
+    fn open_dir(&self, path: &Path) -> io::Result<File> {
+        std::os::windows::fs::OpenOptionsExt::custom_flags(OpenOptions::new().read(true), 0x0200_0000).open(path)
+    }
+
+    #[cfg(unix)]
+    fn sync_dir(&self, dir: &File) -> io::Result<()> {
+        dir.sync_all()
+    }
+
+    /// Windows has no such call: NTFS keeps the order of its names in a journal of its own.
+    #[cfg(windows)]
+    fn sync_dir(&self, _: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        for_owner_alone(OpenOptions::new().write(true).create_new(true)).open(path)
+    }
+
+    fn write(&self, file: &mut File, text: &[u8]) -> io::Result<()> {
+        file.write_all(text)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        let refuse = |problem: String| Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        if !std::fs::symlink_metadata(path)?.is_file() {
+            return refuse("it is not a regular file: move it out of this directory".into());
+        }
+        let mut text = Vec::new();
+        File::open(path)?.take(limit + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > limit {
+            return refuse(format!("it has more than {limit} bytes: {}", crate::intent::BY_HAND));
+        }
+        Ok(text)
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect()
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        for_owner_alone(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
+    }
+
+    fn try_lock(&self, file: &File) -> Result<(), TryLockError> {
+        file.try_lock()
+    }
+
+    #[cfg(unix)]
+    fn names(&self, path: &Path, file: &File) -> io::Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let (named, open) = match std::fs::symlink_metadata(path) {
+            Ok(named) => (named, file.metadata()?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+    }
+
+    /// Windows keeps the name of an open file until it is closed.
+    #[cfg(windows)]
+    fn names(&self, _: &Path, _: &File) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+/// The mode keeps others from reading which groups are worked on, and where.
+fn for_owner_alone(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}

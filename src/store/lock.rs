@@ -1,0 +1,91 @@
+//! The lock on one group: a file beside its intent, locked as long as the owner lives.
+//!
+//! It is not on the intent file itself, for two reasons. An operation holds its group from before it looks
+//! at the hosts, when there is no intent yet. And a new intent takes the place of an older one by a rename,
+//! which puts another file under the name: the lock would stay on the one that nobody can find any more.
+//!
+//! The lock is the operating system's (`flock` on Unix), so that it ends with the process, however that
+//! ends. The file is only where it is taken. An owner that finishes removes the file while it still holds
+//! the lock; one that died leaves the file, and the next owner locks it again. So whoever gets a lock looks
+//! whether the name still leads to the file that was locked, and starts again where it does not: the same
+//! rule as with any lock file that is removed, by an owner who has just finished, or by hand.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::Disk;
+use crate::error::StoreError;
+use crate::intent::{ClaimError, Stamp};
+
+/// How often a file is locked that was removed meanwhile. Each time, another owner has finished.
+const ATTEMPTS: usize = 16;
+
+/// What a lock file says of its owner is a line; more than this is not from us.
+const OWNER_LIMIT: u64 = 512;
+
+/// A held lock; dropping it frees it and removes its file.
+pub(super) struct GroupLock {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    file: File,
+}
+
+impl GroupLock {
+    /// Takes the lock in the name of `owner`, without waiting.
+    pub(super) fn take(disk: &Arc<dyn Disk>, path: &Path, owner: &Stamp) -> Result<Self, ClaimError> {
+        let failed = |error| ClaimError::Failed(StoreError::new("lock", path, error));
+        for _ in 0..ATTEMPTS {
+            let mut file = disk.open_lock(path).map_err(failed)?;
+            match disk.try_lock(&file) {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(ClaimError::Busy(holder(&mut file))),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            if disk.names(path, &file).map_err(failed)? {
+                sign(&**disk, &mut file, owner);
+                return Ok(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
+            }
+        }
+        Err(ClaimError::Busy(format!("{ATTEMPTS} other operations have finished on it just now")))
+    }
+
+    /// Whether the file still has its name. Where somebody has removed it, another operation may hold the
+    /// group too, and what is in the directory may be of that one.
+    pub(super) fn is_held(&self) -> Result<(), StoreError> {
+        let lost = |error| StoreError::new("rely on", &self.path, error);
+        if self.disk.names(&self.path, &self.file).map_err(lost)? {
+            return Ok(());
+        }
+        let problem = "it was removed while its owner was at work: leave lock files alone, then recover the group";
+        Err(lost(std::io::Error::new(std::io::ErrorKind::NotFound, problem)))
+    }
+}
+
+impl Drop for GroupLock {
+    fn drop(&mut self) {
+        // The file of another owner is not ours to remove. One that stays is locked again by the next owner.
+        if cfg!(unix) && self.is_held().is_ok() {
+            let _ = self.disk.remove(&self.path);
+        }
+    }
+}
+
+/// Only for the message of whoever finds the group busy, so a full disk does not keep anybody from working.
+fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) {
+    let line = format!("{} (since {})\n", owner.writer(), owner.started());
+    let _ = file.set_len(0).and_then(|()| disk.write(file, line.as_bytes()));
+}
+
+/// Who holds the lock, as far as its file tells: an owner may be just about to sign it.
+fn holder(file: &mut File) -> String {
+    let mut line = String::new();
+    let read = file.rewind().and_then(|()| file.take(OWNER_LIMIT).read_to_string(&mut line));
+    match line.strip_suffix('\n') {
+        Some(owner) if read.is_ok() && owner.starts_with("process ") && !owner.contains(char::is_control) => {
+            format!("{owner} holds it")
+        }
+        _ => "another process holds it".into(),
+    }
+}

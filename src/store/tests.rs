@@ -1,0 +1,493 @@
+//! The directory store on the real disk: what it keeps, whom it lets in, and what it does with files that
+//! are not as they should be.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use tempfile::TempDir;
+
+use super::{Claim, DirectoryStore, IntentStore};
+use crate::error::StoreError;
+use crate::group::GroupId;
+use crate::host::Host;
+use crate::intent::{ClaimError, Intent, Purpose};
+
+pub(super) fn group(id: &str) -> GroupId {
+    GroupId::parse(id).unwrap()
+}
+
+pub(super) fn intent(id: &str, hosts: &[&str]) -> Intent {
+    let hosts = hosts.iter().map(|host| Host::parse(host).unwrap()).collect();
+    Intent { group: group(id), purpose: Purpose::Delete, hosts }
+}
+
+fn fresh() -> (TempDir, DirectoryStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = DirectoryStore::open(directory.path().join("journal")).unwrap();
+    (directory, store)
+}
+
+fn claim(store: &DirectoryStore, id: &str) -> Box<dyn Claim> {
+    store.claim(&group(id)).unwrap()
+}
+
+fn record(store: &DirectoryStore, id: &str) -> Intent {
+    let intent = intent(id, &["http://node1:8000", "http://node2:8000"]);
+    claim(store, id).record(&intent).unwrap();
+    intent
+}
+
+fn busy(store: &DirectoryStore, id: &str) -> Option<String> {
+    match store.claim(&group(id)) {
+        Err(ClaimError::Busy(holder)) => Some(holder),
+        Err(ClaimError::Failed(error)) => panic!("{}", told(&error)),
+        Ok(_) => None,
+    }
+}
+
+fn failed(store: &DirectoryStore, id: &str) -> String {
+    match store.claim(&group(id)) {
+        Err(ClaimError::Failed(error)) => told(&error),
+        Err(ClaimError::Busy(holder)) => panic!("{holder}"),
+        Ok(_) => panic!("{id} was claimed"),
+    }
+}
+
+/// The whole chain of an error, as the command prints it.
+fn told(error: &StoreError) -> String {
+    format!("{error}: {}", std::error::Error::source(error).unwrap())
+}
+
+fn names(store: &DirectoryStore) -> Vec<String> {
+    let entries = fs::read_dir(store.path()).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+// --- what it keeps
+
+#[test]
+fn an_intent_is_there_exactly_as_long_as_its_operation() {
+    let (_directory, store) = fresh();
+    let mut first = claim(&store, "users-42");
+    let two = intent("users-42", &["http://a", "http://b"]);
+    first.record(&two).unwrap();
+    assert_eq!(store.unfinished().unwrap().groups, [group("users-42")]);
+    assert_eq!(names(&store), ["users-42.intent", "users-42.lock"]);
+    drop(first);
+    assert_eq!(names(&store), ["users-42.intent"]);
+
+    let mut second = claim(&store, "users-42");
+    assert_eq!(second.inherited(), Some(&two));
+    let one = intent("users-42", &["http://b"]);
+    second.record(&one).unwrap();
+    assert_eq!(second.inherited(), Some(&two), "it is what was there at the claim");
+    drop(second);
+
+    let mut third = claim(&store, "users-42");
+    assert_eq!(third.inherited(), Some(&one));
+    third.erase().unwrap();
+    third.erase().unwrap();
+    drop(third);
+    assert!(claim(&store, "users-42").inherited().is_none());
+    assert!(names(&store).is_empty() && store.unfinished().unwrap().groups.is_empty());
+}
+
+#[test]
+fn only_the_owner_may_look_inside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a/b");
+    let store = DirectoryStore::open(&path).unwrap();
+    let mut held = claim(&store, "g");
+    held.record(&intent("g", &["http://a"])).unwrap();
+    assert_eq!((mode(path.parent().unwrap()), mode(&path)), (0o700, 0o700));
+    assert_eq!((mode(&path.join("g.intent")), mode(&path.join("g.lock"))), (0o600, 0o600));
+}
+
+#[test]
+fn every_group_has_a_file_of_its_own_with_a_short_visible_name() {
+    let (_directory, store) = fresh();
+    let beginning = "ß".repeat(120);
+    let mut ids: Vec<String> = [
+        "a",
+        "A",
+        "a/b",
+        "a%2Fb",
+        "...",
+        "..a",
+        ".a",
+        "%2Ea",
+        "a.lock",
+        "a.intent",
+        "a.new",
+        "~",
+        "a~b",
+        "größe",
+        " padded ",
+        "con",
+        "a b",
+        "-rf",
+        "*",
+        "\\",
+        "\u{feff}x",
+        "\u{202e}x",
+        "😀",
+    ]
+    .map(String::from)
+    .to_vec();
+    ids.extend(["x".repeat(255), "x".repeat(254), "x".repeat(128), "x".repeat(129), "😀".repeat(63), ".".repeat(255)]);
+    ids.extend((0..40).map(|number| format!("{beginning}{number}")));
+    for id in &ids {
+        record(&store, id);
+    }
+    let names = names(&store);
+    assert_eq!(names.len(), ids.len());
+    for name in &names {
+        assert!(name.is_ascii() && name.len() <= 140 && name.ends_with(".intent") && !name.starts_with('.'), "{name}");
+    }
+    let unfinished = store.unfinished().unwrap();
+    assert_eq!(unfinished.unreadable.len(), 0);
+    let mut groups: Vec<GroupId> = ids.iter().map(|id| group(id)).collect();
+    groups.sort();
+    assert_eq!(unfinished.groups, groups);
+    for id in &ids {
+        assert_eq!(claim(&store, id).inherited().unwrap().group(), &group(id));
+    }
+}
+
+#[test]
+fn a_relative_path_is_kept_whole() {
+    let store = DirectoryStore::open("target/tmp-store-relative").unwrap();
+    assert!(store.path().is_absolute());
+    fs::remove_dir(store.path()).unwrap();
+}
+
+// --- whom it lets in
+
+#[test]
+fn one_claim_at_a_time_and_the_other_hears_who_holds_it() {
+    let (_directory, store) = fresh();
+    let other = DirectoryStore::open(store.path()).unwrap();
+    let held = claim(&store, "g");
+    for store in [&store, &other] {
+        let holder = busy(store, "g").unwrap();
+        assert!(holder.starts_with(&format!("process {}", std::process::id())), "{holder}");
+        assert!(holder.contains(" (since 2") && holder.ends_with("Z) holds it"), "{holder}");
+        assert!(busy(store, "h").is_none(), "another group is free");
+    }
+    drop(held);
+    assert!(busy(&other, "g").is_none());
+}
+
+#[test]
+fn a_lock_file_that_says_nothing_is_still_a_lock() {
+    let (_directory, store) = fresh();
+    let _held = claim(&store, "g");
+    for text in ["", "process 1", "garbage\n", "process \u{1b}[2J\n", &format!("process {}\n", "x".repeat(10_000))] {
+        fs::write(store.path().join("g.lock"), text).unwrap();
+        assert_eq!(busy(&store, "g").unwrap(), "another process holds it");
+    }
+    fs::write(store.path().join("g.lock"), b"\xff\n").unwrap();
+    assert_eq!(busy(&store, "g").unwrap(), "another process holds it");
+}
+
+#[test]
+fn two_hundred_threads_never_hold_one_group_twice() {
+    const GROUPS: usize = 20;
+    let (_directory, store) = fresh();
+    let inside: Vec<AtomicUsize> = (0..GROUPS).map(|_| AtomicUsize::new(0)).collect();
+    let (claims, refusals) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let turn = |thread: usize, round: usize| {
+        let number = (thread * 7 + round * 3) % GROUPS;
+        let id = format!("group {number}");
+        let mut held = match store.claim(&group(&id)) {
+            Ok(held) => held,
+            Err(ClaimError::Busy(_)) => return drop(refusals.fetch_add(1, Ordering::Relaxed)),
+            Err(ClaimError::Failed(error)) => panic!("{}", told(&error)),
+        };
+        assert_eq!(inside[number].fetch_add(1, Ordering::SeqCst), 0, "two in {id}");
+        assert!(held.inherited().is_none(), "each owner erases what it records");
+        if round.is_multiple_of(4) {
+            held.record(&intent(&id, &["http://a"])).unwrap();
+            held.erase().unwrap();
+        }
+        assert_eq!(inside[number].fetch_sub(1, Ordering::SeqCst), 1, "two in {id}");
+        drop(held);
+        claims.fetch_add(1, Ordering::Relaxed);
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..200 {
+            scope.spawn(move || (0..40).for_each(|round| turn(thread, round)));
+        }
+    });
+    println!("{} claims, {} refused as busy", claims.into_inner(), refusals.into_inner());
+    assert!(names(&store).is_empty(), "{:?}", names(&store));
+}
+
+/// Another process that claims a group and records an intent, then waits.
+struct Owner {
+    child: Child,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+const OWNED_DIRECTORY: &str = "CLUSTER_CLIENT_TEST_OWNED_DIRECTORY";
+
+impl Owner {
+    fn start(store: &DirectoryStore) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::tests::an_owner_in_another_process", "--ignored", "--nocapture"])
+            .env(OWNED_DIRECTORY, store.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let mut owner = Owner { child, said };
+        owner.hear("recorded");
+        owner
+    }
+
+    fn hear(&mut self, word: &str) {
+        let mut lines = self.said.by_ref().lines().map_while(Result::ok);
+        assert!(lines.any(|line| line == word), "the owner ended without saying {word:?}");
+    }
+}
+
+#[test]
+#[ignore = "the other process of the tests below"]
+fn an_owner_in_another_process() {
+    let Some(directory) = std::env::var_os(OWNED_DIRECTORY) else { return };
+    let store = DirectoryStore::open(directory).unwrap();
+    let mut held = claim(&store, "g");
+    held.record(&intent("g", &["http://a", "http://b"])).unwrap();
+    println!("\nrecorded");
+    std::io::stdout().flush().unwrap();
+    let _ = std::io::stdin().read(&mut [0]);
+    held.erase().unwrap();
+}
+
+#[test]
+fn a_killed_owner_leaves_its_intent_and_frees_the_group() {
+    let (_directory, store) = fresh();
+    let mut owner = Owner::start(&store);
+    let holder = busy(&store, "g").unwrap();
+    assert!(holder.starts_with(&format!("process {} ", owner.child.id())), "{holder}");
+    assert_eq!(store.unfinished().unwrap().groups, [group("g")]);
+
+    owner.child.kill().unwrap();
+    owner.child.wait().unwrap();
+    assert_eq!(names(&store), ["g.intent", "g.lock"], "it had no time to tidy up");
+    let mut held = claim(&store, "g");
+    assert_eq!(held.inherited(), Some(&intent("g", &["http://a", "http://b"])));
+    held.erase().unwrap();
+    drop(held);
+    assert!(names(&store).is_empty());
+}
+
+#[test]
+fn an_owner_that_finishes_leaves_nothing() {
+    let (_directory, store) = fresh();
+    let mut owner = Owner::start(&store);
+    drop(owner.child.stdin.take());
+    assert!(owner.child.wait().unwrap().success());
+    assert!(names(&store).is_empty());
+    assert!(claim(&store, "g").inherited().is_none());
+}
+
+// --- files that are not as they should be
+
+#[test]
+fn what_crashes_have_left_is_taken_over_or_cleared_away() {
+    let (_directory, store) = fresh();
+    for (name, text) in [("g.lock", "process 1 (since 1999-01-01T00:00:00Z)\n"), ("g.new", "cluster-cl"), ("h.new", "")]
+    {
+        fs::write(store.path().join(name), text).unwrap();
+    }
+    assert!(store.unfinished().unwrap().unreadable.is_empty(), "they are no intents");
+    let mut held = claim(&store, "g");
+    assert_eq!(names(&store), ["g.lock", "h.new"], "the other group's is left to its owner");
+    assert!(busy(&store, "g").unwrap().starts_with(&format!("process {}", std::process::id())));
+    held.record(&intent("g", &["http://a"])).unwrap();
+    held.erase().unwrap();
+    drop(held);
+    assert_eq!(names(&store), ["h.new"]);
+}
+
+#[test]
+fn an_unreadable_intent_is_reported_and_kept_and_its_group_is_not_worked_on() {
+    let (_directory, store) = fresh();
+    record(&store, "cut");
+    record(&store, "foreign");
+    record(&store, "whole");
+    let path = |name: &str| store.path().join(name);
+    let text = fs::read(path("cut.intent")).unwrap();
+    fs::write(path("cut.intent"), &text[..text.len() / 2]).unwrap();
+    fs::rename(path("foreign.intent"), path("moved.intent")).unwrap();
+    fs::create_dir(path("directory.intent")).unwrap();
+    fs::write(path("empty.intent"), "").unwrap();
+    fs::write(path("notes.txt"), "a person's").unwrap();
+    std::os::unix::fs::symlink("whole.intent", path("link.intent")).unwrap();
+    let pipe = Command::new("mkfifo").arg(path("pipe.intent")).status();
+    let piped = usize::from(pipe.is_ok_and(|made| made.success()));
+    let before = names(&store);
+
+    let unfinished = store.unfinished().unwrap();
+    assert_eq!(unfinished.groups, [group("whole")]);
+    assert_eq!(unfinished.unreadable.len(), 5 + piped, "{:?}", unfinished.unreadable);
+    for (id, reason) in [
+        ("cut", "cut short"),
+        ("moved", "file of its group \"foreign\""),
+        ("directory", "not a regular file"),
+        ("empty", "first line"),
+        ("link", "not a regular file"),
+    ] {
+        let file = path(&format!("{id}.intent"));
+        let listed = unfinished.unreadable.iter().find(|error| error.path() == file).unwrap();
+        for message in [failed(&store, id), told(listed)] {
+            assert!(message.starts_with(&format!("cannot read {}: ", file.display())), "{message}");
+            assert!(message.contains(reason) && !message.contains('\n'), "{message}");
+        }
+    }
+    assert!(failed(&store, "cut").contains("ask for the status"), "{}", failed(&store, "cut"));
+    assert_eq!(names(&store), before);
+}
+
+#[test]
+fn every_changed_byte_and_every_cut_of_a_file_is_seen() {
+    let (_directory, store) = fresh();
+    record(&store, "g");
+    let path = store.path().join("g.intent");
+    let text = fs::read(&path).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let unreadable = || {
+        let unfinished = store.unfinished().unwrap();
+        unfinished.groups.is_empty() && unfinished.unreadable.len() == 1
+    };
+    for (at, byte) in (0..).zip(&text) {
+        for flip in 1..=255 {
+            file.write_all_at(&[byte ^ flip], at).unwrap();
+            assert!(unreadable(), "byte {at} as {}", byte ^ flip);
+        }
+        file.write_all_at(&[*byte], at).unwrap();
+    }
+    assert!(!unreadable());
+    for end in (0..text.len() as u64).rev() {
+        file.set_len(end).unwrap();
+        assert!(unreadable(), "cut at {end}");
+    }
+}
+
+#[test]
+fn a_huge_file_is_not_read_to_its_end() {
+    let (_directory, store) = fresh();
+    fs::File::create(store.path().join("g.intent")).unwrap().set_len(1 << 40).unwrap();
+    assert!(failed(&store, "g").contains("more than 67108864 bytes"), "{}", failed(&store, "g"));
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_written() {
+    let (_directory, store) = fresh();
+    let mut held = claim(&store, "g");
+    let nobody = held.record(&intent("g", &[])).unwrap_err();
+    assert!(told(&nobody).contains("no line \"host\""), "{}", told(&nobody));
+    let twice = held.record(&intent("g", &["http://a", "http://a"])).unwrap_err();
+    assert!(told(&twice).contains("twice"), "{}", told(&twice));
+    let other = held.record(&intent("h", &["http://a"])).unwrap_err();
+    assert!(told(&other).contains("another group, \"h\""), "{}", told(&other));
+    assert_eq!(names(&store), ["g.lock"]);
+}
+
+#[test]
+fn a_lock_file_that_is_no_file_is_an_error() {
+    let (_directory, store) = fresh();
+    fs::create_dir(store.path().join("g.lock")).unwrap();
+    assert!(failed(&store, "g").starts_with("cannot lock "), "{}", failed(&store, "g"));
+    std::os::unix::fs::symlink("/dev/null", store.path().join("h.lock")).unwrap();
+    assert!(store.claim(&group("h")).is_err());
+}
+
+#[test]
+fn a_temporary_that_cannot_be_cleared_away_is_an_error_of_the_record() {
+    let (_directory, store) = fresh();
+    fs::create_dir(store.path().join("g.new")).unwrap();
+    let refused = claim(&store, "g").record(&intent("g", &["http://a"])).unwrap_err();
+    assert!(told(&refused).starts_with("cannot create "), "{}", told(&refused));
+}
+
+#[test]
+fn who_has_lost_the_lock_file_changes_nothing() {
+    let (_directory, store) = fresh();
+    let mut first = claim(&store, "g");
+    fs::remove_file(store.path().join("g.lock")).unwrap();
+    let mut second = claim(&store, "g");
+    second.record(&intent("g", &["http://b"])).unwrap();
+    for error in [first.record(&intent("g", &["http://a"])).unwrap_err(), first.erase().unwrap_err()] {
+        assert!(told(&error).contains("removed while its owner was at work"), "{}", told(&error));
+    }
+    drop(first);
+    assert!(busy(&store, "g").is_some(), "the first did not remove the lock of the second");
+    drop(second);
+    assert_eq!(claim(&store, "g").inherited(), Some(&intent("g", &["http://b"])));
+}
+
+#[test]
+fn a_directory_that_vanishes_is_an_error_of_every_call() {
+    let (_directory, store) = fresh();
+    let mut held = claim(&store, "g");
+    fs::remove_dir_all(store.path()).unwrap();
+    assert!(held.record(&intent("g", &["http://a"])).is_err());
+    assert!(held.erase().is_err());
+    drop(held);
+    assert!(failed(&store, "g").starts_with("cannot lock "));
+    assert!(told(&store.unfinished().unwrap_err()).starts_with("cannot list "));
+}
+
+#[test]
+fn a_path_that_cannot_be_a_directory_is_refused() {
+    let (directory, _store) = fresh();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let refused = DirectoryStore::open(&file).unwrap_err();
+    assert!(told(&refused).contains("not a directory: name one"), "{}", told(&refused));
+    assert!(DirectoryStore::open(file.join("below")).is_err());
+    assert!(DirectoryStore::open("").is_err());
+}
+
+// --- what it costs
+
+#[test]
+#[ignore = "a measurement: cargo test --release --lib store::tests::cost -- --ignored --nocapture"]
+fn cost_of_record_and_erase() {
+    let directory = TempDir::new_in("target").unwrap();
+    let store = DirectoryStore::open(directory.path().join("journal")).unwrap();
+    for threads in [1_usize, 2, 8, 32, 128] {
+        let rounds = 3_200 / threads.clamp(8, 32);
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                let store = &store;
+                scope.spawn(move || {
+                    for round in 0..rounds {
+                        let id = format!("{thread} {round}");
+                        let mut held = claim(store, &id);
+                        held.record(&intent(&id, &["http://node1:8000", "http://node2:8000"])).unwrap();
+                        held.erase().unwrap();
+                    }
+                });
+            }
+        });
+        let pairs = f64::from(u32::try_from(threads * rounds).unwrap());
+        let rate = pairs / start.elapsed().as_secs_f64();
+        println!("{threads:4} threads: {rate:8.0} record + erase a second");
+    }
+}

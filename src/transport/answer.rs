@@ -1,0 +1,96 @@
+//! The two headers of an answer that count, as pure functions.
+
+use std::time::{Duration, SystemTime};
+
+use crate::host::Host;
+
+/// How long a server asks to be left alone: seconds, or a date by the clock `now`. A number too large
+/// for seconds is the largest one, a date that has passed is zero, anything else is no wish at all.
+///
+/// The answer may be absurdly long. Who waits has a cap.
+pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// The URL that `location` means, where it is on the server of `asked`: same scheme, host and port.
+///
+/// Read are an absolute URL, one without its scheme, and a path from the root: what servers send that
+/// put a slash right. Anything else is not followed.
+pub(crate) fn same_origin(asked: &Host, location: &str) -> Option<String> {
+    let location = location.split('#').next()?;
+    let scheme = if asked.is_https() { "https:" } else { "http:" };
+    let origin = format!("{scheme}//{}", asked.authority());
+    if !location.bytes().all(|b| b.is_ascii_graphic()) {
+        return None;
+    }
+    if location.starts_with('/') && !location.starts_with("//") {
+        return Some(origin + location);
+    }
+    let absolute = if location.starts_with("//") { format!("{scheme}{location}") } else { location.to_owned() };
+    let authority = absolute.find("://")? + 3;
+    let path = absolute[authority..].find(['/', '?']).map_or(absolute.len(), |at| authority + at);
+    let same = Host::parse(&absolute[..path]).ok()?.as_str() == origin;
+    same.then(|| origin + &absolute[path..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YEAR_2000: Duration = Duration::from_secs(946_684_800);
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + YEAR_2000;
+        for (value, expected) in [
+            ("0", Some(Duration::ZERO)),
+            (" 120 ", Some(Duration::from_secs(120))),
+            ("99999999999999999999999999", Some(Duration::from_secs(u64::MAX))),
+            ("Sat, 01 Jan 2000 00:00:07 GMT", Some(Duration::from_secs(7))),
+            ("Saturday, 01-Jan-00 00:00:07 GMT", Some(Duration::from_secs(7))),
+            ("Sat Jan  1 00:00:07 2000", Some(Duration::from_secs(7))),
+            ("Fri, 31 Dec 1999 23:59:59 GMT", Some(Duration::ZERO)),
+            ("", None),
+            ("-1", None),
+            ("1.5", None),
+            ("+3", None),
+            ("soon", None),
+            ("Sat, 32 Jan 2000 00:00:07 GMT", None),
+        ] {
+            assert_eq!(retry_after(value, now), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_location_is_followed_on_the_same_origin_only() {
+        let host = Host::parse("http://node1:8000/base").unwrap();
+        for (location, expected) in [
+            ("/v1/group", Some("http://node1:8000/v1/group")),
+            ("/v1/group?a=b#c", Some("http://node1:8000/v1/group?a=b")),
+            ("http://node1:8000/x/", Some("http://node1:8000/x/")),
+            ("HTTP://NODE1:8000/X", Some("http://node1:8000/X")),
+            ("//node1:8000/x", Some("http://node1:8000/x")),
+            ("http://node1:8000?x", Some("http://node1:8000?x")),
+            ("https://node1:8000/x", None),
+            ("http://node1/x", None),
+            ("http://node2:8000/x", None),
+            ("http://user:pw@node1:8000/x", None),
+            ("http://node1:8000@evil/x", None),
+            ("http://node1:8000\\@evil/x", None),
+            ("//evil/x", None),
+            ("group/", None),
+            ("", None),
+            ("/a b", None),
+            ("/ä", None),
+        ] {
+            assert_eq!(same_origin(&host, location).as_deref(), expected, "{location}");
+        }
+        let standard = Host::parse("http://node1").unwrap();
+        assert_eq!(same_origin(&standard, "http://node1:80/x").as_deref(), Some("http://node1/x"));
+    }
+}
