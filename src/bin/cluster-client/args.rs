@@ -115,8 +115,9 @@ How results are printed: a table for people, or JSON for programs.
 `json` prints one object on one line for each group, as its operation ends:
   group       its id; null for a journal entry that cannot be read
   operation   create | delete | status | repair | recover
-  outcome     created | already_exists | unavailable | rolled_back | in_doubt | unrecorded | deleted |
-              undeleted | repaired | observed | recovered | busy | journal_failed | refused
+  outcome     created | already_exists | unavailable | rolled_back | in_doubt | unrecorded |
+              deleted | undeleted | repaired | observed | recovered | busy | journal_failed |
+              refused
   exit        the exit code of this group alone
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host of the operation
      steps    [{action: create|check|delete, succeeded, attempts, status, error, elapsed_ms}], in order
@@ -212,7 +213,7 @@ pub(crate) struct Groups {
     /// The ids of the groups
     #[arg(value_name = "GROUP", conflicts_with = "file")]
     pub(crate) ids: Vec<String>,
-    /// Read the ids from FILE (`-` for standard input), one a line; blank lines and lines with # are skipped
+    /// Read the ids from FILE (`-` for standard input), one a line; blank lines and # comments are skipped
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }

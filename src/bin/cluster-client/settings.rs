@@ -146,6 +146,14 @@ impl Settings {
         }
     }
 
+    /// The default hosts are for trying things; elsewhere somebody forgot to name the right ones.
+    pub(crate) fn warn_of_default_hosts(&self) {
+        if self.hosts.origin == Origin::Default {
+            say("warning: no hosts were named; using http://localhost:8000 to 8002 \
+                 (name them with --hosts, the variable HOSTS, or cluster-client.toml)");
+        }
+    }
+
     fn builder(&self) -> ClientBuilder {
         let retry = RetryPolicy {
             attempts: self.attempts.value,
@@ -171,10 +179,6 @@ impl Settings {
     }
 
     fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, Stop> {
-        if self.hosts.origin == Origin::Default {
-            say("warning: no hosts were named; using http://localhost:8000 to 8002 \
-                 (name them with --hosts, the variable HOSTS, or cluster-client.toml)");
-        }
         // Each setting was checked, so what is refused now is a host.
         builder.build().map_err(|error| named(error, &self.hosts.origin).into())
     }
