@@ -14,8 +14,8 @@
 //! | idle connections | [`MAX_IDLE`] a host, and [`wire::Sockets`] in all | ureq's pool is walked at each use |
 //! | look-ups of names | [`resolve::MAX_LOOKUPS`] threads | |
 //!
-//! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: about
-//! 40 KiB, which ureq holds).
+//! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: the
+//! session, and 20 KiB that ureq holds).
 
 mod answer;
 mod call;
