@@ -14,8 +14,8 @@
 //! | idle connections | [`MAX_IDLE`] a host, and [`wire::Sockets`] in all | ureq's pool is walked at each use |
 //! | look-ups of names | [`resolve::MAX_LOOKUPS`] threads | |
 //!
-//! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: about
-//! 40 KiB, which ureq holds).
+//! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: the
+//! session, and 20 KiB that ureq holds).
 
 mod answer;
 mod call;
@@ -28,7 +28,7 @@ use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ureq::config::{AutoHeaderValue, Config, ConfigBuilder};
+use ureq::config::{AutoHeaderValue, ConfigBuilder};
 use ureq::http::{Response, header};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
@@ -171,19 +171,15 @@ impl AgentMaker {
         let dial = Dial::new(Target::of(host), Arc::clone(&self.lookups), Arc::clone(&self.sockets));
         #[cfg(feature = "rustls")]
         let dial = ureq::unversioned::transport::Connector::chain(dial, self.tls.clone());
-        Agent::with_parts(self.config(), dial, NoResolver)
-    }
-
-    fn config(&self) -> Config {
-        let config = plain_config();
+        let config = config();
         #[cfg(feature = "rustls")]
         let config = config.tls_config(self.tls.config());
-        config.build()
+        Agent::with_parts(config.build(), dial, NoResolver)
     }
 }
 
 /// Every option by name, so that another version's defaults change nothing.
-fn plain_config() -> ConfigBuilder<AgentScope> {
+fn config() -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         // A 404 is an answer, and so is a 302: followed blindly it turns a DELETE into a GET elsewhere.
         .http_status_as_error(false)

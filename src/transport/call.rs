@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::error::{RequestError, RequestErrorKind};
 
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "five facts, each noted at another place")]
 pub(super) struct Call {
     deadline: Instant,
     /// What the caller gave, for the error texts.

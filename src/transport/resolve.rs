@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_looked_up_on_a_thread_that_leaves_its_slot() {
+        let lookups = Arc::<Lookups>::default();
+        let name: Arc<str> = "localhost".into();
+        for _ in 0..2 * MAX_LOOKUPS {
+            let found = lookups.look_up(&name, 8000, &Call::new(Duration::from_secs(30))).unwrap();
+            assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 8000), "{found:?}");
+        }
+        assert_eq!(*lookups.running.lock().unwrap(), 0);
+        let late = lookups.look_up(&"x.invalid".into(), 8000, &Call::new(Duration::ZERO));
+        assert_eq!(late.unwrap_err().kind(), Kind::Resolve);
+    }
+
+    #[test]
     fn a_look_up_waits_for_a_slot_no_longer_than_its_time() {
         let lookups = Arc::<Lookups>::default();
         let call = Call::new(Duration::from_secs(60));

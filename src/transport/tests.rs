@@ -168,12 +168,12 @@ fn each_request_has_its_bytes() {
         let (head, content) = request.split_once("\r\n\r\n").unwrap();
         let mut lines: Vec<_> = head.split("\r\n").collect();
         let mut expected: Vec<_> = expected.trim_end().split("\r\n").collect();
-        if action != Action::Check {
+        if action == Action::Check {
+            assert_eq!(content, "");
+        } else {
             let (length, text) = body.split_once("\r\n\r\n").unwrap();
             expected.push(length);
             assert_eq!(content, text);
-        } else {
-            assert_eq!(content, "");
         }
         assert_eq!(lines[0], expected[0]);
         lines.sort_unstable();
@@ -316,6 +316,20 @@ fn a_mute_server_costs_the_timeout() {
 }
 
 #[test]
+fn each_request_on_a_connection_has_its_own_timeout() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.wait();
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert_eq!(server.requests.try_iter().count(), 2);
+}
+
+#[test]
 fn a_trickled_head_costs_the_timeout() {
     let server = serve(|_, mut peer| {
         peer.request();
@@ -366,14 +380,26 @@ fn a_connection_with_an_unfinished_body_is_not_used_again() {
 
 #[test]
 fn bytes_that_nobody_asked_for_are_no_answer() {
-    let server = serve(|number, mut peer| {
+    let (done, is_done) = mpsc::channel::<()>();
+    let (said, is_said) = mpsc::channel();
+    let is_done = Mutex::new(is_done);
+    let server = serve(move |number, mut peer| {
         peer.request();
-        peer.say(if number == 0 { format!("{OK}HTTP/1.1 500 x\r\n\r\n") } else { OK.into() });
+        peer.say(OK);
+        if number == 0 {
+            is_done.lock().unwrap().recv().unwrap();
+            peer.say("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n");
+            said.send(()).unwrap();
+        }
         peer.wait();
     });
     let transport = server.transport();
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    done.send(()).unwrap();
+    is_said.recv().unwrap();
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    let at_once = answering("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\nHTTP/1.1 500 x\r\n\r\n");
+    assert_told(&at_once.ask(Action::Create, PLENTY), "200");
 }
 
 #[cfg(unix)]
@@ -524,6 +550,20 @@ fn a_connection_that_dies_under_a_request_is_replaced_for_a_get_only() {
         assert_eq!(server.requests.iter().take(requests).count(), requests);
         assert!(server.requests.try_recv().is_err());
     }
+}
+
+#[test]
+fn an_answer_that_had_begun_is_not_asked_for_again() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.say("HTTP/1.1 2");
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Check, PLENTY), CLOSED);
+    assert_eq!(server.requests.try_iter().count(), 2);
 }
 
 #[cfg(unix)]

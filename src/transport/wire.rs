@@ -297,7 +297,7 @@ impl Patience {
         if self.0 <= left && self.0 >= left / 2 {
             return;
         }
-        let time = if left < SHORT { left } else { left - left / 16 };
+        let time = if left < SHORT { left } else { left.saturating_sub(left / 16) };
         // Some systems refuse when the server is gone; then the operation itself ends at once.
         if set(Some(time)).is_ok() {
             self.0 = time;
@@ -406,5 +406,30 @@ impl Connector<Wire> for Tls {
         let secured = self.connector.connect(details, wire)?;
         call::update(|call| call.securing = false);
         Ok(secured)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_set_where_it_does_not_do_any_more() {
+        let mut patience = Patience::default();
+        let mut set = |left: u64| {
+            let mut given = None;
+            patience.bound(Duration::from_millis(left), |time| {
+                given = time;
+                Ok(())
+            });
+            given.map(|time| time.as_millis())
+        };
+        assert_eq!(set(16_000), Some(15_000));
+        assert_eq!(set(15_999), None);
+        assert_eq!(set(15_000), None);
+        assert_eq!(set(14_400), Some(13_500));
+        assert_eq!(set(27_000), None);
+        assert_eq!(set(32_000), Some(30_000));
+        assert_eq!(set(10), Some(10));
     }
 }
