@@ -47,8 +47,13 @@ use crate::host::Host;
 pub(crate) trait Transport: Send + Sync {
     /// Sends `request` and reads its answer. It returns within `timeout`, give or take what the system
     /// takes to hand over a socket, and does not panic.
-    fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply;
+    ///
+    /// It calls `stalled` once if that keeps its thread waiting for longer than a moment.
+    fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply;
 }
+
+/// Is told that a thread is held up, so that others can be set to work.
+pub(crate) type Stalled = Arc<dyn Fn() + Send + Sync>;
 
 /// A longer body is not read to its end; its connection is closed.
 const MAX_BODY: u64 = 64 * 1024;
@@ -122,11 +127,12 @@ impl UreqTransport {
 }
 
 impl Transport for UreqTransport {
-    fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
+    fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply {
         let Some(site) = self.sites.get(host) else {
             return Reply::NotSent(RequestError::new(Kind::Internal, "there is no host of that number"));
         };
         let call = Call::new(timeout);
+        call::watch(stalled);
         let url = format!("{}{}", site.host, request.path);
         let first = match self.exchange(site, request, &url, call) {
             Ok(answer) => answer,

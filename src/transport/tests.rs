@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Instant;
@@ -122,7 +123,7 @@ fn transport(url: &str) -> UreqTransport {
 fn ask(transport: &UreqTransport, action: Action, timeout: Duration) -> Reply {
     let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
     let start = Instant::now();
-    let reply = transport.send(0, &request, timeout);
+    let reply = transport.send(0, &request, timeout, None);
     assert!(start.elapsed() < timeout + Duration::from_secs(5), "{action} took {:?}", start.elapsed());
     reply
 }
@@ -467,8 +468,8 @@ fn no_time_is_no_request() {
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
     assert!(matches!(ask(&transport, Action::Create, Duration::ZERO), Reply::NotSent(_)));
     let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-    assert_told(&transport.send(0, &request, Duration::MAX), "200");
-    assert!(matches!(transport.send(1, &request, PLENTY), Reply::NotSent(_)));
+    assert_told(&transport.send(0, &request, Duration::MAX, None), "200");
+    assert!(matches!(transport.send(1, &request, PLENTY, None), Reply::NotSent(_)));
 }
 
 #[test]
@@ -658,7 +659,7 @@ fn ask_more_hosts_than_there_are_descriptors() {
     let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
     for _ in 0..2 {
         for host in 0..hosts.len() {
-            assert_told(&transport.send(host, &request, PLENTY), "200");
+            assert_told(&transport.send(host, &request, PLENTY, None), "200");
         }
     }
     let mut taken = Vec::new();
@@ -667,10 +668,10 @@ fn ask_more_hosts_than_there_are_descriptors() {
     }
     transport.shed_idle_connections();
     taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
-    let reply = transport.send(0, &request, PLENTY);
+    let reply = transport.send(0, &request, PLENTY, None);
     taken.clear();
     assert_told(&reply, "not sent, Exhausted: no file descriptor for a connection");
-    assert_told(&transport.send(0, &request, PLENTY), "200");
+    assert_told(&transport.send(0, &request, PLENTY, None), "200");
 }
 
 #[cfg(target_os = "linux")]
@@ -810,4 +811,28 @@ mod tls {
         assert_told(&ask(&transport, Action::Create, PLENTY), CLOSED);
         assert_told(&ask(&transport, Action::Create, BRIEF), CLOSED);
     }
+}
+
+/// How often a request is said to hold its thread up.
+fn stalls(server: &Server, action: Action, timeout: Duration) -> usize {
+    let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let stalled: Stalled = {
+        let count = Arc::clone(&count);
+        Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    server.transport().send(0, &request, timeout, Some(&stalled));
+    count.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_mute_server_holds_the_thread_up_and_that_is_told_once() {
+    let mute = serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    assert_eq!(stalls(&mute, Action::Check, Duration::from_millis(100)), 1);
+    assert_eq!(stalls(&mute, Action::Create, Duration::from_millis(100)), 1);
 }
