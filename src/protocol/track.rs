@@ -183,10 +183,9 @@ impl Track {
     fn after_post<R: Rules>(&self, reading: &Reading) -> Next {
         match reading.verdict {
             Verdict::Yes if !R::must_verify() => Then::Finish.at_once(),
-            Verdict::Yes => Then::Go(Action::Check).at_once(),
             Verdict::No if self.walk == Walk::Create && R::refusal_is_final(self.posts) => Then::Fail.at_once(),
-            // Refused, but an earlier POST may have made the group: a GET decides.
-            Verdict::No => Then::Go(Action::Check).at_once(),
+            // Created, or refused where an earlier POST may have made the group: a GET decides.
+            Verdict::Yes | Verdict::No => Then::Go(Action::Check).at_once(),
             Verdict::Unsent if !self.posts.ambiguous => Then::Fail.after_retries(reading),
             Verdict::Unsent | Verdict::Unclear => Then::Go(Action::Check).after_retries(reading),
         }
