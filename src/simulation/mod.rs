@@ -4,7 +4,8 @@
 //! ```text
 //! cargo test --lib simulation                                       a few seconds
 //! cargo test --release --lib simulation -- --nocapture              the part for CI, with figures
-//! cargo test --release --lib simulation -- --nocapture --ignored    the whole
+//! cargo test --release --lib four_faults -- --nocapture --ignored   the whole
+//! SIM_ONLY='absent: create' SIM_FAULTS=3 cargo ... as above         a part of the whole
 //! SIM_REPLAY='3 absent: create; 12=3,40=1' cargo test --lib simulation::replay -- --nocapture
 //! SIM_SEED=1 SIM_RUNS=1000000 cargo test --release --lib simulation::random -- --nocapture
 //! ```
