@@ -57,11 +57,6 @@ impl Host {
     pub fn is_https(&self) -> bool {
         self.https
     }
-
-    /// The path that comes before every request's own: empty, or `/cluster`.
-    pub(crate) fn base_path(&self) -> &str {
-        &self.url[self.authority.1..]
-    }
 }
 
 impl fmt::Display for Host {
@@ -344,7 +339,7 @@ mod tests {
             assert_eq!(Host::parse(given).map(|h| h.to_string()), Ok(kept.to_owned()));
         }
         let host = Host::parse("https://node1:8443/base/").unwrap();
-        assert_eq!((host.authority(), host.base_path(), host.is_https()), ("node1:8443", "/base", true));
+        assert_eq!((host.authority(), host.is_https()), ("node1:8443", true));
     }
 
     #[test]

@@ -23,6 +23,8 @@
 //! once, in any order.
 
 mod rules;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::cmp::Reverse;

@@ -65,6 +65,10 @@ impl Scenario {
         let plan = words.split(' ').map(Planned::parse).collect::<Option<_>>()?;
         Some(Scenario { text: text.into(), plan, present: start == "present" })
     }
+
+    pub(super) fn is_single(&self) -> bool {
+        self.plan.len() == 1
+    }
 }
 
 /// A wrong driver, to see that the oracle notices.
@@ -214,8 +218,11 @@ impl<'a> Run<'a> {
 
     /// I6: with faults over, recovery ends. A create that did not look before may need a person's word.
     fn settle<R: Rules>(&mut self) {
-        if self.world.intent.is_some() {
-            self.operate::<R>(RECOVER);
+        // Two passes, because what lands late in the first may take all its rounds of DELETE.
+        for _ in 0..2 {
+            if self.world.intent.is_some() {
+                self.operate::<R>(RECOVER);
+            }
         }
         let blind = |intent: &Intent| intent.purpose == Purpose::Create { was_absent: false };
         if self.world.intent.as_ref().is_some_and(blind) {

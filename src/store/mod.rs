@@ -6,6 +6,8 @@
 
 mod directory;
 mod disk;
+#[cfg(all(test, unix))]
+mod faults;
 mod lock;
 mod shared_sync;
 #[cfg(all(test, unix))]

@@ -75,6 +75,12 @@ impl SharedSync {
         ended
     }
 
+    /// How many wait for the sync that has not started yet.
+    #[cfg(all(test, unix))]
+    pub(super) fn waiting(&self) -> usize {
+        Arc::strong_count(&self.state().next) - 1
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Barrier;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Instant;
@@ -485,13 +486,15 @@ fn only_a_redirect_that_keeps_the_request_on_its_server_is_followed() {
 
 #[test]
 fn a_redirect_to_nowhere_was_sent() {
-    let server = serve(|number, mut peer| {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let transport = transport(&format!("http://{}", listener.local_addr().unwrap()));
+    thread::spawn(move || {
+        let mut peer = Peer { stream: BufReader::new(listener.accept().unwrap().0), seen: mpsc::channel().0 };
+        drop(listener);
         peer.request();
-        if number == 0 {
-            peer.say("HTTP/1.1 307 x\r\nlocation: /there\r\nconnection: close\r\n\r\n");
-        }
+        peer.say("HTTP/1.1 307 x\r\nlocation: /there\r\nconnection: close\r\n\r\n");
     });
-    assert_told(&server.ask(Action::Create, PLENTY), CLOSED);
+    assert_told(&ask(&transport, Action::Create, PLENTY), "ambiguous, Connect: connection refused");
 }
 
 /// The first connection serves one request, then swallows the next one.
@@ -521,6 +524,30 @@ fn a_connection_that_dies_under_a_request_is_replaced_for_a_get_only() {
         assert_eq!(server.requests.iter().take(requests).count(), requests);
         assert!(server.requests.try_recv().is_err());
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_dead_connection_is_not_replaced_by_another_dead_one() {
+    let both_are_open = Barrier::new(2);
+    let server = serve(move |number, mut peer| {
+        peer.request();
+        if number < 2 {
+            both_are_open.wait();
+            peer.say(OK);
+            peer.request();
+            peer.reset();
+        } else {
+            peer.say(OK);
+        }
+    });
+    let transport = server.transport();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert_told(&ask(&transport, Action::Check, PLENTY), "200"));
+        }
+    });
+    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
 }
 
 #[test]
@@ -578,6 +605,51 @@ fn addresses_and_names_lead_to_the_server() {
 fn a_name_without_address_is_not_sent() {
     let reply = ask(&transport("http://x.invalid:8000"), Action::Create, PLENTY);
     assert_told(&reply, "not sent, Resolve: the host name has no address");
+}
+
+/// In a process of its own with few descriptors, asked for by the test after it.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "runs in a process with few file descriptors"]
+fn ask_more_hosts_than_there_are_descriptors() {
+    let Ok(port) = std::env::var("TRANSPORT_TEST_PORT") else { return };
+    let hosts: Vec<_> = (1..=100).map(|n| Host::parse(format!("http://127.0.0.{n}:{port}")).unwrap()).collect();
+    let transport = UreqTransport::new(&hosts).unwrap();
+    let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
+    for _ in 0..2 {
+        for host in 0..hosts.len() {
+            assert_told(&transport.send(host, &request, PLENTY), "200");
+        }
+    }
+    let mut taken = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    transport.shed_idle_connections();
+    taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
+    let reply = transport.send(0, &request, PLENTY);
+    taken.clear();
+    assert_told(&reply, "not sent, Exhausted: no file descriptor for a connection");
+    assert_told(&transport.send(0, &request, PLENTY), "200");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connections_make_room_where_descriptors_are_short() {
+    let server = serve_at("0.0.0.0:0", |_, mut peer| {
+        while peer.request().is_some() {
+            peer.say(OK);
+        }
+    });
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "transport::tests::ask_more_hosts_than_there_are_descriptors"])
+        .env("TRANSPORT_TEST_PORT", server.address.port().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The sockets below ureq: opened, written, read and probed with as few system calls as it takes, and
 //! never for longer than the call has left.
 //!
-//! On a kept-alive connection a request is one probe, one send and one receive: ureq's own transport
-//! takes eight calls more.
+//! On a kept-alive connection a request is one probe, one send and one receive; ureq's own transport
+//! takes 10 calls for a GET and 12 for a POST.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
