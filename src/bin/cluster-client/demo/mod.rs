@@ -15,14 +15,14 @@ use crate::output::{Output, say};
 const HOSTS: usize = 3;
 
 pub(crate) fn play(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
-    let mut stage = Stage::set(shared, HOSTS, output).map_err(stopped)?;
+    let mut stage = Stage::set(shared, HOSTS, output).map_err(|error| stopped(&error))?;
     stage.tell(&format!(
         "A cluster of {HOSTS} nodes runs in this process, each with its own address and its own memory:\n  {}\n\
          They know nothing of each other. A group shall be on all of them, or on none.",
         stage.cluster.urls().join("  ")
     ));
     for act in [create, rollback, lost_answer, crash, delete] {
-        act(&mut stage).map_err(stopped)?;
+        act(&mut stage).map_err(|error| stopped(&error))?;
     }
     let broken = stage.broken();
     if broken == 0 {
@@ -33,7 +33,7 @@ pub(crate) fn play(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
     Ok(Exit::Unchanged)
 }
 
-fn stopped(error: std::io::Error) -> Stop {
+fn stopped(error: &std::io::Error) -> Stop {
     match error.kind() {
         // The stage was cleared under us, and the process is about to leave.
         std::io::ErrorKind::Interrupted => Stop { exit: Exit::Interrupted, message: "interrupted".into() },
