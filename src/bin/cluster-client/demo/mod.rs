@@ -15,14 +15,14 @@ use crate::output::{Output, say};
 const HOSTS: usize = 3;
 
 pub(crate) fn play(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
-    let mut stage = Stage::set(shared, HOSTS, output).map_err(|error| Stop::unchanged(format!("the demo: {error}")))?;
+    let mut stage = Stage::set(shared, HOSTS, output).map_err(|error| stopped(&error))?;
     stage.tell(&format!(
         "A cluster of {HOSTS} nodes runs in this process, each with its own address and its own memory:\n  {}\n\
          They know nothing of each other. A group shall be on all of them, or on none.",
         stage.cluster.urls().join("  ")
     ));
     for act in [create, rollback, lost_answer, crash, delete] {
-        act(&mut stage).map_err(|error| Stop::unchanged(format!("the demo: {error}")))?;
+        act(&mut stage).map_err(|error| stopped(&error))?;
     }
     let broken = stage.broken();
     if broken == 0 {
@@ -31,6 +31,14 @@ pub(crate) fn play(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
     }
     say(&format!("error: promises that were not kept: {broken}; see above"));
     Ok(Exit::Unchanged)
+}
+
+fn stopped(error: &std::io::Error) -> Stop {
+    match error.kind() {
+        // The stage was cleared under us, and the process is about to leave.
+        std::io::ErrorKind::Interrupted => Stop { exit: Exit::Interrupted, message: "interrupted".into() },
+        _ => Stop::unchanged(format!("the demo cannot go on: {error}")),
+    }
 }
 
 type Played = std::io::Result<()>;
@@ -87,7 +95,7 @@ fn crash(stage: &mut Stage<'_>) -> Played {
     }
     stage.start(&["create", "ledger"])?;
     let made = stage.cluster.node(0).wait_until(|node| node.has("ledger"), Duration::from_secs(10));
-    stage.kill()?;
+    stage.kill();
     stage.check(made, "the first node made the group before the kill");
     stage.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_faults);
     stage.run(&["status", "ledger"], Exit::Inconsistent)?;
