@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
+use crate::cause::{RequestError, RequestErrorKind, StoreError};
 use crate::config::ConfigError;
-use crate::error::{RequestError, RequestErrorKind, StoreError};
 use crate::event::Event;
 use crate::executor::{Next, Source, Worker};
 use crate::group::GroupId;

@@ -37,8 +37,8 @@ use self::call::Call;
 use self::resolve::{Lookups, Target};
 use self::wire::{Dial, NoResolver, Sockets};
 use crate::api::{Reply, Request};
+use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::config::ConfigError;
-use crate::error::{RequestError, RequestErrorKind as Kind};
 use crate::host::Host;
 
 /// Sends requests to the hosts of a cluster, which it knows by their number.

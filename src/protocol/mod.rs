@@ -38,7 +38,7 @@ pub(crate) use self::rules::Evidence;
 pub(crate) use self::rules::{Posts, Rules, Sound};
 use self::track::{Next, Then, Track, Walk};
 use crate::api::{Action, Reading, Verdict};
-use crate::error::StoreError;
+use crate::cause::StoreError;
 use crate::event::{Event, Phase};
 use crate::group::GroupId;
 use crate::host::Host;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Ending, Fact, Limits, Machine, Step};
 use crate::api::{Action, Reply, read};
-use crate::error::{RequestError, RequestErrorKind, StoreError};
+use crate::cause::{RequestError, RequestErrorKind, StoreError};
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent, Purpose};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::oracle::{Breaches, HostLog, Pass};
 use super::schedule::Choices;
 use crate::api::{Action, Reading, Reply, read};
-use crate::error::{RequestError, RequestErrorKind, StoreError};
+use crate::cause::{RequestError, RequestErrorKind, StoreError};
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent};
 

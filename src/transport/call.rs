@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::Stalled;
 
-use crate::error::{RequestError, RequestErrorKind};
+use crate::cause::{RequestError, RequestErrorKind};
 
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "five facts, each noted at another place")]

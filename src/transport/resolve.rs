@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::wire::is_exhausted;
-use crate::error::{RequestError, RequestErrorKind as Kind};
+use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::host::Host;
 
 /// So many look-ups run at once, abandoned ones included; the next waits for one to end.

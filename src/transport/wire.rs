@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::call::{self, Call};
 use super::resolve::{Lookups, Target};
-use crate::error::{RequestError, RequestErrorKind as Kind};
+use crate::cause::{RequestError, RequestErrorKind as Kind};
 
 /// The largest head of an answer.
 pub(super) const MAX_INPUT: usize = 16 * 1024;

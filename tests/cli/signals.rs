@@ -89,7 +89,9 @@ fn what_had_completed_keeps_its_exit_code() {
     }
     bench.cluster.node(1).inject(Fault::delay_answer(Duration::from_millis(800)).on(Method::Get));
     let mut status = bench.start(&["status", "payments"]);
-    assert!(bench.cluster.node(1).wait_until(|node| node.count(Method::Get) == 1, PATIENCE));
+    for node in bench.cluster.nodes() {
+        assert!(node.wait_until(|node| node.count(Method::Get) == 1, PATIENCE));
+    }
     status.signal("INT");
     status.wait_until_it_says("interrupted: waiting for the requests under way");
     status.ends().exits(0);
