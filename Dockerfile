@@ -21,6 +21,7 @@ RUN sed -E -i '/^\[\[(bench|example|test)\]\]/,/^$/d' Cargo.toml \
  && cargo build --locked --profile dist --no-default-features --features cli,rustls
 
 # Touched, because COPY keeps the files' own times: sources older than the stand-ins above would pass for built.
+COPY README.md ./
 COPY src src
 RUN find src -name '*.rs' -exec touch {} + \
  && cargo build --locked --profile dist --no-default-features --features cli,rustls \

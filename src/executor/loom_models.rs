@@ -17,6 +17,7 @@ use loom::thread;
 use super::{Crew, Next, Source, Threads, Worker};
 use crate::cancel::{Cancel, CancelToken};
 use crate::sync::{Model, now, pass_time};
+use crate::transport::Stalled;
 
 /// A job is its number.
 type Job = usize;
@@ -139,7 +140,9 @@ impl Hands {
 }
 
 impl Worker<Script> for Hands {
-    fn run(&self, job: Job) -> Result<Job, Job> {
+    /// Every job counts as one that keeps its thread waiting.
+    fn run(&self, job: Job, stalled: Option<&Stalled>) -> Result<Job, Job> {
+        stalled.into_iter().for_each(|stalled| stalled());
         let ran = catch_unwind(AssertUnwindSafe(|| (self.run)(self, job)));
         match ran {
             Err(bug) if bug.is::<Bug>() => resume_unwind(bug),
@@ -201,26 +204,33 @@ impl Gate {
 fn nothing(_: &Hands, _: Job) {}
 
 fn crew(script: Script, hands: Hands, threads: usize) -> Arc<Crew<Script, Hands>> {
-    Crew::new(script, hands, Arc::new(Threads::new(threads)))
+    Crew::new(script, hands, self::threads(threads))
 }
 
-/// Explores `model` in every order with at most that many switches away from a thread that could go on.
-fn explore(name: &str, preemptions: Option<usize>, model: fn()) {
-    explore_in(Model { threads: true }, name, preemptions, model);
+fn threads(limit: usize) -> Arc<Threads> {
+    let threads = Threads::new(limit);
+    if Model::current().slow {
+        threads.pace.note_stall();
+    }
+    Arc::new(threads)
 }
 
-fn explore_in(system: Model, name: &str, preemptions: Option<usize>, model: fn()) {
-    let runs = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&runs);
+/// Explores `model` in every order with at most that many switches away from a thread that could go on;
+/// where jobs took long of late, so that helpers are called up at once, and where they did not.
+fn explore(name: &str, threads: bool, preemptions: Option<usize>, model: fn()) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
     builder.max_branches = 10_000;
+    let runs = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
-    builder.check(move || {
-        counted.fetch_add(1, Ordering::Relaxed);
-        system.begin();
-        model();
-    });
+    for slow in [true, false] {
+        let runs = Arc::clone(&runs);
+        builder.check(move || {
+            runs.fetch_add(1, Ordering::Relaxed);
+            Model { threads, slow }.begin();
+            model();
+        });
+    }
     let bound = builder.preemption_bound.map_or("all".into(), |bound| format!("preemptions <= {bound}"));
     println!("loom: {name}: {} interleavings ({bound}), {:.1?}", runs.load(Ordering::Relaxed), begun.elapsed());
 }
@@ -231,9 +241,9 @@ macro_rules! models {
         const MODELS: &[(&str, fn())] = &[$((stringify!($name), $name as fn())),*];
         $($(#[$about])* #[test] fn $name() { models!(@run $name, $body, $($how)*) })*
     };
-    (@run $name:ident, $body:block, preemptions: $bound:expr) => { explore(stringify!($name), $bound, || $body) };
+    (@run $name:ident, $body:block, preemptions: $bound:expr) => { explore(stringify!($name), true, $bound, || $body) };
     (@run $name:ident, $body:block, preemptions: $bound:expr, threads: false) => {
-        explore_in(Model { threads: false }, stringify!($name), $bound, || $body)
+        explore(stringify!($name), false, $bound, || $body)
     };
 }
 
@@ -402,7 +412,7 @@ models! {
 
     /// Two calls of one client, and one thread for both.
     fn two_callers_share_the_threads(preemptions: Some(2)) {
-        let threads = Arc::new(Threads::new(1));
+        let threads = threads(1);
         let call = |threads| {
             let script = Script::new([0, 1], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
             let crew = Crew::new(script, Hands::new(nothing), threads);

@@ -23,6 +23,8 @@
 //! once, in any order.
 
 mod rules;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::cmp::Reverse;
@@ -36,7 +38,7 @@ pub(crate) use self::rules::Evidence;
 pub(crate) use self::rules::{Posts, Rules, Sound};
 use self::track::{Next, Then, Track, Walk};
 use crate::api::{Action, Reading, Verdict};
-use crate::error::StoreError;
+use crate::cause::StoreError;
 use crate::event::{Event, Phase};
 use crate::group::GroupId;
 use crate::host::Host;
@@ -622,7 +624,10 @@ impl<R: Rules> Machine<R> {
     fn fail(&mut self, host: usize) {
         self.finish(host);
         if self.creating() && self.cause.is_none() {
-            let why = self.tracks[host].steps.last().map(explain).unwrap_or_default();
+            // A POST that failed says more than the look after it, which only did not find the group.
+            let steps = &self.tracks[host].steps;
+            let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
+            let why = failed.or(steps.last()).map(explain).unwrap_or_default();
             self.cause = Some(format!("{} {why}", self.hosts[host].authority()));
         }
         if self.creating() {

@@ -189,8 +189,8 @@ impl World {
 
     /// A DELETE of ours removes a group that is there.
     pub(super) fn check_removal(&mut self, host: usize, undo: bool) {
-        let owner = self.sites[host].group;
-        let foreign = matches!(owner, Some(Owner::Foreign { kept: true } | Owner::Settled));
+        let site = &self.sites[host];
+        let foreign = !site.excused && matches!(site.group, Some(Owner::Foreign { kept: true } | Owner::Settled));
         self.demand(!(undo && foreign), Invariant::I3, "a rollback removed a group that is not ours");
     }
 
@@ -227,6 +227,12 @@ impl World {
 
     /// An intent takes the place of another: it may leave out only what is settled.
     pub(super) fn check_record(&mut self, new: &Intent) {
+        let repaired = self.intent.as_ref().is_some_and(|old| old.purpose == Purpose::Present)
+            && (0..self.sites.len()).all(|host| self.is_settled(host, Purpose::Present));
+        if repaired && new.purpose != Purpose::Present {
+            // It was settled before, and only its erasure had failed.
+            (0..self.sites.len()).for_each(|host| self.settle_present(host));
+        }
         if self.pass.writes == 0 && new.hosts.len() == self.names.len() {
             return;
         }

@@ -17,7 +17,9 @@ use super::disk::{Disk, RealDisk};
 use super::lock::GroupLock;
 use super::shared_sync::SharedSync;
 use super::{Claim, IntentStore, Unfinished};
-use crate::error::StoreError;
+use std::time::SystemTime;
+
+use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 
@@ -126,7 +128,7 @@ impl fmt::Debug for DirectoryStore {
 impl IntentStore for DirectoryStore {
     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         let shared = Arc::clone(&self.shared);
-        let stamp = Stamp::now(shared.machine.as_deref());
+        let stamp = Stamp::new(std::process::id(), shared.machine.as_deref(), SystemTime::now());
         let lock = GroupLock::take(&shared.disk, &shared.file_of(group, LOCK), &stamp)?;
         // Left by an owner that died while it wrote; a record that needs the name says so if it stays.
         let _ = shared.disk.remove(&shared.file_of(group, TEMPORARY));
@@ -212,9 +214,8 @@ impl Claim for DirectoryClaim {
         let (temporary, path) = (self.file(TEMPORARY), self.file(INTENT));
         let text = self.text_of(intent).map_err(|problem| invalid("write", &path, problem))?;
         self.lock.is_held()?;
-        let disk = &self.shared.disk;
-        self.write(&temporary, text.as_bytes()).inspect_err(|_| drop(disk.remove(&temporary)))?;
-        disk.rename(&temporary, &path).map_err(|error| StoreError::new("rename a file to", &path, error))?;
+        // One that stays would be in the way of the next record.
+        self.put(&temporary, &path, text.as_bytes()).inspect_err(|_| drop(self.shared.disk.remove(&temporary)))?;
         self.shared.sync()
     }
 
@@ -249,11 +250,13 @@ impl DirectoryClaim {
         }
     }
 
-    fn write(&self, path: &Path, text: &[u8]) -> Result<(), StoreError> {
+    /// The content is durable before it gets its name, so that the name never leads to half an intent.
+    fn put(&self, temporary: &Path, path: &Path, text: &[u8]) -> Result<(), StoreError> {
         let disk = &self.shared.disk;
-        let mut file = disk.create(path).map_err(|error| StoreError::new("create", path, error))?;
-        disk.write(&mut file, text).map_err(|error| StoreError::new("write", path, error))?;
-        disk.sync(&file).map_err(|error| StoreError::new("sync", path, error))
+        let mut file = disk.create(temporary).map_err(|error| StoreError::new("create", temporary, error))?;
+        disk.write(&mut file, text).map_err(|error| StoreError::new("write", temporary, error))?;
+        disk.sync(&file).map_err(|error| StoreError::new("sync", temporary, error))?;
+        disk.rename(temporary, path).map_err(|error| StoreError::new("rename a file to", path, error))
     }
 }
 

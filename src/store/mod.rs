@@ -6,6 +6,8 @@
 
 mod directory;
 mod disk;
+#[cfg(all(test, unix))]
+mod faults;
 mod lock;
 mod shared_sync;
 #[cfg(all(test, unix))]
@@ -14,7 +16,7 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::StoreError;
+use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::intent::{ClaimError, Intent};
 

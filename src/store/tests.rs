@@ -12,7 +12,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::{Claim, DirectoryStore, IntentStore};
-use crate::error::StoreError;
+use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent, Purpose};
@@ -312,8 +312,14 @@ fn an_owner_that_finishes_leaves_nothing() {
 #[test]
 fn what_crashes_have_left_is_taken_over_or_cleared_away() {
     let (_directory, store) = fresh();
-    for (name, text) in [("g.lock", "process 1 (since 1999-01-01T00:00:00Z)\n"), ("g.new", "cluster-cl"), ("h.new", "")]
-    {
+    for (name, text) in [
+        (
+            "g.lock",
+            "process 1 on a-machine-with-a-name-longer-than-that-of-the-next-owner-which-is-cut-at-64 (since 1999-01-01T00:00:00Z)\n",
+        ),
+        ("g.new", "cluster-cl"),
+        ("h.new", ""),
+    ] {
         fs::write(store.path().join(name), text).unwrap();
     }
     assert!(store.unfinished().unwrap().unreadable.is_empty(), "they are no intents");
@@ -425,6 +431,19 @@ fn a_temporary_that_cannot_be_cleared_away_is_an_error_of_the_record() {
     fs::create_dir(store.path().join("g.new")).unwrap();
     let refused = claim(&store, "g").record(&intent("g", &["http://a"])).unwrap_err();
     assert!(told(&refused).starts_with("cannot create "), "{}", told(&refused));
+}
+
+#[test]
+fn a_link_in_the_place_of_the_temporary_is_not_followed() {
+    let (directory, store) = fresh();
+    let elsewhere = directory.path().join("elsewhere");
+    fs::write(&elsewhere, "a person's").unwrap();
+    let mut held = claim(&store, "g");
+    std::os::unix::fs::symlink(&elsewhere, store.path().join("g.new")).unwrap();
+    let refused = held.record(&intent("g", &["http://a"])).unwrap_err();
+    assert!(told(&refused).starts_with("cannot create "), "{}", told(&refused));
+    assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "a person's");
+    held.record(&intent("g", &["http://a"])).unwrap();
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn plant() -> Option<&'static Plant> {
 
 thread_local! {
     // All threads of a model are coroutines on one thread of the system, so this is one model's.
-    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true })) };
+    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, slow: true })) };
 }
 
 /// How the system behaves in one run of a model. Making it effective also sets the time back.
@@ -60,15 +60,21 @@ thread_local! {
 pub(crate) struct Model {
     /// Whether the system gives threads.
     pub(crate) threads: bool,
+    /// Whether jobs took long of late.
+    pub(crate) slow: bool,
 }
 
 impl Model {
     pub(crate) fn begin(self) {
         MODEL.set((Duration::ZERO, self));
     }
+
+    pub(crate) fn current() -> Self {
+        MODEL.get().1
+    }
 }
 
-/// Only ever read under the lock under which it is changed, so that loom sees who reads it before whom.
+/// loom does not see who reads it: where the order matters it is read under the lock under which it changes.
 pub(crate) fn now() -> Instant {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
     *BEGIN.get_or_init(Instant::now) + MODEL.get().0
@@ -206,6 +212,6 @@ impl ThreadPoolBuilder {
     }
 
     pub(crate) fn build(self) -> Result<ThreadPool, std::io::Error> {
-        if MODEL.get().1.threads { Ok(ThreadPool(())) } else { Err(std::io::Error::other("none in this model")) }
+        if Model::current().threads { Ok(ThreadPool(())) } else { Err(std::io::Error::other("none in this model")) }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Instant;
@@ -121,7 +123,7 @@ fn transport(url: &str) -> UreqTransport {
 fn ask(transport: &UreqTransport, action: Action, timeout: Duration) -> Reply {
     let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
     let start = Instant::now();
-    let reply = transport.send(0, &request, timeout);
+    let reply = transport.send(0, &request, timeout, None);
     assert!(start.elapsed() < timeout + Duration::from_secs(5), "{action} took {:?}", start.elapsed());
     reply
 }
@@ -167,12 +169,12 @@ fn each_request_has_its_bytes() {
         let (head, content) = request.split_once("\r\n\r\n").unwrap();
         let mut lines: Vec<_> = head.split("\r\n").collect();
         let mut expected: Vec<_> = expected.trim_end().split("\r\n").collect();
-        if action != Action::Check {
+        if action == Action::Check {
+            assert_eq!(content, "");
+        } else {
             let (length, text) = body.split_once("\r\n\r\n").unwrap();
             expected.push(length);
             assert_eq!(content, text);
-        } else {
-            assert_eq!(content, "");
         }
         assert_eq!(lines[0], expected[0]);
         lines.sort_unstable();
@@ -315,6 +317,20 @@ fn a_mute_server_costs_the_timeout() {
 }
 
 #[test]
+fn each_request_on_a_connection_has_its_own_timeout() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.wait();
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert_eq!(server.requests.try_iter().count(), 2);
+}
+
+#[test]
 fn a_trickled_head_costs_the_timeout() {
     let server = serve(|_, mut peer| {
         peer.request();
@@ -365,14 +381,26 @@ fn a_connection_with_an_unfinished_body_is_not_used_again() {
 
 #[test]
 fn bytes_that_nobody_asked_for_are_no_answer() {
-    let server = serve(|number, mut peer| {
+    let (done, is_done) = mpsc::channel::<()>();
+    let (said, is_said) = mpsc::channel();
+    let is_done = Mutex::new(is_done);
+    let server = serve(move |number, mut peer| {
         peer.request();
-        peer.say(if number == 0 { format!("{OK}HTTP/1.1 500 x\r\n\r\n") } else { OK.into() });
+        peer.say(OK);
+        if number == 0 {
+            is_done.lock().unwrap().recv().unwrap();
+            peer.say("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n");
+            said.send(()).unwrap();
+        }
         peer.wait();
     });
     let transport = server.transport();
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    done.send(()).unwrap();
+    is_said.recv().unwrap();
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    let at_once = answering("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\nHTTP/1.1 500 x\r\n\r\n");
+    assert_told(&at_once.ask(Action::Create, PLENTY), "200");
 }
 
 #[cfg(unix)]
@@ -440,8 +468,8 @@ fn no_time_is_no_request() {
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
     assert!(matches!(ask(&transport, Action::Create, Duration::ZERO), Reply::NotSent(_)));
     let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-    assert_told(&transport.send(0, &request, Duration::MAX), "200");
-    assert!(matches!(transport.send(1, &request, PLENTY), Reply::NotSent(_)));
+    assert_told(&transport.send(0, &request, Duration::MAX, None), "200");
+    assert!(matches!(transport.send(1, &request, PLENTY, None), Reply::NotSent(_)));
 }
 
 #[test]
@@ -485,13 +513,15 @@ fn only_a_redirect_that_keeps_the_request_on_its_server_is_followed() {
 
 #[test]
 fn a_redirect_to_nowhere_was_sent() {
-    let server = serve(|number, mut peer| {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let transport = transport(&format!("http://{}", listener.local_addr().unwrap()));
+    thread::spawn(move || {
+        let mut peer = Peer { stream: BufReader::new(listener.accept().unwrap().0), seen: mpsc::channel().0 };
+        drop(listener);
         peer.request();
-        if number == 0 {
-            peer.say("HTTP/1.1 307 x\r\nlocation: /there\r\nconnection: close\r\n\r\n");
-        }
+        peer.say("HTTP/1.1 307 x\r\nlocation: /there\r\nconnection: close\r\n\r\n");
     });
-    assert_told(&server.ask(Action::Create, PLENTY), CLOSED);
+    assert_told(&ask(&transport, Action::Create, PLENTY), "ambiguous, Connect: connection refused");
 }
 
 /// The first connection serves one request, then swallows the next one.
@@ -521,6 +551,44 @@ fn a_connection_that_dies_under_a_request_is_replaced_for_a_get_only() {
         assert_eq!(server.requests.iter().take(requests).count(), requests);
         assert!(server.requests.try_recv().is_err());
     }
+}
+
+#[test]
+fn an_answer_that_had_begun_is_not_asked_for_again() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.say("HTTP/1.1 2");
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Check, PLENTY), CLOSED);
+    assert_eq!(server.requests.try_iter().count(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_dead_connection_is_not_replaced_by_another_dead_one() {
+    let both_are_open = Barrier::new(2);
+    let server = serve(move |number, mut peer| {
+        peer.request();
+        if number < 2 {
+            both_are_open.wait();
+            peer.say(OK);
+            peer.request();
+            peer.reset();
+        } else {
+            peer.say(OK);
+        }
+    });
+    let transport = server.transport();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert_told(&ask(&transport, Action::Check, PLENTY), "200"));
+        }
+    });
+    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
 }
 
 #[test]
@@ -578,6 +646,51 @@ fn addresses_and_names_lead_to_the_server() {
 fn a_name_without_address_is_not_sent() {
     let reply = ask(&transport("http://x.invalid:8000"), Action::Create, PLENTY);
     assert_told(&reply, "not sent, Resolve: the host name has no address");
+}
+
+/// In a process of its own with few descriptors, asked for by the test after it.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "runs in a process with few file descriptors"]
+fn ask_more_hosts_than_there_are_descriptors() {
+    let Ok(port) = std::env::var("TRANSPORT_TEST_PORT") else { return };
+    let hosts: Vec<_> = (1..=100).map(|n| Host::parse(format!("http://127.0.0.{n}:{port}")).unwrap()).collect();
+    let transport = UreqTransport::new(&hosts).unwrap();
+    let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
+    for _ in 0..2 {
+        for host in 0..hosts.len() {
+            assert_told(&transport.send(host, &request, PLENTY, None), "200");
+        }
+    }
+    let mut taken = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    transport.shed_idle_connections();
+    taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
+    let reply = transport.send(0, &request, PLENTY, None);
+    taken.clear();
+    assert_told(&reply, "not sent, Exhausted: no file descriptor for a connection");
+    assert_told(&transport.send(0, &request, PLENTY, None), "200");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connections_make_room_where_descriptors_are_short() {
+    let server = serve_at("0.0.0.0:0", |_, mut peer| {
+        while peer.request().is_some() {
+            peer.say(OK);
+        }
+    });
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "transport::tests::ask_more_hosts_than_there_are_descriptors"])
+        .env("TRANSPORT_TEST_PORT", server.address.port().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
 #[test]
@@ -698,4 +811,28 @@ mod tls {
         assert_told(&ask(&transport, Action::Create, PLENTY), CLOSED);
         assert_told(&ask(&transport, Action::Create, BRIEF), CLOSED);
     }
+}
+
+/// How often a request is said to hold its thread up.
+fn stalls(server: &Server, action: Action, timeout: Duration) -> usize {
+    let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let stalled: Stalled = {
+        let count = Arc::clone(&count);
+        Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    server.transport().send(0, &request, timeout, Some(&stalled));
+    count.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_mute_server_holds_the_thread_up_and_that_is_told_once() {
+    let mute = serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    assert_eq!(stalls(&mute, Action::Check, Duration::from_millis(100)), 1);
+    assert_eq!(stalls(&mute, Action::Create, Duration::from_millis(100)), 1);
 }

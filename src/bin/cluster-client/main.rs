@@ -70,7 +70,7 @@ fn obey(arguments: Arguments) -> Result<Exit, Stop> {
         Command::Recover => recover::recover(&shared, &mut output),
         Command::Hosts => show::show(&shared, &mut output),
         Command::Node(options) => node::serve(*options, &mut output),
-        Command::Demo => demo::play(&shared),
+        Command::Demo => demo::play(&shared, &mut output),
         Command::Completions { shell } => Ok(shell::completions(shell, &mut output)),
         Command::Man { command } => shell::man(command.as_deref(), &mut output),
     }

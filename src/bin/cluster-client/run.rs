@@ -1,10 +1,13 @@
 //! create, delete, status and repair: the groups in, one result each out.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster_client::{Call, CancelToken, Completed, GroupId, Hosts, Operation, Report, Target};
+use cluster_client::{
+    Call, CancelToken, Completed, DirectoryStore, GroupId, Hosts, IntentStore as _, Operation, Report, Target,
+};
 
 use crate::args::{Format, Groups, Shared};
 use crate::exit::{Exit, Stop};
@@ -47,6 +50,7 @@ impl Job {
 pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
     let settings = Settings::resolve(shared)?;
     let groups = groups::read(named)?;
+    settings.warn_of_default_hosts();
     if let Job::Delete { asked: false } = job {
         let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
         if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
@@ -59,7 +63,10 @@ pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output
         Job::Status => settings.reader(progress.clone())?,
         _ => settings.writer(progress.clone())?,
     };
-    let advice = advice(shared, &settings.journal.value);
+    let mut advice = advice(shared, &settings.journal.value);
+    if let (Job::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
+        advice.unfinished = unfinished(directory);
+    }
     let token = signal::watch(Leaving {
         journal: settings.journal.value.clone(),
         advice: advice.clone(),
@@ -157,6 +164,15 @@ fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
     report.map(Report::notes).unwrap_or_default().iter()
 }
 
+/// What the journal holds, so that a status can say that a recovery is due. It only looks.
+fn unfinished(directory: &Path) -> HashSet<GroupId> {
+    if !directory.is_dir() {
+        return HashSet::new();
+    }
+    let held = DirectoryStore::open(directory).and_then(|store| store.unfinished());
+    held.map(|held| held.groups.into_iter().collect()).unwrap_or_default()
+}
+
 /// The words that the next command needs too, because they were typed and are not set anywhere.
 pub(crate) fn advice(shared: &Shared, journal: &Journal) -> Advice {
     let word = |text: &str| {
@@ -169,7 +185,11 @@ pub(crate) fn advice(shared: &Shared, journal: &Journal) -> Advice {
         shared.config.as_ref().map(|config| format!(" --config {}", path(config))),
         shared.journal.as_ref().map(|journal| format!(" --journal {}", path(journal))),
     ];
-    Advice { options: options.into_iter().flatten().collect(), journal: matches!(journal, Journal::Directory(_)) }
+    Advice {
+        options: options.into_iter().flatten().collect(),
+        journal: matches!(journal, Journal::Directory(_)),
+        ..Advice::default()
+    }
 }
 
 /// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.

@@ -65,7 +65,10 @@ fn row(done: &Done, report: &Report, host: &HostReport) -> [Cell; 3] {
     let any = |action| report.hosts.iter().flat_map(|host| &host.steps).any(|step| step.action == action);
     let is_success = matches!(report.outcome, Outcome::Created | Outcome::Finished);
 
+    let state = state_cell(done, report, host);
     let created = match last(Action::Create) {
+        // A refusal that turned out well is nothing to look at.
+        Some(step) if state.tone == Tone::Good => Cell { tone: Tone::Plain, ..acted(step, "created", is_success) },
         Some(step) => acted(step, "created", is_success),
         None if any(Action::Create) => Cell { text: "not sent".into(), tone: Tone::Plain },
         None => Cell { text: String::new(), tone: Tone::Plain },
@@ -77,7 +80,7 @@ fn row(done: &Done, report: &Report, host: &HostReport) -> [Cell; 3] {
         Some(step) => acted(step, "deleted", is_success),
         None => Cell { text: String::new(), tone: Tone::Plain },
     };
-    [created, deleted, state_cell(done, report, host)]
+    [created, deleted, state]
 }
 
 fn acted(step: &HostStep, done: &str, with_time: bool) -> Cell {

@@ -1,5 +1,7 @@
 //! What a result means to whoever typed the command: the exit code, one line, and what to type next.
 
+use std::collections::HashSet;
+
 use cluster_client::{Error, GroupId, HostReport, Operation, Outcome, Report, State, Target};
 
 use crate::exit::{Exit, with_causes};
@@ -35,6 +37,8 @@ pub(crate) struct Advice {
     pub(crate) options: String,
     /// Whether there is a journal to recover from.
     pub(crate) journal: bool,
+    /// The groups that the journal holds, as far as somebody looked.
+    pub(crate) unfinished: HashSet<GroupId>,
 }
 
 impl Advice {
@@ -142,6 +146,10 @@ fn status(report: &Report, advice: &Advice) -> Verdict {
     match present {
         0 => Verdict::new(Exit::Unchanged, "observed", format!("{group} is on none of {total} hosts")),
         _ if present == total => Verdict::new(Exit::Done, "observed", everywhere(report)),
+        _ if advice.unfinished.contains(group) => {
+            let text = format!("mixed: on {present} of {total} hosts, and the journal holds an unfinished operation.");
+            Verdict::new(Exit::Inconsistent, "observed", text).then(advice.recover())
+        }
         _ => Verdict::new(Exit::Inconsistent, "observed", format!("mixed: on {present} of {total} hosts."))
             .then(advice.repair(group, "present|absent")),
     }

@@ -1,0 +1,406 @@
+//! The main ways through the machine, as prose. What happens under faults in every order is the
+//! simulation's to show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Ending, Fact, Limits, Machine, Step};
+use crate::api::{Action, Reply, read};
+use crate::cause::{RequestError, RequestErrorKind, StoreError};
+use crate::group::GroupId;
+use crate::host::Host;
+use crate::intent::{ClaimError, Intent, Purpose};
+use crate::report::{Operation, Outcome, Report, State, Target};
+use crate::retry::{RetryBudgets, RetryPolicy};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A machine on hosts `a` and `b`, told line by line what is expected and what happens.
+struct Scene {
+    machine: Machine,
+    now: Duration,
+    budgets: RetryBudgets,
+    /// Requests that were handed out and not answered.
+    sent: Vec<(usize, Action, Duration)>,
+}
+
+fn hosts() -> Arc<[Host]> {
+    ["http://a", "http://b"].map(|url| Host::parse(url).unwrap()).into()
+}
+
+fn intent(purpose: Purpose) -> Intent {
+    Intent { group: GroupId::parse("g").unwrap(), purpose, hosts: hosts().to_vec() }
+}
+
+fn full() -> StoreError {
+    StoreError::new("write", "g.intent", std::io::ErrorKind::StorageFull.into())
+}
+
+fn timeout() -> Reply {
+    Reply::Ambiguous(RequestError::new(RequestErrorKind::Timeout, "no answer within 5s"))
+}
+
+fn answer(status: u16) -> Reply {
+    Reply::Answered { status, retry_after: None }
+}
+
+impl Scene {
+    fn of(operation: Operation, preflight: bool) -> Self {
+        let retry = RetryPolicy { attempts: 2, jitter: false, ..RetryPolicy::default() };
+        let limits = Limits {
+            retry,
+            rollback_retry: retry,
+            request_timeout: 5 * SECOND,
+            deadline: Some(60 * SECOND),
+            rollback_timeout: 30 * SECOND,
+            settle: 5 * SECOND,
+        };
+        let group = GroupId::parse("g").unwrap();
+        let machine = Machine::new(operation, preflight, group, hosts(), limits, 1);
+        Scene { machine, now: Duration::ZERO, budgets: RetryBudgets::new(2), sent: Vec::new() }
+    }
+
+    fn create() -> Self {
+        Scene::of(Operation::Create, true)
+    }
+
+    fn claims(self) -> Self {
+        self.finds(Ok(None))
+    }
+
+    fn finds(mut self, found: Result<Option<Intent>, ClaimError>) -> Self {
+        assert_eq!(self.machine.step(self.now), Step::Claim);
+        self.tell(Fact::Claimed(found));
+        self
+    }
+
+    fn records(self, purpose: Purpose, hosts: &str) -> Self {
+        self.record(purpose, hosts, Ok(()))
+    }
+
+    fn fails_to_record(self, purpose: Purpose, hosts: &str) -> Self {
+        self.record(purpose, hosts, Err(full()))
+    }
+
+    fn record(mut self, purpose: Purpose, hosts: &str, result: Result<(), StoreError>) -> Self {
+        let Step::Record(intent) = self.machine.step(self.now) else { panic!("expected a record") };
+        let named: String = intent.hosts.iter().map(Host::authority).collect();
+        assert_eq!((intent.purpose, named.as_str()), (purpose, hosts));
+        self.tell(Fact::Recorded(result));
+        self
+    }
+
+    fn erases(self) -> Self {
+        self.erase(Ok(()))
+    }
+
+    fn fails_to_erase(self) -> Self {
+        self.erase(Err(full()))
+    }
+
+    fn erase(mut self, result: Result<(), StoreError>) -> Self {
+        assert_eq!(self.machine.step(self.now), Step::Erase);
+        self.tell(Fact::Erased(result));
+        self
+    }
+
+    /// Takes what is to be sent.
+    fn fetch(&mut self) {
+        while let Step::Send { host, action, timeout, .. } = self.machine.step(self.now) {
+            assert!(timeout <= 5 * SECOND && !timeout.is_zero());
+            self.sent.push((host, action, self.now));
+        }
+    }
+
+    /// A host is asked this, and answers.
+    fn on(mut self, host: char, action: Action, reply: Reply) -> Self {
+        self.fetch();
+        let number = usize::from(host == 'b');
+        let at = self.sent.iter().position(|(host, sent, _)| (*host, *sent) == (number, action));
+        let (host, action, sent) = self.sent.remove(at.unwrap_or_else(|| panic!("{host} was not asked to {action}")));
+        let elapsed = self.now.saturating_sub(sent);
+        self.tell(Fact::Replied { host, action, reading: read(action, reply), elapsed });
+        self
+    }
+
+    /// Both hosts are asked this, and give these answers.
+    fn both(self, action: Action, a: u16, b: u16) -> Self {
+        self.on('a', action, answer(a)).on('b', action, answer(b))
+    }
+
+    /// Nothing is sent for so long.
+    fn waits(mut self, time: Duration) -> Self {
+        self.fetch();
+        assert_eq!(self.machine.step(self.now), Step::Wait(Some(self.now + time)));
+        self.now += time;
+        self
+    }
+
+    fn cancelled(mut self) -> Self {
+        self.fetch();
+        self.machine.cancel(self.now);
+        self
+    }
+
+    fn after(mut self, time: Duration) -> Self {
+        self.fetch();
+        self.now += time;
+        self
+    }
+
+    fn tell(&mut self, fact: Fact) {
+        self.machine.on(fact, self.now, &mut self.budgets);
+    }
+
+    fn end(mut self) -> (Ending, Report) {
+        assert_eq!(self.machine.step(self.now), Step::Done);
+        assert!(self.sent.is_empty(), "nothing is in flight at the end");
+        self.machine.into_ending()
+    }
+
+    fn ends(self, outcome: Outcome, a: State, b: State) {
+        let _ = self.reports(outcome, a, b);
+    }
+
+    fn reports(self, outcome: Outcome, a: State, b: State) -> Report {
+        let (ending, report) = self.end();
+        assert_eq!(report.outcome, outcome, "{ending:?}");
+        assert_eq!(report.hosts.iter().map(|host| host.state).collect::<Vec<_>>(), [a, b]);
+        report
+    }
+}
+
+use Action::{Check, Create, Delete};
+use State::{Absent, Present, Unknown};
+
+const CREATE: Purpose = Purpose::Create { was_absent: true };
+const BLIND: Purpose = Purpose::Create { was_absent: false };
+
+#[test]
+fn a_create_probes_intends_creates_verifies_and_commits() {
+    let report = Scene::create()
+        .claims()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .both(Create, 201, 201)
+        .both(Check, 200, 200)
+        .erases()
+        .reports(Outcome::Created, Present, Present);
+    assert!(!report.recoverable && report.warnings().is_empty());
+}
+
+#[test]
+fn a_create_leaves_an_existing_group_alone() {
+    Scene::create().claims().both(Check, 200, 404).ends(Outcome::AlreadyExists, Present, Absent);
+}
+
+#[test]
+fn a_create_changes_nothing_where_a_host_cannot_be_asked() {
+    let report = Scene::create().claims().both(Check, 404, 503).waits(SECOND).on('b', Check, answer(503)).reports(
+        Outcome::Unavailable,
+        Absent,
+        Unknown,
+    );
+    assert_eq!(report.cause.as_deref(), Some("b answered 503 to check, 2 tries"));
+}
+
+#[test]
+fn a_stale_read_after_a_201_is_not_believed_at_once() {
+    Scene::create()
+        .claims()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .both(Create, 201, 201)
+        .both(Check, 200, 404)
+        .waits(SECOND)
+        .on('b', Check, answer(200))
+        .erases()
+        .ends(Outcome::Created, Present, Present);
+}
+
+#[test]
+fn a_refusal_rolls_back_the_others_and_only_looks_at_the_refuser() {
+    Scene::create()
+        .claims()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .both(Create, 201, 400)
+        .on('a', Check, answer(200))
+        .on('a', Delete, answer(200))
+        .both(Check, 404, 200)
+        .erases()
+        .ends(Outcome::AlreadyExists, Absent, Present);
+}
+
+#[test]
+fn a_rollback_looks_again_where_a_post_may_land_late() {
+    Scene::create()
+        .claims()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .on('a', Create, timeout())
+        .on('b', Create, answer(501))
+        .on('b', Check, answer(404))
+        .waits(SECOND)
+        .on('a', Create, timeout())
+        .both(Check, 404, 404)
+        .both(Delete, 404, 404)
+        .both(Check, 404, 404)
+        .waits(5 * SECOND)
+        .both(Check, 200, 404)
+        .waits(SECOND)
+        .on('a', Delete, answer(200))
+        .on('a', Check, answer(404))
+        .erases()
+        .ends(Outcome::RolledBack, Absent, Absent);
+}
+
+#[test]
+fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
+    let report = Scene::create()
+        .claims()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .cancelled()
+        .both(Create, 201, 201)
+        .both(Delete, 503, 200)
+        .on('b', Check, answer(404))
+        .waits(SECOND)
+        .on('a', Delete, answer(503))
+        .on('a', Check, answer(200))
+        .waits(SECOND)
+        .on('a', Delete, answer(503))
+        .waits(SECOND)
+        .on('a', Delete, answer(503))
+        .on('a', Check, answer(200))
+        .records(CREATE, "a")
+        .reports(Outcome::InDoubt, Present, Absent);
+    assert!(report.recoverable);
+}
+
+#[test]
+fn a_failed_commit_record_undoes_nothing() {
+    let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
+    let report = scene.both(Create, 201, 201).both(Check, 200, 200).fails_to_erase();
+    let report = report.reports(Outcome::Unrecorded, Present, Present);
+    assert!(report.recoverable);
+}
+
+#[test]
+fn nothing_is_sent_without_an_intent() {
+    let scene = Scene::create().claims().both(Check, 404, 404).fails_to_record(CREATE, "ab").erases();
+    assert!(matches!(scene.end().0, Ending::Journal(_)));
+}
+
+#[test]
+fn a_blind_create_deletes_nothing_that_it_may_not_have_made() {
+    let report = Scene::of(Operation::Create, false)
+        .claims()
+        .records(BLIND, "ab")
+        .cancelled()
+        .on('a', Create, timeout())
+        .on('b', Create, answer(201))
+        .on('a', Check, answer(200))
+        .on('b', Delete, answer(200))
+        .on('b', Check, answer(404))
+        .records(BLIND, "a")
+        .reports(Outcome::InDoubt, Present, Absent);
+    assert!(report.recoverable);
+}
+
+#[test]
+fn a_new_create_first_recovers_the_one_that_did_not_finish() {
+    Scene::create()
+        .finds(Ok(Some(intent(CREATE))))
+        .both(Delete, 200, 404)
+        .both(Check, 404, 404)
+        .waits(5 * SECOND)
+        .both(Check, 404, 404)
+        .erases()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .both(Create, 201, 201)
+        .both(Check, 200, 200)
+        .erases()
+        .ends(Outcome::Created, Present, Present);
+}
+
+#[test]
+fn a_recovery_finishes_a_delete() {
+    Scene::of(Operation::Recover, true)
+        .finds(Ok(Some(intent(Purpose::Delete))))
+        .both(Delete, 200, 404)
+        .both(Check, 404, 404)
+        .waits(5 * SECOND)
+        .both(Check, 404, 404)
+        .erases()
+        .ends(Outcome::Recovered, Absent, Absent);
+}
+
+#[test]
+fn a_delete_goes_over_every_host_and_remembers_what_is_left() {
+    let report = Scene::of(Operation::Delete, true)
+        .claims()
+        .records(Purpose::Delete, "ab")
+        .both(Delete, 403, 400)
+        .both(Check, 200, 404)
+        .records(Purpose::Delete, "a")
+        .reports(Outcome::Finished, Present, Absent);
+    let left: Vec<_> = report
+        .hosts
+        .iter()
+        .filter(|host| host.state != State::Absent)
+        .map(|host| host.reason.clone().unwrap())
+        .collect();
+    assert_eq!(left, ["answered 403 to delete"]);
+}
+
+#[test]
+fn a_repair_to_present_adds_what_is_missing() {
+    let report = Scene::of(Operation::Repair(Target::Present), true)
+        .claims()
+        .both(Check, 200, 404)
+        .records(Purpose::Present, "ab")
+        .on('b', Create, answer(201))
+        .on('b', Check, answer(200))
+        .erases()
+        .reports(Outcome::Finished, Present, Present);
+    assert_eq!(report.hosts.iter().map(crate::HostReport::changed).collect::<Vec<_>>(), [false, true]);
+}
+
+#[test]
+fn a_repair_that_cannot_be_recorded_keeps_the_older_intent() {
+    let scene = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(intent(CREATE))));
+    let (ending, report) = scene.fails_to_record(Purpose::Delete, "ab").end();
+    assert!(matches!(ending, Ending::Journal(_)) && report.recoverable);
+}
+
+#[test]
+fn a_status_claims_nothing() {
+    Scene::of(Operation::Status, true).both(Check, 200, 404).ends(Outcome::Observed, Present, Absent);
+}
+
+#[test]
+fn a_busy_group_is_waited_for_once_and_then_reported() {
+    let busy = || Err(ClaimError::Busy("process 7".into()));
+    let scene = Scene::create().finds(busy()).waits(SECOND).finds(busy());
+    assert!(matches!(scene.end().0, Ending::Busy(holder) if holder == "process 7"));
+}
+
+#[test]
+fn a_create_out_of_time_rolls_back_in_time_of_its_own() {
+    Scene::create()
+        .claims()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .on('a', Create, answer(201))
+        .after(60 * SECOND)
+        .on('b', Create, timeout())
+        .on('a', Check, answer(200))
+        .both(Delete, 200, 404)
+        .both(Check, 404, 404)
+        .waits(5 * SECOND)
+        .on('b', Check, answer(404))
+        .erases()
+        .ends(Outcome::RolledBack, Absent, Absent);
+}

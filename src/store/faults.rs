@@ -1,0 +1,612 @@
+//! The directory store on a disk that fails, and on one that loses power.
+//!
+//! Every call to the disk is numbered. A script of claims, records and erases runs once for each number and
+//! each way to fail there, and after each step a fresh store looks at what is on the disk. For power loss the
+//! disk keeps a second account: which names and contents were synced, and what came after. Of the latter a
+//! file system may keep any part, so every part is tried.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tempfile::TempDir;
+
+use super::disk::{Disk, RealDisk};
+use super::shared_sync::SharedSync;
+use super::tests::{group, intent};
+use super::{DirectoryStore, IntentStore};
+use crate::intent::Intent;
+
+/// What becomes of one call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    Done,
+    /// Nothing happens (of a write: its first half), and the call fails.
+    NotDone,
+    /// It happens, and the call fails.
+    DoneUnheard,
+}
+
+/// Decides over a call by its number and name.
+type Plan = dyn Fn(usize, &str) -> Fate + Send + Sync;
+
+struct TestDisk {
+    plan: Box<Plan>,
+    calls: Mutex<Vec<&'static str>>,
+    account: Arc<Mutex<Account>>,
+}
+
+impl TestDisk {
+    fn new(plan: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Arc<Self> {
+        TestDisk::with_account(Arc::default(), plan)
+    }
+
+    fn with_account(
+        account: Arc<Mutex<Account>>,
+        plan: impl Fn(usize, &str) -> Fate + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(TestDisk { plan: Box::new(plan), calls: Mutex::default(), account })
+    }
+
+    fn account(&self) -> MutexGuard<'_, Account> {
+        self.account.lock().unwrap()
+    }
+
+    fn call<T>(&self, name: &'static str, run: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let number = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push(name);
+            calls.len() - 1
+        };
+        let fault = || Err(io::Error::new(io::ErrorKind::StorageFull, "a fault of the test"));
+        match (self.plan)(number, name) {
+            Fate::Done => run(),
+            Fate::NotDone => fault(),
+            Fate::DoneUnheard => run().and_then(|_| fault()),
+        }
+    }
+}
+
+impl Disk for TestDisk {
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.call("create_dir", || RealDisk.create_dir(path))
+    }
+
+    fn open_dir(&self, path: &Path) -> io::Result<File> {
+        self.call("open_dir", || RealDisk.open_dir(path))
+    }
+
+    fn sync_dir(&self, _: &File) -> io::Result<()> {
+        self.call("sync_dir", || {
+            self.account().sync_names();
+            Ok(())
+        })
+    }
+
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.call("create", || {
+            let file = RealDisk.create(path)?;
+            self.account().create(path, &file);
+            Ok(file)
+        })
+    }
+
+    fn write(&self, file: &mut File, text: &[u8]) -> io::Result<()> {
+        let mut half = file.try_clone()?;
+        let written = self.call("write", || {
+            RealDisk.write(file, text)?;
+            self.account().write(file, text);
+            Ok(())
+        });
+        if written.is_err() && half.metadata()?.len() == 0 {
+            let text = &text[..text.len() / 2];
+            RealDisk.write(&mut half, text)?;
+            self.account().write(&half, text);
+        }
+        written
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.call("sync", || {
+            self.account().sync(file);
+            Ok(())
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call("rename", || {
+            RealDisk.rename(from, to)?;
+            self.account().rename(from, to);
+            Ok(())
+        })
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call("remove", || {
+            RealDisk.remove(path)?;
+            self.account().remove(path);
+            Ok(())
+        })
+    }
+
+    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+        self.call("read", || RealDisk.read(path, limit))
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.call("list", || RealDisk.list(path))
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        self.call("open_lock", || {
+            let fresh = !path.exists();
+            let file = RealDisk.open_lock(path)?;
+            if fresh {
+                self.account().create(path, &file);
+            }
+            Ok(file)
+        })
+    }
+
+    fn try_lock(&self, file: &File) -> Result<(), TryLockError> {
+        let locked = self.call("try_lock", || match RealDisk.try_lock(file) {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        });
+        match locked {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(TryLockError::WouldBlock),
+            Err(error) => Err(TryLockError::Error(error)),
+        }
+    }
+
+    fn names(&self, path: &Path, file: &File) -> io::Result<bool> {
+        self.call("names", || RealDisk.names(path, file))
+    }
+}
+
+// --- the account of what would survive a power loss
+
+#[derive(Default)]
+struct Account {
+    files: Vec<Content>,
+    /// Inode numbers are used again, so each file has a number of its own here.
+    number_of_inode: HashMap<u64, usize>,
+    names: BTreeMap<OsString, usize>,
+    synced_names: BTreeMap<OsString, usize>,
+    unsynced: Vec<Change>,
+}
+
+#[derive(Default, Clone)]
+struct Content {
+    written: Vec<u8>,
+    synced: Vec<u8>,
+}
+
+#[derive(Clone)]
+enum Change {
+    Name(OsString, usize),
+    Rename(OsString, OsString, usize),
+    Remove(OsString),
+}
+
+impl Change {
+    fn apply(&self, names: &mut BTreeMap<OsString, usize>) {
+        match self {
+            Change::Name(name, file) => drop(names.insert(name.clone(), *file)),
+            Change::Rename(from, to, file) => {
+                names.remove(from);
+                names.insert(to.clone(), *file);
+            }
+            Change::Remove(name) => drop(names.remove(name)),
+        }
+    }
+}
+
+impl Account {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.names);
+        self.unsynced.push(change);
+    }
+
+    fn create(&mut self, path: &Path, file: &File) {
+        self.files.push(Content::default());
+        let number = self.files.len() - 1;
+        self.number_of_inode.insert(file.metadata().unwrap().ino(), number);
+        self.change(Change::Name(name_of(path), number));
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) {
+        // It may last where the creation of the older name does not.
+        let file = self.names[&name_of(from)];
+        self.change(Change::Rename(name_of(from), name_of(to), file));
+    }
+
+    fn remove(&mut self, path: &Path) {
+        self.change(Change::Remove(name_of(path)));
+    }
+
+    fn write(&mut self, file: &File, text: &[u8]) {
+        self.content(file).written = text.to_vec();
+    }
+
+    fn sync(&mut self, file: &File) {
+        let content = self.content(file);
+        content.synced = content.written.clone();
+    }
+
+    fn content(&mut self, file: &File) -> &mut Content {
+        let number = self.number_of_inode[&file.metadata().unwrap().ino()];
+        &mut self.files[number]
+    }
+
+    fn sync_names(&mut self) {
+        self.synced_names = self.names.clone();
+        self.unsynced.clear();
+    }
+
+    /// Every directory that may be there after the power is back: each part of the changes that were not
+    /// synced, with the synced contents and with the written ones.
+    fn after_power_loss(&self) -> Vec<BTreeMap<OsString, Vec<u8>>> {
+        assert!(self.unsynced.len() < 12, "the script leaves too much unsynced to try it all");
+        let mut outcomes = Vec::new();
+        for kept in 0_u32..1 << self.unsynced.len() {
+            let mut names = self.synced_names.clone();
+            let changes = self.unsynced.iter().enumerate().filter(|(at, _)| kept >> at & 1 == 1);
+            changes.for_each(|(_, change)| change.apply(&mut names));
+            let of = |content: fn(&Content) -> &Vec<u8>| {
+                names.iter().map(|(name, file)| (name.clone(), content(&self.files[*file]).clone())).collect()
+            };
+            outcomes.extend([of(|file| &file.synced), of(|file| &file.written)]);
+        }
+        outcomes.sort();
+        outcomes.dedup();
+        outcomes
+    }
+}
+
+fn name_of(path: &Path) -> OsString {
+    path.file_name().unwrap().to_owned()
+}
+
+// --- the script
+
+/// What may be on the disk: after a success one state, after a failure the older one too.
+struct Allowed {
+    states: Vec<Option<Intent>>,
+    successes: usize,
+    failures: usize,
+}
+
+impl Allowed {
+    fn only(state: Option<Intent>) -> Self {
+        Allowed { states: vec![state], successes: 0, failures: 0 }
+    }
+
+    fn step(&mut self, succeeded: bool, state: Option<Intent>) {
+        if succeeded {
+            self.successes += 1;
+            self.states.clear();
+        } else {
+            self.failures += 1;
+        }
+        if !self.states.contains(&state) {
+            self.states.push(state);
+        }
+    }
+}
+
+/// Two operations: one that records, narrows and finishes; one that dies, and is recovered by the next.
+/// `look` is called after each step.
+fn run_script(store: &DirectoryStore, allowed: &mut Allowed, mut look: impl FnMut(&Allowed)) {
+    let wide = intent("g", &["http://node1:8000", "http://node2:8000"]);
+    let narrow = intent("g", &["http://node2:8000"]);
+    let operations: [&[Option<&Intent>]; 4] =
+        [&[Some(&wide), Some(&narrow), None], &[Some(&wide)], &[Some(&narrow), None, None], &[Some(&wide), None]];
+    for steps in operations {
+        let Ok(mut claim) = store.claim(&group("g")) else {
+            allowed.failures += 1;
+            look(allowed);
+            continue;
+        };
+        assert!(
+            allowed.states.contains(&claim.inherited().cloned()),
+            "inherited {:?} of {:?}",
+            claim.inherited(),
+            allowed.states
+        );
+        if claim.inherited().is_some() {
+            // A recovery acts on it, so from now on it must last.
+            allowed.step(true, claim.inherited().cloned());
+        }
+        look(allowed);
+        for state in steps {
+            let done = match state {
+                Some(intent) => claim.record(intent),
+                None => claim.erase(),
+            };
+            allowed.step(done.is_ok(), state.cloned());
+            look(allowed);
+        }
+    }
+}
+
+/// What a fresh store finds, and that its ways to look agree. A claim changes the directory, so it comes last.
+fn found(path: &Path) -> Option<Intent> {
+    let store = DirectoryStore::open(path).unwrap();
+    let unfinished = store.unfinished().unwrap();
+    assert!(unfinished.unreadable.is_empty(), "{:?}", unfinished.unreadable);
+    let claim = store.claim(&group("g")).unwrap_or_else(|error| panic!("{error:?}"));
+    let inherited = claim.inherited().cloned();
+    assert_eq!(unfinished.groups, inherited.iter().map(|intent| intent.group.clone()).collect::<Vec<_>>());
+    drop(claim);
+    let left = std::fs::read_dir(path).unwrap().count();
+    assert_eq!(left, usize::from(inherited.is_some()), "a claim clears away what crashes leave");
+    inherited
+}
+
+/// The state on the disk under a living store, whose lock and temporary files are not to be touched.
+fn seen(path: &Path) -> Option<Intent> {
+    let text = std::fs::read(path.join("g.intent")).ok()?;
+    Some(Intent::parse(&text).unwrap())
+}
+
+fn journal() -> (TempDir, PathBuf) {
+    // In memory where there is such a place: the account says what is durable, and the real disk is slow.
+    let memory = Path::new("/dev/shm");
+    let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
+    let path = directory.path().join("journal");
+    std::fs::create_dir(&path).unwrap();
+    (directory, path)
+}
+
+fn calls_of_the_script() -> Vec<&'static str> {
+    let (_directory, path) = journal();
+    let disk = TestDisk::new(|_, _| Fate::Done);
+    let store = DirectoryStore::open_on(disk.clone(), &path).unwrap();
+    let mut allowed = Allowed::only(None);
+    run_script(&store, &mut allowed, |allowed| assert_eq!(allowed.states.len(), 1, "nothing fails"));
+    assert_eq!(found(&path), None);
+    let calls = disk.calls.lock().unwrap().clone();
+    for name in ["create", "write", "sync", "rename", "open_dir", "sync_dir", "remove", "read", "open_lock"] {
+        assert!(calls.contains(&name), "the script never calls {name}");
+    }
+    calls
+}
+
+const FAILURES: [Fate; 2] = [Fate::NotDone, Fate::DoneUnheard];
+
+#[test]
+fn one_failing_call_hides_nothing_and_the_next_calls_are_honest() {
+    let calls = calls_of_the_script();
+    for (failing, name) in calls.iter().enumerate() {
+        for fate in FAILURES {
+            let (_directory, path) = journal();
+            let disk = TestDisk::new(move |number, _| if number == failing { fate } else { Fate::Done });
+            let store = DirectoryStore::open_on(disk.clone(), &path).unwrap();
+            let mut allowed = Allowed::only(None);
+            let mut successes_before = None;
+            run_script(&store, &mut allowed, |allowed| {
+                assert!(allowed.states.contains(&seen(&path)), "call {failing} {name} {fate:?}: {:?}", allowed.states);
+                if disk.calls.lock().unwrap().len() > failing {
+                    successes_before.get_or_insert(allowed.successes);
+                }
+            });
+            let last = store.claim(&group("g")).map(|mut claim| claim.erase());
+            let works_again = matches!(last, Ok(Ok(())));
+            allowed.step(works_again, None);
+            assert_eq!(works_again, *name != "sync_dir", "call {failing} {name} {fate:?}");
+            if *name == "sync_dir" {
+                assert_eq!(Some(allowed.successes), successes_before, "a success after a failed sync");
+            } else {
+                assert!(allowed.failures <= 1, "call {failing} {name} {fate:?} failed {} steps", allowed.failures);
+            }
+            drop(store);
+            let found = found(&path);
+            assert!(allowed.states.contains(&found), "call {failing} {name} {fate:?}: {found:?}");
+        }
+    }
+    println!("{} calls, each failing in {} ways", calls.len(), FAILURES.len());
+}
+
+#[test]
+fn a_disk_that_fails_for_good_hides_nothing() {
+    let calls = calls_of_the_script();
+    for failing in 0..calls.len() {
+        for first in FAILURES {
+            let (_directory, path) = journal();
+            let disk = TestDisk::new(move |number, _| match number.cmp(&failing) {
+                std::cmp::Ordering::Less => Fate::Done,
+                std::cmp::Ordering::Equal => first,
+                std::cmp::Ordering::Greater => Fate::NotDone,
+            });
+            let store = DirectoryStore::open_on(disk, &path).unwrap();
+            let mut allowed = Allowed::only(None);
+            run_script(&store, &mut allowed, |_| {});
+            drop(store);
+            let found = found(&path);
+            assert!(
+                allowed.states.contains(&found),
+                "from call {failing} {first:?}: {found:?} of {:?}",
+                allowed.states
+            );
+        }
+    }
+}
+
+/// Writes a directory as it may be after the power is back, and opens it.
+fn found_after_power_loss(outcome: &BTreeMap<OsString, Vec<u8>>) -> Option<Intent> {
+    let (_directory, path) = journal();
+    for (name, content) in outcome {
+        std::fs::write(path.join(name), content).unwrap();
+    }
+    found(&path)
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_power_loss_at_every_call() {
+    let calls = calls_of_the_script();
+    let mut tried = 0;
+    for failing in 0..=calls.len() {
+        for last in FAILURES {
+            let (_directory, path) = journal();
+            let account = Arc::<Mutex<Account>>::default();
+            // The process dies at that call, the next one recovers, and then the power fails.
+            let dying = TestDisk::with_account(Arc::clone(&account), move |number, _| match number.cmp(&failing) {
+                std::cmp::Ordering::Less => Fate::Done,
+                std::cmp::Ordering::Equal => last,
+                std::cmp::Ordering::Greater => Fate::NotDone,
+            });
+            let mut allowed = Allowed::only(None);
+            run_script(&DirectoryStore::open_on(dying, &path).unwrap(), &mut allowed, |_| {});
+            let mut check = |allowed: &Allowed| {
+                for outcome in account.lock().unwrap().after_power_loss() {
+                    let found = found_after_power_loss(&outcome);
+                    assert!(
+                        allowed.states.contains(&found),
+                        "call {failing} {last:?}: {found:?} of {:?}",
+                        allowed.states
+                    );
+                    tried += 1;
+                }
+            };
+            check(&allowed);
+            let next = TestDisk::with_account(Arc::clone(&account), |_, _| Fate::Done);
+            let store = DirectoryStore::open_on(next, &path).unwrap();
+            let claim = store.claim(&group("g")).unwrap();
+            if let Some(inherited) = claim.inherited() {
+                check(&Allowed::only(Some(inherited.clone())));
+            }
+        }
+    }
+    println!("{tried} directories after a power loss");
+}
+
+#[test]
+fn a_new_directory_is_durable_before_it_is_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = TestDisk::new(|_, _| Fate::Done);
+    DirectoryStore::open_on(disk.clone(), &directory.path().join("a/b")).unwrap();
+    assert_eq!(*disk.calls.lock().unwrap(), ["create_dir", "open_dir", "sync_dir", "open_dir", "sync_dir"]);
+    for failing in 0..5 {
+        let disk = TestDisk::new(move |number, _| if number == failing { Fate::NotDone } else { Fate::Done });
+        let path = directory.path().join(format!("{failing}/b"));
+        assert!(DirectoryStore::open_on(disk, &path).is_err());
+    }
+}
+
+#[test]
+fn a_list_that_fails_is_no_empty_list() {
+    let (_directory, path) = journal();
+    let disk = TestDisk::new(|_, name| if name == "list" { Fate::NotDone } else { Fate::Done });
+    assert!(DirectoryStore::open_on(disk, &path).unwrap().unfinished().is_err());
+    DirectoryStore::open(&path).unwrap().claim(&group("g")).unwrap().record(&intent("g", &["http://a"])).unwrap();
+    let disk = TestDisk::new(|_, name| if name == "read" { Fate::NotDone } else { Fate::Done });
+    let unfinished = DirectoryStore::open_on(disk, &path).unwrap().unfinished().unwrap();
+    assert_eq!((unfinished.groups.len(), unfinished.unreadable.len()), (0, 1));
+}
+
+// --- the shared sync
+
+/// A disk whose syncs wait for their fate, and a place to hear that one has begun.
+fn gated() -> (Arc<TestDisk>, std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<Fate>) {
+    let ((begun, hear), (decide, fates)) = (channel(), channel());
+    let gate = Mutex::new((begun, fates));
+    let disk = TestDisk::new(move |_, name| {
+        if name != "sync_dir" {
+            return Fate::Done;
+        }
+        let gate = gate.lock().unwrap();
+        gate.0.send(()).unwrap();
+        gate.1.recv().unwrap()
+    });
+    (disk, hear, decide)
+}
+
+/// One caller begins a sync; eight come while it runs. Returns how the one and the eight ended.
+fn one_and_eight(first: Fate, second: Fate) -> (bool, Vec<bool>, usize, bool) {
+    let (disk, hear, decide) = gated();
+    let shared = SharedSync::default();
+    let path = Path::new("/");
+    let sync = || shared.sync(&*disk, path).is_ok();
+    std::thread::scope(|scope| {
+        let one = scope.spawn(sync);
+        hear.recv().unwrap();
+        let eight: Vec<_> = (0..8).map(|_| scope.spawn(sync)).collect();
+        while shared.waiting() < 8 {
+            std::thread::yield_now();
+        }
+        decide.send(first).unwrap();
+        decide.send(second).unwrap();
+        decide.send(Fate::Done).unwrap();
+        let one = one.join().unwrap();
+        let eight = eight.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let syncs = disk.calls.lock().unwrap().iter().filter(|name| **name == "sync_dir").count();
+        (one, eight, syncs, sync())
+    })
+}
+
+#[test]
+fn those_who_come_during_a_sync_share_the_next_one() {
+    assert_eq!(one_and_eight(Fate::Done, Fate::Done), (true, vec![true; 8], 2, true));
+}
+
+#[test]
+fn a_failed_sync_fails_for_all_who_waited_and_for_all_who_come_after() {
+    for fate in FAILURES {
+        assert_eq!(one_and_eight(Fate::Done, fate), (true, vec![false; 8], 2, false));
+        assert_eq!(one_and_eight(fate, Fate::Done), (false, vec![false; 8], 1, false));
+    }
+}
+
+#[test]
+fn a_sync_that_could_not_begin_is_made_up_for_by_the_next() {
+    let opened = AtomicUsize::new(0);
+    let disk = TestDisk::new(move |_, name| match name {
+        "open_dir" if opened.fetch_add(1, Ordering::Relaxed) == 0 => Fate::NotDone,
+        _ => Fate::Done,
+    });
+    let shared = SharedSync::default();
+    assert!(shared.sync(&*disk, Path::new("/")).is_err());
+    assert!(shared.sync(&*disk, Path::new("/")).is_ok());
+}
+
+#[test]
+fn two_hundred_threads_share_their_syncs_and_none_returns_before_its_own() {
+    let (changes, durable) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (disk, syncs) = {
+        let (changes, durable) = (Arc::clone(&changes), Arc::clone(&durable));
+        let syncs = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&syncs);
+        let disk = TestDisk::new(move |_, name| {
+            if name == "sync_dir" {
+                let at_its_start = changes.load(Ordering::SeqCst);
+                std::thread::yield_now();
+                counted.fetch_add(1, Ordering::SeqCst);
+                durable.fetch_max(at_its_start, Ordering::SeqCst);
+            }
+            Fate::Done
+        });
+        (disk, syncs)
+    };
+    let shared = SharedSync::default();
+    std::thread::scope(|scope| {
+        for _ in 0..200 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let mine = changes.fetch_add(1, Ordering::SeqCst) + 1;
+                    shared.sync(&*disk, Path::new("/")).unwrap();
+                    assert!(durable.load(Ordering::SeqCst) >= mine, "it returned before a sync that covers it");
+                }
+            });
+        }
+    });
+    println!("{} calls shared {} syncs", 200 * 20, syncs.load(Ordering::SeqCst));
+}
