@@ -87,7 +87,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         let mut shared = self.lock();
         loop {
             if let Some(found) = result(&mut shared.source) {
-                self.tell(shared);
+                self.tell_all(shared);
                 return found;
             }
             shared = match shared.source.next(now()) {
@@ -170,6 +170,11 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     }
 
     fn watch<'a>(&'a self, mut shared: MutexGuard<'a, Shared<S>>, due: Option<Instant>) -> MutexGuard<'a, Shared<S>> {
+        // Who sleeps keeps no news back.
+        if shared.source.has_news() {
+            self.tell(shared);
+            return self.lock();
+        }
         shared.watching += 1;
         shared.watched = [shared.watched, due].into_iter().flatten().min();
         let mut shared = match due {
@@ -187,9 +192,13 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     /// Lets go of the lock, and tells what there is to tell before anybody tells what comes later.
     fn tell(&self, shared: MutexGuard<'_, Shared<S>>) {
-        if !shared.source.has_news() {
-            return;
+        if shared.source.has_news() {
+            self.tell_all(shared);
         }
+    }
+
+    /// Waits also for who is telling what was taken from the source before.
+    fn tell_all(&self, shared: MutexGuard<'_, Shared<S>>) {
         drop(shared);
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let news = self.lock().source.news();

@@ -165,6 +165,33 @@ fn an_observer_is_told_everything_in_order_before_the_call_returns() {
     assert_eq!(count(|event| matches!(event, Event::Reached { .. })), 16);
 }
 
+/// Gives up at the first news of a retry.
+struct Impatient(CancelToken);
+
+impl Observer for Impatient {
+    fn on_event(&self, _: &GroupId, event: &Event) {
+        if matches!(event, Event::Retrying { .. }) {
+            self.0.cancel();
+        }
+    }
+}
+
+#[test]
+fn a_retry_is_told_before_its_delay_not_after() {
+    let cluster = Cluster::start(1).unwrap();
+    cluster.node(0).inject(Fault::answer(503).on(Method::Post).always());
+    let cancel = CancelToken::new();
+    let (begun, late) = (Instant::now(), Duration::from_secs(60));
+    let client = builder(cluster.urls())
+        .retry(cluster_client::RetryPolicy { first_delay: late, max_delay: late, ..support::quick() })
+        .observer(Arc::new(Impatient(cancel.clone())))
+        .build()
+        .unwrap();
+    let error = client.call().cancel(&cancel).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+}
+
 /// An observer may use the client it observes.
 struct Nested(Mutex<Option<ClusterClient>>, AtomicUsize);
 

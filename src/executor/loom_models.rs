@@ -280,7 +280,7 @@ models! {
     }
 
     /// While one thread does a job, the other sleeps until nothing that will come.
-    fn a_cancel_reaches_a_caller_with_a_helper(preemptions: Some(3)) {
+    fn a_cancel_reaches_a_caller_with_a_helper(preemptions: None) {
         let script = Script::new([0, 1], |_, _| ()).later(100, 2);
         let crew = crew(script, Hands::new(nothing), 1);
         let token = CancelToken::new();
@@ -293,7 +293,7 @@ models! {
     }
 
     /// One token gives up the calls of two threads.
-    fn a_token_reaches_all_its_crews(preemptions: Some(3)) {
+    fn a_token_reaches_all_its_crews(preemptions: None) {
         let token = CancelToken::new();
         let call = |token: CancelToken| {
             let script = Script::new([], |_, _| ()).later(100, 0);
@@ -311,7 +311,7 @@ models! {
         canceller.join().unwrap();
     }
 
-    fn a_panicking_job_is_an_output(preemptions: Some(3)) {
+    fn a_panicking_job_is_an_output(preemptions: None) {
         let script = Script::new([0, 1], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
         let crew = crew(script, Hands::new(|_, job| assert!(job != 1, "as planned")), 1);
         let (ran, panicked) = crew.take_part(|script| Some((script.collect()?, script.panicked.clone())));
@@ -319,7 +319,7 @@ models! {
     }
 
     /// A bug of ours: it may end the call with a panic, but never let it wait for ever.
-    fn a_dead_helper_leaves_nobody_waiting(preemptions: Some(3)) {
+    fn a_dead_helper_leaves_nobody_waiting(preemptions: None) {
         let script = Script::new([0, 1], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
         let crew = crew(script, Hands::new(|_, job| if job == 1 { resume_unwind(Box::new(Bug)) }), 1);
         let ended = catch_unwind(AssertUnwindSafe(|| crew.take_part(Script::collect)));
@@ -330,14 +330,14 @@ models! {
     }
 
     /// Three jobs, two helpers, in any order: each runs once, and the result comes when all have run.
-    fn every_job_runs_once(preemptions: Some(2)) {
+    fn every_job_runs_once(preemptions: None) {
         let script = Script::new([0, 1, 2], |script, _| script.results += usize::from(script.have_run(&[0, 1, 2])));
         let crew = crew(script, Hands::new(nothing), 2);
         assert_eq!(crew.take_part(Script::collect), [0, 1, 2]);
     }
 
     /// The end of one job makes work for others than those that are awake.
-    fn jobs_that_make_jobs(preemptions: Some(2)) {
+    fn jobs_that_make_jobs(preemptions: None) {
         let script = Script::new([0, 1], |script, job| match job {
             0 => script.ready.extend([2, 3]),
             _ => script.results += usize::from(script.have_run(&[0, 1, 2, 3])),
@@ -347,7 +347,7 @@ models! {
     }
 
     /// Each job has news; the last brings the result.
-    fn news_are_told_in_order_and_before_the_return(preemptions: Some(3)) {
+    fn news_are_told_in_order_and_before_the_return(preemptions: None) {
         let script = Script::new([0, 1], |script, _| {
             script.add_news();
             script.results += usize::from(script.have_run(&[0, 1]));
@@ -360,7 +360,7 @@ models! {
     }
 
     /// Who is told something may cancel.
-    fn who_is_told_may_change_the_source(preemptions: Some(3)) {
+    fn who_is_told_may_change_the_source(preemptions: None) {
         let script = Script::new([0, 1], |script, _| script.add_news()).later(100, 2);
         let token = CancelToken::new();
         let hands = Hands { token: Some(token.clone()), ..Hands::new(nothing) };
@@ -372,7 +372,7 @@ models! {
     }
 
     /// Job 0 ends when job 1 has run, which comes due only after job 0 has begun, or before.
-    fn what_comes_due_runs_beside_a_job_that_hangs(preemptions: Some(3)) {
+    fn what_comes_due_runs_beside_a_job_that_hangs(preemptions: None) {
         let script = Script::new([0], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
         let crew = crew(script.later(1, 1), Hands::new(job_0_waits_for_job_1), 1);
         let time = Arc::clone(&crew);
@@ -382,7 +382,7 @@ models! {
     }
 
     /// Two hosts, both to be tried again, at different times; the first then hangs until the second is done.
-    fn a_retry_that_hangs_holds_up_no_other(preemptions: Some(2)) {
+    fn a_retry_that_hangs_holds_up_no_other(preemptions: None) {
         let script = Script::new([2, 3], |script, job| match job {
             2 => script.add_later(1, 0),
             3 => script.add_later(2, 1),
@@ -396,7 +396,7 @@ models! {
     }
 
     /// While somebody sleeps until the second hour, another job brings what is due at the first.
-    fn a_sooner_time_is_watched_for(preemptions: Some(2)) {
+    fn a_sooner_time_is_watched_for(preemptions: None) {
         let script = Script::new([0, 1], |script, job| match job {
             0 => script.add_later(100, 9),
             1 => script.add_later(1, 2),
@@ -411,7 +411,7 @@ models! {
     }
 
     /// Two calls of one client, and one thread for both.
-    fn two_callers_share_the_threads(preemptions: Some(2)) {
+    fn two_callers_share_the_threads(preemptions: None) {
         let threads = threads(1);
         let call = |threads| {
             let script = Script::new([0, 1], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
@@ -425,7 +425,7 @@ models! {
     }
 
     /// What a bulk does: it takes a result, adds work, and takes the next.
-    fn a_caller_that_comes_back(preemptions: Some(2)) {
+    fn a_caller_that_comes_back(preemptions: None) {
         let script = Script::new([0, 1], |script, _| script.results += 1);
         let crew = crew(script, Hands::new(nothing), 1);
         crew.take_part(Script::collect);
