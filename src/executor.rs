@@ -28,6 +28,8 @@ pub(crate) trait Source: Send + 'static {
     fn next(&mut self, now: Instant) -> Next<Self::Job>;
     /// About how many jobs `next` has ready at once; zero only if it has none.
     fn ready(&self) -> usize;
+    /// Whether something comes due by itself later.
+    fn is_waiting(&self) -> bool;
     fn done(&mut self, output: Self::Output, now: Instant);
     /// Whether there is something that the waiting thread waits for.
     fn has_result(&self) -> bool;
@@ -69,6 +71,13 @@ struct Shared<S> {
     watched: Option<Instant>,
     /// A helper panicked in the source itself, which is a bug of ours.
     broken: bool,
+}
+
+impl<S: Source> Shared<S> {
+    /// Whether there is something to do, now or later, that only those see who are busy.
+    fn is_unattended(&self) -> bool {
+        self.watching == 0 && (self.source.ready() > 0 || self.source.is_waiting())
+    }
 }
 
 impl<S: Source, W: Worker<S>> Crew<S, W> {
@@ -130,10 +139,10 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         if more && shared.watching > 0 {
             self.changed.notify_all();
         }
-        let alone = shared.watching == 0;
+        let unattended = shared.is_unattended();
         self.tell(shared);
         let slow = self.threads.pace.is_slow();
-        if more && alone && slow {
+        if unattended && slow {
             self.recruit();
         }
         let begun = now();
@@ -148,12 +157,10 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         shared
     }
 
-    /// A job holds its thread up: what else is ready needs another.
+    /// A job holds its thread up: what else is ready, or comes due meanwhile, needs another.
     fn stalled(self: &Arc<Self>) {
         self.threads.pace.note_stall();
-        let shared = self.lock();
-        let unattended = shared.source.ready() > 0 && shared.watching == 0;
-        drop(shared);
+        let unattended = self.lock().is_unattended();
         if unattended {
             self.recruit();
         }

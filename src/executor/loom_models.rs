@@ -102,6 +102,10 @@ impl Source for Script {
         self.ready.len()
     }
 
+    fn is_waiting(&self) -> bool {
+        !self.later.is_empty()
+    }
+
     fn done(&mut self, output: Result<Job, Job>, _: Instant) {
         let (Ok(job) | Err(job)) = output;
         assert!(!self.ran.contains(&job), "job {job} ran twice");
