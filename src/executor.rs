@@ -117,7 +117,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     }
 
     /// Works as long as something is ready, and stays for what comes later only if nobody else does.
-    fn help(self: &Arc<Self>) {
+    fn help(self: &Arc<Self>, place: Place) {
         let mut shared = self.lock();
         loop {
             shared = match shared.source.next(now()) {
@@ -128,7 +128,13 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
                     if sooner || shared.source.has_result() {
                         self.changed.notify_all();
                     }
-                    return self.tell(shared);
+                    if !shared.source.has_news() {
+                        // As long as the lock is held: who then finds the crew unattended finds a place.
+                        drop(place);
+                        return;
+                    }
+                    self.tell(shared);
+                    self.lock()
                 }
             };
         }
@@ -168,8 +174,8 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     fn recruit(self: &Arc<Self>) {
         let crew = Arc::clone(self);
-        self.threads.start(move || {
-            if catch_unwind(AssertUnwindSafe(|| crew.help())).is_err() {
+        self.threads.start(move |place| {
+            if catch_unwind(AssertUnwindSafe(|| crew.help(place))).is_err() {
                 crew.lock().broken = true;
                 crew.changed.notify_all();
             }
@@ -281,7 +287,7 @@ impl Threads {
     }
 
     /// Runs `task` on a thread that is free, if there is one.
-    fn start(self: &Arc<Self>, task: impl FnOnce() + Send + 'static) {
+    fn start(self: &Arc<Self>, task: impl FnOnce(Place) + Send + 'static) {
         let free = |block: &&Block| {
             let taken = block.taken.fetch_add(1, Ordering::Relaxed);
             if taken >= block.size {
@@ -293,11 +299,20 @@ impl Threads {
         let block = &self.blocks[number];
         // Where a pool cannot be had, its places stay taken, so that it is not asked for again.
         let Some(pool) = block.pool.get_or_init(|| build(block.size)) else { return };
-        let threads = Arc::clone(self);
-        pool.spawn(move || {
-            task();
-            threads.blocks[number].taken.fetch_sub(1, Ordering::Relaxed);
-        });
+        let place = Place { threads: Arc::clone(self), number };
+        pool.spawn(move || task(place));
+    }
+}
+
+/// A thread's place in the block of that number, given back when it is dropped.
+struct Place {
+    threads: Arc<Threads>,
+    number: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.threads.blocks[self.number].taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
