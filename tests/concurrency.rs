@@ -208,9 +208,8 @@ fn a_retry_that_hangs_holds_up_no_other() {
         .unwrap();
     std::thread::scope(|scope| {
         let call = scope.spawn(|| client.create_group("g").unwrap());
-        let second = |number: usize, patience| {
-            cluster.node(number).wait_until(|node| node.count(Method::Post) >= 2, patience)
-        };
+        let second =
+            |number: usize, patience| cluster.node(number).wait_until(|node| node.count(Method::Post) >= 2, patience);
         assert!(second(0, PATIENCE));
         assert!(second(1, hang / 2), "the second host waited for the first");
         assert_eq!(call.join().unwrap().present().count(), 2);

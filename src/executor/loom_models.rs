@@ -1,13 +1,15 @@
 //! The crew under a model checker: every order in which its threads can meet, for small sources.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --release --lib loom -- --nocapture`
+//! `RUSTFLAGS="--cfg loom" cargo test --profile loom --lib --target-dir target/loom loom -- --nocapture`
 //!
 //! That nothing hangs needs no assertion: a caller that is not woken is a deadlock, which loom reports. In
 //! these models only the time moves on that a model lets pass, so neither does a time-out come to the rescue
-//! of a lost wake-up.
+//! of a lost wake-up. All orders are explored, but for one model with millions of them, which is bounded;
+//! `LOOM_MAX_PREEMPTIONS=20` lifts the bound, in a minute.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -146,7 +148,9 @@ impl Hands {
 impl Worker<Script> for Hands {
     /// Every job counts as one that keeps its thread waiting.
     fn run(&self, job: Job, stalled: Option<&Stalled>) -> Result<Job, Job> {
-        stalled.into_iter().for_each(|stalled| stalled());
+        if let Some(stalled) = stalled {
+            stalled();
+        }
         let ran = catch_unwind(AssertUnwindSafe(|| (self.run)(self, job)));
         match ran {
             Err(bug) if bug.is::<Bug>() => resume_unwind(bug),
@@ -386,7 +390,7 @@ models! {
     }
 
     /// Two hosts, both to be tried again, at different times; the first then hangs until the second is done.
-    fn a_retry_that_hangs_holds_up_no_other(preemptions: None) {
+    fn a_retry_that_hangs_holds_up_no_other(preemptions: Some(5)) {
         let script = Script::new([2, 3], |script, job| match job {
             2 => script.add_later(1, 0),
             3 => script.add_later(2, 1),
@@ -394,7 +398,7 @@ models! {
         });
         let crew = crew(script, Hands::new(job_0_waits_for_job_1), 1);
         let time = Arc::clone(&crew);
-        let time = thread::spawn(move || [1, 2].into_iter().for_each(|to| time.pass_time(to)));
+        let time = thread::spawn(move || { time.pass_time(1); time.pass_time(2); });
         assert_eq!(crew.take_part(Script::collect), [0, 1, 2, 3]);
         time.join().unwrap();
     }
@@ -412,6 +416,36 @@ models! {
         assert_eq!(crew.take_part(Script::collect), [0, 1, 2]);
         time.join().unwrap();
         crew.end_of_time();
+    }
+
+    /// Whoever does job 1 goes on with job 2, which hangs until job 3 has run: a sleeper is to take that.
+    fn a_sleeper_takes_what_the_others_cannot(preemptions: None) {
+        let script = Script::new([0, 1], |script, job| match job {
+            1 => script.ready.extend([2, 3]),
+            _ => script.results += usize::from(script.have_run(&[0, 1, 2, 3])),
+        });
+        let job_2_waits_for_job_3 = |hands: &Hands, job| match job {
+            2 => hands.gate.pass(),
+            3 => hands.gate.open(),
+            _ => {}
+        };
+        let crew = crew(script, Hands::new(job_2_waits_for_job_3), 1);
+        assert_eq!(crew.take_part(Script::collect), [0, 1, 2, 3]);
+    }
+
+    /// With the result there is more to do, which ends only after the caller has come back.
+    fn a_result_does_not_wait_for_the_next_job(preemptions: None) {
+        let script = Script::new([0, 1], |script, _| {
+            if script.have_run(&[0, 1]) && script.ran.len() == 2 {
+                script.results += 1;
+                script.ready.push_back(2);
+            }
+        });
+        let hands = Hands::new(|hands, job| if job == 2 { hands.gate.pass() });
+        let gate = Arc::clone(&hands.gate);
+        let crew = crew(script, hands, 1);
+        assert_eq!(crew.take_part(Script::collect), [0, 1]);
+        gate.open();
     }
 
     /// Two calls of one client, and one thread for both.
@@ -445,4 +479,55 @@ fn job_0_waits_for_job_1(hands: &Hands, job: Job) {
         1 => hands.gate.open(),
         _ => {}
     }
+}
+
+/// What a child process of [`planted_bugs_are_found`] runs.
+#[test]
+#[ignore = "it is all other models once more"]
+fn every_model() {
+    for (name, model) in MODELS {
+        println!("loom: running {name}");
+        model();
+    }
+}
+
+/// The models notice if one line of the driver misbehaves: each wake-up forgotten, each wait begun a moment
+/// after its lock was let go of, and so on. A bug that no model notices is a failure of the models.
+#[test]
+fn planted_bugs_are_found() {
+    let mut plants = Vec::new();
+    let mut plant = |kind: &str, file: &str, source: &str, code: &str| {
+        let lines = source.lines().enumerate().filter(|(_, line)| line.contains(code));
+        let found: Vec<_> = lines.map(|(number, _)| format!("{kind}:{file}:{}", number + 1)).collect();
+        assert!(!found.is_empty(), "{file} has no {code}");
+        plants.extend(found);
+    };
+    let (executor, cancel) = (include_str!("../executor.rs"), include_str!("../cancel.rs"));
+    plant("silent", "executor.rs", executor, ".notify_all()");
+    plant("leaky", "executor.rs", executor, "self.changed.wait");
+    plant("unlocked", "executor.rs", executor, "self.telling.lock()");
+    plant("unborn", "executor.rs", executor, "pool.spawn(");
+    plant("blind", "cancel.rs", cancel, "cancelled.load(");
+    let missed: Vec<_> = plants.iter().filter(|plant| !is_found(plant)).collect();
+    assert!(missed.is_empty(), "no model notices {missed:?}");
+}
+
+/// A bug may end in a panic within a panic, so a process of its own looks for it.
+fn is_found(plant: &str) -> bool {
+    let run = Command::new(std::env::current_exe().unwrap())
+        .args(["executor::loom_models::every_model", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
+        .env("LOOM_PLANT", plant)
+        // The bugs show in few switches, and where they do not, nobody has to wait long to hear of it.
+        .env("LOOM_MAX_PREEMPTIONS", "3")
+        .env("RUST_BACKTRACE", "0")
+        .output()
+        .unwrap();
+    let (said, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let noticed_by = said.lines().filter_map(|line| line.split_once("loom: running ")).next_back();
+    let how = complained
+        .lines()
+        .find(|line| ["deadlock", "assertion", "twice", "brings no output"].iter().any(|word| line.contains(word)));
+    let by = noticed_by.map_or("nobody", |(_, name)| name);
+    println!("loom: planted {plant}: noticed {} by {by}: {}", !run.status.success(), how.unwrap_or_default());
+    !run.status.success()
 }

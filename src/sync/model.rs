@@ -8,7 +8,8 @@
 //! *Threads.* A pool starts a loom thread for each task.
 //!
 //! *Planted bugs.* The variable `LOOM_PLANT` makes one call site misbehave, so that the models can be shown
-//! to notice: see [`Plant`].
+//! to notice.
+#![expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the signatures are those of others")]
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
@@ -17,37 +18,41 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LockResult, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize};
+pub(crate) use loom::sync::atomic::AtomicUsize;
 
-/// A bug at one line of the code under test.
+/// A bug at one line of the code under test: `KIND:FILE:LINE`.
 #[derive(Debug)]
-enum Plant {
-    /// `silent:LINE`: a `notify_all` is forgotten.
-    Silent(u32),
-    /// `leaky:LINE`: before a wait the lock is let go of and taken again, as if what is waited for had been
-    /// looked at without the lock.
-    Leaky(u32),
-    /// `unlocked:LINE`: a lock is not taken.
-    Unlocked(u32),
-    /// `alone`: no task ever starts.
-    Alone,
+struct Plant {
+    kind: String,
+    file: String,
+    line: u32,
 }
 
-fn plant() -> Option<&'static Plant> {
+/// A `notify_all` is forgotten.
+const SILENT: &str = "silent";
+/// Before a wait the lock is let go of and taken again, as if what is waited for had been looked at without it.
+const LEAKY: &str = "leaky";
+/// A lock is not taken.
+const UNLOCKED: &str = "unlocked";
+/// An atomic load sees nothing but false.
+const BLIND: &str = "blind";
+/// A thread is not started.
+const UNBORN: &str = "unborn";
+
+/// Whether a bug of this kind is planted where the caller of the caller is.
+#[track_caller]
+fn planted(kind: &str) -> bool {
     static PLANT: OnceLock<Option<Plant>> = OnceLock::new();
-    let parsed = || {
+    let plant = PLANT.get_or_init(|| {
         let plant = std::env::var("LOOM_PLANT").ok()?;
-        let (kind, line) = plant.split_once(':').unwrap_or((&plant, "0"));
-        let line = line.parse().expect("a line number");
-        Some(match kind {
-            "silent" => Plant::Silent(line),
-            "leaky" => Plant::Leaky(line),
-            "unlocked" => Plant::Unlocked(line),
-            "alone" => Plant::Alone,
-            _ => panic!("no such plant: {plant}"),
-        })
-    };
-    PLANT.get_or_init(parsed).as_ref()
+        let parts: Vec<&str> = plant.split(':').collect();
+        let [kind, file, line] = parts[..] else { panic!("no plant: {plant}") };
+        Some(Plant { kind: kind.into(), file: file.into(), line: line.parse().expect("a line number") })
+    });
+    let at = Location::caller();
+    plant
+        .as_ref()
+        .is_some_and(|plant| plant.kind == kind && at.line() == plant.line && at.file().ends_with(&plant.file))
 }
 
 thread_local! {
@@ -107,8 +112,7 @@ impl<T> Mutex<T> {
 
     #[track_caller]
     pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-        let unlocked = matches!(plant(), Some(Plant::Unlocked(line)) if *line == Location::caller().line());
-        let inner = (!unlocked).then(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner));
+        let inner = (!planted(UNLOCKED)).then(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(MutexGuard { mutex: self, inner })
     }
 }
@@ -140,7 +144,7 @@ impl Condvar {
 
     #[track_caller]
     pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
-        Ok(self.wait_while(leaky(guard, Location::caller()), || true))
+        Ok(self.wait_while(leaky(guard), || true))
     }
 
     #[track_caller]
@@ -150,7 +154,7 @@ impl Condvar {
         timeout: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, bool)> {
         let due = now() + timeout;
-        let guard = self.wait_while(leaky(guard, Location::caller()), || now() < due);
+        let guard = self.wait_while(leaky(guard), || now() < due);
         Ok((guard, now() >= due))
     }
 
@@ -165,7 +169,7 @@ impl Condvar {
 
     #[track_caller]
     pub(crate) fn notify_all(&self) {
-        if matches!(plant(), Some(Plant::Silent(line)) if *line == Location::caller().line()) {
+        if planted(SILENT) {
             return;
         }
         self.inner.notify_all();
@@ -174,8 +178,9 @@ impl Condvar {
     }
 }
 
-fn leaky<'a, T>(guard: MutexGuard<'a, T>, at: &Location<'_>) -> MutexGuard<'a, T> {
-    if !matches!(plant(), Some(Plant::Leaky(line)) if *line == at.line()) {
+#[track_caller]
+fn leaky<T>(guard: MutexGuard<'_, T>) -> MutexGuard<'_, T> {
+    if !planted(LEAKY) {
         return guard;
     }
     let mutex = guard.mutex;
@@ -183,13 +188,28 @@ fn leaky<'a, T>(guard: MutexGuard<'a, T>, at: &Location<'_>) -> MutexGuard<'a, T
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[derive(Debug, Default)]
+pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+impl AtomicBool {
+    #[track_caller]
+    pub(crate) fn load(&self, order: Ordering) -> bool {
+        self.0.load(order) && !planted(BLIND)
+    }
+
+    pub(crate) fn store(&self, value: bool, order: Ordering) {
+        self.0.store(value, order);
+    }
+}
+
 /// In the place of rayon's.
 #[derive(Debug)]
 pub(crate) struct ThreadPool(());
 
 impl ThreadPool {
+    #[track_caller]
     pub(crate) fn spawn(&self, task: impl FnOnce() + Send + 'static) {
-        if !matches!(plant(), Some(Plant::Alone)) {
+        if !planted(UNBORN) {
             loom::thread::spawn(task);
         }
     }
