@@ -203,7 +203,11 @@ impl Flight {
 
     /// Asks the machine in the slot at the head of the queue.
     fn poll(&mut self, number: usize, now: Instant) -> Option<Work> {
-        let slot = self.slots[number].as_mut()?;
+        let Some(slot) = self.slots[number].as_mut() else {
+            // It landed while a cancel had it in the queue.
+            self.leave_queue(number);
+            return None;
+        };
         let step = slot.machine.step(now.saturating_duration_since(slot.begun));
         let claim = slot.claim.clone();
         let work = match step {

@@ -13,6 +13,10 @@ fn crash(bench: &Bench, group: &str) {
     }
     let mut create = bench.start(&["create", group]);
     assert!(bench.cluster.node(0).wait_until(|node| node.has(group), PATIENCE));
+    // None is left on the way, to be done after the kill.
+    for node in bench.cluster.nodes() {
+        assert!(node.wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    }
     create.kill();
     bench.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_faults);
     assert_eq!(bench.cluster.holders(group), [0]);
@@ -102,6 +106,9 @@ fn a_group_that_another_command_works_on_is_busy() {
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     let mut first = bench.start(&["create", "payments", "--request-timeout", "60s"]);
     assert!(bench.cluster.node(1).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    for node in [0, 2] {
+        assert!(bench.cluster.node(node).wait_until(|node| node.has("payments"), PATIENCE));
+    }
     let ran = bench.run(&["create", "payments"]).exits(1);
     ran.prints("payments is busy: ").prints("Nothing was sent.");
     let line = bench.run(&["delete", "payments", "--yes", "-o", "json"]).exits(1).json().remove(0);

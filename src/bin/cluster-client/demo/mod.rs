@@ -5,7 +5,7 @@ mod stage;
 
 use std::time::Duration;
 
-use cluster_client::testing::{Fault, Method};
+use cluster_client::testing::{Entry, Fault, Method, Node};
 
 use self::stage::Stage;
 use crate::args::Shared;
@@ -80,24 +80,28 @@ fn lost_answer(stage: &mut Stage<'_>) -> Played {
     stage.cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
     stage.run(&["create", "refunds"], Exit::Unchanged)?;
     stage.promise("refunds", 0);
-    stage.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_faults);
+    stage.cluster.nodes().iter().for_each(Node::clear_faults);
     Ok(())
 }
 
 fn crash(stage: &mut Stage<'_>) -> Played {
     stage.act(
         "A crash",
-        "Two nodes do not answer. As soon as the first one has made the group, the client is killed (SIGKILL):\n\
-         it has no chance to undo anything.",
+        "The first node makes the group, the other two do not answer. Then the client is killed (SIGKILL): it has\n\
+         no chance to undo anything.",
     );
     for node in &stage.cluster.nodes()[1..] {
         node.inject(Fault::mute().on(Method::Post));
     }
     stage.start(&["create", "ledger"])?;
-    let made = stage.cluster.node(0).wait_until(|node| node.has("ledger"), Duration::from_secs(10));
+    // Every node has read its request by then: none is left on the way, to be done after the kill.
+    let asked = |entry: &Entry| entry.method == Method::Post && entry.group.as_deref() == Some("ledger");
+    let patience = Duration::from_secs(5);
+    let arrived = stage.cluster.nodes().iter().all(|node| node.wait_until(|node| node.log().any(asked), patience));
+    let made = stage.cluster.node(0).wait_until(|node| node.has("ledger"), patience);
     stage.kill();
-    stage.check(made, "the first node made the group before the kill");
-    stage.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_faults);
+    stage.check(arrived && made, "the first node made the group before the kill");
+    stage.cluster.nodes().iter().for_each(Node::clear_faults);
     stage.run(&["status", "ledger"], Exit::Inconsistent)?;
     stage.promise("ledger", 1);
 

@@ -18,7 +18,7 @@ use crate::signal;
 const CONFIGURATION: &str = "\
 first_delay = \"100ms\"
 max_delay = \"400ms\"
-request_timeout = \"2s\"
+request_timeout = \"5s\"
 settle = \"500ms\"
 ";
 
