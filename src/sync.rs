@@ -7,7 +7,8 @@ mod model;
 
 #[cfg(all(test, loom))]
 pub(crate) use self::model::{
-    AtomicBool, AtomicUsize, Condvar, Model, Mutex, MutexGuard, ThreadPool, ThreadPoolBuilder, now, pass_time,
+    AtomicBool, AtomicUsize, Condvar, Model, Mutex, MutexGuard, ThreadPool, ThreadPoolBuilder, explore, now, pass_time,
+    plant,
 };
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::system::{
