@@ -2,7 +2,8 @@
 //! every n, in every thread that gets that far; then `recover`, and the nodes themselves are asked.
 //!
 //! In CI a sample; all of it with `KILL=all cargo test --release --all-features --test kill -- --nocapture`.
-//! `KILL_SEED` draws another sample, `KILL_LANES` sets how many rounds run at once.
+//! `KILL_SEED` draws another sample, `KILL_LANES` sets how many rounds run at once, and `KILL_REPEAT` how often
+//! each point is met: what a thread has done by its n-th call differs from run to run.
 #![cfg(all(target_os = "linux", feature = "cli"))]
 
 mod proof;
@@ -10,7 +11,7 @@ mod proof;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cluster_client::testing::{Cluster, Fault, Method};
+use cluster_client::testing::{Cluster, Fault, Method, Node};
 use proof::{Client, Figures, PATIENCE, Ran, Running, acknowledged, outcome, setting, spread, strace_works};
 
 const GROUP: &str = "payments";
@@ -139,7 +140,11 @@ impl Lane {
                 Before::Everybody => true,
                 Before::Some => number != 1,
             };
-            if has { node.insert(GROUP) } else { node.remove(GROUP) };
+            if has {
+                node.insert(GROUP)
+            } else {
+                node.remove(GROUP)
+            };
         }
         self.cluster.node(1).insert(LONELY);
         (scenario.faults)(&self.cluster);
@@ -194,9 +199,8 @@ fn points_of(lane: &Lane, scenario: usize) -> Vec<Point> {
             *known = count.max(*known);
         }
     }
-    let each = |(syscall, most): (String, usize)| {
-        (1..=most).map(move |nth| Point { scenario, syscall: syscall.clone(), nth })
-    };
+    let each =
+        |(syscall, most): (String, usize)| (1..=most).map(move |nth| Point { scenario, syscall: syscall.clone(), nth });
     most.into_iter().flat_map(each).collect()
 }
 
@@ -255,8 +259,11 @@ fn judge(lane: &Lane, point: &Point, ran: &Ran, killed: &After, figures: &Figure
     let check = |holds: bool, what: &str| {
         figures.expect(holds, || {
             let place = format!("{}: killed at {} {}", scenario.name, point.syscall, point.nth);
-            let found = format!("group on {} before recovery, intent {}, on {holders} after; journal {files:?}; \
-                 command {ran:?}; recovery {recovered:?}", killed.holders, killed.intent);
+            let found = format!(
+                "group on {} before recovery, intent {}, on {holders} after; journal {files:?}; \
+                 command {ran:?}; recovery {recovered:?}",
+                killed.holders, killed.intent
+            );
             format!("{place}: {what}; {found}")
         });
     };
@@ -285,7 +292,7 @@ fn judge(lane: &Lane, point: &Point, ran: &Ran, killed: &After, figures: &Figure
 
 /// What the dead client left beside, such as a lock file, must not keep anybody from working.
 fn usable(lane: &Lane, holders: usize, check: &dyn Fn(bool, &str)) {
-    lane.cluster.nodes().iter().for_each(|node| node.clear_faults());
+    lane.cluster.nodes().iter().for_each(Node::clear_faults);
     let words: &[&str] = if holders == 0 { &["create", GROUP] } else { &["delete", GROUP, "--yes"] };
     let ran = lane.client.run(words);
     check(ran.exit == Some(0), "the group cannot be worked on any more");
@@ -296,10 +303,10 @@ fn usable(lane: &Lane, holders: usize, check: &dyn Fn(bool, &str)) {
 /// Some of the points, drawn with a seed; each system call of each scenario keeps one at least.
 fn sample(mut points: Vec<Point>, size: usize, seed: u64) -> Vec<Point> {
     fastrand::Rng::with_seed(seed).shuffle(&mut points);
-    let mut seen = BTreeSet::new();
+    let mut met = BTreeSet::new();
     let matters = ["unlink", "rename", "fsync", "flock", "sendto", "recvfrom", "write", "connect"];
     let weight = |point: &Point| {
-        let first = seen.insert((point.scenario, point.syscall.clone()));
+        let first = met.insert((point.scenario, point.syscall.clone()));
         let matters = matters.contains(&point.syscall.as_str());
         usize::from(!(first && matters)) + usize::from(!matters)
     };
@@ -318,7 +325,8 @@ fn wherever_the_command_is_killed_recovery_leaves_all_or_nothing() {
     let (seed, full) = (setting("KILL_SEED", 1), std::env::var("KILL").is_ok_and(|which| which == "all"));
     let syscalls: BTreeSet<&str> = all.iter().map(|point| point.syscall.as_str()).collect();
     println!("{} system calls, {} kill points: {syscalls:?}", syscalls.len(), all.len());
-    let points = if full { all.clone() } else { sample(all.clone(), 160, seed) };
+    let points = if full { all } else { sample(all, 400, seed) };
+    let points = vec![points; usize::try_from(setting("KILL_REPEAT", 1)).unwrap()].concat();
     let figures = Figures::default();
     let lanes = usize::try_from(setting("KILL_LANES", 3)).unwrap();
     let began = std::time::Instant::now();

@@ -25,9 +25,13 @@ pub(crate) enum Fault {
     /// The answer comes byte by byte.
     Drip,
     /// The client is answered 500 although the node has done it, or without asking the node.
-    Answer500 { applied: bool },
+    Answer500 {
+        applied: bool,
+    },
     /// Nothing ever comes back, whether the node has done it or never heard of it.
-    Blackhole { applied: bool },
+    Blackhole {
+        applied: bool,
+    },
 }
 
 impl Fault {
@@ -54,10 +58,26 @@ pub(crate) struct Landing {
     /// What [`Proxy::begin`] said last when the request came.
     pub(crate) operation: usize,
     pub(crate) post: bool,
-    /// A second copy that the client knows nothing of.
-    pub(crate) copy: bool,
+    pub(crate) copy: Repeat,
     pub(crate) received: Instant,
     pub(crate) landed: Instant,
+}
+
+impl Landing {
+    pub(crate) fn lateness(&self) -> Duration {
+        self.landed.duration_since(self.received)
+    }
+}
+
+/// Whether a request is one that the client sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Repeat {
+    /// It is.
+    No,
+    /// It is a second copy, sent beside the first.
+    AtOnce,
+    /// It is a second copy, sent after the first was answered.
+    Later,
 }
 
 /// Draws the fault of the next request.
@@ -196,7 +216,7 @@ impl Shared {
         };
         let request = Request { bytes, operation, received: Instant::now() };
         let Some(fault) = fault else {
-            client.write_all(&self.forward(&request, false)?)?;
+            client.write_all(&self.forward(&request, Repeat::No)?)?;
             return Ok(true);
         };
         self.disturbed(fault, request, client)
@@ -207,26 +227,26 @@ impl Shared {
             Fault::CutRequest(at) if at < request.bytes.len() => {
                 TcpStream::connect(self.node())?.write_all(&request.bytes[..at])?;
             }
-            Fault::CutRequest(_) => drop(self.forward(&request, false)?),
+            Fault::CutRequest(_) => drop(self.forward(&request, Repeat::No)?),
             Fault::CutAnswer(at) => {
-                let answer = self.forward(&request, false)?;
+                let answer = self.forward(&request, Repeat::No)?;
                 client.write_all(&answer[..at.min(answer.len())])?;
             }
             Fault::DelayRequest(time) => {
                 self.hold(time);
-                client.write_all(&self.forward(&request, false)?)?;
+                client.write_all(&self.forward(&request, Repeat::No)?)?;
                 return Ok(true);
             }
             Fault::DelayAnswer(time) => {
-                let answer = self.forward(&request, false)?;
+                let answer = self.forward(&request, Repeat::No)?;
                 self.hold(time);
                 client.write_all(&answer)?;
                 return Ok(true);
             }
             Fault::Duplicate => {
                 let answer = std::thread::scope(|scope| {
-                    let copy = scope.spawn(|| self.forward(&request, false));
-                    let answer = self.forward(&request, false);
+                    let copy = scope.spawn(|| self.forward(&request, Repeat::AtOnce));
+                    let answer = self.forward(&request, Repeat::No);
                     let _ = copy.join();
                     answer
                 });
@@ -234,15 +254,15 @@ impl Shared {
                 return Ok(true);
             }
             Fault::DuplicateLater(time) => {
-                client.write_all(&self.forward(&request, false)?)?;
+                client.write_all(&self.forward(&request, Repeat::No)?)?;
                 self.aside(move |shared| {
                     shared.hold(time);
-                    let _ = shared.forward(&request, true);
+                    let _ = shared.forward(&request, Repeat::Later);
                 });
                 return Ok(true);
             }
             Fault::Drip => {
-                for byte in self.forward(&request, false)? {
+                for byte in self.forward(&request, Repeat::No)? {
                     client.write_all(&[byte])?;
                     self.hold(Duration::from_micros(200));
                 }
@@ -250,14 +270,14 @@ impl Shared {
             }
             Fault::Answer500 { applied } => {
                 if applied {
-                    self.forward(&request, false)?;
+                    self.forward(&request, Repeat::No)?;
                 }
                 client.write_all(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")?;
                 return Ok(true);
             }
             Fault::Blackhole { applied } => {
                 if applied {
-                    self.forward(&request, false)?;
+                    self.forward(&request, Repeat::No)?;
                 }
                 self.hold(Duration::from_secs(60));
             }
@@ -271,7 +291,7 @@ impl Shared {
     }
 
     /// Passes a request to the node, also where its client has gone meanwhile, and notes when it had ended.
-    fn forward(&self, request: &Request, copy: bool) -> io::Result<Vec<u8>> {
+    fn forward(&self, request: &Request, copy: Repeat) -> io::Result<Vec<u8>> {
         let answer = exchange(self.node(), &request.bytes);
         let post = request.bytes.starts_with(b"POST");
         if post || request.bytes.starts_with(b"DELETE") {
@@ -384,7 +404,7 @@ mod tests {
         proxy.heal();
         assert!(proxy.quiet(PATIENCE).unwrap());
         assert_eq!(node.count(Method::Post), 4);
-        assert_eq!(proxy.take().0.iter().filter(|landing| landing.copy).count(), 1);
+        assert_eq!(proxy.take().0.iter().filter(|landing| landing.copy == Repeat::Later).count(), 1);
     }
 
     #[test]
