@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::cause::RequestError;
 use crate::config::ConfigError;
-use crate::error::RequestError;
 use crate::group::GroupId;
 
 /// What is asked of one host.
@@ -229,7 +229,7 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::RequestErrorKind;
+    use crate::cause::RequestErrorKind;
 
     #[test]
     fn requests_are_those_of_the_contract() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::bulk::Bulk;
 use crate::cancel::CancelToken;
+use crate::cause::StoreError;
 use crate::config::ConfigError;
-use crate::error::{Error, StoreError};
+use crate::error::Error;
 use crate::group::GroupId;
 use crate::host::Hosts;
 use crate::report::{Deletion, Operation, Report, Target};

@@ -1,10 +1,6 @@
 //! Floor 1: errors, named by what the caller does next.
 
-use std::error::Error as StdError;
-use std::fmt;
-use std::path::PathBuf;
-use std::sync::Arc;
-
+use crate::cause::StoreError;
 use crate::config::ConfigError;
 use crate::group::GroupId;
 use crate::report::Report;
@@ -105,115 +101,5 @@ impl Error {
     /// Whether some host's state is unknown or not as asked for.
     pub fn is_in_doubt(&self) -> bool {
         matches!(self, Error::InDoubt(_))
-    }
-}
-
-/// What went wrong with one request, beside a status: it stands in the report of its host.
-///
-/// It is the counterpart of the original's `RequestErrorException`.
-///
-/// ```
-/// use cluster_client::{RequestError, RequestErrorKind};
-///
-/// let error = RequestError::new(RequestErrorKind::Timeout, "no answer within 10s");
-/// assert_eq!(error.to_string(), "no answer within 10s");
-/// assert_eq!(error.kind(), RequestErrorKind::Timeout);
-/// ```
-#[derive(Debug, Clone)]
-pub struct RequestError {
-    kind: RequestErrorKind,
-    message: Arc<str>,
-    source: Option<Arc<dyn StdError + Send + Sync>>,
-}
-
-/// The kinds of a [`RequestError`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RequestErrorKind {
-    /// The host's name has no address, or its look-up took too long.
-    Resolve,
-    /// No connection: refused, unreachable, or not in time.
-    Connect,
-    /// The TLS handshake failed.
-    Tls,
-    /// The request was sent; no whole answer came in time.
-    Timeout,
-    /// The connection ended before the whole answer was there.
-    Closed,
-    /// The answer is not HTTP, or larger than we read.
-    Garbage,
-    /// This process is out of file descriptors, threads or memory.
-    Exhausted,
-    /// It was not tried, or not again: the operation was cancelled, its time was over, or it had
-    /// already failed elsewhere.
-    GivenUp,
-    /// A panic in our own code or in a hook, caught.
-    Internal,
-}
-
-impl RequestError {
-    /// An error of that kind.
-    pub fn new(kind: RequestErrorKind, message: impl Into<Arc<str>>) -> Self {
-        RequestError { kind, message: message.into(), source: None }
-    }
-
-    /// The same error with what caused it.
-    #[must_use]
-    pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
-        self.source = Some(Arc::new(source));
-        self
-    }
-
-    /// What kind of error it is.
-    pub fn kind(&self) -> RequestErrorKind {
-        self.kind
-    }
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl StdError for RequestError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_ref().map(|source| &**source as &(dyn StdError + 'static))
-    }
-}
-
-impl PartialEq for RequestError {
-    fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.message == other.message
-    }
-}
-
-/// What went wrong with the journal: what was done, to which path, and why it failed.
-///
-/// ```
-/// use cluster_client::StoreError;
-///
-/// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-/// let error = StoreError::new("write", "/var/lib/x/payments.intent", full);
-/// assert_eq!(error.to_string(), "cannot write /var/lib/x/payments.intent");
-/// ```
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot {action} {}", path.display())]
-pub struct StoreError {
-    action: &'static str,
-    path: PathBuf,
-    #[source]
-    source: Arc<std::io::Error>,
-}
-
-impl StoreError {
-    /// `action` is the verb that failed on `path`.
-    pub fn new(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        StoreError { action, path: path.into(), source: Arc::new(source) }
-    }
-
-    /// The file or directory that was touched.
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
     }
 }

@@ -4,14 +4,18 @@
 //!
 //! The thread that waits for a result takes part itself, so that work goes on even where no other thread
 //! can be had, and a small job costs no hand-over. Others come from private rayon pools when more is ready
-//! than threads are there to do it. What is not due yet holds no thread, but for one that keeps watch.
+//! than threads are there to do it, and jobs take long enough to be worth a wake-up: a request to a server
+//! near by takes 10 µs, waking a thread for it 50 µs. Each helper wakes the next, so their number doubles. What
+//! is not due yet holds no thread, but for one that keeps watch.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::transport::Stalled;
 
 /// Where jobs come from. Its methods run under a lock: they decide, they do not wait.
 pub(crate) trait Source: Send + 'static {
@@ -42,7 +46,8 @@ pub(crate) enum Next<J> {
 
 /// Does the jobs of a source, and tells its news. Both turn panics of others into results.
 pub(crate) trait Worker<S: Source>: Send + Sync + 'static {
-    fn run(&self, job: S::Job) -> S::Output;
+    /// It calls `stalled` when the job turns out to keep its thread waiting.
+    fn run(&self, job: S::Job, stalled: Option<&Stalled>) -> S::Output;
     fn tell(&self, news: S::News);
 }
 
@@ -54,6 +59,7 @@ pub(crate) struct Crew<S, W> {
     telling: Mutex<()>,
     worker: W,
     threads: Arc<Threads>,
+    stalled: Stalled,
 }
 
 struct Shared<S> {
@@ -70,7 +76,11 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     pub(crate) fn new(source: S, worker: W, threads: Arc<Threads>) -> Arc<Self> {
         let shared = Shared { source, watching: 0, watched: None, broken: false };
         let (shared, changed, telling) = (Mutex::new(shared), Condvar::new(), Mutex::new(()));
-        Arc::new(Crew { shared, changed, telling, worker, threads })
+        Arc::new_cyclic(|crew: &Weak<Self>| {
+            let crew = Weak::clone(crew);
+            let stalled: Stalled = Arc::new(move || crew.upgrade().iter().for_each(Self::stalled));
+            Crew { shared, changed, telling, worker, threads, stalled }
+        })
     }
 
     /// Works until `result` gives something. The source must come to one by itself.
@@ -123,16 +133,31 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         }
         let alone = shared.watching == 0;
         self.tell(shared);
-        if more && alone {
+        let slow = self.threads.pace.is_slow();
+        if more && alone && slow {
             self.recruit();
         }
-        let output = self.worker.run(job);
+        let begun = Instant::now();
+        let output = self.worker.run(job, Some(&self.stalled).filter(|_| !slow));
+        let now = Instant::now();
+        self.threads.pace.note(now.duration_since(begun));
         let mut shared = self.lock();
-        shared.source.done(output, Instant::now());
+        shared.source.done(output, now);
         if shared.watching > 0 && shared.source.has_result() {
             self.changed.notify_all();
         }
         shared
+    }
+
+    /// A job holds its thread up: what else is ready needs another.
+    fn stalled(self: &Arc<Self>) {
+        self.threads.pace.note_stall();
+        let shared = self.lock();
+        let unattended = shared.source.ready() > 0 && shared.watching == 0;
+        drop(shared);
+        if unattended {
+            self.recruit();
+        }
     }
 
     fn recruit(self: &Arc<Self>) {
@@ -183,6 +208,33 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 #[derive(Debug)]
 pub(crate) struct Threads {
     blocks: Vec<Block>,
+    pace: Pace,
+}
+
+/// How long jobs take of late: a moving average, in microseconds.
+#[derive(Debug, Default)]
+struct Pace(AtomicU32);
+
+impl Pace {
+    /// Above this a job is worth a thread of its own.
+    const SLOW: u32 = 100;
+    /// A single outlier counts for no more than this, so that a pre-empted thread calls up nobody.
+    const MOST: u32 = 8 * Self::SLOW;
+
+    fn is_slow(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > Self::SLOW
+    }
+
+    /// Races between threads lose a sample now and then, which an average can bear.
+    fn note(&self, took: Duration) {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).min(Self::MOST);
+        let average = self.0.load(Ordering::Relaxed);
+        self.0.store((7 * average + took) / 8, Ordering::Relaxed);
+    }
+
+    fn note_stall(&self) {
+        self.0.store(Self::MOST, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -210,7 +262,7 @@ impl Threads {
             blocks.push(Block { size, taken: AtomicUsize::new(0), pool: OnceLock::new() });
             left -= size;
         }
-        Threads { blocks }
+        Threads { blocks, pace: Pace::default() }
     }
 
     /// Runs `task` on a thread that is free, if there is one.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
+use crate::cause::{RequestError, RequestErrorKind, StoreError};
 use crate::config::ConfigError;
-use crate::error::{RequestError, RequestErrorKind, StoreError};
 use crate::event::Event;
 use crate::executor::{Next, Source, Worker};
 use crate::group::GroupId;
@@ -20,7 +20,7 @@ use crate::protocol::{Ending, Fact, Machine, Step};
 use crate::report::Report;
 use crate::retry::RetryBudgets;
 use crate::store::{Claim, IntentStore};
-use crate::transport::Transport;
+use crate::transport::{Stalled, Transport};
 
 /// What the jobs of a client's operations need.
 #[derive(Clone)]
@@ -200,7 +200,11 @@ impl Flight {
 
     /// Asks the machine in the slot at the head of the queue.
     fn poll(&mut self, number: usize, now: Instant) -> Option<Work> {
-        let slot = self.slots[number].as_mut()?;
+        let Some(slot) = self.slots[number].as_mut() else {
+            // It landed while a cancel had it in the queue.
+            self.leave_queue(number);
+            return None;
+        };
         let step = slot.machine.step(now.saturating_duration_since(slot.begun));
         let claim = slot.claim.clone();
         let work = match step {
@@ -311,12 +315,12 @@ impl Source for Flight {
 }
 
 impl Worker<Flight> for Edges {
-    fn run(&self, Job { slot, work }: Job) -> Done {
+    fn run(&self, Job { slot, work }: Job, stalled: Option<&Stalled>) -> Done {
         let result = match work {
             Work::Claim(group) => Came::Claimed(self.claim(&group)),
             Work::Record(claim, intent) => Came::Recorded(with(&claim, |claim| claim.record(&intent))),
             Work::Erase(claim) => Came::Erased(with(&claim, |claim| claim.erase())),
-            Work::Send { route, host, action, timeout } => route.send(host, action, timeout),
+            Work::Send { route, host, action, timeout } => route.send(host, action, timeout, stalled),
             Work::Release(claim) => {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(claim)));
                 Came::Released
@@ -373,7 +377,7 @@ fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Ar
 }
 
 impl Route {
-    fn send(&self, host: usize, action: Action, timeout: Duration) -> Came {
+    fn send(&self, host: usize, action: Action, timeout: Duration, stalled: Option<&Stalled>) -> Came {
         let request = match action {
             Action::Create => &self.create,
             Action::Check => &self.check,
@@ -381,7 +385,7 @@ impl Route {
         };
         let begun = Instant::now();
         let reply = match &self.transport {
-            Ok(transport) => catch_unwind(AssertUnwindSafe(|| transport.send(host, request, timeout)))
+            Ok(transport) => catch_unwind(AssertUnwindSafe(|| transport.send(host, request, timeout, stalled)))
                 .unwrap_or_else(|_| Reply::Ambiguous(internal("the transport panicked"))),
             Err(error) => Reply::NotSent(internal(&error.to_string())),
         };

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::error::StoreError;
+use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
 
@@ -88,9 +88,9 @@ pub enum ClaimError {
 /// ```
 /// use cluster_client::Stamp;
 ///
-/// let stamp = Stamp::now(Some("admin1"));
-/// assert_eq!(stamp.writer(), format!("process {} on admin1", std::process::id()));
-/// assert!(stamp.started().ends_with('Z'));
+/// let stamp = Stamp::new(4242, Some("admin1"), std::time::SystemTime::UNIX_EPOCH);
+/// assert_eq!(stamp.writer(), "process 4242 on admin1");
+/// assert_eq!(stamp.started(), "1970-01-01T00:00:00Z");
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
@@ -99,10 +99,15 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// This process, on the machine of that name where it is known, at this moment. Control characters in
-    /// the name are left out.
-    pub fn now(machine: Option<&str>) -> Self {
-        Stamp::at(std::process::id(), machine, SystemTime::now())
+    /// A process, on the machine of that name where it is known, at that time. Control characters in the
+    /// name are left out.
+    pub fn new(process: u32, machine: Option<&str>, started: SystemTime) -> Self {
+        let mut writer = format!("process {process}");
+        if let Some(machine) = machine {
+            writer.push_str(" on ");
+            writer.extend(machine.chars().filter(|c| !c.is_control()));
+        }
+        Stamp { writer, started: rfc3339(started) }
     }
 
     /// The process and its machine.
@@ -113,15 +118,6 @@ impl Stamp {
     /// When the operation began: UTC, to the second, as in RFC 3339.
     pub fn started(&self) -> &str {
         &self.started
-    }
-
-    fn at(process: u32, machine: Option<&str>, now: SystemTime) -> Self {
-        let mut writer = format!("process {process}");
-        if let Some(machine) = machine {
-            writer.push_str(" on ");
-            writer.extend(machine.chars().filter(|c| !c.is_control()));
-        }
-        Stamp { writer, started: rfc3339(now) }
     }
 }
 
@@ -174,7 +170,7 @@ impl Intent {
     /// use cluster_client::{Intent, Stamp};
     ///
     /// let intent = Intent::parse(text.as_bytes())?;
-    /// let again = intent.to_text(&Stamp::now(None));
+    /// let again = intent.to_text(&Stamp::new(1, None, std::time::SystemTime::now()));
     /// assert_eq!(Intent::parse(again.as_bytes())?, intent);
     /// # Ok::<(), cluster_client::UnreadableIntent>(())
     /// ```
@@ -347,7 +343,7 @@ mod tests {
     }
 
     fn stamp() -> Stamp {
-        Stamp::at(4242, Some("admin1"), UNIX_EPOCH + Duration::from_secs(1_769_903_999))
+        Stamp::new(4242, Some("admin1"), UNIX_EPOCH + Duration::from_secs(1_769_903_999))
     }
 
     /// A text with those lines, whose checksum is right.
@@ -476,7 +472,7 @@ mod tests {
 
     #[test]
     fn a_machine_cannot_add_lines() {
-        let stamp = Stamp::now(Some("a\nhost: http://b"));
+        let stamp = Stamp::new(1, Some("a\nhost: http://b"), UNIX_EPOCH);
         assert!(!stamp.writer().contains('\n'));
     }
 

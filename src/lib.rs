@@ -7,7 +7,7 @@
 //! | floor | modules | what they know |
 //! | --- | --- | --- |
 //! | 0, values | `config`, `group`, `host` | text that was checked once; nothing raw gets further |
-//! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error` | what to do next; no IO, no clock, no thread, no randomness |
+//! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error`, `cause` | what to do next; no IO, no clock, no thread, no randomness |
 //! | 2, edges | `transport`, `store`, `observer` | one request, one file, one line; they decide nothing |
 //! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor` | who does what the machines say, and when |
 //! | 4, people | the command; `testing` | only what is public here |
@@ -20,6 +20,7 @@ mod api;
 mod builder;
 mod bulk;
 mod cancel;
+mod cause;
 mod client;
 mod config;
 mod error;
@@ -45,9 +46,10 @@ pub use crate::api::{Action, Api};
 pub use crate::builder::ClientBuilder;
 pub use crate::bulk::{Bulk, Completed};
 pub use crate::cancel::CancelToken;
+pub use crate::cause::{RequestError, RequestErrorKind, StoreError};
 pub use crate::client::{Call, ClusterClient, Recovery};
 pub use crate::config::{ConfigError, Origin};
-pub use crate::error::{Error, RequestError, RequestErrorKind, StoreError};
+pub use crate::error::Error;
 pub use crate::event::{Event, Phase};
 pub use crate::group::GroupId;
 pub use crate::host::{Host, Hosts};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::api::Action;
-use crate::error::RequestError;
+use crate::cause::RequestError;
 use crate::group::GroupId;
 use crate::host::Host;
 

@@ -14,8 +14,8 @@
 //! | idle connections | [`MAX_IDLE`] a host, and [`wire::Sockets`] in all | ureq's pool is walked at each use |
 //! | look-ups of names | [`resolve::MAX_LOOKUPS`] threads | |
 //!
-//! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: about
-//! 40 KiB, which ureq holds).
+//! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: the
+//! session, and 20 KiB that ureq holds).
 
 mod answer;
 mod call;
@@ -28,7 +28,7 @@ use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use ureq::config::{AutoHeaderValue, Config, ConfigBuilder};
+use ureq::config::{AutoHeaderValue, ConfigBuilder};
 use ureq::http::{Response, header};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
@@ -37,8 +37,8 @@ use self::call::Call;
 use self::resolve::{Lookups, Target};
 use self::wire::{Dial, NoResolver, Sockets};
 use crate::api::{Reply, Request};
+use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::config::ConfigError;
-use crate::error::{RequestError, RequestErrorKind as Kind};
 use crate::host::Host;
 
 /// Sends requests to the hosts of a cluster, which it knows by their number.
@@ -47,8 +47,13 @@ use crate::host::Host;
 pub(crate) trait Transport: Send + Sync {
     /// Sends `request` and reads its answer. It returns within `timeout`, give or take what the system
     /// takes to hand over a socket, and does not panic.
-    fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply;
+    ///
+    /// It calls `stalled` once if that keeps its thread waiting for longer than a moment.
+    fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply;
 }
+
+/// Is told that a thread is held up, so that others can be set to work.
+pub(crate) type Stalled = Arc<dyn Fn() + Send + Sync>;
 
 /// A longer body is not read to its end; its connection is closed.
 const MAX_BODY: u64 = 64 * 1024;
@@ -122,11 +127,12 @@ impl UreqTransport {
 }
 
 impl Transport for UreqTransport {
-    fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
+    fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply {
         let Some(site) = self.sites.get(host) else {
             return Reply::NotSent(RequestError::new(Kind::Internal, "there is no host of that number"));
         };
         let call = Call::new(timeout);
+        call::watch(stalled);
         let url = format!("{}{}", site.host, request.path);
         let first = match self.exchange(site, request, &url, call) {
             Ok(answer) => answer,
@@ -171,19 +177,15 @@ impl AgentMaker {
         let dial = Dial::new(Target::of(host), Arc::clone(&self.lookups), Arc::clone(&self.sockets));
         #[cfg(feature = "rustls")]
         let dial = ureq::unversioned::transport::Connector::chain(dial, self.tls.clone());
-        Agent::with_parts(self.config(), dial, NoResolver)
-    }
-
-    fn config(&self) -> Config {
-        let config = plain_config();
+        let config = config();
         #[cfg(feature = "rustls")]
         let config = config.tls_config(self.tls.config());
-        config.build()
+        Agent::with_parts(config.build(), dial, NoResolver)
     }
 }
 
 /// Every option by name, so that another version's defaults change nothing.
-fn plain_config() -> ConfigBuilder<AgentScope> {
+fn config() -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
         // A 404 is an answer, and so is a 302: followed blindly it turns a DELETE into a GET elsewhere.
         .http_status_as_error(false)

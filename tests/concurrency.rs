@@ -230,6 +230,35 @@ fn a_token_cancelled_before_sends_nothing() {
     assert!(call.create_groups(["a", "b"]).all(|done| matches!(done.result, Err(Error::Unavailable(_)))));
 }
 
+/// Also where the token is cancelled just as an operation ends: the cancel asked for a slot that was then
+/// empty, and the crew looked at it for ever.
+#[test]
+fn a_bulk_that_is_cancelled_at_any_moment_ends() {
+    let cluster = Cluster::start(2).unwrap();
+    let (ended, end) = std::sync::mpsc::channel();
+    let client = builder(cluster.urls()).in_flight(3).build().unwrap();
+    std::thread::spawn(move || {
+        for turn in 0..400u64 {
+            let cancel = CancelToken::new();
+            let call = client.call().cancel(&cancel);
+            let results = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(Duration::from_micros(turn % 40 * 100));
+                    cancel.cancel();
+                });
+                call.create_groups((0..8).map(|number| format!("g-{turn}-{number}"))).count()
+            });
+            ended.send(results).unwrap();
+        }
+    });
+    for turn in 0..400 {
+        assert_eq!(end.recv_timeout(PATIENCE), Ok(8), "turn {turn}");
+    }
+    for node in cluster.nodes() {
+        assert_eq!(node.groups(), cluster.node(0).groups());
+    }
+}
+
 #[test]
 fn one_dead_host_delays_nobody_but_the_end() {
     let cluster = Cluster::start(40).unwrap();

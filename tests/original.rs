@@ -122,7 +122,7 @@ mod create {
     #[test]
     fn server_error_500() {
         let node = node(&[500], &[404], &[404]);
-        assert_rolled_back(&client([&node]).create_group("g").unwrap_err(), 1, "answered 404 to check");
+        assert_rolled_back(&client([&node]).create_group("g").unwrap_err(), 1, "answered 500 to create");
         assert_eq!(node.calls()[0], 3, "a 500 is tried again");
         assert_eq!(node.calls()[2], 1, "a 500 may have been applied, so it is undone");
     }
@@ -149,7 +149,7 @@ mod create {
     #[test]
     fn unexpected_answer() {
         let node = node(&[302], &[404], &[404]);
-        assert_rolled_back(&client([&node]).create_group("g").unwrap_err(), 1, "answered 404 to check");
+        assert_rolled_back(&client([&node]).create_group("g").unwrap_err(), 1, "answered 302 to create");
         assert_eq!(node.calls()[0], 1, "what cannot pass is not tried again");
     }
 

@@ -71,8 +71,8 @@ pub(crate) trait Rules {
         false
     }
 
-    /// I6: what a recovery must take for granted of every host that an unfinished create names: a POST
-    /// may have been under way when its owner died.
+    /// I6: what must be taken for granted of every host that an unfinished intent names: a POST may have
+    /// been under way when its owner died. Also that of a delete, which may have taken over a create.
     fn inherited_posts() -> Posts {
         Posts { sent: true, created: false, ambiguous: true }
     }

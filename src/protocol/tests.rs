@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Ending, Fact, Limits, Machine, Step};
 use crate::api::{Action, Reply, read};
-use crate::error::{RequestError, RequestErrorKind, StoreError};
+use crate::cause::{RequestError, RequestErrorKind, StoreError};
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent, Purpose};
@@ -118,7 +118,7 @@ impl Scene {
         let number = usize::from(host == 'b');
         let at = self.sent.iter().position(|(host, sent, _)| (*host, *sent) == (number, action));
         let (host, action, sent) = self.sent.remove(at.unwrap_or_else(|| panic!("{host} was not asked to {action}")));
-        let elapsed = self.now - sent;
+        let elapsed = self.now.saturating_sub(sent);
         self.tell(Fact::Replied { host, action, reading: read(action, reply), elapsed });
         self
     }
@@ -136,7 +136,7 @@ impl Scene {
         self
     }
 
-    fn is_cancelled(mut self) -> Self {
+    fn cancelled(mut self) -> Self {
         self.fetch();
         self.machine.cancel(self.now);
         self
@@ -158,7 +158,11 @@ impl Scene {
         self.machine.into_ending()
     }
 
-    fn ends(self, outcome: Outcome, a: State, b: State) -> Report {
+    fn ends(self, outcome: Outcome, a: State, b: State) {
+        let _ = self.reports(outcome, a, b);
+    }
+
+    fn reports(self, outcome: Outcome, a: State, b: State) -> Report {
         let (ending, report) = self.end();
         assert_eq!(report.outcome, outcome, "{ending:?}");
         assert_eq!(report.hosts.iter().map(|host| host.state).collect::<Vec<_>>(), [a, b]);
@@ -181,7 +185,7 @@ fn a_create_probes_intends_creates_verifies_and_commits() {
         .both(Create, 201, 201)
         .both(Check, 200, 200)
         .erases()
-        .ends(Outcome::Created, Present, Present);
+        .reports(Outcome::Created, Present, Present);
     assert!(!report.recoverable && report.warnings().is_empty());
 }
 
@@ -192,7 +196,7 @@ fn a_create_leaves_an_existing_group_alone() {
 
 #[test]
 fn a_create_changes_nothing_where_a_host_cannot_be_asked() {
-    let report = Scene::create().claims().both(Check, 404, 503).waits(SECOND).on('b', Check, answer(503)).ends(
+    let report = Scene::create().claims().both(Check, 404, 503).waits(SECOND).on('b', Check, answer(503)).reports(
         Outcome::Unavailable,
         Absent,
         Unknown,
@@ -257,7 +261,7 @@ fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
         .claims()
         .both(Check, 404, 404)
         .records(CREATE, "ab")
-        .is_cancelled()
+        .cancelled()
         .both(Create, 201, 201)
         .both(Delete, 503, 200)
         .on('b', Check, answer(404))
@@ -270,7 +274,7 @@ fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
         .on('a', Delete, answer(503))
         .on('a', Check, answer(200))
         .records(CREATE, "a")
-        .ends(Outcome::InDoubt, Present, Absent);
+        .reports(Outcome::InDoubt, Present, Absent);
     assert!(report.recoverable);
 }
 
@@ -278,7 +282,7 @@ fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
 fn a_failed_commit_record_undoes_nothing() {
     let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
     let report = scene.both(Create, 201, 201).both(Check, 200, 200).fails_to_erase();
-    let report = report.ends(Outcome::Unrecorded, Present, Present);
+    let report = report.reports(Outcome::Unrecorded, Present, Present);
     assert!(report.recoverable);
 }
 
@@ -293,14 +297,14 @@ fn a_blind_create_deletes_nothing_that_it_may_not_have_made() {
     let report = Scene::of(Operation::Create, false)
         .claims()
         .records(BLIND, "ab")
-        .is_cancelled()
+        .cancelled()
         .on('a', Create, timeout())
         .on('b', Create, answer(201))
         .on('a', Check, answer(200))
         .on('b', Delete, answer(200))
         .on('b', Check, answer(404))
         .records(BLIND, "a")
-        .ends(Outcome::InDoubt, Present, Absent);
+        .reports(Outcome::InDoubt, Present, Absent);
     assert!(report.recoverable);
 }
 
@@ -341,7 +345,7 @@ fn a_delete_goes_over_every_host_and_remembers_what_is_left() {
         .both(Delete, 403, 400)
         .both(Check, 200, 404)
         .records(Purpose::Delete, "a")
-        .ends(Outcome::Finished, Present, Absent);
+        .reports(Outcome::Finished, Present, Absent);
     let left: Vec<_> = report
         .hosts
         .iter()
@@ -360,7 +364,7 @@ fn a_repair_to_present_adds_what_is_missing() {
         .on('b', Create, answer(201))
         .on('b', Check, answer(200))
         .erases()
-        .ends(Outcome::Finished, Present, Present);
+        .reports(Outcome::Finished, Present, Present);
     assert_eq!(report.hosts.iter().map(crate::HostReport::changed).collect::<Vec<_>>(), [false, true]);
 }
 

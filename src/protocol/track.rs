@@ -184,7 +184,7 @@ impl Track {
         match reading.verdict {
             Verdict::Yes if !R::must_verify() => Then::Finish.at_once(),
             Verdict::No if self.walk == Walk::Create && R::refusal_is_final(self.posts) => Then::Fail.at_once(),
-            // Refused, an earlier POST may have made the group: a GET decides that too.
+            // Created, or refused where an earlier POST may have made the group: a GET decides.
             Verdict::Yes | Verdict::No => Then::Go(Action::Check).at_once(),
             Verdict::Unsent if !self.posts.ambiguous => Then::Fail.after_retries(reading),
             Verdict::Unsent | Verdict::Unclear => Then::Go(Action::Check).after_retries(reading),

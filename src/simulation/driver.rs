@@ -265,7 +265,7 @@ impl<'a> Run<'a> {
         let mut cancelled = false;
         let limit = 100 + 60 * self.setting.hosts();
         for _ in 0..limit {
-            let clock = self.world.now - began;
+            let clock = self.world.now.saturating_sub(began);
             match self.between(clock, cancelled) {
                 Between::Nothing => {}
                 Between::Crash => return End::Crashed,
@@ -281,7 +281,7 @@ impl<'a> Run<'a> {
                 }
             }
             let bound = bound(&self.setting.limits) + stalled;
-            let clock = self.world.now - began;
+            let clock = self.world.now.saturating_sub(began);
             let fact = match machine.step(clock) {
                 Step::Done => {
                     self.world.check_duration(began, bound);
@@ -317,7 +317,7 @@ impl<'a> Run<'a> {
             // A crash after something was done and before the machine was told is one at the next step,
             // since all that the machine would do is forgotten.
             let erased = matches!(fact, Fact::Erased(_));
-            machine.on(fact, self.world.now - began, budgets);
+            machine.on(fact, self.world.now.saturating_sub(began), budgets);
             if erased {
                 self.world.acknowledge_erase();
             }
@@ -331,7 +331,7 @@ impl<'a> Run<'a> {
         let touched = std::mem::take(&mut self.world.touched);
         let crash = usize::from(touched);
         let cancel = usize::from(!cancelled);
-        let to = if clock < DEADLINE { DEADLINE - clock } else { ROLLBACK };
+        let to = if clock < DEADLINE { DEADLINE.saturating_sub(clock) } else { ROLLBACK };
         let chosen = self.world.choices.choose(1 + crash + cancel + 2);
         let ways = [
             (true, Between::Nothing),

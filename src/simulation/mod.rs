@@ -4,7 +4,8 @@
 //! ```text
 //! cargo test --lib simulation                                       a few seconds
 //! cargo test --release --lib simulation -- --nocapture              the part for CI, with figures
-//! cargo test --release --lib simulation -- --nocapture --ignored    the whole
+//! cargo test --release --lib four_faults -- --nocapture --ignored   the whole
+//! SIM_ONLY='absent: create' SIM_HOSTS=2 SIM_FAULTS=3 cargo ...       a part of the whole
 //! SIM_REPLAY='3 absent: create; 12=3,40=1' cargo test --lib simulation::replay -- --nocapture
 //! SIM_SEED=1 SIM_RUNS=1000000 cargo test --release --lib simulation::random -- --nocapture
 //! ```
@@ -262,9 +263,10 @@ fn check(scenario: &Scenario, hosts: usize, budget: usize) -> Tally {
 fn check_all(budgets: impl Fn(&Scenario) -> [usize; 3]) {
     let began = Instant::now();
     let only = env::var("SIM_ONLY").unwrap_or_default();
+    let most_hosts = usize::try_from(number("SIM_HOSTS", 3)).expect("a small number");
     let mut total = Tally::default();
     for scenario in scenarios().iter().filter(|scenario| only.is_empty() || only == scenario.text) {
-        for (hosts, budget) in (1..).zip(budgets(scenario)) {
+        for (hosts, budget) in (1..=most_hosts).zip(budgets(scenario)) {
             total.add(&check(scenario, hosts, budget));
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::oracle::{Breaches, HostLog, Pass};
 use super::schedule::Choices;
 use crate::api::{Action, Reading, Reply, read};
-use crate::error::{RequestError, RequestErrorKind, StoreError};
+use crate::cause::{RequestError, RequestErrorKind, StoreError};
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent};
 
@@ -255,7 +255,7 @@ impl World {
         self.tell(|world| format!("    {} at {}: {fate:?}, {reply:?}", action.method(), world.names[host].authority()));
         let reading = read(action, reply);
         self.log_answer(host, action, &reading, flight.sent, flight.sequence);
-        Some((host, action, reading, self.now - flight.sent))
+        Some((host, action, reading, self.now.saturating_sub(flight.sent)))
     }
 
     fn decide(&mut self, host: usize, action: Action) -> Fate {
@@ -328,8 +328,8 @@ impl World {
         let host = flight.host;
         let had = self.sites[host].group.is_some();
         match flight.action {
-            Action::Check if had => 200,
-            Action::Check => 404,
+            Action::Check | Action::Delete if !had => 404,
+            Action::Check => 200,
             Action::Create if had => 400,
             Action::Create => {
                 self.sites[host].group = Some(Owner::Ours);
@@ -337,13 +337,12 @@ impl World {
                 self.sites[host].stale = Some((false, self.now));
                 201
             }
-            Action::Delete if had => {
+            Action::Delete => {
                 self.check_removal(host, flight.undo);
                 self.sites[host].group = None;
                 self.sites[host].stale = Some((true, self.now));
                 200
             }
-            Action::Delete => 404,
         }
     }
 

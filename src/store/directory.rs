@@ -17,7 +17,9 @@ use super::disk::{Disk, RealDisk};
 use super::lock::GroupLock;
 use super::shared_sync::SharedSync;
 use super::{Claim, IntentStore, Unfinished};
-use crate::error::StoreError;
+use std::time::SystemTime;
+
+use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 
@@ -126,7 +128,7 @@ impl fmt::Debug for DirectoryStore {
 impl IntentStore for DirectoryStore {
     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         let shared = Arc::clone(&self.shared);
-        let stamp = Stamp::now(shared.machine.as_deref());
+        let stamp = Stamp::new(std::process::id(), shared.machine.as_deref(), SystemTime::now());
         let lock = GroupLock::take(&shared.disk, &shared.file_of(group, LOCK), &stamp)?;
         // Left by an owner that died while it wrote; a record that needs the name says so if it stays.
         let _ = shared.disk.remove(&shared.file_of(group, TEMPORARY));

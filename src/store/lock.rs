@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::Disk;
-use crate::error::StoreError;
+use crate::cause::StoreError;
 use crate::intent::{ClaimError, Stamp};
 
 /// How often a file is locked that was removed meanwhile. Each time, another owner has finished.

@@ -16,7 +16,7 @@ mod tests;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::StoreError;
+use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::intent::{ClaimError, Intent};
 

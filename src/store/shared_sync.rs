@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::disk::Disk;
-use crate::error::StoreError;
+use crate::cause::StoreError;
 
 /// Syncs a directory for many callers at once. Whoever comes while a sync is running waits for the next
 /// one: only a sync that starts after a rename is sure to make it durable.

@@ -12,7 +12,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::{Claim, DirectoryStore, IntentStore};
-use crate::error::StoreError;
+use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent, Purpose};

@@ -4,12 +4,15 @@
 //! runs a call from the look-up to the last byte of the body on the thread that makes it (as long as it
 //! is given no timeout of its own), so the call lives in a variable of that thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
-use crate::error::{RequestError, RequestErrorKind};
+use super::Stalled;
+
+use crate::cause::{RequestError, RequestErrorKind};
 
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "five facts, each noted at another place")]
 pub(super) struct Call {
     deadline: Instant,
     /// What the caller gave, for the error texts.
@@ -61,6 +64,23 @@ impl Call {
 
 thread_local! {
     static CALL: Cell<Option<Call>> = const { Cell::new(None) };
+    static STALLED: RefCell<Option<Stalled>> = const { RefCell::new(None) };
+}
+
+/// Lets `stalled` know, once, when the calls of this thread keep it waiting.
+pub(super) fn watch(stalled: Option<&Stalled>) {
+    STALLED.set(stalled.cloned());
+}
+
+pub(super) fn is_watched() -> bool {
+    STALLED.with_borrow(Option::is_some)
+}
+
+/// The thread is about to wait for longer than a moment.
+pub(super) fn stall() {
+    if let Some(stalled) = STALLED.take() {
+        stalled();
+    }
 }
 
 pub(super) fn begin(call: Call) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::call::Call;
 use super::wire::is_exhausted;
-use crate::error::{RequestError, RequestErrorKind as Kind};
+use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::host::Host;
 
 /// So many look-ups run at once, abandoned ones included; the next waits for one to end.
@@ -157,6 +157,19 @@ mod tests {
             let (name, port, https) = place(url);
             assert_eq!((name.as_str(), port, https), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn a_name_is_looked_up_on_a_thread_that_leaves_its_slot() {
+        let lookups = Arc::<Lookups>::default();
+        let name: Arc<str> = "localhost".into();
+        for _ in 0..2 * MAX_LOOKUPS {
+            let found = lookups.look_up(&name, 8000, &Call::new(Duration::from_secs(30))).unwrap();
+            assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 8000), "{found:?}");
+        }
+        assert_eq!(*lookups.running.lock().unwrap(), 0);
+        let late = lookups.look_up(&"x.invalid".into(), 8000, &Call::new(Duration::ZERO));
+        assert_eq!(late.unwrap_err().kind(), Kind::Resolve);
     }
 
     #[test]

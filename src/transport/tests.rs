@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Instant;
@@ -122,7 +123,7 @@ fn transport(url: &str) -> UreqTransport {
 fn ask(transport: &UreqTransport, action: Action, timeout: Duration) -> Reply {
     let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
     let start = Instant::now();
-    let reply = transport.send(0, &request, timeout);
+    let reply = transport.send(0, &request, timeout, None);
     assert!(start.elapsed() < timeout + Duration::from_secs(5), "{action} took {:?}", start.elapsed());
     reply
 }
@@ -168,12 +169,12 @@ fn each_request_has_its_bytes() {
         let (head, content) = request.split_once("\r\n\r\n").unwrap();
         let mut lines: Vec<_> = head.split("\r\n").collect();
         let mut expected: Vec<_> = expected.trim_end().split("\r\n").collect();
-        if action != Action::Check {
+        if action == Action::Check {
+            assert_eq!(content, "");
+        } else {
             let (length, text) = body.split_once("\r\n\r\n").unwrap();
             expected.push(length);
             assert_eq!(content, text);
-        } else {
-            assert_eq!(content, "");
         }
         assert_eq!(lines[0], expected[0]);
         lines.sort_unstable();
@@ -316,6 +317,20 @@ fn a_mute_server_costs_the_timeout() {
 }
 
 #[test]
+fn each_request_on_a_connection_has_its_own_timeout() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.wait();
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert_eq!(server.requests.try_iter().count(), 2);
+}
+
+#[test]
 fn a_trickled_head_costs_the_timeout() {
     let server = serve(|_, mut peer| {
         peer.request();
@@ -366,14 +381,26 @@ fn a_connection_with_an_unfinished_body_is_not_used_again() {
 
 #[test]
 fn bytes_that_nobody_asked_for_are_no_answer() {
-    let server = serve(|number, mut peer| {
+    let (done, is_done) = mpsc::channel::<()>();
+    let (said, is_said) = mpsc::channel();
+    let is_done = Mutex::new(is_done);
+    let server = serve(move |number, mut peer| {
         peer.request();
-        peer.say(if number == 0 { format!("{OK}HTTP/1.1 500 x\r\n\r\n") } else { OK.into() });
+        peer.say(OK);
+        if number == 0 {
+            is_done.lock().unwrap().recv().unwrap();
+            peer.say("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n");
+            said.send(()).unwrap();
+        }
         peer.wait();
     });
     let transport = server.transport();
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    done.send(()).unwrap();
+    is_said.recv().unwrap();
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    let at_once = answering("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\nHTTP/1.1 500 x\r\n\r\n");
+    assert_told(&at_once.ask(Action::Create, PLENTY), "200");
 }
 
 #[cfg(unix)]
@@ -441,8 +468,8 @@ fn no_time_is_no_request() {
     assert_told(&ask(&transport, Action::Create, PLENTY), "200");
     assert!(matches!(ask(&transport, Action::Create, Duration::ZERO), Reply::NotSent(_)));
     let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-    assert_told(&transport.send(0, &request, Duration::MAX), "200");
-    assert!(matches!(transport.send(1, &request, PLENTY), Reply::NotSent(_)));
+    assert_told(&transport.send(0, &request, Duration::MAX, None), "200");
+    assert!(matches!(transport.send(1, &request, PLENTY, None), Reply::NotSent(_)));
 }
 
 #[test]
@@ -524,6 +551,20 @@ fn a_connection_that_dies_under_a_request_is_replaced_for_a_get_only() {
         assert_eq!(server.requests.iter().take(requests).count(), requests);
         assert!(server.requests.try_recv().is_err());
     }
+}
+
+#[test]
+fn an_answer_that_had_begun_is_not_asked_for_again() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.say("HTTP/1.1 2");
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Check, PLENTY), CLOSED);
+    assert_eq!(server.requests.try_iter().count(), 2);
 }
 
 #[cfg(unix)]
@@ -618,7 +659,7 @@ fn ask_more_hosts_than_there_are_descriptors() {
     let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
     for _ in 0..2 {
         for host in 0..hosts.len() {
-            assert_told(&transport.send(host, &request, PLENTY), "200");
+            assert_told(&transport.send(host, &request, PLENTY, None), "200");
         }
     }
     let mut taken = Vec::new();
@@ -627,10 +668,10 @@ fn ask_more_hosts_than_there_are_descriptors() {
     }
     transport.shed_idle_connections();
     taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
-    let reply = transport.send(0, &request, PLENTY);
+    let reply = transport.send(0, &request, PLENTY, None);
     taken.clear();
     assert_told(&reply, "not sent, Exhausted: no file descriptor for a connection");
-    assert_told(&transport.send(0, &request, PLENTY), "200");
+    assert_told(&transport.send(0, &request, PLENTY, None), "200");
 }
 
 #[cfg(target_os = "linux")]
@@ -770,4 +811,28 @@ mod tls {
         assert_told(&ask(&transport, Action::Create, PLENTY), CLOSED);
         assert_told(&ask(&transport, Action::Create, BRIEF), CLOSED);
     }
+}
+
+/// How often a request is said to hold its thread up.
+fn stalls(server: &Server, action: Action, timeout: Duration) -> usize {
+    let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let stalled: Stalled = {
+        let count = Arc::clone(&count);
+        Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    server.transport().send(0, &request, timeout, Some(&stalled));
+    count.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_mute_server_holds_the_thread_up_and_that_is_told_once() {
+    let mute = serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    assert_eq!(stalls(&mute, Action::Check, Duration::from_millis(100)), 1);
+    assert_eq!(stalls(&mute, Action::Create, Duration::from_millis(100)), 1);
 }

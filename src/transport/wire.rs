@@ -18,10 +18,12 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::call::{self, Call};
 use super::resolve::{Lookups, Target};
-use crate::error::{RequestError, RequestErrorKind as Kind};
+use crate::cause::{RequestError, RequestErrorKind as Kind};
 
 /// The largest head of an answer.
 pub(super) const MAX_INPUT: usize = 16 * 1024;
+/// What passes for no wait at all. The system rounds it up, to 4 ms here.
+const MOMENT: Duration = Duration::from_millis(1);
 /// Most answers fit.
 const FIRST_INPUT: usize = 2 * 1024;
 /// The longest line of a request's head, which is its path; and what one send takes.
@@ -106,7 +108,7 @@ pub(super) fn dial(addresses: &[SocketAddr], call: &Call) -> Result<TcpStream, R
     for (tried, address) in addresses.iter().enumerate() {
         let Some(left) = call.left() else { break };
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match open(*address, share.max(Duration::from_millis(1))) {
+        match open_watched(*address, share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(e) if is_exhausted(&e) => {
                 return Err(RequestError::new(Kind::Exhausted, "no file descriptor for a connection").caused_by(e));
@@ -115,6 +117,18 @@ pub(super) fn dial(addresses: &[SocketAddr], call: &Call) -> Result<TcpStream, R
         }
     }
     Err(not_connected(last, call))
+}
+
+/// A connect cannot be waited for a little and then some more: where it is watched and takes longer than a
+/// moment, it is given up and made again.
+fn open_watched(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    if call::is_watched() && timeout > MOMENT {
+        match open(address, MOMENT) {
+            Err(e) if is_only_time(&e) => call::stall(),
+            opened => return opened,
+        }
+    }
+    open(address, timeout)
 }
 
 fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
@@ -203,10 +217,11 @@ impl Wire {
         loop {
             let call = call::current();
             let left = call.left().ok_or_else(|| carried(call.out_of_time()))?;
+            let left = if call::is_watched() { left.min(MOMENT) } else { left };
             self.reads.bound(left, |time| self.stream.set_read_timeout(time));
             match self.stream.read(self.bytes.free()) {
                 Ok(amount) => return Ok(amount),
-                Err(e) if is_only_time(&e) => {}
+                Err(e) if is_only_time(&e) => call::stall(),
                 Err(e) => return Err(closed(e)),
             }
         }
@@ -297,7 +312,7 @@ impl Patience {
         if self.0 <= left && self.0 >= left / 2 {
             return;
         }
-        let time = if left < SHORT { left } else { left - left / 16 };
+        let time = if left < SHORT { left } else { left.saturating_sub(left / 16) };
         // Some systems refuse when the server is gone; then the operation itself ends at once.
         if set(Some(time)).is_ok() {
             self.0 = time;
@@ -406,5 +421,30 @@ impl Connector<Wire> for Tls {
         let secured = self.connector.connect(details, wire)?;
         call::update(|call| call.securing = false);
         Ok(secured)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_set_where_it_does_not_do_any_more() {
+        let mut patience = Patience::default();
+        let mut set = |left: u64| {
+            let mut given = None;
+            patience.bound(Duration::from_millis(left), |time| {
+                given = time;
+                Ok(())
+            });
+            given.map(|time| time.as_millis())
+        };
+        assert_eq!(set(16_000), Some(15_000));
+        assert_eq!(set(15_999), None);
+        assert_eq!(set(15_000), None);
+        assert_eq!(set(14_400), Some(13_500));
+        assert_eq!(set(27_000), None);
+        assert_eq!(set(32_000), Some(30_000));
+        assert_eq!(set(10), Some(10));
     }
 }

@@ -35,21 +35,21 @@ status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 
 With several groups the first of 3, 4, 1, 5, 0 that applies.
 
 Hosts and settings:
-  hosts: --hosts, then the variable HOSTS, then the configuration file, then http://localhost:8000 to 8002
-  other settings: the option, then the configuration file, then the default; `cluster-client hosts` shows them
+  hosts: --hosts, then the variable HOSTS, then the file, then http://localhost:8000 to 8002
+  other settings: the option, then the file, then the default; see `cluster-client hosts`
   The configuration file is ./cluster-client.toml, or --config. All keys, with their defaults:
 
     hosts = [\"http://node1:8000\", \"http://node2:8000\"]
-    # timeout = \"30s\"          the whole operation; without it attempts and request timeouts bound it
-    request_timeout = \"10s\"    one request
-    attempts = 3               tries of one request
-    first_delay = \"1s\"         the wait before the second try, doubled from then on
-    max_delay = \"10s\"          the longest wait, also where a server asks for more
-    # settle = \"10s\"           how long a request of unknown fate may still take effect (default: request_timeout)
-    rollback_timeout = \"2m\"    for a rollback, beyond the operation's own time
-    # journal = \"/var/lib/cluster-client\"   or false
-    threads = 256
-    in_flight = 32             groups worked on at once
+    # timeout = \"30s\"         # of the whole operation; without it tries and their times bound it
+    request_timeout = \"10s\"   # of one request
+    attempts = 3              # tries of one request
+    first_delay = \"1s\"        # before the second try; doubled from then on
+    max_delay = \"10s\"         # at most, also where a server asks for more
+    # settle = \"10s\"          # how long a lost request may still take effect (request_timeout)
+    rollback_timeout = \"2m\"   # of a rollback, beyond the operation's own time
+    # journal = \"/var/lib/cluster-client\"   # or false
+    threads = 256             # at most
+    in_flight = 32            # groups worked on at once
     [paths]
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";

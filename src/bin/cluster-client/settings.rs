@@ -231,20 +231,19 @@ fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigErr
 }
 
 fn journal(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
-    let empty = |origin| {
-        let remedy = "name a directory, or give --no-journal to do without";
-        ConfigError::new("journal directory", "", "is empty", remedy).from_origin(origin)
-    };
     if shared.no_journal {
         return Ok(Sourced::option("--no-journal", Journal::Off));
     }
     if let Some(directory) = &shared.journal {
-        let found = Sourced::option("--journal", Journal::Directory(directory.clone()));
-        return if directory.as_os_str().is_empty() { Err(empty(found.origin)) } else { Ok(found) };
+        return Ok(Sourced::option("--journal", Journal::Directory(directory.clone())));
     }
     if let Some(directory) = variable(JOURNAL) {
-        let found = Sourced::variable(JOURNAL, Journal::Directory(directory.clone().into()));
-        return if directory.is_empty() { Err(empty(found.origin)) } else { Ok(found) };
+        if directory.is_empty() {
+            let remedy = "name a directory, or give --no-journal to do without";
+            let refused = ConfigError::new("journal directory", "", "is empty", remedy);
+            return Err(refused.from_origin(Origin::Environment(JOURNAL.into())));
+        }
+        return Ok(Sourced::variable(JOURNAL, Journal::Directory(directory.into())));
     }
     if let Some(found) = file.journal()? {
         return Ok(found.map(|directory| directory.map_or(Journal::Off, Journal::Directory)));

@@ -2,7 +2,7 @@
 //! is gone when the stage is.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +18,7 @@ use crate::signal;
 const CONFIGURATION: &str = "\
 first_delay = \"100ms\"
 max_delay = \"400ms\"
-request_timeout = \"2s\"
+request_timeout = \"5s\"
 settle = \"500ms\"
 ";
 
@@ -35,7 +35,16 @@ pub(super) struct Stage<'a> {
 #[derive(Clone)]
 struct Props {
     directory: PathBuf,
-    child: Arc<Mutex<Option<Child>>>,
+    child: Arc<Mutex<Prop>>,
+}
+
+#[derive(Default)]
+enum Prop {
+    #[default]
+    None,
+    Running(Child),
+    /// A signal came; nothing is started any more.
+    Cleared,
 }
 
 impl<'a> Stage<'a> {
@@ -96,8 +105,12 @@ impl<'a> Stage<'a> {
             ColorChoice::Always => command.arg("--color=always"),
             ColorChoice::Auto => &mut command,
         };
-        let child = command.spawn()?;
-        *self.props.child() = Some(child);
+        // Under the lock, so that a signal finds the child or keeps it from starting.
+        let mut prop = self.props.child();
+        if matches!(*prop, Prop::Cleared) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        *prop = Prop::Running(command.spawn()?);
         Ok(())
     }
 
@@ -105,9 +118,9 @@ impl<'a> Stage<'a> {
     fn wait(&mut self) -> io::Result<Option<i32>> {
         loop {
             let mut child = self.props.child();
-            let Some(running) = child.as_mut() else { return Ok(None) };
+            let Prop::Running(running) = &mut *child else { return Err(io::ErrorKind::Interrupted.into()) };
             if let Some(status) = running.try_wait()? {
-                *child = None;
+                *child = Prop::None;
                 return Ok(status.code());
             }
             drop(child);
@@ -116,13 +129,9 @@ impl<'a> Stage<'a> {
     }
 
     /// Kills the command that was started, as `kill -9` does.
-    pub(super) fn kill(&mut self) -> io::Result<()> {
-        if let Some(mut child) = self.props.child().take() {
-            child.kill()?;
-            child.wait()?;
-        }
+    pub(super) fn kill(&mut self) {
+        end(&mut self.props.child(), Prop::None);
         self.tell("(killed)");
-        Ok(())
     }
 
     /// Asks the nodes themselves how many of them have the group.
@@ -149,19 +158,21 @@ impl Drop for Stage<'_> {
 }
 
 impl Props {
-    fn child(&self) -> MutexGuard<'_, Option<Child>> {
+    fn child(&self) -> MutexGuard<'_, Prop> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn clear(&self) {
-        if let Some(mut child) = self.child().take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        remove(&self.directory);
+        end(&mut self.child(), Prop::Cleared);
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
-fn remove(directory: &Path) {
-    let _ = std::fs::remove_dir_all(directory);
+/// Kills what runs, and waits until it is gone.
+fn end(prop: &mut Prop, then: Prop) {
+    if let Prop::Running(child) = prop {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    *prop = then;
 }

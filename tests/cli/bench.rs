@@ -1,0 +1,281 @@
+//! A cluster of embedded nodes, a directory to run in, and the command.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use cluster_client::testing::{Cluster, Fault, Method};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Generous, because it only bounds how long a broken test hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits that are too short to notice; whoever needs other ones says so.
+const CONFIGURATION: &str = "\
+first_delay = \"2ms\"
+max_delay = \"8ms\"
+request_timeout = \"5s\"
+settle = \"20ms\"
+";
+
+pub(crate) struct Bench {
+    pub(crate) cluster: Cluster,
+    directory: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        Self::of(3)
+    }
+
+    pub(crate) fn of(nodes: usize) -> Self {
+        let bench = Bench { cluster: Cluster::start(nodes).unwrap(), directory: tempfile::tempdir().unwrap() };
+        bench.configure(CONFIGURATION);
+        bench
+    }
+
+    /// Puts a configuration file where the command runs.
+    pub(crate) fn configure(&self, text: &str) {
+        self.write("cluster-client.toml", text);
+    }
+
+    /// Adds to the usual one.
+    pub(crate) fn configure_also(&self, text: &str) {
+        self.configure(&format!("{CONFIGURATION}{text}"));
+    }
+
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.path("state/cluster-client")
+    }
+
+    pub(crate) fn urls(&self) -> String {
+        self.cluster.urls().join(",")
+    }
+
+    /// The command with these arguments, in surroundings of which the test knows everything.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-client"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOSTS", self.urls())
+            .env("XDG_STATE_HOME", self.path("state"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&mut self.command(arguments))
+    }
+
+    /// Starts it, with its standard error at hand.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        Running::of(&mut self.command(arguments))
+    }
+
+    /// No node was sent anything.
+    pub(crate) fn assert_untouched(&self) {
+        for node in self.cluster.nodes() {
+            assert_eq!(node.log(), [], "{} was sent something", node.url());
+        }
+    }
+
+    /// The requests that the nodes got, by method.
+    pub(crate) fn count(&self, method: Method) -> u64 {
+        self.cluster.nodes().iter().map(|node| node.count(method)).sum()
+    }
+
+    /// What the journal's directory holds, locks included.
+    pub(crate) fn journal_entries(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.journal()) else { return Vec::new() };
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Makes this node apply every POST of ours and answer nothing to anything after the first look.
+    pub(crate) fn strike_dumb_after_the_probe(&self, node: usize) {
+        let node = self.cluster.node(node);
+        node.inject(Fault::delay(Duration::ZERO).on(Method::Get));
+        node.inject(Fault::answer(503).on(Method::Get).always());
+        node.inject(Fault::drop_connection().after_applying().on(Method::Post).always());
+        node.inject(Fault::answer(503).on(Method::Delete).always());
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::from(Running(Some(command.spawn().unwrap())).end())
+    }
+
+    /// Hands it this on its standard input.
+    pub(crate) fn with_input(command: &mut Command, input: &[u8]) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut running = Running(Some(command.spawn().unwrap()));
+        // A command that refuses early does not read; that is its right.
+        let _ = running.child().stdin.take().unwrap().write_all(input);
+        Self::from(running.end())
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.err.contains(text), "not said: {text}\n{self:#?}");
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn prints(self, text: &str) -> Self {
+        assert!(self.out.contains(text), "not printed: {text}\n{self:#?}");
+        self
+    }
+
+    /// The results, one object a line.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Vec<Value> {
+        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.out.lines().map(parse).collect()
+    }
+
+    /// The table, with each time written as `T` and the blanks that pad it as one.
+    pub(crate) fn table(&self) -> String {
+        timeless(&self.out)
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Ran {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// A command that runs; it is killed and reaped with the test.
+pub(crate) struct Running(Option<Child>);
+
+impl Running {
+    pub(crate) fn of(command: &mut Command) -> Self {
+        Running(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        self.0.as_mut().unwrap()
+    }
+
+    /// Sends a signal, by its name.
+    pub(crate) fn signal(&mut self, name: &str) {
+        let process = self.child().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &process]).status().unwrap().success());
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child().kill().unwrap();
+        self.child().wait().unwrap();
+    }
+
+    /// Waits until it has said a line with this on standard error.
+    pub(crate) fn wait_until_it_says(&mut self, text: &str) {
+        let stderr = self.child().stderr.as_mut().unwrap();
+        let mut line = Vec::new();
+        let mut byte = [0];
+        // Byte by byte: what comes after the line is left for `end`.
+        while !String::from_utf8_lossy(&line).contains(text) {
+            if byte == *b"\n" {
+                line.clear();
+            }
+            assert_eq!(stderr.read(&mut byte).unwrap(), 1, "it never said {text:?}");
+            line.push(byte[0]);
+        }
+    }
+
+    /// The first line that it prints.
+    pub(crate) fn first_line(&mut self) -> String {
+        let mut line = String::new();
+        BufReader::new(self.child().stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    pub(crate) fn end(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+
+    pub(crate) fn ends(self) -> Ran {
+        Ran::from(self.end())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Times out, columns closed up: `created 41 ms   verified` becomes `created T verified`.
+fn timeless(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let mut words: Vec<String> = Vec::new();
+        for word in line.split_whitespace() {
+            let (bare, tail) = word.split_at(word.trim_end_matches([')', '.']).len());
+            match words.last_mut() {
+                Some(last) if matches!(bare, "ms" | "s") && is_number(last) => {
+                    let open = if last.starts_with('(') { "(" } else { "" };
+                    *last = format!("{open}T{tail}");
+                }
+                _ => words.push(word.to_owned()),
+            }
+        }
+        words.join(" ")
+    });
+    lines.map(|line| line + "\n").collect()
+}
+
+fn is_number(word: &str) -> bool {
+    word.trim_start_matches(['(', '<']).parse::<f64>().is_ok()
+}
+
+/// `group-0`, `group-1` and so on, one a line.
+pub(crate) fn list(groups: usize) -> String {
+    (0..groups).map(|number| format!("group-{number}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The authority of a node's URL, as tables show it.
+pub(crate) fn name(bench: &Bench, node: usize) -> String {
+    bench.cluster.node(node).url().trim_start_matches("http://").to_owned()
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

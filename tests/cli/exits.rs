@@ -1,0 +1,230 @@
+//! Every exit code, with the table that goes with it.
+
+use cluster_client::testing::{Fault, Method};
+
+use crate::bench::{Bench, name};
+
+#[test]
+fn a_create_that_is_verified_everywhere_exits_0() {
+    let bench = Bench::new();
+    let ran = bench.run(&["create", "payments"]).exits(0);
+    let [a, b, c] = [0, 1, 2].map(|node| name(&bench, node));
+    assert_eq!(
+        ran.table(),
+        format!(
+            "{a} created T verified T\n{b} created T verified T\n{c} created T verified T\n\
+             payments is on 3 of 3 hosts (T)\n"
+        )
+    );
+    assert!(bench.cluster.all_have("payments"));
+    assert_eq!(ran.err, "payments: asking the hosts\npayments: creating\n");
+}
+
+#[test]
+fn a_create_that_fails_on_one_host_is_rolled_back_and_exits_1() {
+    let bench = Bench::new();
+    bench.cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
+    let ran = bench.run(&["create", "payments"]).exits(1);
+    let [a, b, c] = [0, 1, 2].map(|node| name(&bench, node));
+    assert_eq!(
+        ran.table(),
+        format!(
+            "{a} created deleted absent\n{b} created deleted absent\n{c} 503, 3 tries (T) was not there absent\n\
+             not created: {c} answered 503 to create, 3 tries. Rolled back: absent on 3 of 3 hosts.\n"
+        )
+    );
+    assert!(bench.cluster.none_has("payments"));
+    assert!(bench.run(&["recover"]).exits(0).out.is_empty());
+}
+
+#[test]
+fn columns_are_aligned() {
+    let bench = Bench::new();
+    bench.cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
+    let ran = bench.run(&["create", "payments"]).exits(1);
+    let places: Vec<usize> = ran.out.lines().take(3).map(|line| line.rfind("absent").unwrap()).collect();
+    assert_eq!(places, [places[0]; 3], "{}", ran.out);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn a_host_that_cannot_be_asked_stops_a_create_before_it_begins_and_exits_1() {
+    let bench = Bench::new();
+    bench.cluster.node(1).stop();
+    let ran = bench.run(&["create", "payments"]).exits(1);
+    let ran = ran.prints("Nothing was changed. Next: cluster-client create payments\n").prints("unreachable");
+    assert!(ran.out.contains(&format!("not created: {}", name(&bench, 1))), "{}", ran.out);
+    assert_eq!(bench.count(Method::Post), 0);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn a_refused_value_exits_2() {
+    let bench = Bench::new();
+    bench.run(&["create", "payments", "--attempts", "0"]).exits(2);
+    bench.assert_untouched();
+}
+
+#[test]
+fn a_delete_that_a_host_refuses_exits_3_and_names_the_host() {
+    let bench = Bench::new();
+    bench.run(&["create", "payments"]).exits(0);
+    bench.cluster.node(1).inject(Fault::answer(501).on(Method::Delete).always());
+    let ran = bench.run(&["delete", "payments", "--yes"]).exits(3);
+    let kept = name(&bench, 1);
+    let ran = ran.prints(&format!("not deleted everywhere: {kept} has payments. Next: cluster-client recover\n"));
+    assert!(ran.table().contains(&format!("{kept} 501 present (answered 501 to delete)\n")), "{}", ran.out);
+    assert_eq!(bench.cluster.holders("payments"), [1]);
+
+    bench.cluster.node(1).clear_faults();
+    bench.run(&["recover"]).exits(0).prints("payments is settled: absent on ");
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn a_delete_that_a_host_does_not_answer_exits_4() {
+    let bench = Bench::new();
+    bench.run(&["create", "payments"]).exits(0);
+    bench.cluster.node(2).stop();
+    let ran = bench.run(&["delete", "payments", "--yes"]).exits(4);
+    ran.prints(&format!("{} may have payments. Next: cluster-client recover\n", name(&bench, 2)));
+    assert_eq!(bench.cluster.holders("payments"), [2]);
+
+    bench.cluster.node(2).restart().unwrap();
+    bench.run(&["recover"]).exits(0);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn a_create_in_doubt_exits_4_and_names_recover() {
+    let bench = Bench::new();
+    bench.strike_dumb_after_the_probe(1);
+    let ran = bench.run(&["create", "payments"]).exits(4);
+    ran.prints(&format!("in doubt: {} may have payments", name(&bench, 1))).prints(" Next: cluster-client recover\n");
+    assert_eq!(bench.cluster.holders("payments"), [1]);
+
+    bench.run(&["recover"]).exits(4).prints("in doubt: ").prints("Next: cluster-client recover\n");
+    assert_eq!(bench.cluster.holders("payments"), [1]);
+
+    bench.cluster.node(1).clear_faults();
+    bench.run(&["recover"]).exits(0);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn without_a_journal_a_create_in_doubt_names_repair() {
+    let bench = Bench::new();
+    bench.strike_dumb_after_the_probe(1);
+    let ran = bench.run(&["create", "two words", "--no-journal"]).exits(4);
+    ran.prints(" Next: cluster-client repair 'two words' --to present|absent\n");
+    assert!(bench.journal_entries().is_empty());
+
+    bench.cluster.node(1).clear_faults();
+    bench.run(&["repair", "two words", "--to", "absent", "--no-journal"]).exits(0);
+    assert!(bench.cluster.none_has("two words"));
+}
+
+#[test]
+fn a_create_of_what_is_there_exits_5_and_changes_nothing() {
+    let bench = Bench::new();
+    bench.cluster.node(1).insert("payments");
+    let ran = bench.run(&["create", "payments"]).exits(5);
+    ran.prints(&format!("not created: {} already has payments. Nothing was changed.\n", name(&bench, 1)));
+    assert_eq!(bench.cluster.holders("payments"), [1]);
+    assert_eq!(bench.count(Method::Post) + bench.count(Method::Delete), 0);
+}
+
+#[test]
+fn without_preflight_what_was_made_beside_a_group_that_is_there_is_undone() {
+    let bench = Bench::new();
+    bench.cluster.node(1).insert("payments");
+    let ran = bench.run(&["create", "payments", "--no-preflight"]).exits(5);
+    ran.prints(&format!("not created: {} already has payments.", name(&bench, 1)));
+    assert_eq!(bench.cluster.holders("payments"), [1], "the group of somebody else is left alone");
+}
+
+#[test]
+fn status_exits_0_on_all_1_on_none_3_when_mixed_4_when_unknown() {
+    let bench = Bench::new();
+    let [a, b, c] = [0, 1, 2].map(|node| name(&bench, node));
+    let ran = bench.run(&["status", "payments"]).exits(1);
+    assert_eq!(ran.table(), format!("{a} absent {b} absent {c} absent\npayments is on none of 3 hosts\n"));
+
+    bench.cluster.node(0).insert("payments");
+    bench.cluster.node(2).insert("payments");
+    let ran = bench.run(&["status", "payments"]).exits(3);
+    assert_eq!(
+        ran.table(),
+        format!(
+            "{a} present {b} absent {c} present\n\
+             mixed: on 2 of 3 hosts. Next: cluster-client repair payments --to present|absent\n"
+        )
+    );
+
+    bench.cluster.node(1).insert("payments");
+    let ran = bench.run(&["status", "payments"]).exits(0);
+    assert_eq!(ran.table(), format!("{a} present {b} present {c} present\npayments is on 3 of 3 hosts\n"));
+
+    bench.cluster.node(1).stop();
+    let ran = bench.run(&["status", "payments"]).exits(4);
+    ran.prints(&format!("unknown on {b}: ")).prints("Next: cluster-client status payments\n");
+    assert_eq!(bench.count(Method::Post) + bench.count(Method::Delete), 0);
+    assert!(bench.cluster.all_have("payments"));
+}
+
+#[test]
+fn repair_drives_every_host_to_the_state_that_was_named() {
+    let bench = Bench::new();
+    bench.cluster.node(1).insert("payments");
+    let ran = bench.run(&["repair", "payments", "--to", "present"]).exits(0);
+    let changed = format!("payments is on 3 of 3 hosts; changed on {}, {}", name(&bench, 0), name(&bench, 2));
+    ran.prints(&changed);
+    assert!(bench.cluster.all_have("payments"));
+
+    bench.cluster.node(1).remove("payments");
+    bench
+        .run(&["repair", "payments", "--to", "absent"])
+        .exits(0)
+        .prints("payments is absent on 3 of 3 hosts; changed on ");
+    assert!(bench.cluster.none_has("payments"));
+    bench.run(&["repair", "payments", "--to", "absent"]).exits(0).prints("; nothing had to be changed");
+}
+
+#[test]
+fn a_repair_that_a_host_refuses_exits_3_and_one_that_a_host_does_not_answer_4() {
+    let bench = Bench::new();
+    bench.cluster.node(0).insert("payments");
+    bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).always());
+    let ran = bench.run(&["repair", "payments", "--to", "present"]).exits(3);
+    ran.prints(&format!("{} lacks payments", name(&bench, 1)))
+        .prints("Next: cluster-client repair payments --to present\n");
+    assert_eq!(bench.cluster.holders("payments"), [0, 2]);
+
+    bench.cluster.node(1).stop();
+    bench
+        .run(&["repair", "payments", "--to", "absent"])
+        .exits(4)
+        .prints("Next: cluster-client repair payments --to absent\n");
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn of_several_groups_the_worst_exit_counts() {
+    let bench = Bench::new();
+    bench.cluster.node(0).insert("there");
+    bench.run(&["create", "new", "there"]).exits(5);
+    bench.run(&["status", "new", "nowhere"]).exits(1);
+    bench.run(&["status", "new", "nowhere", "there"]).exits(3);
+    assert!(bench.cluster.all_have("new"));
+    assert_eq!(bench.cluster.holders("there"), [0]);
+}
+
+#[test]
+fn the_operation_has_a_time_limit_beyond_which_it_rolls_back() {
+    let bench = Bench::new();
+    bench.configure_also("");
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let ran = bench.run(&["create", "payments", "--timeout", "300ms"]).exits(1);
+    ran.prints("Rolled back: absent on 3 of 3 hosts.");
+    assert!(bench.cluster.none_has("payments"));
+}

@@ -1,0 +1,71 @@
+//! Many groups at once, from a file or standard input.
+
+use cluster_client::testing::{Fault, Method};
+
+use crate::bench::{Bench, Ran, list};
+
+const LIST: &[u8] = b"# the groups of today\none\n\n  two  \r\n# three comes last\nthree";
+
+#[test]
+fn a_file_names_one_group_a_line_and_blank_lines_and_comments_are_skipped() {
+    let bench = Bench::new();
+    bench.write("groups.txt", LIST);
+    let ran = bench.run(&["create", "-f", "groups.txt"]).exits(0);
+    let mut lines: Vec<&str> = ran.out.lines().map(|line| line.split(" (").next().unwrap()).collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["one is on 3 of 3 hosts", "three is on 3 of 3 hosts", "two is on 3 of 3 hosts"]);
+    for node in bench.cluster.nodes() {
+        assert_eq!(node.groups(), ["one", "three", "two"]);
+    }
+    bench.run(&["delete", "-f", "groups.txt", "--yes"]).exits(0);
+    for node in bench.cluster.nodes() {
+        assert!(node.groups().is_empty());
+    }
+}
+
+#[test]
+fn standard_input_is_a_list_too() {
+    let bench = Bench::new();
+    let ran = Ran::with_input(&mut bench.command(&["create", "-f", "-", "-o", "json"]), LIST).exits(0);
+    let mut groups: Vec<String> = ran.json().iter().map(|line| line["group"].as_str().unwrap().to_owned()).collect();
+    groups.sort_unstable();
+    assert_eq!(groups, ["one", "three", "two"]);
+    Ran::with_input(&mut bench.command(&["status", "-f", "-"]), LIST).exits(0);
+    Ran::with_input(&mut bench.command(&["delete", "-f", "-"]), LIST).exits(2).says("delete 3 groups needs --yes");
+    assert!(["one", "two", "three"].iter().all(|group| bench.cluster.all_have(group)));
+}
+
+#[test]
+fn a_list_that_is_none_is_refused_as_a_whole() {
+    let bench = Bench::new();
+    for (list, words) in [
+        (&b"one\n..\n"[..], "group id \"..\" (from groups.txt, line 2)"),
+        (b"one\ntwo\none\n", "group \"one\" is there twice (from groups.txt, line 1 and groups.txt, line 3)"),
+        (b"one\n\xff\n", "groups.txt, line 2 is not UTF-8"),
+        (b"# nothing\n\n", "groups.txt names no group"),
+    ] {
+        bench.write("groups.txt", list);
+        bench.run(&["create", "-f", "groups.txt"]).exits(2).says(words);
+    }
+    bench.run(&["create", "-f", "none.txt"]).exits(2).says("cannot read the groups from none.txt: No such file");
+    bench.run(&["create", "-f", "."]).exits(2).says("cannot read the groups from .: ");
+    bench.run(&["create", "one", "-f", "groups.txt"]).exits(2).says("cannot be used with");
+    bench.assert_untouched();
+}
+
+#[test]
+fn of_many_groups_one_that_fails_touches_no_other() {
+    let bench = Bench::new();
+    bench.write("groups.txt", list(200));
+    bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).group("group-77").always());
+    let ran = bench.run(&["create", "-f", "groups.txt"]).exits(1);
+    assert_eq!(ran.out.lines().filter(|line| line.contains(" is on 3 of 3 hosts")).count(), 199);
+    let ran = ran.prints("absent").prints("not created: ");
+    assert!(bench.cluster.none_has("group-77"));
+    for number in (0..200).filter(|number| *number != 77) {
+        assert!(bench.cluster.all_have(&format!("group-{number}")));
+    }
+    // Where there is no terminal, each tenth is told.
+    assert_eq!(ran.err.lines().count(), 10, "{}", ran.err);
+    assert!(ran.err.ends_with("200 of 200 groups\n"));
+}

@@ -1,0 +1,204 @@
+//! What is printed where: JSON, colours, log lines, help, a reader that goes away.
+
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use cluster_client::testing::{Fault, Method};
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, Ran, Running, list};
+
+fn keys(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn the_json_of_a_rollback_has_every_field() {
+    let bench = Bench::new();
+    bench.cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
+    let ran = bench.run(&["create", "payments", "-o", "json"]).exits(1);
+    let [line] = &ran.json()[..] else { panic!("{}", ran.out) };
+    let fields =
+        ["group", "operation", "outcome", "exit", "hosts", "cause", "recoverable", "warnings", "elapsed_ms", "next"];
+    assert_eq!(keys(line), BTreeSet::from(fields));
+    assert_eq!(line["group"], "payments");
+    assert_eq!(line["operation"], "create");
+    assert_eq!(line["outcome"], "rolled_back");
+    assert_eq!(line["exit"], 1);
+    assert_eq!(line["recoverable"], false);
+    assert_eq!(line["warnings"], json!([]));
+    assert_eq!(line["next"], Value::Null);
+    assert!(line["elapsed_ms"].is_u64());
+    assert!(line["cause"].as_str().unwrap().ends_with(" answered 503 to create, 3 tries"));
+    let hosts = line["hosts"].as_array().unwrap();
+    assert_eq!(hosts.len(), 3);
+    for (host, node) in hosts.iter().zip(bench.cluster.nodes()) {
+        assert_eq!(keys(host), BTreeSet::from(["host", "state", "reason", "steps"]));
+        assert_eq!(host["host"], node.url());
+        assert_eq!(host["state"], "absent");
+        for step in host["steps"].as_array().unwrap() {
+            let fields = ["action", "succeeded", "attempts", "status", "error", "elapsed_ms"];
+            assert_eq!(keys(step), BTreeSet::from(fields));
+        }
+    }
+    let refused = hosts[2]["steps"].as_array().unwrap().iter().find(|step| step["action"] == "create").unwrap();
+    assert_eq!(
+        (&refused["attempts"], &refused["status"], &refused["succeeded"]),
+        (&json!(3), &json!(503), &json!(false))
+    );
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn each_outcome_has_its_name_in_json() {
+    let bench = Bench::new();
+    let outcome = |arguments: &[&str], code| {
+        let ran = bench.run(&[arguments, &["-o", "json"]].concat()).exits(code);
+        let line = ran.json().remove(0);
+        assert_eq!(line["exit"], code);
+        (line["operation"].as_str().unwrap().to_owned(), line["outcome"].as_str().unwrap().to_owned())
+    };
+    let pair = |operation: &str, outcome: &str| (operation.to_owned(), outcome.to_owned());
+    assert_eq!(outcome(&["create", "g"], 0), pair("create", "created"));
+    assert_eq!(outcome(&["create", "g"], 5), pair("create", "already_exists"));
+    assert_eq!(outcome(&["status", "g"], 0), pair("status", "observed"));
+    assert_eq!(outcome(&["delete", "g", "--yes"], 0), pair("delete", "deleted"));
+    assert_eq!(outcome(&["repair", "g", "--to", "present"], 0), pair("repair", "repaired"));
+    bench.cluster.node(1).inject(Fault::answer(501).on(Method::Delete).always());
+    assert_eq!(outcome(&["delete", "g", "--yes"], 3), pair("delete", "undeleted"));
+    assert_eq!(outcome(&["recover"], 3), pair("recover", "in_doubt"));
+    bench.cluster.node(1).clear_faults();
+    assert_eq!(outcome(&["recover"], 0), pair("recover", "recovered"));
+    bench.cluster.node(1).stop();
+    assert_eq!(outcome(&["create", "g"], 1), pair("create", "unavailable"));
+    bench.cluster.node(1).restart().unwrap();
+    bench.strike_dumb_after_the_probe(1);
+    assert_eq!(outcome(&["create", "g"], 4), pair("create", "in_doubt"));
+    assert_eq!(bench.cluster.holders("g"), [1]);
+}
+
+#[test]
+fn the_help_of_output_names_every_field() {
+    let bench = Bench::new();
+    let help = bench.run(&["create", "--help"]).exits(0).out;
+    for field in ["group", "operation", "outcome", "exit", "hosts", "steps", "cause", "recoverable", "warnings", "next"]
+    {
+        assert!(help.contains(&format!("  {field} ")), "{field}\n{help}");
+    }
+}
+
+#[test]
+fn results_go_to_standard_output_and_all_else_to_standard_error() {
+    let bench = Bench::new();
+    let ran = bench.run(&["create", "payments", "-o", "json", "-vv"]).exits(0);
+    assert_eq!(ran.out.lines().count(), 1);
+    let ran = ran.says("DEBUG").says("payments: creating");
+    assert!(ran.err.contains("created on"), "{}", ran.err);
+    assert!(bench.cluster.all_have("payments"));
+}
+
+#[test]
+fn quiet_leaves_only_results() {
+    let bench = Bench::new();
+    let ran = bench.run(&["create", "payments", "-q"]).exits(0).prints("payments is on 3 of 3 hosts");
+    assert_eq!(ran.err, "");
+}
+
+#[test]
+fn log_lines_come_when_asked_for_and_rust_log_has_the_last_word() {
+    let bench = Bench::new();
+    let log = |arguments: &[&str], variable: &str| {
+        let mut command = bench.command(&[&["status", "g", "-q"], arguments].concat());
+        Ran::of(command.env("RUST_LOG", variable)).exits(1).err
+    };
+    assert_eq!(log(&[], ""), "");
+    assert!(log(&["-v"], "").contains("INFO"));
+    assert!(!log(&["-v"], "").contains("DEBUG"));
+    assert!(log(&["-vv"], "").contains("DEBUG"));
+    assert_eq!(log(&["-vv"], "off"), "");
+    assert!(log(&[], "debug").contains("DEBUG"));
+}
+
+#[test]
+fn there_are_no_colours_or_marks_where_no_terminal_is_unless_asked_for() {
+    let bench = Bench::new();
+    let status = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = bench.command(&[&["status", "g"], arguments].concat());
+        variable.map(|value| command.env("NO_COLOR", value));
+        Ran::of(&mut command).exits(1).out
+    };
+    for plain in [status(&[], None), status(&["--color", "never"], None), status(&[], Some("1"))] {
+        assert!(!plain.contains('\x1b') && !plain.contains("- "), "{plain:?}");
+    }
+    let colored = status(&["--color", "always"], None);
+    assert!(colored.contains("\x1b[") && colored.contains("- "), "{colored:?}");
+}
+
+#[test]
+fn a_reader_that_goes_away_stops_the_printing_and_not_the_work() {
+    let bench = Bench::new();
+    bench.write("groups.txt", list(300));
+    let mut command = bench.command(&["create", "-f", "groups.txt", "-o", "json", "-q"]);
+    let mut running = Running::of(command.stdout(Stdio::piped()));
+    assert!(running.first_line().starts_with('{'));
+    drop(running.child().stdout.take());
+    let ran = running.ends();
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert!((0..300).all(|number| bench.cluster.all_have(&format!("group-{number}"))));
+}
+
+#[test]
+fn help_version_completions_and_man_survive_a_closed_pipe() {
+    let bench = Bench::new();
+    for arguments in [&["--help"][..], &["--version"], &["completions", "bash"], &["man"], &["hosts"]] {
+        let mut running = Running::of(&mut bench.command(arguments));
+        drop(running.child().stdout.take());
+        let ran = running.ends();
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_names_every_command_and_shows_examples() {
+    let bench = Bench::new();
+    let short = bench.run(&["-h"]).exits(0);
+    assert_eq!(short.err, "");
+    for command in ["create", "delete", "status", "repair", "recover", "hosts", "node", "demo", "completions", "man"] {
+        assert!(short.out.contains(&format!("\n  {command} ")), "{command}\n{}", short.out);
+        bench.run(&[command, "--help"]).exits(0).prints(&format!("Usage: cluster-client {command}"));
+        bench.run(&["help", command]).exits(0);
+    }
+    short.prints("Examples:").prints("cluster-client create payments");
+    let long = bench.run(&["--help"]).exits(0).prints("Exit codes:");
+    long.prints("130  interrupted").prints("request_timeout = \"10s\"").prints("CLUSTER_CLIENT_JOURNAL");
+    let version = bench.run(&["--version"]).exits(0);
+    assert_eq!(version.out, format!("cluster-client {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn the_configuration_of_the_help_page_is_one_that_is_accepted() {
+    let bench = Bench::new();
+    let help = bench.run(&["--help"]).exits(0).out;
+    let from = help.find("hosts = [").unwrap();
+    let lines = help[from..].lines().map(str::trim).take_while(|line| !line.is_empty());
+    // What is a comment has its value where nothing is said, or none.
+    let example: String = lines.map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    bench.configure(&example);
+    let ran = bench.run(&["hosts", "-o", "json"]).exits(0);
+    for (key, setting) in ran.json()[0].as_object().unwrap() {
+        let expected = if key == "hosts" { "variable" } else { "file" };
+        assert_eq!(setting["origin"], expected, "{key} is not in the example\n{example}");
+    }
+}
+
+#[test]
+fn there_are_completions_for_every_shell_and_a_page_for_every_command() {
+    let bench = Bench::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        bench.run(&["completions", shell]).exits(0).prints("cluster-client").prints("request-timeout");
+    }
+    bench.run(&["completions", "tcsh"]).exits(2).says("possible values: bash");
+    bench.run(&["man"]).exits(0).prints(".TH cluster-client 1").prints("Exit codes:");
+    bench.run(&["man", "create"]).exits(0).prints(".TH cluster-client-create 1").prints("no\\-preflight");
+    bench.run(&["man", "craete"]).exits(2).says("there is no command \"craete\": use one of create, delete");
+}

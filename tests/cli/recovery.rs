@@ -1,0 +1,140 @@
+//! Crashes, and what `recover` makes of them; two commands on one group.
+
+use std::fs;
+
+use cluster_client::testing::{Fault, Method};
+
+use crate::bench::{Bench, PATIENCE, name};
+
+/// A create is killed when one node has the group and the others were sent it.
+fn crash(bench: &Bench, group: &str) {
+    for node in &bench.cluster.nodes()[1..] {
+        node.inject(Fault::mute().on(Method::Post));
+    }
+    let mut create = bench.start(&["create", group]);
+    assert!(bench.cluster.node(0).wait_until(|node| node.has(group), PATIENCE));
+    // None is left on the way, to be done after the kill.
+    for node in bench.cluster.nodes() {
+        assert!(node.wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    }
+    create.kill();
+    bench.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_faults);
+    assert_eq!(bench.cluster.holders(group), [0]);
+}
+
+#[test]
+fn a_killed_create_is_rolled_back_by_recover() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    let next = "and the journal holds an unfinished operation. Next: cluster-client recover\n";
+    bench.run(&["status", "payments"]).exits(3).prints(next);
+
+    let ran = bench.run(&["recover"]).exits(0).prints("payments is settled: absent on 3 of 3 hosts\n");
+    assert!(ran.table().contains(&format!("{} deleted absent\n", name(&bench, 0))), "{}", ran.out);
+    assert!(bench.cluster.none_has("payments"));
+    bench.run(&["recover"]).exits(0).says("nothing to recover: the journal is empty");
+}
+
+#[test]
+fn recover_needs_no_hosts_because_the_journal_names_them() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    let ran = crate::bench::Ran::of(bench.command(&["recover"]).env_remove("HOSTS")).exits(0);
+    assert!(!ran.err.contains("warning"), "{}", ran.err);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn a_new_create_settles_the_killed_one_first() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    bench.run(&["create", "payments"]).exits(0);
+    assert!(bench.cluster.all_have("payments"));
+    bench.run(&["recover"]).exits(0).says("nothing to recover");
+}
+
+#[test]
+fn what_cannot_be_recovered_exits_4_and_stays() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    bench.cluster.node(0).stop();
+    let ran = bench.run(&["recover"]).exits(4);
+    ran.prints(&format!("in doubt: {} may have payments", name(&bench, 0))).prints("Next: cluster-client recover\n");
+    bench.cluster.node(0).restart().unwrap();
+    bench.run(&["recover"]).exits(0);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn repair_takes_the_place_of_the_killed_create() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    bench.run(&["repair", "payments", "--to", "present"]).exits(0);
+    assert!(bench.cluster.all_have("payments"));
+    bench.run(&["recover"]).exits(0).says("nothing to recover");
+    assert!(bench.cluster.all_have("payments"));
+}
+
+#[test]
+fn a_journal_entry_that_cannot_be_read_exits_4_and_is_kept() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    let entries: Vec<_> = bench.journal_entries().into_iter().filter(|path| holds(path, "payments")).collect();
+    assert!(!entries.is_empty());
+    for entry in &entries {
+        fs::write(entry, "torn").unwrap();
+    }
+    bench.run(&["recover"]).exits(4).prints("It was left as it is.");
+    let ran = bench.run(&["recover", "-o", "json"]).exits(4);
+    let line = ran.json().remove(0);
+    assert_eq!(
+        (line["group"].is_null(), line["outcome"].as_str(), line["exit"].as_u64()),
+        (true, Some("journal_failed"), Some(4))
+    );
+    assert!(entries.iter().all(|entry| fs::read(entry).unwrap() == b"torn"));
+    bench.run(&["create", "payments"]).exits(1).prints("nothing was sent for payments");
+    assert_eq!(bench.cluster.holders("payments"), [0]);
+}
+
+fn holds(path: &std::path::Path, text: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|content| content.contains(text))
+}
+
+#[test]
+fn a_group_that_another_command_works_on_is_busy() {
+    let bench = Bench::new();
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let mut first = bench.start(&["create", "payments", "--request-timeout", "60s"]);
+    assert!(bench.cluster.node(1).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    for node in [0, 2] {
+        assert!(bench.cluster.node(node).wait_until(|node| node.has("payments"), PATIENCE));
+    }
+    let ran = bench.run(&["create", "payments"]).exits(1);
+    ran.prints("payments is busy: ").prints("Nothing was sent.");
+    let line = bench.run(&["delete", "payments", "--yes", "-o", "json"]).exits(1).json().remove(0);
+    assert_eq!((line["outcome"].as_str(), line["hosts"].as_array().map(Vec::len)), (Some("busy"), Some(0)));
+    // Another group is nobody's business.
+    bench.run(&["create", "orders"]).exits(0);
+    bench.run(&["recover"]).exits(4).prints("payments is busy: ");
+    first.kill();
+    bench.run(&["recover"]).exits(0);
+    assert!(bench.cluster.none_has("payments"));
+    assert!(bench.cluster.all_have("orders"));
+}
+
+#[test]
+fn a_commit_that_cannot_be_recorded_exits_4_and_names_repair() {
+    let bench = Bench::new();
+    // While the last answer is under way, the entry is turned into something that cannot be removed as a file.
+    bench.cluster.node(2).inject(Fault::mute().on(Method::Post));
+    let create = bench.start(&["create", "payments", "--request-timeout", "1500ms"]);
+    assert!(bench.cluster.node(2).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    let entry = bench.journal_entries().into_iter().find(|path| holds(path, "payments")).unwrap();
+    fs::remove_file(&entry).unwrap();
+    fs::create_dir(&entry).unwrap();
+    fs::write(entry.join("in the way"), "").unwrap();
+    let ran = create.ends().exits(4);
+    ran.prints("payments is on 3 of 3 hosts, but the journal still has it")
+        .prints("Next: cluster-client repair payments --to present\n");
+    assert!(bench.cluster.all_have("payments"));
+}

@@ -1,0 +1,216 @@
+//! Everything that is refused: exit 2, a message that names the value, where it came from and what to write
+//! instead, and nothing sent.
+
+use std::process::Command;
+
+use crate::bench::{Bench, Ran};
+
+/// Refused with these words, and no node was sent anything.
+#[track_caller]
+fn refused(bench: &Bench, command: &mut Command, words: &[&str]) {
+    let ran = Ran::of(command).exits(2);
+    for word in words {
+        assert!(ran.err.contains(word), "not said: {word}\n{ran:#?}");
+    }
+    assert!(ran.out.is_empty(), "{ran:#?}");
+    bench.assert_untouched();
+}
+
+#[test]
+fn hosts_that_are_none_are_refused_whoever_named_them() {
+    let bench = Bench::new();
+    for (hosts, words) in [
+        ("", ["is empty", "name at least one host"]),
+        ("node1:8000", ["has no scheme", "write http://node1:8000"]),
+        ("http://a:1,,http://b:1", ["has an empty entry", "remove the extra comma"]),
+        ("http://a:80,http://a/", ["is there twice", "name each host once"]),
+        ("http://user:pw@a", ["has user info", "remove everything up to the @"]),
+        ("http://a:0", ["has the port \"0\"", "use a port from 1 to 65535"]),
+        ("http://a:65536", ["has the port \"65536\"", "use a port from 1 to 65535"]),
+        ("http://a?b", ["has a '?'", "give only scheme, host, port and path"]),
+        ("ftp://a", ["has the scheme \"ftp\"", "use http:// or https://"]),
+        ("http://näh", ["is not ASCII", "punycode"]),
+    ] {
+        let [problem, remedy] = words;
+        refused(&bench, &mut bench.command(&["create", "g", "--hosts", hosts]), &["from --hosts", problem, remedy]);
+        refused(
+            &bench,
+            bench.command(&["create", "g"]).env("HOSTS", hosts),
+            &["from the variable HOSTS", problem, remedy],
+        );
+        let entries: Vec<String> = hosts.split(',').filter(|host| !host.is_empty()).map(|h| format!("{h:?}")).collect();
+        if !hosts.contains(",,") {
+            bench.configure(&format!("hosts = [{}]", entries.join(",")));
+            refused(
+                &bench,
+                bench.command(&["create", "g"]).env_remove("HOSTS"),
+                &["from the file cluster-client.toml", problem, remedy],
+            );
+        }
+    }
+}
+
+#[test]
+fn a_password_in_a_url_is_not_shown() {
+    let bench = Bench::new();
+    let ran = bench.run(&["create", "g", "--hosts", "http://user:secret@a"]).exits(2);
+    assert!(!ran.err.contains("secret"), "{}", ran.err);
+}
+
+#[test]
+fn options_out_of_bounds_are_refused() {
+    let bench = Bench::new();
+    for (option, value, words) in [
+        ("--attempts", "0", ["number of attempts \"0\" (from --attempts)", "choose 1 to 100"]),
+        ("--attempts", "101", ["number of attempts \"101\" (from --attempts)", "choose 1 to 100"]),
+        ("--attempts", "-1", ["--attempts", "-1"]),
+        ("--attempts", "some", ["--attempts", "some"]),
+        ("--timeout", "0s", ["deadline", "(from --timeout) is out of bounds"]),
+        ("--timeout", "25h", ["(from --timeout) is out of bounds", "choose 1ms to 24h"]),
+        ("--timeout", "-5s", ["--timeout", "it is negative: write a number and a unit, such as 500ms"]),
+        ("--timeout", "5", ["'5' for '--timeout", "it has no unit: write a number and a unit"]),
+        ("--timeout", "5 parsecs", ["'5 parsecs' for '--timeout", "a unit that is not one of ms, s, m, h"]),
+        ("--request-timeout", "0ms", ["(from --request-timeout) is out of bounds", "choose 1ms to 1h"]),
+        ("--request-timeout", "2h", ["(from --request-timeout) is out of bounds", "choose 1ms to 1h"]),
+        ("--output", "xml", ["xml", "possible values: table, json"]),
+        ("--color", "blue", ["blue", "possible values: auto, always, never"]),
+        ("--journal", "", ["a value is required for '--journal <DIR>'", ""]),
+    ] {
+        refused(&bench, &mut bench.command(&["create", "g", option, value]), &words);
+    }
+}
+
+#[test]
+fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
+    let bench = Bench::new();
+    for (line, words) in [
+        ("attempt = 3", ["unknown key \"attempt\" in the file cluster-client.toml", "use one of hosts, timeout, "]),
+        ("[paths]\nmembers = \"/\"", ["unknown key \"paths.members\"", "use one of paths.collection, paths.member"]),
+        ("attempts = \"3\"", ["attempts \"3\" (from the file cluster-client.toml)", "without quotes"]),
+        ("attempts = 0", ["\"0\" (from the file cluster-client.toml) is out of bounds", "choose 1 to 100"]),
+        ("attempts = -3", ["attempts \"-3\" (from the file", "is no whole number above zero"]),
+        ("timeout = 30", ["timeout \"30\" (from the file", "write it in quotes, such as \"10s\""]),
+        ("timeout = \"-30s\"", ["timeout \"-30s\" (from the file", "is negative"]),
+        ("request_timeout = \"10\"", ["request_timeout \"10\" (from the file", "has no unit"]),
+        ("first_delay = \"0s\"", ["first retry delay", "choose 1ms to 1h"]),
+        ("first_delay = \"30s\"", ["longest retry delay \"10s\" (the default)", "choose the first delay to 1h"]),
+        ("settle = \"3m\"", ["rollback timeout", "is not above the settle time of 180s"]),
+        ("rollback_timeout = \"25h\"", ["rollback timeout", "choose 1ms to 24h"]),
+        ("threads = 0", ["number of threads \"0\" (from the file", "choose 1 to 4096"]),
+        ("in_flight = 2000", ["number of operations in flight \"2000\" (from the file", "choose 1 to 1024"]),
+        ("hosts = \"http://a\"", ["hosts \"http://a\" (from the file", "write [\"http://node1:8000\""]),
+        ("journal = true", ["journal \"true\" (from the file", "is neither a directory nor false"]),
+        ("paths = 1", ["paths \"1\" (from the file", "write [paths]"]),
+        ("[paths]\ncollection = \"v1\"", ["collection path \"v1\" (from the file", "does not start with a slash"]),
+        ("[paths]\nmember = \"/v1/\"", ["member path \"/v1/\" (from the file", "write {id} once"]),
+        ("attempts = = 3", ["the configuration file cluster-client.toml is not TOML", "line 1"]),
+    ] {
+        bench.configure(line);
+        let mut command = bench.command(&["create", "g"]);
+        // Hosts of the file count only where no others are named.
+        if line.starts_with("hosts") {
+            command.env_remove("HOSTS");
+        }
+        refused(&bench, &mut command, &words);
+    }
+}
+
+#[test]
+fn a_configuration_file_that_is_named_has_to_be_there_and_the_default_one_need_not() {
+    let bench = Bench::new();
+    refused(
+        &bench,
+        &mut bench.command(&["create", "g", "--config", "none.toml"]),
+        &["the configuration file none.toml: No such file", "name a file that can be read"],
+    );
+    std::fs::remove_file(bench.path("cluster-client.toml")).unwrap();
+    bench.run(&["create", "g"]).exits(0);
+    assert!(bench.cluster.all_have("g"));
+}
+
+#[test]
+fn groups_that_are_none_are_refused_before_anything_is_sent() {
+    let bench = Bench::new();
+    for (groups, words) in [
+        (&[][..], ["no group was named", "give one or more, or -f FILE"]),
+        (&["good", ""], ["group id \"\" (from the command line)", "give the group a name"]),
+        (&["good", ".."], ["group id \"..\" (from the command line)", "means another path"]),
+        (&["good", "a\nb"], ["has the control character U+000A", "remove it"]),
+        (&["good", "other", "good"], ["group \"good\" is there twice", "name each group once"]),
+    ] {
+        let arguments: Vec<&str> = [&["create"], groups].concat();
+        refused(&bench, &mut bench.command(&arguments), &words);
+    }
+    let long = "x".repeat(256);
+    refused(&bench, &mut bench.command(&["create", &long]), &["has 256 bytes, more than 255"]);
+}
+
+#[test]
+fn a_command_that_is_none_is_refused() {
+    let bench = Bench::new();
+    refused(&bench, &mut bench.command(&["craete", "g"]), &["unrecognized subcommand 'craete'", "create"]);
+    refused(&bench, &mut bench.command(&["create", "g", "--hots", "a"]), &["--hots", "--hosts"]);
+    refused(&bench, &mut bench.command(&["repair", "g"]), &["--to"]);
+    refused(&bench, &mut bench.command(&["repair", "g", "--to", "gone"]), &["possible values: present, absent"]);
+    refused(&bench, &mut bench.command(&[]), &["Usage: cluster-client"]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_is_refused() {
+    let bench = Bench::new();
+    let file = bench.write("file", "");
+    refused(
+        &bench,
+        &mut bench.command(&["create", "g", "--journal", "file"]),
+        &["journal directory \"file\" (from --journal)", "name a directory that this user can write"],
+    );
+    refused(
+        &bench,
+        bench.command(&["create", "g"]).env("CLUSTER_CLIENT_JOURNAL", &file),
+        &["(from the variable CLUSTER_CLIENT_JOURNAL)"],
+    );
+    refused(
+        &bench,
+        bench.command(&["create", "g"]).env("CLUSTER_CLIENT_JOURNAL", ""),
+        &["(from the variable CLUSTER_CLIENT_JOURNAL) is empty"],
+    );
+    refused(&bench, &mut bench.command(&["create", "g", "--journal", "j", "--no-journal"]), &["cannot be used with"]);
+    refused(
+        &bench,
+        &mut bench.command(&["recover", "--no-journal"]),
+        &["there is none (from --no-journal): give --journal DIR"],
+    );
+}
+
+#[test]
+fn without_a_home_the_journal_has_no_place_and_only_what_needs_it_is_refused() {
+    let bench = Bench::new();
+    let homeless = |arguments| {
+        let mut command = bench.command(arguments);
+        command.env_remove("XDG_STATE_HOME").env_remove("HOME");
+        command
+    };
+    for arguments in [&["create", "g"][..], &["delete", "g", "--yes"], &["repair", "g", "--to", "absent"], &["recover"]]
+    {
+        refused(
+            &bench,
+            &mut homeless(arguments),
+            &["neither XDG_STATE_HOME nor HOME is set", "--journal DIR, or --no-journal"],
+        );
+    }
+    Ran::of(&mut homeless(&["hosts"])).exits(0).prints("no place: HOME is not set, give --journal DIR");
+    Ran::of(&mut homeless(&["create", "g", "--no-journal"])).exits(0);
+    Ran::of(&mut homeless(&["status", "g"])).exits(0);
+    assert!(bench.cluster.all_have("g"));
+}
+
+#[test]
+fn delete_needs_yes_where_nobody_can_be_asked() {
+    let bench = Bench::new();
+    bench.cluster.node(0).insert("g");
+    refused(&bench, &mut bench.command(&["delete", "g"]), &["delete g needs --yes", "add --yes"]);
+    refused(&bench, &mut bench.command(&["delete", "g", "h"]), &["delete 2 groups needs --yes"]);
+    assert_eq!(bench.cluster.holders("g"), [0]);
+    bench.run(&["delete", "g", "--yes"]).exits(0);
+    assert!(bench.cluster.none_has("g"));
+}

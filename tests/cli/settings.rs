@@ -1,0 +1,136 @@
+//! Which value counts, and that `hosts` says where each came from.
+
+use serde_json::{Value, json};
+
+use crate::bench::{Bench, Ran, text};
+
+fn shown(ran: &Ran) -> Value {
+    ran.json().remove(0)
+}
+
+#[test]
+fn an_option_comes_before_the_variable_before_the_file_before_the_default() {
+    let bench = Bench::new();
+    bench.configure("hosts = [\"http://file:1\"]");
+    let hosts = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = bench.command(&[&["hosts", "-o", "json"], arguments].concat());
+        command.env_remove("HOSTS");
+        variable.map(|hosts| command.env("HOSTS", hosts));
+        shown(&Ran::of(&mut command).exits(0))["hosts"].take()
+    };
+    let of = |origin: &str, from: Value, hosts: &[&str]| json!({"value": hosts, "origin": origin, "from": from});
+    assert_eq!(
+        hosts(&["--hosts", "http://option:1"], Some("http://variable:1")),
+        of("option", json!("--hosts"), &["http://option:1"])
+    );
+    assert_eq!(hosts(&[], Some("http://variable:1")), of("variable", json!("HOSTS"), &["http://variable:1"]));
+    assert_eq!(hosts(&[], None), of("file", json!("cluster-client.toml"), &["http://file:1"]));
+    bench.configure("");
+    let local = ["http://localhost:8000", "http://localhost:8001", "http://localhost:8002"];
+    assert_eq!(hosts(&[], None), of("default", Value::Null, &local));
+    bench.assert_untouched();
+}
+
+#[test]
+fn every_setting_of_the_file_counts_and_is_shown_with_its_origin() {
+    let bench = Bench::new();
+    let file = bench.write(
+        "other.toml",
+        "timeout = \"20s\"\nrequest_timeout = \"3s\"\nattempts = 4\nfirst_delay = \"10ms\"\nmax_delay = \"20ms\"\n\
+         settle = \"30ms\"\nrollback_timeout = \"1m\"\njournal = \"notes\"\nthreads = 7\nin_flight = 8\n\
+         [paths]\ncollection = \"/groups\"\nmember = \"/groups/{id}\"\n",
+    );
+    let all = shown(&bench.run(&["hosts", "-o", "json", "--config", text(&file)]).exits(0));
+    for (key, value) in [
+        ("timeout", json!("20s")),
+        ("request_timeout", json!("3s")),
+        ("attempts", json!(4)),
+        ("first_delay", json!("10ms")),
+        ("max_delay", json!("20ms")),
+        ("settle", json!("30ms")),
+        ("rollback_timeout", json!("1m")),
+        ("journal", json!(text(&bench.path("notes")))),
+        ("threads", json!(7)),
+        ("in_flight", json!(8)),
+        ("paths.collection", json!("/groups")),
+        ("paths.member", json!("/groups/{id}")),
+    ] {
+        assert_eq!(all[key], json!({"value": value, "origin": "file", "from": text(&file)}), "{key}");
+    }
+    assert_eq!(all["hosts"]["origin"], "variable");
+    assert_eq!(all.as_object().unwrap().len(), 13);
+}
+
+#[test]
+fn the_table_of_the_settings_names_each_origin() {
+    let bench = Bench::new();
+    bench.configure("attempts = 5\njournal = false");
+    let ran = bench.run(&["hosts", "--timeout", "1m"]).exits(0);
+    let table = ran.table();
+    for line in [
+        "timeout 1m from --timeout\n",
+        "attempts 5 from the file cluster-client.toml\n",
+        "request_timeout 10s the default\n",
+        "journal none from the file cluster-client.toml\n",
+        &format!("hosts {} from the variable HOSTS\n", bench.cluster.node(0).url()),
+    ] {
+        assert!(table.contains(line), "{line}\n{table}");
+    }
+    bench.assert_untouched();
+    assert!(!bench.journal().exists(), "showing the settings writes nothing");
+}
+
+#[test]
+fn options_stand_before_or_after_the_command() {
+    let bench = Bench::new();
+    let urls = bench.urls();
+    for arguments in [["--hosts", &urls, "create", "before"], ["create", "--hosts", &urls, "after"]] {
+        Ran::of(bench.command(&arguments).env_remove("HOSTS")).exits(0);
+    }
+    assert!(bench.cluster.all_have("before") && bench.cluster.all_have("after"));
+}
+
+#[test]
+fn the_settings_are_obeyed() {
+    let bench = Bench::new();
+    bench.configure_also("attempts = 2\n[paths]\ncollection = \"/v1/group\"\nmember = \"/v1/group/{id}\"\n");
+    let node = bench.cluster.node(0);
+    node.inject(cluster_client::testing::Fault::answer(503).always());
+    bench.run(&["status", "g"]).exits(4);
+    assert_eq!(node.log().len(), 2);
+    bench.run(&["status", "g", "--attempts", "4"]).exits(4);
+    assert_eq!(node.log().len(), 6);
+}
+
+#[test]
+fn the_default_hosts_come_with_a_warning() {
+    let bench = Bench::new();
+    // Nothing is sent: the time is over before.
+    let mut command =
+        bench.command(&["status", "g", "--timeout", "1ms", "--request-timeout", "1ms", "--attempts", "1"]);
+    Ran::of(command.env_remove("HOSTS")).says("warning: no hosts were named; using http://localhost:8000 to 8002");
+}
+
+#[test]
+fn the_journal_is_where_it_was_said() {
+    let bench = Bench::new();
+    let shown = |arguments: &[&str], variable: bool| {
+        let mut command = bench.command(&[&["hosts", "-o", "json"], arguments].concat());
+        if variable {
+            command.env("CLUSTER_CLIENT_JOURNAL", "/from/variable");
+        }
+        shown(&Ran::of(&mut command).exits(0))["journal"].take()
+    };
+    bench.configure("journal = \"/from/file\"");
+    assert_eq!(shown(&["--journal", "mine"], true), json!({"value": "mine", "origin": "option", "from": "--journal"}));
+    assert_eq!(shown(&["--no-journal"], true)["value"], json!(false));
+    assert_eq!(shown(&[], true)["value"], "/from/variable");
+    assert_eq!(shown(&[], false)["value"], "/from/file");
+    bench.configure("");
+    assert_eq!(shown(&[], false)["value"], text(&bench.journal()));
+
+    let mut command = bench.command(&["hosts", "-o", "json"]);
+    command.env("XDG_STATE_HOME", "relative/is/void").env("HOME", "/home/me");
+    let journal = Ran::of(&mut command).exits(0).json()[0]["journal"].take();
+    assert_eq!(journal["value"], "/home/me/.local/state/cluster-client");
+}
