@@ -334,7 +334,7 @@ fn beyond_the_promise(landing: &Landing, done: &[Done], settle: Duration) -> Opt
     if landing.copy == Repeat::Later {
         return Some("the network repeated a request after it was answered");
     }
-    if landing.copy == Repeat::AtOnce && landing.post && operation.outcome() == "already_exists" {
+    if landing.copy == Repeat::Refused {
         return Some("the network repeated a POST and answered with the refusal of the copy");
     }
     if landing.lateness() > settle {

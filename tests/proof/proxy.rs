@@ -74,8 +74,8 @@ impl Landing {
 pub(crate) enum Repeat {
     /// It is.
     No,
-    /// It is a second copy, sent beside the first.
-    AtOnce,
+    /// It was sent twice at once, and the client was answered that the group is there: by its own copy.
+    Refused,
     /// It is a second copy, sent after the first was answered.
     Later,
 }
@@ -244,13 +244,7 @@ impl Shared {
                 return Ok(true);
             }
             Fault::Duplicate => {
-                let answer = std::thread::scope(|scope| {
-                    let copy = scope.spawn(|| self.forward(&request, Repeat::AtOnce));
-                    let answer = self.forward(&request, Repeat::No);
-                    let _ = copy.join();
-                    answer
-                });
-                client.write_all(&answer?)?;
+                client.write_all(&self.forward_twice(&request)?)?;
                 return Ok(true);
             }
             Fault::DuplicateLater(time) => {
@@ -293,13 +287,30 @@ impl Shared {
     /// Passes a request to the node, also where its client has gone meanwhile, and notes when it had ended.
     fn forward(&self, request: &Request, copy: Repeat) -> io::Result<Vec<u8>> {
         let answer = exchange(self.node(), &request.bytes);
+        self.note(request, copy);
+        answer
+    }
+
+    fn note(&self, request: &Request, copy: Repeat) {
         let post = request.bytes.starts_with(b"POST");
         if post || request.bytes.starts_with(b"DELETE") {
             let Request { operation, received, .. } = *request;
             let landing = Landing { operation, post, copy, received, landed: Instant::now() };
             self.state().landings.push(landing);
         }
-        answer
+    }
+
+    fn forward_twice(&self, request: &Request) -> io::Result<Vec<u8>> {
+        let answer = std::thread::scope(|scope| {
+            let copy = scope.spawn(|| self.forward(request, Repeat::No));
+            let answer = self.forward(request, Repeat::No);
+            let _ = copy.join();
+            answer
+        })?;
+        if answer.starts_with(b"HTTP/1.1 400") {
+            self.note(request, Repeat::Refused);
+        }
+        Ok(answer)
     }
 
     /// Lets that time pass, or less where all is healed before.
