@@ -11,7 +11,7 @@ mod proof;
 mod proxy;
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -32,6 +32,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_millis(120);
 /// `cluster-client node` as a process, and its proxy.
 struct Node {
     data: PathBuf,
+    ip: Ipv4Addr,
     proxy: Proxy,
     process: Mutex<Process>,
 }
@@ -43,9 +44,9 @@ struct Process {
 }
 
 impl Process {
-    fn start(data: &PathBuf) -> Self {
+    fn start(ip: Ipv4Addr, data: &PathBuf) -> Self {
         let mut command = Command::new(binary());
-        command.args(["node", "127.0.0.1:0", "-q", "--data"]).arg(data);
+        command.args(["node", &format!("{ip}:0"), "-q", "--data"]).arg(data);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().unwrap();
         let mut url = String::new();
@@ -67,22 +68,23 @@ impl Drop for Process {
 }
 
 impl Node {
-    fn start(data: PathBuf) -> Self {
-        let process = Process::start(&data);
+    fn start(ip: Ipv4Addr, data: PathBuf) -> Self {
+        let process = Process::start(ip, &data);
         let proxy = Proxy::start(process.address).unwrap();
-        Node { data, proxy, process: Mutex::new(process) }
+        Node { data, ip, proxy, process: Mutex::new(process) }
     }
 
     fn kill(&self) {
+        self.proxy.lead_to(None);
         self.process.lock().unwrap().end();
     }
 
     /// With the groups of its data file, and on another port: the old one may be taken by now.
     fn restart(&self) {
+        self.kill();
         let mut process = self.process.lock().unwrap();
-        process.end();
-        *process = Process::start(&self.data);
-        self.proxy.lead_to(process.address);
+        *process = Process::start(self.ip, &self.data);
+        self.proxy.lead_to(Some(process.address));
     }
 
     fn runs(&self) -> bool {
@@ -129,9 +131,14 @@ struct Lane {
 }
 
 impl Lane {
-    fn open() -> Self {
+    /// Each node has an address of its own. On a shared one, the port of a node that was killed may be given to
+    /// another lane's node, which then gets what was meant for the dead one.
+    fn open(lane: usize) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let nodes: Vec<Node> = (0..NODES).map(|number| Node::start(data_file(data.path(), number))).collect();
+        let byte = |number: usize| u8::try_from(number % 200 + 10).unwrap();
+        let ip = |number| Ipv4Addr::new(127, byte(std::process::id() as usize), byte(lane), byte(number));
+        let nodes: Vec<Node> =
+            (0..NODES).map(|number| Node::start(ip(number), data_file(data.path(), number))).collect();
         let urls: Vec<String> = nodes.iter().map(|node| node.proxy.url()).collect();
         Lane { client: Client::new(&urls, REQUEST_TIMEOUT, REQUEST_TIMEOUT), nodes, _data: data }
     }
@@ -472,7 +479,7 @@ fn rounds_of_chaos_end_with_all_or_nothing_and_every_answer_true() {
     let seeds: Vec<u64> = (0..rounds).map(|round| seed.wrapping_add(round)).collect();
     let figures = Figures::default();
     let began = Instant::now();
-    spread(&seeds, lanes, |_| Lane::open(), |lane, seed| round(lane, *seed, &figures));
+    spread(&seeds, lanes, Lane::open, |lane, seed| round(lane, *seed, &figures));
     println!("chaos ({rounds} rounds from CHAOS_SEED={seed}, {:.1?}):\n{figures}", began.elapsed());
     assert_eq!(figures.violations(), Vec::<String>::new());
 }

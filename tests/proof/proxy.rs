@@ -94,7 +94,7 @@ struct Shared {
 }
 
 struct State {
-    node: SocketAddr,
+    node: Option<SocketAddr>,
     plan: Option<Plan>,
     met: Vec<Fault>,
     operation: usize,
@@ -115,7 +115,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let state = State {
-            node,
+            node: Some(node),
             plan: None,
             met: Vec::new(),
             operation: 0,
@@ -133,8 +133,8 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// A node that was started again has another port.
-    pub(crate) fn lead_to(&self, node: SocketAddr) {
+    /// A node that was started again has another port, and one that is dead has none.
+    pub(crate) fn lead_to(&self, node: Option<SocketAddr>) {
         self.shared.state().node = node;
     }
 
@@ -225,7 +225,7 @@ impl Shared {
     fn disturbed(self: &Arc<Self>, fault: Fault, request: Request, mut client: &TcpStream) -> io::Result<bool> {
         match fault {
             Fault::CutRequest(at) if at < request.bytes.len() => {
-                TcpStream::connect(self.node())?.write_all(&request.bytes[..at])?;
+                TcpStream::connect(self.node()?)?.write_all(&request.bytes[..at])?;
             }
             Fault::CutRequest(_) => drop(self.forward(&request, Repeat::No)?),
             Fault::CutAnswer(at) => {
@@ -280,13 +280,13 @@ impl Shared {
         Ok(false)
     }
 
-    fn node(&self) -> SocketAddr {
-        self.state().node
+    fn node(&self) -> io::Result<SocketAddr> {
+        self.state().node.ok_or_else(|| io::ErrorKind::ConnectionRefused.into())
     }
 
     /// Passes a request to the node, also where its client has gone meanwhile, and notes when it had ended.
     fn forward(&self, request: &Request, copy: Repeat) -> io::Result<Vec<u8>> {
-        let answer = exchange(self.node(), &request.bytes);
+        let answer = self.node().and_then(|node| exchange(node, &request.bytes));
         self.note(request, copy);
         answer
     }
