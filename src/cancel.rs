@@ -1,7 +1,9 @@
 //! Floor 3: giving operations up from outside.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
+
+use crate::sync::{AtomicBool, Mutex, MutexGuard};
 
 /// Gives operations up from another thread, or from a signal's handler thread.
 ///
@@ -68,7 +70,7 @@ impl CancelToken {
         }
     }
 
-    fn watchers(&self) -> std::sync::MutexGuard<'_, Vec<Weak<dyn Cancel>>> {
+    fn watchers(&self) -> MutexGuard<'_, Vec<Weak<dyn Cancel>>> {
         self.inner.watchers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

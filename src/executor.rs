@@ -10,13 +10,14 @@
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
-
+use crate::sync::{
+    AtomicUsize, Condvar, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder, current_thread, now,
+};
 use crate::transport::Stalled;
 
 /// Where jobs come from. Its methods run under a lock: they decide, they do not wait.
@@ -31,6 +32,8 @@ pub(crate) trait Source: Send + 'static {
     fn next(&mut self, now: Instant) -> Next<Self::Job>;
     /// About how many jobs `next` has ready at once; zero only if it has none.
     fn ready(&self) -> usize;
+    /// Whether something comes due by itself later.
+    fn is_waiting(&self) -> bool;
     fn done(&mut self, output: Self::Output, now: Instant);
     /// Whether there is something that the waiting thread waits for.
     fn has_result(&self) -> bool;
@@ -70,15 +73,27 @@ struct Shared<S> {
     watching: usize,
     /// The earliest time at which one of them looks again.
     watched: Option<Instant>,
-    /// Threads in jobs that would not tell of a stall.
-    unwatched: usize,
+    /// Threads in jobs that have told of a stall, or would not tell.
+    held_up: Vec<ThreadId>,
     /// A helper panicked in the source itself, which is a bug of ours.
     broken: bool,
 }
 
+impl<S: Source> Shared<S> {
+    /// Whether everybody else is busy with a job, and will go on with what is ready or tell of being held up.
+    fn is_in_good_hands(&self) -> bool {
+        self.watching == 0 && self.held_up.is_empty() && !self.source.has_news()
+    }
+
+    /// Whether there is something to do, now or later, that only those see who are busy.
+    fn is_unattended(&self) -> bool {
+        self.watching == 0 && (self.source.ready() > 0 || self.source.is_waiting())
+    }
+}
+
 impl<S: Source, W: Worker<S>> Crew<S, W> {
     pub(crate) fn new(source: S, worker: W, threads: Arc<Threads>) -> Arc<Self> {
-        let shared = Shared { source, watching: 0, watched: None, unwatched: 0, broken: false };
+        let shared = Shared { source, watching: 0, watched: None, held_up: Vec::new(), broken: false };
         let (shared, changed, telling) = (Mutex::new(shared), Condvar::new(), Mutex::new(()));
         Arc::new_cyclic(|crew: &Weak<Self>| {
             let crew = Weak::clone(crew);
@@ -92,10 +107,10 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         let mut shared = self.lock();
         loop {
             if let Some(found) = result(&mut shared.source) {
-                self.tell(shared);
+                self.tell_all(shared);
                 return found;
             }
-            shared = match shared.source.next(Instant::now()) {
+            shared = match shared.source.next(now()) {
                 Next::Run(job) => self.run(shared, job),
                 // The step itself may have brought the result about.
                 Next::Wait(_) if shared.source.has_result() => shared,
@@ -113,15 +128,14 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     }
 
     /// Works as long as something is ready, and stays for what comes later only if nobody else does.
-    fn help(self: &Arc<Self>) {
+    fn help(self: &Arc<Self>, place: Place) {
         let mut shared = self.lock();
         loop {
-            if shared.unwatched == 0 && self.threads.pace.wants_fewer() {
-                // The others go on with what is ready; whoever of them is held up will tell.
-                self.changed.notify_all();
-                return self.tell(shared);
+            if shared.is_in_good_hands() && self.threads.pace.wants_fewer() {
+                drop(place);
+                return;
             }
-            shared = match shared.source.next(Instant::now()) {
+            shared = match shared.source.next(now()) {
                 Next::Run(job) => self.run(shared, job),
                 Next::Wait(Some(due)) if shared.watching == 0 => self.watch(shared, Some(due)),
                 Next::Wait(due) => {
@@ -129,7 +143,13 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
                     if sooner || shared.source.has_result() {
                         self.changed.notify_all();
                     }
-                    return self.tell(shared);
+                    if !shared.source.has_news() {
+                        // As long as the lock is held: who then finds the crew unattended finds a place.
+                        drop(place);
+                        return;
+                    }
+                    self.tell(shared);
+                    self.lock()
                 }
             };
         }
@@ -140,21 +160,26 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         if more && shared.watching > 0 {
             self.changed.notify_all();
         }
-        let alone = shared.watching == 0;
+        let unattended = shared.is_unattended();
         let pace = &self.threads.pace;
         pace.begin();
         let slow = pace.wants_more();
-        shared.unwatched += usize::from(slow);
+        if slow {
+            shared.held_up.push(current_thread());
+        }
         self.tell(shared);
-        if more && alone && slow {
+        if unattended && slow {
             self.recruit();
         }
-        let begun = Instant::now();
+        let begun = now();
         let output = self.worker.run(job, Some(&self.stalled).filter(|_| !slow));
-        let now = Instant::now();
+        let now = now();
         pace.end(now.duration_since(begun));
         let mut shared = self.lock();
-        shared.unwatched -= usize::from(slow);
+        if !shared.held_up.is_empty() {
+            let this = current_thread();
+            shared.held_up.retain(|thread| *thread != this);
+        }
         shared.source.done(output, now);
         if shared.watching > 0 && shared.source.has_result() {
             self.changed.notify_all();
@@ -162,11 +187,12 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         shared
     }
 
-    /// A job holds its thread up: what else is ready needs another.
+    /// A job holds its thread up: what else is ready, or comes due meanwhile, needs another.
     fn stalled(self: &Arc<Self>) {
         self.threads.pace.stall();
-        let shared = self.lock();
-        let unattended = shared.source.ready() > 0 && shared.watching == 0;
+        let mut shared = self.lock();
+        shared.held_up.push(current_thread());
+        let unattended = shared.is_unattended();
         drop(shared);
         if unattended {
             self.recruit();
@@ -175,8 +201,8 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     fn recruit(self: &Arc<Self>) {
         let crew = Arc::clone(self);
-        self.threads.start(move || {
-            if catch_unwind(AssertUnwindSafe(|| crew.help())).is_err() {
+        self.threads.start(move |place| {
+            if catch_unwind(AssertUnwindSafe(|| crew.help(place))).is_err() {
                 crew.lock().broken = true;
                 crew.changed.notify_all();
             }
@@ -184,12 +210,17 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     }
 
     fn watch<'a>(&'a self, mut shared: MutexGuard<'a, Shared<S>>, due: Option<Instant>) -> MutexGuard<'a, Shared<S>> {
+        // Who sleeps keeps no news back.
+        if shared.source.has_news() {
+            self.tell(shared);
+            return self.lock();
+        }
         shared.watching += 1;
         shared.watched = [shared.watched, due].into_iter().flatten().min();
         let mut shared = match due {
             None => self.changed.wait(shared).unwrap_or_else(PoisonError::into_inner),
             Some(due) => {
-                let left = due.saturating_duration_since(Instant::now());
+                let left = due.saturating_duration_since(now());
                 self.changed.wait_timeout(shared, left).unwrap_or_else(PoisonError::into_inner).0
             }
         };
@@ -201,9 +232,13 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     /// Lets go of the lock, and tells what there is to tell before anybody tells what comes later.
     fn tell(&self, shared: MutexGuard<'_, Shared<S>>) {
-        if !shared.source.has_news() {
-            return;
+        if shared.source.has_news() {
+            self.tell_all(shared);
         }
+    }
+
+    /// Waits also for who is telling what was taken from the source before.
+    fn tell_all(&self, shared: MutexGuard<'_, Shared<S>>) {
         drop(shared);
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let news = self.lock().source.news();
@@ -317,7 +352,7 @@ impl Threads {
     }
 
     /// Runs `task` on a thread that is free, if there is one.
-    fn start(self: &Arc<Self>, task: impl FnOnce() + Send + 'static) {
+    fn start(self: &Arc<Self>, task: impl FnOnce(Place) + Send + 'static) {
         let free = |block: &&Block| {
             let taken = block.taken.fetch_add(1, Ordering::Relaxed);
             if taken >= block.size {
@@ -329,11 +364,20 @@ impl Threads {
         let block = &self.blocks[number];
         // Where a pool cannot be had, its places stay taken, so that it is not asked for again.
         let Some(pool) = block.pool.get_or_init(|| build(block.size)) else { return };
-        let threads = Arc::clone(self);
-        pool.spawn(move || {
-            task();
-            threads.blocks[number].taken.fetch_sub(1, Ordering::Relaxed);
-        });
+        let place = Place { threads: Arc::clone(self), number };
+        pool.spawn(move || task(place));
+    }
+}
+
+/// A thread's place in the block of that number, given back when it is dropped.
+struct Place {
+    threads: Arc<Threads>,
+    number: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.threads.blocks[self.number].taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -347,3 +391,6 @@ fn build(size: usize) -> Option<ThreadPool> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;

@@ -185,16 +185,19 @@ impl Flight {
         }
     }
 
+    /// Queues whatever is due, and forgets times that nobody waits for any more.
     fn wake(&mut self, now: Instant) {
         while let Some(Reverse((due, number))) = self.sleeping.peek().copied() {
-            if due > now {
-                return;
+            let sleeper = self.slots[number].as_mut().filter(|slot| slot.wakes == Some(due));
+            match sleeper {
+                Some(_) if due > now => return,
+                Some(slot) => {
+                    slot.wakes = None;
+                    self.requeue(number);
+                }
+                None => {}
             }
             self.sleeping.pop();
-            if let Some(slot) = &mut self.slots[number] {
-                slot.wakes = slot.wakes.filter(|wakes| *wakes > due);
-            }
-            self.requeue(number);
         }
     }
 
@@ -278,6 +281,12 @@ impl Source for Flight {
     fn ready(&self) -> usize {
         let first = self.queue.front().and_then(|slot| self.slots[*slot].as_ref());
         first.map_or(0, |slot| slot.machine.ready()) + self.queue.len().saturating_sub(1)
+    }
+
+    fn is_waiting(&self) -> bool {
+        // What the machine that was asked last has yet to wait for is not among the sleeping.
+        let first = self.queue.front().and_then(|slot| self.slots[*slot].as_ref());
+        !self.sleeping.is_empty() || first.is_some_and(|slot| slot.machine.is_waiting())
     }
 
     fn done(&mut self, Done { slot: number, result }: Done, now: Instant) {

@@ -165,6 +165,58 @@ fn an_observer_is_told_everything_in_order_before_the_call_returns() {
     assert_eq!(count(|event| matches!(event, Event::Reached { .. })), 16);
 }
 
+/// Gives up at the first news of a retry.
+struct Impatient(CancelToken);
+
+impl Observer for Impatient {
+    fn on_event(&self, _: &GroupId, event: &Event) {
+        if matches!(event, Event::Retrying { .. }) {
+            self.0.cancel();
+        }
+    }
+}
+
+#[test]
+fn a_retry_is_told_before_its_delay_not_after() {
+    let cluster = Cluster::start(1).unwrap();
+    cluster.node(0).inject(Fault::answer(503).on(Method::Post).always());
+    let cancel = CancelToken::new();
+    let (begun, late) = (Instant::now(), Duration::from_secs(60));
+    let client = builder(cluster.urls())
+        .retry(cluster_client::RetryPolicy { first_delay: late, max_delay: late, ..support::quick() })
+        .observer(Arc::new(Impatient(cancel.clone())))
+        .build()
+        .unwrap();
+    let error = client.call().cancel(&cancel).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_retry_that_hangs_holds_up_no_other() {
+    let cluster = Cluster::start(2).unwrap();
+    let hang = Duration::from_secs(3);
+    cluster.node(0).inject(Fault::answer(503).on(Method::Post));
+    cluster.node(0).inject(Fault::mute().on(Method::Post));
+    // Its turn comes while the other one's second try hangs.
+    cluster.node(1).inject(Fault::answer(503).on(Method::Post).delayed(Duration::from_millis(60)));
+    let delay = Duration::from_millis(100);
+    let client = builder(cluster.urls())
+        .request_timeout(hang)
+        .retry(cluster_client::RetryPolicy { first_delay: delay, max_delay: delay, jitter: false, ..support::quick() })
+        .build()
+        .unwrap();
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| client.create_group("g").unwrap());
+        let second =
+            |number: usize, patience| cluster.node(number).wait_until(|node| node.count(Method::Post) >= 2, patience);
+        assert!(second(0, PATIENCE));
+        assert!(second(1, hang / 2), "the second host waited for the first");
+        assert_eq!(call.join().unwrap().present().count(), 2);
+    });
+    assert!(cluster.all_have("g"));
+}
+
 /// An observer may use the client it observes.
 struct Nested(Mutex<Option<ClusterClient>>, AtomicUsize);
 

@@ -239,6 +239,11 @@ impl<R: Rules> Machine<R> {
         self.ready.len()
     }
 
+    /// Whether some host's next request waits for its time.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// What to do now. Ask again after each event, and at the time of a [`Step::Wait`]; as long as it
     /// says [`Step::Send`], more may be done at the same time.
     pub(crate) fn step(&mut self, now: Duration) -> Step {

@@ -1,0 +1,34 @@
+//! Floor 2: the locks, the threads and the clock of the driver, in one place, so that a model checker can
+//! stand in for them: under `--cfg loom` the tests `loom` run the driver through every order in which its
+//! threads can meet.
+
+#[cfg(all(test, loom))]
+mod model;
+
+#[cfg(all(test, loom))]
+pub(crate) use self::model::{
+    AtomicBool, AtomicUsize, Condvar, Model, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder,
+    current_thread, now, pass_time,
+};
+#[cfg(not(all(test, loom)))]
+pub(crate) use self::system::{
+    AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder, current_thread, now,
+};
+
+#[cfg(not(all(test, loom)))]
+mod system {
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize};
+    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use std::thread::ThreadId;
+    use std::time::Instant;
+
+    pub(crate) use rayon::{ThreadPool, ThreadPoolBuilder};
+
+    pub(crate) fn now() -> Instant {
+        Instant::now()
+    }
+
+    pub(crate) fn current_thread() -> ThreadId {
+        std::thread::current().id()
+    }
+}

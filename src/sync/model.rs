@@ -1,0 +1,242 @@
+//! What stands in for the system under loom: its locks, with three additions.
+//!
+//! *Time.* loom knows none: its `wait_timeout` never ends by itself. Here the time is a number that a model
+//! moves on ([`pass_time`]) under the lock that its sleepers let go of; whoever is due then wakes up, nobody
+//! else. So loom puts the end of a wait everywhere among the other steps, and a sleeper that nobody wakes is
+//! a deadlock, which loom reports.
+//!
+//! *Threads.* A pool starts a loom thread for each task.
+//!
+//! *Planted bugs.* The variable `LOOM_PLANT` makes one call site misbehave, so that the models can be shown
+//! to notice.
+#![expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the signatures are those of others")]
+
+use std::cell::Cell;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LockResult, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(crate) use loom::sync::atomic::AtomicUsize;
+pub(crate) use loom::thread::ThreadId;
+
+pub(crate) fn current_thread() -> ThreadId {
+    loom::thread::current().id()
+}
+
+/// A bug at one line of the code under test: `KIND:FILE:LINE`.
+#[derive(Debug)]
+struct Plant {
+    kind: String,
+    file: String,
+    line: u32,
+}
+
+/// A `notify_all` is forgotten.
+const SILENT: &str = "silent";
+/// Before a wait the lock is let go of and taken again, as if what is waited for had been looked at without it.
+const LEAKY: &str = "leaky";
+/// A lock is not taken.
+const UNLOCKED: &str = "unlocked";
+/// An atomic load sees nothing but false.
+const BLIND: &str = "blind";
+/// A thread is not started.
+const UNBORN: &str = "unborn";
+
+/// Whether a bug of this kind is planted where the caller of the caller is.
+#[track_caller]
+fn planted(kind: &str) -> bool {
+    static PLANT: OnceLock<Option<Plant>> = OnceLock::new();
+    let plant = PLANT.get_or_init(|| {
+        let plant = std::env::var("LOOM_PLANT").ok()?;
+        let parts: Vec<&str> = plant.split(':').collect();
+        let [kind, file, line] = parts[..] else { panic!("no plant: {plant}") };
+        Some(Plant { kind: kind.into(), file: file.into(), line: line.parse().expect("a line number") })
+    });
+    let at = Location::caller();
+    plant
+        .as_ref()
+        .is_some_and(|plant| plant.kind == kind && at.line() == plant.line && at.file().ends_with(&plant.file))
+}
+
+thread_local! {
+    // All threads of a model are coroutines on one thread of the system, so this is one model's.
+    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, slow: true })) };
+}
+
+/// How the system behaves in one run of a model. Making it effective also sets the time back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Model {
+    /// Whether the system gives threads.
+    pub(crate) threads: bool,
+    /// Whether jobs took long of late.
+    pub(crate) slow: bool,
+}
+
+impl Model {
+    pub(crate) fn begin(self) {
+        MODEL.set((Duration::ZERO, self));
+    }
+
+    pub(crate) fn current() -> Self {
+        MODEL.get().1
+    }
+}
+
+/// loom does not see who reads it: where the order matters it is read under the lock under which it changes.
+pub(crate) fn now() -> Instant {
+    static BEGIN: OnceLock<Instant> = OnceLock::new();
+    *BEGIN.get_or_init(Instant::now) + MODEL.get().0
+}
+
+/// Lets the time be `to` after the beginning, unless it is later already.
+///
+/// The caller holds the lock of those who sleep on `condvar`.
+pub(crate) fn pass_time(to: Duration, condvar: &Condvar) {
+    let (time, model) = MODEL.get();
+    MODEL.set((time.max(to), model));
+    condvar.inner.notify_all();
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T> {
+    inner: loom::sync::Mutex<T>,
+}
+
+pub(crate) struct MutexGuard<'a, T> {
+    mutex: &'a Mutex<T>,
+    /// `None` while waiting, and where no lock is the planted bug.
+    inner: Option<loom::sync::MutexGuard<'a, T>>,
+}
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Mutex { inner: loom::sync::Mutex::new(value) }
+    }
+
+    #[track_caller]
+    pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        let inner = (!planted(UNLOCKED)).then(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(MutexGuard { mutex: self, inner })
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.inner.as_ref().expect("locked")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect("locked")
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Condvar {
+    inner: loom::sync::Condvar,
+    /// How often somebody notified: tells that from the passing of time.
+    rung: AtomicU64,
+}
+
+impl Condvar {
+    pub(crate) fn new() -> Self {
+        Condvar { inner: loom::sync::Condvar::new(), rung: AtomicU64::new(0) }
+    }
+
+    #[track_caller]
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+        Ok(self.wait_while(leaky(guard), || true))
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_timeout<'a, T>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> LockResult<(MutexGuard<'a, T>, bool)> {
+        let due = now() + timeout;
+        let guard = self.wait_while(leaky(guard), || now() < due);
+        Ok((guard, now() >= due))
+    }
+
+    fn wait_while<'a, T>(&self, mut guard: MutexGuard<'a, T>, early: impl Fn() -> bool) -> MutexGuard<'a, T> {
+        let rung = self.rung.load(Ordering::SeqCst);
+        while early() && self.rung.load(Ordering::SeqCst) == rung {
+            let inner = guard.inner.take().expect("locked");
+            guard.inner = Some(self.inner.wait(inner).unwrap_or_else(PoisonError::into_inner));
+        }
+        guard
+    }
+
+    #[track_caller]
+    pub(crate) fn notify_all(&self) {
+        if planted(SILENT) {
+            return;
+        }
+        self.inner.notify_all();
+        // loom switches threads before a step, not after: this belongs to the step.
+        self.rung.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[track_caller]
+fn leaky<T>(guard: MutexGuard<'_, T>) -> MutexGuard<'_, T> {
+    if !planted(LEAKY) {
+        return guard;
+    }
+    let mutex = guard.mutex;
+    drop(guard);
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+
+impl AtomicBool {
+    #[track_caller]
+    pub(crate) fn load(&self, order: Ordering) -> bool {
+        self.0.load(order) && !planted(BLIND)
+    }
+
+    pub(crate) fn store(&self, value: bool, order: Ordering) {
+        self.0.store(value, order);
+    }
+}
+
+/// In the place of rayon's.
+#[derive(Debug)]
+pub(crate) struct ThreadPool(());
+
+impl ThreadPool {
+    #[track_caller]
+    pub(crate) fn spawn(&self, task: impl FnOnce() + Send + 'static) {
+        if !planted(UNBORN) {
+            loom::thread::spawn(task);
+        }
+    }
+}
+
+/// In the place of rayon's.
+pub(crate) struct ThreadPoolBuilder(());
+
+impl ThreadPoolBuilder {
+    pub(crate) fn new() -> Self {
+        ThreadPoolBuilder(())
+    }
+
+    pub(crate) fn num_threads(self, _: usize) -> Self {
+        self
+    }
+
+    pub(crate) fn thread_name(self, _: impl FnMut(usize) -> String) -> Self {
+        self
+    }
+
+    pub(crate) fn build(self) -> Result<ThreadPool, std::io::Error> {
+        if Model::current().threads { Ok(ThreadPool(())) } else { Err(std::io::Error::other("none in this model")) }
+    }
+}
