@@ -8,9 +8,11 @@
 //! near by takes 10 µs, waking a thread for it 50 µs. Each helper wakes the next, so their number doubles. What
 //! is not due yet holds no thread, but for one that keeps watch.
 
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -68,13 +70,15 @@ struct Shared<S> {
     watching: usize,
     /// The earliest time at which one of them looks again.
     watched: Option<Instant>,
+    /// Threads in jobs that would not tell of a stall.
+    unwatched: usize,
     /// A helper panicked in the source itself, which is a bug of ours.
     broken: bool,
 }
 
 impl<S: Source, W: Worker<S>> Crew<S, W> {
     pub(crate) fn new(source: S, worker: W, threads: Arc<Threads>) -> Arc<Self> {
-        let shared = Shared { source, watching: 0, watched: None, broken: false };
+        let shared = Shared { source, watching: 0, watched: None, unwatched: 0, broken: false };
         let (shared, changed, telling) = (Mutex::new(shared), Condvar::new(), Mutex::new(()));
         Arc::new_cyclic(|crew: &Weak<Self>| {
             let crew = Weak::clone(crew);
@@ -112,6 +116,11 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     fn help(self: &Arc<Self>) {
         let mut shared = self.lock();
         loop {
+            if shared.unwatched == 0 && self.threads.pace.wants_fewer() {
+                // The others go on with what is ready; whoever of them is held up will tell.
+                self.changed.notify_all();
+                return self.tell(shared);
+            }
             shared = match shared.source.next(Instant::now()) {
                 Next::Run(job) => self.run(shared, job),
                 Next::Wait(Some(due)) if shared.watching == 0 => self.watch(shared, Some(due)),
@@ -126,22 +135,26 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         }
     }
 
-    fn run<'a>(self: &'a Arc<Self>, shared: MutexGuard<'a, Shared<S>>, job: S::Job) -> MutexGuard<'a, Shared<S>> {
+    fn run<'a>(self: &'a Arc<Self>, mut shared: MutexGuard<'a, Shared<S>>, job: S::Job) -> MutexGuard<'a, Shared<S>> {
         let more = shared.source.ready() > 0;
         if more && shared.watching > 0 {
             self.changed.notify_all();
         }
         let alone = shared.watching == 0;
+        let pace = &self.threads.pace;
+        pace.begin();
+        let slow = pace.wants_more();
+        shared.unwatched += usize::from(slow);
         self.tell(shared);
-        let slow = self.threads.pace.is_slow();
         if more && alone && slow {
             self.recruit();
         }
         let begun = Instant::now();
         let output = self.worker.run(job, Some(&self.stalled).filter(|_| !slow));
         let now = Instant::now();
-        self.threads.pace.note(now.duration_since(begun));
+        pace.end(now.duration_since(begun));
         let mut shared = self.lock();
+        shared.unwatched -= usize::from(slow);
         shared.source.done(output, now);
         if shared.watching > 0 && shared.source.has_result() {
             self.changed.notify_all();
@@ -151,7 +164,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     /// A job holds its thread up: what else is ready needs another.
     fn stalled(self: &Arc<Self>) {
-        self.threads.pace.note_stall();
+        self.threads.pace.stall();
         let shared = self.lock();
         let unattended = shared.source.ready() > 0 && shared.watching == 0;
         drop(shared);
@@ -211,29 +224,67 @@ pub(crate) struct Threads {
     pace: Pace,
 }
 
-/// How long jobs take of late: a moving average, in microseconds.
-#[derive(Debug, Default)]
-struct Pace(AtomicU32);
+/// Whether another thread would help: how long jobs take of late, against how many are under way.
+///
+/// A job that waits for a distant server takes as long however many others there are, and each thread more
+/// gets more done. Where jobs wait for a core, or for a server that is busy, they take longer the more there
+/// are, and another thread would only make that worse: so a job has to take longer the more threads there are.
+#[derive(Debug)]
+struct Pace {
+    /// So much longer has a job to take for each thread that is there already, in nanoseconds.
+    share: u32,
+    /// About the median, in nanoseconds: it takes a step up for a job that took longer, and one down for a
+    /// job that did not. A thread that was pre-empted now and then does not show in it.
+    typical: AtomicU32,
+    busy: AtomicU32,
+}
 
 impl Pace {
-    /// Above this a job is worth a thread of its own.
-    const SLOW: u32 = 100;
-    /// A single outlier counts for no more than this, so that a pre-empted thread calls up nobody.
-    const MOST: u32 = 8 * Self::SLOW;
+    /// What it costs to wake a thread and hand it a job, about.
+    const WAKE: u32 = 50_000;
+    /// What a job costs a core, hand-over included, with a margin: where none waits, that many threads on one
+    /// core take that many times as long.
+    const COST: usize = 64_000;
+    /// So long at least has a job taken that is said to have stalled.
+    const STALL: u32 = 4_000_000;
 
-    fn is_slow(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > Self::SLOW
+    fn new() -> Self {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let share = u32::try_from(Self::COST / cores).unwrap_or(0).max(1_000);
+        Pace { share, typical: AtomicU32::new(0), busy: AtomicU32::new(0) }
     }
 
-    /// Races between threads lose a sample now and then, which an average can bear.
-    fn note(&self, took: Duration) {
-        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).min(Self::MOST);
-        let average = self.0.load(Ordering::Relaxed);
-        self.0.store((7 * average + took) / 8, Ordering::Relaxed);
+    fn begin(&self) {
+        self.busy.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn note_stall(&self) {
-        self.0.store(Self::MOST, Ordering::Relaxed);
+    /// Races between threads lose a step now and then, which does not matter.
+    fn end(&self, took: Duration) {
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
+        let typical = self.typical.load(Ordering::Relaxed);
+        let step = if took > typical { typical.saturating_add(typical / 4 + 1_000) } else { typical - typical / 5 };
+        self.typical.store(step, Ordering::Relaxed);
+    }
+
+    fn stall(&self) {
+        self.typical.fetch_max(Self::STALL, Ordering::Relaxed);
+    }
+
+    /// Whether another thread would help; asked by one whose own job counts as under way.
+    fn wants_more(&self) -> bool {
+        self.typical.load(Ordering::Relaxed) > self.worthwhile()
+    }
+
+    /// Whether a thread less would help. It is below the other bound, so that none is sent away and called
+    /// again by turns.
+    fn wants_fewer(&self) -> bool {
+        self.typical.load(Ordering::Relaxed) < self.worthwhile() - Self::WAKE / 2
+    }
+
+    /// How long a job has to take to be worth as many threads as are there.
+    fn worthwhile(&self) -> u32 {
+        self.share.saturating_mul(self.busy.load(Ordering::Relaxed)).saturating_add(Self::WAKE)
     }
 }
 
@@ -262,7 +313,7 @@ impl Threads {
             blocks.push(Block { size, taken: AtomicUsize::new(0), pool: OnceLock::new() });
             left -= size;
         }
-        Threads { blocks, pace: Pace::default() }
+        Threads { blocks, pace: Pace::new() }
     }
 
     /// Runs `task` on a thread that is free, if there is one.

@@ -1,6 +1,8 @@
 //! Our own client, once as the peers work (POST and GET) and once as it works by default (with the preflight).
 
-use cluster_client::ClusterClient;
+use std::path::PathBuf;
+
+use cluster_client::{ClientBuilder, ClusterClient};
 
 use crate::pace::Ids;
 use crate::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT};
@@ -47,8 +49,44 @@ impl Client for OursDefault {
     }
 }
 
-/// No journal: no peer writes one.
+/// As [`Ours`], with a journal on the disk that holds this program. No peer has one: it shows what ours costs.
+pub struct OursJournal {
+    client: ClusterClient,
+    directory: PathBuf,
+}
+
+impl Client for OursJournal {
+    fn new(hosts: &[String]) -> Result<Self, Failure> {
+        let directory = std::env::current_exe()?.with_file_name(format!("journal-{}", std::process::id()));
+        let client = settings(hosts).journal(&directory)?.build()?;
+        Ok(Self { client, directory })
+    }
+
+    fn create(&mut self, id: &str) -> Result<(), Failure> {
+        self.client.call().preflight(false).create_group(id)?;
+        Ok(())
+    }
+
+    fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
+        for done in self.client.call().preflight(false).create_groups(ids) {
+            done.result?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OursJournal {
+    fn drop(&mut self) {
+        // Empty by now, or something is wrong that should stay to be looked at.
+        let _ = std::fs::remove_dir(&self.directory);
+    }
+}
+
 fn build(hosts: &[String]) -> Result<ClusterClient, Failure> {
+    Ok(settings(hosts).build()?)
+}
+
+fn settings(hosts: &[String]) -> ClientBuilder {
     let urls = hosts.iter().map(|host| format!("http://{host}"));
-    Ok(ClusterClient::builder().hosts(urls).request_timeout(REQUEST_TIMEOUT).in_flight(IN_FLIGHT).build()?)
+    ClusterClient::builder().hosts(urls).request_timeout(REQUEST_TIMEOUT).in_flight(IN_FLIGHT)
 }

@@ -1,0 +1,102 @@
+//! What the machine tells: events while it runs, and a report at the end. Nothing here decides anything.
+
+use std::time::Duration;
+
+use super::{At, Ending, Machine, Rules};
+use crate::api::{Action, Reading, Verdict};
+use crate::event::Event;
+use crate::report::{HostReport, HostStep, Operation, Outcome, Report, State};
+
+impl<R: Rules> Machine<R> {
+    pub(super) fn end(&mut self, ending: Ending) {
+        self.at = At::Done;
+        if self.events.is_some() {
+            let report = self.report(&ending);
+            let (outcome, summary) = (report.outcome, report.summary());
+            self.tell(|machine| Event::Finished { outcome, summary, elapsed: machine.now });
+        }
+        self.ending = Some(ending);
+    }
+
+    pub(super) fn tell(&mut self, event: impl FnOnce(&Self) -> Event) {
+        if self.events.is_some() {
+            let event = event(self);
+            self.events.get_or_insert_default().push(event);
+        }
+    }
+
+    pub(super) fn tell_answer(&mut self, host: usize, action: Action, reading: &Reading, elapsed: Duration) {
+        self.tell(|machine| Event::Answered {
+            host: machine.hosts[host].clone(),
+            action,
+            attempt: machine.tracks[host].attempt,
+            succeeded: reading.verdict == Verdict::Yes,
+            answer: reading.describe(),
+            elapsed,
+        });
+    }
+
+    pub(super) fn blame_unknown(&mut self) {
+        if self.cause.is_none() {
+            let unknown = self.tracks.iter().position(|track| track.state == State::Unknown);
+            self.cause = unknown.map(|host| {
+                let why = self.tracks[host].steps.last().map(explain).unwrap_or_default();
+                format!("{} {why}", self.hosts[host].authority())
+            });
+        }
+    }
+
+    /// Why a host's state is unknown, or not the wanted one.
+    pub(super) fn reason(&self, host: usize) -> Option<String> {
+        let track = &self.tracks[host];
+        let last = |actions: &[Action]| track.steps.iter().rev().find(|step| actions.contains(&step.action));
+        match track.state {
+            State::Unknown => {
+                let why = track.steps.last().map(explain);
+                let given_up = track.given_up.map(str::to_owned);
+                Some(match (why, given_up) {
+                    (Some(why), Some(given_up)) => format!("{why}; {given_up}"),
+                    (Some(why), None) => why,
+                    (None, given_up) => given_up.unwrap_or_else(|| "it was not asked".into()),
+                })
+            }
+            State::Present => last(&[Action::Delete]).filter(|step| !step.succeeded).map(explain),
+            State::Absent => last(&[Action::Create]).filter(|step| !step.succeeded).map(explain),
+        }
+    }
+
+    pub(super) fn report(&self, ending: &Ending) -> Report {
+        let outcome = match ending {
+            Ending::Reported(outcome) => *outcome,
+            Ending::Unrecorded(_) => Outcome::Unrecorded,
+            Ending::Busy(_) | Ending::Journal(_) => Outcome::Unavailable,
+        };
+        let hosts = (0..self.tracks.len()).map(|host| HostReport {
+            host: self.hosts[host].clone(),
+            state: self.tracks[host].state,
+            steps: self.tracks[host].steps.clone(),
+            reason: self.reason(host),
+        });
+        Report {
+            group: self.group.clone(),
+            operation: if self.recovering { Operation::Recover } else { self.operation },
+            outcome,
+            hosts: hosts.collect(),
+            cause: self.cause.clone(),
+            recoverable: self.recoverable,
+            notes: self.notes.clone(),
+            elapsed: self.now,
+        }
+    }
+}
+
+/// `answered 503 to create, 3 tries`: one step in words.
+pub(super) fn explain(step: &HostStep) -> String {
+    let reason = match (step.status, &step.error, step.succeeded) {
+        (_, _, true) => format!("{} succeeded", step.action),
+        (Some(status), _, _) => format!("answered {status} to {}", step.action),
+        (None, Some(error), _) => format!("{error}"),
+        (None, None, _) => format!("did not answer to {}", step.action),
+    };
+    if step.attempts > 1 { format!("{reason}, {} tries", step.attempts) } else { reason }
+}

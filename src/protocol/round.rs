@@ -1,0 +1,198 @@
+//! A round: requests to some hosts, each at its own pace, until all of them are through or the round is
+//! stopped. What a round means, and what comes after it, is the machine's.
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::narration::explain;
+use super::track::{Next, Then, Track, Walk};
+use super::{At, CANCELLED, Machine, OUT_OF_TIME, Rules, Step};
+use crate::api::{Action, Reading, Verdict};
+use crate::event::Event;
+use crate::retry::{RetryBudget, RetryBudgets};
+
+const ROLLBACK_OUT_OF_TIME: &str = "the rollback's time was over";
+const FAILED_ELSEWHERE: &str = "the create had failed on another host";
+
+impl<R: Rules> Machine<R> {
+    pub(super) fn begin_round(&mut self, at: At, walk: impl Fn(&mut Track) -> Option<Walk>) {
+        let removing = at == At::Remove;
+        self.enter(at, self.phase_of(at));
+        let policy = if self.rolling_back() { self.limits.rollback_retry } else { self.limits.retry };
+        self.phase_ends = match self.limits.deadline {
+            _ if removing && self.rolling_back() => Some(self.now + self.limits.rollback_timeout),
+            deadline => deadline,
+        };
+        self.stopping = None;
+        self.ready.clear();
+        self.waiting.clear();
+        for (host, track) in self.tracks.iter_mut().enumerate() {
+            track.action = None;
+            if let Some(walk) = walk(track) {
+                track.start(walk, &policy);
+                self.ready.push_back(host);
+            }
+        }
+        self.open = self.ready.len();
+        if self.cancelled {
+            self.stop_cancelled();
+        }
+        self.advance();
+    }
+
+    pub(super) fn next_request(&mut self) -> Step {
+        if self.stopping.is_none() && !self.time_left(self.now) {
+            self.stop(if self.rolling_back() { ROLLBACK_OUT_OF_TIME } else { OUT_OF_TIME });
+            self.advance();
+            return self.step(self.now);
+        }
+        while let Some(Reverse((due, host))) = self.waiting.peek().copied() {
+            if due > self.now {
+                break;
+            }
+            self.waiting.pop();
+            self.ready.push_back(host);
+        }
+        if let Some(host) = self.ready.pop_front() {
+            self.in_flight += 1;
+            let (action, attempt) = self.tracks[host].send(self.now);
+            let left = self.phase_ends.map_or(Duration::MAX, |end| end.saturating_sub(self.now));
+            return Step::Send { host, action, attempt, timeout: self.limits.request_timeout.min(left) };
+        }
+        let due = self.waiting.peek().map(|Reverse((due, _))| *due);
+        Step::Wait(due.map(|due| self.phase_ends.map_or(due, |end| due.min(end))))
+    }
+
+    pub(super) fn replied(
+        &mut self,
+        host: usize,
+        action: Action,
+        reading: &Reading,
+        elapsed: Duration,
+        budgets: &mut RetryBudgets,
+    ) {
+        self.in_flight -= 1;
+        self.tracks[host].note(action, reading, self.now);
+        self.tell_answer(host, action, reading, elapsed);
+        let rolling_back = self.rolling_back();
+        let budget = if rolling_back { &mut budgets.rollback } else { &mut budgets.forward };
+        if matches!(reading.verdict, Verdict::Yes | Verdict::No) {
+            budget.refund();
+        }
+        let next = self.tracks[host].after::<R>(action, reading);
+        if let Some(reason) = self.stopping {
+            self.finish_stopped(host, next, reason);
+        } else {
+            self.follow(host, action, reading, next, budget);
+        }
+        self.advance();
+    }
+
+    fn follow(&mut self, host: usize, action: Action, reading: &Reading, next: Next, budget: &mut RetryBudget) {
+        let asked = reading.retry_after;
+        if next.retry && self.try_again(host, action, asked, budget) {
+            return;
+        }
+        match next.then {
+            Then::Go(action) => self.turn_to(host, action, self.now),
+            Then::Settle => self.turn_to(host, Action::Check, self.now + self.limits.settle),
+            Then::Redo => {
+                let delay = self.tracks[host].rounds.next(asked, &mut self.random);
+                match delay.map(|delay| self.now + delay).filter(|due| self.time_left(*due) && budget.take()) {
+                    Some(due) => self.turn_to(host, Action::Delete, due),
+                    None => self.finish(host),
+                }
+            }
+            Then::Finish => self.finish(host),
+            Then::Fail => self.fail(host),
+        }
+    }
+
+    fn try_again(&mut self, host: usize, action: Action, asked: Option<Duration>, budget: &mut RetryBudget) -> bool {
+        let Some(delay) = self.tracks[host].tries.next(asked, &mut self.random) else { return false };
+        let due = self.now + delay;
+        if !self.time_left(due) || !budget.take() {
+            return false;
+        }
+        let attempt = self.tracks[host].attempt + 1;
+        self.waiting.push(Reverse((due, host)));
+        self.tell(|machine| Event::Retrying { host: machine.hosts[host].clone(), action, attempt, delay });
+        true
+    }
+
+    fn turn_to(&mut self, host: usize, action: Action, due: Duration) {
+        let policy = if self.rolling_back() { self.limits.rollback_retry } else { self.limits.retry };
+        self.tracks[host].turn_to(action, &policy);
+        if due <= self.now {
+            self.ready.push_front(host);
+        } else {
+            self.waiting.push(Reverse((due, host)));
+        }
+    }
+
+    fn finish(&mut self, host: usize) {
+        self.tracks[host].action = None;
+        self.open = self.open.saturating_sub(1);
+        self.tell(|machine| Event::Reached {
+            host: machine.hosts[host].clone(),
+            state: machine.tracks[host].state,
+            reason: machine.reason(host),
+        });
+    }
+
+    /// A host cannot get the group. A create turns back everywhere; a repair goes on elsewhere.
+    fn fail(&mut self, host: usize) {
+        self.finish(host);
+        if self.creating() && self.cause.is_none() {
+            // A POST that failed says more than the look after it, which only did not find the group.
+            let steps = &self.tracks[host].steps;
+            let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
+            let why = failed.or(steps.last()).map(explain).unwrap_or_default();
+            self.cause = Some(format!("{} {why}", self.hosts[host].authority()));
+        }
+        if self.creating() {
+            self.stop(FAILED_ELSEWHERE);
+        }
+    }
+
+    /// A reply came after the phase was stopped: it is noted, and nothing comes after it.
+    fn finish_stopped(&mut self, host: usize, next: Next, reason: &'static str) {
+        if next.then != Then::Finish || next.retry {
+            self.tracks[host].given_up = Some(reason);
+        }
+        self.finish(host);
+    }
+
+    /// No further request starts; those in flight are waited for.
+    fn stop(&mut self, reason: &'static str) {
+        self.stopping = Some(reason);
+        if self.cause.is_none() && reason != FAILED_ELSEWHERE {
+            self.cause = Some(reason.into());
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_iter().map(|Reverse((_, host))| host);
+        for host in std::mem::take(&mut self.ready).into_iter().chain(waiting) {
+            self.tracks[host].given_up = Some(reason);
+            self.finish(host);
+        }
+    }
+
+    /// A create is left only by its rollback; everything else can be taken up again later.
+    pub(super) fn stop_cancelled(&mut self) {
+        if self.stopping.is_none() && (self.recovering || !self.rolling_back()) {
+            self.stop(CANCELLED);
+        }
+    }
+
+    /// Where the round is over, goes on to the next phase.
+    pub(super) fn advance(&mut self) {
+        let replies_due = self.in_flight > 0 && (R::waits_for_replies() || self.stopping.is_none());
+        if !self.in_round() || self.open > self.in_flight || replies_due {
+            return;
+        }
+        match self.at {
+            At::Probe => self.after_probe(),
+            At::Create => self.after_create(),
+            _ => self.after_removal(),
+        }
+    }
+}
