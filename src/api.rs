@@ -118,15 +118,15 @@ impl Api {
     ///
     /// # Errors
     /// A [`ConfigError`] where a path does not start with a slash, holds something that a path cannot
-    /// hold, or `{id}` is not there exactly once.
+    /// hold, has a segment `.` or `..`, or `{id}` is not there exactly once.
     pub fn new(collection: &str, member: &str) -> Result<Self, ConfigError> {
-        check_path("collection path", collection, collection)?;
+        check_path("collection path", collection, &[collection])?;
         let parts: Vec<&str> = member.split("{id}").collect();
         let [before_id, after_id] = parts[..] else {
             let remedy = "write {id} once, as in /v1/group/{id}/";
             return Err(ConfigError::new("member path", member, "does not hold {id} exactly once", remedy));
         };
-        check_path("member path", member, &[before_id, after_id].concat())?;
+        check_path("member path", member, &[before_id, after_id])?;
         Ok(Api { collection: collection.into(), before_id: before_id.into(), after_id: after_id.into() })
     }
 
@@ -158,14 +158,25 @@ impl Api {
     }
 }
 
-fn check_path(what: &'static str, given: &str, path: &str) -> Result<(), ConfigError> {
+/// The parts are what stands before and after the id.
+fn check_path(what: &'static str, given: &str, parts: &[&str]) -> Result<(), ConfigError> {
     let refused = |problem: &str, remedy: &str| Err(ConfigError::new(what, given, problem, remedy));
+    let path = parts.join("id");
     if !path.starts_with('/') {
         return refused("does not start with a slash", "write it as /v1/group/");
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&b);
     if !path.bytes().all(allowed) {
         return refused("has a character that a path does not have", "percent-encode it");
+    }
+    let is_code = |text: &str| text.as_bytes().get(..2).is_some_and(|code| code.iter().all(u8::is_ascii_hexdigit));
+    if !parts.iter().all(|part| part.split('%').skip(1).all(is_code)) {
+        return refused("has a % without its two hexadecimal digits", "write a % itself as %25");
+    }
+    // Proxies and servers read another path in it, as browsers do.
+    let is_dotted = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    if path.split('/').any(is_dotted) {
+        return refused("has a dotted segment", "write the path it stands for");
     }
     Ok(())
 }
@@ -288,6 +299,13 @@ mod tests {
     }
 
     #[test]
+    fn dots_and_codes_are_kept_where_they_mean_nothing_else() {
+        for member in ["/v1/group/{id}.json", "/v1/.{id}", "/v1/%2e%2E%2e/{id}", "/a..b/{id}", "/x%25/{id}"] {
+            assert!(Api::new("/v1/group//", member).is_ok(), "{member}");
+        }
+    }
+
+    #[test]
     fn odd_paths_are_refused() {
         for (collection, member) in [
             ("v1/group", "/v1/group/{id}"),
@@ -296,6 +314,12 @@ mod tests {
             ("/v1/group", "{id}"),
             ("/v1 group", "/v1/group/{id}"),
             ("/v1/group?x", "/v1/group/{id}"),
+            ("/v1/../group", "/v1/group/{id}"),
+            ("/v1/group", "/v1/%2E./{id}"),
+            ("/v1/group", "/v1/{id}/."),
+            ("/v1/%/group", "/v1/group/{id}"),
+            ("/v1/group", "/v1/%2{id}"),
+            ("/v1/group", "/v1/%{id}2e"),
         ] {
             assert!(Api::new(collection, member).is_err(), "{collection} {member}");
         }

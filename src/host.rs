@@ -289,9 +289,12 @@ fn check_name(name: &str) -> Result<String, Refusal> {
     if name.len() > 253 || !labels.clone().all(is_label) {
         return refuse("has a host name that is not one", "use letters, digits, '-', '_' and '.'");
     }
-    // As in the URL standard: a name whose last label is a number is meant as an address.
-    let ends_in_number = labels.clone().next_back().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
-    if ends_in_number && name.parse::<Ipv4Addr>().is_err() {
+    // As in the URL standard: a name whose last label is a number, `0x7f` too, is meant as an address.
+    let is_number = |label: &str| match label.strip_prefix("0x") {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
+    };
+    if labels.clone().next_back().is_some_and(is_number) && name.parse::<Ipv4Addr>().is_err() {
         return refuse("has an address that is not IPv4", "write four numbers from 0 to 255");
     }
     Ok(name)
@@ -369,6 +372,9 @@ mod tests {
             ("http://[zz]", "not IPv6"),
             ("http://1.2.3", "not IPv4"),
             ("http://1.2.3.256", "not IPv4"),
+            ("http://0x7F000001", "not IPv4"),
+            ("http://127.0x1", "not IPv4"),
+            ("http://a.0x", "not IPv4"),
             ("http://-a", "not one"),
             ("http://a..b", "not one"),
             ("http://a/../b", "dotted segment"),

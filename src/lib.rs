@@ -27,6 +27,9 @@ mod error;
 mod event;
 mod executor;
 mod flight;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod host;
 mod intent;

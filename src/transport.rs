@@ -33,6 +33,8 @@ use ureq::http::{Response, header};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 
+#[cfg(fuzzing)]
+pub(crate) use self::answer::{retry_after, same_origin};
 use self::call::Call;
 use self::resolve::{Lookups, Target};
 use self::wire::{Dial, NoResolver, Sockets};

@@ -25,7 +25,10 @@ pub(crate) fn same_origin(asked: &Host, location: &str) -> Option<String> {
     let location = location.split('#').next()?;
     let scheme = if asked.is_https() { "https:" } else { "http:" };
     let origin = format!("{scheme}//{}", asked.authority());
-    if !location.bytes().all(|b| b.is_ascii_graphic()) {
+    // What RFC 3986 has in URLs. A backslash is not among it: browsers read it as a slash, and `/\evil` as
+    // another server.
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&b);
+    if !location.bytes().all(allowed) {
         return None;
     }
     if location.starts_with('/') && !location.starts_with("//") {
@@ -83,6 +86,8 @@ mod tests {
             ("http://node1:8000@evil/x", None),
             ("http://node1:8000\\@evil/x", None),
             ("//evil/x", None),
+            ("/\\evil/x", None),
+            ("/a`b", None),
             ("group/", None),
             ("", None),
             ("/a b", None),

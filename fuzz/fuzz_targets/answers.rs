@@ -1,0 +1,122 @@
+//! What a node sends: any bytes, cut anywhere, on a connection that it closes or keeps. The real transport
+//! asks over a real socket. It comes back in time, believes no status that was not sent, and takes nothing
+//! that belongs to one request for the answer to the next.
+//!
+//! The first line of an input is `ACTION close CUT` or `ACTION keep CUT`: whether the node keeps the connection
+//! (then only the client's patience ends an unfinished answer), and how long the first segment is. The rest is
+//! what it sends.
+#![no_main]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cluster_client::fuzzing::{Answer, Wire};
+use cluster_client::{Action, GroupId, Host};
+use libfuzzer_sys::fuzz_target;
+
+/// With a node that closes, and with one that keeps an unfinished answer to itself: that one is waited for.
+const PATIENCE: Duration = Duration::from_millis(200);
+const SHORT_PATIENCE: Duration = Duration::from_millis(3);
+/// The machine may be busy.
+const SLACK: Duration = Duration::from_secs(10);
+/// No fuzzed answer says this by chance.
+const NEXT: &[u8] = b"HTTP/1.1 599 Next\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// What the node says to the next request.
+#[derive(Clone, Default)]
+struct Script {
+    first: Option<(Vec<u8>, usize, bool)>,
+}
+
+struct Node {
+    address: SocketAddr,
+    script: Arc<Mutex<Script>>,
+}
+
+static NODE: LazyLock<Node> = LazyLock::new(|| {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let script = Arc::<Mutex<Script>>::default();
+    let shared = Arc::clone(&script);
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let script = Arc::clone(&shared);
+            thread::spawn(move || serve(stream, &script));
+        }
+    });
+    Node { address, script }
+});
+
+fn serve(mut stream: TcpStream, script: &Mutex<Script>) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    loop {
+        read_request(&mut stream)?;
+        let Some((answer, cut, keeps)) = script.lock().unwrap().first.take() else {
+            stream.write_all(NEXT).ok()?;
+            return stream.shutdown(Shutdown::Both).ok();
+        };
+        let (head, tail) = answer.split_at(cut);
+        stream.write_all(head).ok()?;
+        stream.write_all(tail).ok()?;
+        if !keeps {
+            return stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+fn read_request(stream: &mut TcpStream) -> Option<()> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 2048];
+    loop {
+        let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        request.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
+        let Some(end) = text.find("\r\n\r\n") else { continue };
+        let length = text[..end].lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+        if request.len() >= end + 4 + length.unwrap_or(0) {
+            return Some(());
+        }
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let how = String::from_utf8_lossy(&input[..end]);
+    let answer = input.get(end + 1..).unwrap_or_default();
+    let mut words = how.split(' ');
+    let action = match words.next() {
+        Some("create") => Action::Create,
+        Some("delete") => Action::Delete,
+        _ => Action::Check,
+    };
+    let keeps = words.next() == Some("keep");
+    let cut = words.next().and_then(|word| word.parse::<usize>().ok()).unwrap_or(0) % (answer.len() + 1);
+    NODE.script.lock().unwrap().first = Some((answer.to_vec(), cut, keeps));
+
+    let host = Host::parse(format!("http://{}", NODE.address)).expect("a host");
+    let wire = Wire::new(&host).expect("no TLS");
+    let group = GroupId::parse("users-42").expect("an id");
+    let patience = if keeps { SHORT_PATIENCE } else { PATIENCE };
+    let begun = Instant::now();
+    let (first, yes) = wire.ask(action, &group, patience);
+    assert!(begun.elapsed() < patience + SLACK, "{:?}", begun.elapsed());
+    let arrived = NODE.script.lock().unwrap().first.take().is_none();
+    match &first {
+        Answer::NotSent(_) if !arrived => return,
+        Answer::Answered(599, _) => {}
+        Answer::Answered(status, _) => {
+            let said = format!(" {status}");
+            assert!(answer.windows(said.len()).any(|part| part == said.as_bytes()), "{status} was not sent");
+        }
+        Answer::NotSent(why) => panic!("it was sent: {why}"),
+        Answer::Ambiguous(why) => assert!(!why.chars().any(char::is_control), "{why:?}"),
+    }
+    assert!(!yes || matches!(first, Answer::Answered(200 | 201 | 204, _)), "{first:?}");
+
+    // The script is at its end: whatever is answered now has to be that.
+    let (second, _) = wire.ask(Action::Check, &group, Duration::from_secs(5));
+    assert!(!matches!(second, Answer::Answered(status, _) if status != 599), "{second:?} belongs to the first request");
+});

@@ -1,0 +1,77 @@
+//! Beside the floors: the parts that no user sees, for the fuzz targets in `fuzz/`. Only a build with
+//! `--cfg fuzzing` has it, which `cargo fuzz` sets.
+
+use std::time::{Duration, SystemTime};
+
+use crate::api::{self, Action, Api, Reply, Verdict};
+use crate::config::ConfigError;
+use crate::group::GroupId;
+use crate::host::Host;
+use crate::intent::{Intent, Purpose, fnv1a};
+use crate::transport::{Transport as _, UreqTransport, retry_after as wish, same_origin as followed};
+
+/// What a `Retry-After` asks for, by the clock `now`.
+pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    wish(value, now)
+}
+
+/// Where a redirect is followed to.
+pub fn same_origin(asked: &Host, location: &str) -> Option<String> {
+    followed(asked, location)
+}
+
+/// Path and body of a request.
+pub fn request(api: &Api, action: Action, group: &GroupId) -> (String, Option<String>) {
+    let request = api.request(action, group);
+    (request.path, request.body)
+}
+
+/// The transport to one host.
+pub struct Wire(UreqTransport);
+
+/// What became of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It certainly did not leave.
+    NotSent(String),
+    /// The server answered with this status.
+    Answered(u16, Option<Duration>),
+    /// Perhaps it was handled.
+    Ambiguous(String),
+}
+
+impl Wire {
+    /// # Errors
+    /// Where the host needs TLS and that is not built in.
+    pub fn new(host: &Host) -> Result<Self, ConfigError> {
+        UreqTransport::new(std::slice::from_ref(host)).map(Wire)
+    }
+
+    /// Sends one request and has its answer read, as the driver does. Says also whether that counts as a
+    /// yes.
+    pub fn ask(&self, action: Action, group: &GroupId, timeout: Duration) -> (Answer, bool) {
+        let reply = self.0.send(0, &Api::default().request(action, group), timeout, None);
+        let answer = match &reply {
+            Reply::NotSent(error) => Answer::NotSent(error.to_string()),
+            Reply::Answered { status, retry_after } => Answer::Answered(*status, *retry_after),
+            Reply::Ambiguous(error) => Answer::Ambiguous(error.to_string()),
+        };
+        (answer, api::read(action, reply).verdict == Verdict::Yes)
+    }
+}
+
+/// An intent, for one of its four purposes.
+pub fn intent(group: GroupId, purpose: u8, hosts: Vec<Host>) -> Intent {
+    let purpose = match purpose % 4 {
+        0 => Purpose::Create { was_absent: true },
+        1 => Purpose::Create { was_absent: false },
+        2 => Purpose::Delete,
+        _ => Purpose::Present,
+    };
+    Intent { group, purpose, hosts }
+}
+
+/// `body` with its checksum as the last line: past the checksum a fuzzer finds no way by itself.
+pub fn signed(body: &str) -> String {
+    format!("{body}checksum: {:016x}\n", fnv1a(body.as_bytes()))
+}
