@@ -55,7 +55,7 @@ impl ClusterClient {
 /// | `deadline` | none: attempts and timeouts bound a call | 1 ms to 24 h |
 /// | `rollback_timeout` | 120 s | above `settle`, at most 24 h |
 /// | `settle` | the request timeout | 1 ms to 1 h |
-/// | `threads` | 256 | 1 to 4096 |
+/// | `threads` | 1024, of which as many start as help | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
 ///
 /// ```
@@ -102,7 +102,7 @@ impl Default for ClientBuilder {
             deadline: None,
             rollback_timeout: Duration::from_secs(120),
             settle: None,
-            threads: 256,
+            threads: 1024,
             in_flight: 32,
             store: None,
             observer: None,

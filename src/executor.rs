@@ -8,12 +8,16 @@
 //! near by takes 10 µs, waking a thread for it 50 µs. Each helper wakes the next, so their number doubles. What
 //! is not due yet holds no thread, but for one that keeps watch.
 
+use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use crate::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, ThreadPool, ThreadPoolBuilder, now};
+use crate::sync::{
+    AtomicUsize, Condvar, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder, current_thread, now,
+};
 use crate::transport::Stalled;
 
 /// Where jobs come from. Its methods run under a lock: they decide, they do not wait.
@@ -69,11 +73,18 @@ struct Shared<S> {
     watching: usize,
     /// The earliest time at which one of them looks again.
     watched: Option<Instant>,
+    /// Threads in jobs that have told of a stall, or would not tell.
+    held_up: Vec<ThreadId>,
     /// A helper panicked in the source itself, which is a bug of ours.
     broken: bool,
 }
 
 impl<S: Source> Shared<S> {
+    /// Whether everybody else is busy with a job, and will go on with what is ready or tell of being held up.
+    fn is_in_good_hands(&self) -> bool {
+        self.watching == 0 && self.held_up.is_empty() && !self.source.has_news()
+    }
+
     /// Whether there is something to do, now or later, that only those see who are busy.
     fn is_unattended(&self) -> bool {
         self.watching == 0 && (self.source.ready() > 0 || self.source.is_waiting())
@@ -82,7 +93,7 @@ impl<S: Source> Shared<S> {
 
 impl<S: Source, W: Worker<S>> Crew<S, W> {
     pub(crate) fn new(source: S, worker: W, threads: Arc<Threads>) -> Arc<Self> {
-        let shared = Shared { source, watching: 0, watched: None, broken: false };
+        let shared = Shared { source, watching: 0, watched: None, held_up: Vec::new(), broken: false };
         let (shared, changed, telling) = (Mutex::new(shared), Condvar::new(), Mutex::new(()));
         Arc::new_cyclic(|crew: &Weak<Self>| {
             let crew = Weak::clone(crew);
@@ -120,6 +131,10 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     fn help(self: &Arc<Self>, place: Place) {
         let mut shared = self.lock();
         loop {
+            if shared.is_in_good_hands() && self.threads.pace.wants_fewer() {
+                drop(place);
+                return;
+            }
             shared = match shared.source.next(now()) {
                 Next::Run(job) => self.run(shared, job),
                 Next::Wait(Some(due)) if shared.watching == 0 => self.watch(shared, Some(due)),
@@ -140,22 +155,31 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         }
     }
 
-    fn run<'a>(self: &'a Arc<Self>, shared: MutexGuard<'a, Shared<S>>, job: S::Job) -> MutexGuard<'a, Shared<S>> {
+    fn run<'a>(self: &'a Arc<Self>, mut shared: MutexGuard<'a, Shared<S>>, job: S::Job) -> MutexGuard<'a, Shared<S>> {
         let more = shared.source.ready() > 0;
         if more && shared.watching > 0 {
             self.changed.notify_all();
         }
         let unattended = shared.is_unattended();
+        let pace = &self.threads.pace;
+        pace.begin();
+        let slow = pace.wants_more();
+        if slow {
+            shared.held_up.push(current_thread());
+        }
         self.tell(shared);
-        let slow = self.threads.pace.is_slow();
         if unattended && slow {
             self.recruit();
         }
         let begun = now();
         let output = self.worker.run(job, Some(&self.stalled).filter(|_| !slow));
         let now = now();
-        self.threads.pace.note(now.duration_since(begun));
+        pace.end(now.duration_since(begun));
         let mut shared = self.lock();
+        if !shared.held_up.is_empty() {
+            let this = current_thread();
+            shared.held_up.retain(|thread| *thread != this);
+        }
         shared.source.done(output, now);
         if shared.watching > 0 && shared.source.has_result() {
             self.changed.notify_all();
@@ -165,8 +189,11 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     /// A job holds its thread up: what else is ready, or comes due meanwhile, needs another.
     fn stalled(self: &Arc<Self>) {
-        self.threads.pace.note_stall();
-        let unattended = self.lock().is_unattended();
+        self.threads.pace.stall();
+        let mut shared = self.lock();
+        shared.held_up.push(current_thread());
+        let unattended = shared.is_unattended();
+        drop(shared);
         if unattended {
             self.recruit();
         }
@@ -232,29 +259,67 @@ pub(crate) struct Threads {
     pace: Pace,
 }
 
-/// How long jobs take of late: a moving average, in microseconds.
-#[derive(Debug, Default)]
-struct Pace(AtomicU32);
+/// Whether another thread would help: how long jobs take of late, against how many are under way.
+///
+/// A job that waits for a distant server takes as long however many others there are, and each thread more
+/// gets more done. Where jobs wait for a core, or for a server that is busy, they take longer the more there
+/// are, and another thread would only make that worse: so a job has to take longer the more threads there are.
+#[derive(Debug)]
+struct Pace {
+    /// So much longer has a job to take for each thread that is there already, in nanoseconds.
+    share: u32,
+    /// About the median, in nanoseconds: it takes a step up for a job that took longer, and one down for a
+    /// job that did not. A thread that was pre-empted now and then does not show in it.
+    typical: AtomicU32,
+    busy: AtomicU32,
+}
 
 impl Pace {
-    /// Above this a job is worth a thread of its own.
-    const SLOW: u32 = 100;
-    /// A single outlier counts for no more than this, so that a pre-empted thread calls up nobody.
-    const MOST: u32 = 8 * Self::SLOW;
+    /// What it costs to wake a thread and hand it a job, about.
+    const WAKE: u32 = 50_000;
+    /// What a job costs a core, hand-over included, with a margin: where none waits, that many threads on one
+    /// core take that many times as long.
+    const COST: usize = 64_000;
+    /// So long at least has a job taken that is said to have stalled.
+    const STALL: u32 = 4_000_000;
 
-    fn is_slow(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > Self::SLOW
+    fn new() -> Self {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let share = u32::try_from(Self::COST / cores).unwrap_or(0).max(1_000);
+        Pace { share, typical: AtomicU32::new(0), busy: AtomicU32::new(0) }
     }
 
-    /// Races between threads lose a sample now and then, which an average can bear.
-    fn note(&self, took: Duration) {
-        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).min(Self::MOST);
-        let average = self.0.load(Ordering::Relaxed);
-        self.0.store((7 * average + took) / 8, Ordering::Relaxed);
+    fn begin(&self) {
+        self.busy.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn note_stall(&self) {
-        self.0.store(Self::MOST, Ordering::Relaxed);
+    /// Races between threads lose a step now and then, which does not matter.
+    fn end(&self, took: Duration) {
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
+        let typical = self.typical.load(Ordering::Relaxed);
+        let step = if took > typical { typical.saturating_add(typical / 4 + 1_000) } else { typical - typical / 5 };
+        self.typical.store(step, Ordering::Relaxed);
+    }
+
+    fn stall(&self) {
+        self.typical.fetch_max(Self::STALL, Ordering::Relaxed);
+    }
+
+    /// Whether another thread would help; asked by one whose own job counts as under way.
+    fn wants_more(&self) -> bool {
+        self.typical.load(Ordering::Relaxed) > self.worthwhile()
+    }
+
+    /// Whether a thread less would help. It is below the other bound, so that none is sent away and called
+    /// again by turns.
+    fn wants_fewer(&self) -> bool {
+        self.typical.load(Ordering::Relaxed) < self.worthwhile() - Self::WAKE / 2
+    }
+
+    /// How long a job has to take to be worth as many threads as are there.
+    fn worthwhile(&self) -> u32 {
+        self.share.saturating_mul(self.busy.load(Ordering::Relaxed)).saturating_add(Self::WAKE)
     }
 }
 
@@ -283,7 +348,7 @@ impl Threads {
             blocks.push(Block { size, taken: AtomicUsize::new(0), pool: OnceLock::new() });
             left -= size;
         }
-        Threads { blocks, pace: Pace::default() }
+        Threads { blocks, pace: Pace::new() }
     }
 
     /// Runs `task` on a thread that is free, if there is one.

@@ -7,23 +7,28 @@ mod model;
 
 #[cfg(all(test, loom))]
 pub(crate) use self::model::{
-    AtomicBool, AtomicUsize, Condvar, Model, Mutex, MutexGuard, ThreadPool, ThreadPoolBuilder, explore, now, pass_time,
-    plant,
+    AtomicBool, AtomicUsize, Condvar, Model, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder,
+    current_thread, explore, now, pass_time, plant,
 };
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::system::{
-    AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, ThreadPool, ThreadPoolBuilder, now,
+    AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder, current_thread, now,
 };
 
 #[cfg(not(all(test, loom)))]
 mod system {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize};
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use std::thread::ThreadId;
     use std::time::Instant;
 
     pub(crate) use rayon::{ThreadPool, ThreadPoolBuilder};
 
     pub(crate) fn now() -> Instant {
         Instant::now()
+    }
+
+    pub(crate) fn current_thread() -> ThreadId {
+        std::thread::current().id()
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use cluster_client::testing::Cluster;
+use cluster_client::testing::{Cluster, Method};
 
 fn cargo(arguments: &[&str], hosts: &str) -> Output {
     Command::new(env!("CARGO"))
@@ -28,4 +28,30 @@ fn a_build_script_creates_its_group_before_the_crate_is_built() {
     let refused = cargo(&["build", "--quiet", "--manifest-path", manifest], "node1:8000");
     let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && stderr.contains("write http://node1:8000"), "{stderr}");
+}
+
+/// `cargo test` builds the examples beside the tests.
+fn example(name: &str, hosts: &str) -> Output {
+    let tests = std::env::current_exe().unwrap();
+    let built = tests.ancestors().nth(2).unwrap().join("examples").join(name);
+    Command::new(&built).env("HOSTS", hosts).output().unwrap_or_else(|error| panic!("{}: {error}", built.display()))
+}
+
+#[test]
+fn create_and_delete_leaves_nothing_and_says_what_it_did() {
+    let cluster = Cluster::start(2).unwrap();
+    let run = example("create_and_delete", &cluster.urls().join(","));
+    let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{stderr}");
+    assert!(stdout.contains("example-group is on 2 of 2 hosts") && stdout.contains("absent on 2 of 2"), "{stdout}");
+    assert!(cluster.none_has("example-group"));
+    assert_eq!(cluster.nodes().iter().map(|node| node.count(Method::Post)).sum::<u64>(), 2);
+}
+
+#[test]
+fn a_custom_observer_counts_what_was_sent() {
+    let run = example("custom_observer", "");
+    let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{stderr}");
+    assert!(stdout.contains("10 requests, of which 1 retried"), "{stdout}");
 }

@@ -216,7 +216,7 @@ fn crew(script: Script, hands: Hands, threads: usize) -> Arc<Crew<Script, Hands>
 fn threads(limit: usize) -> Arc<Threads> {
     let threads = Threads::new(limit);
     if Model::current().slow {
-        threads.pace.note_stall();
+        threads.pace.stall();
     }
     Arc::new(threads)
 }

@@ -505,7 +505,7 @@ impl<R: Rules> Machine<R> {
         let (present, unknown) = (any(State::Present), any(State::Unknown));
         match self.own_purpose() {
             _ if self.operation == Operation::Status && !self.recovering => {
-                self.end(Ending::Reported(Outcome::Observed))
+                self.end(Ending::Reported(Outcome::Observed));
             }
             Purpose::Create { .. } if present => self.end(Ending::Reported(Outcome::AlreadyExists)),
             Purpose::Create { .. } if unknown || self.cancelled => {

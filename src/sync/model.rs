@@ -20,6 +20,11 @@ use std::sync::{Arc, LockResult, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use loom::sync::atomic::AtomicUsize;
+pub(crate) use loom::thread::ThreadId;
+
+pub(crate) fn current_thread() -> ThreadId {
+    loom::thread::current().id()
+}
 
 /// A bug at one line of the code under test: `KIND:FILE:LINE`.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use cluster_client::testing::{Cluster, Fault, Method};
@@ -225,8 +226,19 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// Waits for its end. One that does not come is brought about, and seen by the missing exit code.
     pub(crate) fn end(mut self) -> Output {
-        self.0.take().unwrap().wait_with_output().unwrap()
+        let process = self.child().id().to_string();
+        let (ended, end) = mpsc::channel();
+        let watchdog = std::thread::spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-s", "KILL", &process]).status();
+            }
+        });
+        let output = self.0.take().unwrap().wait_with_output().unwrap();
+        ended.send(()).unwrap_or_default();
+        watchdog.join().unwrap();
+        output
     }
 
     pub(crate) fn ends(self) -> Ran {

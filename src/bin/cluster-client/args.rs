@@ -48,7 +48,7 @@ Hosts and settings:
     # settle = \"10s\"          # how long a lost request may still take effect (request_timeout)
     rollback_timeout = \"2m\"   # of a rollback, beyond the operation's own time
     # journal = \"/var/lib/cluster-client\"   # or false
-    threads = 256             # at most
+    threads = 1024            # at most
     in_flight = 32            # groups worked on at once
     [paths]
     collection = \"/v1/group/\"

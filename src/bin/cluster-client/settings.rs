@@ -99,7 +99,7 @@ impl Settings {
             api: api(&collection, &member)?,
             collection,
             member,
-            threads: or_default(file.number("threads")?, 256),
+            threads: or_default(file.number("threads")?, 1024),
             in_flight: or_default(file.number("in_flight")?, 32),
         };
         settings.check()?;

@@ -107,8 +107,10 @@ pub(crate) fn judge(done: &Done, advice: &Advice) -> Verdict {
         Err(Error::InDoubt(report)) => in_doubt(done.asked, report, advice),
         Err(Error::Unrecorded(report, error)) => {
             let error = with_causes(error);
-            let text =
-                format!("{}, but the journal still has it: {error}. A recovery would undo it.", everywhere(report));
+            let text = format!(
+                "{}, but the journal may still have it: {error}. A recovery would then undo it.",
+                everywhere(report)
+            );
             Verdict::new(Exit::InDoubt, "unrecorded", text).then(advice.repair(group, "present"))
         }
         Err(Error::Busy { holder, .. }) => {

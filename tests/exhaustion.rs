@@ -1,0 +1,351 @@
+//! Nothing left to work with: no file descriptors, threads, memory, sockets or room in the journal. The real
+//! command then says so with the exit code that is true, and what it could not finish is in the journal.
+#![cfg(all(target_os = "linux", feature = "cli"))]
+
+mod proof;
+
+use std::process::Command;
+use std::time::Duration;
+
+use cluster_client::testing::{Cluster, Fault, Method};
+use proof::{Client, Figures, PATIENCE, Ran, Running, acknowledged, binary, outcome, spread, strace_works};
+
+const GROUP: &str = "payments";
+const FOREIGN: &str = "payments-2";
+const NODES: usize = 3;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Work {
+    Create,
+    /// One node refuses, so the others are rolled back.
+    RefusedCreate,
+    Delete,
+    /// Of a create whose owner died when two nodes had the group.
+    Recover,
+}
+
+const WORK: [Work; 4] = [Work::Create, Work::RefusedCreate, Work::Delete, Work::Recover];
+
+impl Work {
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Work::Create | Work::RefusedCreate => &["create", GROUP],
+            Work::Delete => &["delete", GROUP, "--yes"],
+            Work::Recover => &["recover"],
+        }
+    }
+
+    fn holders_before(self) -> usize {
+        match self {
+            Work::Create | Work::RefusedCreate => 0,
+            Work::Delete => NODES,
+            Work::Recover => 2,
+        }
+    }
+
+    fn holders_wanted(self) -> usize {
+        if self == Work::Create { NODES } else { 0 }
+    }
+}
+
+struct Lane {
+    cluster: Cluster,
+    client: Client,
+    interrupted: Vec<u8>,
+}
+
+impl Lane {
+    fn open() -> Self {
+        let cluster = Cluster::start(NODES).unwrap();
+        let client = Client::new(&cluster.urls(), Duration::from_millis(400), Duration::from_millis(40));
+        cluster.node(1).inject(Fault::mute().on(Method::Post).always());
+        let running = Running::start(client.command(&["create", GROUP, "--request-timeout", "60s"]));
+        assert!(cluster.node(1).wait_until(|state| state.count(Method::Post) == 1, PATIENCE));
+        running.end_or_kill(Duration::ZERO);
+        let interrupted = std::fs::read(client.intent(GROUP)).unwrap();
+        Lane { cluster, client, interrupted }
+    }
+
+    fn prepare(&self, work: Work) {
+        self.client.empty_journal();
+        for (number, node) in self.cluster.nodes().iter().enumerate() {
+            node.clear_faults();
+            node.insert(FOREIGN);
+            if number < work.holders_before() {
+                node.insert(GROUP)
+            } else {
+                node.remove(GROUP)
+            };
+            node.clear_log();
+        }
+        if work == Work::RefusedCreate {
+            self.cluster.node(1).inject(Fault::answer(403).on(Method::Post).group(GROUP).always());
+        }
+        if work == Work::Recover {
+            std::fs::write(self.client.intent(GROUP), &self.interrupted).unwrap();
+        }
+    }
+
+    fn holders(&self) -> usize {
+        self.cluster.holders(GROUP).len()
+    }
+
+    fn sent(&self) -> u64 {
+        self.cluster.nodes().iter().map(|node| node.count(Method::Post) + node.count(Method::Delete)).sum()
+    }
+
+    /// Runs the command behind `wrapper`, and holds it to what its exit code and its journal say.
+    fn try_with(&self, wrapper: &[&str], work: Work, may_abort: bool, figures: &Figures) -> Ran {
+        self.prepare(work);
+        let ran = Running::start(self.client.command_under(wrapper, work.words())).end(PATIENCE);
+        let (holders, sent) = (self.holders(), self.sent());
+        let intent = self.client.intent(GROUP).exists();
+        let recovered = self.client.run(&["recover"]);
+        let place = format!("{work:?} under {wrapper:?}");
+        let check = |holds: bool, what: &str| {
+            figures.expect(holds, || {
+                format!(
+                    "{place}: {what}; on {holders}, intent {intent}, {ran:?}; then on {} {recovered:?}",
+                    self.holders()
+                )
+            });
+        };
+        let truth = match ran.exit {
+            Some(0) => holders == work.holders_wanted() && work != Work::RefusedCreate,
+            Some(1) => holders == work.holders_before() || work == Work::RefusedCreate && holders == 0,
+            Some(2) => holders == work.holders_before() && sent == 0,
+            Some(3 | 4) => in_doubt_is_true(&ran, holders, intent),
+            Some(5) => false,
+            _ => may_abort,
+        };
+        check(truth, "the exit code is not true");
+        check(intent || matches!(holders, 0 | NODES), "the hosts disagree, and nothing in the journal says so");
+        check(may_abort || !ran.stderr.contains("panicked"), "it panicked");
+        let explained = !ran.stderr.is_empty() || ran.stdout.contains("\"cause\":\"");
+        check(ran.exit == Some(0) || may_abort || explained, "it failed without a word");
+        check(recovered.exit == Some(0), "recovery does not settle");
+        check(matches!(self.holders(), 0 | NODES) && self.client.files().1.is_empty(), "recovery left something");
+        check(self.cluster.all_have(FOREIGN), "a foreign group was touched");
+        let exit = ran.exit.map_or("aborted".into(), |exit| format!("exit {exit}"));
+        figures.count(format!("{work:?}: {exit}"));
+        ran
+    }
+}
+
+/// What is in doubt is in the journal, unless it says so itself: the hosts are right and the record is not
+/// durable, or nothing of ours can be left where the state is unknown.
+fn in_doubt_is_true(ran: &Ran, holders: usize, intent: bool) -> bool {
+    let Some(line) = acknowledged(ran) else { return intent };
+    match outcome(&line) {
+        "unrecorded" => holders == NODES,
+        "busy" | "journal_failed" => intent,
+        _ => line["recoverable"] == intent,
+    }
+}
+
+fn report(name: &str, figures: &Figures) {
+    println!("{name}:\n{figures}");
+    assert_eq!(figures.violations(), Vec::<String>::new());
+}
+
+/// The shell sets a limit on itself and becomes the command.
+fn limited(limit: &str) -> [String; 4] {
+    ["sh".into(), "-c".into(), format!("ulimit {limit} && exec \"$0\" \"$@\""), String::new()]
+}
+
+/// Runs all work under each limit, as long as the program itself can be loaded under it.
+fn under_limits(limits: Vec<String>, may_abort: bool, figures: &Figures) {
+    let items: Vec<(String, Work)> =
+        limits.into_iter().flat_map(|limit| WORK.map(|work| (limit.clone(), work))).collect();
+    spread(
+        &items,
+        3,
+        |_| Lane::open(),
+        |lane, (limit, work)| {
+            let shell = limited(limit);
+            let wrapper: Vec<&str> = shell[..3].iter().map(String::as_str).collect();
+            let loads = Command::new("sh").args(&wrapper[1..]).args([binary(), "--version"]).output().unwrap();
+            if loads.status.success() {
+                lane.try_with(&wrapper, *work, may_abort, figures);
+            } else {
+                figures.count("limits under which no program starts");
+            }
+        },
+    );
+}
+
+#[test]
+fn without_file_descriptors_it_says_so_and_nothing_is_lost() {
+    let figures = Figures::default();
+    under_limits((3..=16).map(|files| format!("-n {files}")).collect(), false, &figures);
+    report("file descriptors, from 3 to 16", &figures);
+    assert!(figures.get("Create: exit 1") > 0 && figures.get("Create: exit 0") > 0, "the limits meet the need");
+}
+
+/// Rust ends a program that gets no memory; then the journal has to know what was under way.
+#[test]
+fn without_memory_nothing_is_lost() {
+    let figures = Figures::default();
+    let kilobytes = std::iter::successors(Some(8_000u64), |last| Some(last * 9 / 8)).take(30);
+    under_limits(kilobytes.map(|size| format!("-v {size}")).collect(), true, &figures);
+    report("address space, from 8 MB to 240 MB", &figures);
+    assert!(figures.get("Create: exit 0") > 0, "the limits meet the need");
+}
+
+struct Tampering {
+    syscall: &'static str,
+    error: &'static str,
+    /// Only calls that are about the journal or a file in it.
+    journal: bool,
+}
+
+fn tampered(lane: &Lane, tampering: &Tampering, when: &str, work: Work, figures: &Figures) -> Ran {
+    let Tampering { syscall, error, journal } = tampering;
+    let watch = format!("trace={syscall}");
+    let inject = format!("inject={syscall}:error={error}:when={when}");
+    let mut wrapper: Vec<String> =
+        ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &watch, "-e", &inject].map(Into::into).into();
+    if *journal {
+        let directory = lane.client.journal();
+        let names = ["intent", "new", "lock"].map(|extension| directory.join(format!("{GROUP}.{extension}")));
+        for path in names.iter().chain([&directory]) {
+            wrapper.extend(["-P".into(), path.to_str().unwrap().to_owned()]);
+        }
+    }
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    lane.try_with(&wrapper, work, false, figures)
+}
+
+/// Each of the first calls alone, and each with all that follow it.
+fn tamper_with_all(tamperings: &[Tampering], calls: usize, name: &str) {
+    if !strace_works() {
+        return;
+    }
+    let when: Vec<String> = (1..=calls).flat_map(|n| [n.to_string(), format!("{n}+")]).collect();
+    let mut items = Vec::new();
+    for tampering in tamperings {
+        items.extend(when.iter().flat_map(|when| WORK.map(|work| (tampering, when.clone(), work))));
+    }
+    let figures = Figures::default();
+    spread(
+        &items,
+        3,
+        |_| Lane::open(),
+        |lane, (tampering, when, work)| {
+            tampered(lane, tampering, when, *work, &figures);
+        },
+    );
+    report(name, &figures);
+    assert!(figures.get("Create: exit 1") > 0, "nothing was refused: the faults did not meet their calls");
+}
+
+const fn journal(syscall: &'static str, error: &'static str) -> Tampering {
+    Tampering { syscall, error, journal: true }
+}
+
+const fn anywhere(syscall: &'static str, error: &'static str) -> Tampering {
+    Tampering { syscall, error, journal: false }
+}
+
+#[test]
+fn a_journal_without_room_stops_what_cannot_be_recorded() {
+    let tamperings = [
+        journal("write", "ENOSPC"),
+        journal("fsync", "ENOSPC"),
+        journal("fsync", "EIO"),
+        journal("rename", "ENOSPC"),
+        journal("openat", "ENOSPC"),
+        journal("openat", "EMFILE"),
+    ];
+    tamper_with_all(&tamperings, 4, "a full journal");
+}
+
+#[test]
+fn a_journal_that_cannot_be_written_stops_what_cannot_be_recorded() {
+    let tamperings = [
+        journal("openat", "EROFS"),
+        journal("rename", "EROFS"),
+        journal("unlink", "EROFS"),
+        journal("unlink", "EIO"),
+        journal("flock", "ENOLCK"),
+        journal("read", "EIO"),
+        journal("getdents64", "EIO"),
+        journal("statx", "EACCES"),
+    ];
+    tamper_with_all(&tamperings, 4, "a read-only or broken journal");
+}
+
+#[test]
+fn without_sockets_it_says_so_and_nothing_is_lost() {
+    let tamperings = [
+        anywhere("socket", "EMFILE"),
+        anywhere("socket", "ENFILE"),
+        anywhere("connect", "EADDRNOTAVAIL"),
+        anywhere("sendto", "ENOBUFS"),
+        anywhere("recvfrom", "ENOMEM"),
+        anywhere("poll", "ENOMEM"),
+    ];
+    tamper_with_all(&tamperings, 4, "no sockets");
+}
+
+#[test]
+fn without_threads_the_work_is_done_or_refused() {
+    if !strace_works() {
+        return;
+    }
+    let figures = Figures::default();
+    let when = ["1", "1+", "2", "2+", "3", "3+", "4", "4+"];
+    let items: Vec<(&str, Work)> = when.iter().flat_map(|when| WORK.map(|work| (*when, work))).collect();
+    spread(
+        &items,
+        3,
+        |_| Lane::open(),
+        |lane, (when, work)| {
+            let ran = tampered(lane, &anywhere("clone3", "EAGAIN"), when, *work, &figures);
+            // The first is the thread that waits for Ctrl-C. Without any other, the calling thread does it all.
+            let done = matches!((work, ran.exit), (Work::RefusedCreate, Some(1)) | (_, Some(0)));
+            figures.expect(done || when.starts_with('1'), || format!("{work:?} without thread {when}: {ran:?}"));
+        },
+    );
+    report("no threads", &figures);
+}
+
+/// The journal on a small disk of its own, which the kernel itself refuses to write to.
+#[test]
+fn on_a_disk_that_is_really_full_or_read_only_nothing_is_sent() {
+    let lane = Lane::open();
+    let journal = lane.client.journal();
+    let full = format!("mount -t tmpfs -o size=4k none {0} && head -c 4096 /dev/zero > {0}/ballast", journal.display());
+    let read_only = format!("mount -t tmpfs -o size=4k,ro none {}", journal.display());
+    for mount in [full, read_only] {
+        let can = Command::new("unshare").args(["-rm", "sh", "-c", &mount]).output();
+        if !can.is_ok_and(|ran| ran.status.success()) {
+            println!("skipped: nothing may be mounted here, not even in a namespace of its own");
+            return;
+        }
+        for (work, exit) in [(Work::Create, 1), (Work::Delete, 1)] {
+            lane.prepare(work);
+            let shell = format!("{mount} && exec \"$0\" \"$@\"");
+            let ran = Running::start(lane.client.command_under(&["unshare", "-rm", "sh", "-c", &shell], work.words()));
+            let ran = ran.end(PATIENCE);
+            assert_eq!((ran.exit, lane.sent(), lane.holders()), (Some(exit), 0, work.holders_before()), "{ran:?}");
+            let told = acknowledged(&ran).unwrap();
+            let cause = told["cause"].as_str().unwrap();
+            assert!(outcome(&told) == "journal_failed" && cause.starts_with("nothing was sent"), "{told}");
+        }
+    }
+}
+
+/// The result cannot be told; the exit code still has to tell it.
+#[test]
+fn without_room_for_the_output_the_exit_code_is_still_true() {
+    let figures = Figures::default();
+    let lane = Lane::open();
+    for work in WORK {
+        let shell = ["sh", "-c", "exec \"$0\" \"$@\" >/dev/full"];
+        lane.try_with(&shell, work, false, &figures);
+        let shell = ["sh", "-c", "exec \"$0\" \"$@\" 2>/dev/full"];
+        lane.try_with(&shell, work, false, &figures);
+    }
+    report("a full disk under the output", &figures);
+}

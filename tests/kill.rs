@@ -1,0 +1,339 @@
+//! Kill enumeration: the real command, ended by SIGKILL on entry of the n-th call of every system call, for
+//! every n, in every thread that gets that far; then `recover`, and the nodes themselves are asked.
+//!
+//! In CI a sample; all of it with `KILL=all cargo test --release --all-features --test kill -- --nocapture`.
+//! `KILL_SEED` draws another sample, `KILL_LANES` sets how many rounds run at once, and `KILL_REPEAT` how often
+//! each point is met: what a thread has done by its n-th call differs from run to run.
+#![cfg(all(target_os = "linux", feature = "cli"))]
+
+mod proof;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cluster_client::testing::{Cluster, Fault, Method, Node};
+use proof::{Client, Figures, PATIENCE, Ran, Running, acknowledged, outcome, setting, spread, strace_works};
+
+const GROUP: &str = "payments";
+/// Groups of somebody else: one on every node, one on a single node, where a recovery might think it is ours.
+const FOREIGN: &str = "payments-2";
+const LONELY: &str = "payment";
+const NODES: usize = 3;
+/// The longest answer on the way here takes microseconds, so this is ample, and a round stays short.
+const SETTLE: Duration = Duration::from_millis(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Who has the group before the command runs.
+#[derive(Clone, Copy, PartialEq)]
+enum Before {
+    Nobody,
+    Everybody,
+    /// The first and the last, as an interrupted create leaves it.
+    Some,
+}
+
+struct Scenario {
+    name: &'static str,
+    words: &'static [&'static str],
+    before: Before,
+    /// Lies in the journal before the command runs.
+    interrupted: bool,
+    faults: fn(&Cluster),
+    /// Where recovery may leave the group; after any kill.
+    on_all: bool,
+    on_none: bool,
+}
+
+fn no_fault(_: &Cluster) {}
+
+/// Refused for good: the others are rolled back.
+fn one_refuses(cluster: &Cluster) {
+    cluster.node(1).inject(Fault::answer(403).on(Method::Post).group(GROUP).always());
+}
+
+/// The answer is lost although the group is there, every time: the fate of the POST is unknown to the client.
+fn one_loses_answers(cluster: &Cluster) {
+    cluster.node(1).inject(Fault::drop_connection().after_applying().on(Method::Post).group(GROUP).always());
+    cluster.node(2).inject(Fault::answer(403).on(Method::Post).group(GROUP).always());
+}
+
+const SCENARIOS: [Scenario; 6] = [
+    Scenario {
+        name: "create",
+        words: &["create", GROUP],
+        before: Before::Nobody,
+        interrupted: false,
+        faults: no_fault,
+        on_all: true,
+        on_none: true,
+    },
+    Scenario {
+        name: "create, one node refuses",
+        words: &["create", GROUP],
+        before: Before::Nobody,
+        interrupted: false,
+        faults: one_refuses,
+        on_all: false,
+        on_none: true,
+    },
+    Scenario {
+        name: "create, one node refuses and one loses its answers",
+        words: &["create", GROUP],
+        before: Before::Nobody,
+        interrupted: false,
+        faults: one_loses_answers,
+        on_all: false,
+        on_none: true,
+    },
+    Scenario {
+        name: "delete",
+        words: &["delete", GROUP, "--yes"],
+        before: Before::Everybody,
+        interrupted: false,
+        faults: no_fault,
+        on_all: true,
+        on_none: true,
+    },
+    Scenario {
+        name: "recover, of an interrupted create",
+        words: &["recover"],
+        before: Before::Some,
+        interrupted: true,
+        faults: no_fault,
+        on_all: false,
+        on_none: true,
+    },
+    Scenario {
+        name: "repair to present, of an interrupted create",
+        words: &["repair", GROUP, "--to", "present"],
+        before: Before::Some,
+        interrupted: true,
+        faults: no_fault,
+        on_all: true,
+        on_none: true,
+    },
+];
+
+/// Nodes, a client and the journal entry of an interrupted create; one round at a time.
+struct Lane {
+    cluster: Cluster,
+    client: Client,
+    interrupted: Vec<u8>,
+}
+
+impl Lane {
+    fn open() -> Self {
+        let cluster = Cluster::start(NODES).unwrap();
+        let client = Client::new(&cluster.urls(), REQUEST_TIMEOUT, SETTLE);
+        let interrupted = interrupt_a_create(&cluster, &client);
+        Lane { cluster, client, interrupted }
+    }
+
+    fn prepare(&self, scenario: &Scenario) {
+        self.client.empty_journal();
+        for (number, node) in self.cluster.nodes().iter().enumerate() {
+            node.clear_faults();
+            node.clear_log();
+            node.insert(FOREIGN);
+            let has = match scenario.before {
+                Before::Nobody => false,
+                Before::Everybody => true,
+                Before::Some => number != 1,
+            };
+            if has {
+                node.insert(GROUP)
+            } else {
+                node.remove(GROUP)
+            };
+        }
+        self.cluster.node(1).insert(LONELY);
+        (scenario.faults)(&self.cluster);
+        if scenario.interrupted {
+            std::fs::write(self.client.intent(GROUP), &self.interrupted).unwrap();
+        }
+    }
+
+    fn holders(&self) -> usize {
+        self.cluster.holders(GROUP).len()
+    }
+
+    /// Requests of a dead client may still be on their way; its connections end with them.
+    fn quiet(&self) {
+        for node in self.cluster.nodes() {
+            assert!(node.wait_until(|state| state.connections() == 0, PATIENCE), "a connection outlives its client");
+        }
+    }
+
+    fn run_under(&self, strace: &[&str], scenario: &Scenario) -> Ran {
+        Running::start(self.client.command_under(strace, scenario.words)).end(PATIENCE)
+    }
+}
+
+/// A create that waits for an answer which never comes, and is killed there; gives its journal entry.
+fn interrupt_a_create(cluster: &Cluster, client: &Client) -> Vec<u8> {
+    cluster.node(1).inject(Fault::mute().on(Method::Post).always());
+    let running = Running::start(client.command(&["create", GROUP, "--request-timeout", "60s"]));
+    assert!(cluster.node(1).wait_until(|state| state.count(Method::Post) == 1, PATIENCE), "no POST came");
+    running.end_or_kill(Duration::ZERO);
+    std::fs::read(client.intent(GROUP)).expect("a create at work has its intent in the journal")
+}
+
+/// One place to kill at.
+#[derive(Clone)]
+struct Point {
+    scenario: usize,
+    syscall: String,
+    nth: usize,
+}
+
+/// The calls of each scenario, as full traces show them: the most that any thread makes of each.
+fn points_of(lane: &Lane, scenario: usize) -> Vec<Point> {
+    let trace = lane.client.directory.path().join("trace");
+    let mut most: BTreeMap<String, usize> = BTreeMap::new();
+    // What a thread does differs between runs, since work goes to whoever is free.
+    for _ in 0..3 {
+        lane.prepare(&SCENARIOS[scenario]);
+        lane.run_under(&["strace", "-f", "-qq", "-o", trace.to_str().unwrap()], &SCENARIOS[scenario]);
+        for (syscall, count) in busiest_thread(&std::fs::read_to_string(&trace).unwrap()) {
+            let known = most.entry(syscall).or_default();
+            *known = count.max(*known);
+        }
+    }
+    let each =
+        |(syscall, most): (String, usize)| (1..=most).map(move |nth| Point { scenario, syscall: syscall.clone(), nth });
+    most.into_iter().flat_map(each).collect()
+}
+
+/// From lines such as `123  write(1, ...`: for each system call the highest count of one thread.
+fn busiest_thread(trace: &str) -> BTreeMap<String, usize> {
+    let mut of_thread: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for line in trace.lines() {
+        let Some((thread, rest)) = line.split_once(char::is_whitespace) else { continue };
+        // A call that was interrupted by another thread's line is named again where it goes on.
+        let Some((name, _)) = rest.trim_start().split_once('(') else { continue };
+        if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            *of_thread.entry((thread, name)).or_default() += 1;
+        }
+    }
+    let mut most = BTreeMap::new();
+    for ((_, name), count) in of_thread {
+        let known: &mut usize = most.entry(name.to_owned()).or_default();
+        *known = count.max(*known);
+    }
+    most
+}
+
+fn round(lane: &Lane, point: &Point, figures: &Figures) {
+    let scenario = &SCENARIOS[point.scenario];
+    lane.prepare(scenario);
+    // Not with --seccomp-bpf: strace 6.1 then meets no call but the first, and kills nowhere else.
+    let inject = format!("inject={}:signal=KILL:when={}", point.syscall, point.nth);
+    let watch = format!("trace={}", point.syscall);
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &watch, "-e", &inject];
+    let ran = lane.run_under(&strace, scenario);
+    let hit = ran.exit.is_none();
+    figures.count(format!("{}: kill points", scenario.name));
+    if hit {
+        figures.count(format!("{}: killed there", scenario.name));
+    }
+    // At once: a request of the dead client may arrive while recovery is at work.
+    let after_kill = After { holders: lane.holders(), intent: lane.client.intent(GROUP).exists() };
+    if !matches!(after_kill.holders, 0 | NODES) {
+        figures.count(format!("{}: hosts disagreed before recovery", scenario.name));
+    }
+    judge(lane, point, &ran, &after_kill, figures);
+}
+
+struct After {
+    holders: usize,
+    intent: bool,
+}
+
+fn judge(lane: &Lane, point: &Point, ran: &Ran, killed: &After, figures: &Figures) {
+    let scenario = &SCENARIOS[point.scenario];
+    let recovered = lane.client.run(&["recover"]);
+    lane.quiet();
+    let holders = lane.holders();
+    let (files, intents) = lane.client.files();
+    let again = lane.client.run(&["recover"]);
+    let check = |holds: bool, what: &str| {
+        figures.expect(holds, || {
+            let place = format!("{}: killed at {} {}", scenario.name, point.syscall, point.nth);
+            let found = format!(
+                "group on {} before recovery, intent {}, on {holders} after; journal {files:?}; \
+                 command {ran:?}; recovery {recovered:?}",
+                killed.holders, killed.intent
+            );
+            format!("{place}: {what}; {found}")
+        });
+    };
+    check(recovered.exit == Some(0), "recovery says that something is left");
+    check(matches!(holders, 0 | NODES), "the hosts disagree");
+    check(holders != NODES || scenario.on_all, "it was left everywhere");
+    check(holders != 0 || scenario.on_none, "it is gone everywhere");
+    check(intents.is_empty(), "an intent is left");
+    check(again.exit == Some(0) && again.stdout.is_empty(), "a second recovery finds something");
+    check(lane.cluster.all_have(FOREIGN) && lane.cluster.holders(LONELY) == [1], "a foreign group was touched");
+    // Without an intent the operation had not begun or was complete: either way the hosts must agree at once.
+    check(killed.intent || matches!(killed.holders, 0 | NODES), "they disagreed, and nothing in the journal said so");
+    if let Some(line) = acknowledged(ran) {
+        figures.count(format!("{}: acknowledged before the kill", scenario.name));
+        let truth = match outcome(&line) {
+            "created" | "repaired" => holders == NODES && killed.holders == NODES,
+            "rolled_back" | "deleted" | "recovered" => holders == 0 && killed.holders == 0,
+            _ => false,
+        };
+        check(truth, "what was acknowledged is not so");
+        check(!killed.intent, "it was acknowledged before the journal was settled");
+    }
+    check(ran.exit.is_none() || acknowledged(ran).is_some() || scenario.interrupted, "it ended without a result");
+    usable(lane, holders, &check);
+}
+
+/// What the dead client left beside, such as a lock file, must not keep anybody from working.
+fn usable(lane: &Lane, holders: usize, check: &dyn Fn(bool, &str)) {
+    lane.cluster.nodes().iter().for_each(Node::clear_faults);
+    let words: &[&str] = if holders == 0 { &["create", GROUP] } else { &["delete", GROUP, "--yes"] };
+    let ran = lane.client.run(words);
+    check(ran.exit == Some(0), "the group cannot be worked on any more");
+    check(lane.holders() == NODES - holders, "the next operation did not do what it said");
+    check(lane.client.files().0.is_empty(), "the next operation left something in the journal");
+}
+
+/// Some of the points, drawn with a seed; each system call of each scenario keeps one at least.
+fn sample(mut points: Vec<Point>, size: usize, seed: u64) -> Vec<Point> {
+    fastrand::Rng::with_seed(seed).shuffle(&mut points);
+    let mut met = BTreeSet::new();
+    let matters = ["unlink", "rename", "fsync", "flock", "sendto", "recvfrom", "write", "connect"];
+    let weight = |point: &Point| {
+        let first = met.insert((point.scenario, point.syscall.clone()));
+        let matters = matters.contains(&point.syscall.as_str());
+        usize::from(!(first && matters)) + usize::from(!matters)
+    };
+    points.sort_by_cached_key(weight);
+    points.truncate(size);
+    points
+}
+
+#[test]
+fn wherever_the_command_is_killed_recovery_leaves_all_or_nothing() {
+    if !strace_works() {
+        return;
+    }
+    let first = Lane::open();
+    let all: Vec<Point> = (0..SCENARIOS.len()).flat_map(|scenario| points_of(&first, scenario)).collect();
+    let (seed, full) = (setting("KILL_SEED", 1), std::env::var("KILL").is_ok_and(|which| which == "all"));
+    let syscalls: BTreeSet<&str> = all.iter().map(|point| point.syscall.as_str()).collect();
+    println!("{} system calls, {} kill points: {syscalls:?}", syscalls.len(), all.len());
+    let points = if full { all } else { sample(all, 400, seed) };
+    let points = vec![points; usize::try_from(setting("KILL_REPEAT", 1)).unwrap()].concat();
+    let figures = Figures::default();
+    let lanes = usize::try_from(setting("KILL_LANES", 3)).unwrap();
+    let began = std::time::Instant::now();
+    spread(&points, lanes, |_| Lane::open(), |lane, point| round(lane, point, &figures));
+    let form = if full { "all".into() } else { format!("a sample, KILL_SEED={seed}") };
+    println!("kill enumeration ({form}, {} rounds, {:.1?}):\n{figures}", points.len(), began.elapsed());
+    let disagreed = SCENARIOS.iter().map(|s| figures.get(&format!("{}: hosts disagreed before recovery", s.name)));
+    assert!(disagreed.sum::<u64>() > 0, "no kill left a partial state: nothing was proved");
+    assert_eq!(figures.violations(), Vec::<String>::new());
+}
