@@ -9,6 +9,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use loom::thread;
 
 use super::{Crew, Next, Source, Threads, Worker};
 use crate::cancel::{Cancel, CancelToken};
-use crate::sync::{self, Model, now, pass_time};
+use crate::sync::{self, Model, Pace, now, pass_time};
 use crate::transport::Stalled;
 
 /// A job is its number.
@@ -135,11 +136,13 @@ struct Hands {
     told: Arc<loom::sync::Mutex<Vec<usize>>>,
     /// Cancelled by whoever is told the first news.
     token: Option<CancelToken>,
+    /// Made to believe, after each job, that it was quick.
+    fooled: Option<Arc<Threads>>,
 }
 
 impl Hands {
     fn new(run: fn(&Hands, Job)) -> Self {
-        Hands { run, gate: Arc::default(), told: Arc::default(), token: None }
+        Hands { run, gate: Arc::default(), told: Arc::default(), token: None, fooled: None }
     }
 }
 
@@ -150,6 +153,9 @@ impl Worker<Script> for Hands {
             stalled();
         }
         let ran = catch_unwind(AssertUnwindSafe(|| (self.run)(self, job)));
+        if let Some(threads) = &self.fooled {
+            threads.pace.typical.store(0, Ordering::Relaxed);
+        }
         match ran {
             Err(bug) if bug.is::<Bug>() => resume_unwind(bug),
             // As in the real worker.
@@ -209,21 +215,26 @@ impl Gate {
 
 fn nothing(_: &Hands, _: Job) {}
 
-fn crew(script: Script, hands: Hands, threads: usize) -> Arc<Crew<Script, Hands>> {
-    Crew::new(script, hands, self::threads(threads))
+fn crew(script: Script, hands: Hands, limit: usize) -> Arc<Crew<Script, Hands>> {
+    crew_on(threads(limit), script, hands)
+}
+
+fn crew_on(threads: Arc<Threads>, script: Script, hands: Hands) -> Arc<Crew<Script, Hands>> {
+    let fooled = Some(Arc::clone(&threads)).filter(|_| Model::current().pace == Pace::Fickle);
+    Crew::new(script, Hands { fooled, ..hands }, threads)
 }
 
 fn threads(limit: usize) -> Arc<Threads> {
     let threads = Threads::new(limit);
-    if Model::current().slow {
+    if Model::current().pace == Pace::Slow {
         threads.pace.stall();
     }
     Arc::new(threads)
 }
 
-/// Where jobs took long of late, so that helpers are called up at once, and where they did not.
 fn explore(name: &str, threads: bool, preemptions: Option<usize>, model: fn()) {
-    sync::explore(name, &[true, false].map(|slow| Model { threads, slow }), preemptions, model);
+    let paces = [Pace::Slow, Pace::Quick, Pace::Fickle];
+    sync::explore(name, &paces.map(|pace| Model { threads, pace }), preemptions, model);
 }
 
 macro_rules! models {
@@ -436,7 +447,7 @@ models! {
         let threads = threads(1);
         let call = |threads| {
             let script = Script::new([0, 1], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
-            let crew = Crew::new(script, Hands::new(nothing), threads);
+            let crew = crew_on(threads, script, Hands::new(nothing));
             assert_eq!(crew.take_part(Script::collect), [0, 1]);
         };
         let shared = Arc::clone(&threads);

@@ -91,7 +91,7 @@ pub(crate) fn plant(kind: &str, file: &str, source: &str, code: &str, tests: &[&
 
 thread_local! {
     // All threads of a model are coroutines on one thread of the system, so this is one model's.
-    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, slow: true })) };
+    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, pace: Pace::Slow })) };
 }
 
 /// How the system behaves in one run of a model. Making it effective also sets the time back.
@@ -99,8 +99,18 @@ thread_local! {
 pub(crate) struct Model {
     /// Whether the system gives threads.
     pub(crate) threads: bool,
-    /// Whether jobs took long of late.
-    pub(crate) slow: bool,
+    pub(crate) pace: Pace,
+}
+
+/// What makes the crew call helpers up, and send them away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Jobs took long of late.
+    Slow,
+    /// They did not, but each of them stalls.
+    Quick,
+    /// Each of them stalls, and then was quick: who is called up is sent away as soon as may be.
+    Fickle,
 }
 
 impl Model {

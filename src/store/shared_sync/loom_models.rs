@@ -10,7 +10,7 @@ use loom::thread;
 
 use super::SharedSync;
 use crate::store::disk::Disk;
-use crate::sync::{Model, explore, plant};
+use crate::sync::{Model, Pace, explore, plant};
 
 /// A directory in which only names change. A sync takes two steps: what changes between them may miss it.
 #[derive(Default)]
@@ -113,7 +113,7 @@ fn callers(number: usize, names: Names) -> usize {
     caller(&shared) + others.into_iter().map(|other| other.join().unwrap()).sum::<usize>()
 }
 
-const SYSTEM: [Model; 1] = [Model { threads: true, slow: true }];
+const SYSTEM: [Model; 1] = [Model { threads: true, pace: Pace::Slow }];
 
 #[test]
 fn a_sync_covers_what_was_renamed_before_it_was_asked_for() {
