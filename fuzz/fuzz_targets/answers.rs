@@ -9,6 +9,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,49 +26,64 @@ const SLACK: Duration = Duration::from_secs(10);
 /// No fuzzed answer says this by chance.
 const NEXT: &[u8] = b"HTTP/1.1 599 Next\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// What the node says to the next request.
-#[derive(Clone, Default)]
+/// What the node says to the next request for that group. A request of an earlier run may come late, when the
+/// client has given it up: it gets none of this.
 struct Script {
-    first: Option<(Vec<u8>, usize, bool)>,
+    run: u64,
+    group: String,
+    answer: Vec<u8>,
+    cut: usize,
+    keeps: bool,
 }
 
 struct Node {
     address: SocketAddr,
-    script: Arc<Mutex<Script>>,
+    script: Arc<Mutex<Option<Script>>>,
+    runs: AtomicU64,
+    /// The run whose answer has been sent to its end.
+    told: Arc<AtomicU64>,
 }
 
 static NODE: LazyLock<Node> = LazyLock::new(|| {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let script = Arc::<Mutex<Script>>::default();
-    let shared = Arc::clone(&script);
+    let script = Arc::<Mutex<Option<Script>>>::default();
+    let told = Arc::<AtomicU64>::default();
+    let shared = (Arc::clone(&script), Arc::clone(&told));
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let script = Arc::clone(&shared);
-            thread::spawn(move || serve(stream, &script));
+            let (script, told) = shared.clone();
+            thread::spawn(move || serve(stream, &script, &told));
         }
     });
-    Node { address, script }
+    Node { address, script, runs: AtomicU64::new(0), told }
 });
 
-fn serve(mut stream: TcpStream, script: &Mutex<Script>) -> Option<()> {
+fn serve(mut stream: TcpStream, script: &Mutex<Option<Script>>, told: &AtomicU64) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     loop {
-        read_request(&mut stream)?;
-        let Some((answer, cut, keeps)) = script.lock().unwrap().first.take() else {
+        let request = read_request(&mut stream)?;
+        let script = script.lock().unwrap().take_if(|script| request.contains(&script.group));
+        let Some(Script { run, answer, cut, keeps, .. }) = script else {
             stream.write_all(NEXT).ok()?;
             return stream.shutdown(Shutdown::Both).ok();
         };
         let (head, tail) = answer.split_at(cut);
-        stream.write_all(head).ok()?;
-        stream.write_all(tail).ok()?;
+        let sent = stream.write_all(head);
+        if cut > 0 {
+            // Long enough for the client to read a first segment by itself.
+            thread::sleep(Duration::from_micros(300));
+        }
+        let sent = sent.and_then(|()| stream.write_all(tail));
+        told.store(run, Ordering::SeqCst);
+        sent.ok()?;
         if !keeps {
             return stream.shutdown(Shutdown::Both).ok();
         }
     }
 }
 
-fn read_request(stream: &mut TcpStream) -> Option<()> {
+fn read_request(stream: &mut TcpStream) -> Option<String> {
     let mut request = Vec::new();
     let mut buffer = [0; 2048];
     loop {
@@ -77,7 +93,7 @@ fn read_request(stream: &mut TcpStream) -> Option<()> {
         let Some(end) = text.find("\r\n\r\n") else { continue };
         let length = text[..end].lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
         if request.len() >= end + 4 + length.unwrap_or(0) {
-            return Some(());
+            return Some(text);
         }
     }
 }
@@ -94,16 +110,18 @@ fuzz_target!(|input: &[u8]| {
     };
     let keeps = words.next() == Some("keep");
     let cut = words.next().and_then(|word| word.parse::<usize>().ok()).unwrap_or(0) % (answer.len() + 1);
-    NODE.script.lock().unwrap().first = Some((answer.to_vec(), cut, keeps));
+    let run = NODE.runs.fetch_add(1, Ordering::Relaxed) + 1;
+    let group = GroupId::parse(format!("run-{run}.")).expect("an id");
+    let script = Script { run, group: group.to_string(), answer: answer.to_vec(), cut, keeps };
+    NODE.script.lock().unwrap().replace(script);
 
     let host = Host::parse(format!("http://{}", NODE.address)).expect("a host");
     let wire = Wire::new(&host).expect("no TLS");
-    let group = GroupId::parse("users-42").expect("an id");
     let patience = if keeps { SHORT_PATIENCE } else { PATIENCE };
     let begun = Instant::now();
     let (first, yes) = wire.ask(action, &group, patience);
     assert!(begun.elapsed() < patience + SLACK, "{:?}", begun.elapsed());
-    let arrived = NODE.script.lock().unwrap().first.take().is_none();
+    let arrived = NODE.script.lock().unwrap().take().is_none();
     match &first {
         Answer::NotSent(_) if !arrived => return,
         Answer::Answered(599, _) => {}
@@ -116,7 +134,10 @@ fuzz_target!(|input: &[u8]| {
     }
     assert!(!yes || matches!(first, Answer::Answered(200 | 201 | 204, _)), "{first:?}");
 
-    // The script is at its end: whatever is answered now has to be that.
+    // All that the script says has been said, before anything else was asked: no part of it is the answer to that.
+    while arrived && NODE.told.load(Ordering::SeqCst) != run {
+        thread::sleep(Duration::from_micros(50));
+    }
     let (second, _) = wire.ask(Action::Check, &group, Duration::from_secs(5));
     assert!(!matches!(second, Answer::Answered(status, _) if status != 599), "{second:?} belongs to the first request");
 });

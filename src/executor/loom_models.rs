@@ -427,6 +427,18 @@ models! {
         assert_eq!(crew.take_part(Script::collect), [0, 1, 2, 3]);
     }
 
+    /// Job 0 hangs until job 2 has run, whatever the pace seems to be after job 1.
+    fn a_helper_stays_as_long_as_somebody_is_held_up(preemptions: None) {
+        let script = Script::new([0, 1, 2], |script, _| script.results += usize::from(script.have_run(&[0, 1, 2])));
+        let job_0_waits_for_job_2 = |hands: &Hands, job| match job {
+            0 => hands.gate.pass(),
+            2 => hands.gate.open(),
+            _ => {}
+        };
+        let crew = crew(script, Hands::new(job_0_waits_for_job_2), 1);
+        assert_eq!(crew.take_part(Script::collect), [0, 1, 2]);
+    }
+
     /// With the result there is more to do, which ends only after the caller has come back.
     fn a_result_does_not_wait_for_the_next_job(preemptions: None) {
         let script = Script::new([0, 1], |script, _| {
