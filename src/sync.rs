@@ -7,8 +7,8 @@ mod model;
 
 #[cfg(all(test, loom))]
 pub(crate) use self::model::{
-    AtomicBool, AtomicUsize, Condvar, Model, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder,
-    current_thread, now, pass_time,
+    AtomicBool, AtomicUsize, Condvar, Model, Mutex, MutexGuard, Pace, ThreadId, ThreadPool, ThreadPoolBuilder,
+    current_thread, explore, now, pass_time, plant,
 };
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::system::{

@@ -9,8 +9,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,7 @@ use loom::thread;
 
 use super::{Crew, Next, Source, Threads, Worker};
 use crate::cancel::{Cancel, CancelToken};
-use crate::sync::{Model, now, pass_time};
+use crate::sync::{self, Model, Pace, now, pass_time};
 use crate::transport::Stalled;
 
 /// A job is its number.
@@ -137,11 +136,13 @@ struct Hands {
     told: Arc<loom::sync::Mutex<Vec<usize>>>,
     /// Cancelled by whoever is told the first news.
     token: Option<CancelToken>,
+    /// Made to believe, after each job, that it was quick.
+    fooled: Option<Arc<Threads>>,
 }
 
 impl Hands {
     fn new(run: fn(&Hands, Job)) -> Self {
-        Hands { run, gate: Arc::default(), told: Arc::default(), token: None }
+        Hands { run, gate: Arc::default(), told: Arc::default(), token: None, fooled: None }
     }
 }
 
@@ -152,6 +153,9 @@ impl Worker<Script> for Hands {
             stalled();
         }
         let ran = catch_unwind(AssertUnwindSafe(|| (self.run)(self, job)));
+        if let Some(threads) = &self.fooled {
+            threads.pace.typical.store(0, Ordering::Relaxed);
+        }
         match ran {
             Err(bug) if bug.is::<Bug>() => resume_unwind(bug),
             // As in the real worker.
@@ -211,36 +215,26 @@ impl Gate {
 
 fn nothing(_: &Hands, _: Job) {}
 
-fn crew(script: Script, hands: Hands, threads: usize) -> Arc<Crew<Script, Hands>> {
-    Crew::new(script, hands, self::threads(threads))
+fn crew(script: Script, hands: Hands, limit: usize) -> Arc<Crew<Script, Hands>> {
+    crew_on(threads(limit), script, hands)
+}
+
+fn crew_on(threads: Arc<Threads>, script: Script, hands: Hands) -> Arc<Crew<Script, Hands>> {
+    let fooled = Some(Arc::clone(&threads)).filter(|_| Model::current().pace == Pace::Fickle);
+    Crew::new(script, Hands { fooled, ..hands }, threads)
 }
 
 fn threads(limit: usize) -> Arc<Threads> {
     let threads = Threads::new(limit);
-    if Model::current().slow {
+    if Model::current().pace == Pace::Slow {
         threads.pace.stall();
     }
     Arc::new(threads)
 }
 
-/// Explores `model` in every order with at most that many switches away from a thread that could go on;
-/// where jobs took long of late, so that helpers are called up at once, and where they did not.
 fn explore(name: &str, threads: bool, preemptions: Option<usize>, model: fn()) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(preemptions);
-    builder.max_branches = 10_000;
-    let runs = Arc::new(AtomicU64::new(0));
-    let begun = Instant::now();
-    for slow in [true, false] {
-        let runs = Arc::clone(&runs);
-        builder.check(move || {
-            runs.fetch_add(1, Ordering::Relaxed);
-            Model { threads, slow }.begin();
-            model();
-        });
-    }
-    let bound = builder.preemption_bound.map_or("all".into(), |bound| format!("preemptions <= {bound}"));
-    println!("loom: {name}: {} interleavings ({bound}), {:.1?}", runs.load(Ordering::Relaxed), begun.elapsed());
+    let paces = [Pace::Slow, Pace::Quick, Pace::Fickle];
+    sync::explore(name, &paces.map(|pace| Model { threads, pace }), preemptions, model);
 }
 
 macro_rules! models {
@@ -453,7 +447,7 @@ models! {
         let threads = threads(1);
         let call = |threads| {
             let script = Script::new([0, 1], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
-            let crew = Crew::new(script, Hands::new(nothing), threads);
+            let crew = crew_on(threads, script, Hands::new(nothing));
             assert_eq!(crew.take_part(Script::collect), [0, 1]);
         };
         let shared = Arc::clone(&threads);
@@ -486,48 +480,19 @@ fn job_0_waits_for_job_1(hands: &Hands, job: Job) {
 #[ignore = "it is all other models once more"]
 fn every_model() {
     for (name, model) in MODELS {
-        println!("loom: running {name}");
+        println!("test {name}");
         model();
     }
 }
 
-/// The models notice if one line of the driver misbehaves: each wake-up forgotten, each wait begun a moment
-/// after its lock was let go of, and so on. A bug that no model notices is a failure of the models.
+/// A bug that no model notices is a failure of the models.
 #[test]
 fn planted_bugs_are_found() {
-    let mut plants = Vec::new();
-    let mut plant = |kind: &str, file: &str, source: &str, code: &str| {
-        let lines = source.lines().enumerate().filter(|(_, line)| line.contains(code));
-        let found: Vec<_> = lines.map(|(number, _)| format!("{kind}:{file}:{}", number + 1)).collect();
-        assert!(!found.is_empty(), "{file} has no {code}");
-        plants.extend(found);
-    };
     let (executor, cancel) = (include_str!("../executor.rs"), include_str!("../cancel.rs"));
-    plant("silent", "executor.rs", executor, ".notify_all()");
-    plant("leaky", "executor.rs", executor, "self.changed.wait");
-    plant("unlocked", "executor.rs", executor, "self.telling.lock()");
-    plant("unborn", "executor.rs", executor, "pool.spawn(");
-    plant("blind", "cancel.rs", cancel, "cancelled.load(");
-    let missed: Vec<_> = plants.iter().filter(|plant| !is_found(plant)).collect();
-    assert!(missed.is_empty(), "no model notices {missed:?}");
-}
-
-/// A bug may end in a panic within a panic, so a process of its own looks for it.
-fn is_found(plant: &str) -> bool {
-    let run = Command::new(std::env::current_exe().unwrap())
-        .args(["executor::loom_models::every_model", "--exact", "--ignored", "--nocapture", "--test-threads=1"])
-        .env("LOOM_PLANT", plant)
-        // The bugs show in few switches, and where they do not, nobody has to wait long to hear of it.
-        .env("LOOM_MAX_PREEMPTIONS", "3")
-        .env("RUST_BACKTRACE", "0")
-        .output()
-        .unwrap();
-    let (said, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    let noticed_by = said.lines().filter_map(|line| line.split_once("loom: running ")).next_back();
-    let how = complained
-        .lines()
-        .find(|line| ["deadlock", "assertion", "twice", "brings no output"].iter().any(|word| line.contains(word)));
-    let by = noticed_by.map_or("nobody", |(_, name)| name);
-    println!("loom: planted {plant}: noticed {} by {by}: {}", !run.status.success(), how.unwrap_or_default());
-    !run.status.success()
+    let models = ["executor::loom_models::every_model", "--exact", "--ignored"];
+    sync::plant("silent", "executor.rs", executor, ".notify_all()", &models);
+    sync::plant("leaky", "executor.rs", executor, "self.changed.wait", &models);
+    sync::plant("unlocked", "executor.rs", executor, "self.telling.lock()", &models);
+    sync::plant("unborn", "executor.rs", executor, "pool.spawn(", &models);
+    sync::plant("blind", "cancel.rs", cancel, "cancelled.load(", &models);
 }

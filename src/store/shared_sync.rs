@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use super::disk::Disk;
 use crate::cause::StoreError;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// Syncs a directory for many callers at once. Whoever comes while a sync is running waits for the next
 /// one: only a sync that starts after a rename is sure to make it durable.
@@ -90,3 +91,6 @@ fn broken(path: &Path, error: &io::Error) -> StoreError {
     let message = format!("{error}: check the disk, then start this program again");
     StoreError::new("sync", path, io::Error::new(error.kind(), message))
 }
+
+#[cfg(all(test, loom))]
+mod loom_models;

@@ -14,8 +14,9 @@
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{LockResult, OnceLock, PoisonError};
+use std::sync::{Arc, LockResult, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use loom::sync::atomic::AtomicUsize;
@@ -60,9 +61,37 @@ fn planted(kind: &str) -> bool {
         .is_some_and(|plant| plant.kind == kind && at.line() == plant.line && at.file().ends_with(&plant.file))
 }
 
+/// Plants a bug of that kind at each line of `source` with that code, one at a time, and lets these tests look
+/// for it: in a process of their own, because a bug may end in a panic within a panic.
+///
+/// # Panics
+/// Where there is no such line, or a bug goes unnoticed.
+pub(crate) fn plant(kind: &str, file: &str, source: &str, code: &str, tests: &[&str]) {
+    let lines = source.lines().enumerate().filter(|(_, line)| line.contains(code));
+    let plants: Vec<_> = lines.map(|(number, _)| format!("{kind}:{file}:{}", number + 1)).collect();
+    assert!(!plants.is_empty(), "{file} has no {code}");
+    for plant in plants {
+        let run = Command::new(std::env::current_exe().expect("the tests"))
+            .args(tests)
+            .args(["--nocapture", "--test-threads=1"])
+            .env("LOOM_PLANT", &plant)
+            // The bugs show in few switches, and where they do not, nobody waits long to hear of it.
+            .env("LOOM_MAX_PREEMPTIONS", "3")
+            .env("RUST_BACKTRACE", "0")
+            .output()
+            .expect("the tests start");
+        let (said, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+        assert!(!run.status.success(), "no model notices {plant}");
+        let is_test = |line: &&str| line.starts_with("test ") && !line.starts_with("test result");
+        let by = said.lines().rfind(is_test).and_then(|line| line.rsplit("test ").next()).unwrap_or_default();
+        let how = complained.lines().find(|line| line.contains("deadlock") || line.contains("assertion"));
+        println!("loom: planted {plant}: found by {by}: {}", how.unwrap_or("a panic"));
+    }
+}
+
 thread_local! {
     // All threads of a model are coroutines on one thread of the system, so this is one model's.
-    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, slow: true })) };
+    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, pace: Pace::Slow })) };
 }
 
 /// How the system behaves in one run of a model. Making it effective also sets the time back.
@@ -70,18 +99,48 @@ thread_local! {
 pub(crate) struct Model {
     /// Whether the system gives threads.
     pub(crate) threads: bool,
-    /// Whether jobs took long of late.
-    pub(crate) slow: bool,
+    pub(crate) pace: Pace,
+}
+
+/// What makes the crew call helpers up, and send them away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Jobs took long of late.
+    Slow,
+    /// They did not, but each of them stalls.
+    Quick,
+    /// Each of them stalls, and then was quick: who is called up is sent away as soon as may be.
+    Fickle,
 }
 
 impl Model {
-    pub(crate) fn begin(self) {
+    fn begin(self) {
         MODEL.set((Duration::ZERO, self));
     }
 
     pub(crate) fn current() -> Self {
         MODEL.get().1
     }
+}
+
+/// Explores `model` in every order with at most that many switches away from a thread that could go on, under
+/// each of these systems.
+pub(crate) fn explore(name: &str, systems: &[Model], preemptions: Option<usize>, model: fn()) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(preemptions);
+    builder.max_branches = 10_000;
+    let runs = Arc::new(AtomicU64::new(0));
+    let begun = Instant::now();
+    for system in systems.iter().copied() {
+        let runs = Arc::clone(&runs);
+        builder.check(move || {
+            runs.fetch_add(1, Ordering::Relaxed);
+            system.begin();
+            model();
+        });
+    }
+    let bound = builder.preemption_bound.map_or("all".into(), |bound| format!("preemptions <= {bound}"));
+    println!("loom: {name}: {} interleavings ({bound}), {:.1?}", runs.load(Ordering::Relaxed), begun.elapsed());
 }
 
 /// loom does not see who reads it: where the order matters it is read under the lock under which it changes.
@@ -135,7 +194,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Condvar {
     inner: loom::sync::Condvar,
     /// How often somebody notified: tells that from the passing of time.
@@ -144,7 +203,7 @@ pub(crate) struct Condvar {
 
 impl Condvar {
     pub(crate) fn new() -> Self {
-        Condvar { inner: loom::sync::Condvar::new(), rung: AtomicU64::new(0) }
+        Self::default()
     }
 
     #[track_caller]
