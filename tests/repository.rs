@@ -71,7 +71,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 
 /// Modules that are only there for tests have these names.
 fn is_test(path: &Path) -> bool {
-    ["tests.rs", "faults.rs", "loom_models.rs"].iter().any(|name| path.ends_with(name))
+    ["tests.rs", "faults.rs", "loom_models.rs", "sync/model.rs"].iter().any(|name| path.ends_with(name))
 }
 
 /// The module of the library that a source file belongs to.
