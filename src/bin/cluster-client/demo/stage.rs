@@ -52,7 +52,10 @@ impl<'a> Stage<'a> {
         let cluster = Cluster::start(hosts)?;
         let name = format!("cluster-client-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir(&directory)?;
+        std::fs::create_dir(&directory).map_err(|error| {
+            let problem = format!("cannot create {}: {error}; set TMPDIR to a directory that exists", directory.display());
+            io::Error::new(error.kind(), problem)
+        })?;
         let props = Props { directory, child: Arc::default() };
         std::fs::write(props.directory.join("cluster-client.toml"), CONFIGURATION)?;
         let on_signal = props.clone();
