@@ -53,7 +53,8 @@ impl<'a> Stage<'a> {
         let name = format!("cluster-client-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let directory = std::env::temp_dir().join(name);
         std::fs::create_dir(&directory).map_err(|error| {
-            let problem = format!("cannot create {}: {error}; set TMPDIR to a directory that exists", directory.display());
+            let problem =
+                format!("cannot create {}: {error}; set TMPDIR to a directory that exists", directory.display());
             io::Error::new(error.kind(), problem)
         })?;
         let props = Props { directory, child: Arc::default() };
