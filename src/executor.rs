@@ -3,22 +3,25 @@
 //! connections on one thread, can drive the same source.
 //!
 //! The thread that waits for a result takes part itself, so that work goes on even where no other thread
-//! can be had, and a small job costs no hand-over. Others come from private rayon pools when more is ready
-//! than threads are there to do it, and jobs take long enough to be worth a wake-up: a request to a server
-//! near by takes 10 µs, waking a thread for it 50 µs. Each helper wakes the next, so their number doubles. What
-//! is not due yet holds no thread, but for one that keeps watch.
+//! can be had, and a small job costs no hand-over. Others ([`threads`]) are called up when more is ready than is
+//! attended to, and [`pace`] expects that they help. Each calls up others in its turn, so that their number
+//! doubles. What is not due yet holds no thread, but for one that keeps watch.
 
-use std::num::NonZero;
+#[cfg_attr(all(test, loom), path = "executor/loom_pace.rs")]
+mod pace;
+mod threads;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
-use std::thread::available_parallelism;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::sync::{
-    AtomicUsize, Condvar, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder, current_thread, now,
-};
+use self::threads::Place;
+pub(crate) use self::threads::Threads;
+use crate::sync::{Condvar, Mutex, MutexGuard, ThreadId, current_thread, now};
 use crate::transport::Stalled;
+
+/// Calling more than two at a time keeps the caller from its own job, one at a time is slow.
+const AT_ONCE: usize = 2;
 
 /// Where jobs come from. Its methods run under a lock: they decide, they do not wait.
 pub(crate) trait Source: Send + 'static {
@@ -49,11 +52,25 @@ pub(crate) enum Next<J> {
     Wait(Option<Instant>),
 }
 
+/// What a job spends its time on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    /// A host that is asked.
+    ForHost,
+    /// A disk that is written to, perhaps.
+    ForStore,
+    /// Nothing much.
+    Hardly,
+}
+
 /// Does the jobs of a source, and tells its news. Both turn panics of others into results.
 pub(crate) trait Worker<S: Source>: Send + Sync + 'static {
     /// It calls `stalled` when the job turns out to keep its thread waiting.
     fn run(&self, job: S::Job, stalled: Option<&Stalled>) -> S::Output;
     fn tell(&self, news: S::News);
+    fn waits(&self, job: &S::Job) -> Waits;
+    /// What it took a host to answer, if one did.
+    fn answered(&self, output: &S::Output) -> Option<Duration>;
 }
 
 /// Work that several threads do together.
@@ -73,27 +90,57 @@ struct Shared<S> {
     watching: usize,
     /// The earliest time at which one of them looks again.
     watched: Option<Instant>,
-    /// Threads in jobs that have told of a stall, or would not tell.
-    held_up: Vec<ThreadId>,
+    /// Helpers that were called up and are on their way.
+    arriving: usize,
+    /// Threads in jobs.
+    at_work: usize,
+    /// Those of them whose job would not tell of a stall.
+    held_up: usize,
+    /// Those of them whose job has told of one.
+    stalled: Vec<ThreadId>,
     /// A helper panicked in the source itself, which is a bug of ours.
     broken: bool,
 }
 
 impl<S: Source> Shared<S> {
-    /// Whether everybody else is busy with a job, and will go on with what is ready or tell of being held up.
+    /// Whether somebody else is busy with a job, and will go on with what is ready or tell of being held up.
     fn is_in_good_hands(&self) -> bool {
-        self.watching == 0 && self.held_up.is_empty() && !self.source.has_news()
+        let free = self.at_work - self.held_up - self.stalled.len();
+        self.watching == 0 && free > 0 && !self.source.has_news()
     }
 
-    /// Whether there is something to do, now or later, that only those see who are busy.
-    fn is_unattended(&self) -> bool {
-        self.watching == 0 && (self.source.ready() > 0 || self.source.is_waiting())
+    /// Whether this thread has told of a stall in the job that it has just ended.
+    fn has_stalled(&mut self) -> bool {
+        if self.stalled.is_empty() {
+            return false;
+        }
+        let (before, this) = (self.stalled.len(), current_thread());
+        self.stalled.retain(|thread| *thread != this);
+        self.stalled.len() < before
+    }
+
+    /// How much there is to do, now or later, that only those see who are busy.
+    fn unattended(&self) -> usize {
+        if self.watching > 0 {
+            return 0;
+        }
+        let later = usize::from(self.source.is_waiting());
+        self.source.ready().max(later).saturating_sub(self.arriving)
     }
 }
 
 impl<S: Source, W: Worker<S>> Crew<S, W> {
     pub(crate) fn new(source: S, worker: W, threads: Arc<Threads>) -> Arc<Self> {
-        let shared = Shared { source, watching: 0, watched: None, held_up: Vec::new(), broken: false };
+        let shared = Shared {
+            source,
+            watching: 0,
+            watched: None,
+            arriving: 0,
+            at_work: 0,
+            held_up: 0,
+            stalled: Vec::new(),
+            broken: false,
+        };
         let (shared, changed, telling) = (Mutex::new(shared), Condvar::new(), Mutex::new(()));
         Arc::new_cyclic(|crew: &Weak<Self>| {
             let crew = Weak::clone(crew);
@@ -123,13 +170,17 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     /// Changes the source from outside, and lets everybody look again. It tells nothing, because it may
     /// be called by somebody who is just being told something.
     pub(crate) fn change(&self, change: impl FnOnce(&mut S)) {
-        change(&mut self.lock().source);
-        self.changed.notify_all();
+        let mut shared = self.lock();
+        change(&mut shared.source);
+        if shared.watching > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Works as long as something is ready, and stays for what comes later only if nobody else does.
     fn help(self: &Arc<Self>, place: Place) {
         let mut shared = self.lock();
+        shared.arriving -= 1;
         loop {
             if shared.is_in_good_hands() && self.threads.pace.wants_fewer() {
                 drop(place);
@@ -140,7 +191,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
                 Next::Wait(Some(due)) if shared.watching == 0 => self.watch(shared, Some(due)),
                 Next::Wait(due) => {
                     let sooner = due.is_some_and(|due| shared.watched.is_none_or(|watched| due < watched));
-                    if sooner || shared.source.has_result() {
+                    if shared.watching > 0 && (sooner || shared.source.has_result()) {
                         self.changed.notify_all();
                     }
                     if !shared.source.has_news() {
@@ -156,30 +207,24 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     }
 
     fn run<'a>(self: &'a Arc<Self>, mut shared: MutexGuard<'a, Shared<S>>, job: S::Job) -> MutexGuard<'a, Shared<S>> {
-        let more = shared.source.ready() > 0;
-        if more && shared.watching > 0 {
+        if shared.watching > 0 && shared.source.ready() > 0 {
             self.changed.notify_all();
         }
-        let unattended = shared.is_unattended();
-        let pace = &self.threads.pace;
-        pace.begin();
-        let slow = pace.wants_more();
-        if slow {
-            shared.held_up.push(current_thread());
-        }
+        let outlook = self.threads.pace.begin(self.worker.waits(&job));
+        shared.at_work += 1;
+        shared.held_up += usize::from(outlook.is_long);
+        let recruits = outlook.more.min(shared.unattended()).min(AT_ONCE);
+        shared.arriving += recruits;
         self.tell(shared);
-        if unattended && slow {
-            self.recruit();
-        }
+        self.recruit(recruits);
         let begun = now();
-        let output = self.worker.run(job, Some(&self.stalled).filter(|_| !slow));
+        let output = self.worker.run(job, Some(&self.stalled).filter(|_| !outlook.is_long));
         let now = now();
-        pace.end(now.duration_since(begun));
         let mut shared = self.lock();
-        if !shared.held_up.is_empty() {
-            let this = current_thread();
-            shared.held_up.retain(|thread| *thread != this);
-        }
+        shared.at_work -= 1;
+        shared.held_up -= usize::from(outlook.is_long);
+        let stalled = shared.has_stalled();
+        self.threads.pace.end(outlook, stalled, now.duration_since(begun), self.worker.answered(&output));
         shared.source.done(output, now);
         if shared.watching > 0 && shared.source.has_result() {
             self.changed.notify_all();
@@ -189,24 +234,31 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     /// A job holds its thread up: what else is ready, or comes due meanwhile, needs another.
     fn stalled(self: &Arc<Self>) {
-        self.threads.pace.stall();
-        let mut shared = self.lock();
-        shared.held_up.push(current_thread());
-        let unattended = shared.is_unattended();
-        drop(shared);
-        if unattended {
-            self.recruit();
+        let (mut shared, this) = (self.lock(), current_thread());
+        if shared.stalled.contains(&this) {
+            return;
         }
+        shared.stalled.push(this);
+        self.threads.pace.stalled();
+        let recruits = shared.unattended().min(1);
+        shared.arriving += recruits;
+        drop(shared);
+        self.recruit(recruits);
     }
 
-    fn recruit(self: &Arc<Self>) {
-        let crew = Arc::clone(self);
-        self.threads.start(move |place| {
-            if catch_unwind(AssertUnwindSafe(|| crew.help(place))).is_err() {
-                crew.lock().broken = true;
-                crew.changed.notify_all();
+    fn recruit(self: &Arc<Self>, number: usize) {
+        for _ in 0..number {
+            let crew = Arc::clone(self);
+            let started = self.threads.start(move |place| {
+                if catch_unwind(AssertUnwindSafe(|| crew.help(place))).is_err() {
+                    crew.lock().broken = true;
+                    crew.changed.notify_all();
+                }
+            });
+            if !started {
+                self.lock().arriving -= 1;
             }
-        });
+        }
     }
 
     fn watch<'a>(&'a self, mut shared: MutexGuard<'a, Shared<S>>, due: Option<Instant>) -> MutexGuard<'a, Shared<S>> {
@@ -249,146 +301,6 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The threads of one client, in pools that are built when they are first needed.
-#[derive(Debug)]
-pub(crate) struct Threads {
-    blocks: Vec<Block>,
-    pace: Pace,
-}
-
-/// Whether another thread would help: how long jobs take of late, against how many are under way.
-///
-/// A job that waits for a distant server takes as long however many others there are, and each thread more
-/// gets more done. Where jobs wait for a core, or for a server that is busy, they take longer the more there
-/// are, and another thread would only make that worse: so a job has to take longer the more threads there are.
-#[derive(Debug)]
-struct Pace {
-    /// So much longer has a job to take for each thread that is there already, in nanoseconds.
-    share: u32,
-    /// About the median, in nanoseconds: it takes a step up for a job that took longer, and one down for a
-    /// job that did not. A thread that was pre-empted now and then does not show in it.
-    typical: AtomicU32,
-    busy: AtomicU32,
-}
-
-impl Pace {
-    /// What it costs to wake a thread and hand it a job, about.
-    const WAKE: u32 = 50_000;
-    /// What a job costs a core, hand-over included, with a margin: where none waits, that many threads on one
-    /// core take that many times as long.
-    const COST: usize = 64_000;
-    /// So long at least has a job taken that is said to have stalled.
-    const STALL: u32 = 4_000_000;
-
-    fn new() -> Self {
-        let cores = available_parallelism().map_or(1, NonZero::get);
-        let share = u32::try_from(Self::COST / cores).unwrap_or(0).max(1_000);
-        Pace { share, typical: AtomicU32::new(0), busy: AtomicU32::new(0) }
-    }
-
-    fn begin(&self) {
-        self.busy.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Races between threads lose a step now and then, which does not matter.
-    fn end(&self, took: Duration) {
-        self.busy.fetch_sub(1, Ordering::Relaxed);
-        let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
-        let typical = self.typical.load(Ordering::Relaxed);
-        let step = if took > typical { typical.saturating_add(typical / 4 + 1_000) } else { typical - typical / 5 };
-        self.typical.store(step, Ordering::Relaxed);
-    }
-
-    fn stall(&self) {
-        self.typical.fetch_max(Self::STALL, Ordering::Relaxed);
-    }
-
-    /// Whether another thread would help; asked by one whose own job counts as under way.
-    fn wants_more(&self) -> bool {
-        self.typical.load(Ordering::Relaxed) > self.worthwhile()
-    }
-
-    /// Whether a thread less would help. It is below the other bound, so that none is sent away and called
-    /// again by turns.
-    fn wants_fewer(&self) -> bool {
-        self.typical.load(Ordering::Relaxed) < self.worthwhile() - Self::WAKE / 2
-    }
-
-    /// How long a job has to take to be worth as many threads as are there.
-    fn worthwhile(&self) -> u32 {
-        self.share.saturating_mul(self.busy.load(Ordering::Relaxed)).saturating_add(Self::WAKE)
-    }
-}
-
-#[derive(Debug)]
-struct Block {
-    size: usize,
-    /// Threads at work, or about to be.
-    taken: AtomicUsize,
-    /// `None` where the system gave no threads.
-    pool: OnceLock<Option<ThreadPool>>,
-}
-
-/// Pools are small, because an idle rayon thread looks for work at all others of its pool before it sleeps:
-/// 58 % of the CPU at 256 threads in one pool.
-const BLOCK: usize = 32;
-/// A cluster of a few hosts needs a few threads, and starting each costs.
-const FIRST_BLOCK: usize = 4;
-
-impl Threads {
-    /// At most `limit` threads; none is started yet.
-    pub(crate) fn new(limit: usize) -> Self {
-        let mut blocks = Vec::new();
-        let mut left = limit;
-        while left > 0 {
-            let size = left.min(if blocks.is_empty() { FIRST_BLOCK } else { BLOCK });
-            blocks.push(Block { size, taken: AtomicUsize::new(0), pool: OnceLock::new() });
-            left -= size;
-        }
-        Threads { blocks, pace: Pace::new() }
-    }
-
-    /// Runs `task` on a thread that is free, if there is one.
-    fn start(self: &Arc<Self>, task: impl FnOnce(Place) + Send + 'static) {
-        let free = |block: &&Block| {
-            let taken = block.taken.fetch_add(1, Ordering::Relaxed);
-            if taken >= block.size {
-                block.taken.fetch_sub(1, Ordering::Relaxed);
-            }
-            taken < block.size
-        };
-        let Some(number) = self.blocks.iter().position(|block| free(&block)) else { return };
-        let block = &self.blocks[number];
-        // Where a pool cannot be had, its places stay taken, so that it is not asked for again.
-        let Some(pool) = block.pool.get_or_init(|| build(block.size)) else { return };
-        let place = Place { threads: Arc::clone(self), number };
-        pool.spawn(move || task(place));
-    }
-}
-
-/// A thread's place in the block of that number, given back when it is dropped.
-struct Place {
-    threads: Arc<Threads>,
-    number: usize,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.threads.blocks[self.number].taken.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn build(size: usize) -> Option<ThreadPool> {
-    let name = |number| format!("cluster-client-{number}");
-    match ThreadPoolBuilder::new().num_threads(size).thread_name(name).build() {
-        Ok(pool) => Some(pool),
-        Err(error) => {
-            log::warn!(target: "cluster_client", "no more threads ({error}); going on with those there are");
-            None
-        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::api::{self, Action, Api, Reply, Request};
 use crate::cause::{RequestError, RequestErrorKind, StoreError};
 use crate::config::ConfigError;
 use crate::event::Event;
-use crate::executor::{Next, Source, Worker};
+use crate::executor::{Next, Source, Waits, Worker};
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent};
@@ -336,6 +336,21 @@ impl Worker<Flight> for Edges {
             }
         };
         Done { slot, result }
+    }
+
+    fn waits(&self, job: &Job) -> Waits {
+        match job.work {
+            Work::Send { .. } => Waits::ForHost,
+            Work::Record(..) | Work::Erase(_) => Waits::ForStore,
+            Work::Claim(_) | Work::Release(_) => Waits::Hardly,
+        }
+    }
+
+    fn answered(&self, done: &Done) -> Option<Duration> {
+        match &done.result {
+            Came::Replied { reply: Reply::Answered { .. }, elapsed, .. } => Some(*elapsed),
+            _ => None,
+        }
     }
 
     fn tell(&self, (group, event): (GroupId, Event)) {

@@ -7,19 +7,21 @@ mod model;
 
 #[cfg(all(test, loom))]
 pub(crate) use self::model::{
-    AtomicBool, AtomicUsize, Condvar, Model, Mutex, MutexGuard, Pace, ThreadId, ThreadPool, ThreadPoolBuilder,
-    current_thread, explore, now, pass_time, plant,
+    AtomicBool, Condvar, Model, Mutex, MutexGuard, Pace, Receiver, Sender, ThreadId, ThreadPool, ThreadPoolBuilder,
+    channel, current_thread, explore, now, pass_time, plant, yield_now,
 };
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::system::{
-    AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, ThreadId, ThreadPool, ThreadPoolBuilder, current_thread, now,
+    AtomicBool, Condvar, Mutex, MutexGuard, Receiver, Sender, ThreadId, ThreadPool, ThreadPoolBuilder, channel,
+    current_thread, now, yield_now,
 };
 
 #[cfg(not(all(test, loom)))]
 mod system {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicUsize};
+    pub(crate) use std::sync::atomic::AtomicBool;
+    pub(crate) use std::sync::mpsc::{Receiver, Sender, channel};
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
-    pub(crate) use std::thread::ThreadId;
+    pub(crate) use std::thread::{ThreadId, yield_now};
     use std::time::Instant;
 
     pub(crate) use rayon::{ThreadPool, ThreadPoolBuilder};

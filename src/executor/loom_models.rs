@@ -4,18 +4,17 @@
 //!
 //! That nothing hangs needs no assertion: a caller that is not woken is a deadlock, which loom reports. In
 //! these models only the time moves on that a model lets pass, so neither does a time-out come to the rescue
-//! of a lost wake-up. All orders are explored, but for one model with millions of them, which is bounded;
-//! `LOOM_MAX_PREEMPTIONS=20` lifts the bound, in a minute.
+//! of a lost wake-up. All orders are explored where they are some hundred thousand at most; the other models are bounded
+//! to those with four or five pre-emptions, and `LOOM_MAX_PREEMPTIONS` sets another bound.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use loom::thread;
 
-use super::{Crew, Next, Source, Threads, Worker};
+use super::{Crew, Next, Source, Threads, Waits, Worker};
 use crate::cancel::{Cancel, CancelToken};
 use crate::sync::{self, Model, Pace, now, pass_time};
 use crate::transport::Stalled;
@@ -136,13 +135,11 @@ struct Hands {
     told: Arc<loom::sync::Mutex<Vec<usize>>>,
     /// Cancelled by whoever is told the first news.
     token: Option<CancelToken>,
-    /// Made to believe, after each job, that it was quick.
-    fooled: Option<Arc<Threads>>,
 }
 
 impl Hands {
     fn new(run: fn(&Hands, Job)) -> Self {
-        Hands { run, gate: Arc::default(), told: Arc::default(), token: None, fooled: None }
+        Hands { run, gate: Arc::default(), told: Arc::default(), token: None }
     }
 }
 
@@ -153,14 +150,19 @@ impl Worker<Script> for Hands {
             stalled();
         }
         let ran = catch_unwind(AssertUnwindSafe(|| (self.run)(self, job)));
-        if let Some(threads) = &self.fooled {
-            threads.pace.typical.store(0, Ordering::Relaxed);
-        }
         match ran {
             Err(bug) if bug.is::<Bug>() => resume_unwind(bug),
             // As in the real worker.
             ran => ran.map(|()| job).map_err(|_| job),
         }
+    }
+
+    fn waits(&self, _: &Job) -> Waits {
+        Waits::ForHost
+    }
+
+    fn answered(&self, _: &Result<Job, Job>) -> Option<Duration> {
+        None
     }
 
     fn tell(&self, news: usize) {
@@ -220,20 +222,15 @@ fn crew(script: Script, hands: Hands, limit: usize) -> Arc<Crew<Script, Hands>> 
 }
 
 fn crew_on(threads: Arc<Threads>, script: Script, hands: Hands) -> Arc<Crew<Script, Hands>> {
-    let fooled = Some(Arc::clone(&threads)).filter(|_| Model::current().pace == Pace::Fickle);
-    Crew::new(script, Hands { fooled, ..hands }, threads)
+    Crew::new(script, hands, threads)
 }
 
 fn threads(limit: usize) -> Arc<Threads> {
-    let threads = Threads::new(limit);
-    if Model::current().pace == Pace::Slow {
-        threads.pace.stall();
-    }
-    Arc::new(threads)
+    Arc::new(Threads::new(limit))
 }
 
 fn explore(name: &str, threads: bool, preemptions: Option<usize>, model: fn()) {
-    let paces = [Pace::Slow, Pace::Quick, Pace::Fickle];
+    let paces = [Pace::Far, Pace::Near, Pace::Lonely, Pace::Fickle];
     sync::explore(name, &paces.map(|pace| Model { threads, pace }), preemptions, model);
 }
 
@@ -282,7 +279,7 @@ models! {
     }
 
     /// While one thread does a job, the other sleeps until nothing that will come.
-    fn a_cancel_reaches_a_caller_with_a_helper(preemptions: None) {
+    fn a_cancel_reaches_a_caller_with_a_helper(preemptions: Some(4)) {
         let script = Script::new([0, 1], |_, _| ()).later(100, 2);
         let crew = crew(script, Hands::new(nothing), 1);
         let token = CancelToken::new();
@@ -332,14 +329,14 @@ models! {
     }
 
     /// Three jobs, two helpers, in any order: each runs once, and the result comes when all have run.
-    fn every_job_runs_once(preemptions: None) {
+    fn every_job_runs_once(preemptions: Some(4)) {
         let script = Script::new([0, 1, 2], |script, _| script.results += usize::from(script.have_run(&[0, 1, 2])));
         let crew = crew(script, Hands::new(nothing), 2);
         assert_eq!(crew.take_part(Script::collect), [0, 1, 2]);
     }
 
     /// The end of one job makes work for others than those that are awake.
-    fn jobs_that_make_jobs(preemptions: None) {
+    fn jobs_that_make_jobs(preemptions: Some(5)) {
         let script = Script::new([0, 1], |script, job| match job {
             0 => script.ready.extend([2, 3]),
             _ => script.results += usize::from(script.have_run(&[0, 1, 2, 3])),
@@ -362,7 +359,7 @@ models! {
     }
 
     /// Who is told something may cancel.
-    fn who_is_told_may_change_the_source(preemptions: None) {
+    fn who_is_told_may_change_the_source(preemptions: Some(5)) {
         let script = Script::new([0, 1], |script, _| script.add_news()).later(100, 2);
         let token = CancelToken::new();
         let hands = Hands { token: Some(token.clone()), ..Hands::new(nothing) };
@@ -374,7 +371,7 @@ models! {
     }
 
     /// Job 0 ends when job 1 has run, which comes due only after job 0 has begun, or before.
-    fn what_comes_due_runs_beside_a_job_that_hangs(preemptions: None) {
+    fn what_comes_due_runs_beside_a_job_that_hangs(preemptions: Some(4)) {
         let script = Script::new([0], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
         let crew = crew(script.later(1, 1), Hands::new(job_0_waits_for_job_1), 1);
         let time = Arc::clone(&crew);
@@ -384,7 +381,7 @@ models! {
     }
 
     /// Two hosts, both to be tried again, at different times; the first then hangs until the second is done.
-    fn a_retry_that_hangs_holds_up_no_other(preemptions: Some(5)) {
+    fn a_retry_that_hangs_holds_up_no_other(preemptions: Some(4)) {
         let script = Script::new([2, 3], |script, job| match job {
             2 => script.add_later(1, 0),
             3 => script.add_later(2, 1),
@@ -398,7 +395,7 @@ models! {
     }
 
     /// While somebody sleeps until the second hour, another job brings what is due at the first.
-    fn a_sooner_time_is_watched_for(preemptions: None) {
+    fn a_sooner_time_is_watched_for(preemptions: Some(4)) {
         let script = Script::new([0, 1], |script, job| match job {
             0 => script.add_later(100, 9),
             1 => script.add_later(1, 2),
@@ -413,7 +410,7 @@ models! {
     }
 
     /// Whoever does job 1 goes on with job 2, which hangs until job 3 has run: a sleeper is to take that.
-    fn a_sleeper_takes_what_the_others_cannot(preemptions: None) {
+    fn a_sleeper_takes_what_the_others_cannot(preemptions: Some(5)) {
         let script = Script::new([0, 1], |script, job| match job {
             1 => script.ready.extend([2, 3]),
             _ => script.results += usize::from(script.have_run(&[0, 1, 2, 3])),
@@ -455,7 +452,7 @@ models! {
     }
 
     /// Two calls of one client, and one thread for both.
-    fn two_callers_share_the_threads(preemptions: None) {
+    fn two_callers_share_the_threads(preemptions: Some(4)) {
         let threads = threads(1);
         let call = |threads| {
             let script = Script::new([0, 1], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
@@ -469,7 +466,7 @@ models! {
     }
 
     /// What a bulk does: it takes a result, adds work, and takes the next.
-    fn a_caller_that_comes_back(preemptions: None) {
+    fn a_caller_that_comes_back(preemptions: Some(5)) {
         let script = Script::new([0, 1], |script, _| script.results += 1);
         let crew = crew(script, Hands::new(nothing), 1);
         crew.take_part(Script::collect);
@@ -501,10 +498,11 @@ fn every_model() {
 #[test]
 fn planted_bugs_are_found() {
     let (executor, cancel) = (include_str!("../executor.rs"), include_str!("../cancel.rs"));
+    let threads = include_str!("threads.rs");
     let models = ["executor::loom_models::every_model", "--exact", "--ignored"];
     sync::plant("silent", "executor.rs", executor, ".notify_all()", &models);
     sync::plant("leaky", "executor.rs", executor, "self.changed.wait", &models);
     sync::plant("unlocked", "executor.rs", executor, "self.telling.lock()", &models);
-    sync::plant("unborn", "executor.rs", executor, "pool.spawn(", &models);
+    sync::plant("unborn", "executor/threads.rs", threads, ".spawn(", &models);
     sync::plant("blind", "cancel.rs", cancel, "cancelled.load(", &models);
 }

@@ -12,15 +12,16 @@
 #![expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the signatures are those of others")]
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvError, SendError, TryRecvError};
 use std::sync::{Arc, LockResult, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-pub(crate) use loom::sync::atomic::AtomicUsize;
-pub(crate) use loom::thread::ThreadId;
+pub(crate) use loom::thread::{ThreadId, yield_now};
 
 pub(crate) fn current_thread() -> ThreadId {
     loom::thread::current().id()
@@ -91,7 +92,7 @@ pub(crate) fn plant(kind: &str, file: &str, source: &str, code: &str, tests: &[&
 
 thread_local! {
     // All threads of a model are coroutines on one thread of the system, so this is one model's.
-    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, pace: Pace::Slow })) };
+    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, pace: Pace::Far })) };
 }
 
 /// How the system behaves in one run of a model. Making it effective also sets the time back.
@@ -102,14 +103,16 @@ pub(crate) struct Model {
     pub(crate) pace: Pace,
 }
 
-/// What makes the crew call helpers up, and send them away.
+/// What the crew thinks of its jobs: whether others should be called up, and sent away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// Jobs took long of late.
-    Slow,
-    /// They did not, but each of them stalls.
-    Quick,
-    /// Each of them stalls, and then was quick: who is called up is sent away as soon as may be.
+    /// Each is long and does not tell of it, and others help.
+    Far,
+    /// Others help, each job tells of being held up, and who is called up is sent away as soon as may be.
+    Near,
+    /// Nobody helps before a job tells of being held up.
+    Lonely,
+    /// The same, and who is called up is sent away as soon as may be.
     Fickle,
 }
 
@@ -263,6 +266,75 @@ impl AtomicBool {
 
     pub(crate) fn store(&self, value: bool, order: Ordering) {
         self.0.store(value, order);
+    }
+}
+
+/// A channel that knows when its last sender is gone, which loom's does not.
+pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
+    let line = Arc::new(Line::default());
+    (Sender::of(&line), Receiver(line))
+}
+
+struct Line<T> {
+    messages: loom::sync::Mutex<VecDeque<T>>,
+    changed: loom::sync::Condvar,
+    /// loom need not see it: only its end matters, and that is told under the lock.
+    senders: AtomicU64,
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        let (messages, changed) = (loom::sync::Mutex::new(VecDeque::new()), loom::sync::Condvar::new());
+        Line { messages, changed, senders: AtomicU64::new(0) }
+    }
+}
+
+pub(crate) struct Sender<T>(Arc<Line<T>>);
+
+impl<T> Sender<T> {
+    fn of(line: &Arc<Line<T>>) -> Self {
+        line.senders.fetch_add(1, Ordering::SeqCst);
+        Sender(Arc::clone(line))
+    }
+
+    pub(crate) fn send(&self, message: T) -> Result<(), SendError<T>> {
+        self.0.messages.lock().unwrap().push_back(message);
+        self.0.changed.notify_all();
+        Ok(())
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Sender::of(&self.0)
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        if self.0.senders.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let _messages = self.0.messages.lock().unwrap();
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+pub(crate) struct Receiver<T>(Arc<Line<T>>);
+
+impl<T> Receiver<T> {
+    pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.0.messages.lock().unwrap().pop_front().ok_or(TryRecvError::Empty)
+    }
+
+    pub(crate) fn recv(&self) -> Result<T, RecvError> {
+        let mut messages = self.0.messages.lock().unwrap();
+        loop {
+            match messages.pop_front() {
+                Some(message) => return Ok(message),
+                None if self.0.senders.load(Ordering::SeqCst) == 0 => return Err(RecvError),
+                None => messages = self.0.changed.wait(messages).unwrap(),
+            }
+        }
     }
 }
 

@@ -113,7 +113,7 @@ fn callers(number: usize, names: Names) -> usize {
     caller(&shared) + others.into_iter().map(|other| other.join().unwrap()).sum::<usize>()
 }
 
-const SYSTEM: [Model; 1] = [Model { threads: true, pace: Pace::Slow }];
+const SYSTEM: [Model; 1] = [Model { threads: true, pace: Pace::Far }];
 
 #[test]
 fn a_sync_covers_what_was_renamed_before_it_was_asked_for() {
