@@ -16,10 +16,19 @@ pub fn cpu_time() -> Duration {
 ///
 /// `VmHWM` and not `ru_maxrss`: the latter starts at the size of whoever spawned the process.
 pub fn peak_kib() -> u64 {
+    status("VmHWM:")
+}
+
+/// The threads that are there now; 0 where the system does not tell.
+pub fn threads() -> u64 {
+    status("Threads:")
+}
+
+fn status(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok())
         .unwrap_or(0)
 }
@@ -30,5 +39,6 @@ mod tests {
     fn this_process_has_used_something() {
         assert!(super::cpu_time().as_nanos() > 0);
         assert!(super::peak_kib() > 100);
+        assert!(super::threads() > 0);
     }
 }

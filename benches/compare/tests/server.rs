@@ -12,8 +12,12 @@ struct Server {
 
 impl Server {
     fn start(ports: usize, delay: Duration) -> Self {
+        Self::start_with(&[ports.to_string(), delay.as_micros().to_string()])
+    }
+
+    fn start_with(args: &[String]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_compare-server"))
-            .args([ports.to_string(), delay.as_micros().to_string()])
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -57,6 +61,21 @@ fn a_group_exists_from_its_post_to_its_delete_on_its_port_only() {
     assert_eq!(ask(&mut one, "POST", "/v1/group/", body), 400);
     assert_eq!(ask(&mut one, "DELETE", "/v1/group/", body), 200);
     assert_eq!(ask(&mut one, "GET", "/v1/group/g-1/", ""), 404);
+    server.end();
+}
+
+#[test]
+fn a_flaky_port_refuses_what_it_hears_for_the_first_time() {
+    let server = Server::start_with(&["3", "0", "2"].map(String::from));
+    let body = r#"{"groupId": "g-1"}"#;
+    let statuses = |port| {
+        let mut stream = server.connect(port);
+        [("POST", "/v1/group/", body), ("GET", "/v1/group/g-1/", "")]
+            .map(|(method, path, body)| [(); 2].map(|()| ask(&mut stream, method, path, body)))
+    };
+    assert_eq!(statuses(0), [[503, 201], [503, 200]]);
+    assert_eq!(statuses(1), [[201, 400], [200, 200]]);
+    assert_eq!(statuses(2), [[503, 201], [503, 200]]);
     server.end();
 }
 

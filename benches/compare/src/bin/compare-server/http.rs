@@ -12,6 +12,9 @@ pub(crate) const NOT_FOUND: Answer =
 pub(crate) const BAD_REQUEST: Answer =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n{\"ok\":false}";
 
+pub(crate) const UNAVAILABLE: Answer =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 12\r\n\r\n{\"ok\":false}";
+
 const PATH: &str = "/v1/group/";
 
 /// What is asked of one port.
@@ -21,6 +24,27 @@ pub(crate) enum Request<'a> {
     Check(&'a [u8]),
     Delete(&'a [u8]),
     Other,
+}
+
+impl Request<'_> {
+    /// Tells this request from all others to any port.
+    pub(crate) fn key(&self, port: usize) -> u64 {
+        let (method, id): (&[u8], &[u8]) = match self {
+            Self::Create(id) => (b"POST", id),
+            Self::Check(id) => (b"GET", id),
+            Self::Delete(id) => (b"DELETE", id),
+            Self::Other => (b"", b""),
+        };
+        key(port, &[method, id].join(&b' '))
+    }
+}
+
+/// FNV-1a over the port and the id.
+pub(crate) fn key(port: usize, id: &[u8]) -> u64 {
+    let port = (port as u64).to_le_bytes();
+    port.iter()
+        .chain(id)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -96,7 +120,7 @@ mod tests {
 
     #[test]
     fn every_answer_has_the_length_it_says() {
-        for answer in [CREATED, OK, NOT_FOUND, BAD_REQUEST] {
+        for answer in [CREATED, OK, NOT_FOUND, BAD_REQUEST, UNAVAILABLE] {
             let text = std::str::from_utf8(answer).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.ends_with(&format!("content-length: {}", body.len())), "{head}");

@@ -1,9 +1,10 @@
-//! The test server: many ports of loopback, one thread, epoll. `compare-server PORTS DELAY_US`
+//! The test server: many ports of loopback, one thread, epoll. `compare-server PORTS DELAY_US [FLAKY]`
 //!
 //! It prints one line, `ready ADDRESS:PORT,ADDRESS:PORT,...`, and ends when its standard input is closed, so that it
 //! cannot outlive whoever started it. It knows the node API (`http.rs`), answers every request after the set delay
 //! (`delays.rs`), and keeps every connection until the peer closes it. It is the same for all clients, and cheap: one
-//! read and one write per request.
+//! read and one write per request. With FLAKY, every so many ports answer each request with 503 when it comes for the
+//! first time.
 
 mod delays;
 mod http;
@@ -12,6 +13,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::os::fd::AsRawFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -23,7 +25,7 @@ use mio::{Events, Interest, Poll, Token};
 use delays::{Delayed, Delays};
 
 /// The most ports: what the comparison needs, and few enough for one process' file descriptors.
-const MAX_PORTS: usize = 1_024;
+const MAX_PORTS: usize = 10_000;
 /// Addresses to spread over when one runs out of free ports: 127.0.0.1 to 127.0.0.8.
 const ADDRESSES: u8 = 8;
 /// A request that is longer than this is not one of ours.
@@ -45,12 +47,16 @@ fn main() -> ExitCode {
 
 fn serve() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [ports, delay] = args.as_slice() else { return Err("usage: compare-server PORTS DELAY_US".into()) };
+    let (ports, delay, flaky) = match args.as_slice() {
+        [ports, delay] => (ports, delay, None),
+        [ports, delay, flaky] => (ports, delay, Some(flaky.parse::<NonZero<usize>>()?)),
+        _ => return Err("usage: compare-server PORTS DELAY_US [FLAKY]".into()),
+    };
     let ports: usize = ports.parse()?;
     if !(1..=MAX_PORTS).contains(&ports) {
         return Err(format!("PORTS must be 1 to {MAX_PORTS}").into());
     }
-    let mut server = Server::new(ports, Duration::from_micros(delay.parse()?))?;
+    let mut server = Server::new(ports, Duration::from_micros(delay.parse()?), flaky)?;
     println!("ready {}", server.addresses()?.join(","));
     Ok(server.run()?)
 }
@@ -63,6 +69,9 @@ struct Server {
     delays: Delays,
     /// The groups that exist, each as a hash of port and id: the ids of a run are few, a collision will not happen.
     groups: HashSet<u64, BuildHasherDefault<AlreadyHashed>>,
+    /// Every so many ports refuse what they hear for the first time.
+    flaky: Option<NonZero<usize>>,
+    heard: HashSet<u64, BuildHasherDefault<AlreadyHashed>>,
     scratch: Vec<u8>,
 }
 
@@ -80,7 +89,7 @@ struct Connection {
 }
 
 impl Server {
-    fn new(ports: usize, delay: Duration) -> io::Result<Self> {
+    fn new(ports: usize, delay: Duration, flaky: Option<NonZero<usize>>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let registry = poll.registry();
         registry.register(&mut SourceFd(&io::stdin().as_raw_fd()), STDIN, Interest::READABLE).map_err(|error| {
@@ -101,6 +110,8 @@ impl Server {
             free: Vec::new(),
             delays,
             groups: HashSet::default(),
+            flaky,
+            heard: HashSet::default(),
             scratch: vec![0; MAX_REQUEST],
         })
     }
@@ -215,23 +226,26 @@ impl Server {
 
     /// What the node API does.
     fn apply(&mut self, port: usize, request: &http::Request<'_>) -> http::Answer {
+        if self.flaky.is_some_and(|flaky| port % flaky == 0) && self.heard.insert(request.key(port)) {
+            return http::UNAVAILABLE;
+        }
         match request {
             http::Request::Create(id) => {
-                if self.groups.insert(key(port, id)) {
+                if self.groups.insert(http::key(port, id)) {
                     http::CREATED
                 } else {
                     http::BAD_REQUEST
                 }
             }
             http::Request::Check(id) => {
-                if self.groups.contains(&key(port, id)) {
+                if self.groups.contains(&http::key(port, id)) {
                     http::OK
                 } else {
                     http::NOT_FOUND
                 }
             }
             http::Request::Delete(id) => {
-                if self.groups.remove(&key(port, id)) {
+                if self.groups.remove(&http::key(port, id)) {
                     http::OK
                 } else {
                     http::NOT_FOUND
@@ -286,14 +300,6 @@ fn listen() -> io::Result<TcpListener> {
         }
     }
     Err(last.unwrap_or_else(|| ErrorKind::AddrInUse.into()))
-}
-
-/// FNV-1a over the port and the id.
-fn key(port: usize, id: &[u8]) -> u64 {
-    let port = (port as u64).to_le_bytes();
-    port.iter()
-        .chain(id)
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// The keys are hashes already.

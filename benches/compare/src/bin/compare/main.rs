@@ -15,6 +15,7 @@ mod peers;
 mod places;
 mod record;
 mod results;
+mod scale;
 mod schedule;
 mod server;
 mod table;
@@ -48,6 +49,10 @@ fn compare() -> Result<bool, Failure> {
         return Err("a debug build measures nothing: use cargo run --release".into());
     }
     let places = Places::find()?;
+    if options.scale {
+        println!("{}", scale::measure(&places)?);
+        return Ok(true);
+    }
     let peers = peers::prepare(&options, &places)?;
 
     let start = Instant::now();

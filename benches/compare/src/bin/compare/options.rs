@@ -13,6 +13,7 @@ cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTIONS]
   --quick            a look in about a minute: 2 rounds, fewer hosts, shorter measurements
   --seed S           repeat the random order of an earlier run
   --write-figures    write docs/latency.svg and docs/throughput.svg
+  --scale            only our client, with up to 10,000 hosts of which a tenth falter
   --help             this text";
 
 /// The server's delays that are compared.
@@ -36,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     pub(crate) seed: u64,
     pub(crate) write_figures: bool,
+    /// Instead of the comparison: how our client fares with many hosts.
+    pub(crate) scale: bool,
     /// For each client process.
     pub(crate) warmup: Duration,
     pub(crate) budget: Duration,
@@ -62,7 +65,7 @@ impl Options {
     pub(crate) fn from_args(args: impl IntoIterator<Item = String>) -> Result<Option<Self>, Failure> {
         let mut args = args.into_iter();
         let (mut clients, mut hosts, mut rounds, mut seed) = (None, None, None, None);
-        let (mut quick, mut write_figures) = (false, false);
+        let (mut quick, mut write_figures, mut scale) = (false, false, false);
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
@@ -72,6 +75,7 @@ impl Options {
                 "--seed" => seed = Some(value()?.parse()?),
                 "--quick" => quick = true,
                 "--write-figures" => write_figures = true,
+                "--scale" => scale = true,
                 "--help" | "-h" => return Ok(None),
                 _ => return Err(format!("unknown option {arg}\n\n{HELP}").into()),
             }
@@ -88,6 +92,7 @@ impl Options {
             quick,
             seed: seed.unwrap_or_else(|| fastrand::u64(..)),
             write_figures,
+            scale,
             warmup: millis(60, 80),
             budget: millis(150, 400),
             visits: if quick { 1 } else { 3 },

@@ -19,8 +19,17 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(places: &Places, hosts: usize, delay: Duration) -> Result<Self, Failure> {
+        Self::start_with(places, &[hosts.to_string(), delay.as_micros().to_string()])
+    }
+
+    /// Every `flaky`-th host refuses each request when it comes for the first time.
+    pub(crate) fn start_flaky(places: &Places, hosts: usize, delay: Duration, flaky: usize) -> Result<Self, Failure> {
+        Self::start_with(places, &[hosts.to_string(), delay.as_micros().to_string(), flaky.to_string()])
+    }
+
+    fn start_with(places: &Places, args: &[String]) -> Result<Self, Failure> {
         let child = Command::new(places.program("compare-server"))
-            .args([hosts.to_string(), delay.as_micros().to_string()])
+            .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -1,0 +1,100 @@
+//! Our client alone, with many hosts: does the time of an operation stay near that of its slowest host, what do a
+//! host and a thread cost, and whom does a dead host delay?
+//!
+//! Every row is a client process of its own, which is told its hosts on its standard input and reports a line of JSON.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use serde_json::Value;
+
+use crate::places::Places;
+use crate::server::Server;
+use crate::{Failure, child};
+
+const SIZES: [usize; 3] = [100, 1_000, 10_000];
+/// The server's answers come after so long.
+const DELAY: Duration = Duration::from_millis(20);
+/// One in so many hosts falters.
+const FLAKY: usize = 10;
+const LIMIT: Duration = Duration::from_secs(120);
+/// Connections that the client keeps or has in use at a time, at the most, and a few for anything else.
+const CONNECTIONS: usize = 4_096 + 1_024 + 100;
+
+const HEAD: &str = "\
+| hosts | | operation | slowest host | ratio | all but the mute | threads | memory per host | peak memory |
+| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Weather {
+    Fair,
+    Flaky,
+    Mute,
+}
+
+/// The table.
+pub(crate) fn measure(places: &Places) -> Result<String, Failure> {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let mut table = HEAD.to_owned();
+    for hosts in SIZES {
+        let needed = hosts + hosts.min(CONNECTIONS);
+        if needed as u64 > limit {
+            eprintln!("compare: {hosts} hosts need `ulimit -n {needed}`; it is {limit}, so they are left out");
+            continue;
+        }
+        for weather in [Weather::Fair, Weather::Flaky, Weather::Mute] {
+            eprintln!("compare: {hosts} hosts, {}", weather.name());
+            row(&mut table, places, hosts, weather)?;
+        }
+    }
+    Ok(table)
+}
+
+impl Weather {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fair => "create, all well",
+            Self::Flaky => "create, a tenth falters",
+            Self::Mute => "status, one is mute",
+        }
+    }
+}
+
+fn row(table: &mut String, places: &Places, hosts: usize, weather: Weather) -> Result<(), Failure> {
+    let server = match weather {
+        Weather::Flaky => Server::start_flaky(places, hosts, DELAY, FLAKY)?,
+        Weather::Fair | Weather::Mute => Server::start(places, hosts, DELAY)?,
+    };
+    let job = if weather == Weather::Mute { "mute" } else { "create" };
+    let report = client(places, job, &server.hosts)?;
+    let figure = |name: &str| report[name].as_f64().ok_or_else(|| format!("the client reported no {name}: {report}"));
+    let (took, slowest) = (figure("took_ms")?, figure("slowest_host_ms")?);
+    let others = report["others_ms"].as_f64().map_or_else(String::new, |others| format!("{others:.0} ms"));
+    writeln!(
+        table,
+        "\n| {hosts} | {} | {took:.0} ms | {slowest:.0} ms | {:.2} | {others} | {} | {:.1} KiB | {:.0} MiB |",
+        weather.name(),
+        took / slowest,
+        figure("threads")?,
+        figure("used_kib")? / hosts as f64,
+        figure("peak_kib")? / 1024.0,
+    )?;
+    table.truncate(table.trim_end().len());
+    Ok(())
+}
+
+fn client(places: &Places, job: &str, hosts: &[String]) -> Result<Value, Failure> {
+    let mut client =
+        Command::new(places.program("client-scale")).arg(job).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    if let Some(mut stdin) = client.stdin.take() {
+        stdin.write_all(hosts.join(",").as_bytes())?;
+    }
+    let status = child::wait(&mut client, LIMIT)?;
+    if !status.success() {
+        return Err(format!("client-scale: {status}").into());
+    }
+    Ok(serde_json::from_reader(client.stdout.ok_or("no output")?)?)
+}
