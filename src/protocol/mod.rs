@@ -26,6 +26,8 @@ mod narration;
 mod round;
 mod rules;
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod tests;
 mod track;
 

@@ -1,0 +1,103 @@
+//! What the protocol itself costs: whole operations of the machine with hosts that answer at once, for
+//! `benches/instructions` to count under callgrind. What is counted is the body of [`counted`], by its name.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Fact, Limits, Machine, Step};
+use crate::api::{Action, Reply, read};
+use crate::group::GroupId;
+use crate::host::Host;
+use crate::report::{Operation, Outcome};
+use crate::retry::{RetryBudgets, RetryPolicy};
+
+struct Case {
+    name: &'static str,
+    operation: Operation,
+    preflight: bool,
+    /// Whether the hosts have the group at first.
+    present: bool,
+    /// Whether the last host refuses to create it.
+    refused: bool,
+    outcome: Outcome,
+}
+
+const CREATE: Case = Case {
+    name: "create",
+    operation: Operation::Create,
+    preflight: true,
+    present: false,
+    refused: false,
+    outcome: Outcome::Created,
+};
+
+const CASES: [Case; 5] = [
+    CREATE,
+    Case { name: "create without preflight", preflight: false, ..CREATE },
+    Case { name: "create and roll back", refused: true, outcome: Outcome::RolledBack, ..CREATE },
+    Case { name: "delete", operation: Operation::Delete, present: true, outcome: Outcome::Finished, ..CREATE },
+    Case { name: "status", operation: Operation::Status, present: true, outcome: Outcome::Observed, ..CREATE },
+];
+
+fn machine(case: &Case, hosts: usize) -> Machine {
+    let host = |number| Host::parse(&format!("http://node{number}:8000")).unwrap();
+    let limits = Limits {
+        retry: RetryPolicy::default(),
+        rollback_retry: RetryPolicy::default(),
+        request_timeout: Duration::from_secs(10),
+        deadline: None,
+        rollback_timeout: Duration::from_secs(120),
+        settle: Duration::from_secs(10),
+    };
+    let hosts: Arc<[Host]> = (0..hosts).map(host).collect();
+    Machine::new(case.operation, case.preflight, GroupId::parse("g").unwrap(), hosts, limits, 1)
+}
+
+/// One operation to its end, with as many requests in flight as the machine allows.
+#[inline(never)]
+fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut present: Vec<bool>) -> Outcome {
+    let now = Duration::ZERO;
+    let mut sent = Vec::with_capacity(present.len());
+    loop {
+        let fact = match machine.step(now) {
+            Step::Claim => Fact::Claimed(Ok(None)),
+            Step::Record(_) => Fact::Recorded(Ok(())),
+            Step::Erase => Fact::Erased(Ok(())),
+            Step::Done => return machine.into_ending().1.outcome,
+            Step::Send { host, action, .. } => {
+                sent.push((host, action));
+                continue;
+            }
+            Step::Wait(_) => {
+                let (host, action) = sent.pop().expect("an answer is due");
+                let status = match action {
+                    Action::Create if case.refused && host + 1 == present.len() => 418,
+                    Action::Create => 201,
+                    Action::Check | Action::Delete => {
+                        if present[host] {
+                            200
+                        } else {
+                            404
+                        }
+                    }
+                };
+                present[host] = if action == Action::Check { present[host] } else { status == 201 };
+                let reading = read(action, Reply::Answered { status, retry_after: None });
+                Fact::Replied { host, action, reading, elapsed: Duration::ZERO }
+            }
+        };
+        machine.on(fact, now, &mut budgets);
+    }
+}
+
+/// `COST_CASE` picks a case by its number, `COST_HOSTS` the number of hosts; else all are run with three.
+#[test]
+fn an_operation() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<usize>().expect("a number"));
+    let (only, hosts) = (number("COST_CASE"), number("COST_HOSTS").unwrap_or(3));
+    for (at, case) in CASES.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)) {
+        println!("case {at}: {}", case.name);
+        let outcome = counted(machine(case, hosts), RetryBudgets::new(hosts), case, vec![case.present; hosts]);
+        assert_eq!(outcome, case.outcome, "{}", case.name);
+    }
+}
