@@ -235,6 +235,7 @@ impl ClientBuilder {
             transport: connect(&cluster)?,
             cluster,
             connect,
+            keeps_intents: self.store.is_some(),
             store: self.store.unwrap_or_else(|| Arc::new(NoStore::default())),
             audience: Audience::new(self.observer),
         };

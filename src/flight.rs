@@ -31,6 +31,8 @@ pub(crate) struct Edges {
     /// Makes a transport for the hosts of an intent, which need not be those of the client.
     pub(crate) connect: Connect,
     pub(crate) store: Arc<dyn IntentStore>,
+    /// Whether the store keeps what it is given, so that there is something to recover.
+    pub(crate) keeps_intents: bool,
     pub(crate) audience: Audience,
 }
 
@@ -256,7 +258,8 @@ impl Flight {
     fn land(&mut self, number: usize, now: Instant) {
         if let Some(slot) = self.slots[number].take() {
             self.free.push(number);
-            let (ending, report) = slot.machine.into_ending();
+            let (ending, mut report) = slot.machine.into_ending();
+            report.recoverable &= self.edges.keeps_intents;
             self.landed.push_back((slot.position, ending, report));
         }
         self.launch(now);

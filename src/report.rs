@@ -154,7 +154,7 @@ pub struct Report {
     pub hosts: Vec<HostReport>,
     /// What made the operation turn back or give up, where something did.
     pub cause: Option<String>,
-    /// Whether the journal still holds an entry, so that a recovery will take it up.
+    /// Whether a journal still holds an entry, so that a recovery will take it up. Never without one.
     pub recoverable: bool,
     /// What went wrong beside the hosts, such as a journal entry that could not be removed.
     pub(crate) notes: Vec<String>,

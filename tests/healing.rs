@@ -176,6 +176,8 @@ fn a_host_that_dies_in_the_rollback_is_in_doubt_and_named() {
     let Error::InDoubt(report) = &error else { panic!("{error:?}") };
     assert_eq!(states(report), [State::Unknown, State::Absent, State::Absent]);
     assert_eq!(cluster.holders("g"), [0]);
+    assert!(!report.recoverable, "without a journal there is nothing to recover from");
+    assert!(error.to_string().contains("ask for the status, then repair"), "{error}");
 }
 
 #[test]

@@ -22,11 +22,11 @@
 //! [`Machine::step`] says and tells [`Machine::on`] what came of it. Steps may be done by many threads at
 //! once, in any order.
 
+#[cfg(test)]
+mod cost;
 mod narration;
 mod round;
 mod rules;
-#[cfg(test)]
-mod cost;
 #[cfg(test)]
 mod tests;
 mod track;

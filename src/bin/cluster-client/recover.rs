@@ -24,7 +24,7 @@ pub(crate) fn recover(shared: &Shared, output: &mut Output) -> Result<Exit, Stop
     }
     let progress = Arc::new(Progress::of_phases(shared));
     let client = settings.writer(progress.clone())?;
-    let advice = advice(shared, &settings.journal.value);
+    let advice = advice(shared);
     let token = signal::watch(Leaving {
         journal: settings.journal.value.clone(),
         advice: advice.clone(),

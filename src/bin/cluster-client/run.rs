@@ -63,7 +63,7 @@ pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output
         Job::Status => settings.reader(progress.clone())?,
         _ => settings.writer(progress.clone())?,
     };
-    let mut advice = advice(shared, &settings.journal.value);
+    let mut advice = advice(shared);
     if let (Job::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
         advice.unfinished = unfinished(directory);
     }
@@ -174,7 +174,7 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
 }
 
 /// The words that the next command needs too, because they were typed and are not set anywhere.
-pub(crate) fn advice(shared: &Shared, journal: &Journal) -> Advice {
+pub(crate) fn advice(shared: &Shared) -> Advice {
     let word = |text: &str| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+=,[]".contains(c);
         if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
@@ -185,11 +185,7 @@ pub(crate) fn advice(shared: &Shared, journal: &Journal) -> Advice {
         shared.config.as_ref().map(|config| format!(" --config {}", path(config))),
         shared.journal.as_ref().map(|journal| format!(" --journal {}", path(journal))),
     ];
-    Advice {
-        options: options.into_iter().flatten().collect(),
-        journal: matches!(journal, Journal::Directory(_)),
-        ..Advice::default()
-    }
+    Advice { options: options.into_iter().flatten().collect(), ..Advice::default() }
 }
 
 /// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.

@@ -35,8 +35,6 @@ pub(crate) struct Verdict {
 pub(crate) struct Advice {
     /// The options that were typed and hold for the next command too, such as ` --hosts ...`.
     pub(crate) options: String,
-    /// Whether there is a journal to recover from.
-    pub(crate) journal: bool,
     /// The groups that the journal holds, as far as somebody looked.
     pub(crate) unfinished: HashSet<GroupId>,
 }
@@ -60,7 +58,7 @@ impl Advice {
 
     /// Settles what is left: from the journal, where it is noted there.
     fn settle(&self, report: &Report) -> String {
-        if report.recoverable && self.journal { self.recover() } else { self.repair(&report.group, "present|absent") }
+        if report.recoverable { self.recover() } else { self.repair(&report.group, "present|absent") }
     }
 }
 
@@ -134,7 +132,7 @@ fn deletion(report: &Report, advice: &Advice) -> Verdict {
     }
     let exit = exit_of_what_is_left(report);
     let text = format!("not deleted everywhere: {}.", holders(report));
-    let next = if report.recoverable && advice.journal { advice.recover() } else { advice.on("delete", group) };
+    let next = if report.recoverable { advice.recover() } else { advice.on("delete", group) };
     Verdict::new(exit, "undeleted", text).then(next)
 }
 
