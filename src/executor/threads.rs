@@ -29,10 +29,10 @@ struct Supply {
     left: usize,
 }
 
-/// Small pools, so that none is started for nothing: starting a thread costs 20 to 50 µs.
-const POOL: usize = 32;
-/// A cluster of a few hosts needs a few threads.
-const FIRST_POOL: usize = 4;
+/// Each pool has twice the threads of the one before it, from and to these, so that few are started for nothing:
+/// starting one costs 20 to 50 µs.
+const SMALLEST_POOL: usize = 2;
+const LARGEST_POOL: usize = 32;
 
 impl Threads {
     /// At most `limit` threads; none is started yet.
@@ -75,7 +75,7 @@ impl Supply {
     }
 
     fn grow(&mut self) -> Option<()> {
-        let size = self.left.min(if self.pools.is_empty() { FIRST_POOL } else { POOL });
+        let size = self.left.min(LARGEST_POOL).min(SMALLEST_POOL << self.pools.len().min(8));
         if size == 0 {
             return None;
         }
