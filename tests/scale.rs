@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use cluster_client::testing::{Cluster, Fault, Method, Rates};
+use cluster_client::testing::{Cluster, Fault, Method, Node, Rates};
 use cluster_client::{ClusterClient, Error, Event, GroupId, Observer, RetryPolicy, State};
 use support::{PATIENCE, builder, quick};
 
@@ -25,7 +25,7 @@ impl Observer for Ward {
         let mut through = self.through.lock().unwrap();
         through.push(number);
         if through.iter().filter(|number| **number >= self.paused).count() == self.cluster.nodes().len() - self.paused {
-            self.cluster.nodes().iter().for_each(|node| node.resume());
+            self.cluster.nodes().iter().for_each(Node::resume);
         }
     }
 }
@@ -46,7 +46,7 @@ fn mute_hosts_delay_nobody_but_the_end() {
         assert_eq!(client.status(format!("warm-up-{turn}")).unwrap().absent().count(), 100);
     }
     ward.through.lock().unwrap().clear();
-    ward.cluster.nodes()[..ward.paused].iter().for_each(|node| node.pause());
+    ward.cluster.nodes()[..ward.paused].iter().for_each(Node::pause);
     let report = client.status("g").unwrap();
     assert_eq!(report.absent().count(), 100, "all answered in the end");
     let through = ward.through.lock().unwrap();
@@ -71,7 +71,7 @@ fn a_sick_cluster_meets_no_storm_of_retries() {
     client.create_group("h").unwrap_err();
     assert_eq!(requests(&cluster), 2 * 100 + 120, "there are no tokens left");
     // What succeeds gives tokens back, a fifth each.
-    cluster.nodes().iter().for_each(|node| node.clear_faults());
+    cluster.nodes().iter().for_each(Node::clear_faults);
     client.create_group("i").unwrap();
     assert!(cluster.all_have("i"));
     let before = requests(&cluster);
@@ -87,7 +87,7 @@ fn rollbacks_have_tokens_of_their_own() {
     let spend = |client: &ClusterClient| {
         cluster.nodes().iter().for_each(|node| node.inject(Fault::answer(503).always()));
         client.status("g").unwrap();
-        cluster.nodes().iter().for_each(|node| node.clear_faults());
+        cluster.nodes().iter().for_each(Node::clear_faults);
     };
     let client = builder(cluster.urls()).retry(RetryPolicy { attempts: 100, ..quick() }).build().unwrap();
     spend(&client);
@@ -109,7 +109,7 @@ fn rollbacks_have_tokens_of_their_own() {
 #[test]
 fn a_faltering_cluster_ends_alike_everywhere() {
     let rates = Rates { error: 0.05, drop_before: 0.03, drop_after: 0.02, ..Rates::default() };
-    let node = |number| cluster_client::testing::Node::builder().seed(number as u64).rates(rates);
+    let node = |number| Node::builder().seed(number as u64).rates(rates);
     let cluster = Cluster::start_with(200, node).unwrap();
     let patient = RetryPolicy { attempts: 8, ..quick() };
     let client = builder(cluster.urls()).retry(patient).rollback_retry(patient).build().unwrap();

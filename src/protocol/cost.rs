@@ -40,7 +40,7 @@ const CASES: [Case; 5] = [
 ];
 
 fn machine(case: &Case, hosts: usize) -> Machine {
-    let host = |number| Host::parse(&format!("http://node{number}:8000")).unwrap();
+    let host = |number| Host::parse(format!("http://node{number}:8000")).unwrap();
     let limits = Limits {
         retry: RetryPolicy::default(),
         rollback_retry: RetryPolicy::default(),
