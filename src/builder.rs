@@ -179,7 +179,7 @@ impl ClientBuilder {
 
     /// The most threads that the client starts, beside those that call it. They start when they are needed,
     /// and stay asleep after: about as many as there are requests under way where the hosts are far, and 8 where
-    /// they answer within the time that it takes to wake a thread. One thread waits for one answer, so this is
+    /// they are near. One thread waits for one answer, so this is
     /// also about the number of requests under way at once.
     ///
     /// A host with a thread at work for it costs about 60 KiB, and any other 7 KiB (measured with 100 to 10,000

@@ -122,7 +122,7 @@ where
 
 impl<I> Drop for Bulk<I> {
     fn drop(&mut self) {
-        if self.open > 0 {
+        if self.open > 0 && !self.crew.is_broken() {
             self.crew.cancel();
             for _ in 0..self.open {
                 let _ = self.crew.take_part(Flight::collect);

@@ -59,8 +59,6 @@ pub(crate) enum Waits {
     ForHost,
     /// A disk that is written to, perhaps.
     ForStore,
-    /// Nothing much.
-    Hardly,
 }
 
 /// Does the jobs of a source, and tells its news. Both turn panics of others into results.
@@ -90,8 +88,10 @@ struct Shared<S> {
     watching: usize,
     /// The earliest time at which one of them looks again.
     watched: Option<Instant>,
-    /// Helpers that were called up and are on their way.
+    /// Helpers that are called up, and are on their way or wait for a thread.
     arriving: usize,
+    /// One of them waits for a thread.
+    waiting: bool,
     /// Threads in jobs.
     at_work: usize,
     /// Those of them whose job would not tell of a stall.
@@ -105,8 +105,12 @@ struct Shared<S> {
 impl<S: Source> Shared<S> {
     /// Whether somebody else is busy with a job, and will go on with what is ready or tell of being held up.
     fn is_in_good_hands(&self) -> bool {
-        let free = self.at_work - self.held_up - self.stalled.len();
-        self.watching == 0 && free > 0 && !self.source.has_news()
+        self.watching == 0 && self.free() > 0 && !self.source.has_news()
+    }
+
+    /// Threads in jobs that will end soon, or tell of it if they do not.
+    fn free(&self) -> usize {
+        self.at_work - self.held_up - self.stalled.len()
     }
 
     /// Whether this thread has told of a stall in the job that it has just ended.
@@ -136,6 +140,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
             watching: 0,
             watched: None,
             arriving: 0,
+            waiting: false,
             at_work: 0,
             held_up: 0,
             stalled: Vec::new(),
@@ -153,8 +158,9 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     pub(crate) fn take_part<T>(self: &Arc<Self>, mut result: impl FnMut(&mut S) -> Option<T>) -> T {
         let mut shared = self.lock();
         loop {
+            assert!(!shared.broken, "a bug in cluster-client: a helper thread panicked, see the log");
             if let Some(found) = result(&mut shared.source) {
-                self.tell_all(shared);
+                self.leave(shared);
                 return found;
             }
             shared = match shared.source.next(now()) {
@@ -163,8 +169,21 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
                 Next::Wait(_) if shared.source.has_result() => shared,
                 Next::Wait(due) => self.watch(shared, due),
             };
-            assert!(!shared.broken, "a bug in cluster-client: a helper thread panicked, see the log");
         }
+    }
+
+    /// The caller goes: where nobody is left to go on with what there is, somebody is called up.
+    fn leave(self: &Arc<Self>, mut shared: MutexGuard<'_, Shared<S>>) {
+        let recruits = if shared.free() == 0 { shared.unattended().min(1) } else { 0 };
+        shared.arriving += recruits;
+        drop(shared);
+        self.recruit(recruits);
+        self.tell_all();
+    }
+
+    /// A helper panicked, so that the work may never end.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.lock().broken
     }
 
     /// Changes the source from outside, and lets everybody look again. It tells nothing, because it may
@@ -211,12 +230,18 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
             self.changed.notify_all();
         }
         let outlook = self.threads.pace.begin(self.worker.waits(&job));
-        shared.at_work += 1;
-        shared.held_up += usize::from(outlook.is_long);
         let recruits = outlook.more.min(shared.unattended()).min(AT_ONCE);
         shared.arriving += recruits;
-        self.tell(shared);
+        // Who is told something may take long over it, and this thread goes on with nothing else meanwhile.
+        let news = shared.source.has_news();
+        shared.at_work += 1;
+        shared.held_up += usize::from(outlook.is_long || news);
+        drop(shared);
         self.recruit(recruits);
+        if news {
+            self.tell_all();
+            self.lock().held_up -= usize::from(!outlook.is_long);
+        }
         let begun = now();
         let output = self.worker.run(job, Some(&self.stalled).filter(|_| !outlook.is_long));
         let now = now();
@@ -248,15 +273,36 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     fn recruit(self: &Arc<Self>, number: usize) {
         for _ in 0..number {
-            let crew = Arc::clone(self);
-            let started = self.threads.start(move |place| {
-                if catch_unwind(AssertUnwindSafe(|| crew.help(place))).is_err() {
-                    crew.lock().broken = true;
-                    crew.changed.notify_all();
+            let Err(refused) = self.threads.start(self.help_wanted()) else { continue };
+            let mut shared = self.lock();
+            if shared.waiting {
+                shared.arriving -= 1;
+            } else {
+                shared.waiting = true;
+                drop(shared);
+                let crew = Arc::downgrade(self);
+                self.threads.start_later(move |place| {
+                    crew.upgrade().iter().for_each(|crew| crew.lock().waiting = false);
+                    refused(place);
+                });
+            }
+        }
+    }
+
+    /// What a helper does. It keeps nothing of the crew alive for which it comes too late.
+    fn help_wanted(self: &Arc<Self>) -> impl FnOnce(Place) + Send + 'static {
+        let crew = Arc::downgrade(self);
+        move |place| {
+            let help = || {
+                if let Some(crew) = crew.upgrade() {
+                    crew.help(place);
                 }
-            });
-            if !started {
-                self.lock().arriving -= 1;
+            };
+            if catch_unwind(AssertUnwindSafe(help)).is_err()
+                && let Some(crew) = crew.upgrade()
+            {
+                crew.lock().broken = true;
+                crew.changed.notify_all();
             }
         }
     }
@@ -285,13 +331,13 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     /// Lets go of the lock, and tells what there is to tell before anybody tells what comes later.
     fn tell(&self, shared: MutexGuard<'_, Shared<S>>) {
         if shared.source.has_news() {
-            self.tell_all(shared);
+            drop(shared);
+            self.tell_all();
         }
     }
 
     /// Waits also for who is telling what was taken from the source before.
-    fn tell_all(&self, shared: MutexGuard<'_, Shared<S>>) {
-        drop(shared);
+    fn tell_all(&self) {
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
         let news = self.lock().source.news();
         for news in news {

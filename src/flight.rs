@@ -153,6 +153,9 @@ impl Flight {
     fn launch(&mut self, now: Instant) {
         while self.slots.len() - self.free.len() < self.limit {
             let Some((position, mut machine)) = self.backlog.pop_front() else { return };
+            if !self.edges.keeps_intents {
+                machine.without_store();
+            }
             if self.edges.audience.listens() {
                 machine.narrate();
             }
@@ -258,8 +261,7 @@ impl Flight {
     fn land(&mut self, number: usize, now: Instant) {
         if let Some(slot) = self.slots[number].take() {
             self.free.push(number);
-            let (ending, mut report) = slot.machine.into_ending();
-            report.recoverable &= self.edges.keeps_intents;
+            let (ending, report) = slot.machine.into_ending();
             self.landed.push_back((slot.position, ending, report));
         }
         self.launch(now);
@@ -344,8 +346,7 @@ impl Worker<Flight> for Edges {
     fn waits(&self, job: &Job) -> Waits {
         match job.work {
             Work::Send { .. } => Waits::ForHost,
-            Work::Record(..) | Work::Erase(_) => Waits::ForStore,
-            Work::Claim(_) | Work::Release(_) => Waits::Hardly,
+            Work::Claim(_) | Work::Record(..) | Work::Erase(_) | Work::Release(_) => Waits::ForStore,
         }
     }
 
@@ -363,10 +364,13 @@ impl Worker<Flight> for Edges {
 
 impl Edges {
     fn claim(&self, group: &GroupId) -> Result<(Box<dyn Claim>, Option<Intent>), ClaimError> {
-        let claim = catch_unwind(AssertUnwindSafe(|| self.store.claim(group)));
-        let claim = claim.unwrap_or_else(|_| Err(ClaimError::Failed(store_panicked())))?;
-        let inherited = claim.inherited().cloned();
-        Ok((claim, inherited))
+        let claim = || {
+            self.store.claim(group).map(|claim| {
+                let inherited = claim.inherited().cloned();
+                (claim, inherited)
+            })
+        };
+        catch_unwind(AssertUnwindSafe(claim)).unwrap_or_else(|_| Err(ClaimError::Failed(store_panicked())))
     }
 }
 

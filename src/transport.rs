@@ -133,8 +133,15 @@ impl Transport for UreqTransport {
         let Some(site) = self.sites.get(host) else {
             return Reply::NotSent(RequestError::new(Kind::Internal, "there is no host of that number"));
         };
-        let call = Call::new(timeout);
         call::watch(stalled);
+        let reply = self.request(site, request, Call::new(timeout));
+        call::watch(None);
+        reply
+    }
+}
+
+impl UreqTransport {
+    fn request(&self, site: &Site, request: &Request, call: Call) -> Reply {
         let url = format!("{}{}", site.host, request.path);
         let first = match self.exchange(site, request, &url, call) {
             Ok(answer) => answer,

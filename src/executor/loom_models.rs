@@ -276,6 +276,7 @@ models! {
         token.watch(&watched);
         assert_eq!(crew.take_part(Script::collect), [] as [usize; 0]);
         canceller.join().unwrap();
+        crew.end_of_time();
     }
 
     /// While one thread does a job, the other sleeps until nothing that will come.
@@ -292,7 +293,7 @@ models! {
     }
 
     /// One token gives up the calls of two threads.
-    fn a_token_reaches_all_its_crews(preemptions: None) {
+    fn a_token_reaches_all_its_crews(preemptions: Some(3)) {
         let token = CancelToken::new();
         let call = |token: CancelToken| {
             let script = Script::new([], |_, _| ()).later(100, 0);
@@ -300,6 +301,7 @@ models! {
             let watched: Arc<dyn Cancel> = Arc::<Crew<Script, Hands>>::clone(&crew);
             token.watch(&watched);
             crew.take_part(Script::collect);
+            crew.end_of_time();
         };
         let other = token.clone();
         let other = thread::spawn(move || call(other));
@@ -425,7 +427,7 @@ models! {
     }
 
     /// Job 0 hangs until job 2 has run, whatever the pace seems to be after job 1.
-    fn a_helper_stays_as_long_as_somebody_is_held_up(preemptions: None) {
+    fn a_helper_stays_as_long_as_somebody_is_held_up(preemptions: Some(5)) {
         let script = Script::new([0, 1, 2], |script, _| script.results += usize::from(script.have_run(&[0, 1, 2])));
         let job_0_waits_for_job_2 = |hands: &Hands, job| match job {
             0 => hands.gate.pass(),
@@ -463,6 +465,30 @@ models! {
         let other = thread::spawn(move || call(shared));
         call(threads);
         other.join().unwrap();
+    }
+
+    /// Two calls of one client, one thread for both, and in each call a job that hangs until another has run: who
+    /// does not get the thread gets it when the other call is through with it.
+    fn a_helper_that_was_refused_comes_later(preemptions: Some(3)) {
+        let threads = threads(1);
+        let call = |threads| {
+            let script = Script::new([0, 1], |script, _| script.results += usize::from(script.have_run(&[0, 1])));
+            let crew = crew_on(threads, script, Hands::new(job_0_waits_for_job_1));
+            assert_eq!(crew.take_part(Script::collect), [0, 1]);
+        };
+        let shared = Arc::clone(&threads);
+        let other = thread::spawn(move || call(shared));
+        call(threads);
+        other.join().unwrap();
+    }
+
+    /// A caller that takes its result and stays away leaves nothing undone.
+    fn work_goes_on_without_the_caller(preemptions: Some(4)) {
+        let script = Script::new([0, 1, 2], |script, job| script.results += usize::from(job == 0));
+        let crew = crew(script, Hands::new(|hands, job| if job == 2 { hands.gate.open() }), 1);
+        let gate = Arc::clone(&crew.worker.gate);
+        crew.take_part(Script::collect);
+        gate.pass();
     }
 
     /// What a bulk does: it takes a result, adds work, and takes the next.

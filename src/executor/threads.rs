@@ -1,5 +1,7 @@
 //! The threads of one client.
 
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
 use super::pace::Pace;
@@ -10,10 +12,18 @@ use crate::sync::{Mutex, MutexGuard, Receiver, Sender, ThreadPool, ThreadPoolBui
 /// rayon's pools give them. One without work waits here, not in its pool: there an idle thread looks for work
 /// at all others of the pool before it sleeps, which took 40 % of the CPU when every answer ended a job.
 pub(crate) struct Threads {
-    /// Helpers without work, the one that fell idle last at the end.
-    idle: Mutex<Vec<Helper>>,
+    idle: Mutex<Idle>,
     supply: Mutex<Supply>,
     pub(super) pace: Pace,
+}
+
+/// Of the two at most one holds anything.
+#[derive(Default)]
+struct Idle {
+    /// Helpers without work, the one that fell idle last at the end.
+    helpers: Vec<Helper>,
+    /// Work without helpers.
+    tasks: VecDeque<Box<dyn FnOnce(Place) + Send>>,
 }
 
 /// The way to a thread of ours.
@@ -38,19 +48,47 @@ impl Threads {
     /// At most `limit` threads; none is started yet.
     pub(crate) fn new(limit: usize) -> Self {
         let supply = Supply { pools: Vec::new(), fresh: 0, left: limit };
-        Threads { idle: Mutex::new(Vec::new()), supply: Mutex::new(supply), pace: Pace::default() }
+        Threads { idle: Mutex::default(), supply: Mutex::new(supply), pace: Pace::default() }
     }
 
-    /// Runs `task` on a thread that is free, if there is one.
-    pub(super) fn start(self: &Arc<Self>, task: impl FnOnce(Place) + Send + 'static) -> bool {
-        let idle = self.idle().pop();
-        let Some(helper) = idle.or_else(|| self.supply().helper()) else { return false };
+    /// Runs `task` on a thread that is free, or gives it back.
+    pub(super) fn start<T: FnOnce(Place) + Send + 'static>(self: &Arc<Self>, task: T) -> Result<(), T> {
+        let idle = self.idle().helpers.pop();
+        let Some(helper) = idle.or_else(|| self.fresh()) else { return Err(task) };
+        self.hand(helper, task);
+        Ok(())
+    }
+
+    /// Runs `task` on the next thread that is free.
+    pub(super) fn start_later(self: &Arc<Self>, task: impl FnOnce(Place) + Send + 'static) {
+        let mut idle = self.idle();
+        match idle.helpers.pop() {
+            None => idle.tasks.push_back(Box::new(task)),
+            Some(helper) => {
+                drop(idle);
+                self.hand(helper, task);
+            }
+        }
+    }
+
+    fn fresh(&self) -> Option<Helper> {
+        let helper = self.supply().helper();
+        // A logger is somebody else's code: not under a lock, and it may panic.
+        helper.unwrap_or_else(|error| {
+            let warn =
+                || log::warn!(target: "cluster_client", "no more threads ({error}); going on with those there are");
+            let _ = catch_unwind(AssertUnwindSafe(warn));
+            None
+        })
+    }
+
+    fn hand(self: &Arc<Self>, helper: Helper, task: impl FnOnce(Place) + Send + 'static) {
         let place = Place { threads: Arc::clone(self), helper: helper.clone() };
         // It is there: nobody but `Threads` lets go of the last sender, and a task that panics is caught.
-        helper.send(Box::new(move || task(place))).is_ok()
+        let _ = helper.send(Box::new(move || task(place)));
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Helper>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,40 +98,33 @@ impl Threads {
 }
 
 impl Supply {
-    fn helper(&mut self) -> Option<Helper> {
+    fn helper(&mut self) -> Result<Option<Helper>, String> {
         if self.fresh == 0 {
             self.grow()?;
         }
+        let Some(pool) = self.pools.last().filter(|_| self.fresh > 0) else { return Ok(None) };
         self.fresh -= 1;
         let (helper, tasks) = channel::<Task>();
-        self.pools.last()?.spawn(move || {
+        pool.spawn(move || {
             while let Some(task) = next(&tasks) {
                 task();
             }
         });
-        Some(helper)
+        Ok(Some(helper))
     }
 
-    fn grow(&mut self) -> Option<()> {
+    fn grow(&mut self) -> Result<(), String> {
         let size = self.left.min(LARGEST_POOL).min(SMALLEST_POOL << self.pools.len().min(8));
         if size == 0 {
-            return None;
+            return Ok(());
         }
         let name = |number| format!("cluster-client-{number}");
-        match ThreadPoolBuilder::new().num_threads(size).thread_name(name).build() {
-            Ok(pool) => {
-                self.pools.push(pool);
-                self.fresh = size;
-                self.left -= size;
-                Some(())
-            }
-            Err(error) => {
-                log::warn!(target: "cluster_client", "no more threads ({error}); going on with those there are");
-                // They are not asked for again.
-                self.left = 0;
-                None
-            }
-        }
+        let built = ThreadPoolBuilder::new().num_threads(size).thread_name(name).build();
+        // Where there are none, they are not asked for again.
+        self.left = if built.is_ok() { self.left - size } else { 0 };
+        self.pools.push(built.map_err(|error| error.to_string())?);
+        self.fresh = size;
+        Ok(())
     }
 }
 
@@ -122,6 +153,13 @@ pub(super) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.threads.idle().push(self.helper.clone());
+        let mut idle = self.threads.idle();
+        match idle.tasks.pop_front() {
+            None => idle.helpers.push(self.helper.clone()),
+            Some(task) => {
+                drop(idle);
+                self.threads.hand(self.helper.clone(), task);
+            }
+        }
     }
 }

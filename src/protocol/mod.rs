@@ -22,8 +22,6 @@
 //! [`Machine::step`] says and tells [`Machine::on`] what came of it. Steps may be done by many threads at
 //! once, in any order.
 
-#[cfg(test)]
-mod cost;
 mod narration;
 mod round;
 mod rules;
@@ -147,6 +145,8 @@ pub(crate) struct Machine<R = Sound> {
     cause: Option<String>,
     notes: Vec<String>,
     recoverable: bool,
+    /// What is recorded outlives the process.
+    kept: bool,
     ending: Option<Ending>,
     random: fastrand::Rng,
     /// What to tell an observer; `None` where nobody listens.
@@ -205,6 +205,7 @@ impl<R: Rules> Machine<R> {
             cause: None,
             notes: Vec::new(),
             recoverable: false,
+            kept: true,
             ending: None,
             random: fastrand::Rng::with_seed(seed),
             events: None,
@@ -224,6 +225,11 @@ impl<R: Rules> Machine<R> {
         self.events = Some(vec![started, entered]);
     }
 
+    /// Nothing that it has recorded can be recovered later.
+    pub(crate) fn without_store(&mut self) {
+        self.kept = false;
+    }
+
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         self.events.as_mut().map(std::mem::take).unwrap_or_default()
     }
@@ -236,9 +242,9 @@ impl<R: Rules> Machine<R> {
         &self.hosts
     }
 
-    /// How many requests could be sent at once.
+    /// How many steps could be taken at once.
     pub(crate) fn ready(&self) -> usize {
-        self.ready.len()
+        if self.in_round() { self.ready.len() } else { usize::from(!self.asked) }
     }
 
     /// Whether some host's next request waits for its time.

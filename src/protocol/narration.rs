@@ -83,7 +83,7 @@ impl<R: Rules> Machine<R> {
             outcome,
             hosts: hosts.collect(),
             cause: self.cause.clone(),
-            recoverable: self.recoverable,
+            recoverable: self.recoverable && self.kept,
             notes: self.notes.clone(),
             elapsed: self.now,
         }

@@ -25,6 +25,7 @@
 //!   create) may land in the middle of a later operation on the same group. Such stragglers are counted, and
 //!   the host is not looked at any more.
 
+mod cost;
 mod driver;
 mod oracle;
 mod planted;

@@ -6,12 +6,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::call::Call;
-use super::wire::is_exhausted;
+use super::call::{self, Call};
+use super::wire::{MOMENT, is_exhausted};
 use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::host::Host;
 
@@ -87,7 +87,13 @@ impl Lookups {
         if let Err(e) = thread::Builder::new().name("cluster-client-name".into()).spawn(look_up) {
             return Err(RequestError::new(Kind::Exhausted, "no thread to look the host name up").caused_by(e));
         }
-        match answer.recv_timeout(call.left().unwrap_or(Duration::ZERO)) {
+        // What is not known within a moment may take long: others are to go on meanwhile.
+        let soon = answer.recv_timeout(call.left().unwrap_or(Duration::ZERO).min(MOMENT));
+        let found = soon.or_else(|_| {
+            call::stall();
+            answer.recv_timeout(call.left().unwrap_or(Duration::ZERO))
+        });
+        match found {
             Ok(found) => at_least_one(found),
             Err(RecvTimeoutError::Timeout) => Err(too_late(call)),
             Err(RecvTimeoutError::Disconnected) => Err(RequestError::new(Kind::Resolve, "the look-up died")),
@@ -95,13 +101,23 @@ impl Lookups {
     }
 
     fn slot(self: &Arc<Self>, call: &Call) -> Option<Slot> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.running();
         while *running >= MAX_LOOKUPS {
             let left = call.left()?;
+            if call::is_watched() {
+                drop(running);
+                call::stall();
+                running = self.running();
+                continue;
+            }
             running = self.ended.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         *running += 1;
         Some(Slot(Arc::clone(self)))
+    }
+
+    fn running(&self) -> MutexGuard<'_, usize> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -109,7 +125,7 @@ struct Slot(Arc<Lookups>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        *self.0.running.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        *self.0.running() -= 1;
         self.0.ended.notify_one();
     }
 }

@@ -23,7 +23,7 @@ use crate::cause::{RequestError, RequestErrorKind as Kind};
 /// The largest head of an answer.
 pub(super) const MAX_INPUT: usize = 16 * 1024;
 /// What passes for no wait at all. The system rounds it up, to 4 ms here.
-const MOMENT: Duration = Duration::from_millis(1);
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// Most answers fit.
 const FIRST_INPUT: usize = 2 * 1024;
 /// The longest line of a request's head, which is its path; and what one send takes.

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Fact, Limits, Machine, Step};
 use crate::api::{Action, Reply, read};
 use crate::group::GroupId;
 use crate::host::Host;
+use crate::protocol::{Fact, Limits, Machine, Step};
 use crate::report::{Operation, Outcome};
 use crate::retry::{RetryBudgets, RetryPolicy};
 
