@@ -182,7 +182,7 @@ impl ClientBuilder {
     /// they are near. One thread waits for one answer, so this is
     /// also about the number of requests under way at once.
     ///
-    /// A host with a thread at work for it costs about 60 KiB, and any other 7 KiB (measured with 100 to 10,000
+    /// A host with a thread at work for it costs 55 to 70 KiB, and any other 7 KiB (measured with 100 to 10,000
     /// hosts: `benches/compare` with `--scale`).
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
