@@ -55,7 +55,7 @@ impl Threads {
     pub(super) fn start<T: FnOnce(Place) + Send + 'static>(self: &Arc<Self>, task: T) -> Result<(), T> {
         let idle = self.idle().helpers.pop();
         let Some(helper) = idle.or_else(|| self.fresh()) else { return Err(task) };
-        self.hand(helper, task);
+        self.hand(&helper, task);
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Threads {
             None => idle.tasks.push_back(Box::new(task)),
             Some(helper) => {
                 drop(idle);
-                self.hand(helper, task);
+                self.hand(&helper, task);
             }
         }
     }
@@ -82,7 +82,7 @@ impl Threads {
         })
     }
 
-    fn hand(self: &Arc<Self>, helper: Helper, task: impl FnOnce(Place) + Send + 'static) {
+    fn hand(self: &Arc<Self>, helper: &Helper, task: impl FnOnce(Place) + Send + 'static) {
         let place = Place { threads: Arc::clone(self), helper: helper.clone() };
         // It is there: nobody but `Threads` lets go of the last sender, and a task that panics is caught.
         let _ = helper.send(Box::new(move || task(place)));
@@ -158,7 +158,7 @@ impl Drop for Place {
             None => idle.helpers.push(self.helper.clone()),
             Some(task) => {
                 drop(idle);
-                self.threads.hand(self.helper.clone(), task);
+                self.threads.hand(&self.helper, task);
             }
         }
     }
