@@ -181,6 +181,12 @@ fn the_library_prints_nothing() {
     }
 }
 
+/// What a heading is called in a link.
+fn anchor(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    words.replace(' ', "-").chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
+}
+
 #[test]
 fn the_readme_names_what_exists() {
     let readme = read("README.md");
@@ -195,8 +201,13 @@ fn the_readme_names_what_exists() {
     assert!(readme.contains(&format!("Rust {version} or later")), "{version}");
     for (_, target) in readme.match_indices("](").map(|(at, _)| (at, &readme[at + 2..])) {
         let target = target.split(')').next().unwrap();
-        if !target.starts_with('#') && !target.contains("://") {
-            assert!(root().join(target).exists(), "the README links to {target}");
+        if target.contains("://") {
+            continue;
         }
+        let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+        let file = if file.is_empty() { "README.md" } else { file };
+        assert!(root().join(file).exists(), "the README links to {target}");
+        let is_there = |text: String| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+        assert!(heading.is_empty() || is_there(read(file)), "the README links to {target}");
     }
 }
