@@ -173,11 +173,9 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     }
 
     /// The caller goes: where nobody is left to go on with what there is, somebody is called up.
-    fn leave(self: &Arc<Self>, mut shared: MutexGuard<'_, Shared<S>>) {
-        let recruits = if shared.free() == 0 { shared.unattended().min(1) } else { 0 };
-        shared.arriving += recruits;
-        drop(shared);
-        self.recruit(recruits);
+    fn leave(self: &Arc<Self>, shared: MutexGuard<'_, Shared<S>>) {
+        let most = usize::from(shared.free() == 0);
+        self.recruit(shared, most);
         self.tell_all();
     }
 
@@ -230,14 +228,11 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
             self.changed.notify_all();
         }
         let outlook = self.threads.pace.begin(self.worker.waits(&job));
-        let recruits = outlook.more.min(shared.unattended()).min(AT_ONCE);
-        shared.arriving += recruits;
         // Who is told something may take long over it, and this thread goes on with nothing else meanwhile.
         let news = shared.source.has_news();
         shared.at_work += 1;
         shared.held_up += usize::from(outlook.is_long || news);
-        drop(shared);
-        self.recruit(recruits);
+        self.recruit(shared, outlook.more.min(AT_ONCE));
         if news {
             self.tell_all();
             self.lock().held_up -= usize::from(!outlook.is_long);
@@ -265,13 +260,14 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         }
         shared.stalled.push(this);
         self.threads.pace.stalled();
-        let recruits = shared.unattended().min(1);
-        shared.arriving += recruits;
-        drop(shared);
-        self.recruit(recruits);
+        self.recruit(shared, 1);
     }
 
-    fn recruit(self: &Arc<Self>, number: usize) {
+    /// Lets go of the lock, and calls up a helper for each thing that is unattended, but no more than `most`.
+    fn recruit(self: &Arc<Self>, mut shared: MutexGuard<'_, Shared<S>>, most: usize) {
+        let number = shared.unattended().min(most);
+        shared.arriving += number;
+        drop(shared);
         for _ in 0..number {
             let Err(refused) = self.threads.start(self.help_wanted()) else { continue };
             let mut shared = self.lock();
