@@ -207,6 +207,20 @@ impl Intent {
         }
         found.into_intent()
     }
+
+    /// The texts of a file into which several were written one after the other, for [`Intent::parse`]; at
+    /// least one, even if it is no intent. What lies before a text or after it belongs to a neighbour, which
+    /// then cannot be read.
+    pub(crate) fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let begins = |at: &usize| text[*at..].starts_with(FORMAT.as_bytes()) && text[at - 1] == b'\n';
+        let mut starts = (1..text.len()).filter(begins);
+        let mut start = Some(0);
+        std::iter::from_fn(move || {
+            let from = start?;
+            start = starts.next();
+            Some(&text[from..start.unwrap_or(text.len())])
+        })
+    }
 }
 
 /// The version comes before the checksum: a later format may have another one.

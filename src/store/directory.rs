@@ -2,7 +2,7 @@
 //!
 //! A group has up to three files there, and all are named after it: `<name>.intent` as long as an operation
 //! on it is unfinished, `<name>.lock` as long as an operation is at work, and `<name>.new` for the moment in
-//! which an intent is written. Deliberately absent: a list of all groups, a log, a cache. The directory is
+//! which an intent is written. What is written together is one file with several names ([`changes`](super::changes)). Deliberately absent: a list of all groups, a log, a cache. The directory is
 //! the only memory, so that no two of them can disagree.
 
 use std::borrow::Cow;
@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::changes::{Change, Put, carry_out};
 use super::disk::{Disk, RealDisk};
 use super::lock::GroupLock;
-use super::shared_sync::SharedSync;
+use super::rounds::Rounds;
 use super::{Claim, IntentStore, Unfinished};
 use std::time::SystemTime;
 
@@ -23,7 +24,7 @@ use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 
-/// Keeps each intent as a small readable file of one directory. Cloning is cheap.
+/// Keeps each intent as a small readable file of one directory. Cloning is cheap, and clones share syncs.
 ///
 /// # Guarantees
 /// * An intent is written to a temporary name, synced and renamed, and the directory is synced, before
@@ -31,7 +32,9 @@ use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 ///   crash of the process or the machine leaves the older state or the newer one, and never a part.
 /// * A group is locked by `flock` on a file beside its intent. It ends with its owner, also where the owner
 ///   is killed. The lock counts between processes of one machine and within one process.
-/// * Operations at work at the same time share the syncs of the directory.
+/// * Operations at work at the same time share their syncs: new intents are written into one file, which gets
+///   the name of each group (a hard link), so that two syncs are enough for all of them. Where the file system
+///   has no hard links, each intent is written and synced by itself.
 /// * An intent file that cannot be read is reported and kept, and its group is not worked on until a person
 ///   has seen to it.
 /// * After the directory could not be synced, nothing is recorded or erased any more until the program
@@ -70,7 +73,7 @@ pub struct DirectoryStore {
 struct Shared {
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    directory_sync: SharedSync,
+    rounds: Rounds<Change>,
     machine: Option<String>,
 }
 
@@ -114,7 +117,7 @@ impl DirectoryStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create_dir(&*disk, &path)?,
             Err(error) => return Err(StoreError::new("open", path, error)),
         }
-        let shared = Shared { path, disk, directory_sync: SharedSync::default(), machine: machine_name() };
+        let shared = Shared { path, disk, rounds: Rounds::default(), machine: machine_name() };
         Ok(DirectoryStore { shared: Arc::new(shared) })
     }
 }
@@ -135,7 +138,7 @@ impl IntentStore for DirectoryStore {
         let inherited = shared.read_of(group).map_err(ClaimError::Failed)?;
         if inherited.is_some() {
             // Its owner may have died before the directory was synced; we act on it, so it has to last.
-            shared.sync().map_err(ClaimError::Failed)?;
+            shared.change(Change::Keep).map_err(ClaimError::Failed)?;
         }
         Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
     }
@@ -163,8 +166,8 @@ impl Shared {
         self.path.join(format!("{}.{extension}", file_stem(group)))
     }
 
-    fn sync(&self) -> Result<(), StoreError> {
-        self.directory_sync.sync(&*self.disk, &self.path)
+    fn change(&self, change: Change) -> Result<(), StoreError> {
+        self.rounds.join(change, |changes| carry_out(&*self.disk, &self.path, changes))
     }
 
     fn read_of(&self, group: &GroupId) -> Result<Option<Intent>, StoreError> {
@@ -179,21 +182,28 @@ impl Shared {
         }
     }
 
-    /// The intent in a file, if the file is there; that its name and its content agree is checked too.
+    /// The intent that a file is named after, if the file is there. Others in it were written together with
+    /// this one, and have files of their own as long as they are unfinished.
     fn read(&self, path: &Path) -> Result<Option<Intent>, StoreError> {
         let text = match self.disk.read(path, INTENT_LIMIT) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::new("read", path, error)),
         };
-        let intent = Intent::parse(&text).map_err(|reason| invalid("read", path, reason.to_string()))?;
-        if path != self.file_of(&intent.group, INTENT) {
-            let group = intent.group.as_str();
-            let problem = format!("it has another name than the file of its group {group:?} would have: {BY_HAND}");
-            return Err(invalid("read", path, problem));
+        let mut problem = None;
+        for part in Intent::split(&text) {
+            match Intent::parse(part) {
+                Ok(intent) if path == self.file_of(&intent.group, INTENT) => return Ok(Some(intent)),
+                Ok(intent) => problem = problem.or_else(|| Some(misnamed(&intent.group))),
+                Err(reason) => problem = Some(reason.to_string()),
+            }
         }
-        Ok(Some(intent))
+        Err(invalid("read", path, problem.unwrap_or_default()))
     }
+}
+
+fn misnamed(group: &GroupId) -> String {
+    format!("it has another name than the file of its group {:?} would have: {BY_HAND}", group.as_str())
 }
 
 /// The lock comes last, so that it is the last to go.
@@ -214,19 +224,12 @@ impl Claim for DirectoryClaim {
         let (temporary, path) = (self.file(TEMPORARY), self.file(INTENT));
         let text = self.text_of(intent).map_err(|problem| invalid("write", &path, problem))?;
         self.lock.is_held()?;
-        // One that stays would be in the way of the next record.
-        self.put(&temporary, &path, text.as_bytes()).inspect_err(|_| drop(self.shared.disk.remove(&temporary)))?;
-        self.shared.sync()
+        self.shared.change(Change::Put(Put { path, temporary, text }))
     }
 
     fn erase(&mut self) -> Result<(), StoreError> {
         self.lock.is_held()?;
-        let path = self.file(INTENT);
-        match self.shared.disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", path, error)),
-            // Where it was gone already, an owner that died may have removed it without a sync.
-            _ => self.shared.sync(),
-        }
+        self.shared.change(Change::Remove(self.file(INTENT)))
     }
 }
 
@@ -248,15 +251,6 @@ impl DirectoryClaim {
             Ok(_) => Ok(text),
             Err(reason) => Err(format!("the intent could not be read again, {reason}")),
         }
-    }
-
-    /// The content is durable before it gets its name, so that the name never leads to half an intent.
-    fn put(&self, temporary: &Path, path: &Path, text: &[u8]) -> Result<(), StoreError> {
-        let disk = &self.shared.disk;
-        let mut file = disk.create(temporary).map_err(|error| StoreError::new("create", temporary, error))?;
-        disk.write(&mut file, text).map_err(|error| StoreError::new("write", temporary, error))?;
-        disk.sync(&file).map_err(|error| StoreError::new("sync", temporary, error))?;
-        disk.rename(temporary, path).map_err(|error| StoreError::new("rename a file to", path, error))
     }
 }
 

@@ -25,6 +25,9 @@ pub(super) trait Disk: Send + Sync {
     /// Makes a file's content durable.
     fn sync(&self, file: &File) -> io::Result<()>;
 
+    /// Gives a file a second name; it is an error where that is taken.
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()>;
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -87,6 +90,10 @@ impl Disk for RealDisk {
 
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_all()
+    }
+
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        std::fs::hard_link(file, name)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -5,7 +5,7 @@
 //! disk keeps a second account: which names and contents were synced, and what came after. Of the latter a
 //! file system may keep any part, so every part is tried.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io;
@@ -14,14 +14,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
+use super::changes::{Change, Put, carry_out};
 use super::disk::{Disk, RealDisk};
-use super::shared_sync::SharedSync;
+use super::rounds::{Ended, Rounds};
 use super::tests::{group, intent};
 use super::{DirectoryStore, IntentStore};
-use crate::intent::Intent;
+use crate::cause::StoreError;
+use crate::intent::{Intent, Stamp};
 
 /// What becomes of one call.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -119,6 +122,14 @@ impl Disk for TestDisk {
         })
     }
 
+    fn link(&self, file: &Path, name: &Path) -> io::Result<()> {
+        self.call("link", || {
+            RealDisk.link(file, name)?;
+            self.account().link(file, name);
+            Ok(())
+        })
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call("rename", || {
             RealDisk.rename(from, to)?;
@@ -181,7 +192,7 @@ struct Account {
     number_of_inode: HashMap<u64, usize>,
     names: BTreeMap<OsString, usize>,
     synced_names: BTreeMap<OsString, usize>,
-    unsynced: Vec<Change>,
+    unsynced: Vec<NameChange>,
 }
 
 #[derive(Default, Clone)]
@@ -191,46 +202,62 @@ struct Content {
 }
 
 #[derive(Clone)]
-enum Change {
+enum NameChange {
     Name(OsString, usize),
     Rename(OsString, OsString, usize),
     Remove(OsString),
 }
 
-impl Change {
+impl NameChange {
     fn apply(&self, names: &mut BTreeMap<OsString, usize>) {
         match self {
-            Change::Name(name, file) => drop(names.insert(name.clone(), *file)),
-            Change::Rename(from, to, file) => {
+            NameChange::Name(name, file) => drop(names.insert(name.clone(), *file)),
+            NameChange::Rename(from, to, file) => {
                 names.remove(from);
                 names.insert(to.clone(), *file);
             }
-            Change::Remove(name) => drop(names.remove(name)),
+            NameChange::Remove(name) => drop(names.remove(name)),
         }
     }
 }
 
 impl Account {
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: NameChange) {
         change.apply(&mut self.names);
         self.unsynced.push(change);
+    }
+
+    /// Takes the files of a directory for durable.
+    fn adopt(&mut self, directory: &Path) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let content = std::fs::read(&path).unwrap();
+            self.create(&path, &File::open(&path).unwrap());
+            *self.files.last_mut().unwrap() = Content { written: content.clone(), synced: content };
+        }
+        self.sync_names();
     }
 
     fn create(&mut self, path: &Path, file: &File) {
         self.files.push(Content::default());
         let number = self.files.len() - 1;
         self.number_of_inode.insert(file.metadata().unwrap().ino(), number);
-        self.change(Change::Name(name_of(path), number));
+        self.change(NameChange::Name(name_of(path), number));
+    }
+
+    fn link(&mut self, file: &Path, name: &Path) {
+        let file = self.names[&name_of(file)];
+        self.change(NameChange::Name(name_of(name), file));
     }
 
     fn rename(&mut self, from: &Path, to: &Path) {
         // It may last where the creation of the older name does not.
         let file = self.names[&name_of(from)];
-        self.change(Change::Rename(name_of(from), name_of(to), file));
+        self.change(NameChange::Rename(name_of(from), name_of(to), file));
     }
 
     fn remove(&mut self, path: &Path) {
-        self.change(Change::Remove(name_of(path)));
+        self.change(NameChange::Remove(name_of(path)));
     }
 
     fn write(&mut self, file: &File, text: &[u8]) {
@@ -441,13 +468,13 @@ fn a_disk_that_fails_for_good_hides_nothing() {
     }
 }
 
-/// Writes a directory as it may be after the power is back, and opens it.
-fn found_after_power_loss(outcome: &BTreeMap<OsString, Vec<u8>>) -> Option<Intent> {
+/// Writes a directory as it may be after the power is back, and looks at it.
+fn in_a_directory_with<T>(outcome: &BTreeMap<OsString, Vec<u8>>, look: impl FnOnce(&Path) -> T) -> T {
     let (_directory, path) = journal();
     for (name, content) in outcome {
         std::fs::write(path.join(name), content).unwrap();
     }
-    found(&path)
+    look(&path)
 }
 
 #[test]
@@ -468,7 +495,7 @@ fn what_was_acknowledged_survives_a_power_loss_at_every_call() {
             run_script(&DirectoryStore::open_on(dying, &path).unwrap(), &mut allowed, |_| {});
             let mut check = |allowed: &Allowed| {
                 for outcome in account.lock().unwrap().after_power_loss() {
-                    let found = found_after_power_loss(&outcome);
+                    let found = in_a_directory_with(&outcome, found);
                     assert!(
                         allowed.states.contains(&found),
                         "call {failing} {last:?}: {found:?} of {:?}",
@@ -513,100 +540,231 @@ fn a_list_that_fails_is_no_empty_list() {
     assert_eq!((unfinished.groups.len(), unfinished.unreadable.len()), (0, 1));
 }
 
-// --- the shared sync
+// --- several groups in one round
 
-/// A disk whose syncs wait for their fate, and a place to hear that one has begun.
-fn gated() -> (Arc<TestDisk>, std::sync::mpsc::Receiver<()>, std::sync::mpsc::Sender<Fate>) {
-    let ((begun, hear), (decide, fates)) = (channel(), channel());
-    let gate = Mutex::new((begun, fates));
-    let disk = TestDisk::new(move |_, name| {
-        if name != "sync_dir" {
-            return Fate::Done;
-        }
-        let gate = gate.lock().unwrap();
-        gate.0.send(()).unwrap();
-        gate.1.recv().unwrap()
-    });
-    (disk, hear, decide)
+/// Four groups that are changed in one round: the first two and the last get an intent, where the second has an
+/// older one, and the third loses its own.
+fn changes_of_a_round(path: &Path) -> (Vec<Change>, Vec<[Option<Intent>; 2]>) {
+    let put = |id: &str| Change::Put(put_of(path, id, &["http://new"]));
+    let changes = vec![put("a"), put("b"), Change::Remove(path.join("c.intent")), put("d")];
+    let (old, new) = (|id| Some(intent(id, &["http://old"])), |id| Some(intent(id, &["http://new"])));
+    (changes, vec![[None, new("a")], [old("b"), new("b")], [old("c"), None], [None, new("d")]])
 }
 
-/// One caller begins a sync; eight come while it runs. Returns how the one and the eight ended.
-fn one_and_eight(first: Fate, second: Fate) -> (bool, Vec<bool>, usize, bool) {
-    let (disk, hear, decide) = gated();
-    let shared = SharedSync::default();
-    let path = Path::new("/");
-    let sync = || shared.sync(&*disk, path).is_ok();
-    std::thread::scope(|scope| {
-        let one = scope.spawn(sync);
-        hear.recv().unwrap();
-        let eight: Vec<_> = (0..8).map(|_| scope.spawn(sync)).collect();
-        while shared.waiting() < 8 {
-            std::thread::yield_now();
-        }
-        decide.send(first).unwrap();
-        decide.send(second).unwrap();
-        decide.send(Fate::Done).unwrap();
-        let one = one.join().unwrap();
-        let eight = eight.into_iter().map(|thread| thread.join().unwrap()).collect();
-        let syncs = disk.calls.lock().unwrap().iter().filter(|name| **name == "sync_dir").count();
-        (one, eight, syncs, sync())
-    })
+const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
+
+fn put_of(path: &Path, id: &str, hosts: &[&str]) -> Put {
+    let stamp = Stamp::new(1, None, SystemTime::UNIX_EPOCH);
+    let file = |extension: &str| path.join(format!("{id}.{extension}"));
+    Put { path: file("intent"), temporary: file("new"), text: intent(id, hosts).to_text(&stamp) }
+}
+
+fn old_intents(disk: &dyn Disk, path: &Path) {
+    let old = ["b", "c"].map(|id| Change::Put(put_of(path, id, &["http://old"])));
+    assert!(carry_out(disk, path, &old).results.iter().all(Result::is_ok));
+}
+
+/// What a fresh store finds of each group.
+fn found_of_each(path: &Path) -> Vec<Option<Intent>> {
+    let store = DirectoryStore::open(path).unwrap();
+    assert!(store.unfinished().unwrap().unreadable.is_empty(), "{:?}", store.unfinished());
+    let found = GROUPS.map(|id| store.claim(&group(id)).unwrap().inherited().cloned());
+    let left = std::fs::read_dir(path).unwrap().count();
+    assert_eq!(left, found.iter().flatten().count(), "claims clear away what crashes leave");
+    found.into()
+}
+
+/// A group whose change succeeded has the new state, any other has the old one or the new one.
+fn assert_honest(
+    results: &[Result<(), StoreError>],
+    found: &[Option<Intent>],
+    allowed: &[[Option<Intent>; 2]],
+    at: &str,
+) {
+    for (number, (result, found)) in results.iter().zip(found).enumerate() {
+        let honest = if result.is_ok() { *found == allowed[number][1] } else { allowed[number].contains(found) };
+        assert!(honest, "{at}: {:?} ended with {result:?} and has {found:?}", GROUPS[number]);
+    }
+}
+
+fn calls_of_a_round() -> Vec<&'static str> {
+    let (_directory, path) = journal();
+    old_intents(&RealDisk, &path);
+    let disk = TestDisk::new(|_, _| Fate::Done);
+    let (changes, allowed) = changes_of_a_round(&path);
+    disk.account().adopt(&path);
+    let ended = carry_out(&*disk, &path, &changes);
+    assert!(ended.results.iter().all(Result::is_ok) && ended.broken.is_none());
+    assert_eq!(found_of_each(&path), allowed.into_iter().map(|[_, new]| new).collect::<Vec<_>>());
+    disk.calls.lock().unwrap().clone()
+}
+
+/// The second group has an older intent, so its own file takes that one's place.
+#[test]
+fn several_groups_share_their_syncs() {
+    let (_directory, path) = journal();
+    let disk = TestDisk::new(|_, _| Fate::Done);
+    let puts: Vec<_> = (0..200).map(|n| Change::Put(put_of(&path, &format!("g{n}"), &["http://a"]))).collect();
+    assert!(carry_out(&*disk, &path, &puts).results.iter().all(Result::is_ok));
+    let of = |name| disk.calls.lock().unwrap().iter().filter(|call| **call == name).count();
+    assert_eq!((of("sync"), of("sync_dir"), of("link")), (1, 1, 199));
+    let unfinished = DirectoryStore::open(&path).unwrap().unfinished().unwrap();
+    assert_eq!((unfinished.groups.len(), unfinished.unreadable.len()), (200, 0));
+    let (_directory, path) = journal();
+    let long: Vec<String> = (0..700).map(|n| format!("http://node{n}.{}", "x".repeat(60))).collect();
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    let disk = TestDisk::new(|_, _| Fate::Done);
+    let puts: Vec<_> = ["a", "b"].map(|id| Change::Put(put_of(&path, id, &long))).into();
+    assert!(carry_out(&*disk, &path, &puts).results.iter().all(Result::is_ok));
+    let of = |name| disk.calls.lock().unwrap().iter().filter(|call| **call == name).count();
+    assert_eq!((of("sync"), of("sync_dir"), of("link")), (2, 1, 0), "long ones have a file each");
 }
 
 #[test]
-fn those_who_come_during_a_sync_share_the_next_one() {
-    assert_eq!(one_and_eight(Fate::Done, Fate::Done), (true, vec![true; 8], 2, true));
-}
-
-#[test]
-fn a_failed_sync_fails_for_all_who_waited_and_for_all_who_come_after() {
-    for fate in FAILURES {
-        assert_eq!(one_and_eight(Fate::Done, fate), (true, vec![false; 8], 2, false));
-        assert_eq!(one_and_eight(fate, Fate::Done), (false, vec![false; 8], 1, false));
+fn one_failing_call_of_a_round_hides_nothing_and_hinders_no_other_group() {
+    let calls = calls_of_a_round();
+    for name in ["create", "write", "sync", "link", "rename", "remove", "open_dir", "sync_dir"] {
+        assert!(calls.contains(&name), "the round never calls {name}");
+    }
+    for (failing, name) in calls.iter().enumerate() {
+        for fate in FAILURES {
+            let (_directory, path) = journal();
+            old_intents(&RealDisk, &path);
+            let disk = TestDisk::new(move |number, _| if number == failing { fate } else { Fate::Done });
+            disk.account().adopt(&path);
+            let (changes, allowed) = changes_of_a_round(&path);
+            let ended = carry_out(&*disk, &path, &changes);
+            let failures = ended.results.iter().filter(|result| result.is_err()).count();
+            let at = format!("call {failing} {name} {fate:?}");
+            assert_eq!(ended.broken.is_some(), *name == "sync_dir", "{at}");
+            let of_all = matches!(*name, "open_dir" | "sync_dir");
+            assert!(if of_all { failures == 4 } else { failures <= 1 }, "{at}: {failures} groups failed");
+            assert_honest(&ended.results, &found_of_each(&path), &allowed, &at);
+        }
     }
 }
 
 #[test]
+fn a_round_survives_a_power_loss_at_every_call() {
+    let mut tried = 0;
+    for failing in 0..=calls_of_a_round().len() {
+        for last in FAILURES {
+            let (_directory, path) = journal();
+            old_intents(&RealDisk, &path);
+            let dying = TestDisk::new(move |number, _| match number.cmp(&failing) {
+                std::cmp::Ordering::Less => Fate::Done,
+                std::cmp::Ordering::Equal => last,
+                std::cmp::Ordering::Greater => Fate::NotDone,
+            });
+            dying.account().adopt(&path);
+            let (changes, allowed) = changes_of_a_round(&path);
+            let ended = carry_out(&*dying, &path, &changes);
+            for outcome in dying.account().after_power_loss() {
+                let found = in_a_directory_with(&outcome, found_of_each);
+                assert_honest(&ended.results, &found, &allowed, &format!("call {failing} {last:?}"));
+                tried += 1;
+            }
+        }
+    }
+    println!("{tried} directories after a power loss");
+}
+
+#[test]
+fn where_a_file_has_but_one_name_each_group_has_a_file_of_its_own() {
+    let (_directory, path) = journal();
+    old_intents(&RealDisk, &path);
+    let disk = TestDisk::new(|_, name| if name == "link" { Fate::NotDone } else { Fate::Done });
+    disk.account().adopt(&path);
+    let (changes, allowed) = changes_of_a_round(&path);
+    let ended = carry_out(&*disk, &path, &changes);
+    assert!(ended.results.iter().all(Result::is_ok));
+    assert_eq!(found_of_each(&path), allowed.into_iter().map(|[_, new]| new).collect::<Vec<_>>());
+}
+
+// --- rounds
+
+/// One caller begins a round; eight come while it runs. Returns how the one and the eight ended, and the
+/// changes of each round.
+fn one_and_eight(broken: Option<usize>) -> (bool, Vec<bool>, Vec<usize>, bool) {
+    let rounds = Rounds::default();
+    let sizes = Mutex::new(Vec::new());
+    let ((begun, hear), (go, wait)) = (channel(), channel::<()>());
+    let gate = Mutex::new((begun, wait));
+    let join = || {
+        let carry_out = |changes: &[()]| {
+            let gate = gate.lock().unwrap();
+            gate.0.send(()).unwrap();
+            let _ = gate.1.recv();
+            let mut sizes = sizes.lock().unwrap();
+            sizes.push(changes.len());
+            let error = || StoreError::new("sync", "here", io::Error::other("a fault of the test"));
+            let broken = (broken == Some(sizes.len())).then(error);
+            let result = broken.clone().map_or(Ok(()), Err);
+            Ended { results: vec![result; changes.len()], broken }
+        };
+        rounds.join((), carry_out).is_ok()
+    };
+    let (one, eight) = std::thread::scope(|scope| {
+        let one = scope.spawn(join);
+        hear.recv().unwrap();
+        let eight: Vec<_> = (0..8).map(|_| scope.spawn(join)).collect();
+        while rounds.waiting() < 8 {
+            std::thread::yield_now();
+        }
+        drop(go);
+        (one.join().unwrap(), eight.into_iter().map(|thread| thread.join().unwrap()).collect())
+    });
+    let after = join();
+    drop(hear);
+    (one, eight, sizes.into_inner().unwrap(), after)
+}
+
+#[test]
+fn those_who_come_during_a_round_share_the_next_one() {
+    assert_eq!(one_and_eight(None), (true, vec![true; 8], vec![1, 8, 1], true));
+}
+
+#[test]
+fn a_broken_store_fails_for_all_who_waited_and_for_all_who_come_after() {
+    assert_eq!(one_and_eight(Some(2)), (true, vec![false; 8], vec![1, 8], false));
+    assert_eq!(one_and_eight(Some(1)), (false, vec![false; 8], vec![1], false));
+}
+
+#[test]
 fn a_sync_that_could_not_begin_is_made_up_for_by_the_next() {
+    let (_directory, path) = journal();
     let opened = AtomicUsize::new(0);
     let disk = TestDisk::new(move |_, name| match name {
         "open_dir" if opened.fetch_add(1, Ordering::Relaxed) == 0 => Fate::NotDone,
         _ => Fate::Done,
     });
-    let shared = SharedSync::default();
-    assert!(shared.sync(&*disk, Path::new("/")).is_err());
-    assert!(shared.sync(&*disk, Path::new("/")).is_ok());
+    let store = DirectoryStore::open_on(disk, &path).unwrap();
+    let mut claim = store.claim(&group("g")).unwrap();
+    assert!(claim.record(&intent("g", &["http://a"])).is_err());
+    assert!(claim.record(&intent("g", &["http://a"])).is_ok());
 }
 
 #[test]
-fn two_hundred_threads_share_their_syncs_and_none_returns_before_its_own() {
-    let (changes, durable) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (disk, syncs) = {
-        let (changes, durable) = (Arc::clone(&changes), Arc::clone(&durable));
-        let syncs = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&syncs);
-        let disk = TestDisk::new(move |_, name| {
-            if name == "sync_dir" {
-                let at_its_start = changes.load(Ordering::SeqCst);
-                std::thread::yield_now();
-                counted.fetch_add(1, Ordering::SeqCst);
-                durable.fetch_max(at_its_start, Ordering::SeqCst);
-            }
-            Fate::Done
-        });
-        (disk, syncs)
+fn two_hundred_threads_share_their_rounds_and_none_returns_before_its_own() {
+    let (rounds, done, led) = (Rounds::default(), Mutex::new(HashSet::new()), AtomicUsize::new(0));
+    let carry_out = |changes: &[usize]| {
+        std::thread::yield_now();
+        led.fetch_add(1, Ordering::Relaxed);
+        done.lock().unwrap().extend(changes.iter().copied());
+        // Each is told apart: the odd ones are refused.
+        let refused = || Err(StoreError::new("put", "it", io::Error::other("odd")));
+        Ended { results: changes.iter().map(|n| if n % 2 == 0 { Ok(()) } else { refused() }).collect(), broken: None }
     };
-    let shared = SharedSync::default();
     std::thread::scope(|scope| {
-        for _ in 0..200 {
-            scope.spawn(|| {
-                for _ in 0..20 {
-                    let mine = changes.fetch_add(1, Ordering::SeqCst) + 1;
-                    shared.sync(&*disk, Path::new("/")).unwrap();
-                    assert!(durable.load(Ordering::SeqCst) >= mine, "it returned before a sync that covers it");
+        for thread in 0..200 {
+            let (rounds, done) = (&rounds, &done);
+            scope.spawn(move || {
+                for number in thread * 20..(thread + 1) * 20 {
+                    assert_eq!(rounds.join(number, carry_out).is_ok(), number % 2 == 0, "somebody else's answer");
+                    assert!(done.lock().unwrap().contains(&number), "it returned before its round");
                 }
             });
         }
     });
-    println!("{} calls shared {} syncs", 200 * 20, syncs.load(Ordering::SeqCst));
+    println!("{} changes in {} rounds", 200 * 20, led.into_inner());
 }

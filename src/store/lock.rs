@@ -75,7 +75,10 @@ impl Drop for GroupLock {
 /// Only for the message of whoever finds the group busy, so a full disk does not keep anybody from working.
 fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) {
     let line = format!("{} (since {})\n", owner.writer(), owner.started());
-    let _ = file.set_len(0).and_then(|()| disk.write(file, line.as_bytes()));
+    // ext4 writes a file that was ever truncated to the disk when it is closed, even one of no bytes.
+    let is_fresh = file.metadata().is_ok_and(|found| found.len() == 0);
+    let cleared = if is_fresh { Ok(()) } else { file.set_len(0) };
+    let _ = cleared.and_then(|()| disk.write(file, line.as_bytes()));
 }
 
 /// Who holds the lock, as far as its file tells: an owner may be just about to sign it.

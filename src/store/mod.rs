@@ -4,12 +4,13 @@
 //! group's intent. A directory is one store; a coordination service (one key per group, a lease as the
 //! lock) can be another without a change of the protocol.
 
+mod changes;
 mod directory;
 mod disk;
 #[cfg(all(test, unix))]
 mod faults;
 mod lock;
-mod shared_sync;
+mod rounds;
 #[cfg(all(test, unix))]
 mod tests;
 

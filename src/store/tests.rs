@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ use super::{Claim, DirectoryStore, IntentStore};
 use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
-use crate::intent::{ClaimError, Intent, Purpose};
+use crate::intent::{ClaimError, Intent, Purpose, Stamp};
 
 pub(super) fn group(id: &str) -> GroupId {
     GroupId::parse(id).unwrap()
@@ -135,6 +135,7 @@ fn every_group_has_a_file_of_its_own_with_a_short_visible_name() {
         "größe",
         " padded ",
         "con",
+        "cluster-client intent 1",
         "a b",
         "-rf",
         "*",
@@ -394,6 +395,56 @@ fn every_changed_byte_and_every_cut_of_a_file_is_seen() {
         file.set_len(end).unwrap();
         assert!(unreadable(), "cut at {end}");
     }
+}
+
+/// As a round writes them: one file that has the names of all.
+#[test]
+fn of_intents_in_one_file_each_is_read_by_its_own_name_and_damage_is_seen_by_those_it_hits() {
+    let (_directory, store) = fresh();
+    let ids = ["a", "b", "c"];
+    let hosts = ["http://node1:8000", "http://node2:8000"];
+    let stamp = Stamp::new(1, None, SystemTime::UNIX_EPOCH);
+    let texts = ids.map(|id| intent(id, &hosts).to_text(&stamp));
+    let path = |id: &str| store.path().join(format!("{id}.intent"));
+    fs::write(path("a"), texts.concat()).unwrap();
+    for id in ["b", "c", "foreign"] {
+        fs::hard_link(path("a"), path(id)).unwrap();
+    }
+    let found = || {
+        let unfinished = store.unfinished().unwrap();
+        assert_eq!(unfinished.groups.len() + unfinished.unreadable.len(), 4);
+        unfinished.groups
+    };
+    assert_eq!(found(), ids.map(group));
+    for id in ids {
+        assert_eq!(claim(&store, id).inherited(), Some(&intent(id, &hosts)));
+    }
+    assert!(failed(&store, "foreign").contains("file of its group \"a\""), "{}", failed(&store, "foreign"));
+
+    let file = fs::OpenOptions::new().write(true).open(path("a")).unwrap();
+    let (first, second) = (texts[0].len() as u64, (texts[0].len() + texts[1].len()) as u64);
+    let length = fs::metadata(path("a")).unwrap().len();
+    for at in 0..length {
+        let byte = texts.concat().as_bytes()[usize::try_from(at).unwrap()];
+        for flip in [1, 0x20, 0xff] {
+            file.write_all_at(&[byte ^ flip], at).unwrap();
+            let hit = usize::from(at >= first) + usize::from(at >= second);
+            let found = found();
+            assert!(!found.contains(&group(ids[hit])), "byte {at}");
+            // Where a text no longer begins with its first line, it runs on from the text before it.
+            let missing = 3 - found.len();
+            let is_seam = [first, second].iter().any(|start| (start - 1..start + 22).contains(&at));
+            assert!(missing == 1 || (missing == 2 && is_seam), "byte {at}: {found:?}");
+        }
+        file.write_all_at(&[byte], at).unwrap();
+    }
+    assert_eq!(found(), ids.map(group));
+    file.set_len(second).unwrap();
+    assert_eq!(found(), [group("a"), group("b")]);
+    file.set_len(second + 10).unwrap();
+    assert_eq!(found(), [group("a")]);
+    file.set_len(0).unwrap();
+    assert!(found().is_empty());
 }
 
 #[test]

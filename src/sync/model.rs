@@ -35,7 +35,7 @@ struct Plant {
     line: u32,
 }
 
-/// A `notify_all` is forgotten.
+/// A `notify_all` or `notify_one` is forgotten.
 const SILENT: &str = "silent";
 /// Before a wait the lock is let go of and taken again, as if what is waited for had been looked at without it.
 const LEAKY: &str = "leaky";
@@ -232,6 +232,14 @@ impl Condvar {
             guard.inner = Some(self.inner.wait(inner).unwrap_or_else(PoisonError::into_inner));
         }
         guard
+    }
+
+    #[track_caller]
+    pub(crate) fn notify_one(&self) {
+        if !planted(SILENT) {
+            self.inner.notify_one();
+            self.rung.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     #[track_caller]

@@ -1,0 +1,133 @@
+//! What a round does on the disk: intents are put in place and removed, then one sync makes it durable.
+//!
+//! New intents of several groups are written into one file, synced once, and that file gets the name of each
+//! group. So a round takes two syncs, however many groups it is for. A group that cannot have it that way
+//! (it has an older intent, say, or the file system knows no second names) gets a file of its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::rounds::Ended;
+use crate::cause::StoreError;
+
+/// What is to become of one group's intent.
+pub(super) enum Change {
+    Put(Put),
+    /// Where the file is gone already, an owner that died may have removed it without a sync.
+    Remove(PathBuf),
+    /// As it is now, it has to last.
+    Keep,
+}
+
+/// An intent and its file.
+pub(super) struct Put {
+    pub(super) path: PathBuf,
+    /// The name under which it is written; nobody else uses it.
+    pub(super) temporary: PathBuf,
+    pub(super) text: String,
+}
+
+/// So long are texts that are written together, so that nobody who looks for one has much to read.
+const SHARED_LIMIT: usize = 64 << 10;
+
+/// Carries out changes of different groups. One that fails hinders no other, but for the last sync.
+///
+/// A failed sync of the directory breaks the store. The kernel may have dropped what it could not write and
+/// call the rest clean, so that a second fsync succeeds without having done anything (Rebello et al., "Can
+/// Applications Recover from fsync Failures?", USENIX ATC 2020). Nothing here can tell, so nothing is
+/// promised any more; a new start reads what is really there. A failed sync of a file breaks nothing: the
+/// file has no group's name yet, and is not used again.
+pub(super) fn carry_out(disk: &dyn Disk, directory: &Path, changes: &[Change]) -> Ended {
+    let mut results = vec![Ok(()); changes.len()];
+    for puts in batches(changes) {
+        for ((place, _), result) in puts.iter().zip(put_together(disk, &puts)) {
+            results[*place] = result;
+        }
+    }
+    for (change, result) in changes.iter().zip(&mut results) {
+        if let Change::Remove(path) = change {
+            *result = remove(disk, path);
+        }
+    }
+    if results.iter().all(Result::is_err) {
+        return Ended { results, broken: None };
+    }
+    let (synced, broken) = match disk.open_dir(directory).map(|opened| disk.sync_dir(&opened)) {
+        Ok(Ok(())) => (Ok(()), None),
+        Ok(Err(error)) => {
+            let broken = broken(directory, &error);
+            (Err(broken.clone()), Some(broken))
+        }
+        // The sync was not begun: nothing is lost, and the next one covers it.
+        Err(error) => (Err(StoreError::new("open", directory, error)), None),
+    };
+    Ended { results: results.into_iter().map(|result| result.and(synced.clone())).collect(), broken }
+}
+
+fn broken(path: &Path, error: &io::Error) -> StoreError {
+    let message = format!("{error}: check the disk, then start this program again");
+    StoreError::new("sync", path, io::Error::new(error.kind(), message))
+}
+
+/// The intents among the changes with their places, as they are written together.
+fn batches(changes: &[Change]) -> Vec<Vec<(usize, &Put)>> {
+    let mut batches: Vec<Vec<_>> = Vec::new();
+    let mut left = 0;
+    for (place, change) in changes.iter().enumerate() {
+        let Change::Put(put) = change else { continue };
+        if put.text.len() > left {
+            batches.push(Vec::new());
+            left = SHARED_LIMIT;
+        }
+        left = left.saturating_sub(put.text.len());
+        batches.last_mut().into_iter().for_each(|batch| batch.push((place, put)));
+    }
+    batches
+}
+
+fn put_together(disk: &dyn Disk, puts: &[(usize, &Put)]) -> Vec<Result<(), StoreError>> {
+    let Some(((_, first), others)) = puts.split_first() else { return Vec::new() };
+    let text: String = puts.iter().map(|(_, put)| put.text.as_str()).collect();
+    if others.is_empty() || write(disk, &first.temporary, &text).is_err() {
+        return puts.iter().map(|(_, put)| put_alone(disk, put)).collect();
+    }
+    let named: Vec<_> = others.iter().map(|(_, put)| disk.link(&first.temporary, &put.path).is_ok()).collect();
+    let first = rename(disk, first);
+    let others = others.iter().zip(named).map(|((_, put), named)| if named { Ok(()) } else { put_alone(disk, put) });
+    std::iter::once(first).chain(others).collect()
+}
+
+fn put_alone(disk: &dyn Disk, put: &Put) -> Result<(), StoreError> {
+    write(disk, &put.temporary, &put.text)?;
+    rename(disk, put)
+}
+
+/// The content is durable before it gets its name, so that the name never leads to half an intent.
+fn write(disk: &dyn Disk, temporary: &Path, text: &str) -> Result<(), StoreError> {
+    let written = || {
+        let mut file = disk.create(temporary).map_err(|error| StoreError::new("create", temporary, error))?;
+        disk.write(&mut file, text.as_bytes()).map_err(|error| StoreError::new("write", temporary, error))?;
+        disk.sync(&file).map_err(|error| StoreError::new("sync", temporary, error))
+    };
+    written().inspect_err(|_| clear_away(disk, temporary))
+}
+
+fn rename(disk: &dyn Disk, put: &Put) -> Result<(), StoreError> {
+    let renamed = disk.rename(&put.temporary, &put.path);
+    renamed.map_err(|error| StoreError::new("rename a file to", &put.path, error)).inspect_err(|_| {
+        clear_away(disk, &put.temporary);
+    })
+}
+
+fn remove(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// One that stays would be in the way of the next record.
+fn clear_away(disk: &dyn Disk, temporary: &Path) {
+    let _ = disk.remove(temporary);
+}
