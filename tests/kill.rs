@@ -9,10 +9,13 @@
 mod proof;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use cluster_client::testing::{Cluster, Fault, Method, Node};
-use proof::{Client, Figures, PATIENCE, Ran, Running, acknowledged, outcome, setting, spread, strace_works};
+use proof::{
+    Client, Figures, PATIENCE, Ran, Running, acknowledged, all_acknowledged, outcome, setting, spread, strace_works,
+};
 
 const GROUP: &str = "payments";
 /// Groups of somebody else: one on every node, one on a single node, where a recovery might think it is ours.
@@ -164,8 +167,8 @@ impl Lane {
         }
     }
 
-    fn run_under(&self, strace: &[&str], scenario: &Scenario) -> Ran {
-        Running::start(self.client.command_under(strace, scenario.words)).end(PATIENCE)
+    fn run_under(&self, strace: &[&str], words: &[&str]) -> Ran {
+        Running::start(self.client.command_under(strace, words)).end(PATIENCE)
     }
 }
 
@@ -186,14 +189,14 @@ struct Point {
     nth: usize,
 }
 
-/// The calls of each scenario, as full traces show them: the most that any thread makes of each.
-fn points_of(lane: &Lane, scenario: usize) -> Vec<Point> {
+/// The calls of a command, as full traces show them: the most that any thread makes of each.
+fn points_of(lane: &Lane, scenario: usize, prepare: impl Fn(), words: &[&str]) -> Vec<Point> {
     let trace = lane.client.directory.path().join("trace");
     let mut most: BTreeMap<String, usize> = BTreeMap::new();
     // What a thread does differs between runs, since work goes to whoever is free.
     for _ in 0..3 {
-        lane.prepare(&SCENARIOS[scenario]);
-        lane.run_under(&["strace", "-f", "-qq", "-o", trace.to_str().unwrap()], &SCENARIOS[scenario]);
+        prepare();
+        lane.run_under(&["strace", "-f", "-qq", "-o", trace.to_str().unwrap()], words);
         for (syscall, count) in busiest_thread(&std::fs::read_to_string(&trace).unwrap()) {
             let known = most.entry(syscall).or_default();
             *known = count.max(*known);
@@ -223,14 +226,17 @@ fn busiest_thread(trace: &str) -> BTreeMap<String, usize> {
     most
 }
 
-fn round(lane: &Lane, point: &Point, figures: &Figures) {
-    let scenario = &SCENARIOS[point.scenario];
-    lane.prepare(scenario);
+fn killed_at(point: &Point, lane: &Lane, words: &[&str]) -> Ran {
     // Not with --seccomp-bpf: strace 6.1 then meets no call but the first, and kills nowhere else.
     let inject = format!("inject={}:signal=KILL:when={}", point.syscall, point.nth);
     let watch = format!("trace={}", point.syscall);
-    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &watch, "-e", &inject];
-    let ran = lane.run_under(&strace, scenario);
+    lane.run_under(&["strace", "-f", "-qq", "-o", "/dev/null", "-e", &watch, "-e", &inject], words)
+}
+
+fn round(lane: &Lane, point: &Point, figures: &Figures) {
+    let scenario = &SCENARIOS[point.scenario];
+    lane.prepare(scenario);
+    let ran = killed_at(point, lane, scenario.words);
     let hit = ran.exit.is_none();
     figures.count(format!("{}: kill points", scenario.name));
     if hit {
@@ -304,7 +310,7 @@ fn usable(lane: &Lane, holders: usize, check: &dyn Fn(bool, &str)) {
 fn sample(mut points: Vec<Point>, size: usize, seed: u64) -> Vec<Point> {
     fastrand::Rng::with_seed(seed).shuffle(&mut points);
     let mut met = BTreeSet::new();
-    let matters = ["unlink", "rename", "fsync", "flock", "sendto", "recvfrom", "write", "connect"];
+    let matters = ["unlink", "rename", "linkat", "fsync", "flock", "sendto", "recvfrom", "write", "connect"];
     let weight = |point: &Point| {
         let first = met.insert((point.scenario, point.syscall.clone()));
         let matters = matters.contains(&point.syscall.as_str());
@@ -321,7 +327,9 @@ fn wherever_the_command_is_killed_recovery_leaves_all_or_nothing() {
         return;
     }
     let first = Lane::open();
-    let all: Vec<Point> = (0..SCENARIOS.len()).flat_map(|scenario| points_of(&first, scenario)).collect();
+    let points_of =
+        |(number, scenario): (_, &Scenario)| points_of(&first, number, || first.prepare(scenario), scenario.words);
+    let all: Vec<Point> = SCENARIOS.iter().enumerate().flat_map(points_of).collect();
     let (seed, full) = (setting("KILL_SEED", 1), std::env::var("KILL").is_ok_and(|which| which == "all"));
     let syscalls: BTreeSet<&str> = all.iter().map(|point| point.syscall.as_str()).collect();
     println!("{} system calls, {} kill points: {syscalls:?}", syscalls.len(), all.len());
@@ -335,5 +343,128 @@ fn wherever_the_command_is_killed_recovery_leaves_all_or_nothing() {
     println!("kill enumeration ({form}, {} rounds, {:.1?}):\n{figures}", points.len(), began.elapsed());
     let disagreed = SCENARIOS.iter().map(|s| figures.get(&format!("{}: hosts disagreed before recovery", s.name)));
     assert!(disagreed.sum::<u64>() > 0, "no kill left a partial state: nothing was proved");
+    assert_eq!(figures.violations(), Vec::<String>::new());
+}
+
+// --- many groups at once, which share the syncs of the journal and so its files
+
+const BULK: [&str; 2] = ["create", "delete"];
+const GROUPS: usize = 24;
+/// A thread at work for many groups makes the same calls again and again.
+const MOST_OF_A_CALL: usize = 30;
+
+fn bulk() -> Vec<String> {
+    (0..GROUPS).map(|number| format!("bulk-{number}")).collect()
+}
+
+fn bulk_words<'a>(command: &'a str, groups: &'a [String]) -> Vec<&'a str> {
+    let words: &[&str] = if command == "delete" { &["delete", "--yes"] } else { &["create"] };
+    words.iter().copied().chain(groups.iter().map(String::as_str)).collect()
+}
+
+impl Lane {
+    fn prepare_bulk(&self, command: &str) {
+        self.client.empty_journal();
+        for node in self.cluster.nodes() {
+            node.clear_faults();
+            node.clear_log();
+            node.insert(FOREIGN);
+            for group in bulk() {
+                if command == "delete" {
+                    node.insert(&group)
+                } else {
+                    node.remove(&group)
+                };
+            }
+        }
+    }
+
+    /// Of each group of the bulk.
+    fn after_bulk(&self) -> BTreeMap<String, After> {
+        let after = |group: &String| After {
+            holders: self.cluster.holders(group).len(),
+            intent: self.client.intent(group).exists(),
+        };
+        bulk().into_iter().map(|group| (group.clone(), after(&group))).collect()
+    }
+}
+
+fn bulk_round(lane: &Lane, point: &Point, figures: &Figures) {
+    let (command, groups) = (BULK[point.scenario], bulk());
+    lane.prepare_bulk(command);
+    let ran = killed_at(point, lane, &bulk_words(command, &groups));
+    let killed = lane.after_bulk();
+    figures.count(format!("bulk {command}: kill points"));
+    if ran.exit.is_none() {
+        figures.count(format!("bulk {command}: killed there"));
+    }
+    let links = |group: &String| std::fs::metadata(lane.client.intent(group)).map_or(0, |found| found.nlink());
+    figures
+        .add(format!("bulk {command}: kills that left shared files"), u64::from(groups.iter().any(|g| links(g) > 1)));
+    let recovered = lane.client.run(&["recover"]);
+    lane.quiet();
+    let settled = lane.after_bulk();
+    let again = lane.client.run(&["recover"]);
+    let expect = |group: &str, holds: bool, what: &str| {
+        figures.expect(holds, || {
+            let of_group =
+                |ran: &Ran| ran.stdout.lines().find(|line| line.contains(&format!("{group:?}"))).map(str::to_owned);
+            format!(
+                "bulk {command}: killed at {} {}: {group}: {what}; command {:?} {:?}; recovery {:?} {:?}; journal {:?}",
+                point.syscall,
+                point.nth,
+                ran.exit,
+                of_group(&ran),
+                recovered.exit,
+                of_group(&recovered),
+                lane.client.files()
+            )
+        });
+    };
+    expect("all", recovered.exit == Some(0), "recovery says that something is left");
+    expect("all", again.exit == Some(0) && again.stdout.is_empty(), "a second recovery finds something");
+    expect(FOREIGN, lane.cluster.all_have(FOREIGN), "a foreign group was touched");
+    for (group, killed) in &killed {
+        let whole = |after: &After| matches!(after.holders, 0 | NODES);
+        expect(group, whole(&settled[group]), "the hosts disagree");
+        expect(group, !settled[group].intent, "an intent is left");
+        expect(group, killed.intent || whole(killed), "they disagreed, and nothing in the journal said so");
+        figures.add(format!("bulk {command}: groups on some hosts before recovery"), u64::from(!whole(killed)));
+        figures.add(format!("bulk {command}: intents left"), u64::from(killed.intent));
+    }
+    for line in all_acknowledged(&ran) {
+        let group = line["group"].as_str().unwrap();
+        let wanted = match outcome(&line) {
+            "created" => NODES,
+            "deleted" => 0,
+            _ => usize::MAX,
+        };
+        figures.count(format!("bulk {command}: acknowledged before the kill"));
+        let (killed, settled) = (&killed[group], &settled[group]);
+        expect(group, [killed.holders, settled.holders] == [wanted; 2], "what was acknowledged is not so");
+        expect(group, !killed.intent, "it was acknowledged before the journal was settled");
+    }
+}
+
+#[test]
+fn wherever_a_bulk_is_killed_recovery_leaves_all_or_nothing_of_each_group() {
+    if !strace_works() {
+        return;
+    }
+    let (first, groups) = (Lane::open(), bulk());
+    let points_of = |(number, command): (_, &&'static str)| {
+        points_of(&first, number, || first.prepare_bulk(command), &bulk_words(command, &groups))
+    };
+    let mut all: Vec<Point> = BULK.iter().enumerate().flat_map(points_of).collect();
+    all.retain(|point| point.nth <= MOST_OF_A_CALL);
+    assert!(all.iter().any(|point| point.syscall == "linkat"), "no two intents were written together");
+    let (seed, full) = (setting("KILL_SEED", 1), std::env::var("KILL").is_ok_and(|which| which == "all"));
+    let points = if full { all } else { sample(all, 60, seed) };
+    let figures = Figures::default();
+    let lanes = usize::try_from(setting("KILL_LANES", 3)).unwrap();
+    spread(&points, lanes, |_| Lane::open(), |lane, point| bulk_round(lane, point, &figures));
+    println!("kill enumeration of a bulk ({} rounds):\n{figures}", points.len());
+    let left = BULK.map(|command| figures.get(&format!("bulk {command}: intents left")));
+    assert!(left.iter().all(|left| *left > 0), "no kill left an intent: nothing was proved");
     assert_eq!(figures.violations(), Vec::<String>::new());
 }

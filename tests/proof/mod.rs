@@ -112,10 +112,14 @@ pub(crate) fn strace_works() -> bool {
     works
 }
 
-/// What a run wrote to standard output: its last whole line, as an operation that was acknowledged.
+/// What a run wrote to standard output: its whole lines, as operations that were acknowledged.
+pub(crate) fn all_acknowledged(ran: &Ran) -> Vec<Value> {
+    let (whole, _) = ran.stdout.rsplit_once('\n').unwrap_or_default();
+    whole.lines().map(|line| serde_json::from_str(line).expect("one whole line of JSON")).collect()
+}
+
 pub(crate) fn acknowledged(ran: &Ran) -> Option<Value> {
-    let (whole, _) = ran.stdout.rsplit_once('\n')?;
-    whole.lines().last().map(|line| serde_json::from_str(line).expect("one whole line of JSON"))
+    all_acknowledged(ran).pop()
 }
 
 pub(crate) fn outcome(line: &Value) -> &str {
