@@ -3,9 +3,10 @@
 //! A look-up cannot be interrupted, so it runs on a thread of its own that is abandoned when the time is
 //! over. Nothing is remembered: how long an address holds is the system's resolver's to know.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::wire::{MOMENT, is_exhausted};
 use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::host::Host;
 
-/// So many look-ups run at once, abandoned ones included; the next waits for one to end.
+/// So many names are looked up at once, abandoned ones included; the next waits for one to end.
 pub(super) const MAX_LOOKUPS: usize = 32;
 /// More addresses of one name are not tried.
 const MAX_ADDRESSES: usize = 16;
@@ -65,45 +66,61 @@ impl Target {
     }
 }
 
-/// The look-ups that run.
-#[derive(Debug, Default)]
+/// The look-ups that run, one of each name: who asks for a name that is being looked up waits for that answer
+/// too. So a name whose look-up hangs takes one slot, however often it is asked for.
 pub(super) struct Lookups {
-    running: Mutex<usize>,
+    running: Mutex<HashMap<Arc<str>, Arc<LookUp>>>,
     ended: Condvar,
+    resolve: fn(&str) -> io::Result<Vec<IpAddr>>,
+}
+
+type Answer = Result<Vec<IpAddr>, RequestError>;
+
+#[derive(Default)]
+struct LookUp {
+    answer: Mutex<Option<Answer>>,
+    ended: Condvar,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        let resolve =
+            |name: &str| Ok((name, 0).to_socket_addrs()?.take(MAX_ADDRESSES).map(|found| found.ip()).collect());
+        Lookups { running: Mutex::default(), ended: Condvar::new(), resolve }
+    }
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookups").field("running", &self.running().len()).finish_non_exhaustive()
+    }
 }
 
 impl Lookups {
     fn look_up(self: &Arc<Self>, name: &Arc<str>, port: u16, call: &Call) -> Result<Vec<SocketAddr>, RequestError> {
-        let slot = self.slot(call).ok_or_else(|| too_late(call))?;
-        let (sender, answer) = mpsc::sync_channel(1);
-        let asked = Arc::clone(name);
-        let look_up = move || {
-            let found = (&*asked, port).to_socket_addrs().map(|found| found.take(MAX_ADDRESSES).collect());
-            // Free before the answer is there: who has it may look up the next.
-            drop(slot);
-            // The asker may be gone.
-            let _ = sender.send(found);
-        };
-        if let Err(e) = thread::Builder::new().name("cluster-client-name".into()).spawn(look_up) {
-            return Err(RequestError::new(Kind::Exhausted, "no thread to look the host name up").caused_by(e));
-        }
+        let look_up = self.join(name, call)?;
+        let left = || call.left().unwrap_or(Duration::ZERO);
         // What is not known within a moment may take long: others are to go on meanwhile.
-        let soon = answer.recv_timeout(call.left().unwrap_or(Duration::ZERO).min(MOMENT));
-        let found = soon.or_else(|_| {
+        let soon = look_up.wait(left().min(MOMENT));
+        let answer = soon.or_else(|| {
             call::stall();
-            answer.recv_timeout(call.left().unwrap_or(Duration::ZERO))
+            look_up.wait(left())
         });
-        match found {
-            Ok(found) => at_least_one(found),
-            Err(RecvTimeoutError::Timeout) => Err(too_late(call)),
-            Err(RecvTimeoutError::Disconnected) => Err(RequestError::new(Kind::Resolve, "the look-up died")),
-        }
+        let found = answer.unwrap_or_else(|| Err(too_late(call)))?;
+        Ok(found.into_iter().map(|address| (address, port).into()).collect())
     }
 
-    fn slot(self: &Arc<Self>, call: &Call) -> Option<Slot> {
+    /// The look-up of the name that runs, or a new one as soon as there is a slot.
+    fn join(self: &Arc<Self>, name: &Arc<str>, call: &Call) -> Result<Arc<LookUp>, RequestError> {
         let mut running = self.running();
-        while *running >= MAX_LOOKUPS {
-            let left = call.left()?;
+        loop {
+            if let Some(look_up) = running.get(name) {
+                return Ok(Arc::clone(look_up));
+            }
+            if running.len() < MAX_LOOKUPS {
+                break;
+            }
+            let left = call.left().ok_or_else(|| too_late(call))?;
             if call::is_watched() {
                 drop(running);
                 call::stall();
@@ -112,21 +129,49 @@ impl Lookups {
             }
             running = self.ended.wait_timeout(running, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        *running += 1;
-        Some(Slot(Arc::clone(self)))
+        let look_up = Arc::<LookUp>::default();
+        running.insert(Arc::clone(name), Arc::clone(&look_up));
+        drop(running);
+        let mut slot = Slot { lookups: Arc::clone(self), name: Arc::clone(name), found: None };
+        let resolve = self.resolve;
+        let run = move || slot.found = Some(at_least_one(resolve(&slot.name)));
+        match thread::Builder::new().name("cluster-client-name".into()).spawn(run) {
+            Ok(_) => Ok(look_up),
+            Err(e) => Err(RequestError::new(Kind::Exhausted, "no thread to look the host name up").caused_by(e)),
+        }
     }
 
-    fn running(&self) -> MutexGuard<'_, usize> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<LookUp>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Slot(Arc<Lookups>);
+impl LookUp {
+    fn wait(&self, timeout: Duration) -> Option<Answer> {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_timeout_while(answer, timeout, |answer| answer.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+}
+
+/// The place of a look-up among those that run. When it is left, whoever waits gets what was found.
+struct Slot {
+    lookups: Arc<Lookups>,
+    name: Arc<str>,
+    found: Option<Answer>,
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        *self.0.running() -= 1;
-        self.0.ended.notify_one();
+        // Free before the answer is there: who has it may look up the next.
+        let look_up = self.lookups.running().remove(&self.name);
+        self.lookups.ended.notify_all();
+        let died = || Err(RequestError::new(Kind::Resolve, "the look-up of the host name died"));
+        let answer = self.found.take().unwrap_or_else(died);
+        if let Some(look_up) = look_up {
+            *look_up.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+            look_up.ended.notify_all();
+        }
     }
 }
 
@@ -134,7 +179,7 @@ fn too_late(call: &Call) -> RequestError {
     RequestError::new(Kind::Resolve, format!("the host name was not looked up within {:?}", call.timeout))
 }
 
-fn at_least_one(found: io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>, RequestError> {
+fn at_least_one(found: io::Result<Vec<IpAddr>>) -> Answer {
     const NONE: &str = "the host name has no address";
     match found {
         Ok(found) if found.is_empty() => Err(RequestError::new(Kind::Resolve, NONE)),
@@ -180,22 +225,79 @@ mod tests {
         let lookups = Arc::<Lookups>::default();
         let name: Arc<str> = "localhost".into();
         for _ in 0..2 * MAX_LOOKUPS {
-            let found = lookups.look_up(&name, 8000, &Call::new(Duration::from_secs(30))).unwrap();
+            let found = lookups.look_up(&name, 8000, &Call::new(LONG)).unwrap();
             assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 8000), "{found:?}");
         }
-        assert_eq!(*lookups.running.lock().unwrap(), 0);
+        assert!(lookups.running().is_empty());
         let late = lookups.look_up(&"x.invalid".into(), 8000, &Call::new(Duration::ZERO));
         assert_eq!(late.unwrap_err().kind(), Kind::Resolve);
     }
 
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// Look-ups of names in "hangs" take until the test has ended, others find this machine at once.
+    fn some_hang() -> Arc<Lookups> {
+        let resolve = |name: &str| {
+            if name.ends_with("hangs") {
+                loop {
+                    thread::park();
+                }
+            }
+            assert!(!name.ends_with("dies"), "as planned");
+            Ok(vec![Ipv4Addr::LOCALHOST.into()])
+        };
+        Arc::new(Lookups { resolve, ..Lookups::default() })
+    }
+
+    fn ask(lookups: &Arc<Lookups>, name: &str, time: Duration) -> Result<Vec<SocketAddr>, RequestError> {
+        lookups.look_up(&name.into(), 80, &Call::new(time))
+    }
+
+    #[test]
+    fn a_name_that_hangs_takes_one_slot_however_often_it_is_asked_for() {
+        let lookups = some_hang();
+        for _ in 0..2 * MAX_LOOKUPS {
+            assert_eq!(ask(&lookups, "one.hangs", Duration::from_millis(1)).unwrap_err().kind(), Kind::Resolve);
+        }
+        assert_eq!(lookups.running().len(), 1);
+        assert_eq!(ask(&lookups, "alive", LONG).unwrap(), [(Ipv4Addr::LOCALHOST, 80).into()]);
+    }
+
     #[test]
     fn a_look_up_waits_for_a_slot_no_longer_than_its_time() {
+        let lookups = some_hang();
+        for number in 0..MAX_LOOKUPS {
+            let name = format!("{number}.hangs");
+            assert_eq!(ask(&lookups, &name, Duration::from_millis(1)).unwrap_err().kind(), Kind::Resolve);
+        }
+        assert_eq!(ask(&lookups, "alive", Duration::from_millis(20)).unwrap_err().kind(), Kind::Resolve);
+        lookups.running().remove("7.hangs");
+        assert!(ask(&lookups, "alive", LONG).is_ok());
+    }
+
+    #[test]
+    fn who_waits_for_a_look_up_that_dies_hears_of_it() {
+        let died = ask(&some_hang(), "it.dies", LONG).unwrap_err();
+        assert_eq!(died.to_string(), "the look-up of the host name died");
+    }
+
+    #[test]
+    fn all_who_ask_for_one_name_share_its_answer() {
         let lookups = Arc::<Lookups>::default();
-        let call = Call::new(Duration::from_secs(60));
-        let mut slots: Vec<Slot> = (0..MAX_LOOKUPS).map_while(|_| lookups.slot(&call)).collect();
-        assert_eq!(slots.len(), MAX_LOOKUPS);
-        assert!(lookups.slot(&Call::new(Duration::from_millis(20))).is_none());
-        slots.pop();
-        assert!(lookups.slot(&Call::new(Duration::from_millis(20))).is_some());
+        let name: Arc<str> = "shared".into();
+        let look_up = Arc::<LookUp>::default();
+        lookups.running().insert(Arc::clone(&name), Arc::clone(&look_up));
+        let found = thread::scope(|scope| {
+            let askers: Vec<_> = (0..8).map(|_| scope.spawn(|| lookups.look_up(&name, 80, &Call::new(LONG)))).collect();
+            // Each asker holds it as long as it waits.
+            while Arc::strong_count(&look_up) < 2 + 8 {
+                thread::yield_now();
+            }
+            let found = Some(Ok(vec![Ipv4Addr::LOCALHOST.into()]));
+            drop(Slot { lookups: Arc::clone(&lookups), name: Arc::clone(&name), found });
+            askers.into_iter().map(|asker| asker.join().unwrap().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(found, vec![vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 80))]; 8]);
+        assert!(lookups.running().is_empty());
     }
 }
