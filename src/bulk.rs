@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::executor::Crew;
 use crate::flight::{Edges, Flight};
 use crate::group::GroupId;
+use crate::protocol::Ending;
 use crate::report::{Operation, Report};
 use crate::session::{Session, conclude};
 
@@ -17,8 +18,11 @@ use crate::session::{Session, conclude};
 ///   are taken from the input ahead of time. Memory is bounded by that, however long the input is.
 /// * Results come in the order in which the operations end; [`Completed::position`] says where in the input
 ///   each was. One group's failure touches no other.
-/// * Work goes on between calls of `next`, up to those bounds. Dropping the iterator gives up what has not
-///   ended (creates are rolled back) and waits for that.
+/// * Work begins with the first id that is taken, and goes on between calls of `next`, up to those bounds.
+/// * What has ended is handed out before more of the input is taken. While the input itself blocks, nothing is
+///   handed out: whoever feeds a channel must not wait for a result before sending the next id.
+/// * An id that comes twice is two operations: the second finds the group busy, or what the first made of it.
+/// * Dropping the iterator gives up what has not ended (creates are rolled back) and waits for that.
 ///
 /// ```no_run
 /// use cluster_client::ClusterClient;
@@ -78,25 +82,32 @@ where
         Bulk { session, operation, groups: groups.enumerate(), crew, watched, open: 0, exhausted: false }
     }
 
-    /// Takes ids from the input until the crew has enough; hands back one that is no id.
-    fn top_up(&mut self) -> Option<Completed> {
-        let enough = 2 * self.session.shared().in_flight;
-        while !self.exhausted && self.open < enough {
-            let Some((position, id)) = self.groups.next() else {
-                self.exhausted = true;
-                return None;
-            };
-            let id = id.as_ref();
-            match GroupId::parse(id) {
-                Err(error) => return Some(Completed { position, id: id.into(), result: Err(error.into()) }),
-                Ok(group) => {
-                    let machine = self.session.machine(self.operation, group);
-                    self.crew.change(|flight| flight.add(position, machine, Instant::now()));
-                    self.open += 1;
-                }
+    /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
+    fn take_one(&mut self) -> Option<Completed> {
+        let Some((position, id)) = self.groups.next() else {
+            self.exhausted = true;
+            return None;
+        };
+        let id = id.as_ref();
+        match GroupId::parse(id) {
+            Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
+            Ok(group) => {
+                let machine = self.session.machine(self.operation, group);
+                self.crew.add(|flight| flight.add(position, machine, Instant::now()));
+                self.open += 1;
+                None
             }
         }
-        None
+    }
+
+    /// What has ended is handed out before more is taken from the input, which may take its time.
+    fn ended(&mut self) -> Option<(usize, Ending, Report)> {
+        let enough = 2 * self.session.shared().in_flight;
+        let may_take = !self.exhausted && self.open < enough;
+        match self.crew.try_take(Flight::collect) {
+            None if self.open > 0 && !may_take => Some(self.crew.take_part(Flight::collect)),
+            ended => ended,
+        }
     }
 }
 
@@ -108,15 +119,22 @@ where
     type Item = Completed;
 
     fn next(&mut self) -> Option<Completed> {
-        if let Some(refused) = self.top_up() {
-            return Some(refused);
+        loop {
+            if let Some((position, ending, report)) = self.ended() {
+                self.open -= 1;
+                return Some(Completed {
+                    position,
+                    id: report.group.as_str().into(),
+                    result: conclude(ending, report),
+                });
+            }
+            if self.exhausted {
+                return None;
+            }
+            if let Some(refused) = self.take_one() {
+                return Some(refused);
+            }
         }
-        if self.open == 0 {
-            return None;
-        }
-        let (position, ending, report) = self.crew.take_part(Flight::collect);
-        self.open -= 1;
-        Some(Completed { position, id: report.group.as_str().into(), result: conclude(ending, report) })
     }
 }
 

@@ -17,7 +17,8 @@ use crate::session::{Session, Shared};
 ///
 /// It is cheap to clone, may be used from many threads at once and from inside anybody's rayon pool, and
 /// holds no runtime. Calls block until the operation has ended; each ends in bounded time. Two operations
-/// of one client on one group go one after the other.
+/// of one client never work on one group at once: the second tries again as its retry policy says, then it
+/// ends with [`Error::Busy`].
 ///
 /// ```no_run
 /// use cluster_client::ClusterClient;

@@ -172,11 +172,34 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         }
     }
 
-    /// The caller goes: where nobody is left to go on with what there is, somebody is called up.
+    /// The caller goes.
     fn leave(self: &Arc<Self>, shared: MutexGuard<'_, Shared<S>>) {
+        self.hand_over(shared);
+        self.tell_all();
+    }
+
+    /// Lets go of the lock. Where nobody is left to go on with what there is, somebody is called up.
+    fn hand_over(self: &Arc<Self>, shared: MutexGuard<'_, Shared<S>>) {
         let most = usize::from(shared.free() == 0);
         self.recruit(shared, most);
-        self.tell_all();
+    }
+
+    /// Gives the source more to do, and goes on with something else.
+    pub(crate) fn add(self: &Arc<Self>, add: impl FnOnce(&mut S)) {
+        let mut shared = self.lock();
+        add(&mut shared.source);
+        if shared.watching > 0 {
+            self.changed.notify_all();
+        }
+        self.hand_over(shared);
+    }
+
+    /// What `result` gives by now, with all that is to be told before.
+    pub(crate) fn try_take<T>(self: &Arc<Self>, result: impl FnOnce(&mut S) -> Option<T>) -> Option<T> {
+        let mut shared = self.lock();
+        let found = result(&mut shared.source)?;
+        self.leave(shared);
+        Some(found)
     }
 
     /// A helper panicked, so that the work may never end.

@@ -348,6 +348,34 @@ fn bulk_gives_one_result_each_and_one_failure_touches_no_other() {
     assert!((0..100).filter(|n| ![7, 9, 11].contains(n)).all(|n| cluster.all_have(&format!("g-{n}"))));
 }
 
+/// An input that gives its next id only when the group before is on all hosts, and ends when a result was
+/// handed out.
+#[test]
+fn a_bulk_works_and_hands_out_while_its_input_takes_its_time() {
+    let cluster = Cluster::start(3).unwrap();
+    let client = builder(cluster.urls()).in_flight(100).build().unwrap();
+    let (taken, handed_out) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let input = (0..100).map_while(|number| {
+        if let Some(before) = taken.load(Ordering::SeqCst).checked_sub(1) {
+            let group = format!("g-{before}");
+            let arrives = cluster.nodes().iter().all(|node| node.wait_until(|state| state.has(&group), PATIENCE));
+            assert!(arrives, "nobody works on {group} while the input is asked for the next");
+        }
+        (handed_out.load(Ordering::SeqCst) == 0).then(|| {
+            taken.fetch_add(1, Ordering::SeqCst);
+            format!("g-{number}")
+        })
+    });
+    for done in client.create_groups(input) {
+        assert!(done.result.is_ok(), "{:?}", done.result);
+        handed_out.fetch_add(1, Ordering::SeqCst);
+    }
+    let taken = taken.into_inner();
+    assert!(taken < 100, "all of the input was taken before a result was handed out");
+    assert_eq!(handed_out.into_inner(), taken);
+    assert!((0..taken).all(|number| cluster.all_have(&format!("g-{number}"))));
+}
+
 #[test]
 fn a_group_twice_in_one_bulk_is_created_once() {
     let cluster = Cluster::start(2).unwrap();

@@ -491,12 +491,35 @@ models! {
         gate.pass();
     }
 
+    /// A bulk whose input waits for what was begun before.
+    fn what_is_added_is_done_without_the_caller(preemptions: Some(4)) {
+        let script = Script::new([], |script, _| script.results += 1);
+        let crew = crew(script, Hands::new(|hands, job| if job == 1 { hands.gate.open() }), 1);
+        let gate = Arc::clone(&crew.worker.gate);
+        crew.add(|script| script.ready.push_back(0));
+        crew.add(|script| script.ready.push_back(1));
+        gate.pass();
+        let _ = crew.try_take(Script::collect);
+        crew.take_part(|script| (script.ran.len() == 2).then_some(()));
+    }
+
+    /// Where somebody watches for what comes due, nobody else is called up for what is added.
+    fn who_watches_does_what_is_added(preemptions: Some(4)) {
+        let script = Script::new([0], |script, _| script.results += 1).later(100, 2);
+        let crew = crew(script, Hands::new(|hands, job| if job == 1 { hands.gate.open() }), 1);
+        let gate = Arc::clone(&crew.worker.gate);
+        crew.take_part(Script::collect);
+        crew.add(|script| script.ready.push_back(1));
+        gate.pass();
+        crew.end_of_time();
+    }
+
     /// What a bulk does: it takes a result, adds work, and takes the next.
     fn a_caller_that_comes_back(preemptions: Some(5)) {
         let script = Script::new([0, 1], |script, _| script.results += 1);
         let crew = crew(script, Hands::new(nothing), 1);
         crew.take_part(Script::collect);
-        crew.change(|script| script.ready.push_back(2));
+        crew.add(|script| script.ready.push_back(2));
         crew.take_part(Script::collect);
         assert_eq!(crew.take_part(Script::collect), [0, 1, 2]);
     }
