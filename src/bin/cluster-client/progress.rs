@@ -116,6 +116,8 @@ fn bar(length: usize, of: &str) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(&format!("{{bar:32}} {{pos}} of {{len}} {of}  {{msg}}")) {
         bar.set_style(style);
     }
+    // Seen before the first group has ended.
+    bar.tick();
     bar
 }
 
