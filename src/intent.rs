@@ -187,7 +187,8 @@ impl Intent {
 
     /// Reads what [`Intent::to_text`] has written, whole and unchanged: a text that lacks its end or has
     /// one byte changed is refused, and so is one that names a host twice, has a key too many or too few,
-    /// or is of another version.
+    /// or is of another version. A file of a [`DirectoryStore`](crate::DirectoryStore) may hold several such
+    /// texts, one after the other.
     ///
     /// # Errors
     /// An [`UnreadableIntent`] that names the first thing wrong, and what to do.

@@ -466,5 +466,7 @@ fn wherever_a_bulk_is_killed_recovery_leaves_all_or_nothing_of_each_group() {
     println!("kill enumeration of a bulk ({} rounds):\n{figures}", points.len());
     let left = BULK.map(|command| figures.get(&format!("bulk {command}: intents left")));
     assert!(left.iter().all(|left| *left > 0), "no kill left an intent: nothing was proved");
+    let shared = BULK.map(|command| figures.get(&format!("bulk {command}: kills that left shared files")));
+    assert!(shared.iter().sum::<u64>() > 0, "no kill left a file of several groups: nothing was proved of them");
     assert_eq!(figures.violations(), Vec::<String>::new());
 }

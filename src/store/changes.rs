@@ -1,9 +1,10 @@
 //! What a round does on the disk: intents are put in place and removed, then one sync makes it durable.
 //!
-//! New intents of several groups are written into one file, synced once, and that file gets the name of each
-//! group. So a round takes two syncs, however many groups it is for. A group that cannot have it that way
-//! (it has an older intent, say, or the file system knows no second names) gets a file of its own.
+//! The intents of several groups are written into one file, synced once, and that file gets the name of each
+//! group. So a round takes two syncs for all groups whose texts are short. Where the file system knows no
+//! second names, each group gets a file of its own, one after the other.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +29,9 @@ pub(super) struct Put {
     pub(super) text: String,
 }
 
-/// So long are texts that are written together, so that nobody who looks for one has much to read.
-const SHARED_LIMIT: usize = 64 << 10;
+/// So long are texts that are written together, so that nobody who looks for one has much to read: some 50
+/// intents for eight hosts.
+const SHARED_LIMIT: usize = 16 << 10;
 
 /// Carries out changes of different groups. One that fails hinders no other, but for the last sync.
 ///
@@ -87,30 +89,41 @@ fn batches(changes: &[Change]) -> Vec<Vec<(usize, &Put)>> {
 }
 
 fn put_together(disk: &dyn Disk, puts: &[(usize, &Put)]) -> Vec<Result<(), StoreError>> {
-    let Some(((_, first), others)) = puts.split_first() else { return Vec::new() };
+    let alone = || puts.iter().map(|(_, put)| put_alone(disk, put)).collect();
+    let Some(((_, first), others @ [_, ..])) = puts.split_first() else { return alone() };
     let text: String = puts.iter().map(|(_, put)| put.text.as_str()).collect();
-    if others.is_empty() || write(disk, &first.temporary, &text).is_err() {
-        return puts.iter().map(|(_, put)| put_alone(disk, put)).collect();
+    let Ok(file) = write(disk, &first.temporary, &text) else { return alone() };
+    // Not once more for each: a disk that fails may take its time over it.
+    if let Err(error) = sync(disk, &first.temporary, &file) {
+        return vec![Err(error); puts.len()];
     }
-    let named: Vec<_> = others.iter().map(|(_, put)| disk.link(&first.temporary, &put.path).is_ok()).collect();
-    let first = rename(disk, first);
-    let others = others.iter().zip(named).map(|((_, put), named)| if named { Ok(()) } else { put_alone(disk, put) });
-    std::iter::once(first).chain(others).collect()
-}
-
-fn put_alone(disk: &dyn Disk, put: &Put) -> Result<(), StoreError> {
-    write(disk, &put.temporary, &put.text)?;
-    rename(disk, put)
+    drop(file);
+    let shares = |put: &Put| disk.link(&first.temporary, &put.temporary).is_ok() && rename(disk, put).is_ok();
+    let others: Vec<_> =
+        others.iter().map(|(_, put)| if shares(put) { Ok(()) } else { put_alone(disk, put) }).collect();
+    std::iter::once(rename(disk, first)).chain(others).collect()
 }
 
 /// The content is durable before it gets its name, so that the name never leads to half an intent.
-fn write(disk: &dyn Disk, temporary: &Path, text: &str) -> Result<(), StoreError> {
+fn put_alone(disk: &dyn Disk, put: &Put) -> Result<(), StoreError> {
+    let file = write(disk, &put.temporary, &put.text)?;
+    sync(disk, &put.temporary, &file)?;
+    drop(file);
+    rename(disk, put)
+}
+
+fn write(disk: &dyn Disk, temporary: &Path, text: &str) -> Result<File, StoreError> {
     let written = || {
         let mut file = disk.create(temporary).map_err(|error| StoreError::new("create", temporary, error))?;
         disk.write(&mut file, text.as_bytes()).map_err(|error| StoreError::new("write", temporary, error))?;
-        disk.sync(&file).map_err(|error| StoreError::new("sync", temporary, error))
+        Ok(file)
     };
     written().inspect_err(|_| clear_away(disk, temporary))
+}
+
+fn sync(disk: &dyn Disk, temporary: &Path, file: &File) -> Result<(), StoreError> {
+    let synced = disk.sync(file).map_err(|error| StoreError::new("sync", temporary, error));
+    synced.inspect_err(|_| clear_away(disk, temporary))
 }
 
 fn rename(disk: &dyn Disk, put: &Put) -> Result<(), StoreError> {

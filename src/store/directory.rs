@@ -2,8 +2,9 @@
 //!
 //! A group has up to three files there, and all are named after it: `<name>.intent` as long as an operation
 //! on it is unfinished, `<name>.lock` as long as an operation is at work, and `<name>.new` for the moment in
-//! which an intent is written. What is written together is one file with several names ([`changes`](super::changes)). Deliberately absent: a list of all groups, a log, a cache. The directory is
-//! the only memory, so that no two of them can disagree.
+//! which an intent is written. What is written together is one file with several names ([`super::changes`]).
+//! Deliberately absent: a list of all groups, a log, a cache. The directory is the only memory, so that no
+//! two of them can disagree.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -32,9 +33,11 @@ use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 ///   crash of the process or the machine leaves the older state or the newer one, and never a part.
 /// * A group is locked by `flock` on a file beside its intent. It ends with its owner, also where the owner
 ///   is killed. The lock counts between processes of one machine and within one process.
-/// * Operations at work at the same time share their syncs: new intents are written into one file, which gets
-///   the name of each group (a hard link), so that two syncs are enough for all of them. Where the file system
-///   has no hard links, each intent is written and synced by itself.
+/// * Operations at work at the same time share their syncs: intents are written into one file, which gets the
+///   name of each group (a hard link), so that two syncs do for some 50 groups of eight hosts. Where the file
+///   system has no hard links, each intent is written and synced by itself, one after the other.
+/// * So a file may hold intents of other groups too; only the one that it is named after counts. Delete or
+///   move such a file where you have to, but do not edit it: the others would be changed with it.
 /// * An intent file that cannot be read is reported and kept, and its group is not worked on until a person
 ///   has seen to it.
 /// * After the directory could not be synced, nothing is recorded or erased any more until the program
@@ -190,15 +193,21 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::new("read", path, error)),
         };
-        let mut problem = None;
+        let (mut own, mut problem) = (None, None);
         for part in Intent::split(&text) {
             match Intent::parse(part) {
-                Ok(intent) if path == self.file_of(&intent.group, INTENT) => return Ok(Some(intent)),
-                Ok(intent) => problem = problem.or_else(|| Some(misnamed(&intent.group))),
+                Ok(intent) if path != self.file_of(&intent.group, INTENT) => {
+                    problem = problem.or_else(|| Some(misnamed(&intent.group)));
+                }
+                Ok(intent) if own.is_none() => own = Some(intent),
+                Ok(_) => return Err(invalid("read", path, format!("it has two intents of its group: {BY_HAND}"))),
                 Err(reason) => problem = Some(reason.to_string()),
             }
         }
-        Err(invalid("read", path, problem.unwrap_or_default()))
+        if own.is_none() {
+            return Err(invalid("read", path, problem.unwrap_or_default()));
+        }
+        Ok(own)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Many changes at the price of one: what databases call group commit.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, PoisonError};
 
 use crate::cause::StoreError;
@@ -48,6 +50,9 @@ impl<C> Rounds<C> {
     /// `carry_out` is called without a lock, by one thread at a time.
     pub(super) fn join(&self, change: C, carry_out: impl FnOnce(&[C]) -> Ended) -> Result<(), StoreError> {
         let mut state = self.state();
+        if let Some(broken) = &state.broken {
+            return Err(broken.clone());
+        }
         let (round, place) = (Arc::clone(&state.next), state.changes.len());
         state.changes.push(change);
         loop {
@@ -75,7 +80,7 @@ impl<C> Rounds<C> {
         let changes = std::mem::take(&mut state.changes);
         state.running = true;
         drop(state);
-        let ended = carry_out(&changes);
+        let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&changes))).unwrap_or_else(|_| panicked(changes.len()));
         let result = ended.results[place].clone();
         let mut state = self.state();
         state.running = false;
@@ -83,9 +88,11 @@ impl<C> Rounds<C> {
         let _ = round.results.set(ended.results);
         round.changed.notify_all();
         // One of them leads. When nothing is led any more, all hear of it.
-        match state.broken {
-            None => state.next.changed.notify_one(),
-            Some(_) => state.next.changed.notify_all(),
+        if state.broken.is_none() {
+            state.next.changed.notify_one();
+        } else {
+            state.changes.clear();
+            state.next.changed.notify_all();
         }
         result
     }
@@ -99,6 +106,12 @@ impl<C> Rounds<C> {
     fn state(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What was done and what was not, nobody knows.
+fn panicked(changes: usize) -> Ended {
+    let panicked = StoreError::new("use", "the intent store", io::Error::other("it panicked"));
+    Ended { results: vec![Err(panicked.clone()); changes], broken: Some(panicked) }
 }
 
 #[cfg(all(test, loom))]

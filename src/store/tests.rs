@@ -439,6 +439,16 @@ fn of_intents_in_one_file_each_is_read_by_its_own_name_and_damage_is_seen_by_tho
         file.write_all_at(&[byte], at).unwrap();
     }
     assert_eq!(found(), ids.map(group));
+    file.write_all_at(b"?", first + 30).unwrap();
+    assert!(failed(&store, "b").contains("damaged"), "{}", failed(&store, "b"));
+    file.write_all_at(&texts[1].as_bytes()[30..31], first + 30).unwrap();
+    fs::write(
+        path("twice"),
+        [intent("twice", &hosts), intent("twice", &hosts[..1])].map(|it| it.to_text(&stamp)).concat(),
+    )
+    .unwrap();
+    assert!(failed(&store, "twice").contains("two intents"), "{}", failed(&store, "twice"));
+    fs::remove_file(path("twice")).unwrap();
     file.set_len(second).unwrap();
     assert_eq!(found(), [group("a"), group("b")]);
     file.set_len(second + 10).unwrap();
