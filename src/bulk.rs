@@ -12,7 +12,7 @@ use crate::protocol::Ending;
 use crate::report::{Operation, Report};
 use crate::session::{Session, conclude};
 
-/// Many groups created, deleted or recovered: an iterator over their results.
+/// One operation for each of many groups: an iterator over the results.
 ///
 /// * At most [`in_flight`](crate::ClientBuilder::in_flight) operations run at once, and at most as many more
 ///   are taken from the input ahead of time. Memory is bounded by that, however long the input is.

@@ -144,6 +144,24 @@ impl ClusterClient {
         self.call().delete_groups(groups)
     }
 
+    /// Looks where many groups are, a bounded number at a time: see [`Bulk`].
+    pub fn status_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.call().status_groups(groups)
+    }
+
+    /// Brings many groups to the wanted state, a bounded number at a time: see [`Bulk`].
+    pub fn repair_groups<I>(&self, groups: I, target: Target) -> Bulk<I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        self.call().repair_groups(groups, target)
+    }
+
     /// One call of which more is said than the id: a deadline, a cancel token, no preflight.
     pub fn call(&self) -> Call {
         Call { session: Session::new(Arc::clone(&self.shared)) }
@@ -254,6 +272,24 @@ impl Call {
         I::Item: AsRef<str>,
     {
         Bulk::new(self.session.clone(), Operation::Delete, groups.into_iter())
+    }
+
+    /// See [`ClusterClient::status_groups`].
+    pub fn status_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Bulk::new(self.session.clone(), Operation::Status, groups.into_iter())
+    }
+
+    /// See [`ClusterClient::repair_groups`].
+    pub fn repair_groups<I>(&self, groups: I, target: Target) -> Bulk<I::IntoIter>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<str>,
+    {
+        Bulk::new(self.session.clone(), Operation::Repair(target), groups.into_iter())
     }
 
     /// See [`ClusterClient::recover`].

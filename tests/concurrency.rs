@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Cluster, Fault, Method};
-use cluster_client::{CancelToken, ClusterClient, Error, Event, GroupId, Observer, Outcome, State};
+use cluster_client::{CancelToken, ClusterClient, Error, Event, GroupId, Observer, Outcome, State, Target};
 use support::{PATIENCE, builder, client, states};
 
 #[test]
@@ -374,6 +374,27 @@ fn a_bulk_works_and_hands_out_while_its_input_takes_its_time() {
     assert!(taken < 100, "all of the input was taken before a result was handed out");
     assert_eq!(handed_out.into_inner(), taken);
     assert!((0..taken).all(|number| cluster.all_have(&format!("g-{number}"))));
+}
+
+#[test]
+fn many_groups_are_repaired_and_looked_at_in_bulk_too() {
+    let cluster = Cluster::start(3).unwrap();
+    let ids: Vec<String> = (0..50).map(|n| format!("g-{n}")).collect();
+    // Each is on one host, and the last node refuses to take one of them.
+    assert!(ids.iter().zip([0, 1, 2].iter().cycle()).all(|(id, node)| cluster.node(*node).insert(id)));
+    cluster.node(2).inject(Fault::answer(403).on(Method::Post).group("g-9").always());
+    let client = builder(cluster.urls()).in_flight(8).build().unwrap();
+    let failed: Vec<String> =
+        client.repair_groups(&ids, Target::Present).filter(|done| done.result.is_err()).map(|done| done.id).collect();
+    assert_eq!(failed, ["g-9"]);
+    let mut seen = HashSet::new();
+    for done in client.status_groups(&ids) {
+        let absent = done.result.unwrap().absent().count();
+        assert_eq!(absent, usize::from(done.id == "g-9"), "{}", done.id);
+        seen.insert(done.position);
+    }
+    assert_eq!(seen.len(), 50);
+    assert!(ids.iter().all(|id| cluster.holders(id).len() == if id == "g-9" { 2 } else { 3 }));
 }
 
 #[test]

@@ -5,9 +5,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster_client::{
-    Call, CancelToken, Completed, DirectoryStore, GroupId, Hosts, IntentStore as _, Operation, Report, Target,
-};
+use cluster_client::{Call, CancelToken, DirectoryStore, GroupId, Hosts, IntentStore as _, Operation, Report, Target};
 
 use crate::args::{Format, Groups, Shared};
 use crate::exit::{Exit, Stop};
@@ -84,27 +82,16 @@ pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output
 }
 
 /// The results, as they come. After an interruption no further group is begun.
-fn results<'a>(
-    job: Job,
-    call: Call,
-    groups: &'a [GroupId],
-    token: &'a CancelToken,
-) -> Box<dyn Iterator<Item = Done> + 'a> {
+fn results<'a>(job: Job, call: Call, groups: &'a [GroupId], token: &'a CancelToken) -> impl Iterator<Item = Done> + 'a {
     let asked = job.operation();
     let left = groups.iter().take_while(|_| !token.is_cancelled());
-    let completed = move |done: Completed| Done { asked, group: groups[done.position].clone(), result: done.result };
-    match job {
-        Job::Create { preflight } => Box::new(call.preflight(preflight).create_groups(left).map(completed)),
-        Job::Delete { .. } => Box::new(call.delete_groups(left).map(completed)),
-        Job::Status => Box::new(left.map(move |group| {
-            let result = call.status(group);
-            Done { asked, group: group.clone(), result }
-        })),
-        Job::Repair(target) => Box::new(left.map(move |group| {
-            let result = call.repair(group, target);
-            Done { asked, group: group.clone(), result }
-        })),
-    }
+    let bulk = match job {
+        Job::Create { preflight } => call.preflight(preflight).create_groups(left),
+        Job::Delete { .. } => call.delete_groups(left),
+        Job::Status => call.status_groups(left),
+        Job::Repair(target) => call.repair_groups(left, target),
+    };
+    bulk.map(move |done| Done { asked, group: groups[done.position].clone(), result: done.result })
 }
 
 /// Results on their way out, and the exit code that they add up to.
