@@ -19,6 +19,7 @@ mod scale;
 mod schedule;
 mod server;
 mod table;
+mod targets;
 
 use std::process::ExitCode;
 use std::time::Instant;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::options::{BULK_HOSTS, COLD_HOSTS, DELAYS_MS, Options};
 use crate::peers::{Peer, REFERENCE};
 use crate::results::{Metric, Results};
+use crate::targets;
 
 const NOTHING: &str = "–";
 
@@ -32,6 +33,7 @@ pub(crate) fn markdown(options: &Options, peers: &[Peer], results: &Results) -> 
     for note in results.notes() {
         _ = writeln!(text, "\nNote: {note}");
     }
+    targets::write(&mut text, results);
     text
 }
 
@@ -40,27 +42,24 @@ fn tables(options: &Options) -> Vec<Table> {
         title,
         columns: options.hosts.iter().map(|&hosts| (format!("N = {hosts}"), metric(hosts))).collect(),
     };
-    let mut tables: Vec<Table> = DELAYS_MS
-        .iter()
-        .map(|&delay_ms| {
-            by_hosts(format!("Latency of one operation on N hosts in ms, server latency {delay_ms} ms"), &|hosts| {
-                Metric::latency(delay_ms, hosts)
-            })
-        })
-        .collect();
+    let single = |what: &str, metric: fn(u64, usize) -> Metric| {
+        DELAYS_MS
+            .map(|delay_ms| by_hosts(format!("{what}, server latency {delay_ms} ms"), &|hosts| metric(delay_ms, hosts)))
+    };
     let of_delay = |metric: fn(u64) -> Metric| {
         DELAYS_MS.map(|delay_ms| (format!("server latency {delay_ms} ms"), metric(delay_ms))).to_vec()
     };
+    let mut tables: Vec<Table> = single("Latency of one operation on N hosts in ms", Metric::latency).into();
     tables.push(Table {
         title: format!("Bulk: groups per second, {BULK_HOSTS} hosts, 32 groups in flight (more is better)"),
         columns: of_delay(|delay_ms| Metric::Throughput { delay_ms }),
     });
-    tables.push(by_hosts("CPU: ms per 1,000 requests, server latency 0 ms".to_owned(), &|hosts| Metric::cpu(0, hosts)));
+    tables.extend(single("CPU: ms per 1,000 requests", Metric::cpu));
     tables.push(Table {
         title: "CPU in bulk: ms per 1,000 requests".to_owned(),
         columns: of_delay(|delay_ms| Metric::BulkCpu { delay_ms }),
     });
-    tables.push(by_hosts("Peak memory: MiB, server latency 0 ms".to_owned(), &|hosts| Metric::memory(0, hosts)));
+    tables.extend(single("Peak memory: MiB", Metric::memory));
     tables.push(Table {
         title: format!("Cold start to exit of one create on {COLD_HOSTS} hosts"),
         columns: vec![("ms".to_owned(), Metric::ColdStart)],
