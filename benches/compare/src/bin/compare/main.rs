@@ -10,6 +10,7 @@
 
 mod child;
 mod figures;
+mod files;
 mod options;
 mod peers;
 mod places;
@@ -49,6 +50,7 @@ fn compare() -> Result<bool, Failure> {
     if cfg!(debug_assertions) {
         return Err("a debug build measures nothing: use cargo run --release".into());
     }
+    files::raise_limit()?;
     let places = Places::find()?;
     if options.scale {
         println!("{}", scale::measure(&places)?);

@@ -8,12 +8,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
 
 use crate::places::Places;
 use crate::server::Server;
-use crate::{Failure, child};
+use crate::{Failure, child, files};
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 /// The server's answers come after so long.
@@ -37,12 +36,12 @@ enum Weather {
 
 /// The table.
 pub(crate) fn measure(places: &Places) -> Result<String, Failure> {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = files::limit();
     let mut table = HEAD.to_owned();
     for hosts in SIZES {
         let needed = hosts + hosts.min(CONNECTIONS);
         if needed as u64 > limit {
-            eprintln!("compare: {hosts} hosts need `ulimit -n {needed}`; it is {limit}, so they are left out");
+            eprintln!("compare: {hosts} hosts need `ulimit -Hn {needed}`; it is {limit}, so they are left out");
             continue;
         }
         for weather in [Weather::Fair, Weather::Flaky, Weather::Mute] {
