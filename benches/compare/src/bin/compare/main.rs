@@ -19,6 +19,7 @@ mod results;
 mod scale;
 mod schedule;
 mod server;
+mod setting;
 mod table;
 mod targets;
 
@@ -57,13 +58,14 @@ fn compare() -> Result<bool, Failure> {
         return Ok(true);
     }
     let peers = peers::prepare(&options, &places)?;
+    let setting = setting::find(&places, &peers);
 
     let start = Instant::now();
     let results = schedule::run(&options, &places, &peers)?;
-    println!("{}", table::markdown(&options, &peers, &results));
+    println!("{}", table::markdown(&options, &peers, &setting, &results));
     eprintln!("measured for {:.0} s", start.elapsed().as_secs_f64());
 
-    record::write(&places.record(), &options, &results)?;
+    record::write(&places.record(), &options, &setting, &results)?;
     eprintln!("figures as JSON: {}", places.record().display());
     for folder in [Some(places.drafts()), options.write_figures.then(|| places.docs())].into_iter().flatten() {
         figures::write(&folder, &options, &peers, &results)?;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::options::{BULK_HOSTS, COLD_HOSTS, DELAYS_MS, Options};
 use crate::peers::{Peer, REFERENCE};
 use crate::results::{Metric, Results};
+use crate::setting::{self, Setting};
 use crate::targets;
 
 const NOTHING: &str = "–";
@@ -15,7 +16,7 @@ struct Table {
     columns: Vec<(String, Metric)>,
 }
 
-pub(crate) fn markdown(options: &Options, peers: &[Peer], results: &Results) -> String {
+pub(crate) fn markdown(options: &Options, peers: &[Peer], setting: &Setting, results: &Results) -> String {
     let mut text = format!(
         "# cluster-client and what one could use instead\n\n\
          Each cell: ratio to \"tokio + reqwest, one thread\" in the same run (the median of the rounds' ratios), then the \
@@ -27,6 +28,7 @@ pub(crate) fn markdown(options: &Options, peers: &[Peer], results: &Results) -> 
     }
     text.push('\n');
     noise(&mut text, options, results);
+    _ = writeln!(text, "\n{}", setting::line(setting));
     for (name, why) in results.failures() {
         _ = writeln!(text, "\nFailed: {name}: {why}");
     }
