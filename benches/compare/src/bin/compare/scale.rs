@@ -24,14 +24,16 @@ const LIMIT: Duration = Duration::from_secs(120);
 const CONNECTIONS: usize = 4_096 + 1_024 + 100;
 
 const HEAD: &str = "\
-| hosts | | operation | slowest host | ratio | all but the mute | threads | memory per host | peak memory |
+| hosts | | operation | slowest host | ratio | all but the dead | threads | memory per host | peak memory |
 | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Weather {
     Fair,
     Flaky,
+    Status,
     Mute,
+    Blackholed,
 }
 
 /// The table.
@@ -44,7 +46,7 @@ pub(crate) fn measure(places: &Places) -> Result<String, Failure> {
             eprintln!("compare: {hosts} hosts need `ulimit -Hn {needed}`; it is {limit}, so they are left out");
             continue;
         }
-        for weather in [Weather::Fair, Weather::Flaky, Weather::Mute] {
+        for weather in [Weather::Fair, Weather::Flaky, Weather::Status, Weather::Mute, Weather::Blackholed] {
             eprintln!("compare: {hosts} hosts, {}", weather.name());
             row(&mut table, places, hosts, weather)?;
         }
@@ -57,7 +59,19 @@ impl Weather {
         match self {
             Self::Fair => "create, all well",
             Self::Flaky => "create, a tenth falters",
+            Self::Status => "status, all well",
             Self::Mute => "status, one is mute",
+            Self::Blackholed => "status, one is blackholed",
+        }
+    }
+
+    /// As `client-scale` is told.
+    fn job(self) -> &'static str {
+        match self {
+            Self::Fair | Self::Flaky => "create",
+            Self::Status => "status",
+            Self::Mute => "mute",
+            Self::Blackholed => "blackholed",
         }
     }
 }
@@ -65,10 +79,9 @@ impl Weather {
 fn row(table: &mut String, places: &Places, hosts: usize, weather: Weather) -> Result<(), Failure> {
     let server = match weather {
         Weather::Flaky => Server::start_flaky(places, hosts, DELAY, FLAKY)?,
-        Weather::Fair | Weather::Mute => Server::start(places, hosts, DELAY)?,
+        _ => Server::start(places, hosts, DELAY)?,
     };
-    let job = if weather == Weather::Mute { "mute" } else { "create" };
-    let report = client(places, job, &server.hosts)?;
+    let report = client(places, weather.job(), &server.hosts)?;
     let figure = |name: &str| report[name].as_f64().ok_or_else(|| format!("the client reported no {name}: {report}"));
     let (took, slowest) = (figure("took_ms")?, figure("slowest_host_ms")?);
     let others = report["others_ms"].as_f64().map_or_else(String::new, |others| format!("{others:.0} ms"));
