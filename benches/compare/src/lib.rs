@@ -6,6 +6,7 @@
 pub mod job;
 pub mod ours;
 pub mod pace;
+pub mod reqwest_one;
 pub mod usage;
 pub mod wire;
 

@@ -1,16 +1,22 @@
 //! Our client with many hosts, which it reads from its standard input: one operation, and what it took.
 //!
-//! `client-scale create` creates a group. `client-scale mute` adds a host that accepts connections and never answers,
-//! asks all for the status of a group, and also tells when all others were through.
+//! `client-scale create` creates a group, `client-scale status` asks all hosts for the status of one. `client-scale mute`
+//! does so with one more host, which accepts connections and never answers, and `client-scale blackholed` with one that
+//! does not even accept them; both also tell when all others were through.
 
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster_client::{ClusterClient, Event, GroupId, Observer, Report};
 use cluster_client_compare::{Failure, usage};
+
+/// A connection on loopback that takes longer is not let in.
+const LET_IN: Duration = Duration::from_millis(100);
+/// The most connections that fill a backlog of none.
+const FILLING: usize = 8;
 
 fn main() -> ExitCode {
     match run() {
@@ -33,10 +39,12 @@ fn run() -> Result<serde_json::Value, Failure> {
     drop(list);
     let before = usage::peak_kib();
     // Nobody accepts what the system lets in here.
-    let mute = TcpListener::bind("127.0.0.1:0")?;
-    if job == "mute" {
-        hosts.push(format!("http://{}", mute.local_addr()?));
+    let dead = TcpListener::bind("127.0.0.1:0")?;
+    let has_dead = ["mute", "blackholed"].contains(&job.as_str());
+    if has_dead {
+        hosts.push(format!("http://{}", dead.local_addr()?));
     }
+    let _filling = if job == "blackholed" { fill(&dead)? } else { Vec::new() };
 
     let progress = Arc::new(Progress::default());
     let client = ClusterClient::builder()
@@ -47,11 +55,11 @@ fn run() -> Result<serde_json::Value, Failure> {
     let start = Instant::now();
     let report = match job.as_str() {
         "create" => client.create_group("g-1")?,
-        "mute" => client.status("g-1")?,
-        _ => return Err("usage: client-scale create|mute".into()),
+        "status" | "mute" | "blackholed" => client.status("g-1")?,
+        _ => return Err("usage: client-scale create|status|mute|blackholed".into()),
     };
     let took = start.elapsed();
-    let others = progress.last_but_one()?.filter(|_| job == "mute").map(|then| millis(then - start));
+    let others = progress.last_but_one()?.filter(|_| has_dead).map(|then| millis(then - start));
     Ok(serde_json::json!({
         "took_ms": millis(took),
         "slowest_host_ms": millis(slowest(&report)),
@@ -60,6 +68,20 @@ fn run() -> Result<serde_json::Value, Failure> {
         "used_kib": usage::peak_kib() - before,
         "peak_kib": usage::peak_kib(),
     }))
+}
+
+/// Fills the backlog of `listener`: as long as what is returned is kept, the system drops whatever asks to connect.
+fn fill(listener: &TcpListener) -> Result<Vec<TcpStream>, Failure> {
+    rustix::net::listen(listener, 0)?;
+    let address = listener.local_addr()?;
+    let mut filling = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, LET_IN) {
+        filling.push(stream);
+        if filling.len() > FILLING {
+            return Err("the system lets in more than the backlog".into());
+        }
+    }
+    Ok(filling)
 }
 
 fn millis(time: Duration) -> f64 {

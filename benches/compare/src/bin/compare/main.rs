@@ -10,6 +10,7 @@
 
 mod child;
 mod figures;
+mod files;
 mod options;
 mod peers;
 mod places;
@@ -18,7 +19,9 @@ mod results;
 mod scale;
 mod schedule;
 mod server;
+mod setting;
 mod table;
+mod targets;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -48,19 +51,21 @@ fn compare() -> Result<bool, Failure> {
     if cfg!(debug_assertions) {
         return Err("a debug build measures nothing: use cargo run --release".into());
     }
+    files::raise_limit()?;
     let places = Places::find()?;
     if options.scale {
         println!("{}", scale::measure(&places)?);
         return Ok(true);
     }
     let peers = peers::prepare(&options, &places)?;
+    let setting = setting::find(&places, &peers);
 
     let start = Instant::now();
     let results = schedule::run(&options, &places, &peers)?;
-    println!("{}", table::markdown(&options, &peers, &results));
+    println!("{}", table::markdown(&options, &peers, &setting, &results));
     eprintln!("measured for {:.0} s", start.elapsed().as_secs_f64());
 
-    record::write(&places.record(), &options, &results)?;
+    record::write(&places.record(), &options, &setting, &results)?;
     eprintln!("figures as JSON: {}", places.record().display());
     for folder in [Some(places.drafts()), options.write_figures.then(|| places.docs())].into_iter().flatten() {
         figures::write(&folder, &options, &peers, &results)?;

@@ -12,7 +12,7 @@ cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTIONS]
   --rounds K         how often everything is repeated [5]
   --quick            a look in about a minute: 2 rounds, fewer hosts, shorter measurements
   --seed S           repeat the random order of an earlier run
-  --write-figures    write docs/latency.svg and docs/throughput.svg
+  --write-figures    write docs/latency.svg and docs/throughput.svg, only of a whole run
   --scale            only our client, with up to 10,000 hosts of which a tenth falter
   --help             this text";
 
@@ -84,6 +84,13 @@ impl Options {
         if !(1..=MAX_ROUNDS).contains(&rounds) {
             return Err(format!("--rounds must be 1 to {MAX_ROUNDS}").into());
         }
+        if write_figures && (quick || clients.is_some() || hosts.is_some()) {
+            return Err(
+                "--write-figures replaces the figures that the repository shows, which are of a whole run: not with \
+                        --quick, --clients or --hosts (every run draws its own below target/figures)"
+                    .into(),
+            );
+        }
         let millis = |short, long| Duration::from_millis(if quick { short } else { long });
         Ok(Some(Self {
             clients,
@@ -126,6 +133,14 @@ mod tests {
     #[test]
     fn hosts_are_sorted_and_single() {
         assert_eq!(parse("--hosts 16,3,16").unwrap().unwrap().hosts, [3, 16]);
+    }
+
+    #[test]
+    fn the_figures_of_the_repository_are_of_a_whole_run() {
+        for part in ["--quick", "--clients ours", "--hosts 3"] {
+            assert!(parse(&format!("--write-figures {part}")).unwrap_err().to_string().contains("whole run"), "{part}");
+        }
+        assert!(parse("--write-figures --rounds 7").is_ok());
     }
 
     #[test]

@@ -30,11 +30,12 @@ enum Kind {
 }
 
 /// In the order of the tables.
-const ALL: [(&str, &str, Kind); 10] = [
+const ALL: [(&str, &str, Kind); 11] = [
     ("ours", "cluster-client, preflight off", Kind::Rust("client-ours")),
     ("ours-default", "cluster-client, default (preflight)", Kind::Rust("client-ours-default")),
     ("ours-journal", "cluster-client, preflight off, journal", Kind::Rust("client-ours-journal")),
     (REFERENCE, "tokio + reqwest, one thread", Kind::Rust("client-reqwest-one")),
+    ("reqwest-one-chained", "tokio + reqwest, one thread, chained", Kind::Rust("client-reqwest-one-chained")),
     ("reqwest-many", "tokio + reqwest, multi-thread", Kind::Rust("client-reqwest-many")),
     ("hyper-one", "hyper-util, one thread", Kind::Rust("client-hyper-one")),
     ("go", "Go net/http", Kind::Go),

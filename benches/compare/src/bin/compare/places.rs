@@ -25,6 +25,10 @@ impl Places {
         self.package.join("Cargo.toml")
     }
 
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.package.join("Cargo.lock")
+    }
+
     /// The source of a peer in another language.
     pub(crate) fn peer_source(&self, language: &str) -> PathBuf {
         self.package.join("peers").join(language)

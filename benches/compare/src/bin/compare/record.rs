@@ -8,8 +8,9 @@ use crate::Failure;
 use crate::options::Options;
 use crate::peers::REFERENCE;
 use crate::results::Results;
+use crate::setting::Setting;
 
-pub(crate) fn write(path: &Path, options: &Options, results: &Results) -> Result<(), Failure> {
+pub(crate) fn write(path: &Path, options: &Options, setting: &Setting, results: &Results) -> Result<(), Failure> {
     let figures: Vec<serde_json::Value> = results
         .measured()
         .map(|(metric, client)| {
@@ -34,6 +35,7 @@ pub(crate) fn write(path: &Path, options: &Options, results: &Results) -> Result
         "quick": options.quick,
         "rounds": options.rounds,
         "seed": options.seed,
+        "setting": setting.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>(),
         "failures": results.failures(),
         "notes": results.notes(),
         "figures": figures,

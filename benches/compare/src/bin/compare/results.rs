@@ -47,13 +47,28 @@ impl Metric {
     }
 }
 
-/// A client's figure divided by the reference's.
+/// One figure or ratio over the rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Ratio {
+pub(crate) struct Spread {
     pub(crate) median: f64,
-    /// Of the rounds.
     pub(crate) lowest: f64,
     pub(crate) highest: f64,
+}
+
+impl Spread {
+    /// `None` of nothing.
+    fn of(rounds: &[f64]) -> Option<Self> {
+        Some(Self {
+            median: median(rounds)?,
+            lowest: rounds.iter().copied().fold(f64::INFINITY, f64::min),
+            highest: rounds.iter().copied().fold(0.0, f64::max),
+        })
+    }
+
+    /// In another unit.
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self { median: self.median * factor, lowest: self.lowest * factor, highest: self.highest * factor }
+    }
 }
 
 #[derive(Default)]
@@ -107,7 +122,11 @@ impl Results {
 
     /// The median over the rounds of each round's median.
     pub(crate) fn median(&self, metric: Metric, client: &'static str) -> Option<f64> {
-        median(&self.rounds(metric, client).into_values().collect::<Vec<_>>())
+        self.spread(metric, client).map(|spread| spread.median)
+    }
+
+    pub(crate) fn spread(&self, metric: Metric, client: &'static str) -> Option<Spread> {
+        Spread::of(&self.rounds(metric, client).into_values().collect::<Vec<_>>())
     }
 
     /// One figure for each round in which the client ran.
@@ -116,20 +135,21 @@ impl Results {
         rounds.into_iter().flatten().filter_map(|(round, values)| Some((*round, median(values)?))).collect()
     }
 
-    /// Paired: each round's figure is divided by the reference's of the same round. The median of these, not the quotient
-    /// of the medians, is what a drifting machine disturbs least.
-    pub(crate) fn ratio(&self, metric: Metric, client: &'static str) -> Option<Ratio> {
-        let reference = self.rounds(metric, REFERENCE);
+    /// A client's figure divided by the reference's.
+    pub(crate) fn ratio(&self, metric: Metric, client: &'static str) -> Option<Spread> {
+        self.ratio_to(metric, client, REFERENCE)
+    }
+
+    /// Paired: each round's figure is divided by the other client's of the same round. The median of these, not the
+    /// quotient of the medians, is what a drifting machine disturbs least.
+    pub(crate) fn ratio_to(&self, metric: Metric, client: &'static str, other: &'static str) -> Option<Spread> {
+        let divisors = self.rounds(metric, other);
         let ratios: Vec<f64> = self
             .rounds(metric, client)
             .into_iter()
-            .filter_map(|(round, value)| Some(value / reference.get(&round).filter(|divisor| **divisor > 0.0)?))
+            .filter_map(|(round, value)| Some(value / divisors.get(&round).filter(|divisor| **divisor > 0.0)?))
             .collect();
-        Some(Ratio {
-            median: median(&ratios)?,
-            lowest: ratios.iter().copied().fold(f64::INFINITY, f64::min),
-            highest: ratios.iter().copied().fold(0.0, f64::max),
-        })
+        Spread::of(&ratios)
     }
 }
 
@@ -165,6 +185,6 @@ mod tests {
         results.add(Metric::ColdStart, "go", 0, 4.0);
         results.add(Metric::ColdStart, "go", 1, 40.0);
         let ratio = results.ratio(Metric::ColdStart, "go").unwrap();
-        assert_eq!(ratio, Ratio { median: 2.0, lowest: 2.0, highest: 2.0 });
+        assert_eq!(ratio, Spread { median: 2.0, lowest: 2.0, highest: 2.0 });
     }
 }

@@ -8,12 +8,11 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Resource, getrlimit};
 use serde_json::Value;
 
 use crate::places::Places;
 use crate::server::Server;
-use crate::{Failure, child};
+use crate::{Failure, child, files};
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 /// The server's answers come after so long.
@@ -25,27 +24,29 @@ const LIMIT: Duration = Duration::from_secs(120);
 const CONNECTIONS: usize = 4_096 + 1_024 + 100;
 
 const HEAD: &str = "\
-| hosts | | operation | slowest host | ratio | all but the mute | threads | memory per host | peak memory |
+| hosts | | operation | slowest host | ratio | all but the dead | threads | memory per host | peak memory |
 | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Weather {
     Fair,
     Flaky,
+    Status,
     Mute,
+    Blackholed,
 }
 
 /// The table.
 pub(crate) fn measure(places: &Places) -> Result<String, Failure> {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = files::limit();
     let mut table = HEAD.to_owned();
     for hosts in SIZES {
         let needed = hosts + hosts.min(CONNECTIONS);
         if needed as u64 > limit {
-            eprintln!("compare: {hosts} hosts need `ulimit -n {needed}`; it is {limit}, so they are left out");
+            eprintln!("compare: {hosts} hosts need `ulimit -Hn {needed}`; it is {limit}, so they are left out");
             continue;
         }
-        for weather in [Weather::Fair, Weather::Flaky, Weather::Mute] {
+        for weather in [Weather::Fair, Weather::Flaky, Weather::Status, Weather::Mute, Weather::Blackholed] {
             eprintln!("compare: {hosts} hosts, {}", weather.name());
             row(&mut table, places, hosts, weather)?;
         }
@@ -58,7 +59,19 @@ impl Weather {
         match self {
             Self::Fair => "create, all well",
             Self::Flaky => "create, a tenth falters",
+            Self::Status => "status, all well",
             Self::Mute => "status, one is mute",
+            Self::Blackholed => "status, one is blackholed",
+        }
+    }
+
+    /// As `client-scale` is told.
+    fn job(self) -> &'static str {
+        match self {
+            Self::Fair | Self::Flaky => "create",
+            Self::Status => "status",
+            Self::Mute => "mute",
+            Self::Blackholed => "blackholed",
         }
     }
 }
@@ -66,10 +79,9 @@ impl Weather {
 fn row(table: &mut String, places: &Places, hosts: usize, weather: Weather) -> Result<(), Failure> {
     let server = match weather {
         Weather::Flaky => Server::start_flaky(places, hosts, DELAY, FLAKY)?,
-        Weather::Fair | Weather::Mute => Server::start(places, hosts, DELAY)?,
+        _ => Server::start(places, hosts, DELAY)?,
     };
-    let job = if weather == Weather::Mute { "mute" } else { "create" };
-    let report = client(places, job, &server.hosts)?;
+    let report = client(places, weather.job(), &server.hosts)?;
     let figure = |name: &str| report[name].as_f64().ok_or_else(|| format!("the client reported no {name}: {report}"));
     let (took, slowest) = (figure("took_ms")?, figure("slowest_host_ms")?);
     let others = report["others_ms"].as_f64().map_or_else(String::new, |others| format!("{others:.0} ms"));

@@ -9,15 +9,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use cluster_client_compare::{IN_FLIGHT, Job, Kind};
-use rustix::process::{Resource, getrlimit};
 
-use crate::Failure;
 use crate::child::{self, Finished};
 use crate::options::{BULK_HOSTS, COLD_HOSTS, DELAYS_MS, Options};
 use crate::peers::Peer;
 use crate::places::Places;
 use crate::results::{Metric, Results, median};
 use crate::server::Server;
+use crate::{Failure, files};
 
 /// Beyond the warm-up and the budget: for starting, connecting, and the operations that were begun.
 const GRACE: Duration = Duration::from_secs(30);
@@ -53,15 +52,15 @@ pub(crate) fn run(options: &Options, places: &Places, peers: &[Peer]) -> Result<
     Ok(bench.results)
 }
 
-/// All cells for which the limit of open files suffices; it is not raised here.
+/// All cells for which the limit of open files suffices.
 fn cells(options: &Options, results: &mut Results) -> Vec<Cell> {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let limit = files::limit();
     let mut cells = Vec::new();
     let mut add = |cell: Cell, needed: usize| {
         if needed as u64 <= limit {
             cells.push(cell);
         } else {
-            let note = format!("{cell}: left out, it needs `ulimit -n {needed}` and here it is {limit}");
+            let note = format!("{cell}: left out, it needs `ulimit -Hn {needed}` and here it is {limit}");
             eprintln!("{note}");
             results.note(note);
         }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use crate::options::{BULK_HOSTS, COLD_HOSTS, DELAYS_MS, Options};
 use crate::peers::{Peer, REFERENCE};
 use crate::results::{Metric, Results};
+use crate::setting::{self, Setting};
+use crate::targets;
 
 const NOTHING: &str = "–";
 
@@ -14,7 +16,7 @@ struct Table {
     columns: Vec<(String, Metric)>,
 }
 
-pub(crate) fn markdown(options: &Options, peers: &[Peer], results: &Results) -> String {
+pub(crate) fn markdown(options: &Options, peers: &[Peer], setting: &Setting, results: &Results) -> String {
     let mut text = format!(
         "# cluster-client and what one could use instead\n\n\
          Each cell: ratio to \"tokio + reqwest, one thread\" in the same run (the median of the rounds' ratios), then the \
@@ -26,12 +28,14 @@ pub(crate) fn markdown(options: &Options, peers: &[Peer], results: &Results) -> 
     }
     text.push('\n');
     noise(&mut text, options, results);
+    _ = writeln!(text, "\n{}", setting::line(setting));
     for (name, why) in results.failures() {
         _ = writeln!(text, "\nFailed: {name}: {why}");
     }
     for note in results.notes() {
         _ = writeln!(text, "\nNote: {note}");
     }
+    targets::write(&mut text, results);
     text
 }
 
@@ -40,27 +44,24 @@ fn tables(options: &Options) -> Vec<Table> {
         title,
         columns: options.hosts.iter().map(|&hosts| (format!("N = {hosts}"), metric(hosts))).collect(),
     };
-    let mut tables: Vec<Table> = DELAYS_MS
-        .iter()
-        .map(|&delay_ms| {
-            by_hosts(format!("Latency of one operation on N hosts in ms, server latency {delay_ms} ms"), &|hosts| {
-                Metric::latency(delay_ms, hosts)
-            })
-        })
-        .collect();
+    let single = |what: &str, metric: fn(u64, usize) -> Metric| {
+        DELAYS_MS
+            .map(|delay_ms| by_hosts(format!("{what}, server latency {delay_ms} ms"), &|hosts| metric(delay_ms, hosts)))
+    };
     let of_delay = |metric: fn(u64) -> Metric| {
         DELAYS_MS.map(|delay_ms| (format!("server latency {delay_ms} ms"), metric(delay_ms))).to_vec()
     };
+    let mut tables: Vec<Table> = single("Latency of one operation on N hosts in ms", Metric::latency).into();
     tables.push(Table {
         title: format!("Bulk: groups per second, {BULK_HOSTS} hosts, 32 groups in flight (more is better)"),
         columns: of_delay(|delay_ms| Metric::Throughput { delay_ms }),
     });
-    tables.push(by_hosts("CPU: ms per 1,000 requests, server latency 0 ms".to_owned(), &|hosts| Metric::cpu(0, hosts)));
+    tables.extend(single("CPU: ms per 1,000 requests", Metric::cpu));
     tables.push(Table {
         title: "CPU in bulk: ms per 1,000 requests".to_owned(),
         columns: of_delay(|delay_ms| Metric::BulkCpu { delay_ms }),
     });
-    tables.push(by_hosts("Peak memory: MiB, server latency 0 ms".to_owned(), &|hosts| Metric::memory(0, hosts)));
+    tables.extend(single("Peak memory: MiB", Metric::memory));
     tables.push(Table {
         title: format!("Cold start to exit of one create on {COLD_HOSTS} hosts"),
         columns: vec![("ms".to_owned(), Metric::ColdStart)],

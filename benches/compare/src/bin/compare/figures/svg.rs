@@ -20,6 +20,8 @@ enum Mark {
     Square,
     Hollow,
     Diamond,
+    Lozenge,
+    Hourglass,
     Up,
     Down,
     Plus,
@@ -30,7 +32,9 @@ pub(super) fn look(client: &str) -> Look {
     let (class, mark) = match client {
         "ours" => ("ours", Mark::Dot),
         "ours-default" => ("ours-default", Mark::Ring),
+        "ours-journal" => ("ours-journal", Mark::Lozenge),
         "reqwest-one" => ("reference", Mark::Square),
+        "reqwest-one-chained" => ("chained", Mark::Hourglass),
         "reqwest-many" => ("many", Mark::Hollow),
         "hyper-one" => ("hyper", Mark::Diamond),
         "go" => ("go", Mark::Up),
@@ -42,14 +46,16 @@ pub(super) fn look(client: &str) -> Look {
 }
 
 /// Every colour twice: for light backgrounds, and for dark ones.
-const COLOURS: [(&str, &str, &str); 13] = [
+const COLOURS: [(&str, &str, &str); 15] = [
     (".back{fill:", "#ffffff", "#161b22"),
     (".ink{fill:", "#1f2328", "#f0f3f6"),
     (".soft{fill:", "#59636e", "#9aa4ae"),
     (".grid{stroke:", "#dfe3e8", "#30363d"),
     (".ours{color:", "#d6246e", "#ff6ba8"),
     (".ours-default{color:", "#d6246e", "#ff6ba8"),
+    (".ours-journal{color:", "#d6246e", "#ff6ba8"),
     (".reference{color:", "#1f2328", "#f0f3f6"),
+    (".chained{color:", "#1f2328", "#f0f3f6"),
     (".many{color:", "#0969da", "#58a6ff"),
     (".hyper{color:", "#7a3fd0", "#bf96ff"),
     (".go{color:", "#0a8a8a", "#3cc8ce"),
@@ -62,7 +68,7 @@ const SHAPES: &str = "text{font-family:system-ui,-apple-system,'Segoe UI',Helvet
     .title{font-size:15px;font-weight:600}.middle{text-anchor:middle}.end{text-anchor:end}\
     .grid{stroke-width:1}.series{fill:none;stroke:currentColor;stroke-width:1.8;stroke-linejoin:round}\
     .series.ours,.series.ours-default{stroke-width:3}.series.ours-default{stroke-dasharray:7 4}\
-    .series.floor{stroke-dasharray:2 4}.solid{fill:currentColor}\
+    .series.ours-journal,.series.chained,.series.floor{stroke-dasharray:2 4}.solid{fill:currentColor}\
     .open{fill:none;stroke:currentColor;stroke-width:1.8}";
 
 pub(super) struct Picture {
@@ -125,6 +131,8 @@ impl Picture {
             Mark::Square => ("solid", "M-4 -4h8v8h-8z"),
             Mark::Hollow => ("open", "M-4 -4h8v8h-8z"),
             Mark::Diamond => ("solid", "M0 -5.5l5 5.5l-5 5.5l-5 -5.5z"),
+            Mark::Lozenge => ("open", "M0 -5.5l5 5.5l-5 5.5l-5 -5.5z"),
+            Mark::Hourglass => ("solid", "M-4 -5h8l-8 10h8z"),
             Mark::Up => ("solid", "M0 -5l5 9h-10z"),
             Mark::Down => ("solid", "M0 5l5 -9h-10z"),
             Mark::Plus => ("open", "M-5 0h10M0 -5v10"),
