@@ -109,6 +109,11 @@ impl StoreError {
         StoreError { action, path: path.into(), source: Arc::new(source) }
     }
 
+    /// What was done and what was not, nobody knows.
+    pub(crate) fn panicked() -> Self {
+        StoreError::new("use", "the intent store", std::io::Error::other("it panicked"))
+    }
+
     /// The file or directory that was touched.
     pub fn path(&self) -> &std::path::Path {
         &self.path

@@ -186,11 +186,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
 
     /// Gives the source more to do, and goes on with something else.
     pub(crate) fn add(self: &Arc<Self>, add: impl FnOnce(&mut S)) {
-        let mut shared = self.lock();
-        add(&mut shared.source);
-        if shared.watching > 0 {
-            self.changed.notify_all();
-        }
+        let shared = self.changed_by(add);
         self.hand_over(shared);
     }
 
@@ -210,11 +206,16 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     /// Changes the source from outside, and lets everybody look again. It tells nothing, because it may
     /// be called by somebody who is just being told something.
     pub(crate) fn change(&self, change: impl FnOnce(&mut S)) {
+        drop(self.changed_by(change));
+    }
+
+    fn changed_by(&self, change: impl FnOnce(&mut S)) -> MutexGuard<'_, Shared<S>> {
         let mut shared = self.lock();
         change(&mut shared.source);
         if shared.watching > 0 {
             self.changed.notify_all();
         }
+        shared
     }
 
     /// Works as long as something is ready, and stays for what comes later only if nobody else does.

@@ -370,7 +370,7 @@ impl Edges {
                 (claim, inherited)
             })
         };
-        catch_unwind(AssertUnwindSafe(claim)).unwrap_or_else(|_| Err(ClaimError::Failed(store_panicked())))
+        catch_unwind(AssertUnwindSafe(claim)).unwrap_or_else(|_| Err(ClaimError::Failed(StoreError::panicked())))
     }
 }
 
@@ -379,11 +379,7 @@ fn with(
     act: impl FnOnce(&mut Box<dyn Claim>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
-    catch_unwind(AssertUnwindSafe(|| act(&mut claim))).unwrap_or_else(|_| Err(store_panicked()))
-}
-
-fn store_panicked() -> StoreError {
-    StoreError::new("use", "the intent store", std::io::Error::other("it panicked"))
+    catch_unwind(AssertUnwindSafe(|| act(&mut claim))).unwrap_or_else(|_| Err(StoreError::panicked()))
 }
 
 fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Arc<Route> {

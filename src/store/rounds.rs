@@ -1,6 +1,5 @@
 //! Many changes at the price of one: what databases call group commit.
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -36,6 +35,13 @@ pub(super) struct Ended {
     pub(super) results: Vec<Result<(), StoreError>>,
     /// Why nothing can be promised any more.
     pub(super) broken: Option<StoreError>,
+}
+
+impl Ended {
+    /// Nobody is told that it went well.
+    pub(super) fn broken(error: StoreError, changes: usize) -> Self {
+        Ended { results: vec![Err(error.clone()); changes], broken: Some(error) }
+    }
 }
 
 impl<C> Default for Rounds<C> {
@@ -80,7 +86,8 @@ impl<C> Rounds<C> {
         let changes = std::mem::take(&mut state.changes);
         state.running = true;
         drop(state);
-        let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&changes))).unwrap_or_else(|_| panicked(changes.len()));
+        let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&changes)))
+            .unwrap_or_else(|_| Ended::broken(StoreError::panicked(), changes.len()));
         let result = ended.results[place].clone();
         let mut state = self.state();
         state.running = false;
@@ -98,8 +105,8 @@ impl<C> Rounds<C> {
     }
 
     /// How many wait for the round that has not started yet.
-    #[cfg(all(test, unix))]
-    pub(super) fn waiting(&self) -> usize {
+    #[cfg(all(test, not(loom)))]
+    fn waiting(&self) -> usize {
         self.state().changes.len()
     }
 
@@ -108,11 +115,7 @@ impl<C> Rounds<C> {
     }
 }
 
-/// What was done and what was not, nobody knows.
-fn panicked(changes: usize) -> Ended {
-    let panicked = StoreError::new("use", "the intent store", io::Error::other("it panicked"));
-    Ended { results: vec![Err(panicked.clone()); changes], broken: Some(panicked) }
-}
-
 #[cfg(all(test, loom))]
 mod loom_models;
+#[cfg(all(test, not(loom)))]
+mod tests;

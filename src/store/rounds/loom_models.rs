@@ -36,7 +36,7 @@ impl Store {
         state.running = false;
         let refused = StoreError::new("sync", "the store", std::io::Error::other("as planned"));
         if breaks {
-            return Ended { results: vec![Err(refused.clone()); changes.len()], broken: Some(refused) };
+            return Ended::broken(refused, changes.len());
         }
         state.kept.extend(changes);
         // The change 0 is refused for reasons of its own.
