@@ -135,6 +135,15 @@ impl Api {
         &self.collection
     }
 
+    /// The path to check at, with `{id}` in the place of the group id: what [`Api::new`] takes.
+    ///
+    /// ```
+    /// assert_eq!(cluster_client::Api::default().member_template(), "/v1/group/{id}/");
+    /// ```
+    pub fn member_template(&self) -> String {
+        format!("{}{{id}}{}", self.before_id, self.after_id)
+    }
+
     /// The path to check at, for a group.
     ///
     /// ```
@@ -220,6 +229,23 @@ fn is_transient(status: u16) -> bool {
 }
 
 impl Reading {
+    /// Whether the request may have been applied, or may yet be.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        let answered_for_good = matches!(self.status, Some(400..=499)) && !self.transient;
+        self.verdict == Verdict::Unclear && !answered_for_good
+    }
+
+    /// Whether the request may take effect after this moment. A node that answered has ended its work; a
+    /// connection without an answer and a gateway that gave up (502, 504) say nothing of the node's.
+    pub(crate) fn may_land_late(&self) -> bool {
+        self.is_ambiguous() && matches!(self.status, None | Some(502 | 504))
+    }
+
+    /// Whether the host answered, with a status that does not settle the question.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.verdict == Verdict::Unclear && self.status.is_some()
+    }
+
     fn failed(verdict: Verdict, error: RequestError) -> Self {
         Reading { verdict, transient: true, status: None, retry_after: None, error: Some(error) }
     }

@@ -54,7 +54,7 @@ impl ClusterClient {
 /// | `request_timeout` | 10 s | 1 ms to 1 h |
 /// | `deadline` | none: attempts and timeouts bound a call | 1 ms to 24 h |
 /// | `rollback_timeout` | 120 s | above `settle`, at most 24 h |
-/// | `settle` | the request timeout | 1 ms to 1 h |
+/// | `settle` | 10 s, or the request timeout where that is longer | 1 ms to 1 h |
 /// | `threads` | 1024, of which as many start as help | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
 ///
@@ -170,8 +170,9 @@ impl ClientBuilder {
         self
     }
 
-    /// How long after a request of unknown fate a host is looked at again. It has to be at least as long as
-    /// such a request can still take effect; only hosts with such a request pay it.
+    /// How long after a request of unknown fate a host is looked at again, and how far reads may lag behind a
+    /// change. It has to be at least as long as such a request can still take effect, which a shorter request
+    /// timeout does not hasten; only hosts with such a request pay it.
     pub fn settle(mut self, settle: Duration) -> Self {
         self.settle = Some(settle);
         self
@@ -254,7 +255,7 @@ impl ClientBuilder {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         self.retry.check()?;
         self.rollback_retry.check()?;
-        let settle = self.settle.unwrap_or(self.request_timeout);
+        let settle = self.settle.unwrap_or(self.request_timeout.max(SETTLE));
         check_time("request timeout", self.request_timeout, HOUR)?;
         check_time("settle time", settle, HOUR)?;
         check_time("rollback timeout", self.rollback_timeout, DAY)?;
@@ -276,6 +277,9 @@ impl ClientBuilder {
         })
     }
 }
+
+/// The settle time where none is chosen, unless a request may take longer.
+const SETTLE: Duration = Duration::from_secs(10);
 
 fn connect(hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError> {
     Ok(Arc::new(UreqTransport::new(hosts)?))

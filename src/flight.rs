@@ -25,6 +25,7 @@ use crate::transport::{Stalled, Transport};
 /// What the jobs of a client's operations need.
 #[derive(Clone)]
 pub(crate) struct Edges {
+    /// The API of the client; an intent may name another for its recovery.
     pub(crate) api: Arc<Api>,
     pub(crate) cluster: Arc<[Host]>,
     pub(crate) transport: Arc<dyn Transport>,
@@ -76,6 +77,7 @@ enum Came {
 /// The way to the hosts of one pass of an operation, with the three requests that go there.
 struct Route {
     hosts: Arc<[Host]>,
+    api: Arc<Api>,
     transport: Result<Arc<dyn Transport>, ConfigError>,
     create: Request,
     check: Request,
@@ -383,8 +385,9 @@ fn with(
 }
 
 fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Arc<Route> {
-    let hosts = machine.hosts();
-    if let Some(route) = known.as_ref().filter(|route| Arc::ptr_eq(&route.hosts, hosts)) {
+    let (hosts, api) = (machine.hosts(), machine.api());
+    let same = |route: &&Arc<Route>| Arc::ptr_eq(&route.hosts, hosts) && Arc::ptr_eq(&route.api, api);
+    if let Some(route) = known.as_ref().filter(same) {
         return Arc::clone(route);
     }
     let transport = if Arc::ptr_eq(hosts, &edges.cluster) || **hosts == *edges.cluster {
@@ -392,9 +395,10 @@ fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Ar
     } else {
         (edges.connect)(hosts)
     };
-    let request = |action| edges.api.request(action, machine.group());
+    let request = |action| api.request(action, machine.group());
     let route = Arc::new(Route {
         hosts: Arc::clone(hosts),
+        api: Arc::clone(api),
         transport,
         create: request(Action::Create),
         check: request(Action::Check),

@@ -68,7 +68,7 @@ pub fn intent(group: GroupId, purpose: u8, hosts: Vec<Host>) -> Intent {
         2 => Purpose::Delete,
         _ => Purpose::Present,
     };
-    Intent { group, purpose, hosts }
+    Intent { group, purpose, api: Api::default(), hosts }
 }
 
 /// `body` with its checksum as the last line: past the checksum a fuzzer finds no way by itself.

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::api::Api;
 use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
@@ -20,14 +21,16 @@ use crate::host::Host;
 /// use cluster_client::{Intent, Purpose};
 ///
 /// let text = "\
-/// cluster-client intent 1
+/// cluster-client intent 2
 /// group: users-42
 /// for: delete
+/// collection: /v1/group/
+/// member: /v1/group/{id}/
 /// host: http://node1:8000
 /// host: http://node2:8000
 /// writer: process 4242 on admin1
 /// started: 2026-01-31T23:59:59Z
-/// checksum: 9d5308c5adfca459
+/// checksum: 49ccf75b47a50052
 /// ";
 /// let intent = Intent::parse(text.as_bytes())?;
 /// assert_eq!(intent.group().as_str(), "users-42");
@@ -39,6 +42,8 @@ use crate::host::Host;
 pub struct Intent {
     pub(crate) group: GroupId,
     pub(crate) purpose: Purpose,
+    /// The paths in which its hosts were asked, and have to be asked again.
+    pub(crate) api: Api,
     pub(crate) hosts: Vec<Host>,
 }
 
@@ -126,7 +131,7 @@ impl Stamp {
 /// ```
 /// use cluster_client::Intent;
 ///
-/// let unreadable = Intent::parse(b"cluster-client intent 1\ngroup: users-42\n").unwrap_err();
+/// let unreadable = Intent::parse(b"cluster-client intent 2\ngroup: users-42\n").unwrap_err();
 /// assert!(unreadable.to_string().starts_with("it is damaged or cut short"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,7 +147,7 @@ pub(crate) const BY_HAND: &str =
 
 /// The first words of the first line; the version of the format follows.
 const FORMAT: &str = "cluster-client intent ";
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 const CHECKSUM: &str = "checksum: ";
 
 impl Intent {
@@ -156,6 +161,12 @@ impl Intent {
         self.purpose
     }
 
+    /// The API in which the operation spoke to its hosts. Recovery speaks it too, whatever the client is
+    /// configured with: a 404 in another API says nothing.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
     /// The hosts that are not settled.
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
@@ -165,8 +176,9 @@ impl Intent {
     /// keep it as a value.
     ///
     /// ```
-    /// # let text = "cluster-client intent 1\ngroup: g\nfor: delete\nhost: http://a\nwriter: process 1\n\
-    /// #     started: 2026-01-31T23:59:59Z\nchecksum: 5ca6c80b7b78226d\n";
+    /// # let text = "cluster-client intent 2\ngroup: g\nfor: delete\ncollection: /v1/group/\n\
+    /// #     member: /v1/group/{id}/\nhost: http://a\nwriter: process 1\n\
+    /// #     started: 2026-01-31T23:59:59Z\nchecksum: 90f989bb6cef9ef8\n";
     /// use cluster_client::{Intent, Stamp};
     ///
     /// let intent = Intent::parse(text.as_bytes())?;
@@ -176,6 +188,7 @@ impl Intent {
     /// ```
     pub fn to_text(&self, stamp: &Stamp) -> String {
         let mut text = format!("{FORMAT}{VERSION}\ngroup: {}\nfor: {}\n", self.group, words_of(self.purpose));
+        text.extend(["collection: ", self.api.collection_path(), "\nmember: ", &self.api.member_template(), "\n"]);
         for host in &self.hosts {
             text.extend(["host: ", host.as_str(), "\n"]);
         }
@@ -196,8 +209,8 @@ impl Intent {
     /// ```
     /// use cluster_client::Intent;
     ///
-    /// let newer = Intent::parse(b"cluster-client intent 2\n").unwrap_err();
-    /// assert!(newer.to_string().contains("version 2"), "{newer}");
+    /// let newer = Intent::parse(b"cluster-client intent 3\n").unwrap_err();
+    /// assert!(newer.to_string().contains("version 3"), "{newer}");
     /// ```
     pub fn parse(text: &[u8]) -> Result<Self, UnreadableIntent> {
         let text = str::from_utf8(text).map_err(|_| by_hand("it is not text"))?;
@@ -252,6 +265,8 @@ fn checked_body(text: &str) -> Result<&str, UnreadableIntent> {
 struct Found<'a> {
     group: Option<&'a str>,
     purpose: Option<&'a str>,
+    collection: Option<&'a str>,
+    member: Option<&'a str>,
     writer: Option<&'a str>,
     started: Option<&'a str>,
     hosts: Vec<Host>,
@@ -265,6 +280,8 @@ impl<'a> Found<'a> {
         let place = match key {
             "group" => &mut self.group,
             "for" => &mut self.purpose,
+            "collection" => &mut self.collection,
+            "member" => &mut self.member,
             "writer" => &mut self.writer,
             "started" => &mut self.started,
             "host" => return self.take_host(value),
@@ -290,12 +307,15 @@ impl<'a> Found<'a> {
         let group = self.group.ok_or_else(|| missing("group"))?;
         let group = GroupId::parse(group).map_err(|refused| by_hand(refused.to_string()))?;
         let purpose = purpose_of(self.purpose.ok_or_else(|| missing("for"))?)?;
+        let collection = self.collection.ok_or_else(|| missing("collection"))?;
+        let member = self.member.ok_or_else(|| missing("member"))?;
+        let api = Api::new(collection, member).map_err(|refused| by_hand(refused.to_string()))?;
         self.writer.ok_or_else(|| missing("writer"))?;
         self.started.ok_or_else(|| missing("started"))?;
         if self.hosts.is_empty() {
             return Err(missing("host"));
         }
-        Ok(Intent { group, purpose, hosts: self.hosts })
+        Ok(Intent { group, purpose, api, hosts: self.hosts })
     }
 }
 
@@ -354,7 +374,7 @@ mod tests {
 
     fn intent(purpose: Purpose, hosts: &[&str]) -> Intent {
         let hosts = hosts.iter().map(|host| Host::parse(host).unwrap()).collect();
-        Intent { group: GroupId::parse("users-42").unwrap(), purpose, hosts }
+        Intent { group: GroupId::parse("users-42").unwrap(), purpose, api: Api::default(), hosts }
     }
 
     fn stamp() -> Stamp {
@@ -367,10 +387,12 @@ mod tests {
         format!("{body}{CHECKSUM}{:016x}\n", fnv1a(body.as_bytes()))
     }
 
-    const LINES: [&str; 6] = [
-        "cluster-client intent 1",
+    const LINES: [&str; 8] = [
+        "cluster-client intent 2",
         "group: users-42",
         "for: delete",
+        "collection: /v1/group/",
+        "member: /v1/group/{id}/",
         "host: http://node1:8000",
         "writer: process 1",
         "started: 2026-01-31T23:59:59Z",
@@ -379,9 +401,9 @@ mod tests {
     #[test]
     fn the_text_is_the_one_in_the_documentation() {
         let text = intent(Purpose::Delete, &["http://node1:8000", "http://node2:8000"]).to_text(&stamp());
-        let expected = "cluster-client intent 1\ngroup: users-42\nfor: delete\nhost: http://node1:8000\n\
-            host: http://node2:8000\nwriter: process 4242 on admin1\nstarted: 2026-01-31T23:59:59Z\n\
-            checksum: 9d5308c5adfca459\n";
+        let expected = "cluster-client intent 2\ngroup: users-42\nfor: delete\ncollection: /v1/group/\n\
+            member: /v1/group/{id}/\nhost: http://node1:8000\nhost: http://node2:8000\nwriter: process 4242 on admin1\nstarted: 2026-01-31T23:59:59Z\n\
+            checksum: 49ccf75b47a50052\n";
         assert_eq!(text, expected);
     }
 
@@ -441,16 +463,19 @@ mod tests {
         let and = |line| signed(&[&LINES[..], &[line]].concat());
         let without = |at: usize| signed(&[&LINES[..at], &LINES[at + 1..]].concat());
         for (text, reason) in [
-            (with(0, "cluster-client intent 2"), "recover with the version"),
+            (with(0, "cluster-client intent 1"), "recover with the version"),
+            (with(0, "cluster-client intent 3"), "recover with the version"),
             (with(0, "cluster-client intent 01"), "version 01"),
             (with(0, "cluster-client intent "), "first line"),
             (with(0, "something else"), "first line"),
             (without(0), "first line"),
             (without(1), "no line \"group\""),
             (without(2), "no line \"for\""),
-            (without(3), "no line \"host\""),
-            (without(4), "no line \"writer\""),
-            (without(5), "no line \"started\""),
+            (without(3), "no line \"collection\""),
+            (without(4), "no line \"member\""),
+            (without(5), "no line \"host\""),
+            (without(6), "no line \"writer\""),
+            (without(7), "no line \"started\""),
             (and("group: users-42"), "\"group\" twice"),
             (and("for: delete"), "\"for\" twice"),
             (and("host: HTTP://NODE1:8000/"), "host http://node1:8000 twice"),
@@ -459,7 +484,9 @@ mod tests {
             (with(1, "group: .."), "another path"),
             (with(1, "group: a\rb"), "U+000D"),
             (with(2, "for: fun"), "no known purpose"),
-            (with(3, "host: node1"), "no scheme"),
+            (with(3, "collection: v1"), "start with a slash"),
+            (with(4, "member: /v1/group/"), "exactly once"),
+            (with(5, "host: node1"), "no scheme"),
         ] {
             let message = Intent::parse(text.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(reason) && message.contains(": "), "{reason}: {message}");

@@ -59,6 +59,6 @@ pub use crate::group::GroupId;
 pub use crate::host::{Host, Hosts};
 pub use crate::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
 pub use crate::observer::Observer;
-pub use crate::report::{Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
+pub use crate::report::{Cause, Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
 pub use crate::retry::RetryPolicy;
 pub use crate::store::{Claim, DirectoryStore, IntentStore, Unfinished};

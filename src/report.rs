@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::Action;
+use crate::api::{Action, Reading, Verdict};
 use crate::cause::RequestError;
 use crate::group::GroupId;
 use crate::host::Host;
@@ -56,15 +56,15 @@ impl fmt::Display for State {
     }
 }
 
-/// One action on one host, with all its tries.
+/// One action on one host in one phase of the operation, with all its tries.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct HostStep {
     /// What was asked.
     pub action: Action,
-    /// Whether the answer was that action's success: created, present, or deleted.
+    /// Whether an answer was that action's success: created, present, or deleted.
     pub succeeded: bool,
-    /// How often it was sent or tried.
+    /// How often it was sent or tried in this phase, over all retries and later looks together.
     pub attempts: u32,
     /// The status of the last answer, where there was one.
     pub status: Option<u16>,
@@ -72,9 +72,49 @@ pub struct HostStep {
     pub error: Option<RequestError>,
     /// From its first try to its last answer, waits between included.
     pub elapsed: Duration,
+    /// Whether the last answer was a success, or said that there was nothing to do any more.
+    pub(crate) ended_well: bool,
+    /// Whether each answer said that nothing was done.
+    denied: bool,
 }
 
 impl HostStep {
+    pub(crate) fn begun(action: Action) -> Self {
+        HostStep {
+            action,
+            succeeded: false,
+            attempts: 0,
+            status: None,
+            error: None,
+            elapsed: Duration::ZERO,
+            ended_well: false,
+            denied: true,
+        }
+    }
+
+    /// Takes the answer to the latest of `attempts` tries in.
+    pub(crate) fn note(&mut self, attempts: u32, reading: &Reading, elapsed: Duration) {
+        (self.attempts, self.elapsed) = (attempts, elapsed);
+        self.denied &= matches!(reading.verdict, Verdict::No | Verdict::Unsent);
+        // Deleted, and found to be gone when deleted again: the first answer says more.
+        let repeated = self.succeeded && self.action == Action::Delete && reading.verdict == Verdict::No;
+        self.ended_well = reading.verdict == Verdict::Yes || repeated;
+        if repeated {
+            return;
+        }
+        self.succeeded = match self.action {
+            Action::Check => reading.verdict == Verdict::Yes,
+            Action::Create | Action::Delete => self.succeeded || reading.verdict == Verdict::Yes,
+        };
+        self.status = reading.status;
+        self.error.clone_from(&reading.error);
+    }
+
+    /// Whether it may have made or removed the group.
+    fn may_have_changed(&self) -> bool {
+        self.action != Action::Check && !self.denied
+    }
+
     /// The last answer in a few words: `answered 503`, or the error.
     pub fn reason(&self) -> String {
         match (self.status, &self.error) {
@@ -103,6 +143,49 @@ impl HostReport {
     /// Whether the operation itself made or removed the group here, as far as the answers say.
     pub fn changed(&self) -> bool {
         self.steps.iter().any(|step| step.succeeded && step.action != Action::Check)
+    }
+
+    /// Whether the operation may have made or removed the group here: a request to do so was answered with
+    /// success, or with something that does not exclude it.
+    pub fn may_have_changed(&self) -> bool {
+        self.steps.iter().any(HostStep::may_have_changed)
+    }
+}
+
+/// What made an operation turn back or give up.
+///
+/// ```
+/// use cluster_client::Cause;
+///
+/// assert_eq!(Cause::Cancelled.to_string(), "the operation was cancelled");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Its [`CancelToken`](crate::CancelToken) was cancelled.
+    Cancelled,
+    /// The time for the whole operation was over.
+    TimedOut,
+    /// The time for its rollback, or for the recovery of an older operation, was over.
+    RollbackTimedOut,
+    /// A host did not do what was asked, or did not answer.
+    #[non_exhaustive]
+    Host {
+        /// The host.
+        host: Host,
+        /// Its answer or error, in words that continue its name: `answered 503 to create, 3 tries`.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Cancelled => f.pad("the operation was cancelled"),
+            Cause::TimedOut => f.pad("the operation's time was over"),
+            Cause::RollbackTimedOut => f.pad("the rollback's time was over"),
+            Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
+        }
     }
 }
 
@@ -153,7 +236,10 @@ pub struct Report {
     /// Every host, in the order of the client's hosts.
     pub hosts: Vec<HostReport>,
     /// What made the operation turn back or give up, where something did.
-    pub cause: Option<String>,
+    pub cause: Option<Cause>,
+    /// The recovery of an older operation on the group that was found unfinished, and settled first. What it
+    /// changed is not part of `hosts`.
+    pub earlier: Option<Box<Report>>,
     /// Whether a journal still holds an entry, so that a recovery will take it up. Never without one.
     pub recoverable: bool,
     /// What went wrong beside the hosts, such as a journal entry that could not be removed.
@@ -178,6 +264,11 @@ impl Report {
         self.in_state(State::Unknown)
     }
 
+    /// Whether the settling of an older operation, which came first, may have changed something.
+    pub fn earlier_changed(&self) -> bool {
+        self.earlier.iter().flat_map(|earlier| &earlier.hosts).any(HostReport::may_have_changed)
+    }
+
     /// Whether every host is verified in `state`.
     pub fn all(&self, state: State) -> bool {
         self.hosts.iter().all(|host| host.state == state)
@@ -185,14 +276,25 @@ impl Report {
 
     /// The one line for an operator: what is the case, and what to do about it.
     pub fn summary(&self) -> String {
+        match &self.earlier {
+            Some(earlier) => format!("{}; an older operation was settled first: {}", self.own(), earlier.count()),
+            None => self.own(),
+        }
+    }
+
+    /// What this operation itself came to, whatever was settled first.
+    fn own(&self) -> String {
         let group = &self.group;
         let total = self.hosts.len();
-        let cause = self.cause.as_deref().unwrap_or("no reason was given");
+        let cause = self.cause.as_ref().map_or_else(|| "no reason was given".into(), Cause::to_string);
         match self.outcome {
             Outcome::Created => format!("{group} is on {total} of {total} hosts"),
             Outcome::AlreadyExists => {
-                format!("{group} already exists on {}, nothing was changed", names(self.present()))
+                let undone = self.hosts.iter().any(HostReport::may_have_changed);
+                let change = if undone { "what was made beside it is undone" } else { "it was left as it is" };
+                format!("{group} already exists on {}, {change}", names(self.present()))
             }
+            Outcome::Unavailable if self.earlier_changed() => format!("nothing more was sent for {group}: {cause}"),
             Outcome::Unavailable => format!("nothing was changed for {group}: {cause}"),
             Outcome::RolledBack => {
                 format!("{group} was not created: {cause}; rolled back, absent on {total} of {total} hosts")

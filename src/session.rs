@@ -10,7 +10,7 @@ use crate::flight::{Edges, Flight};
 use crate::group::GroupId;
 use crate::host::Hosts;
 use crate::protocol::{Ending, Limits, Machine};
-use crate::report::{Operation, Outcome, Report, State, Target};
+use crate::report::{Cause, Operation, Outcome, Report, State, Target};
 use crate::retry::RetryBudgets;
 
 /// What all clones of a client share.
@@ -78,7 +78,8 @@ impl Session {
     pub(crate) fn machine(&self, operation: Operation, group: GroupId) -> Machine {
         let limits = Limits { deadline: self.deadline, ..self.shared.limits.clone() };
         let cluster = Arc::clone(&self.shared.edges.cluster);
-        Machine::new(operation, self.preflight, group, cluster, limits, fastrand::u64(..))
+        let api = Arc::clone(&self.shared.edges.api);
+        Machine::new(operation, self.preflight, group, cluster, api, limits, fastrand::u64(..))
     }
 }
 
@@ -86,7 +87,12 @@ impl Session {
 pub(crate) fn conclude(ending: Ending, report: Report) -> Result<Report, Error> {
     let outcome = match ending {
         Ending::Busy(holder) => return Err(Error::Busy { group: report.group, holder }),
-        Ending::Journal(source) => return Err(Error::Journal { group: report.group, source }),
+        Ending::Conflict { unfinished, unnamed } => {
+            return Err(Error::Conflict { unfinished: Box::new(unfinished), unnamed });
+        }
+        Ending::Journal(source) => {
+            return Err(Error::Journal { group: report.group.clone(), report: Box::new(report), source });
+        }
         Ending::Unrecorded(source) => return Err(Error::Unrecorded(Box::new(report), source)),
         Ending::Reported(outcome) => outcome,
     };
@@ -98,6 +104,12 @@ pub(crate) fn conclude(ending: Ending, report: Report) -> Result<Report, Error> 
     match outcome {
         Outcome::Finished if !reached => Err(Error::InDoubt(Box::new(report))),
         Outcome::AlreadyExists => Err(Error::AlreadyExists(Box::new(report))),
+        Outcome::Unavailable | Outcome::RolledBack if report.cause == Some(Cause::Cancelled) => {
+            Err(Error::Cancelled(Box::new(report)))
+        }
+        Outcome::Unavailable | Outcome::RolledBack if report.cause == Some(Cause::TimedOut) => {
+            Err(Error::TimedOut(Box::new(report)))
+        }
         Outcome::Unavailable => Err(Error::Unavailable(Box::new(report))),
         Outcome::RolledBack => Err(Error::RolledBack(Box::new(report))),
         Outcome::InDoubt | Outcome::Unrecorded => Err(Error::InDoubt(Box::new(report))),

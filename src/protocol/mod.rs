@@ -36,16 +36,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(test)]
-pub(crate) use self::rules::Evidence;
+pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
-use self::track::{Track, Walk};
-use crate::api::{Action, Reading};
+use self::track::{Stop, Track, Walk};
+use crate::api::{Action, Api, Reading};
 use crate::cause::StoreError;
 use crate::event::{Event, Phase};
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent, Purpose};
-use crate::report::{Operation, Outcome, Report, State, Target};
+use crate::report::{Cause, Operation, Outcome, Report, State, Target};
 use crate::retry::{Delays, RetryBudgets, RetryPolicy};
 
 /// What bounds one operation. All times are above zero.
@@ -92,12 +92,19 @@ pub(crate) enum Ending {
     Reported(Outcome),
     Unrecorded(StoreError),
     Busy(String),
+    /// The unfinished operation that a repair may not replace.
+    Conflict {
+        unfinished: Intent,
+        unnamed: Vec<Host>,
+    },
     Journal(StoreError),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
     Claim,
+    /// Waits for requests that may still take effect.
+    Quiet(AfterQuiet),
     Probe,
     Intend,
     /// The intent could not be recorded; part of it may be there.
@@ -112,6 +119,17 @@ enum At {
     Done,
 }
 
+/// What a wait for quiet comes before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AfterQuiet {
+    /// What a dead owner has sent has taken effect, or never will.
+    Probe,
+    /// Every host has the group, and no POST of ours can make it again once it is deleted.
+    Commit,
+    /// The same for a repair to present, and its recovery.
+    Forget,
+}
+
 /// One operation on one group.
 #[derive(Debug)]
 pub(crate) struct Machine<R = Sound> {
@@ -121,8 +139,12 @@ pub(crate) struct Machine<R = Sound> {
     limits: Limits,
     /// Every host of the client.
     cluster: Arc<[Host]>,
+    /// The API in which the client speaks to them.
+    cluster_api: Arc<Api>,
     /// The hosts of the current pass: those of the cluster, or of the intent that is recovered.
     hosts: Arc<[Host]>,
+    /// The API of the current pass: that of the client, or of the intent that is recovered.
+    api: Arc<Api>,
     tracks: Vec<Track>,
     at: At,
     /// What the intent on disk is for, during a pass that has one.
@@ -137,12 +159,14 @@ pub(crate) struct Machine<R = Sound> {
     /// Hosts that are not through with the phase.
     open: usize,
     /// No further request starts in this phase.
-    stopping: Option<&'static str>,
+    stopping: Option<Stop>,
     cancelled: bool,
     not_before: Duration,
     claims: Delays,
     phase_ends: Option<Duration>,
-    cause: Option<String>,
+    cause: Option<Cause>,
+    /// The recovery that came before the operation itself.
+    earlier: Option<Box<Report>>,
     notes: Vec<String>,
     recoverable: bool,
     /// What is recorded outlives the process.
@@ -155,19 +179,17 @@ pub(crate) struct Machine<R = Sound> {
     rules: PhantomData<R>,
 }
 
-const CANCELLED: &str = "the operation was cancelled";
-const OUT_OF_TIME: &str = "the operation's time was over";
-
 impl Machine {
     pub(crate) fn new(
         operation: Operation,
         preflight: bool,
         group: GroupId,
         cluster: Arc<[Host]>,
+        api: Arc<Api>,
         limits: Limits,
         seed: u64,
     ) -> Self {
-        Machine::with_rules(operation, preflight, group, cluster, limits, seed)
+        Machine::with_rules(operation, preflight, group, cluster, api, limits, seed)
     }
 }
 
@@ -177,6 +199,7 @@ impl<R: Rules> Machine<R> {
         preflight: bool,
         group: GroupId,
         cluster: Arc<[Host]>,
+        api: Arc<Api>,
         limits: Limits,
         seed: u64,
     ) -> Self {
@@ -188,6 +211,8 @@ impl<R: Rules> Machine<R> {
             limits,
             hosts: Arc::from([]),
             cluster,
+            api: Arc::clone(&api),
+            cluster_api: api,
             tracks: Vec::new(),
             at: At::Claim,
             purpose: None,
@@ -203,6 +228,7 @@ impl<R: Rules> Machine<R> {
             claims,
             phase_ends: None,
             cause: None,
+            earlier: None,
             notes: Vec::new(),
             recoverable: false,
             kept: true,
@@ -242,6 +268,11 @@ impl<R: Rules> Machine<R> {
         &self.hosts
     }
 
+    /// The API in which they are asked.
+    pub(crate) fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
     /// How many steps could be taken at once.
     pub(crate) fn ready(&self) -> usize {
         if self.in_round() { self.ready.len() } else { usize::from(!self.asked) }
@@ -263,7 +294,11 @@ impl<R: Rules> Machine<R> {
             self.turn_back_in_time();
         }
         match self.at {
-            At::Claim if now < self.not_before => return Step::Wait(Some(self.not_before)),
+            At::Claim | At::Quiet(_) if now < self.not_before => return Step::Wait(Some(self.not_before)),
+            At::Quiet(next) => {
+                self.after_quiet(next);
+                return self.step(now);
+            }
             At::Probe | At::Create | At::Remove => return self.next_request(),
             At::Done => return Step::Done,
             At::Claim | At::Intend | At::Remember | At::Abandon | At::Commit | At::Forget => {}
@@ -293,10 +328,18 @@ impl<R: Rules> Machine<R> {
     pub(crate) fn cancel(&mut self, now: Duration) {
         self.now = now;
         self.cancelled = true;
-        self.not_before = now;
-        if self.in_round() {
-            self.stop_cancelled();
-            self.advance();
+        match self.at {
+            At::Claim => self.not_before = now,
+            At::Quiet(AfterQuiet::Probe) => self.give_up(Cause::Cancelled),
+            At::Quiet(AfterQuiet::Commit) => {
+                self.cause = Some(Cause::Cancelled);
+                self.begin_removal();
+            }
+            _ if self.in_round() => {
+                self.stop_cancelled();
+                self.advance();
+            }
+            _ => {}
         }
     }
 
@@ -315,8 +358,9 @@ impl<R: Rules> Machine<R> {
             Ok(None) => self.begin_operation(),
             Ok(Some(intent)) => self.begin_recovery(intent),
             Err(ClaimError::Failed(error)) => self.end(Ending::Journal(error)),
+            Err(ClaimError::Busy(_)) if self.cancelled => self.give_up(Cause::Cancelled),
             Err(ClaimError::Busy(holder)) => match self.claims.next(None, &mut self.random) {
-                Some(delay) if !self.cancelled && self.time_left(self.now + delay) => {
+                Some(delay) if self.time_left(self.now + delay) => {
                     self.not_before = self.now + delay;
                 }
                 _ => self.end(Ending::Busy(holder)),
@@ -330,9 +374,12 @@ impl<R: Rules> Machine<R> {
         self.recoverable = true;
         self.purpose = Some(intent.purpose);
         if matches!(self.operation, Operation::Repair(_)) {
-            return self.begin_superseding(&intent);
+            return self.begin_superseding(intent);
         }
         self.recovering = true;
+        if R::speaks_intent_api() {
+            self.api = Arc::new(intent.api);
+        }
         self.take_hosts(intent.hosts.into());
         match intent.purpose {
             Purpose::Create { was_absent } => {
@@ -347,26 +394,34 @@ impl<R: Rules> Machine<R> {
                 self.tracks.iter_mut().for_each(|track| track.posts = R::inherited_posts());
                 self.begin_removal();
             }
-            Purpose::Present => self.begin_round(At::Probe, |_| Some(Walk::Probe)),
+            Purpose::Present => self.begin_quiet(AfterQuiet::Probe, self.now + self.limits.settle),
         }
     }
 
-    /// A repair drives the hosts of the older intent too, so that none is forgotten.
-    fn begin_superseding(&mut self, intent: &Intent) {
-        let missing = intent.hosts.iter().filter(|host| !self.cluster.contains(host));
-        let cluster: Arc<[Host]> = self.cluster.iter().chain(missing).cloned().collect();
-        self.take_hosts(cluster);
+    /// A repair takes the place of the older operation where it drives all its hosts, so that none is forgotten.
+    fn begin_superseding(&mut self, intent: Intent) {
+        let unnamed: Vec<Host> = intent.hosts.iter().filter(|host| !self.cluster.contains(host)).cloned().collect();
+        if !R::may_override(unnamed.is_empty(), intent.api == *self.cluster_api) {
+            return self.end(Ending::Conflict { unfinished: intent, unnamed });
+        }
+        self.take_hosts(self.cluster.iter().chain(&unnamed).cloned().collect());
         for (host, track) in self.hosts.iter().zip(&mut self.tracks) {
             if intent.hosts.contains(host) {
                 track.posts = R::inherited_posts();
             }
         }
-        self.begin_pass();
+        match self.operation {
+            Operation::Repair(Target::Present) => {
+                self.begin_quiet(AfterQuiet::Probe, self.now + self.limits.settle);
+            }
+            _ => self.begin_pass(),
+        }
     }
 
     fn begin_operation(&mut self) {
         self.recovering = false;
         self.purpose = None;
+        self.api = Arc::clone(&self.cluster_api);
         if self.operation == Operation::Recover {
             return self.end(Ending::Reported(Outcome::Recovered));
         }
@@ -401,17 +456,22 @@ impl<R: Rules> Machine<R> {
 
     /// Nothing was sent yet: an operation that is already given up leaves nothing to undo.
     fn turn_back_in_time(&mut self) {
-        let late = !self.time_left(self.now);
-        if self.cancelled || late {
-            self.cause = Some(if self.cancelled { CANCELLED } else { OUT_OF_TIME }.into());
-            self.end(Ending::Reported(Outcome::Unavailable));
+        if self.cancelled {
+            self.give_up(Cause::Cancelled);
+        } else if !self.time_left(self.now) {
+            self.give_up(Cause::TimedOut);
         }
     }
 
+    fn give_up(&mut self, cause: Cause) {
+        self.cause = Some(cause);
+        self.end(Ending::Reported(Outcome::Unavailable));
+    }
+
     fn intent(&self) -> Intent {
-        let unsettled = |host: &usize| self.at == At::Intend || self.is_left(*host);
+        let unsettled = |host: &usize| self.at == At::Intend || self.is_left(*host) || self.is_loud(*host);
         let hosts = (0..self.hosts.len()).filter(unsettled).map(|host| self.hosts[host].clone()).collect();
-        Intent { group: self.group.clone(), purpose: self.own_purpose(), hosts }
+        Intent { group: self.group.clone(), purpose: self.own_purpose(), api: (*self.api).clone(), hosts }
     }
 
     fn own_purpose(&self) -> Purpose {
@@ -530,7 +590,7 @@ impl<R: Rules> Machine<R> {
     fn after_create(&mut self) {
         let complete = self.tracks.iter().all(|track| R::may_commit(track.evidence()));
         if self.creating() && complete && self.stopping.is_none() {
-            self.enter(At::Commit, Phase::Commit);
+            self.begin_quiet(AfterQuiet::Commit, self.quiet_from());
         } else if self.creating() {
             self.begin_removal();
         } else {
@@ -544,7 +604,41 @@ impl<R: Rules> Machine<R> {
 
     fn begin_settling(&mut self) {
         let left = (0..self.hosts.len()).any(|host| self.is_left(host));
-        self.enter(if left { At::Remember } else { At::Forget }, Phase::Settle);
+        if left {
+            self.enter(At::Remember, Phase::Settle);
+        } else {
+            // Where hosts were to be without the group, each was looked at again when it was quiet.
+            let quiet = if self.own_purpose() == Purpose::Present { self.quiet_from() } else { self.now };
+            self.begin_quiet(AfterQuiet::Forget, quiet);
+        }
+    }
+
+    /// From when on no POST of ours can take effect any more.
+    fn quiet_from(&self) -> Duration {
+        let loud = self.tracks.iter().filter_map(|track| track.loud_post).max();
+        loud.filter(|_| R::ends_quiet()).map_or(self.now, |ended| ended + self.limits.settle)
+    }
+
+    fn is_loud(&self, host: usize) -> bool {
+        self.tracks[host].loud_post.is_some_and(|ended| self.now < ended + self.limits.settle)
+    }
+
+    /// Waits until `quiet`. Like a rollback, the wait has time of its own beyond the operation's.
+    fn begin_quiet(&mut self, next: AfterQuiet, quiet: Duration) {
+        if quiet <= self.now {
+            return self.after_quiet(next);
+        }
+        self.limits.deadline = self.limits.deadline.map(|end| end + (quiet - self.now));
+        self.not_before = quiet;
+        self.enter(At::Quiet(next), Phase::Settle);
+    }
+
+    fn after_quiet(&mut self, next: AfterQuiet) {
+        match next {
+            AfterQuiet::Probe => self.begin_round(At::Probe, |_| Some(Walk::Probe)),
+            AfterQuiet::Commit => self.enter(At::Commit, Phase::Commit),
+            AfterQuiet::Forget => self.enter(At::Forget, Phase::Settle),
+        }
     }
 
     /// Whether the intent must still name this host.
@@ -563,7 +657,10 @@ impl<R: Rules> Machine<R> {
             match (left, self.operation) {
                 (true, _) => self.end(Ending::Reported(Outcome::InDoubt)),
                 (false, Operation::Recover) => self.end(Ending::Reported(Outcome::Recovered)),
-                (false, _) => self.begin_operation(),
+                (false, _) => {
+                    self.earlier = Some(Box::new(self.report(&Ending::Reported(Outcome::Recovered))));
+                    self.begin_operation();
+                }
             }
             return;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{At, Ending, Machine, Rules};
 use crate::api::{Action, Reading, Verdict};
 use crate::event::Event;
-use crate::report::{HostReport, HostStep, Operation, Outcome, Report, State};
+use crate::report::{Cause, HostReport, HostStep, Operation, Outcome, Report, State};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn end(&mut self, ending: Ending) {
@@ -29,7 +29,7 @@ impl<R: Rules> Machine<R> {
         self.tell(|machine| Event::Answered {
             host: machine.hosts[host].clone(),
             action,
-            attempt: machine.tracks[host].attempt,
+            attempt: machine.tracks[host].attempts(action),
             succeeded: reading.verdict == Verdict::Yes,
             answer: reading.describe(),
             elapsed,
@@ -40,8 +40,8 @@ impl<R: Rules> Machine<R> {
         if self.cause.is_none() {
             let unknown = self.tracks.iter().position(|track| track.state == State::Unknown);
             self.cause = unknown.map(|host| {
-                let why = self.tracks[host].steps.last().map(explain).unwrap_or_default();
-                format!("{} {why}", self.hosts[host].authority())
+                let reason = self.tracks[host].steps.last().map(explain).unwrap_or_default();
+                Cause::Host { host: self.hosts[host].clone(), reason }
             });
         }
     }
@@ -52,15 +52,17 @@ impl<R: Rules> Machine<R> {
         let last = |actions: &[Action]| track.steps.iter().rev().find(|step| actions.contains(&step.action));
         match track.state {
             State::Unknown => {
-                let why = track.steps.last().map(explain);
-                let given_up = track.given_up.map(str::to_owned);
-                Some(match (why, given_up) {
+                // A refused DELETE says more than the look after it, which proves nothing then.
+                let refused = last(&[Action::Delete]).filter(|_| track.deletes.refused);
+                let why = refused.or(track.steps.last()).map(explain);
+                Some(match (why, track.given_up) {
                     (Some(why), Some(given_up)) => format!("{why}; {given_up}"),
                     (Some(why), None) => why,
-                    (None, given_up) => given_up.unwrap_or_else(|| "it was not asked".into()),
+                    (None, Some(given_up)) => given_up.to_string(),
+                    (None, None) => "it was not asked".into(),
                 })
             }
-            State::Present => last(&[Action::Delete]).filter(|step| !step.succeeded).map(explain),
+            State::Present => last(&[Action::Delete]).filter(|step| !step.ended_well).map(explain),
             State::Absent => last(&[Action::Create]).filter(|step| !step.succeeded).map(explain),
         }
     }
@@ -69,7 +71,7 @@ impl<R: Rules> Machine<R> {
         let outcome = match ending {
             Ending::Reported(outcome) => *outcome,
             Ending::Unrecorded(_) => Outcome::Unrecorded,
-            Ending::Busy(_) | Ending::Journal(_) => Outcome::Unavailable,
+            Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => Outcome::Unavailable,
         };
         let hosts = (0..self.tracks.len()).map(|host| HostReport {
             host: self.hosts[host].clone(),
@@ -83,6 +85,7 @@ impl<R: Rules> Machine<R> {
             outcome,
             hosts: hosts.collect(),
             cause: self.cause.clone(),
+            earlier: self.earlier.clone(),
             recoverable: self.recoverable && self.kept,
             notes: self.notes.clone(),
             elapsed: self.now,
@@ -92,7 +95,7 @@ impl<R: Rules> Machine<R> {
 
 /// `answered 503 to create, 3 tries`: one step in words.
 pub(super) fn explain(step: &HostStep) -> String {
-    let reason = match (step.status, &step.error, step.succeeded) {
+    let reason = match (step.status, &step.error, step.ended_well) {
         (_, _, true) => format!("{} succeeded", step.action),
         (Some(status), _, _) => format!("answered {status} to {}", step.action),
         (None, Some(error), _) => format!("{error}"),

@@ -5,20 +5,18 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::narration::explain;
-use super::track::{Next, Then, Track, Walk};
-use super::{At, CANCELLED, Machine, OUT_OF_TIME, Rules, Step};
+use super::track::{Next, Stop, Then, Track, Walk};
+use super::{At, Machine, Rules, Step};
 use crate::api::{Action, Reading, Verdict};
 use crate::event::Event;
-use crate::retry::{RetryBudget, RetryBudgets};
-
-const ROLLBACK_OUT_OF_TIME: &str = "the rollback's time was over";
-const FAILED_ELSEWHERE: &str = "the create had failed on another host";
+use crate::report::Cause;
+use crate::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_round(&mut self, at: At, walk: impl Fn(&mut Track) -> Option<Walk>) {
         let removing = at == At::Remove;
         self.enter(at, self.phase_of(at));
-        let policy = if self.rolling_back() { self.limits.rollback_retry } else { self.limits.retry };
+        let policy = self.policy();
         self.phase_ends = match self.limits.deadline {
             _ if removing && self.rolling_back() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
@@ -40,9 +38,13 @@ impl<R: Rules> Machine<R> {
         self.advance();
     }
 
+    fn policy(&self) -> RetryPolicy {
+        if self.rolling_back() { self.limits.rollback_retry } else { self.limits.retry }
+    }
+
     pub(super) fn next_request(&mut self) -> Step {
         if self.stopping.is_none() && !self.time_left(self.now) {
-            self.stop(if self.rolling_back() { ROLLBACK_OUT_OF_TIME } else { OUT_OF_TIME });
+            self.stop(if self.rolling_back() { Stop::RollbackOutOfTime } else { Stop::OutOfTime });
             self.advance();
             return self.step(self.now);
         }
@@ -97,10 +99,16 @@ impl<R: Rules> Machine<R> {
             Then::Go(action) => self.turn_to(host, action, self.now),
             Then::Settle => self.turn_to(host, Action::Check, self.now + self.limits.settle),
             Then::Redo => {
-                let delay = self.tracks[host].rounds.next(asked, &mut self.random);
-                match delay.map(|delay| self.now + delay).filter(|due| self.time_left(*due) && budget.take()) {
-                    Some(due) => self.turn_to(host, Action::Delete, due),
-                    None => self.finish(host),
+                if !R::counts_tries_over_looks() {
+                    let policy = self.policy();
+                    self.tracks[host].forget_tries(Action::Delete, &policy);
+                }
+                if self.try_again(host, Action::Delete, asked, budget) {
+                    return;
+                }
+                match self.tracks[host].after_last_delete::<R>() {
+                    Then::Settle => self.turn_to(host, Action::Check, self.now + self.limits.settle),
+                    _ => self.finish(host),
                 }
             }
             Then::Finish => self.finish(host),
@@ -109,20 +117,20 @@ impl<R: Rules> Machine<R> {
     }
 
     fn try_again(&mut self, host: usize, action: Action, asked: Option<Duration>, budget: &mut RetryBudget) -> bool {
-        let Some(delay) = self.tracks[host].tries.next(asked, &mut self.random) else { return false };
+        let Some(delay) = self.tracks[host].delay(action, asked, &mut self.random) else { return false };
         let due = self.now + delay;
         if !self.time_left(due) || !budget.take() {
             return false;
         }
-        let attempt = self.tracks[host].attempt + 1;
+        let attempt = self.tracks[host].attempts(action) + 1;
+        self.tracks[host].action = Some(action);
         self.waiting.push(Reverse((due, host)));
         self.tell(|machine| Event::Retrying { host: machine.hosts[host].clone(), action, attempt, delay });
         true
     }
 
     fn turn_to(&mut self, host: usize, action: Action, due: Duration) {
-        let policy = if self.rolling_back() { self.limits.rollback_retry } else { self.limits.retry };
-        self.tracks[host].turn_to(action, &policy);
+        self.tracks[host].action = Some(action);
         if due <= self.now {
             self.ready.push_front(host);
         } else {
@@ -147,16 +155,16 @@ impl<R: Rules> Machine<R> {
             // A POST that failed says more than the look after it, which only did not find the group.
             let steps = &self.tracks[host].steps;
             let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
-            let why = failed.or(steps.last()).map(explain).unwrap_or_default();
-            self.cause = Some(format!("{} {why}", self.hosts[host].authority()));
+            let reason = failed.or(steps.last()).map(explain).unwrap_or_default();
+            self.cause = Some(Cause::Host { host: self.hosts[host].clone(), reason });
         }
         if self.creating() {
-            self.stop(FAILED_ELSEWHERE);
+            self.stop(Stop::FailedElsewhere);
         }
     }
 
     /// A reply came after the phase was stopped: it is noted, and nothing comes after it.
-    fn finish_stopped(&mut self, host: usize, next: Next, reason: &'static str) {
+    fn finish_stopped(&mut self, host: usize, next: Next, reason: Stop) {
         if next.then != Then::Finish || next.retry {
             self.tracks[host].given_up = Some(reason);
         }
@@ -164,10 +172,10 @@ impl<R: Rules> Machine<R> {
     }
 
     /// No further request starts; those in flight are waited for.
-    fn stop(&mut self, reason: &'static str) {
+    fn stop(&mut self, reason: Stop) {
         self.stopping = Some(reason);
-        if self.cause.is_none() && reason != FAILED_ELSEWHERE {
-            self.cause = Some(reason.into());
+        if self.cause.is_none() {
+            self.cause = reason.cause();
         }
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|Reverse((_, host))| host);
         for host in std::mem::take(&mut self.ready).into_iter().chain(waiting) {
@@ -179,7 +187,7 @@ impl<R: Rules> Machine<R> {
     /// A create is left only by its rollback; everything else can be taken up again later.
     pub(super) fn stop_cancelled(&mut self) {
         if self.stopping.is_none() && (self.recovering || !self.rolling_back()) {
-            self.stop(CANCELLED);
+            self.stop(Stop::Cancelled);
         }
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Ending, Fact, Limits, Machine, Step};
-use crate::api::{Action, Reply, read};
+use crate::api::{Action, Api, Reply, read};
 use crate::cause::{RequestError, RequestErrorKind, StoreError};
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent, Purpose};
-use crate::report::{Operation, Outcome, Report, State, Target};
+use crate::report::{Cause, Operation, Outcome, Report, State, Target};
 use crate::retry::{RetryBudgets, RetryPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ fn hosts() -> Arc<[Host]> {
 }
 
 fn intent(purpose: Purpose) -> Intent {
-    Intent { group: GroupId::parse("g").unwrap(), purpose, hosts: hosts().to_vec() }
+    Intent { group: GroupId::parse("g").unwrap(), purpose, api: Api::default(), hosts: hosts().to_vec() }
 }
 
 fn full() -> StoreError {
@@ -56,7 +56,7 @@ impl Scene {
             settle: 5 * SECOND,
         };
         let group = GroupId::parse("g").unwrap();
-        let machine = Machine::new(operation, preflight, group, hosts(), limits, 1);
+        let machine = Machine::new(operation, preflight, group, hosts(), Arc::default(), limits, 1);
         Scene { machine, now: Duration::ZERO, budgets: RetryBudgets::new(2), sent: Vec::new() }
     }
 
@@ -201,7 +201,7 @@ fn a_create_changes_nothing_where_a_host_cannot_be_asked() {
         Absent,
         Unknown,
     );
-    assert_eq!(report.cause.as_deref(), Some("b answered 503 to check, 2 tries"));
+    assert_eq!(report.cause.unwrap().to_string(), "b answered 503 to check, 2 tries");
 }
 
 #[test]
@@ -268,14 +268,11 @@ fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
         .waits(SECOND)
         .on('a', Delete, answer(503))
         .on('a', Check, answer(200))
-        .waits(SECOND)
-        .on('a', Delete, answer(503))
-        .waits(SECOND)
-        .on('a', Delete, answer(503))
-        .on('a', Check, answer(200))
         .records(CREATE, "a")
         .reports(Outcome::InDoubt, Present, Absent);
     assert!(report.recoverable);
+    let tries: Vec<_> = report.hosts[0].steps.iter().map(|step| (step.action, step.attempts)).collect();
+    assert_eq!(tries, [(Check, 1), (Create, 1), (Delete, 2), (Check, 1)]);
 }
 
 #[test]
@@ -403,4 +400,168 @@ fn a_create_out_of_time_rolls_back_in_time_of_its_own() {
         .on('b', Check, answer(404))
         .erases()
         .ends(Outcome::RolledBack, Absent, Absent);
+}
+
+/// A create on both hosts whose POST `b` refuses for good, up to the rollback of `a`.
+fn refused_by_b() -> Scene {
+    let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
+    scene.both(Create, 201, 403).on('a', Check, answer(404))
+}
+
+#[test]
+fn rollback_reports_unknown_while_delete_is_refused() {
+    let report = refused_by_b().on('a', Delete, answer(403)).both(Check, 404, 404).records(CREATE, "a").reports(
+        Outcome::InDoubt,
+        Unknown,
+        Absent,
+    );
+    assert_eq!(report.hosts[0].reason.as_deref(), Some("answered 403 to delete"));
+}
+
+#[test]
+fn rollback_looks_again_where_404_contradicts_201() {
+    for lagging in [404, 400] {
+        refused_by_b()
+            .on('a', Delete, answer(lagging))
+            .both(Check, 404, 404)
+            .waits(5 * SECOND)
+            .on('a', Check, answer(200))
+            .waits(SECOND)
+            .on('a', Delete, answer(200))
+            .on('a', Check, answer(404))
+            .erases()
+            .ends(Outcome::RolledBack, Absent, Absent);
+    }
+}
+
+#[test]
+fn rollback_believes_404_at_once_after_confirmed_delete() {
+    let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab").cancelled();
+    scene.both(Create, 201, 201).both(Delete, 200, 204).both(Check, 404, 404).erases().ends(
+        Outcome::RolledBack,
+        Absent,
+        Absent,
+    );
+}
+
+#[test]
+fn delete_settles_where_its_answer_was_lost() {
+    Scene::of(Operation::Delete, true)
+        .claims()
+        .records(Purpose::Delete, "ab")
+        .on('a', Delete, timeout())
+        .on('b', Delete, answer(200))
+        .on('b', Check, answer(404))
+        .waits(SECOND)
+        .on('a', Delete, answer(404))
+        .on('a', Check, answer(404))
+        .waits(5 * SECOND)
+        .on('a', Check, answer(404))
+        .erases()
+        .ends(Outcome::Finished, Absent, Absent);
+}
+
+#[test]
+fn delete_looks_again_before_it_believes_200_after_its_own_200() {
+    Scene::of(Operation::Delete, true)
+        .claims()
+        .records(Purpose::Delete, "ab")
+        .both(Delete, 200, 200)
+        .both(Check, 200, 404)
+        .waits(SECOND)
+        .on('a', Delete, answer(200))
+        .on('a', Check, answer(200))
+        .waits(5 * SECOND)
+        .on('a', Check, answer(404))
+        .erases()
+        .ends(Outcome::Finished, Absent, Absent);
+}
+
+#[test]
+fn create_commits_only_when_no_post_can_take_effect_any_more() {
+    let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
+    let scene = scene.on('a', Create, timeout()).on('b', Create, answer(201)).on('b', Check, answer(200));
+    let scene = scene.waits(SECOND).on('a', Create, answer(201)).on('a', Check, answer(200));
+    scene.waits(4 * SECOND).erases().ends(Outcome::Created, Present, Present);
+}
+
+#[test]
+fn create_does_not_wait_after_a_node_answered_503() {
+    let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab").both(Create, 503, 201);
+    let scene = scene.on('b', Check, answer(200)).waits(SECOND).on('a', Create, answer(201));
+    scene.on('a', Check, answer(200)).erases().ends(Outcome::Created, Present, Present);
+}
+
+#[test]
+fn create_cancelled_while_it_waits_for_quiet_is_rolled_back() {
+    let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
+    let scene = scene.on('a', Create, timeout()).on('b', Create, answer(201)).on('b', Check, answer(200));
+    let scene = scene.waits(SECOND).on('a', Create, answer(201)).on('a', Check, answer(200)).cancelled();
+    let report = scene
+        .both(Delete, 200, 200)
+        .both(Check, 404, 404)
+        .waits(5 * SECOND)
+        .on('a', Check, answer(404))
+        .erases()
+        .reports(Outcome::RolledBack, Absent, Absent);
+    assert_eq!(report.cause, Some(Cause::Cancelled));
+}
+
+#[test]
+fn repair_is_refused_where_the_intent_names_other_hosts() {
+    let mut unfinished = intent(Purpose::Delete);
+    unfinished.hosts.push(Host::parse("http://staging").unwrap());
+    for target in [Target::Present, Target::Absent] {
+        let scene = Scene::of(Operation::Repair(target), true).finds(Ok(Some(unfinished.clone())));
+        let (ending, report) = scene.end();
+        let Ending::Conflict { unnamed, .. } = ending else { panic!("{ending:?}") };
+        assert_eq!((unnamed.as_slice(), report.recoverable), (&unfinished.hosts[2..], true));
+    }
+}
+
+#[test]
+fn repair_is_refused_where_the_intent_has_other_paths() {
+    let unfinished = Intent { api: Api::new("/v2", "/v2/{id}").unwrap(), ..intent(CREATE) };
+    let (ending, _) = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(unfinished))).end();
+    assert!(matches!(ending, Ending::Conflict { unnamed, .. } if unnamed.is_empty()));
+}
+
+#[test]
+fn repair_to_present_waits_for_the_requests_of_a_dead_owner() {
+    let scene = Scene::of(Operation::Repair(Target::Present), true).finds(Ok(Some(intent(Purpose::Delete))));
+    let scene = scene.waits(5 * SECOND).both(Check, 200, 404).records(Purpose::Present, "ab");
+    let scene = scene.on('b', Create, answer(201)).on('b', Check, answer(200)).erases();
+    scene.ends(Outcome::Finished, Present, Present);
+}
+
+#[test]
+fn recovery_speaks_the_api_of_the_intent_and_the_operation_after_it_its_own() {
+    let other = Api::new("/v2", "/v2/{id}").unwrap();
+    let unfinished = Intent { api: other.clone(), ..intent(CREATE) };
+    let scene = Scene::create().finds(Ok(Some(unfinished)));
+    assert_eq!(**scene.machine.api(), other);
+    let scene = scene.both(Delete, 200, 404).both(Check, 404, 404).waits(5 * SECOND).both(Check, 404, 404).erases();
+    assert_eq!(**scene.machine.api(), Api::default());
+    let report = scene.both(Check, 404, 503).waits(SECOND).on('b', Check, answer(503));
+    let report = report.reports(Outcome::Unavailable, Absent, Unknown);
+    assert!(report.earlier_changed() && report.summary().contains("nothing more was sent"), "{}", report.summary());
+}
+
+#[test]
+fn recovery_that_leaves_something_keeps_the_api_of_the_intent() {
+    let other = Api::new("/v2", "/v2/{id}").unwrap();
+    let unfinished = Intent { api: other.clone(), ..intent(Purpose::Delete) };
+    let mut scene = Scene::of(Operation::Recover, true).finds(Ok(Some(unfinished))).both(Delete, 403, 403);
+    scene = scene.both(Check, 200, 200);
+    let Step::Record(kept) = scene.machine.step(scene.now) else { panic!("expected a record") };
+    assert_eq!(kept.api, other);
+}
+
+#[test]
+fn busy_group_is_given_up_when_cancelled() {
+    let mut scene = Scene::create();
+    scene.machine.cancel(scene.now);
+    let scene = scene.finds(Err(ClaimError::Busy("process 7".into())));
+    let report = scene.end().1;
+    assert_eq!((report.outcome, report.cause), (Outcome::Unavailable, Some(Cause::Cancelled)));
 }

@@ -1,11 +1,12 @@
 //! One host's way through a phase: which action comes after which reply. No decision about other hosts
 //! is taken here.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::rules::{Evidence, Posts, Rules};
+use super::rules::{Deletes, Evidence, Posts, Rules};
 use crate::api::{Action, Reading, Verdict};
-use crate::report::{HostStep, State};
+use crate::report::{Cause, HostStep, State};
 use crate::retry::{Delays, RetryPolicy};
 
 /// What a host does in the current phase.
@@ -17,7 +18,7 @@ pub(super) enum Walk {
     Create,
     /// The same for a repair, which takes the group from whoever made it.
     Ensure,
-    /// DELETE, then GET until it shows nothing; where a POST was ambiguous, GET again a settle time later.
+    /// DELETE, then GET until it shows nothing; GET again a settle time later where the first is no proof.
     Remove,
     /// GET only, with the same second look: the group there is not ours to delete.
     Look,
@@ -37,7 +38,7 @@ pub(super) enum Then {
     Go(Action),
     /// A GET after the settle time.
     Settle,
-    /// DELETE again, while the schedule of rounds lasts; else the host is through.
+    /// DELETE again, while its schedule lasts; else [`Track::after_last_delete`] says what.
     Redo,
     /// The host is through.
     Finish,
@@ -45,28 +46,73 @@ pub(super) enum Then {
     Fail,
 }
 
+/// Why no further request starts in a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    Cancelled,
+    OutOfTime,
+    RollbackOutOfTime,
+    FailedElsewhere,
+}
+
+impl Stop {
+    /// What the whole operation turns back for, where this is it.
+    pub(super) fn cause(self) -> Option<Cause> {
+        match self {
+            Stop::Cancelled => Some(Cause::Cancelled),
+            Stop::OutOfTime => Some(Cause::TimedOut),
+            Stop::RollbackOutOfTime => Some(Cause::RollbackTimedOut),
+            Stop::FailedElsewhere => None,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.cause() {
+            Some(cause) => cause.fmt(f),
+            None => f.pad("the create had failed on another host"),
+        }
+    }
+}
+
+/// The tries of one action in the current phase.
+#[derive(Debug, Clone)]
+struct Tries {
+    /// The delays before those that are left.
+    delays: Delays,
+    sent: u32,
+    began: Duration,
+    /// The place of the action's step among those of the host.
+    step: usize,
+}
+
+impl Tries {
+    fn new(policy: &RetryPolicy) -> Self {
+        Tries { delays: policy.delays(), sent: 0, began: Duration::ZERO, step: 0 }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Track {
     pub(super) walk: Walk,
     /// What is sent next, or is in flight; `None` when the host is through.
     pub(super) action: Option<Action>,
-    pub(super) in_flight: bool,
     pub(super) posts: Posts,
+    pub(super) deletes: Deletes,
     pub(super) state: State,
     /// A GET said 404 before our first POST.
     pub(super) was_absent: bool,
-    /// The second look has been waited for.
+    /// The settle time was waited for since the last request of unknown fate.
     settled: bool,
-    /// The last DELETE was refused for good.
-    refused: bool,
-    /// The waits between tries of the current action, and between rounds of DELETE.
-    pub(super) tries: Delays,
-    pub(super) rounds: Delays,
-    pub(super) attempt: u32,
-    pub(super) begun: Duration,
+    /// The same since the last DELETE that was answered 200 or 204, or whose fate is unknown.
+    delete_settled: bool,
+    /// The last POST that may take effect later ended at this time.
+    pub(super) loud_post: Option<Duration>,
+    tries: [Tries; 3],
     pub(super) steps: Vec<HostStep>,
     /// Why no more was sent, where the operation stopped this host.
-    pub(super) given_up: Option<&'static str>,
+    pub(super) given_up: Option<Stop>,
 }
 
 impl Track {
@@ -74,84 +120,91 @@ impl Track {
         Track {
             walk: Walk::Probe,
             action: None,
-            in_flight: false,
             posts: Posts::default(),
+            deletes: Deletes::default(),
             state: State::Unknown,
             was_absent: false,
             settled: false,
-            refused: false,
-            tries: policy.delays(),
-            rounds: policy.delays(),
-            attempt: 0,
-            begun: Duration::ZERO,
+            delete_settled: false,
+            loud_post: None,
+            tries: std::array::from_fn(|_| Tries::new(policy)),
             steps: Vec::new(),
             given_up: None,
         }
     }
 
     pub(super) fn evidence(&self) -> Evidence {
-        Evidence { posts: self.posts, state: self.state, was_absent: self.was_absent }
+        Evidence { posts: self.posts, deletes: self.deletes, state: self.state, was_absent: self.was_absent }
     }
 
-    /// Starts a walk. What is known of the host's POSTs stays, what was known of its state does not.
+    /// Starts a walk with all tries of `policy`. What is known of the host's POSTs and DELETEs stays, what was
+    /// known of its state does not.
     pub(super) fn start(&mut self, walk: Walk, policy: &RetryPolicy) {
         self.walk = walk;
         self.settled = false;
-        self.refused = false;
+        self.delete_settled = false;
         self.given_up = None;
         self.state = State::Unknown;
-        self.rounds = policy.delays();
-        self.turn_to(
-            match walk {
-                Walk::Probe | Walk::Look => Action::Check,
-                Walk::Create | Walk::Ensure => Action::Create,
-                Walk::Remove => Action::Delete,
-            },
-            policy,
-        );
+        self.tries = std::array::from_fn(|_| Tries::new(policy));
+        self.action = Some(match walk {
+            Walk::Probe | Walk::Look => Action::Check,
+            Walk::Create | Walk::Ensure => Action::Create,
+            Walk::Remove => Action::Delete,
+        });
     }
 
-    pub(super) fn turn_to(&mut self, action: Action, policy: &RetryPolicy) {
-        self.action = Some(action);
-        self.attempt = 0;
-        self.tries = policy.delays();
+    /// How often the action was sent in this phase.
+    pub(super) fn attempts(&self, action: Action) -> u32 {
+        self.tries[action as usize].sent
+    }
+
+    /// The wait before the action is sent once more, or `None` when its tries are used up.
+    pub(super) fn delay(
+        &mut self,
+        action: Action,
+        asked: Option<Duration>,
+        random: &mut fastrand::Rng,
+    ) -> Option<Duration> {
+        self.tries[action as usize].delays.next(asked, random)
+    }
+
+    /// Gives an action all its tries back.
+    pub(super) fn forget_tries(&mut self, action: Action, policy: &RetryPolicy) {
+        self.tries[action as usize].delays = policy.delays();
     }
 
     /// Notes that the next request leaves.
     pub(super) fn send(&mut self, now: Duration) -> (Action, u32) {
         let action = self.action.expect("only a host with an action is handed out");
-        self.in_flight = true;
-        self.attempt += 1;
-        if self.attempt == 1 {
-            self.begun = now;
-            self.steps.push(HostStep {
-                action,
-                succeeded: false,
-                attempts: 0,
-                status: None,
-                error: None,
-                elapsed: Duration::ZERO,
-            });
+        let tries = &mut self.tries[action as usize];
+        tries.sent += 1;
+        if tries.sent == 1 {
+            (tries.began, tries.step) = (now, self.steps.len());
+            self.steps.push(HostStep::begun(action));
         }
-        (action, self.attempt)
+        (action, tries.sent)
     }
 
     /// Notes what a reply tells, whatever comes next.
     pub(super) fn note(&mut self, action: Action, reading: &Reading, now: Duration) {
-        self.in_flight = false;
-        if let Some(step) = self.steps.last_mut() {
-            step.attempts = self.attempt;
-            step.succeeded = reading.verdict == Verdict::Yes;
-            step.status = reading.status;
-            step.error.clone_from(&reading.error);
-            step.elapsed = now.saturating_sub(self.begun);
-        }
+        let tries = &self.tries[action as usize];
+        let elapsed = now.saturating_sub(tries.began);
+        self.steps[tries.step].note(tries.sent, reading, elapsed);
+        self.settled &= !reading.is_ambiguous() || action == Action::Check;
         match (action, reading.verdict) {
-            (Action::Create, Verdict::Unsent) => {}
+            (Action::Create | Action::Delete, Verdict::Unsent) => {}
             (Action::Create, verdict) => {
                 self.posts.sent = true;
                 self.posts.created |= verdict == Verdict::Yes;
                 self.posts.ambiguous |= verdict == Verdict::Unclear;
+                self.loud_post = if reading.may_land_late() { Some(now) } else { self.loud_post };
+                self.deletes.confirmed &= verdict == Verdict::No;
+            }
+            (Action::Delete, verdict) => {
+                self.deletes.confirmed |= verdict == Verdict::Yes;
+                self.deletes.refused = reading.is_refused();
+                self.deletes.ambiguous |= reading.is_ambiguous();
+                self.delete_settled &= verdict == Verdict::No;
             }
             (Action::Check, Verdict::Yes) => self.state = State::Present,
             (Action::Check, Verdict::No) => {
@@ -159,10 +212,9 @@ impl Track {
                 self.was_absent |= self.walk == Walk::Probe;
             }
             (Action::Check, _) => self.state = State::Unknown,
-            (Action::Delete, _) => {
-                self.state = State::Unknown;
-                self.refused = reading.verdict == Verdict::Unclear && !reading.transient;
-            }
+        }
+        if action == Action::Delete {
+            self.state = State::Unknown;
         }
     }
 
@@ -211,16 +263,41 @@ impl Track {
 
     fn after_look<R: Rules>(&mut self, reading: &Reading) -> Next {
         match reading.verdict {
-            Verdict::No if R::must_settle(self.posts) && !self.settled => {
-                self.settled = true;
+            Verdict::No if self.walk == Walk::Remove && !R::absence_counts(self.deletes) => {
                 self.state = State::Unknown;
-                Then::Settle.at_once()
+                Then::Finish.at_once()
             }
+            Verdict::No if self.absence_must_settle::<R>() => self.settle().at_once(),
             // It came back, or the DELETE was not applied.
-            Verdict::Yes if self.walk == Walk::Remove && !self.refused => Then::Redo.at_once(),
+            Verdict::Yes if self.walk == Walk::Remove && !self.deletes.refused => {
+                if self.presence_must_settle::<R>() {
+                    self.state = State::Unknown;
+                }
+                Then::Redo.at_once()
+            }
             Verdict::Yes | Verdict::No => Then::Finish.at_once(),
             Verdict::Unsent | Verdict::Unclear => Then::Finish.after_retries(reading),
         }
+    }
+
+    fn absence_must_settle<R: Rules>(&self) -> bool {
+        let unclear = R::post_must_settle(self.posts) || R::delete_must_settle(self.deletes);
+        !self.settled && (unclear || R::absence_is_contradicted(self.evidence()))
+    }
+
+    fn presence_must_settle<R: Rules>(&self) -> bool {
+        !self.delete_settled && R::presence_is_doubtful(self.evidence())
+    }
+
+    /// A GET still shows the group, and no DELETE is left to be sent.
+    pub(super) fn after_last_delete<R: Rules>(&mut self) -> Then {
+        if self.presence_must_settle::<R>() { self.settle() } else { Then::Finish }
+    }
+
+    fn settle(&mut self) -> Then {
+        (self.settled, self.delete_settled) = (true, true);
+        self.state = State::Unknown;
+        Then::Settle
     }
 }
 

@@ -50,7 +50,7 @@ fn machine(case: &Case, hosts: usize) -> Machine {
         settle: Duration::from_secs(10),
     };
     let hosts: Arc<[Host]> = (0..hosts).map(host).collect();
-    Machine::new(case.operation, case.preflight, GroupId::parse("g").unwrap(), hosts, limits, 1)
+    Machine::new(case.operation, case.preflight, GroupId::parse("g").unwrap(), hosts, Arc::default(), limits, 1)
 }
 
 /// One operation to its end, with as many requests in flight as the machine allows.

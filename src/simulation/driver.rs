@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::oracle::{Invariant, bound};
 use super::schedule::Choices;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
+use crate::api::Api;
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{Intent, Purpose};
@@ -16,6 +17,8 @@ use crate::retry::{RetryBudgets, RetryPolicy};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 const ROLLBACK: Duration = Duration::from_millis(200);
+/// Tries of every request, in all phases.
+pub(super) const TRIES: u32 = 2;
 const TICK: Duration = Duration::from_millis(1);
 
 /// An operation of a scenario.
@@ -96,6 +99,7 @@ pub(super) enum End {
     Observed,
     Recovered,
     Busy,
+    Conflict,
     Journal,
     Crashed,
 }
@@ -113,6 +117,7 @@ impl End {
         End::Observed,
         End::Recovered,
         End::Busy,
+        End::Conflict,
         End::Journal,
         End::Crashed,
     ];
@@ -120,6 +125,7 @@ impl End {
     fn of(ending: &Ending) -> End {
         match ending {
             Ending::Busy(_) => End::Busy,
+            Ending::Conflict { .. } => End::Conflict,
             Ending::Journal(_) => End::Journal,
             Ending::Unrecorded(_) | Ending::Reported(Outcome::Unrecorded) => End::Unrecorded,
             Ending::Reported(Outcome::Created) => End::Created,
@@ -141,12 +147,15 @@ pub(super) struct Setting {
     group: GroupId,
     limits: Limits,
     driver: Driver,
+    api: Arc<Api>,
+    /// What another directory is configured with: other hosts in another API.
+    elsewhere: (Arc<[Host]>, Arc<Api>),
 }
 
 impl Setting {
     pub(super) fn new(hosts: usize, driver: Driver) -> Self {
         let host = |at| Host::parse(format!("http://{}", ["a", "b", "c", "d", "e", "f"][at])).expect("a good host");
-        let policy = RetryPolicy { attempts: 2, first_delay: TICK, factor: 1.0, max_delay: TICK, jitter: false };
+        let policy = RetryPolicy { attempts: TRIES, first_delay: TICK, factor: 1.0, max_delay: TICK, jitter: false };
         let limits = Limits {
             retry: policy,
             rollback_retry: policy,
@@ -155,11 +164,14 @@ impl Setting {
             rollback_timeout: ROLLBACK,
             settle: if driver == Driver::NeverSettles { Duration::ZERO } else { SETTLE },
         };
+        let other = Api::new("/v2/group", "/v2/group/{id}").expect("good paths");
         Setting {
             names: (0..hosts).map(host).collect(),
             group: GroupId::parse("g").expect("a good id"),
             limits,
             driver,
+            api: Arc::default(),
+            elsewhere: (Arc::new([Host::parse("http://z").expect("a good host")]), Arc::new(other)),
         }
     }
 
@@ -237,10 +249,11 @@ impl<'a> Run<'a> {
     fn operate<R: Rules>(&mut self, Planned { operation, preflight }: Planned) -> End {
         let Setting { names, group, limits, .. } = self.setting;
         let began = self.world.now;
+        let (cluster, api) = self.configure(operation);
+        self.world.begin(operation, preflight, &cluster);
         let mut machine: Machine<R> =
-            Machine::with_rules(operation, preflight, group.clone(), Arc::clone(names), limits.clone(), 7);
+            Machine::with_rules(operation, preflight, group.clone(), cluster, api, limits.clone(), 7);
         let mut budgets = RetryBudgets::new(names.len());
-        self.world.begin(operation, preflight);
         let end = self.drive(&mut machine, &mut budgets, began);
         if end == End::Crashed {
             self.world.crash();
@@ -254,6 +267,28 @@ impl<'a> Run<'a> {
         self.world.check_nothing_lost();
         self.count(end);
         end
+    }
+
+    /// What the operation is configured with. Where something is unfinished, a recovery may be started in
+    /// another directory, and a repair by somebody who knows fewer hosts or other paths.
+    fn configure(&mut self, operation: Operation) -> (Arc<[Host]>, Arc<Api>) {
+        let Setting { names, api, elsewhere, .. } = self.setting;
+        let usual = (Arc::clone(names), Arc::clone(api));
+        let Some(unfinished) = &self.world.intent else { return usual };
+        let others = match operation {
+            Operation::Recover => vec![elsewhere.clone()],
+            Operation::Repair(_) => {
+                let fewer = (Arc::from(&names[..names.len() - 1]), Arc::clone(api));
+                let narrowed = names.last().is_some_and(|last| names.len() > 1 && unfinished.hosts.contains(last));
+                let renamed = (Arc::clone(names), Arc::clone(&elsewhere.1));
+                narrowed.then_some(fewer).into_iter().chain([renamed]).collect()
+            }
+            _ => return usual,
+        };
+        let chosen = self.world.choices.choose(1 + others.len());
+        let Some(other) = chosen.checked_sub(1).and_then(|other| others.into_iter().nth(other)) else { return usual };
+        self.world.tell(|_| "configured with other hosts or paths".into());
+        other
     }
 
     fn count(&mut self, end: End) {
@@ -293,7 +328,8 @@ impl<'a> Run<'a> {
                 }
                 Step::Send { host, action, timeout, .. } => {
                     let site = self.world.site_of(&machine.hosts()[host]);
-                    self.world.send(site, action, timeout);
+                    let understood = **machine.api() == *self.setting.api;
+                    self.world.send(site, action, timeout, understood);
                     continue;
                 }
                 Step::Wait(until) => {

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use super::driver::TRIES;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
 use crate::api::{Action, Reading, Verdict};
+use crate::host::Host;
 use crate::intent::{Intent, Purpose};
 use crate::protocol::{Ending, Limits};
 use crate::report::{HostReport, Operation, Outcome, Report, State, Target};
@@ -21,12 +23,14 @@ pub(super) enum Invariant {
     I8,
     I9,
     I10,
+    I11,
+    I12,
 }
 
 impl Invariant {
-    pub(super) const ALL: [Invariant; 10] = {
-        use Invariant::{I1, I2, I3, I4, I5, I6, I7, I8, I9, I10};
-        [I1, I2, I3, I4, I5, I6, I7, I8, I9, I10]
+    pub(super) const ALL: [Invariant; 12] = {
+        use Invariant::{I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12};
+        [I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12]
     };
 }
 
@@ -42,10 +46,19 @@ pub(super) struct Breaches {
 pub(super) struct HostLog {
     /// Those that left, answered.
     pub(super) posts: u32,
-    /// The first of them was refused.
+    /// How often each change was tried, reached or not.
+    tried: [u32; 2],
+    /// A POST was answered 201, then.
+    created: Option<Duration>,
+    /// A DELETE since then was answered 200 or 204, then.
+    confirmed: Option<Duration>,
+    /// The last DELETE was answered with something else than that, 404 or 400.
     refused: bool,
+    /// The first of them was refused.
+    beaten: bool,
     post_ended: u32,
-    unclear_post_ended: Option<Duration>,
+    /// A POST or DELETE whose fate is unknown ended then.
+    unclear_ended: Option<Duration>,
     write_ended: u32,
     /// The last GET that said yes or no, by its number and time of sending.
     seen: Option<(State, u32, Duration)>,
@@ -55,6 +68,9 @@ pub(super) struct HostLog {
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     pub(super) number: u32,
+    pub(super) machine: u32,
+    /// The hosts that the caller has named, as bits.
+    caller: u32,
     operation: Option<Operation>,
     preflight: bool,
     /// What the intent was for that this pass recovers.
@@ -63,7 +79,13 @@ pub(super) struct Pass {
     recorded: bool,
     writes: u32,
     deletes: u32,
+    /// The machine was told what is unfinished.
+    claimed: bool,
     commit_asked: bool,
+    /// The recovery before this operation has made or removed a group.
+    changed_earlier: bool,
+    /// A request of this machine has made or removed a group.
+    pub(super) changed: bool,
     started: Duration,
 }
 
@@ -78,12 +100,6 @@ impl Pass {
     /// A create that did not look before.
     pub(super) fn blind(&self) -> bool {
         self.operation == Some(Operation::Create) && !self.preflight
-    }
-
-    /// It adds to the group, or takes over what is there.
-    pub(super) fn adds(&self) -> bool {
-        let repairs = self.operation == Some(Operation::Repair(Target::Present));
-        self.recovers == Some(Purpose::Present) || self.creates() || (repairs && self.recovers.is_none())
     }
 
     fn creates(&self) -> bool {
@@ -105,16 +121,22 @@ impl World {
 
     // --- passes
 
-    pub(super) fn begin(&mut self, operation: Operation, preflight: bool) {
+    pub(super) fn begin(&mut self, operation: Operation, preflight: bool, cluster: &[Host]) {
         self.tell(|_| format!("=== {operation:?}{}", if preflight { "" } else { ", no preflight" }));
         let started = self.now;
         let operation = Some(operation);
-        self.pass = Pass { number: self.pass.number + 1, operation, preflight, started, ..Pass::default() };
-        self.forget_stale();
+        let named = |(at, name): (usize, &Host)| u32::from(cluster.contains(name)) << at;
+        let caller = self.names.iter().enumerate().map(named).sum();
+        let (number, machine) = (self.pass.number + 1, self.pass.machine + 1);
+        self.pass = Pass { number, machine, caller, operation, preflight, started, ..Pass::default() };
+        if self.intent.is_none() {
+            self.catch_up();
+        }
         self.clear_logs();
     }
 
     pub(super) fn inherit(&mut self, intent: Option<&Intent>) {
+        self.pass.claimed = true;
         if !matches!(self.pass.operation, Some(Operation::Repair(_))) {
             self.pass.recovers = intent.map(|intent| intent.purpose);
             self.pass.recorded = intent.is_some();
@@ -129,6 +151,7 @@ impl World {
     pub(super) fn acknowledge_erase(&mut self) {
         if self.pass.operation != Some(Operation::Recover) && self.pass.recovers.take().is_some() {
             self.pass.number += 1;
+            self.pass.changed_earlier = self.pass.changed;
             (self.pass.recorded, self.pass.writes, self.pass.deletes) = (false, 0, 0);
             self.clear_logs();
         }
@@ -142,7 +165,8 @@ impl World {
 
     // --- requests
 
-    pub(super) fn check_send(&mut self, host: usize, action: Action, timeout: Duration) {
+    pub(super) fn check_send(&mut self, host: usize, action: Action, timeout: Duration, understood: bool) {
+        self.demand(understood, Invariant::I12, "a recovery asked in another API than that of the intent");
         self.demand(!timeout.is_zero(), Invariant::I7, "a request was sent when its time was over");
         let busy = self.flights.iter().find(|flight| flight.host == host).map(|flight| flight.action);
         match (busy, action) {
@@ -160,7 +184,14 @@ impl World {
     fn check_write(&mut self, host: usize, action: Action) {
         let named = self.named(host);
         self.demand(self.pass.recorded && named, Invariant::I4, "a change was sent without a durable intent");
+        let recovers = self.pass.recovers.is_some();
+        let meant = recovers || self.pass.caller >> host & 1 == 1;
+        self.demand(meant, Invariant::I12, "a host is changed that neither the intent nor the caller names");
         self.pass.writes += 1;
+        let tried = &mut self.sites[host].log.tried[usize::from(action == Action::Delete)];
+        *tried += 1;
+        let within = *tried <= TRIES;
+        self.demand(within, Invariant::I7, "a host was asked more often than the policy says");
         if action == Action::Delete {
             self.pass.deletes += 1;
             self.demand(!self.pass.commit_asked, Invariant::I5, "a DELETE was sent after the commit");
@@ -170,17 +201,24 @@ impl World {
     pub(super) fn log_answer(&mut self, host: usize, action: Action, reading: &Reading, sent: Duration, sequence: u32) {
         let (now, ended) = (self.now, self.tick());
         let log = &mut self.sites[host].log;
+        if action != Action::Check && reading.is_ambiguous() {
+            log.unclear_ended = Some(now);
+        }
         match (action, reading.verdict) {
             (Action::Create | Action::Delete, Verdict::Unsent) => {}
             (Action::Create, verdict) => {
-                log.refused |= log.posts == 0 && verdict == Verdict::No;
+                log.beaten |= log.posts == 0 && verdict == Verdict::No;
                 log.posts += 1;
                 (log.post_ended, log.write_ended) = (ended, ended);
-                if verdict == Verdict::Unclear {
-                    log.unclear_post_ended = Some(now);
+                if verdict == Verdict::Yes {
+                    (log.created, log.confirmed) = (Some(now), None);
                 }
             }
-            (Action::Delete, _) => log.write_ended = ended,
+            (Action::Delete, verdict) => {
+                log.write_ended = ended;
+                log.confirmed = if verdict == Verdict::Yes { Some(now) } else { log.confirmed };
+                log.refused = verdict == Verdict::Unclear && reading.status.is_some();
+            }
             (Action::Check, Verdict::Yes) => log.seen = Some((State::Present, sequence, sent)),
             (Action::Check, Verdict::No) => log.seen = Some((State::Absent, sequence, sent)),
             (Action::Check, _) => {}
@@ -190,7 +228,7 @@ impl World {
     /// A DELETE of ours removes a group that is there.
     pub(super) fn check_removal(&mut self, host: usize, undo: bool) {
         let site = &self.sites[host];
-        let foreign = !site.excused && matches!(site.group, Some(Owner::Foreign { kept: true } | Owner::Settled));
+        let foreign = matches!(site.group, Some(Owner::Foreign { kept: true } | Owner::Settled));
         self.demand(!(undo && foreign), Invariant::I3, "a rollback removed a group that is not ours");
     }
 
@@ -201,28 +239,25 @@ impl World {
     }
 
     fn pending_post(&self, host: usize) -> bool {
-        self.late.iter().any(|late| late.host == host && late.action == Action::Create && !late.orphaned)
+        self.late.iter().any(|late| late.host == host && late.action == Action::Create)
     }
 
     /// Whether an unfinished operation of that purpose may forget the host.
     fn is_settled(&self, host: usize, purpose: Purpose) -> bool {
         let site = &self.sites[host];
-        site.excused
-            || match purpose {
-                Purpose::Create { .. } => site.group != Some(Owner::Ours) && !self.pending_post(host),
-                Purpose::Delete => site.group.is_none() && !self.pending_post(host),
-                Purpose::Present => site.group.is_some(),
-            }
+        match purpose {
+            Purpose::Create { .. } => site.group != Some(Owner::Ours) && !self.pending_post(host),
+            Purpose::Delete => site.group.is_none() && !self.pending_post(host),
+            Purpose::Present => site.group.is_some(),
+        }
     }
 
-    /// What is there is there to stay, and nobody looks after late POSTs any more.
+    /// What is there is there to stay.
     fn settle_present(&mut self, host: usize) {
         if self.sites[host].group == Some(Owner::Ours) {
             self.sites[host].group = Some(Owner::Settled);
         }
         self.sites[host].made_in = self.pass.number;
-        let late = self.late.iter_mut().filter(|late| late.host == host && late.action == Action::Create);
-        late.for_each(|late| late.orphaned = true);
     }
 
     /// An intent takes the place of another: it may leave out only what is settled.
@@ -268,7 +303,7 @@ impl World {
         let commit = self.pass.commit_asked || purpose == Purpose::Present;
         for host in 0..self.sites.len() {
             if commit {
-                let there = self.sites[host].group.is_some() || self.sites[host].excused;
+                let there = self.sites[host].group.is_some();
                 let invariant = if purpose == Purpose::Present { Invariant::I6 } else { Invariant::I1 };
                 self.demand(there, invariant, "committed without the group on every host");
                 self.settle_present(host);
@@ -301,7 +336,7 @@ impl World {
     pub(super) fn check_nothing_lost(&mut self) {
         for host in 0..self.sites.len() {
             let unsettled = self.sites[host].group == Some(Owner::Ours) || self.pending_post(host);
-            let lost = unsettled && !self.named(host) && !self.sites[host].excused;
+            let lost = unsettled && !self.named(host);
             self.demand(!lost, Invariant::I6, "a host has, or will have, a group that no intent names");
         }
         // What only the living machine knew is gone: that a POST was refused.
@@ -331,7 +366,7 @@ impl World {
                 let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && site.made_in == pass);
                 self.demand(!ours, Invariant::I2, "a group of ours stays beside that of somebody else");
             }
-            Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Journal(_) => {
+            Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => {
                 self.demand(self.pass.writes == 0, Invariant::I8, "says that nothing was sent, but it was");
             }
             Ending::Reported(Outcome::Finished) => self.check_finished(report),
@@ -342,13 +377,28 @@ impl World {
             }
             Ending::Reported(_) => {}
         }
+        self.check_quiet(ending, report);
+        self.check_earlier(report);
         let reported = matches!(ending, Ending::Reported(_) | Ending::Unrecorded(_));
-        let silent = reported && self.intent.is_some() && !report.recoverable && self.claims();
+        let silent = reported && self.intent.is_some() && !report.recoverable && self.pass.claimed;
         self.demand(!silent, Invariant::I8, "an intent stays and the report does not say so");
     }
 
-    fn claims(&self) -> bool {
-        self.pass.operation != Some(Operation::Status)
+    /// I11: where the operation does not end in doubt, nothing that it has sent can take effect any more.
+    fn check_quiet(&mut self, ending: &Ending, report: &Report) {
+        let doubtful = match ending {
+            Ending::Reported(Outcome::InDoubt) => true,
+            Ending::Reported(Outcome::Finished) => report.unknown().next().is_some() || self.intent.is_some(),
+            _ => false,
+        };
+        let loud = self.late.iter().any(|late| late.machine == self.pass.machine);
+        self.demand(doubtful || !loud, Invariant::I11, "ended, but a request of it can still take effect");
+    }
+
+    /// I8: what the recovery of an older operation has changed is part of the report.
+    fn check_earlier(&mut self, report: &Report) {
+        let silent = self.pass.changed_earlier && !report.earlier_changed() && report.operation != Operation::Recover;
+        self.demand(!silent, Invariant::I8, "an older operation was settled and the report does not say so");
     }
 
     /// Each host once, and no state that a GET has not shown after the last change.
@@ -359,7 +409,10 @@ impl World {
             let log = &self.sites[self.site_of(&host.host)].log;
             let shown = log.seen.is_some_and(|(state, sent, _)| state == host.state && sent > log.write_ended);
             let honest = shown || host.state == State::Unknown;
+            let early = |(_, _, at): (State, u32, Duration)| log.confirmed.is_some_and(|since| at < since + SETTLE);
+            let hasty = host.state == State::Present && log.seen.is_some_and(early) && !log.refused;
             self.demand(honest, Invariant::I8, "a state is reported that no GET has shown");
+            self.demand(!hasty, Invariant::I8, "a lagging read after a DELETE was believed");
         }
     }
 
@@ -377,9 +430,9 @@ impl World {
         for host in 0..self.sites.len() {
             let log = &self.sites[host].log;
             let posted = log.posts > 0;
-            let refused = log.refused;
+            let refused = log.beaten;
             let seen = log.seen.is_some_and(|(state, sent, _)| state == State::Present && sent > log.post_ended);
-            let there = self.sites[host].group.is_some() || self.sites[host].excused;
+            let there = self.sites[host].group.is_some();
             self.demand(posted, Invariant::I1, "created, but no POST was sent to a host");
             self.demand(seen, Invariant::I1, "created, but no GET has shown the group");
             self.demand(there, Invariant::I1, "created, but a host does not have the group");
@@ -391,13 +444,16 @@ impl World {
         self.check_all(report, State::Absent, Invariant::I8);
         for host in 0..self.sites.len() {
             let site = &self.sites[host];
+            let log = &site.log;
             let absent = |sent: u32, at: Duration| {
-                let settled = site.log.unclear_post_ended.is_none_or(|ended| at >= ended + SETTLE);
-                sent > site.log.post_ended && settled
+                let settled = [log.unclear_ended, log.created.filter(|_| log.confirmed.is_none())];
+                sent > log.post_ended && settled.into_iter().flatten().all(|since| at >= since + SETTLE)
             };
+            let refused = log.created.is_some() && log.refused;
             let seen = site.log.seen.is_some_and(|(state, sent, at)| state == State::Absent && absent(sent, at));
-            let there = site.group == Some(Owner::Ours) && !site.excused;
+            let there = site.group == Some(Owner::Ours);
             let pending = self.pending_post(host);
+            self.demand(!refused, Invariant::I2, "rolled back, but a host has refused its DELETE");
             self.demand(seen, Invariant::I2, "rolled back, but not seen absent after the last POST settled");
             self.demand(!there, Invariant::I2, "rolled back, but a host has the group");
             self.demand(!pending, Invariant::I2, "rolled back, but a POST will still land");
@@ -419,7 +475,7 @@ impl World {
             let site = &self.sites[host];
             let verified = site.log.seen.is_some_and(|(state, ..)| state == State::Absent);
             let back = wanted == State::Absent && report.all(State::Absent) && verified;
-            let there = (site.group.is_some() || self.pending_post(host)) && !site.excused;
+            let there = site.group.is_some() || self.pending_post(host);
             self.demand(!(back && there), Invariant::I6, "deleted everywhere, but a host has the group");
         }
     }
@@ -439,7 +495,7 @@ impl World {
     /// After all recoveries, with faults over and everything landed.
     pub(super) fn check_settled(&mut self) {
         self.demand(self.intent.is_none(), Invariant::I6, "recovery does not end: an intent stays");
-        let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && !site.excused);
+        let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours));
         self.demand(!ours, Invariant::I6, "after all recoveries a host has a group that nobody acknowledged");
     }
 }
@@ -447,5 +503,5 @@ impl World {
 /// The longest that a machine may take: a recovery first, the operation, its rollback, and the requests
 /// that are waited for at the end of each.
 pub(super) fn bound(limits: &Limits) -> Duration {
-    limits.deadline.unwrap_or_default() + limits.rollback_timeout * 2 + TIMEOUT * 3
+    limits.deadline.unwrap_or_default() + limits.rollback_timeout * 2 + TIMEOUT * 3 + limits.settle * 3
 }

@@ -6,10 +6,10 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 use super::driver::{Driver, Setting};
-use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10};
+use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12};
 use super::schedule::shorten;
 use super::{Failure, Wanted, breaks, scenarios, shortest, story};
-use crate::protocol::{Evidence, Posts, Rules, Sound};
+use crate::protocol::{Deletes, Evidence, Posts, Rules, Sound};
 use crate::report::State;
 
 macro_rules! wrong {
@@ -25,7 +25,26 @@ wrong! {
         fn may_commit(host: Evidence) -> bool { host.posts.created || host.state == State::Present }
     }
     /// Does not look again after an ambiguous POST.
-    NeverSettles { fn must_settle(_: Posts) -> bool { false } }
+    NeverSettles { fn post_must_settle(_: Posts) -> bool { false } }
+    /// Does not look again after an ambiguous DELETE.
+    SettlesNoDelete { fn delete_must_settle(_: Deletes) -> bool { false } }
+    /// Takes a 404 for the truth although our POST was answered 201 and no DELETE succeeded.
+    BelievesContradiction { fn absence_is_contradicted(_: Evidence) -> bool { false } }
+    /// Takes a 404 for the truth although the DELETE was refused.
+    BelievesRefusedDelete {
+        fn absence_counts(_: Deletes) -> bool { true }
+        fn absence_is_contradicted(_: Evidence) -> bool { false }
+    }
+    /// Says that a group is there because a lagging read shows it, or while a DELETE may still take it away.
+    BelievesPresence { fn presence_is_doubtful(_: Evidence) -> bool { false } }
+    /// Five tries for each look.
+    CountsTriesPerLook { fn counts_tries_over_looks() -> bool { false } }
+    /// Recovers in the API of its own configuration.
+    RecoversInOwnApi { fn speaks_intent_api() -> bool { false } }
+    /// A repair that drives the hosts of whatever is unfinished.
+    WidensRepair { fn may_override(_: bool, _: bool) -> bool { true } }
+    /// Commits while a POST of it may still take effect.
+    EndsLoud { fn ends_quiet() -> bool { false } }
     /// Deletes wherever it has sent something.
     UndoesAll { fn may_undo(host: Evidence) -> bool { host.posts.sent } }
     /// "Unclear, then there: so it is ours", without having looked before.
@@ -97,6 +116,15 @@ fn every_planted_bug_is_caught() {
         caught::<NeverSettles>("NeverSettles", Right, I2, "not seen absent", 1),
         caught::<NeverSettles>("NeverSettles", Right, I2, "will still land", 2),
         caught::<Sound>("driver: no settle time", Driver::NeverSettles, I2, "will still land", 2),
+        caught::<BelievesContradiction>("BelievesContradiction", Right, I2, "", 1),
+        caught::<BelievesRefusedDelete>("BelievesRefusedDelete", Right, I2, "has refused", 2),
+        caught::<BelievesRefusedDelete>("BelievesRefusedDelete", Right, I2, "has the group", 3),
+        caught::<SettlesNoDelete>("SettlesNoDelete", Right, I11, "", 1),
+        caught::<BelievesPresence>("BelievesPresence", Right, I8, "lagging", 2),
+        caught::<CountsTriesPerLook>("CountsTriesPerLook", Right, I7, "more often", 2),
+        caught::<RecoversInOwnApi>("RecoversInOwnApi", Right, I12, "another API", 2),
+        caught::<WidensRepair>("WidensRepair", Right, I12, "", 2),
+        caught::<EndsLoud>("EndsLoud", Right, I11, "", 1),
         caught::<UndoesAll>("UndoesAll", Right, I3, "removed", 1),
         caught::<TrustsAmbiguous>("TrustsAmbiguous", Right, I3, "removed", 2),
         caught::<BelievesRefusals>("BelievesRefusals", Right, I3, "refused", 1),

@@ -38,11 +38,8 @@ pub(super) struct Site {
     /// The pass that made the group, or took it over.
     pub(super) made_in: u32,
     outage: Option<Outage>,
-    /// What a stale read may still show: how it was before our last change, and when that was.
-    stale: Option<(bool, Duration)>,
-    /// A request of an earlier operation changed this host in the middle of a later one. Nothing but time
-    /// helps against that (PROTOCOL.md, "what a GET-only world cannot give"), so it is counted, not blamed.
-    pub(super) excused: bool,
+    /// When the group last came or went: until S later a read may show the host as it was before.
+    changed: Option<Duration>,
     pub(super) log: HostLog,
 }
 
@@ -68,8 +65,10 @@ enum Fate {
     Refused,
     /// 201 or 200, and nothing was applied.
     Lies,
-    /// 404 or 200 as it was before our last change.
+    /// 404 or 200 as it was before the last change, for a look and for a DELETE that is not applied.
     Stale,
+    /// 504 of a gateway, and applied at the end of L.
+    GaveUp,
     /// Somebody else is faster.
     Beaten,
     /// The host fails from now on.
@@ -79,7 +78,7 @@ enum Fate {
 const AT_THE_END: u8 = u8::MAX;
 
 /// The last two only where the group is not there: 201 means that it was not.
-const POST_FATES: [Fate; 15] = [
+const POST_FATES: [Fate; 16] = [
     Fate::Honest,
     Fate::Unsent,
     Fate::Lost,
@@ -88,6 +87,7 @@ const POST_FATES: [Fate; 15] = [
     Fate::Late(2),
     Fate::Late(3),
     Fate::Late(AT_THE_END),
+    Fate::GaveUp,
     Fate::Odd,
     Fate::OddApplied,
     Fate::Refused,
@@ -97,13 +97,15 @@ const POST_FATES: [Fate; 15] = [
     Fate::Beaten,
 ];
 
-const DELETE_FATES: [Fate; 12] = [
+/// With [`Fate::Stale`] behind them where the host has the group and its replicas may not know.
+const DELETE_FATES: [Fate; 13] = [
     Fate::Honest,
     Fate::Unsent,
     Fate::Lost,
     Fate::Applied,
     Fate::Late(1),
     Fate::Late(AT_THE_END),
+    Fate::GaveUp,
     Fate::Odd,
     Fate::OddApplied,
     Fate::Refused,
@@ -126,8 +128,11 @@ pub(super) struct Flight {
     sent: Duration,
     sequence: u32,
     timeout: Duration,
+    machine: u32,
     pass: u32,
     undo: bool,
+    /// Whether it asks in the API that the hosts speak.
+    understood: bool,
     /// A timeout that is decided, and when it will be seen.
     slow: Option<(Fate, Duration)>,
 }
@@ -139,10 +144,10 @@ pub(super) struct Late {
     pub(super) action: Action,
     due: Duration,
     countdown: u8,
+    /// The machine that has sent it, by its number.
+    pub(super) machine: u32,
     pass: u32,
     undo: bool,
-    /// Its operation ended well, so nobody looks after it.
-    pub(super) orphaned: bool,
 }
 
 #[derive(Debug)]
@@ -166,15 +171,13 @@ pub(super) struct World {
     pub(super) breaches: Breaches,
     /// Something outside of the coordinator changed since a crash was last offered.
     pub(super) touched: bool,
-    pub(super) stragglers: u32,
     sequence: u32,
     errors: Errors,
 }
 
 impl World {
     pub(super) fn new(names: Arc<[Host]>, choices: Choices) -> Self {
-        let site =
-            || Site { group: None, made_in: 0, outage: None, stale: None, excused: false, log: HostLog::default() };
+        let site = || Site { group: None, made_in: 0, outage: None, changed: None, log: HostLog::default() };
         World {
             choices,
             now: Duration::ZERO,
@@ -186,7 +189,6 @@ impl World {
             pass: Pass::default(),
             breaches: Breaches::default(),
             touched: true,
-            stragglers: 0,
             sequence: 0,
             errors: Errors {
                 refused: RequestError::new(RequestErrorKind::Connect, "connection refused"),
@@ -208,13 +210,10 @@ impl World {
 
     // --- requests
 
-    pub(super) fn send(&mut self, host: usize, action: Action, timeout: Duration) {
-        self.check_send(host, action, timeout);
+    pub(super) fn send(&mut self, host: usize, action: Action, timeout: Duration, understood: bool) {
+        self.check_send(host, action, timeout, understood);
         let sequence = self.tick();
-        if action != Action::Check {
-            self.touched = true;
-            self.sites[host].stale = None;
-        }
+        self.touched |= action != Action::Check;
         self.tell(|world| format!("{} -> {}", action.method(), world.names[host].authority()));
         self.flights.push(Flight {
             host,
@@ -222,8 +221,10 @@ impl World {
             sent: self.now,
             sequence,
             timeout,
+            machine: self.pass.machine,
             pass: self.pass.number,
             undo: self.pass.undoes(),
+            understood,
             slow: None,
         });
     }
@@ -267,17 +268,29 @@ impl World {
                 let there = 2 * usize::from(self.sites[host].group.is_some());
                 POST_FATES[self.choices.choose(POST_FATES.len() - there)]
             }
-            Action::Delete => DELETE_FATES[self.choices.choose(DELETE_FATES.len())],
+            Action::Delete => {
+                let stale = self.is_stale(host) && self.sites[host].group.is_some();
+                let fate = self.choices.choose(DELETE_FATES.len() + usize::from(stale));
+                DELETE_FATES.get(fate).copied().unwrap_or(Fate::Stale)
+            }
             Action::Check => {
-                let stale = usize::from(self.stale(host).is_some());
-                let fate = self.choices.choose(GET_FATES.len() + stale);
+                let fate = self.choices.choose(GET_FATES.len() + usize::from(self.is_stale(host)));
                 GET_FATES.get(fate).copied().unwrap_or(Fate::Stale)
             }
         }
     }
 
-    fn stale(&self, host: usize) -> Option<bool> {
-        self.sites[host].stale.filter(|(_, since)| self.now < *since + SETTLE).map(|(before, _)| before)
+    /// Whether a replica of the host may not know of its last change yet.
+    fn is_stale(&self, host: usize) -> bool {
+        self.sites[host].changed.is_some_and(|changed| self.now < changed + SETTLE)
+    }
+
+    fn set_group(&mut self, host: usize, group: Option<Owner>) {
+        let site = &mut self.sites[host];
+        if site.group.is_some() != group.is_some() {
+            site.changed = Some(self.now);
+        }
+        site.group = group;
     }
 
     fn answer(&mut self, flight: &Flight, fate: Fate) -> Reply {
@@ -287,6 +300,8 @@ impl World {
         }
         let answered = |status| Reply::Answered { status, retry_after: None };
         match fate {
+            // Another path leads nowhere.
+            Fate::Honest if !flight.understood => answered(404),
             Fate::Honest => answered(self.apply(flight)),
             Fate::Unsent => Reply::NotSent(self.errors.refused.clone()),
             Fate::Lost => answered(503),
@@ -305,11 +320,21 @@ impl World {
                 answered(302)
             }
             Fate::Refused => answered(400),
-            Fate::Lies => answered(if flight.action == Action::Create { 201 } else { 200 }),
-            Fate::Stale => answered(if self.stale(host) == Some(true) { 200 } else { 404 }),
+            Fate::Lies => {
+                // It lies, or its replicas lag: with both at once, nothing that can be asked would tell.
+                self.sites[host].changed = None;
+                answered(if flight.action == Action::Create { 201 } else { 200 })
+            }
+            Fate::Stale => answered(if self.sites[host].group.is_none() { 200 } else { 404 }),
+            Fate::GaveUp => {
+                self.postpone(flight, AT_THE_END);
+                answered(504)
+            }
             Fate::Beaten => {
                 let kept = self.pass.blind() || self.sites[host].log.posts == 0;
-                self.sites[host].group = Some(Owner::Foreign { kept });
+                self.set_group(host, Some(Owner::Foreign { kept }));
+                // Whoever made it looks at it until it is seen.
+                self.sites[host].changed = None;
                 self.sites[host].made_in = self.pass.number;
                 answered(400)
             }
@@ -327,20 +352,19 @@ impl World {
     fn apply(&mut self, flight: &Flight) -> u16 {
         let host = flight.host;
         let had = self.sites[host].group.is_some();
+        self.pass.changed |= had != (flight.action == Action::Create) && flight.action != Action::Check;
         match flight.action {
             Action::Check | Action::Delete if !had => 404,
             Action::Check => 200,
             Action::Create if had => 400,
             Action::Create => {
-                self.sites[host].group = Some(Owner::Ours);
+                self.set_group(host, Some(Owner::Ours));
                 self.sites[host].made_in = flight.pass;
-                self.sites[host].stale = Some((false, self.now));
                 201
             }
             Action::Delete => {
                 self.check_removal(host, flight.undo);
-                self.sites[host].group = None;
-                self.sites[host].stale = Some((true, self.now));
+                self.set_group(host, None);
                 200
             }
         }
@@ -354,9 +378,9 @@ impl World {
             action: flight.action,
             due: self.now + SETTLE,
             countdown,
+            machine: flight.machine,
             pass: flight.pass,
             undo: flight.undo,
-            orphaned: false,
         });
     }
 
@@ -381,28 +405,21 @@ impl World {
     }
 
     fn land_one(&mut self, late: &Late) {
-        let site = &mut self.sites[late.host];
-        site.stale = None;
-        match (late.action, site.group) {
+        let had = self.sites[late.host].group.is_some();
+        self.pass.changed |= late.machine == self.pass.machine && had != (late.action == Action::Create);
+        match (late.action, self.sites[late.host].group) {
             (Action::Create, None) => {
-                site.group = Some(if late.orphaned { Owner::Settled } else { Owner::Ours });
-                site.made_in = late.pass;
-                site.excused |= late.orphaned;
-                self.stragglers += u32::from(late.orphaned);
-            }
-            (Action::Delete, Some(_))
-                if late.pass != self.pass.number && self.pass.adds() || site.made_in > late.pass =>
-            {
-                site.group = None;
-                site.excused = true;
-                self.stragglers += 1;
+                self.set_group(late.host, Some(Owner::Ours));
+                self.sites[late.host].made_in = late.pass;
             }
             (Action::Delete, Some(_)) => {
                 self.check_removal(late.host, late.undo);
-                self.sites[late.host].group = None;
+                self.set_group(late.host, None);
             }
-            _ => {}
+            _ => return,
         }
+        // S bounds both together: how late a request takes effect, and how long a replica misses it.
+        self.sites[late.host].changed = Some(late.due - SETTLE);
     }
 
     // --- time
@@ -466,9 +483,11 @@ impl World {
         self.advance_to(self.now + SETTLE + TIMEOUT);
     }
 
-    pub(super) fn forget_stale(&mut self) {
+    /// An operation that finds nothing unfinished begins S after the last change, or meets no replica that
+    /// has missed it.
+    pub(super) fn catch_up(&mut self) {
         for site in &mut self.sites {
-            site.stale = None;
+            site.changed = None;
         }
     }
 

@@ -12,6 +12,7 @@ use std::time::{Instant, SystemTime};
 use tempfile::TempDir;
 
 use super::{Claim, DirectoryStore, IntentStore};
+use crate::api::Api;
 use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
@@ -23,7 +24,7 @@ pub(super) fn group(id: &str) -> GroupId {
 
 pub(super) fn intent(id: &str, hosts: &[&str]) -> Intent {
     let hosts = hosts.iter().map(|host| Host::parse(host).unwrap()).collect();
-    Intent { group: group(id), purpose: Purpose::Delete, hosts }
+    Intent { group: group(id), purpose: Purpose::Delete, api: Api::default(), hosts }
 }
 
 fn fresh() -> (TempDir, DirectoryStore) {

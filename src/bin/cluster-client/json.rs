@@ -22,7 +22,7 @@ pub(crate) fn render(done: &Done, verdict: &Verdict) -> String {
     let report = done.report();
     // Where there is no report of hosts, the verdict's line is the cause.
     let cause = match report {
-        Some(report) => report.cause.clone(),
+        Some(report) => report.cause.as_ref().map(ToString::to_string),
         None => Some(verdict.text.clone()),
     };
     line(&json!({

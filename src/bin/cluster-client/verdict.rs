@@ -246,8 +246,8 @@ fn holders(report: &Report) -> String {
     parts.join(", ")
 }
 
-fn cause(report: &Report) -> &str {
-    report.cause.as_deref().unwrap_or("no reason is known")
+fn cause(report: &Report) -> String {
+    report.cause.as_ref().map_or_else(|| "no reason is known".into(), ToString::to_string)
 }
 
 fn everywhere(report: &Report) -> String {
