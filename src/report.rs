@@ -164,8 +164,12 @@ impl HostReport {
 pub enum Cause {
     /// Its [`CancelToken`](crate::CancelToken) was cancelled.
     Cancelled,
-    /// The time for the whole operation was over.
-    TimedOut,
+    /// The time for the whole operation was over, or too short for another try.
+    #[non_exhaustive]
+    TimedOut {
+        /// The host that was waited for, and its last answer or error, where there is one.
+        host: Option<(Host, String)>,
+    },
     /// The time for its rollback, or for the recovery of an older operation, was over.
     RollbackTimedOut,
     /// A host did not do what was asked, or did not answer.
@@ -182,7 +186,10 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Cause::Cancelled => f.pad("the operation was cancelled"),
-            Cause::TimedOut => f.pad("the operation's time was over"),
+            Cause::TimedOut { host: None } => f.pad("the operation's time was over"),
+            Cause::TimedOut { host: Some((host, reason)) } => {
+                write!(f, "the operation's time was over; {} {reason}", host.authority())
+            }
             Cause::RollbackTimedOut => f.pad("the rollback's time was over"),
             Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
         }

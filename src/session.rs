@@ -107,7 +107,7 @@ pub(crate) fn conclude(ending: Ending, report: Report) -> Result<Report, Error> 
         Outcome::Unavailable | Outcome::RolledBack if report.cause == Some(Cause::Cancelled) => {
             Err(Error::Cancelled(Box::new(report)))
         }
-        Outcome::Unavailable | Outcome::RolledBack if report.cause == Some(Cause::TimedOut) => {
+        Outcome::Unavailable | Outcome::RolledBack if matches!(report.cause, Some(Cause::TimedOut { .. })) => {
             Err(Error::TimedOut(Box::new(report)))
         }
         Outcome::Unavailable => Err(Error::Unavailable(Box::new(report))),

@@ -188,7 +188,7 @@ fn a_retry_is_told_before_its_delay_not_after() {
         .build()
         .unwrap();
     let error = client.call().cancel(&cancel).create_group("g").unwrap_err();
-    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(matches!(error, Error::Cancelled(_)), "{error}");
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }
 
@@ -266,7 +266,9 @@ fn a_cancelled_create_is_rolled_back_and_never_walked_away_from() {
         call.join().unwrap()
     });
     assert!(begun.elapsed() < PATIENCE, "a cancel does not wait for a backoff: {:?}", begun.elapsed());
-    assert!(matches!(error, Error::RolledBack(_)) && error.to_string().contains("cancelled"), "{error}");
+    let Error::Cancelled(report) = &error else { panic!("{error}") };
+    assert!(report.outcome == Outcome::RolledBack && error.to_string().contains("rolled back"), "{error}");
+    assert!(!error.is_retryable() && error.is_unchanged());
     assert!(cluster.none_has("g"));
 }
 
@@ -276,10 +278,11 @@ fn a_token_cancelled_before_sends_nothing() {
     let cancel = CancelToken::new();
     cancel.cancel();
     let call = client(&cluster).call().cancel(&cancel);
-    assert!(matches!(call.create_group("g"), Err(Error::Unavailable(_))));
-    assert!(matches!(call.delete_group("g"), Err(Error::Unavailable(_))));
+    for error in [call.create_group("g").unwrap_err(), call.delete_group("g").unwrap_err()] {
+        assert!(matches!(error, Error::Cancelled(_)) && !error.is_retryable() && error.is_unchanged(), "{error}");
+    }
     assert_eq!(cluster.node(0).log().len() + cluster.node(1).log().len(), 0);
-    assert!(call.create_groups(["a", "b"]).all(|done| matches!(done.result, Err(Error::Unavailable(_)))));
+    assert!(call.create_groups(["a", "b"]).all(|done| matches!(done.result, Err(Error::Cancelled(_)))));
 }
 
 /// Also where the token is cancelled just as an operation ends: the cancel asked for a slot that was then

@@ -158,6 +158,8 @@ pub(crate) struct Machine<R = Sound> {
     in_flight: usize,
     /// Hosts that are not through with the phase.
     open: usize,
+    /// A try was left out because it would not have begun in time.
+    short_of_time: bool,
     /// No further request starts in this phase.
     stopping: Option<Stop>,
     cancelled: bool,
@@ -222,6 +224,7 @@ impl<R: Rules> Machine<R> {
             waiting: BinaryHeap::new(),
             in_flight: 0,
             open: 0,
+            short_of_time: false,
             stopping: None,
             cancelled: false,
             not_before: Duration::ZERO,
@@ -459,7 +462,7 @@ impl<R: Rules> Machine<R> {
         if self.cancelled {
             self.give_up(Cause::Cancelled);
         } else if !self.time_left(self.now) {
-            self.give_up(Cause::TimedOut);
+            self.give_up(Cause::TimedOut { host: None });
         }
     }
 

@@ -41,8 +41,18 @@ impl<R: Rules> Machine<R> {
             let unknown = self.tracks.iter().position(|track| track.state == State::Unknown);
             self.cause = unknown.map(|host| {
                 let reason = self.tracks[host].steps.last().map(explain).unwrap_or_default();
-                Cause::Host { host: self.hosts[host].clone(), reason }
+                self.cause_of(host, reason)
             });
+        }
+    }
+
+    /// A host that failed, or the time of the operation, where more of it might have helped.
+    pub(super) fn cause_of(&self, host: usize, reason: String) -> Cause {
+        let host = self.hosts[host].clone();
+        if self.short_of_time || !self.time_left(self.now) {
+            Cause::TimedOut { host: Some((host, reason)) }
+        } else {
+            Cause::Host { host, reason }
         }
     }
 

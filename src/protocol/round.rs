@@ -21,7 +21,7 @@ impl<R: Rules> Machine<R> {
             _ if removing && self.rolling_back() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
         };
-        self.stopping = None;
+        (self.stopping, self.short_of_time) = (None, false);
         self.ready.clear();
         self.waiting.clear();
         for (host, track) in self.tracks.iter_mut().enumerate() {
@@ -119,7 +119,11 @@ impl<R: Rules> Machine<R> {
     fn try_again(&mut self, host: usize, action: Action, asked: Option<Duration>, budget: &mut RetryBudget) -> bool {
         let Some(delay) = self.tracks[host].delay(action, asked, &mut self.random) else { return false };
         let due = self.now + delay;
-        if !self.time_left(due) || !budget.take() {
+        if !self.time_left(due) {
+            self.short_of_time = true;
+            return false;
+        }
+        if !budget.take() {
             return false;
         }
         let attempt = self.tracks[host].attempts(action) + 1;
@@ -156,7 +160,7 @@ impl<R: Rules> Machine<R> {
             let steps = &self.tracks[host].steps;
             let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
             let reason = failed.or(steps.last()).map(explain).unwrap_or_default();
-            self.cause = Some(Cause::Host { host: self.hosts[host].clone(), reason });
+            self.cause = Some(self.cause_of(host, reason));
         }
         if self.creating() {
             self.stop(Stop::FailedElsewhere);

@@ -60,7 +60,7 @@ impl Stop {
     pub(super) fn cause(self) -> Option<Cause> {
         match self {
             Stop::Cancelled => Some(Cause::Cancelled),
-            Stop::OutOfTime => Some(Cause::TimedOut),
+            Stop::OutOfTime => Some(Cause::TimedOut { host: None }),
             Stop::RollbackOutOfTime => Some(Cause::RollbackTimedOut),
             Stop::FailedElsewhere => None,
         }
