@@ -53,7 +53,7 @@ impl ClusterClient {
 /// | `rollback_retry` | 5 attempts, else the same | see [`RetryPolicy`] |
 /// | `request_timeout` | 10 s | 1 ms to 1 h |
 /// | `deadline` | none: attempts and timeouts bound a call | 1 ms to 24 h |
-/// | `rollback_timeout` | 120 s | above `settle`, at most 24 h |
+/// | `rollback_timeout` | 120 s, or four times `settle` where that is longer | above `settle`, at most 24 h |
 /// | `settle` | 10 s, or the request timeout where that is longer | 1 ms to 1 h |
 /// | `threads` | 1024, of which as many start as help | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
@@ -77,7 +77,7 @@ pub struct ClientBuilder {
     rollback_retry: RetryPolicy,
     request_timeout: Duration,
     deadline: Option<Duration>,
-    rollback_timeout: Duration,
+    rollback_timeout: Option<Duration>,
     settle: Option<Duration>,
     threads: usize,
     in_flight: usize,
@@ -100,7 +100,7 @@ impl Default for ClientBuilder {
             rollback_retry: RetryPolicy { attempts: 5, ..RetryPolicy::default() },
             request_timeout: Duration::from_secs(10),
             deadline: None,
-            rollback_timeout: Duration::from_secs(120),
+            rollback_timeout: None,
             settle: None,
             threads: 1024,
             in_flight: 32,
@@ -166,7 +166,7 @@ impl ClientBuilder {
 
     /// The time that a rollback may take, beyond the operation's own.
     pub fn rollback_timeout(mut self, timeout: Duration) -> Self {
-        self.rollback_timeout = timeout;
+        self.rollback_timeout = Some(timeout);
         self
     }
 
@@ -258,13 +258,15 @@ impl ClientBuilder {
         let settle = self.settle.unwrap_or(self.request_timeout.max(SETTLE));
         check_time("request timeout", self.request_timeout, HOUR)?;
         check_time("settle time", settle, HOUR)?;
-        check_time("rollback timeout", self.rollback_timeout, DAY)?;
+        // Each DELETE whose answer was lost is waited for, and so is what it may have missed.
+        let rollback_timeout = self.rollback_timeout.unwrap_or_else(|| ROLLBACK.max(settle * 4));
+        check_time("rollback timeout", rollback_timeout, DAY)?;
         if let Some(deadline) = self.deadline {
             check_time("deadline", deadline, DAY)?;
         }
-        if self.rollback_timeout <= settle {
+        if rollback_timeout <= settle {
             let problem = format!("is not above the settle time of {settle:?}, which a rollback may have to wait");
-            let value = format!("{:?}", self.rollback_timeout);
+            let value = format!("{rollback_timeout:?}");
             return Err(ConfigError::new("rollback timeout", value, problem, "choose a longer one"));
         }
         Ok(Limits {
@@ -272,7 +274,7 @@ impl ClientBuilder {
             rollback_retry: self.rollback_retry,
             request_timeout: self.request_timeout,
             deadline: self.deadline,
-            rollback_timeout: self.rollback_timeout,
+            rollback_timeout,
             settle,
         })
     }
@@ -280,6 +282,8 @@ impl ClientBuilder {
 
 /// The settle time where none is chosen, unless a request may take longer.
 const SETTLE: Duration = Duration::from_secs(10);
+/// The time of a rollback where none is chosen, unless the settle time is long.
+const ROLLBACK: Duration = Duration::from_secs(120);
 
 fn connect(hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError> {
     Ok(Arc::new(UreqTransport::new(hosts)?))
@@ -311,4 +315,30 @@ fn check_number(what: &'static str, number: usize, most: usize) -> Result<(), Co
         return Ok(());
     }
     Err(ConfigError::new(what, number.to_string(), "is out of bounds", format!("choose 1 to {most}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limits(change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Limits {
+        change(ClusterClient::builder()).limits().unwrap()
+    }
+
+    #[test]
+    fn settle_is_ten_seconds_or_the_longer_request_timeout() {
+        for (request, settle) in [(SECOND / 2, 10 * SECOND), (10 * SECOND, 10 * SECOND), (25 * SECOND, 25 * SECOND)] {
+            assert_eq!(limits(|builder| builder.request_timeout(request)).settle, settle, "{request:?}");
+        }
+        assert_eq!(limits(|builder| builder.settle(SECOND)).settle, SECOND);
+    }
+
+    #[test]
+    fn rollback_has_time_to_settle_more_than_once() {
+        assert_eq!(limits(|builder| builder).rollback_timeout, 120 * SECOND);
+        assert_eq!(limits(|builder| builder.request_timeout(600 * SECOND)).rollback_timeout, 2400 * SECOND);
+        assert!(ClusterClient::builder().settle(SECOND).rollback_timeout(SECOND).limits().is_err());
+    }
 }
