@@ -336,24 +336,22 @@ struct Beyond {
 }
 
 /// Why the protocol does not promise that this change is dealt with; none where it does.
-fn beyond_the_promise(landing: &Landing, done: &[Done], settle: Duration) -> Option<&'static str> {
-    let operation = &done[landing.operation];
+fn beyond_the_promise(landing: &Landing, settle: Duration) -> Option<&'static str> {
     if landing.copy == Repeat::Later {
         return Some("the network repeated a request after it was answered");
     }
     if landing.copy == Repeat::Refused {
         return Some("the network repeated a POST and answered with the refusal of the copy");
     }
-    if landing.lateness() > settle {
-        return Some("a request landed later than settle");
-    }
-    if landing.landed <= operation.ended {
-        return None;
-    }
-    if !landing.post {
-        return Some("a DELETE landed after its operation had ended");
-    }
-    (operation.ran.exit == Some(0)).then_some("a repeated POST landed after its operation had succeeded")
+    (landing.lateness() > settle).then_some("a request landed later than settle")
+}
+
+/// Whether a change landed in time and yet after its command had ended, with an exit that says that all is
+/// settled (I11).
+fn is_loud(landing: &Landing, done: &[Done], settle: Duration) -> bool {
+    let operation = &done[landing.operation];
+    let settled = !operation.killed && matches!(operation.ran.exit, Some(0 | 1 | 5));
+    settled && beyond_the_promise(landing, settle).is_none() && landing.landed > operation.ended
 }
 
 /// Whether every node without the wanted state got the change that explains it, and why that is no promise.
@@ -373,7 +371,7 @@ fn round(lane: &Lane, seed: u64, figures: &Figures) {
     lane.prepare(script.present);
     let done = play(lane, &script, seed, figures);
     lane.heal();
-    let beyond = what_the_proxies_saw(lane, &done, script.settle, figures);
+    let beyond = what_the_proxies_saw(lane, &done, script.settle, seed, figures);
     let before = lane.holders();
     if !matches!(before, 0 | NODES) {
         figures.count("round: hosts disagreed before recovery");
@@ -383,7 +381,7 @@ fn round(lane: &Lane, seed: u64, figures: &Figures) {
     judge(lane, &found, figures);
 }
 
-fn what_the_proxies_saw(lane: &Lane, done: &[Done], settle: Duration, figures: &Figures) -> Vec<Beyond> {
+fn what_the_proxies_saw(lane: &Lane, done: &[Done], settle: Duration, seed: u64, figures: &Figures) -> Vec<Beyond> {
     let mut beyond = Vec::new();
     for (node, proxy) in lane.nodes.iter().map(|node| &node.proxy).enumerate() {
         let (landings, met) = proxy.take();
@@ -391,13 +389,16 @@ fn what_the_proxies_saw(lane: &Lane, done: &[Done], settle: Duration, figures: &
             figures.count(format!("fault: {}", fault.name()));
         }
         for landing in landings {
+            let told =
+                || format!("CHAOS_SEED={seed} CHAOS_ROUNDS=1: node {node} changed after its command: {landing:?}");
+            figures.expect(!is_loud(&landing, done, settle), told);
             if landing.landed > done[landing.operation].ended {
                 figures.count("late: a change landed after its command had ended");
             }
             if landing.lateness() > settle {
                 figures.count("late: a change landed later than settle");
             }
-            let reason = beyond_the_promise(&landing, done, settle);
+            let reason = beyond_the_promise(&landing, settle);
             beyond.extend(reason.map(|reason| Beyond { node, post: landing.post, reason }));
         }
     }

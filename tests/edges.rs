@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 use cluster_client::{
-    Action, Api, ClusterClient, DirectoryStore, Error, Event, GroupId, IntentStore as _, Observer, Outcome, Phase, State,
-    Target,
+    Action, Api, ClusterClient, DirectoryStore, Error, Event, GroupId, IntentStore as _, Observer, Outcome, Phase,
+    State, Target,
 };
 use support::{SETTLE, builder, client, states};
 
