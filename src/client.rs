@@ -298,8 +298,9 @@ impl Call {
     /// As there.
     pub fn recover(&self) -> Result<Recovery, StoreError> {
         let unfinished = self.session.shared().edges.store.unfinished()?;
+        let groups = unfinished.entries.iter().map(|entry| entry.group().as_str());
         let mut recovery = Recovery { unreadable: unfinished.unreadable, ..Recovery::default() };
-        for done in Bulk::new(self.session.clone(), Operation::Recover, unfinished.groups.iter().map(GroupId::as_str)) {
+        for done in Bulk::new(self.session.clone(), Operation::Recover, groups) {
             match done.result {
                 Ok(report) => recovery.settled.push(report),
                 Err(error) => recovery.unsettled.push(error),

@@ -61,4 +61,4 @@ pub use crate::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
 pub use crate::observer::Observer;
 pub use crate::report::{Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
 pub use crate::retry::RetryPolicy;
-pub use crate::store::{Claim, DirectoryStore, IntentStore, Unfinished};
+pub use crate::store::{Claim, DirectoryStore, IntentStore, JournalEntry, Unfinished};

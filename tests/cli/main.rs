@@ -4,6 +4,8 @@
 mod bench;
 mod demo;
 mod exits;
+#[cfg(unix)]
+mod hostile_journal;
 mod lists;
 mod node;
 mod output;

@@ -1,0 +1,155 @@
+//! Whom the directory store believes: the user in whose name this process runs, and nobody else.
+//!
+//! An intent makes a recovery delete groups, and a lock file is written to. So whoever can put a file into the
+//! directory could have a group deleted or another file overwritten in this user's name. Only what the open
+//! file says of itself counts, because a name may lead elsewhere a moment later. Root is no exception, neither as
+//! the owner of a file nor as the user who opens one.
+//!
+//! Deliberately absent: a look at the directories above. Whoever can write there can take the journal away and
+//! put another one in its place, but not one that belongs to this user.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::path::Path;
+
+/// What is wrong with a file, and what to do about it: both continue a sentence that names the file.
+type Refusal = io::Error;
+
+/// The user in whose name this process makes files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct User {
+    #[cfg(unix)]
+    id: u32,
+}
+
+impl User {
+    /// The system gives a new pipe to the effective user of the process, as it does a new file. The call that asks
+    /// for the user, `geteuid`, is unsafe in `libc`, and `/proc` is Linux's alone.
+    #[cfg(unix)]
+    pub(super) fn of_this_process() -> io::Result<Self> {
+        use std::os::fd::OwnedFd;
+        use std::os::unix::fs::MetadataExt as _;
+        let (pipe, _) = io::pipe()?;
+        let id = File::from(OwnedFd::from(pipe)).metadata()?.uid();
+        Ok(User { id })
+    }
+
+    /// Windows keeps rights in lists that the standard library does not show.
+    #[cfg(not(unix))]
+    pub(super) fn of_this_process() -> io::Result<Self> {
+        Ok(User {})
+    }
+
+    /// Whether only this user can have put a file into the directory.
+    pub(super) fn check_directory(self, directory: &Metadata) -> Result<(), Refusal> {
+        self.check_owner(directory, "name one of this user; it is made where it is missing")?;
+        check_writers(directory, "run chmod 700 on it, or name one that only this user can write")
+    }
+
+    /// Whether only this user can have written an intent. It may have several names: see [`super::changes`].
+    pub(super) fn check_intent(self, file: &File) -> Result<(), Refusal> {
+        let found = regular(file, INTENT_REMEDY)?;
+        self.check_owner(&found, "read it, then delete it, or give it to this user (chown) if it is right")?;
+        check_writers(&found, "read it, then delete it, or run chmod 600 on it if it is right")
+    }
+
+    /// Whether a lock file may be written to.
+    pub(super) fn check_lock(self, file: &File) -> Result<(), Refusal> {
+        let found = regular(file, LOCK_REMEDY)?;
+        self.check_owner(&found, LOCK_REMEDY)?;
+        check_names(&found)
+    }
+
+    #[cfg(unix)]
+    fn check_owner(self, found: &Metadata, remedy: &str) -> Result<(), Refusal> {
+        let owner = std::os::unix::fs::MetadataExt::uid(found);
+        if owner == self.id {
+            return Ok(());
+        }
+        Err(refusal(format!("it belongs to user {owner}, and this program runs as user {}: {remedy}", self.id)))
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "there are other systems")]
+    fn check_owner(self, _: &Metadata, _: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+}
+
+const INTENT_REMEDY: &str = "move it out of this directory";
+const LOCK_REMEDY: &str = "remove it while no other program uses this journal";
+
+/// Why an intent could not be opened, where it is no file: the system's own message does not say so.
+pub(super) fn unopened_intent(path: &Path, error: io::Error) -> Refusal {
+    unopened(path, error, INTENT_REMEDY)
+}
+
+/// Why a lock could not be opened.
+pub(super) fn unopened_lock(path: &Path, error: io::Error) -> Refusal {
+    unopened(path, error, LOCK_REMEDY)
+}
+
+fn unopened(path: &Path, error: io::Error, remedy: &str) -> Refusal {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() => no_file(&found, remedy),
+        _ => error,
+    }
+}
+
+fn regular(file: &File, remedy: &str) -> Result<Metadata, Refusal> {
+    let found = file.metadata()?;
+    if found.is_file() { Ok(found) } else { Err(no_file(&found, remedy)) }
+}
+
+fn no_file(found: &Metadata, remedy: &str) -> Refusal {
+    let link = if found.is_symlink() { "a symbolic link, " } else { "" };
+    refusal(format!("it is {link}not a regular file: {remedy}"))
+}
+
+#[cfg(unix)]
+fn check_writers(found: &Metadata, remedy: &str) -> Result<(), Refusal> {
+    let mode = std::os::unix::fs::MetadataExt::mode(found);
+    if mode & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(refusal(format!("others can write to it (mode {:04o}), so its content may be forged: {remedy}", mode & 0o7777)))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "there are other systems")]
+fn check_writers(_: &Metadata, _: &str) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// One that was removed meanwhile has none, and whoever locked it looks again.
+#[cfg(unix)]
+fn check_names(found: &Metadata) -> Result<(), Refusal> {
+    let names = std::os::unix::fs::MetadataExt::nlink(found);
+    if names <= 1 {
+        return Ok(());
+    }
+    Err(refusal(format!("it has {names} names, so writing to it may change another file: {LOCK_REMEDY}")))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "there are other systems")]
+fn check_names(_: &Metadata) -> Result<(), Refusal> {
+    Ok(())
+}
+
+fn refusal(problem: String) -> Refusal {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::User;
+
+    #[test]
+    fn the_user_of_this_process_is_the_owner_of_the_files_that_it_makes() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(User::of_this_process().unwrap().id, file.metadata().unwrap().uid());
+    }
+}
