@@ -12,6 +12,7 @@ use crate::group::GroupId;
 use crate::host::Hosts;
 use crate::report::{Deletion, Operation, Report, Target};
 use crate::session::{Session, Shared};
+use crate::store::IntentStore;
 
 /// Creates and deletes groups on every host of a cluster, or on none.
 ///
@@ -160,6 +161,12 @@ impl ClusterClient {
         I::Item: AsRef<str>,
     {
         self.call().repair_groups(groups, target)
+    }
+
+    /// Where its unfinished operations are kept, if they are kept at all.
+    pub(crate) fn journal(&self) -> Option<&dyn IntentStore> {
+        let edges = &self.shared.edges;
+        edges.keeps_intents.then_some(&*edges.store)
     }
 
     /// One call of which more is said than the id: a deadline, a cancel token, no preflight.
