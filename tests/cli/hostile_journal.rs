@@ -132,7 +132,7 @@ fn no_command_sends_an_escape_sequence_of_a_file_name_to_the_terminal() {
     for name in ["\u{1b}]0;owned\u{7}.intent", "\u{9b}31m.intent", "\u{202e}x.intent"] {
         fs::write(bench.journal().join(name), "").unwrap();
     }
-    for words in [&["recover"][..]] {
+    for words in [&["recover"][..], &["journal", "list"], &["journal", "forget", "http://node1", "--yes"]] {
         let ran = bench.run(words).exits(4);
         let shown = format!("{}{}", ran.out, ran.err);
         let raw = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';

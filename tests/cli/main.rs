@@ -6,6 +6,7 @@ mod demo;
 mod exits;
 #[cfg(unix)]
 mod hostile_journal;
+mod journal;
 mod lists;
 mod node;
 mod output;
