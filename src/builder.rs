@@ -205,7 +205,7 @@ impl ClientBuilder {
         let store = DirectoryStore::open(directory).map_err(|error| {
             let shown = directory.display().to_string();
             let cause = error.cause();
-            // Ours say what to do, those of the system do not.
+            // Errors of our own end in a remedy, errors of the system do not.
             if cause.raw_os_error().is_none() {
                 return ConfigError::new("journal directory", shown, error.to_string(), cause.to_string());
             }

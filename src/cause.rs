@@ -87,8 +87,7 @@ impl PartialEq for RequestError {
 
 /// What went wrong with the journal: what was done, to which path, and why it failed.
 ///
-/// Control characters of the path, and those that reverse the order of a line, are shown escaped: others may
-/// have chosen the name of a file.
+/// `Display` escapes control characters and bidirectional formatting characters of the path.
 ///
 /// ```
 /// use cluster_client::StoreError;
@@ -117,7 +116,7 @@ impl StoreError {
         StoreError::new("use", "the intent store", std::io::Error::other("it panicked"))
     }
 
-    /// Why it failed; also the source of this error.
+    /// The cause, which is also the source of this error.
     pub(crate) fn cause(&self) -> &std::io::Error {
         &self.source
     }
@@ -128,7 +127,7 @@ impl StoreError {
     }
 }
 
-/// A path as a terminal can show it, and a person can find it.
+/// The path with everything escaped that could steer a terminal, and with bytes that are not UTF-8 as `\xNN`.
 fn printable(path: &Path) -> String {
     let mut text = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
@@ -142,7 +141,7 @@ fn printable(path: &Path) -> String {
     text
 }
 
-/// A control character, a line break, or one of those that change the direction of text.
+/// Whether it is a control character, a line separator or a bidirectional formatting character.
 fn steers_a_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

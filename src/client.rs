@@ -163,7 +163,7 @@ impl ClusterClient {
         self.call().repair_groups(groups, target)
     }
 
-    /// Where its unfinished operations are kept, if they are kept at all.
+    /// The journal, if the client has one.
     pub(crate) fn journal(&self) -> Option<&dyn IntentStore> {
         let edges = &self.shared.edges;
         edges.keeps_intents.then_some(&*edges.store)

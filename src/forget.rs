@@ -1,4 +1,4 @@
-//! Floor 3: a host that never comes back, dropped from an unfinished operation by a person's word.
+//! Floor 3: `forget`, which drops a host that never comes back from an unfinished operation.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,17 +13,17 @@ use crate::intent::{ClaimError, Intent, Purpose};
 use crate::store::Claim;
 
 impl ClusterClient {
-    /// Drops one host from the unfinished operation on a group, for a host that never comes back: otherwise the
-    /// operation stays unfinished for good, and recovery asks the host again and again.
+    /// Drops one host from the unfinished operation on a group. It is for a host that never comes back: the
+    /// operation could not be settled otherwise, and recovery would ask the host again and again.
     ///
-    /// Nothing is sent, and no host changes. Whether that host has the group is not known afterwards, and nothing
-    /// remembers that it should be found out. The host need not be one of the client's. The other hosts of the
-    /// operation stay in the journal for [`ClusterClient::recover`].
+    /// Nothing is sent, and no host changes. It is unknown for good whether that host has the group. The host need
+    /// not be one of the client's. The other hosts of the operation stay in the journal for
+    /// [`ClusterClient::recover`].
     ///
     /// # Errors
-    /// * [`Error::Config`] where the group has no unfinished operation, or the operation does not name the host.
-    /// * [`Error::Busy`] while somebody works on the group.
-    /// * [`Error::Journal`] where the journal could not be read or written: it may name the host or not.
+    /// * [`Error::Config`] if the group has no unfinished operation, or the operation does not name the host.
+    /// * [`Error::Busy`] while another operation works on the group.
+    /// * [`Error::Journal`] if the journal could not be read or written. It may still name the host or not.
     ///
     /// ```
     /// use cluster_client::ClusterClient;
@@ -48,7 +48,7 @@ impl ClusterClient {
             let problem = "has no unfinished operation here, because the client keeps no journal";
             return Err(ConfigError::new("group", group.as_str(), problem, remedy).into());
         };
-        // The journal may be anybody's, and no panic crosses this call.
+        // The journal may be a user's own type, and no panic crosses the API.
         catch_unwind(AssertUnwindSafe(|| match journal.claim(&group) {
             Ok(claim) => forget(claim, &group, host),
             Err(ClaimError::Busy(holder)) => Err(Error::Busy { group: group.clone(), holder }),
@@ -58,18 +58,18 @@ impl ClusterClient {
     }
 }
 
-/// What [`ClusterClient::forget`] has dropped, and what is left. Its `Display` is a sentence for a person.
+/// Result of [`ClusterClient::forget`]. Its `Display` is a sentence for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "the state of the group on that host is now unknown for good"]
 #[non_exhaustive]
 pub struct Forgotten {
     /// The group. Its state on the host is now unknown for good.
     pub group: GroupId,
-    /// What the unfinished operation is for.
+    /// The purpose of the unfinished operation.
     pub purpose: Purpose,
     /// The host that was dropped.
     pub host: Host,
-    /// The hosts that the operation still has to settle. Where there are none, it is gone from the journal.
+    /// The hosts that the operation still has to settle. If there are none, the operation is gone from the journal.
     pub remaining: Vec<Host>,
 }
 

@@ -110,7 +110,7 @@ impl Stamp {
         Stamp { writer, started: rfc3339(started) }
     }
 
-    /// The stamp on a text that [`Intent::parse`] has taken.
+    /// The stamp of a text that [`Intent::parse`] accepts.
     pub(crate) fn of_text(text: &str) -> Self {
         let value = |key| text.split('\n').find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
         Stamp { writer: value("writer: "), started: value("started: ") }
@@ -326,7 +326,7 @@ fn by_hand(problem: impl Into<String>) -> UnreadableIntent {
 }
 
 impl Intent {
-    /// How the first line of every version begins, whole or cut.
+    /// Beginning of the first line in every version of the format.
     pub(crate) const FIRST_WORDS: &[u8] = FORMAT.as_bytes();
 }
 

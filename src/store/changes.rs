@@ -57,7 +57,7 @@ pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[C
         return Ended { results, broken: None };
     }
     let (synced, broken) = match directory.sync(disk) {
-        // What was synced is what is held. Whoever looks for the intents follows the path.
+        // The open directory was synced. A reader of the journal follows the path.
         Ok(()) => (directory.check_place(disk), None),
         Err(error) => {
             let broken = broken(directory.path(), &error);

@@ -44,23 +44,23 @@ use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 ///   move such a file where you have to, but do not edit it: the others would be changed with it.
 /// * An intent file that cannot be read is reported and kept, and its group is not worked on until a person
 ///   has seen to it.
-/// * What others may have written is not trusted: a directory of another user, or one that group or others can
-///   write, is an error, and so is an intent of which that is true. Root is no exception. That others can read
-///   is no error. Locks and intents are opened without following links, and a lock file with a second name is an
-///   error rather than written to. Of the directories above only one thing matters: whoever can write there can
-///   take the journal away, so a journal below `/tmp` is safe, and `/tmp` itself is refused.
-/// * The directory is held open. Where the path leads to another one later, every call is an error.
-/// * What killed processes have left, locks that nobody holds and intents half written, is removed by the next
-///   that looks for what is unfinished, and by the first claim of a store. Files that do not look like ours
-///   are left alone.
+/// * On Unix, a directory or an intent of another user is refused with an error, and so is one that group or
+///   others can write: its content may be forged. This holds for root too. Group and others may read.
+/// * Locks and intents are opened without following symbolic links. A lock file with a second hard link is refused,
+///   because writing to it would change another file.
+/// * Parent directories are not checked. A journal in a new directory below `/tmp` is accepted, `/tmp` itself is
+///   refused. A parent without the sticky bit that others can write lets them remove the journal.
+/// * The directory is held open. If its path leads to another directory later, every call returns an error.
+/// * Lock files and temporary files of killed processes are removed by [`IntentStore::unfinished`] and by the first
+///   claim of each store. Files of living owners are kept, and so are files that do not look like ours.
 /// * After the directory could not be synced, nothing is recorded or erased any more until the program
 ///   starts again, because a later sync may then succeed without having done anything.
 ///
 /// # Bounds
 /// At most three files per group at work, and two descriptors for each, beside one for the directory. Erasing an
-/// intent needs no descriptor. One intent is at most 64 MiB. At most 1,000 leftovers of a kind are cleared away
-/// at a time. A directory that is made is for its owner alone (0700), and so are the files (0600). There are no
-/// credentials in them: a [`Host`](crate::Host) has none.
+/// intent needs no new descriptor. One intent is at most 64 MiB. At most 1,000 lock files and 1,000 temporary files
+/// are removed at a time. A new directory has mode 0700, the files in it 0600. They contain no credentials: a
+/// [`Host`](crate::Host) has none.
 ///
 /// # Where it does not fit
 /// On NFS, `flock` is a lock between machines only where the client has not been told otherwise
@@ -92,7 +92,7 @@ struct Shared {
     disk: Arc<dyn Disk>,
     rounds: Rounds<Change>,
     machine: Option<String>,
-    /// What killed processes have left was looked for.
+    /// Leftovers of killed processes were looked for once.
     cleared: AtomicBool,
 }
 
@@ -108,7 +108,7 @@ impl DirectoryStore {
     /// the process is now, also if that changes.
     ///
     /// # Errors
-    /// A [`StoreError`] where the path is a file, the directory can be neither found nor made, or somebody else
+    /// A [`StoreError`] if the path is a file, if the directory can be neither opened nor made, or if another user
     /// owns it or can write to it.
     ///
     /// ```
@@ -147,7 +147,7 @@ impl IntentStore for DirectoryStore {
         shared.directory.check(&*shared.disk).map_err(ClaimError::Failed)?;
         let stamp = shared.stamp();
         if !shared.cleared.swap(true, Ordering::Relaxed) {
-            // Nobody waits for it, so a directory that cannot be listed is the next reader's matter.
+            // A failure hinders no claim. A reader of the journal reports it.
             let _ = shared.list().map(|files| shared.clear_away(&stamp, &files));
         }
         let user = shared.directory.user();
@@ -226,7 +226,7 @@ impl Shared {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StoreError::new("read", path, unopened_intent(path, error))),
         };
-        // Of the open file, so that nothing else can be read than what was looked at.
+        // Checked on the open file, so that no other file can be read in its place.
         self.directory.user().check_intent(&file).map_err(|error| StoreError::new("read", path, error))?;
         let text = self.disk.read(&mut file, INTENT_LIMIT).map_err(|error| StoreError::new("read", path, error))?;
         let (mut own, mut problem) = (None, None);
@@ -279,7 +279,7 @@ impl Claim for DirectoryClaim {
 }
 
 impl DirectoryClaim {
-    /// Whether what is done now is done in the directory and under the lock that the claim was given.
+    /// Checks that the directory and the lock are still those that the claim was given.
     fn check_held(&self) -> Result<(), StoreError> {
         self.shared.directory.check_place(&*self.shared.disk)?;
         self.lock.is_held()
@@ -327,7 +327,7 @@ fn file_stem(group: &GroupId) -> String {
     format!("{}~{:016x}", &encoded[..LONGEST - 17], fnv1a(group.as_str().as_bytes()))
 }
 
-/// Whether it may be what [`file_stem`] has made.
+/// Whether a name has the form that [`file_stem`] makes.
 pub(super) fn is_stem(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.%~".contains(&byte);
     (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain)

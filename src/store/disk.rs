@@ -10,10 +10,10 @@ pub(super) trait Disk: Send + Sync {
     /// Makes a directory and those above it, for its owner alone.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Opens a directory, to sync it and to look at it again later.
+    /// Opens a directory, to sync it and to compare it later.
     fn open_dir(&self, path: &Path) -> io::Result<File>;
 
-    /// Whether `path`, its links followed, still leads to the open directory `dir`.
+    /// Whether `path`, with symbolic links followed, leads to the open directory `dir`.
     fn leads_to(&self, path: &Path, dir: &File) -> io::Result<bool>;
 
     /// Makes the names in a directory durable.
@@ -35,19 +35,18 @@ pub(super) trait Disk: Send + Sync {
 
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Opens a file to read it, without following links. What is no file is opened too, or refused, but never
-    /// waited for: a pipe would block its reader for ever.
+    /// Opens a file to read it, without following a symbolic link. Never blocks: opening a pipe would.
     fn open(&self, path: &Path) -> io::Result<File>;
 
-    /// The content from the place where the file stands; an error where that is more than `limit` bytes.
+    /// The content from the current position; an error if it is longer than `limit` bytes.
     fn read(&self, file: &mut File, limit: u64) -> io::Result<Vec<u8>>;
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// Opens a file to lock it, without following links, for its owner alone, and makes it where there is none.
+    /// Opens a file to lock it, without following a symbolic link, and makes it if it is missing, with mode 0600.
     fn open_lock(&self, path: &Path) -> io::Result<File>;
 
-    /// The same, where it is there already.
+    /// Opens an existing file to lock it, without following a symbolic link.
     fn reopen_lock(&self, path: &Path) -> io::Result<File>;
 
     fn try_lock(&self, file: &File) -> Result<(), TryLockError>;
@@ -153,7 +152,7 @@ impl Disk for RealDisk {
     }
 }
 
-/// Whether what was found under a name is the open file.
+/// Whether the metadata found by name is that of the open file.
 #[cfg(unix)]
 fn is_same(found: io::Result<Metadata>, open: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
@@ -171,7 +170,7 @@ fn is_same(_: io::Result<Metadata>, _: &File) -> io::Result<bool> {
     Ok(true)
 }
 
-/// A link in the last place of the path is not followed, and opening a pipe does not wait for its other end.
+/// Makes an open fail on a symbolic link in the last component, and return at once on a pipe.
 fn as_it_is(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);

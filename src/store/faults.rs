@@ -747,6 +747,23 @@ fn an_erase_is_durable_where_no_descriptor_is_left() {
     assert!(DirectoryStore::open(&path).unwrap().unfinished().unwrap().groups().eq([&group("b")]));
 }
 
+#[test]
+fn a_round_whose_directory_is_replaced_before_its_sync_reports_no_success() {
+    let (_directory, path) = journal();
+    let (here, away) = (path.clone(), path.with_extension("away"));
+    let disk = TestDisk::new(move |_, name| {
+        if name == "sync_dir" {
+            std::fs::rename(&here, &away).unwrap();
+            std::fs::create_dir(&here).unwrap();
+        }
+        Fate::Done
+    });
+    let mut claim = disk.store(&path).claim(&group("g")).unwrap();
+    let lost = claim.record(&intent("g", &["http://a"])).unwrap_err();
+    assert_eq!(lost.to_string(), format!("cannot rely on {}", path.display()));
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+}
+
 // --- what killed processes leave
 
 /// Two groups with intents and two without, all locked by processes that were killed; a temporary of a third.

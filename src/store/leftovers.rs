@@ -1,7 +1,8 @@
-//! What killed processes leave beside their intents: a lock that nobody holds, and an intent half written.
+//! Removal of what killed processes leave beside their intents: lock files and temporary files.
 //!
-//! Both are removed under the lock of their group, while it is held: so a living owner keeps its files, and two
-//! processes that clear away at once do each file once. The lock goes last. An intent is never touched here.
+//! Both are removed while the lock of their group is held. A living owner holds that lock, so it keeps its files;
+//! two processes that clear away at the same time exclude each other. The lock file is removed last. Intents are
+//! never removed here.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -16,13 +17,13 @@ use super::lock::{GroupLock, Left};
 use super::trust::User;
 use crate::intent::{Intent, Stamp};
 
-/// The most groups without an intent that are looked at in one pass. The next pass goes on.
+/// Maximum number of lock files without an intent that one pass checks, and of temporary files without a lock.
 const MOST: usize = 1_000;
 
-/// Clears away what is left among `files`, the files of the directory. Returns who holds the locks that are held,
-/// by their paths: those of all groups with an intent, and of some others.
+/// Removes leftovers among `files`, the files of the directory. Returns the holders of the locks that are held, by
+/// the path of the lock: complete for groups with an intent.
 ///
-/// What fails to go stays for the next pass, and is in nobody's way: whoever claims the group takes it over.
+/// A file that cannot be removed stays for the next pass. It hinders nothing, because a claim of its group reuses it.
 pub(super) fn clear_away(
     disk: &Arc<dyn Disk>,
     user: User,
@@ -58,19 +59,19 @@ fn has_extension(file: &Path, extension: &str) -> bool {
     file.extension().is_some_and(|found| found == extension)
 }
 
-/// Whether the files of a group may have that name.
+/// Whether the file may be named after a group.
 fn is_ours(file: &Path) -> bool {
     file.file_stem().and_then(OsStr::to_str).is_some_and(is_stem)
 }
 
-/// Call it while the lock of the group is held.
+/// Removes a temporary file. The caller holds the lock of its group.
 fn clear_temporary(disk: &Arc<dyn Disk>, user: User, path: &Path) {
     if is_half_an_intent(disk, user, path) {
         let _ = disk.remove(path);
     }
 }
 
-/// Whether the file begins as an intent does, as far as it goes. A file of a person is left alone.
+/// Whether the file begins like an intent, as far as it was written. Any other file belongs to a person.
 fn is_half_an_intent(disk: &Arc<dyn Disk>, user: User, path: &Path) -> bool {
     let beginning = |file: File| {
         let mut beginning = Vec::new();

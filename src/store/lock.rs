@@ -27,11 +27,11 @@ const ATTEMPTS: usize = 16;
 /// What a lock file says of its owner is a line; more than this is not from us.
 const OWNER_LIMIT: u64 = 512;
 
-/// How often a lock is tried that another holds. Whoever clears away what killed processes left
-/// ([`super::leftovers`]) holds it for a moment only, and so does an owner that has just finished.
+/// Number of times that a held lock is tried before the group counts as busy. The removal of leftovers
+/// ([`super::leftovers`]) and an owner that has just finished hold it only for a moment.
 const LOOKS: usize = 4;
 
-/// The longest time from the making of a lock file to its signature, in which a machine may stand still.
+/// Longest time between the creation of a lock file and its signature, with ample room for a stalled machine.
 const SIGNING: Duration = Duration::from_secs(10);
 
 /// A held lock; dropping it frees it and removes its file.
@@ -41,13 +41,13 @@ pub(super) struct GroupLock {
     file: File,
 }
 
-/// What was found of a lock whose owner may be dead.
+/// State of a lock whose owner may be dead.
 pub(super) enum Left {
-    /// A living owner holds it; says who.
+    /// A living owner holds it: its name.
     Held(String),
-    /// Nobody held it. It is held now.
+    /// No process held it. It is held now.
     Dead(GroupLock),
-    /// It is gone, is not ours, or cannot be looked at.
+    /// It is gone, is not ours, or cannot be checked.
     Unknown,
 }
 
@@ -75,7 +75,7 @@ impl GroupLock {
         Err(ClaimError::Busy(format!("{ATTEMPTS} other operations have finished on it just now")))
     }
 
-    /// Takes a lock that a killed owner has left, if that is what it is.
+    /// Takes a lock that a killed owner has left.
     pub(super) fn take_left(disk: &Arc<dyn Disk>, path: &Path, user: User) -> Left {
         let opened = disk.reopen_lock(path).and_then(|file| user.check_lock(&file).map(|()| file));
         let Ok(mut file) = opened else { return Left::Unknown };
@@ -115,8 +115,8 @@ impl Drop for GroupLock {
     }
 }
 
-/// The age of a lock file without a signature. An old one is from an owner that was killed before it could sign. A
-/// young one has an owner that is about to lock it, and must not find it locked.
+/// Age of a lock file without a signature; `None` if it has one. The owner of an old one was killed before it signed.
+/// The owner of a young one is about to lock it, and must not find it locked.
 fn empty_since(file: &File) -> Option<Duration> {
     let found = file.metadata().ok().filter(|found| found.len() == 0)?;
     Some(found.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default())
@@ -136,7 +136,7 @@ fn holder(file: &mut File) -> String {
     signature(file).map_or_else(|| "another process holds it".into(), |owner| format!("{owner} holds it"))
 }
 
-/// The line by which an owner has signed. A terminal can show it.
+/// The line by which an owner has signed, if it has no character that could steer a terminal.
 fn signature(file: &mut File) -> Option<String> {
     let mut line = String::new();
     file.rewind().and_then(|()| file.take(OWNER_LIMIT).read_to_string(&mut line)).ok()?;

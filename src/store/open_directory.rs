@@ -1,9 +1,9 @@
 //! The journal's directory, held open as long as the store lives.
 //!
-//! So a sync needs no new descriptor: where the process has none left, what was changed can still be made durable.
-//! Files are opened, renamed and removed by their path, because the standard library has no calls that start from
-//! an open directory. A path can come to lead elsewhere, so it is compared with what is held: before anything is
-//! changed, and again after the sync, before success is reported.
+//! A sync of it needs no new descriptor, so an intent can be erased durably when the process has none left.
+//! Files are opened, renamed and removed by path, because the standard library has no `openat`. The path can come
+//! to lead to another directory. It is compared with the open one before each change, and again after the sync,
+//! before success is reported.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +20,7 @@ pub(super) struct OpenDirectory {
 }
 
 impl OpenDirectory {
-    /// Opens the directory at the absolute path, and makes it where there is none.
+    /// Opens the directory at an absolute path, and makes it if it is missing.
     pub(super) fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self, StoreError> {
         let user = User::of_this_process().map_err(|error| StoreError::new("find the user for", &path, error))?;
         let opened = match disk.open_dir(&path) {
@@ -44,13 +44,13 @@ impl OpenDirectory {
         self.user
     }
 
-    /// Whether what is found there now can be relied on. Its mode may have been changed since it was opened.
+    /// Checks place, owner and mode again: they can change after the directory was opened.
     pub(super) fn check(&self, disk: &dyn Disk) -> Result<(), StoreError> {
         self.check_place(disk)?;
         self.check_trust()
     }
 
-    /// Whether the path still leads to the directory that is held.
+    /// Checks that the path still leads to the open directory.
     pub(super) fn check_place(&self, disk: &dyn Disk) -> Result<(), StoreError> {
         let lost = |error| StoreError::new("rely on", &self.path, error);
         if disk.leads_to(&self.path, &self.held).map_err(lost)? {
@@ -82,7 +82,7 @@ fn no_directory(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-/// Makes the directory durable too: a synced file in a directory that a crash takes away is lost with it.
+/// Makes the directory and syncs its parents: a crash could otherwise remove it together with synced files.
 fn create(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
     disk.create_dir(path).map_err(|error| StoreError::new("make the directory", path, error))?;

@@ -724,6 +724,9 @@ fn a_path_that_cannot_be_a_directory_is_refused() {
     let refused = DirectoryStore::open(&file).unwrap_err();
     assert!(told(&refused).contains("not a directory: name a directory"), "{}", told(&refused));
     assert!(DirectoryStore::open(file.join("below")).is_err());
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(DirectoryStore::open(&pipe).is_err(), "and it does not block");
     assert!(DirectoryStore::open("").is_err());
 }
 

@@ -1,21 +1,22 @@
-//! Whom the directory store believes: the user in whose name this process runs, and nobody else.
+//! Ownership and permission checks: only files of the effective user are used, and only if nobody else can write
+//! them.
 //!
-//! An intent makes a recovery delete groups, and a lock file is written to. So whoever can put a file into the
-//! directory could have a group deleted or another file overwritten in this user's name. Only what the open
-//! file says of itself counts, because a name may lead elsewhere a moment later. Root is no exception, neither as
-//! the owner of a file nor as the user who opens one.
+//! An intent makes a recovery delete groups, and a lock file is written to. A user who can put a file into the
+//! directory could have a group deleted, or another file overwritten, in this user's name. The checks use `fstat`
+//! of the open file, because its name can lead to another file a moment later. Root has no exception, neither as
+//! the owner of a file nor as the user that opens it.
 //!
-//! Deliberately absent: a look at the directories above. Whoever can write there can take the journal away and
-//! put another one in its place, but not one that belongs to this user.
+//! Deliberately absent: a check of the parent directories. A user who can write there can remove the journal, or
+//! replace it by a directory of their own, which is refused.
 
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::Path;
 
-/// What is wrong with a file, and what to do about it: both continue a sentence that names the file.
+/// The problem with a file and its remedy. Both continue a sentence that names the file.
 type Refusal = io::Error;
 
-/// The user in whose name this process makes files.
+/// The effective user of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct User {
     #[cfg(unix)]
@@ -23,8 +24,8 @@ pub(super) struct User {
 }
 
 impl User {
-    /// The system gives a new pipe to the effective user of the process, as it does a new file. The call that asks
-    /// for the user, `geteuid`, is unsafe in `libc`, and `/proc` is Linux's alone.
+    /// Reads the effective user id off a new pipe: every Unix system gives a pipe to the effective user of the
+    /// process that makes it. `geteuid` itself is an unsafe call in `libc`, and `/proc` exists on Linux only.
     #[cfg(unix)]
     pub(super) fn of_this_process() -> io::Result<Self> {
         use std::os::fd::OwnedFd;
@@ -34,26 +35,26 @@ impl User {
         Ok(User { id })
     }
 
-    /// Windows keeps rights in lists that the standard library does not show.
+    /// Windows keeps permissions in access control lists, which the standard library does not read.
     #[cfg(not(unix))]
     pub(super) fn of_this_process() -> io::Result<Self> {
         Ok(User {})
     }
 
-    /// Whether only this user can have put a file into the directory.
+    /// Checks that only this user can create files in the directory.
     pub(super) fn check_directory(self, directory: &Metadata) -> Result<(), Refusal> {
-        self.check_owner(directory, "name one of this user; it is made where it is missing")?;
-        check_writers(directory, "run chmod 700 on it, or name one that only this user can write")
+        self.check_owner(directory, "name a directory of this user; it is made where it is missing")?;
+        check_writers(directory, "run chmod 700 on it, or name a directory that only this user can write")
     }
 
-    /// Whether only this user can have written an intent. It may have several names: see [`super::changes`].
+    /// Checks that only this user can have written an intent. It may have several hard links: see [`super::changes`].
     pub(super) fn check_intent(self, file: &File) -> Result<(), Refusal> {
         let found = regular(file, INTENT_REMEDY)?;
         self.check_owner(&found, "read it, then delete it, or give it to this user (chown) if it is right")?;
         check_writers(&found, "read it, then delete it, or run chmod 600 on it if it is right")
     }
 
-    /// Whether a lock file may be written to.
+    /// Checks that writing to a lock file changes no other file.
     pub(super) fn check_lock(self, file: &File) -> Result<(), Refusal> {
         let found = regular(file, LOCK_REMEDY)?;
         self.check_owner(&found, LOCK_REMEDY)?;
@@ -70,7 +71,7 @@ impl User {
     }
 
     #[cfg(not(unix))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "there are other systems")]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "needed on Unix")]
     fn check_owner(self, _: &Metadata, _: &str) -> Result<(), Refusal> {
         Ok(())
     }
@@ -79,12 +80,12 @@ impl User {
 const INTENT_REMEDY: &str = "move it out of this directory";
 const LOCK_REMEDY: &str = "remove it while no other program uses this journal";
 
-/// Why an intent could not be opened, where it is no file: the system's own message does not say so.
+/// Replaces the error of a failed open by one that says that the intent is no regular file, if it is none.
 pub(super) fn unopened_intent(path: &Path, error: io::Error) -> Refusal {
     unopened(path, error, INTENT_REMEDY)
 }
 
-/// Why a lock could not be opened.
+/// Replaces the error of a failed open by one that says that the lock is no regular file, if it is none.
 pub(super) fn unopened_lock(path: &Path, error: io::Error) -> Refusal {
     unopened(path, error, LOCK_REMEDY)
 }
@@ -116,12 +117,12 @@ fn check_writers(found: &Metadata, remedy: &str) -> Result<(), Refusal> {
 }
 
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "there are other systems")]
+#[expect(clippy::unnecessary_wraps, reason = "needed on Unix")]
 fn check_writers(_: &Metadata, _: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// One that was removed meanwhile has none, and whoever locked it looks again.
+/// Accepts no hard link at all too: the file was removed after it was opened, which the lock detects.
 #[cfg(unix)]
 fn check_names(found: &Metadata) -> Result<(), Refusal> {
     let names = std::os::unix::fs::MetadataExt::nlink(found);
@@ -132,7 +133,7 @@ fn check_names(found: &Metadata) -> Result<(), Refusal> {
 }
 
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "there are other systems")]
+#[expect(clippy::unnecessary_wraps, reason = "needed on Unix")]
 fn check_names(_: &Metadata) -> Result<(), Refusal> {
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! What a store holds, for those who look.
+//! The content of a store, as values.
 
 use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{Intent, Purpose, Stamp, UnreadableIntent};
 
-/// What a store holds.
+/// Content of a store.
 ///
 /// ```
 /// use cluster_client::{DirectoryStore, IntentStore};
@@ -34,7 +34,7 @@ impl Unfinished {
     }
 }
 
-/// One unfinished operation in a store: its intent, who wrote it, and who works on it.
+/// One unfinished operation in a store: its intent, its writer, and the living process that works on it, if any.
 ///
 /// ```
 /// use cluster_client::JournalEntry;
@@ -50,12 +50,12 @@ pub struct JournalEntry {
 }
 
 impl JournalEntry {
-    /// An intent, and who wrote it when. Nobody works on it, as far as is known.
+    /// An entry without a living owner.
     pub fn new(intent: Intent, stamp: Stamp) -> Self {
         JournalEntry { intent, stamp, holder: None }
     }
 
-    /// Reads what [`Intent::to_text`] has written, as [`Intent::parse`] does, and keeps who signed it.
+    /// Reads what [`Intent::to_text`] has written, as [`Intent::parse`] does, and keeps its stamp.
     ///
     /// # Errors
     /// An [`UnreadableIntent`] that names the first thing wrong, and what to do.
@@ -64,7 +64,7 @@ impl JournalEntry {
         Ok(JournalEntry::new(intent, Stamp::of_text(&String::from_utf8_lossy(text))))
     }
 
-    /// The same entry, with the living owner who holds its group.
+    /// The same entry with the living owner that holds its group, in words.
     #[must_use]
     pub fn held_by(mut self, holder: impl Into<String>) -> Self {
         self.holder = Some(holder.into());
@@ -91,17 +91,17 @@ impl JournalEntry {
         &self.intent
     }
 
-    /// The process that wrote it, and its machine. It is as trustworthy as the store.
+    /// The process that wrote the intent, and its machine.
     pub fn writer(&self) -> &str {
         self.stamp.writer()
     }
 
-    /// When the operation that wrote it began: UTC, to the second, as in RFC 3339.
+    /// Start of the operation that wrote the intent: UTC, to the second, as in RFC 3339.
     pub fn started(&self) -> &str {
         self.stamp.started()
     }
 
-    /// The living operation that held the group when the store was read, in words; `None` after a crash.
+    /// The living operation that held the group when the store was read, in words. `None` if its owner has died.
     pub fn holder(&self) -> Option<&str> {
         self.holder.as_deref()
     }

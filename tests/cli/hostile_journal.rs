@@ -1,5 +1,5 @@
-//! A journal that somebody else has written to. What is in it may be forged, so it is refused, kept, and never
-//! written through.
+//! A journal that another user has written to. Its content may be forged, so it is refused and kept, and no link in
+//! it is written through.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};

@@ -1,5 +1,4 @@
-//! journal: what is unfinished is open to look at, and a host that never comes back can be forgotten. None of it
-//! sends anything.
+//! The commands of journal: list, show and forget. None of them sends anything.
 
 use std::fs;
 

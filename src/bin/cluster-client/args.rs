@@ -216,7 +216,10 @@ Exits 0 when nothing is left to settle.")]
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalAction {
     /// List the unfinished operations: group, operation, hosts, who wrote it, since when, and whether it runs
-    #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.")]
+    #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
+
+-o json prints an object on a line for each entry: group, for, recovery, hosts, writer, started, running,
+holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
     List,
     /// Show the whole entry of one group
     #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be read.")]
@@ -224,7 +227,11 @@ pub(crate) enum JournalAction {
     /// Drop a host that never comes back from what is unfinished; what it has is unknown for good
     #[command(after_help = "Examples:
   cluster-client journal forget http://node3:8000               in every unfinished operation
-  cluster-client journal forget http://node3:8000 payments --yes")]
+  cluster-client journal forget http://node3:8000 payments --yes
+
+Exits 0 when it is done, 1 when an operation runs or the journal fails, 2 when no operation names the host,
+4 when an entry cannot be read. -o json prints an object on a line for each group: group, operation, outcome
+(forgotten | busy | journal_failed | refused), exit, for, host, remaining, cause.")]
     Forget {
         host: String,
         /// Only in the operation on this group

@@ -1,4 +1,4 @@
-//! journal: what is unfinished, for those who look, and a host that is forgotten. Sends nothing.
+//! journal: list, show and forget. Sends nothing.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
@@ -39,7 +39,7 @@ pub(crate) fn obey(action: JournalAction, shared: &Shared, output: &mut Output) 
     }
 }
 
-/// The store, where its directory is there, and its path in words. Whoever only looks makes no directory.
+/// The store, if its directory exists, and its path for messages. A missing directory is not made.
 fn open(shared: &Shared) -> Result<(Option<DirectoryStore>, String), Stop> {
     let journal = settings::journal_alone(shared)?;
     let directory = match journal.value {
@@ -97,11 +97,11 @@ fn typed(error: ConfigError) -> ConfigError {
     error.from_origin(Origin::Option("the command line".into()))
 }
 
-/// A journal with something in it.
+/// A journal that is not empty.
 struct Opened<'a> {
     store: DirectoryStore,
     found: Unfinished,
-    /// The command that settles what is unfinished.
+    /// The command to recover, with its options.
     next: String,
     output: &'a mut Output,
 }
@@ -151,7 +151,7 @@ impl Opened<'_> {
     fn forget(&mut self, host: &Host, only: Option<&GroupId>, yes: bool) -> Result<Exit, Stop> {
         let named = |entry: &&JournalEntry| entry.hosts().contains(host);
         let groups: Vec<GroupId> = match only {
-            // The library knows why, where the group's entry does not name the host or cannot be read.
+            // The library refuses it with the reason, if the entry does not name the host or cannot be read.
             Some(group) => vec![group.clone()],
             None => self.found.entries.iter().filter(named).map(|entry| entry.group().clone()).collect(),
         };
@@ -162,7 +162,7 @@ impl Opened<'_> {
             say("nothing was forgotten");
             return Ok(Exit::Unchanged);
         }
-        // A client that sends nothing needs hosts to be one.
+        // The builder needs a host. Nothing is sent to it.
         let client =
             ClusterClient::builder().hosts(["http://localhost"]).store(Arc::new(self.store.clone())).build()?;
         let mut exit = Exit::Done;
@@ -179,7 +179,7 @@ impl Opened<'_> {
             self.output.print(&format!("Next: {}\n", self.next));
         }
         if only.is_none() && !self.found.unreadable.is_empty() {
-            // They may name the host too.
+            // Unreadable entries may name the host too.
             self.print_unreadable();
             exit = exit.with(Exit::InDoubt);
         }
@@ -191,7 +191,7 @@ impl Opened<'_> {
             Ok(_) => ("forgotten", Exit::Done),
             Err(Error::Busy { .. }) => ("busy", Exit::Unchanged),
             Err(Error::Journal { .. }) => ("journal_failed", Exit::Unchanged),
-            // It was settled since the journal was read.
+            // It was settled after the journal was read.
             Err(_) => ("refused", Exit::Unchanged),
         };
         let (said, forgotten) = match result {
@@ -216,7 +216,7 @@ impl Opened<'_> {
         exit
     }
 
-    /// A row for each file that cannot be read, with why.
+    /// Prints a row with the reason for each file that cannot be read.
     fn print_unreadable(&mut self) {
         for error in &self.found.unreadable {
             let text = match self.output.format {
@@ -232,7 +232,7 @@ impl Opened<'_> {
     }
 }
 
-/// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.
+/// Asks on a terminal. Without one, `--yes` is needed.
 fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, Stop> {
     const SHOWN: usize = 10;
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
@@ -251,7 +251,7 @@ fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, Stop> {
 
 // --- entries as text
 
-/// A line for each entry, in columns below their titles.
+/// One line per entry, in columns with titles.
 fn table(entries: &[JournalEntry]) -> String {
     if entries.is_empty() {
         return String::new();
@@ -285,7 +285,7 @@ fn row(entry: &JournalEntry) -> [String; 6] {
     ]
 }
 
-/// The whole entry, a line for each thing.
+/// The whole entry, one line per value.
 fn whole(entry: &JournalEntry) -> String {
     let holder = entry.holder().unwrap_or("interrupted: nobody works on it");
     let mut lines = vec![
@@ -347,7 +347,7 @@ fn operation(purpose: Purpose) -> &'static str {
     }
 }
 
-/// What `recover` does about it.
+/// The action of `recover` for that purpose.
 fn recovery(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Create { was_absent: true, .. } => "rolls it back",
@@ -360,7 +360,8 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Text from the journal as a terminal may get it: what could steer it is escaped.
+/// Escapes control characters and bidirectional formatting characters, so that text from the journal cannot steer
+/// a terminal.
 fn printable(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()

@@ -230,7 +230,7 @@ fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigErr
     Hosts::parse(local).map(Sourced::default)
 }
 
-/// Where the journal is, for those who only look there: no other setting matters to them.
+/// The setting of the journal alone, for a command that needs no other.
 pub(crate) fn journal_alone(shared: &Shared) -> Result<Sourced<Journal>, Stop> {
     let file = ConfigFile::read(shared.config.as_deref())?;
     Ok(journal(shared, &file)?)
