@@ -204,9 +204,14 @@ impl ClientBuilder {
     pub fn journal(self, directory: impl AsRef<Path>) -> Result<Self, Error> {
         let directory = directory.as_ref();
         let store = DirectoryStore::open(directory).map_err(|error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            let shown = directory.display().to_string();
+            let cause = error.cause();
+            // Errors of our own end in a remedy, errors of the system do not.
+            if cause.raw_os_error().is_none() {
+                return ConfigError::new("journal directory", shown, error.to_string(), cause.to_string());
+            }
             let remedy = "name a directory that this user can write";
-            ConfigError::new("journal directory", directory.display().to_string(), format!("{error}{cause}"), remedy)
+            ConfigError::new("journal directory", shown, format!("{error}: {cause}"), remedy)
         })?;
         Ok(self.store(Arc::new(store)))
     }

@@ -1,8 +1,8 @@
 //! Floor 1: what went wrong with one request or one file. Reports and errors are made of these.
 
 use std::error::Error as StdError;
-use std::fmt;
-use std::path::PathBuf;
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What went wrong with one request, beside a status: it stands in the report of its host.
@@ -87,6 +87,8 @@ impl PartialEq for RequestError {
 
 /// What went wrong with the journal: what was done, to which path, and why it failed.
 ///
+/// `Display` escapes control characters and bidirectional formatting characters of the path.
+///
 /// ```
 /// use cluster_client::StoreError;
 ///
@@ -95,7 +97,7 @@ impl PartialEq for RequestError {
 /// assert_eq!(error.to_string(), "cannot write /var/lib/x/payments.intent");
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot {action} {}", path.display())]
+#[error("cannot {action} {}", printable(path))]
 pub struct StoreError {
     action: &'static str,
     path: PathBuf,
@@ -114,8 +116,33 @@ impl StoreError {
         StoreError::new("use", "the intent store", std::io::Error::other("it panicked"))
     }
 
+    /// The cause, which is also the source of this error.
+    pub(crate) fn cause(&self) -> &std::io::Error {
+        &self.source
+    }
+
     /// The file or directory that was touched.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// The path with everything escaped that could steer a terminal, and with bytes that are not UTF-8 as `\xNN`.
+fn printable(path: &Path) -> String {
+    let mut text = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if steers_a_terminal(c) { text.extend(c.escape_debug()) } else { text.push(c) }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// Whether it is a control character, a line separator or a bidirectional formatting character.
+fn steers_a_terminal(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -12,6 +12,7 @@ use crate::group::GroupId;
 use crate::host::Hosts;
 use crate::report::{Deletion, Operation, Report, Target};
 use crate::session::{Session, Shared};
+use crate::store::IntentStore;
 
 /// Creates and deletes groups on every host of a cluster, or on none.
 ///
@@ -162,6 +163,12 @@ impl ClusterClient {
         self.call().repair_groups(groups, target)
     }
 
+    /// The journal, if the client has one.
+    pub(crate) fn journal(&self) -> Option<&dyn IntentStore> {
+        let edges = &self.shared.edges;
+        edges.keeps_intents.then_some(&*edges.store)
+    }
+
     /// One call of which more is said than the id: a deadline, a cancel token, no preflight.
     pub fn call(&self) -> Call {
         Call { session: Session::new(Arc::clone(&self.shared)) }
@@ -298,8 +305,9 @@ impl Call {
     /// As there.
     pub fn recover(&self) -> Result<Recovery, StoreError> {
         let unfinished = self.session.shared().edges.store.unfinished()?;
+        let groups = unfinished.entries.iter().map(|entry| entry.group().as_str());
         let mut recovery = Recovery { unreadable: unfinished.unreadable, ..Recovery::default() };
-        for done in Bulk::new(self.session.clone(), Operation::Recover, unfinished.groups.iter().map(GroupId::as_str)) {
+        for done in Bulk::new(self.session.clone(), Operation::Recover, groups) {
             match done.result {
                 Ok(report) => recovery.settled.push(report),
                 Err(error) => recovery.unsettled.push(error),

@@ -115,6 +115,12 @@ impl Stamp {
         Stamp { writer, started: rfc3339(started) }
     }
 
+    /// The stamp of a text that [`Intent::parse`] accepts.
+    pub(crate) fn of_text(text: &str) -> Self {
+        let value = |key| text.split('\n').find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
+        Stamp { writer: value("writer: "), started: value("started: ") }
+    }
+
     /// The process and its machine.
     pub fn writer(&self) -> &str {
         &self.writer
@@ -337,6 +343,11 @@ fn purpose_of(words: &str) -> Result<Purpose, UnreadableIntent> {
 
 fn by_hand(problem: impl Into<String>) -> UnreadableIntent {
     UnreadableIntent { problem: problem.into(), remedy: BY_HAND }
+}
+
+impl Intent {
+    /// Beginning of the first line in every version of the format.
+    pub(crate) const FIRST_WORDS: &[u8] = FORMAT.as_bytes();
 }
 
 /// FNV-1a of 64 bits (RFC 9923). Each step is a bijection of the state, so that two texts of one length

@@ -9,7 +9,7 @@
 //! | 0, values | `config`, `group`, `host` | text that was checked once; nothing raw gets further |
 //! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error`, `cause` | what to do next; no IO, no clock, no thread, no randomness |
 //! | 2, edges | `transport`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
-//! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor` | who does what the machines say, and when |
+//! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor`, `forget` | who does what the machines say, and when |
 //! | 4, people | the command; `testing` | only what is public here |
 //!
 //! An id goes this way: [`GroupId::parse`], [`ClusterClient::create_group`], the machine of `protocol` says what to
@@ -27,6 +27,7 @@ mod error;
 mod event;
 mod executor;
 mod flight;
+mod forget;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -55,10 +56,11 @@ pub use crate::client::{Call, ClusterClient, Recovery};
 pub use crate::config::{ConfigError, Origin};
 pub use crate::error::Error;
 pub use crate::event::{Event, Phase};
+pub use crate::forget::Forgotten;
 pub use crate::group::GroupId;
 pub use crate::host::{Host, Hosts};
 pub use crate::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
 pub use crate::observer::Observer;
 pub use crate::report::{Cause, Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
 pub use crate::retry::RetryPolicy;
-pub use crate::store::{Claim, DirectoryStore, IntentStore, Unfinished};
+pub use crate::store::{Claim, DirectoryStore, IntentStore, JournalEntry, Unfinished};

@@ -275,6 +275,29 @@ fn a_journal_that_cannot_be_written_stops_what_cannot_be_recorded() {
     tamper_with_all(&tamperings, 4, "a read-only or broken journal");
 }
 
+/// The directory is open by then, so that a sync of it needs no descriptor.
+#[test]
+fn a_commit_is_recorded_where_the_journal_cannot_be_opened_again() {
+    if !strace_works() {
+        return;
+    }
+    let (lane, figures) = (Lane::open(), Figures::default());
+    let directory = lane.client.journal();
+    let inject = "inject=openat:error=EMFILE:when=2+";
+    let mut wrapper = vec!["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=openat", "-e", inject];
+    wrapper.extend(["-P", directory.to_str().unwrap()]);
+    for work in [Work::Create, Work::RefusedCreate, Work::Delete] {
+        let ran = lane.try_with(&wrapper, work, false, &figures);
+        let expected = if work == Work::RefusedCreate { 1 } else { 0 };
+        assert_eq!(
+            (ran.exit, acknowledged(&ran).unwrap()["recoverable"].as_bool()),
+            (Some(expected), Some(false)),
+            "{ran:?}"
+        );
+    }
+    report("the journal's directory cannot be opened twice", &figures);
+}
+
 #[test]
 fn without_sockets_it_says_so_and_nothing_is_lost() {
     let tamperings = [
@@ -315,8 +338,11 @@ fn without_threads_the_work_is_done_or_refused() {
 fn on_a_disk_that_is_really_full_or_read_only_nothing_is_sent() {
     let lane = Lane::open();
     let journal = lane.client.journal();
-    let full = format!("mount -t tmpfs -o size=4k none {0} && head -c 4096 /dev/zero > {0}/ballast", journal.display());
-    let read_only = format!("mount -t tmpfs -o size=4k,ro none {}", journal.display());
+    let full = format!(
+        "mount -t tmpfs -o size=4k,mode=700 none {0} && head -c 4096 /dev/zero > {0}/ballast",
+        journal.display()
+    );
+    let read_only = format!("mount -t tmpfs -o size=4k,mode=700,ro none {}", journal.display());
     for mount in [full, read_only] {
         let can = Command::new("unshare").args(["-rm", "sh", "-c", &mount]).output();
         if !can.is_ok_and(|ran| ran.status.success()) {

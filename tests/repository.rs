@@ -53,7 +53,7 @@ const FLOORS: [&[&str]; 4] = [
     &["config", "group", "host"],
     &["api", "cause", "error", "event", "intent", "protocol", "report", "retry"],
     &["observer", "store", "sync", "transport"],
-    &["builder", "bulk", "cancel", "client", "executor", "flight", "session"],
+    &["builder", "bulk", "cancel", "client", "executor", "flight", "forget", "session"],
 ];
 /// It stands beside the floors: a server, which uses nothing of the client.
 const TESTING: &str = "testing";

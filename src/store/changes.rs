@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
+use super::open_directory::OpenDirectory;
 use super::rounds::Ended;
 use crate::cause::StoreError;
 
@@ -40,7 +41,7 @@ const SHARED_LIMIT: usize = 16 << 10;
 /// Applications Recover from fsync Failures?", USENIX ATC 2020). Nothing here can tell, so nothing is
 /// promised any more; a new start reads what is really there. A failed sync of a file breaks nothing: the
 /// file has no group's name yet, and is not used again.
-pub(super) fn carry_out(disk: &dyn Disk, directory: &Path, changes: &[Change]) -> Ended {
+pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[Change]) -> Ended {
     let mut results = vec![Ok(()); changes.len()];
     for puts in batches(changes) {
         for ((place, _), result) in puts.iter().zip(put_together(disk, &puts)) {
@@ -55,14 +56,13 @@ pub(super) fn carry_out(disk: &dyn Disk, directory: &Path, changes: &[Change]) -
     if results.iter().all(Result::is_err) {
         return Ended { results, broken: None };
     }
-    let (synced, broken) = match disk.open_dir(directory).map(|opened| disk.sync_dir(&opened)) {
-        Ok(Ok(())) => (Ok(()), None),
-        Ok(Err(error)) => {
-            let broken = broken(directory, &error);
+    let (synced, broken) = match directory.sync(disk) {
+        // The open directory was synced. A reader of the journal follows the path.
+        Ok(()) => (directory.check_place(disk), None),
+        Err(error) => {
+            let broken = broken(directory.path(), &error);
             (Err(broken.clone()), Some(broken))
         }
-        // The sync was not begun: nothing is lost, and the next one covers it.
-        Err(error) => (Err(StoreError::new("open", directory, error)), None),
     };
     Ended { results: results.into_iter().map(|result| result.and(synced.clone())).collect(), broken }
 }

@@ -7,20 +7,24 @@
 //! two of them can disagree.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::changes::{Change, Put, carry_out};
 use super::disk::{Disk, RealDisk};
+use super::leftovers::clear_away;
 use super::lock::GroupLock;
+use super::open_directory::OpenDirectory;
 use super::rounds::Rounds;
-use super::{Claim, IntentStore, Unfinished};
-use std::time::SystemTime;
-
+use super::trust::unopened_intent;
+use super::{Claim, IntentStore, JournalEntry, Unfinished};
 use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
@@ -40,13 +44,23 @@ use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 ///   move such a file where you have to, but do not edit it: the others would be changed with it.
 /// * An intent file that cannot be read is reported and kept, and its group is not worked on until a person
 ///   has seen to it.
+/// * On Unix, a directory or an intent of another user is refused with an error, and so is one that group or
+///   others can write: its content may be forged. This holds for root too. Group and others may read.
+/// * Locks and intents are opened without following symbolic links. A lock file with a second hard link is refused,
+///   because writing to it would change another file.
+/// * Parent directories are not checked. A journal in a new directory below `/tmp` is accepted, `/tmp` itself is
+///   refused. A parent without the sticky bit that others can write lets them remove the journal.
+/// * The directory is held open. If its path leads to another directory later, every call returns an error.
+/// * Lock files and temporary files of killed processes are removed by [`IntentStore::unfinished`] and by the first
+///   claim of each store. Files of living owners are kept, and so are files that do not look like ours.
 /// * After the directory could not be synced, nothing is recorded or erased any more until the program
 ///   starts again, because a later sync may then succeed without having done anything.
 ///
 /// # Bounds
-/// At most three files per group at work, and two descriptors for each. One intent is at most 64 MiB. A
-/// directory that is made is for its owner alone (0700), and so are the files (0600). There are no
-/// credentials in them: a [`Host`](crate::Host) has none.
+/// At most three files per group at work, and two descriptors for each, beside one for the directory. Erasing an
+/// intent needs no new descriptor. One intent is at most 64 MiB. At most 1,000 lock files and 1,000 temporary files
+/// are removed at a time. A new directory has mode 0700, the files in it 0600. They contain no credentials: a
+/// [`Host`](crate::Host) has none.
 ///
 /// # Where it does not fit
 /// On NFS, `flock` is a lock between machines only where the client has not been told otherwise
@@ -65,7 +79,7 @@ use crate::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 /// assert!(matches!(store.claim(&group), Err(ClaimError::Busy(_))));
 /// drop(claim);
 /// assert!(store.claim(&group).is_ok());
-/// assert!(store.unfinished()?.groups.is_empty());
+/// assert!(store.unfinished()?.entries.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -74,25 +88,28 @@ pub struct DirectoryStore {
 }
 
 struct Shared {
-    path: PathBuf,
+    directory: OpenDirectory,
     disk: Arc<dyn Disk>,
     rounds: Rounds<Change>,
     machine: Option<String>,
+    /// Leftovers of killed processes were looked for once.
+    cleared: AtomicBool,
 }
 
 /// The most bytes of an intent that are written or read: 65,536 hosts with URLs of a thousand bytes.
 const INTENT_LIMIT: u64 = 64 << 20;
 
-const INTENT: &str = "intent";
-const LOCK: &str = "lock";
-const TEMPORARY: &str = "new";
+pub(super) const INTENT: &str = "intent";
+pub(super) const LOCK: &str = "lock";
+pub(super) const TEMPORARY: &str = "new";
 
 impl DirectoryStore {
     /// Opens the directory `path`, and makes it where it is not there. A relative path is meant from where
     /// the process is now, also if that changes.
     ///
     /// # Errors
-    /// A [`StoreError`] where the path is a file, or the directory can be neither found nor made.
+    /// A [`StoreError`] if the path is a file, if the directory can be neither opened nor made, or if another user
+    /// owns it or can write to it.
     ///
     /// ```
     /// use cluster_client::DirectoryStore;
@@ -106,36 +123,35 @@ impl DirectoryStore {
 
     /// The directory.
     pub fn path(&self) -> &Path {
-        &self.shared.path
+        self.shared.directory.path()
     }
 
     pub(super) fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, StoreError> {
         let path = std::path::absolute(path).map_err(|error| StoreError::new("find", path, error))?;
-        match std::fs::metadata(&path) {
-            Ok(found) if found.is_dir() => warn_of_other_writers(&path, &found),
-            Ok(_) => {
-                let problem = "it is not a directory: name one, or a path where one can be made";
-                return Err(StoreError::new("open", path, io::Error::new(io::ErrorKind::NotADirectory, problem)));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create_dir(&*disk, &path)?,
-            Err(error) => return Err(StoreError::new("open", path, error)),
-        }
-        let shared = Shared { path, disk, rounds: Rounds::default(), machine: machine_name() };
+        let directory = OpenDirectory::open(&*disk, path)?;
+        let rounds = Rounds::default();
+        let shared = Shared { directory, disk, rounds, machine: machine_name(), cleared: AtomicBool::new(false) };
         Ok(DirectoryStore { shared: Arc::new(shared) })
     }
 }
 
 impl fmt::Debug for DirectoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DirectoryStore").field("path", &self.shared.path).finish_non_exhaustive()
+        f.debug_struct("DirectoryStore").field("path", &self.path()).finish_non_exhaustive()
     }
 }
 
 impl IntentStore for DirectoryStore {
     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         let shared = Arc::clone(&self.shared);
-        let stamp = Stamp::new(std::process::id(), shared.machine.as_deref(), SystemTime::now());
-        let lock = GroupLock::take(&shared.disk, &shared.file_of(group, LOCK), &stamp)?;
+        shared.directory.check(&*shared.disk).map_err(ClaimError::Failed)?;
+        let stamp = shared.stamp();
+        if !shared.cleared.swap(true, Ordering::Relaxed) {
+            // A failure hinders no claim. A reader of the journal reports it.
+            let _ = shared.list().map(|files| shared.clear_away(&stamp, &files));
+        }
+        let user = shared.directory.user();
+        let lock = GroupLock::take(&shared.disk, &shared.file_of(group, LOCK), &stamp, user)?;
         // Left by an owner that died while it wrote; a record that needs the name says so if it stays.
         let _ = shared.disk.remove(&shared.file_of(group, TEMPORARY));
         let inherited = shared.read_of(group).map_err(ClaimError::Failed)?;
@@ -148,58 +164,78 @@ impl IntentStore for DirectoryStore {
 
     fn unfinished(&self) -> Result<Unfinished, StoreError> {
         let shared = &self.shared;
-        let mut files = shared.disk.list(&shared.path).map_err(|error| StoreError::new("list", &shared.path, error))?;
+        shared.directory.check(&*shared.disk)?;
+        let mut files = shared.list()?;
+        shared.cleared.store(true, Ordering::Relaxed);
+        let mut holders = shared.clear_away(&shared.stamp(), &files);
         files.retain(|file| file.extension().is_some_and(|extension| extension == INTENT));
         files.sort();
         let mut unfinished = Unfinished::default();
         for file in files {
-            match shared.read(&file) {
-                Ok(Some(intent)) => unfinished.groups.push(intent.group),
-                Ok(None) => {}
-                Err(error) => unfinished.unreadable.push(error),
+            match (shared.read(&file), holders.remove(&file.with_extension(LOCK))) {
+                (Ok(Some(entry)), Some(holder)) => unfinished.entries.push(entry.held_by(holder)),
+                (Ok(Some(entry)), None) => unfinished.entries.push(entry),
+                (Ok(None), _) => {}
+                (Err(error), _) => unfinished.unreadable.push(error),
             }
         }
-        unfinished.groups.sort();
+        unfinished.entries.sort_by(|one, other| one.group().cmp(other.group()));
         Ok(unfinished)
     }
 }
 
 impl Shared {
     fn file_of(&self, group: &GroupId, extension: &str) -> PathBuf {
-        self.path.join(format!("{}.{extension}", file_stem(group)))
+        self.directory.path().join(format!("{}.{extension}", file_stem(group)))
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp::new(std::process::id(), self.machine.as_deref(), SystemTime::now())
+    }
+
+    fn list(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let path = self.directory.path();
+        self.disk.list(path).map_err(|error| StoreError::new("list", path, error))
+    }
+
+    fn clear_away(&self, stamp: &Stamp, files: &[PathBuf]) -> HashMap<PathBuf, String> {
+        clear_away(&self.disk, self.directory.user(), stamp, files)
     }
 
     fn change(&self, change: Change) -> Result<(), StoreError> {
-        self.rounds.join(change, |changes| carry_out(&*self.disk, &self.path, changes))
+        self.rounds.join(change, |changes| carry_out(&*self.disk, &self.directory, changes))
     }
 
     fn read_of(&self, group: &GroupId) -> Result<Option<Intent>, StoreError> {
         let path = self.file_of(group, INTENT);
         match self.read(&path)? {
             // Two long names with one hash, or two that differ in case where the file system has none.
-            Some(intent) if intent.group != *group => {
-                let problem = format!("it is of the group {:?}: settle that one first", intent.group.as_str());
+            Some(entry) if entry.group() != group => {
+                let problem = format!("it is of the group {:?}: settle that one first", entry.group().as_str());
                 Err(invalid("read", &path, problem))
             }
-            intent => Ok(intent),
+            entry => Ok(entry.map(|entry| entry.intent().clone())),
         }
     }
 
     /// The intent that a file is named after, if the file is there. Others in it were written together with
     /// this one, and have files of their own as long as they are unfinished.
-    fn read(&self, path: &Path) -> Result<Option<Intent>, StoreError> {
-        let text = match self.disk.read(path, INTENT_LIMIT) {
-            Ok(text) => text,
+    fn read(&self, path: &Path) -> Result<Option<JournalEntry>, StoreError> {
+        let mut file = match self.disk.open(path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::new("read", path, error)),
+            Err(error) => return Err(StoreError::new("read", path, unopened_intent(path, error))),
         };
+        // Checked on the open file, so that no other file can be read in its place.
+        self.directory.user().check_intent(&file).map_err(|error| StoreError::new("read", path, error))?;
+        let text = self.disk.read(&mut file, INTENT_LIMIT).map_err(|error| StoreError::new("read", path, error))?;
         let (mut own, mut problem) = (None, None);
         for part in Intent::split(&text) {
-            match Intent::parse(part) {
-                Ok(intent) if path != self.file_of(&intent.group, INTENT) => {
-                    problem = problem.or_else(|| Some(misnamed(&intent.group)));
+            match JournalEntry::parse(part) {
+                Ok(entry) if path != self.file_of(entry.group(), INTENT) => {
+                    problem = problem.or_else(|| Some(misnamed(entry.group())));
                 }
-                Ok(intent) if own.is_none() => own = Some(intent),
+                Ok(entry) if own.is_none() => own = Some(entry),
                 Ok(_) => return Err(invalid("read", path, format!("it has two intents of its group: {BY_HAND}"))),
                 Err(reason) => problem = Some(reason.to_string()),
             }
@@ -232,17 +268,23 @@ impl Claim for DirectoryClaim {
     fn record(&mut self, intent: &Intent) -> Result<(), StoreError> {
         let (temporary, path) = (self.file(TEMPORARY), self.file(INTENT));
         let text = self.text_of(intent).map_err(|problem| invalid("write", &path, problem))?;
-        self.lock.is_held()?;
+        self.check_held()?;
         self.shared.change(Change::Put(Put { path, temporary, text }))
     }
 
     fn erase(&mut self) -> Result<(), StoreError> {
-        self.lock.is_held()?;
+        self.check_held()?;
         self.shared.change(Change::Remove(self.file(INTENT)))
     }
 }
 
 impl DirectoryClaim {
+    /// Checks that the directory and the lock are still those that the claim was given.
+    fn check_held(&self) -> Result<(), StoreError> {
+        self.shared.directory.check_place(&*self.shared.disk)?;
+        self.lock.is_held()
+    }
+
     fn file(&self, extension: &str) -> PathBuf {
         self.shared.file_of(&self.group, extension)
     }
@@ -285,32 +327,15 @@ fn file_stem(group: &GroupId) -> String {
     format!("{}~{:016x}", &encoded[..LONGEST - 17], fnv1a(group.as_str().as_bytes()))
 }
 
+/// Whether a name has the form that [`file_stem`] makes.
+pub(super) fn is_stem(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.%~".contains(&byte);
+    (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
 fn invalid(action: &'static str, path: &Path, problem: String) -> StoreError {
     StoreError::new(action, path, io::Error::new(io::ErrorKind::InvalidData, problem))
 }
-
-/// Makes the directory durable too: a synced file in a directory that a crash takes away is lost with it.
-fn create_dir(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
-    let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-    disk.create_dir(path).map_err(|error| StoreError::new("make the directory", path, error))?;
-    for parent in missing.iter().filter_map(|made| made.parent()) {
-        let synced = disk.open_dir(parent).and_then(|parent| disk.sync_dir(&parent));
-        synced.map_err(|error| StoreError::new("sync", parent, error))?;
-    }
-    Ok(())
-}
-
-#[cfg(unix)]
-fn warn_of_other_writers(path: &Path, found: &std::fs::Metadata) {
-    let mode = std::os::unix::fs::PermissionsExt::mode(&found.permissions());
-    if mode & 0o022 != 0 {
-        let path = path.display();
-        log::warn!("others may write to the journal {path} (mode {:o}): run chmod 700 on it", mode & 0o7777);
-    }
-}
-
-#[cfg(not(unix))]
-fn warn_of_other_writers(_: &Path, _: &std::fs::Metadata) {}
 
 /// The machine's name, for the person who finds an intent on a disk that has moved. The standard library
 /// has no call for it; where neither place knows it, it is left out.

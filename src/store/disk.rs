@@ -1,7 +1,7 @@
 //! The few calls to the file system that the directory store is made of. They are a trait so that a test
 //! can let each of them fail, before or after its effect, and can take away what was never synced.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -10,8 +10,11 @@ pub(super) trait Disk: Send + Sync {
     /// Makes a directory and those above it, for its owner alone.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Opens a directory, to sync it.
+    /// Opens a directory, to sync it and to compare it later.
     fn open_dir(&self, path: &Path) -> io::Result<File>;
+
+    /// Whether `path`, with symbolic links followed, leads to the open directory `dir`.
+    fn leads_to(&self, path: &Path, dir: &File) -> io::Result<bool>;
 
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &File) -> io::Result<()>;
@@ -32,14 +35,19 @@ pub(super) trait Disk: Send + Sync {
 
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// The whole content of a regular file of at most `limit` bytes. Nothing else is opened: a pipe would
-    /// block its reader for ever.
-    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>>;
+    /// Opens a file to read it, without following a symbolic link. Never blocks: opening a pipe would.
+    fn open(&self, path: &Path) -> io::Result<File>;
+
+    /// The content from the current position; an error if it is longer than `limit` bytes.
+    fn read(&self, file: &mut File, limit: u64) -> io::Result<Vec<u8>>;
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// Opens a file to lock it, for its owner alone, and makes it where there is none.
+    /// Opens a file to lock it, without following a symbolic link, and makes it if it is missing, with mode 0600.
     fn open_lock(&self, path: &Path) -> io::Result<File>;
+
+    /// Opens an existing file to lock it, without following a symbolic link.
+    fn reopen_lock(&self, path: &Path) -> io::Result<File>;
 
     fn try_lock(&self, file: &File) -> Result<(), TryLockError>;
 
@@ -60,13 +68,18 @@ impl Disk for RealDisk {
 
     #[cfg(unix)]
     fn open_dir(&self, path: &Path) -> io::Result<File> {
-        File::open(path)
+        use std::os::unix::fs::OpenOptionsExt as _;
+        OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NONBLOCK).open(path)
     }
 
     /// Without this flag (`FILE_FLAG_BACKUP_SEMANTICS`) Windows opens no directory.
     #[cfg(windows)]
     fn open_dir(&self, path: &Path) -> io::Result<File> {
         std::os::windows::fs::OpenOptionsExt::custom_flags(OpenOptions::new().read(true), 0x0200_0000).open(path)
+    }
+
+    fn leads_to(&self, path: &Path, dir: &File) -> io::Result<bool> {
+        is_same(std::fs::metadata(path), dir)
     }
 
     #[cfg(unix)]
@@ -104,15 +117,16 @@ impl Disk for RealDisk {
         std::fs::remove_file(path)
     }
 
-    fn read(&self, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-        let refuse = |problem: String| Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-        if !std::fs::symlink_metadata(path)?.is_file() {
-            return refuse("it is not a regular file: move it out of this directory".into());
-        }
+    fn open(&self, path: &Path) -> io::Result<File> {
+        as_it_is(OpenOptions::new().read(true)).open(path)
+    }
+
+    fn read(&self, file: &mut File, limit: u64) -> io::Result<Vec<u8>> {
         let mut text = Vec::new();
-        File::open(path)?.take(limit + 1).read_to_end(&mut text)?;
+        file.take(limit + 1).read_to_end(&mut text)?;
         if text.len() as u64 > limit {
-            return refuse(format!("it has more than {limit} bytes: {}", crate::intent::BY_HAND));
+            let problem = format!("it has more than {limit} bytes: {}", crate::intent::BY_HAND);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
         Ok(text)
     }
@@ -122,29 +136,48 @@ impl Disk for RealDisk {
     }
 
     fn open_lock(&self, path: &Path) -> io::Result<File> {
-        for_owner_alone(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(path)
+        as_it_is(for_owner_alone(OpenOptions::new().read(true).write(true).create(true).truncate(false))).open(path)
+    }
+
+    fn reopen_lock(&self, path: &Path) -> io::Result<File> {
+        as_it_is(OpenOptions::new().read(true).write(true)).open(path)
     }
 
     fn try_lock(&self, file: &File) -> Result<(), TryLockError> {
         file.try_lock()
     }
 
-    #[cfg(unix)]
     fn names(&self, path: &Path, file: &File) -> io::Result<bool> {
-        use std::os::unix::fs::MetadataExt;
-        let (named, open) = match std::fs::symlink_metadata(path) {
-            Ok(named) => (named, file.metadata()?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
-        Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+        is_same(std::fs::symlink_metadata(path), file)
     }
+}
 
-    /// Windows keeps the name of an open file until it is closed.
+/// Whether the metadata found by name is that of the open file.
+#[cfg(unix)]
+fn is_same(found: io::Result<Metadata>, open: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (found, open) = match found {
+        Ok(found) => (found, open.metadata()?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok((found.dev(), found.ino()) == (open.dev(), open.ino()))
+}
+
+/// Windows keeps the name of an open file until it is closed.
+#[cfg(windows)]
+fn is_same(_: io::Result<Metadata>, _: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
+/// Makes an open fail on a symbolic link in the last component, and return at once on a pipe.
+fn as_it_is(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    // FILE_FLAG_OPEN_REPARSE_POINT
     #[cfg(windows)]
-    fn names(&self, _: &Path, _: &File) -> io::Result<bool> {
-        Ok(true)
-    }
+    std::os::windows::fs::OpenOptionsExt::custom_flags(options, 0x0020_0000);
+    options
 }
 
 /// The mode keeps others from reading which groups are worked on, and where.

@@ -9,10 +9,14 @@ mod directory;
 mod disk;
 #[cfg(all(test, unix))]
 mod faults;
+mod leftovers;
 mod lock;
+mod open_directory;
 mod rounds;
 #[cfg(all(test, unix))]
-mod tests;
+pub(crate) mod tests;
+mod trust;
+mod unfinished;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +26,7 @@ use crate::group::GroupId;
 use crate::intent::{ClaimError, Intent};
 
 pub use self::directory::DirectoryStore;
+pub use self::unfinished::{JournalEntry, Unfinished};
 
 /// Keeps the intents of unfinished operations, and lets one operation at a time work on a group.
 ///
@@ -63,16 +68,6 @@ pub trait Claim: Send {
     /// # Errors
     /// A [`StoreError`]; the intent may be there or not.
     fn erase(&mut self) -> Result<(), StoreError>;
-}
-
-/// What a store holds.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Unfinished {
-    /// The groups with an intent that can be read, sorted.
-    pub groups: Vec<GroupId>,
-    /// One error for each file that is there and cannot be read, with its path. They are kept as they are.
-    pub unreadable: Vec<StoreError>,
 }
 
 /// The store of a client that was given none: it keeps two operations of one client off the same group,

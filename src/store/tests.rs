@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -18,11 +18,11 @@ use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{ClaimError, Intent, Purpose, Stamp};
 
-pub(super) fn group(id: &str) -> GroupId {
+pub(crate) fn group(id: &str) -> GroupId {
     GroupId::parse(id).unwrap()
 }
 
-pub(super) fn intent(id: &str, hosts: &[&str]) -> Intent {
+pub(crate) fn intent(id: &str, hosts: &[&str]) -> Intent {
     let hosts = hosts.iter().map(|host| Host::parse(host).unwrap()).collect();
     Intent { group: group(id), purpose: Purpose::Delete, api: Api::default(), hosts }
 }
@@ -64,6 +64,10 @@ fn told(error: &StoreError) -> String {
     format!("{error}: {}", std::error::Error::source(error).unwrap())
 }
 
+fn unfinished_groups(store: &DirectoryStore) -> Vec<GroupId> {
+    store.unfinished().unwrap().groups().cloned().collect()
+}
+
 fn names(store: &DirectoryStore) -> Vec<String> {
     let entries = fs::read_dir(store.path()).unwrap();
     let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -83,7 +87,7 @@ fn an_intent_is_there_exactly_as_long_as_its_operation() {
     let mut first = claim(&store, "users-42");
     let two = intent("users-42", &["http://a", "http://b"]);
     first.record(&two).unwrap();
-    assert_eq!(store.unfinished().unwrap().groups, [group("users-42")]);
+    assert_eq!(unfinished_groups(&store), [group("users-42")]);
     assert_eq!(names(&store), ["users-42.intent", "users-42.lock"]);
     drop(first);
     assert_eq!(names(&store), ["users-42.intent"]);
@@ -101,7 +105,7 @@ fn an_intent_is_there_exactly_as_long_as_its_operation() {
     third.erase().unwrap();
     drop(third);
     assert!(claim(&store, "users-42").inherited().is_none());
-    assert!(names(&store).is_empty() && store.unfinished().unwrap().groups.is_empty());
+    assert!(names(&store).is_empty() && unfinished_groups(&store).is_empty());
 }
 
 #[test]
@@ -161,7 +165,7 @@ fn every_group_has_a_file_of_its_own_with_a_short_visible_name() {
     assert_eq!(unfinished.unreadable.len(), 0);
     let mut groups: Vec<GroupId> = ids.iter().map(|id| group(id)).collect();
     groups.sort();
-    assert_eq!(unfinished.groups, groups);
+    assert_eq!(unfinished.groups().cloned().collect::<Vec<_>>(), groups);
     for id in &ids {
         assert_eq!(claim(&store, id).inherited().unwrap().group(), &group(id));
     }
@@ -287,7 +291,7 @@ fn a_killed_owner_leaves_its_intent_and_frees_the_group() {
     let mut owner = Owner::start(&store);
     let holder = busy(&store, "g").unwrap();
     assert!(holder.starts_with(&format!("process {} ", owner.child.id())), "{holder}");
-    assert_eq!(store.unfinished().unwrap().groups, [group("g")]);
+    assert_eq!(unfinished_groups(&store), [group("g")]);
 
     owner.child.kill().unwrap();
     owner.child.wait().unwrap();
@@ -312,8 +316,10 @@ fn an_owner_that_finishes_leaves_nothing() {
 // --- files that are not as they should be
 
 #[test]
-fn what_crashes_have_left_is_taken_over_or_cleared_away() {
+fn a_claim_takes_over_what_a_killed_owner_left() {
     let (_directory, store) = fresh();
+    // The first claim of a store clears leftovers away. These come later.
+    claim(&store, "first");
     for (name, text) in [
         (
             "g.lock",
@@ -324,7 +330,6 @@ fn what_crashes_have_left_is_taken_over_or_cleared_away() {
     ] {
         fs::write(store.path().join(name), text).unwrap();
     }
-    assert!(store.unfinished().unwrap().unreadable.is_empty(), "they are no intents");
     let mut held = claim(&store, "g");
     assert_eq!(names(&store), ["g.lock", "h.new"], "the other group's is left to its owner");
     assert!(busy(&store, "g").unwrap().starts_with(&format!("process {}", std::process::id())));
@@ -332,6 +337,154 @@ fn what_crashes_have_left_is_taken_over_or_cleared_away() {
     held.erase().unwrap();
     drop(held);
     assert_eq!(names(&store), ["h.new"]);
+}
+
+const DEAD: &str = "process 1 on x (since 1970-01-01T00:00:00Z)\n";
+
+/// Locks of killed owners, with a signature and without, and halves of intents.
+fn leave(store: &DirectoryStore) {
+    for (name, text) in [
+        ("g.lock", DEAD),
+        ("g.new", "cluster-client intent 1\ngroup: g"),
+        ("h.lock", ""),
+        ("i.new", "cluster-cl"),
+        ("%2Ej.new", ""),
+    ] {
+        fs::write(store.path().join(name), text).unwrap();
+    }
+    // Nobody is about to sign it.
+    let unsigned = fs::File::options().write(true).open(store.path().join("h.lock")).unwrap();
+    unsigned.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+}
+
+#[test]
+fn unfinished_clears_away_what_killed_processes_left() {
+    let (_directory, store) = fresh();
+    record(&store, "g");
+    leave(&store);
+    assert_eq!(unfinished_groups(&store), [group("g")]);
+    assert_eq!(names(&store), ["g.intent"]);
+}
+
+#[test]
+fn the_first_claim_clears_away_what_killed_processes_left() {
+    let (_directory, store) = fresh();
+    leave(&store);
+    claim(&store, "other");
+    assert!(names(&store).is_empty(), "{:?}", names(&store));
+}
+
+#[test]
+fn what_a_living_owner_holds_is_not_cleared_away() {
+    let (_directory, store) = fresh();
+    let mut owner = Owner::start(&store);
+    let held = claim(&store, "h");
+    fs::write(store.path().join("g.new"), "cluster-client intent").unwrap();
+    fs::write(store.path().join("h.new"), "cluster-client intent").unwrap();
+    for _ in 0..3 {
+        let unfinished = DirectoryStore::open(store.path()).unwrap().unfinished().unwrap();
+        let holder = unfinished.entries[0].holder().unwrap();
+        assert!(holder.starts_with(&format!("process {} ", owner.child.id())), "{holder}");
+        assert_eq!(names(&store), ["g.intent", "g.lock", "g.new", "h.lock", "h.new"]);
+    }
+    owner.child.kill().unwrap();
+    owner.child.wait().unwrap();
+    assert_eq!(store.unfinished().unwrap().entries[0].holder(), None);
+    assert_eq!(names(&store), ["g.intent", "h.lock", "h.new"]);
+    drop(held);
+}
+
+#[test]
+fn files_of_a_person_and_young_locks_are_not_cleared_away() {
+    let (directory, store) = fresh();
+    let victim = directory.path().join("victim");
+    fs::write(&victim, DEAD).unwrap();
+    let path = |name: &str| store.path().join(name);
+    for (name, text) in [
+        ("Cargo.lock", "# This file is automatically @generated by Cargo."),
+        ("notes.new", "a person's"),
+        ("my notes.lock", DEAD),
+        ("lock", DEAD),
+        (".lock", DEAD),
+        ("x.lock.txt", DEAD),
+    ] {
+        fs::write(path(name), text).unwrap();
+    }
+    fs::write(path("about-to-be-signed.lock"), "").unwrap();
+    fs::hard_link(&victim, path("hard.lock")).unwrap();
+    std::os::unix::fs::symlink(&victim, path("soft.lock")).unwrap();
+    std::os::unix::fs::symlink(&victim, path("soft.new")).unwrap();
+    fs::create_dir(path("directory.lock")).unwrap();
+    fs::create_dir(path("directory.new")).unwrap();
+    let before = names(&store);
+    assert!(store.unfinished().unwrap().unreadable.is_empty());
+    assert_eq!(names(&store), before);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), DEAD);
+}
+
+#[test]
+fn one_pass_clears_away_a_bounded_number_of_leftovers() {
+    let (_directory, store) = fresh();
+    for number in 0..1_200 {
+        fs::write(store.path().join(format!("{number}.lock")), DEAD).unwrap();
+    }
+    store.unfinished().unwrap();
+    assert_eq!(names(&store).len(), 200);
+    store.unfinished().unwrap();
+    assert!(names(&store).is_empty());
+}
+
+#[test]
+fn owners_keep_their_groups_while_others_clear_away() {
+    const ROUNDS: usize = 150;
+    let (_directory, store) = fresh();
+    let (store, working) = (&store, &AtomicUsize::new(4));
+    let (refusals, passes) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
+    let work = |thread: usize| {
+        for round in 0..ROUNDS {
+            // A killed owner has been here before, every second time.
+            let id = format!("{thread} {round}");
+            let stem = format!("{thread}%20{round}");
+            if round.is_multiple_of(2) {
+                fs::write(store.path().join(format!("{stem}.lock")), DEAD).unwrap();
+                fs::write(store.path().join(format!("{stem}.new")), "cluster-client").unwrap();
+            }
+            let mut held = loop {
+                match store.claim(&group(&id)) {
+                    Ok(held) => break held,
+                    Err(ClaimError::Busy(_)) => drop(refusals.fetch_add(1, Ordering::Relaxed)),
+                    Err(ClaimError::Failed(error)) => panic!("{}", told(&error)),
+                }
+            };
+            let recorded = intent(&id, &["http://a"]);
+            held.record(&recorded).unwrap();
+            drop(held);
+            let mut held = loop {
+                if let Ok(held) = store.claim(&group(&id)) {
+                    break held;
+                }
+                refusals.fetch_add(1, Ordering::Relaxed);
+            };
+            assert_eq!(held.inherited(), Some(&recorded));
+            held.erase().unwrap();
+        }
+        working.fetch_sub(1, Ordering::Relaxed);
+    };
+    let clear = || {
+        let store = DirectoryStore::open(store.path()).unwrap();
+        while working.load(Ordering::Relaxed) > 0 {
+            let unfinished = store.unfinished().unwrap();
+            assert!(unfinished.unreadable.is_empty(), "{:?}", unfinished.unreadable);
+            passes.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..4).for_each(|thread| drop(scope.spawn(move || work(thread))));
+        (0..4).for_each(|_| drop(scope.spawn(clear)));
+    });
+    println!("{passes:?} passes, {refusals:?} claims refused as busy");
+    store.unfinished().unwrap();
+    assert!(names(store).is_empty(), "{:?}", names(store));
 }
 
 #[test]
@@ -353,7 +506,7 @@ fn an_unreadable_intent_is_reported_and_kept_and_its_group_is_not_worked_on() {
     let before = names(&store);
 
     let unfinished = store.unfinished().unwrap();
-    assert_eq!(unfinished.groups, [group("whole")]);
+    assert_eq!(unfinished.groups().collect::<Vec<_>>(), [&group("whole")]);
     assert_eq!(unfinished.unreadable.len(), 5 + piped, "{:?}", unfinished.unreadable);
     for (id, reason) in [
         ("cut", "cut short"),
@@ -382,7 +535,7 @@ fn every_changed_byte_and_every_cut_of_a_file_is_seen() {
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let unreadable = || {
         let unfinished = store.unfinished().unwrap();
-        unfinished.groups.is_empty() && unfinished.unreadable.len() == 1
+        unfinished.entries.is_empty() && unfinished.unreadable.len() == 1
     };
     for (at, byte) in (0..).zip(&text) {
         for flip in 1..=255 {
@@ -413,8 +566,8 @@ fn of_intents_in_one_file_each_is_read_by_its_own_name_and_damage_is_seen_by_tho
     }
     let found = || {
         let unfinished = store.unfinished().unwrap();
-        assert_eq!(unfinished.groups.len() + unfinished.unreadable.len(), 4);
-        unfinished.groups
+        assert_eq!(unfinished.entries.len() + unfinished.unreadable.len(), 4);
+        unfinished.groups().cloned().collect::<Vec<_>>()
     };
     assert_eq!(found(), ids.map(group));
     for id in ids {
@@ -524,16 +677,44 @@ fn who_has_lost_the_lock_file_changes_nothing() {
     assert_eq!(claim(&store, "g").inherited(), Some(&intent("g", &["http://b"])));
 }
 
+/// Every call of the store, and of the claim on the group `g`, says that the directory is another one.
+fn assert_lost(store: &DirectoryStore, mut held: Box<dyn Claim>) {
+    let errors = [held.record(&intent("g", &["http://a"])).unwrap_err(), held.erase().unwrap_err()];
+    drop(held);
+    let messages = errors.iter().map(told).chain([failed(store, "g"), told(&store.unfinished().unwrap_err())]);
+    for message in messages {
+        assert!(message.starts_with(&format!("cannot rely on {}: ", store.path().display())), "{message}");
+        assert!(message.contains("removed or replaced"), "{message}");
+    }
+}
+
 #[test]
 fn a_directory_that_vanishes_is_an_error_of_every_call() {
     let (_directory, store) = fresh();
-    let mut held = claim(&store, "g");
+    let held = claim(&store, "g");
     fs::remove_dir_all(store.path()).unwrap();
-    assert!(held.record(&intent("g", &["http://a"])).is_err());
-    assert!(held.erase().is_err());
-    drop(held);
-    assert!(failed(&store, "g").starts_with("cannot lock "));
-    assert!(told(&store.unfinished().unwrap_err()).starts_with("cannot list "));
+    assert_lost(&store, held);
+}
+
+#[test]
+fn a_directory_in_the_place_of_the_one_that_was_opened_is_an_error_of_every_call_and_is_left_alone() {
+    let (directory, store) = fresh();
+    let held = claim(&store, "g");
+    fs::rename(store.path(), directory.path().join("away")).unwrap();
+    fs::create_dir(store.path()).unwrap();
+    fs::write(store.path().join("g.intent"), "of somebody else").unwrap();
+    assert_lost(&store, held);
+    assert_eq!(names(&store), ["g.intent"]);
+    assert_eq!(names(&DirectoryStore::open(directory.path().join("away")).unwrap()), ["g.lock"]);
+}
+
+#[test]
+fn a_directory_behind_a_link_can_be_opened() {
+    let (directory, store) = fresh();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(store.path(), &link).unwrap();
+    record(&DirectoryStore::open(&link).unwrap(), "g");
+    assert_eq!(unfinished_groups(&store), [group("g")]);
 }
 
 #[test]
@@ -542,8 +723,11 @@ fn a_path_that_cannot_be_a_directory_is_refused() {
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
     let refused = DirectoryStore::open(&file).unwrap_err();
-    assert!(told(&refused).contains("not a directory: name one"), "{}", told(&refused));
+    assert!(told(&refused).contains("not a directory: name a directory"), "{}", told(&refused));
     assert!(DirectoryStore::open(file.join("below")).is_err());
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(DirectoryStore::open(&pipe).is_err(), "and it does not block");
     assert!(DirectoryStore::open("").is_err());
 }
 
@@ -573,5 +757,140 @@ fn cost_of_record_and_erase() {
         let pairs = f64::from(u32::try_from(threads * rounds).unwrap());
         let rate = pairs / start.elapsed().as_secs_f64();
         println!("{threads:4} threads: {rate:8.0} record + erase a second");
+    }
+}
+
+// --- what others may have written
+
+/// A user that runs no test. Only root can give files away.
+const STRANGER: u32 = 65_534;
+
+fn give_away(path: &Path) -> bool {
+    let given = std::os::unix::fs::lchown(path, Some(STRANGER), None);
+    if let Err(error) = &given {
+        println!("skipped, this needs root: {error}");
+    }
+    given.is_ok()
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn open_refuses_a_directory_that_others_can_write() {
+    let (_directory, store) = fresh();
+    for mode in [0o777, 0o1777, 0o770, 0o720, 0o702] {
+        set_mode(store.path(), mode);
+        let refused = told(&DirectoryStore::open(store.path()).unwrap_err());
+        assert!(refused.starts_with(&format!("cannot trust {}: ", store.path().display())), "{refused}");
+        assert!(refused.contains(&format!("(mode {mode:04o})")) && refused.contains("chmod 700"), "{refused}");
+        assert!(failed(&store, "g").contains("chmod 700"), "a claim of an open store looks again");
+        assert!(store.unfinished().is_err());
+    }
+    for mode in [0o700, 0o750, 0o755, 0o2755] {
+        set_mode(store.path(), mode);
+        DirectoryStore::open(store.path()).unwrap().claim(&group("g")).unwrap();
+    }
+}
+
+#[test]
+fn open_refuses_a_directory_of_another_user() {
+    let (_directory, store) = fresh();
+    if !give_away(store.path()) {
+        return;
+    }
+    let refused = told(&DirectoryStore::open(store.path()).unwrap_err());
+    assert!(refused.starts_with(&format!("cannot trust {}: ", store.path().display())), "{refused}");
+    assert!(refused.contains("belongs to user 65534") && refused.contains("as user 0"), "{refused}");
+}
+
+#[test]
+fn an_intent_that_others_can_write_is_refused_and_kept() {
+    let (_directory, store) = fresh();
+    record(&store, "g");
+    let path = store.path().join("g.intent");
+    for mode in [0o620, 0o602, 0o666] {
+        set_mode(&path, mode);
+        let refused = failed(&store, "g");
+        assert!(refused.contains(&format!("(mode {mode:04o})")) && refused.contains("chmod 600"), "{refused}");
+        let unreadable = store.unfinished().unwrap().unreadable;
+        assert_eq!(unreadable.iter().map(told).collect::<Vec<_>>(), [refused]);
+        assert!(path.exists());
+    }
+    set_mode(&path, 0o644);
+    assert!(claim(&store, "g").inherited().is_some(), "others may read it");
+}
+
+#[test]
+fn an_intent_of_another_user_is_refused_and_kept() {
+    let (_directory, store) = fresh();
+    record(&store, "g");
+    let path = store.path().join("g.intent");
+    if !give_away(&path) {
+        return;
+    }
+    let refused = failed(&store, "g");
+    assert!(refused.contains("belongs to user 65534"), "{refused}");
+    let unreadable = store.unfinished().unwrap().unreadable;
+    assert_eq!(unreadable.iter().map(told).collect::<Vec<_>>(), [refused]);
+    assert!(path.exists());
+}
+
+#[test]
+fn a_lock_that_is_another_file_is_not_written_through() {
+    let (directory, store) = fresh();
+    let victim = directory.path().join("victim");
+    fs::write(&victim, "a person's").unwrap();
+    let lock = |id: &str| store.path().join(format!("{id}.lock"));
+    fs::hard_link(&victim, lock("hard")).unwrap();
+    std::os::unix::fs::symlink(&victim, lock("soft")).unwrap();
+    std::os::unix::fs::symlink(directory.path().join("absent"), lock("dangling")).unwrap();
+    fs::create_dir(lock("directory")).unwrap();
+    assert!(Command::new("mkfifo").arg(lock("pipe")).status().unwrap().success());
+    for (id, reason) in [
+        ("hard", "2 names"),
+        ("soft", "symbolic link"),
+        ("dangling", "symbolic link"),
+        ("directory", "not a regular file"),
+        ("pipe", "not a regular file"),
+    ] {
+        let refused = failed(&store, id);
+        assert!(refused.starts_with(&format!("cannot lock {}: ", lock(id).display())), "{refused}");
+        assert!(refused.contains(reason) && refused.contains("remove it"), "{refused}");
+    }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "a person's");
+    assert!(!directory.path().join("absent").exists());
+    fs::remove_file(lock("hard")).unwrap();
+    claim(&store, "hard");
+}
+
+#[test]
+fn a_lock_of_another_user_is_refused() {
+    let (_directory, store) = fresh();
+    let lock = store.path().join("g.lock");
+    fs::write(&lock, "process 1\n").unwrap();
+    if !give_away(&lock) {
+        return;
+    }
+    assert!(failed(&store, "g").contains("belongs to user 65534"), "{}", failed(&store, "g"));
+    assert_eq!(fs::read_to_string(&lock).unwrap(), "process 1\n");
+}
+
+#[test]
+fn an_error_prints_no_control_character_of_a_file_name() {
+    let (_directory, store) = fresh();
+    for name in ["\u{1b}[2Jgröße.intent", "a\nb.intent", "\u{202e}fdp.intent", "\u{9b}31m.intent"] {
+        fs::write(store.path().join(name), "").unwrap();
+    }
+    let bytes: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff\x1b.intent");
+    fs::write(store.path().join(bytes), "").unwrap();
+    let unreadable = store.unfinished().unwrap().unreadable;
+    let mut shown: Vec<String> = unreadable.iter().map(told).collect();
+    shown.sort();
+    assert!(shown.iter().all(|text| !text.contains(|c: char| c.is_control() || c == '\u{202e}')), "{shown:?}");
+    for part in [r"/\u{1b}[2Jgröße.intent: ", r"/a\nb.intent: ", r"/\u{202e}fdp.intent", r"/\u{9b}31m", r"/\xff\u{1b}."]
+    {
+        assert!(shown.iter().any(|text| text.contains(part)), "{part}: {shown:?}");
     }
 }

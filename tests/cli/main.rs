@@ -4,6 +4,9 @@
 mod bench;
 mod demo;
 mod exits;
+#[cfg(unix)]
+mod hostile_journal;
+mod journal;
 mod lists;
 mod node;
 mod output;

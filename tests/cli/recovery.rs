@@ -7,7 +7,7 @@ use cluster_client::testing::{Fault, Method};
 use crate::bench::{Bench, PATIENCE, name};
 
 /// A create is killed when one node has the group and the others were sent it.
-fn crash(bench: &Bench, group: &str) {
+pub(crate) fn crash(bench: &Bench, group: &str) {
     for node in &bench.cluster.nodes()[1..] {
         node.inject(Fault::mute().on(Method::Post));
     }

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::bench::{Bench, Ran, list};
 
 /// Runs the command on a terminal, and hands it this input.
-fn on_a_terminal(bench: &Bench, arguments: &str, variables: &[(&str, &str)], input: &str) -> Option<Ran> {
+pub(crate) fn on_a_terminal(bench: &Bench, arguments: &str, variables: &[(&str, &str)], input: &str) -> Option<Ran> {
     let known = Command::new("script").arg("--version").output();
     if !known.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: there is no `script` to lend a terminal");

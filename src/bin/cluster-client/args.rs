@@ -186,6 +186,11 @@ Examples:
     #[command(after_help = "It may be killed and repeated. Operations that still run are left alone.
 Exits 0 when nothing is left to settle.")]
     Recover,
+    /// Look at unfinished operations, and forget a host that never comes back
+    Journal {
+        #[command(subcommand)]
+        action: JournalAction,
+    },
     /// Show the hosts and every setting, and where each came from; sends nothing
     Hosts,
     /// Run a node of the API in the foreground, for trying things
@@ -205,6 +210,36 @@ Exits 0 when nothing is left to settle.")]
   cluster-client man > cluster-client.1
   cluster-client man create | man -l -")]
     Man { command: Option<String> },
+}
+
+/// What to do with the journal. Nothing is sent, and no hosts need to be named.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JournalAction {
+    /// List the unfinished operations: group, operation, hosts, who wrote it, since when, and whether it runs
+    #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
+
+-o json prints an object on a line for each entry: group, for, recovery, hosts, writer, started, running,
+holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
+    List,
+    /// Show the whole entry of one group
+    #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be read.")]
+    Show { group: String },
+    /// Drop a host that never comes back from what is unfinished; what it has is unknown for good
+    #[command(after_help = "Examples:
+  cluster-client journal forget http://node3:8000               in every unfinished operation
+  cluster-client journal forget http://node3:8000 payments --yes
+
+Exits 0 when it is done, 1 when an operation runs or the journal fails, 2 when no operation names the host,
+4 when an entry cannot be read. -o json prints an object on a line for each group: group, operation, outcome
+(forgotten | busy | journal_failed | refused), exit, for, host, remaining, cause.")]
+    Forget {
+        host: String,
+        /// Only in the operation on this group
+        group: Option<String>,
+        /// Do not ask; needed where there is no terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
 }
 
 /// The groups of a command.

@@ -5,7 +5,7 @@
 //! main -> args          what may be typed
 //!      -> settings      what holds, and where it came from (file, time)
 //!      -> run           create, delete, status, repair   \
-//!         recover, show                                   }-> verdict -> table | json -> output
+//!         recover, journal, show                          }-> verdict -> table | json -> output
 //!         node, demo, shell                              /
 //!         signal, progress, logging: while it runs
 //! ```
@@ -15,6 +15,7 @@ mod demo;
 mod exit;
 mod file;
 mod groups;
+mod journal;
 mod json;
 mod logging;
 mod node;
@@ -68,6 +69,7 @@ fn obey(arguments: Arguments) -> Result<Exit, Stop> {
         Command::Status { groups } => run::run(Job::Status, &groups, &shared, &mut output),
         Command::Repair { groups, to } => run::run(Job::Repair(to.into()), &groups, &shared, &mut output),
         Command::Recover => recover::recover(&shared, &mut output),
+        Command::Journal { action } => journal::obey(action, &shared, &mut output),
         Command::Hosts => show::show(&shared, &mut output),
         Command::Node(options) => node::serve(*options, &mut output),
         Command::Demo => demo::play(&shared, &mut output),

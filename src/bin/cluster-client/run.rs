@@ -157,7 +157,7 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
         return HashSet::new();
     }
     let held = DirectoryStore::open(directory).and_then(|store| store.unfinished());
-    held.map(|held| held.groups.into_iter().collect()).unwrap_or_default()
+    held.map(|held| held.groups().cloned().collect()).unwrap_or_default()
 }
 
 /// The words that the next command needs too, because they were typed and are not set anywhere.

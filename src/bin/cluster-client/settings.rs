@@ -230,6 +230,12 @@ fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigErr
     Hosts::parse(local).map(Sourced::default)
 }
 
+/// The setting of the journal alone, for a command that needs no other.
+pub(crate) fn journal_alone(shared: &Shared) -> Result<Sourced<Journal>, Stop> {
+    let file = ConfigFile::read(shared.config.as_deref())?;
+    Ok(journal(shared, &file)?)
+}
+
 fn journal(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
     if shared.no_journal {
         return Ok(Sourced::option("--no-journal", Journal::Off));

@@ -61,14 +61,14 @@ impl Leaving {
         let place = directory.display();
         let held = DirectoryStore::open(directory).and_then(|store| store.unfinished());
         match held {
-            Ok(held) if held.groups.is_empty() && held.unreadable.is_empty() => {
+            Ok(held) if held.entries.is_empty() && held.unreadable.is_empty() => {
                 say(&format!("left at once. The journal in {place} is empty: nothing was begun, or all is settled."));
             }
             Ok(held) => {
                 const SHOWN: usize = 10;
-                let mut names: Vec<String> = held.groups.iter().take(SHOWN).map(ToString::to_string).collect();
-                if held.groups.len() > SHOWN {
-                    names.push(format!("{} more", held.groups.len() - SHOWN));
+                let mut names: Vec<String> = held.groups().take(SHOWN).map(ToString::to_string).collect();
+                if held.entries.len() > SHOWN {
+                    names.push(format!("{} more", held.entries.len() - SHOWN));
                 }
                 if !held.unreadable.is_empty() {
                     names.push(format!("{} entries that cannot be read", held.unreadable.len()));

@@ -1,0 +1,371 @@
+//! journal: list, show and forget. Sends nothing.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::sync::Arc;
+
+use cluster_client::{
+    ClusterClient, ConfigError, DirectoryStore, Error, Forgotten, GroupId, Host, IntentStore as _, JournalEntry,
+    Origin, Purpose, StoreError, Unfinished,
+};
+use serde_json::{Value, json};
+
+use crate::args::{Format, JournalAction, Shared};
+use crate::exit::{Exit, Stop, with_causes};
+use crate::json;
+use crate::output::{Output, say};
+use crate::run::advice;
+use crate::settings::{self, Journal};
+
+pub(crate) fn obey(action: JournalAction, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
+    let (store, place) = open(shared)?;
+    let found = match &store {
+        Some(store) => store.unfinished().map_err(|error| Stop::unchanged(with_causes(&error)))?,
+        None => Unfinished::default(),
+    };
+    let next = advice(shared).recover();
+    let Some(store) = store.filter(|_| !found.entries.is_empty() || !found.unreadable.is_empty()) else {
+        return nothing_there(action, &place, output);
+    };
+    let mut journal = Opened { store, found, next, output };
+    match action {
+        JournalAction::List => Ok(journal.list()),
+        JournalAction::Show { group } => Ok(journal.show(&group_of(&group)?)),
+        JournalAction::Forget { host, group, yes } => {
+            let host = Host::parse(&host).map_err(typed)?;
+            let group = group.as_deref().map(group_of).transpose()?;
+            journal.forget(&host, group.as_ref(), yes)
+        }
+    }
+}
+
+/// The store, if its directory exists, and its path for messages. A missing directory is not made.
+fn open(shared: &Shared) -> Result<(Option<DirectoryStore>, String), Stop> {
+    let journal = settings::journal_alone(shared)?;
+    let directory = match journal.value {
+        Journal::Directory(directory) => directory,
+        Journal::Off => {
+            return Err(Stop::usage(format!(
+                "there is no journal to look at ({}): give --journal DIR",
+                journal.origin
+            )));
+        }
+        Journal::Homeless => {
+            return Err(Stop::usage(
+                "there is no place for a journal, because neither XDG_STATE_HOME nor HOME is set: give --journal DIR",
+            ));
+        }
+    };
+    let place = printable(&directory.to_string_lossy());
+    if directory.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok((None, place));
+    }
+    let store = DirectoryStore::open(&directory).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        let shown = directory.to_string_lossy();
+        ConfigError::new("journal directory", shown, error.to_string(), cause).from_origin(journal.origin.clone())
+    })?;
+    Ok((Some(store), place))
+}
+
+fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<Exit, Stop> {
+    let missing = match action {
+        JournalAction::List => {
+            if output.format == Format::Table {
+                say(&format!("nothing is unfinished: the journal in {place} is empty"));
+            }
+            return Ok(Exit::Done);
+        }
+        JournalAction::Show { group } => {
+            let group = printable(group_of(&group)?.as_str());
+            say(&format!("{group} has no unfinished operation: the journal in {place} is empty"));
+            return Ok(Exit::Unchanged);
+        }
+        JournalAction::Forget { host, group, .. } => {
+            group.as_deref().map(group_of).transpose()?;
+            Host::parse(&host).map_err(typed)?
+        }
+    };
+    Err(Stop::usage(format!("no unfinished operation names {missing}: the journal in {place} is empty")))
+}
+
+fn group_of(id: &str) -> Result<GroupId, ConfigError> {
+    GroupId::parse(id).map_err(typed)
+}
+
+fn typed(error: ConfigError) -> ConfigError {
+    error.from_origin(Origin::Option("the command line".into()))
+}
+
+/// A journal that is not empty.
+struct Opened<'a> {
+    store: DirectoryStore,
+    found: Unfinished,
+    /// The command to recover, with its options.
+    next: String,
+    output: &'a mut Output,
+}
+
+impl Opened<'_> {
+    fn list(&mut self) -> Exit {
+        match self.output.format {
+            Format::Json => {
+                let lines: String = self.found.entries.iter().map(|entry| json::line(&object(entry))).collect();
+                self.output.print(&lines);
+            }
+            Format::Table => self.output.print(&table(&self.found.entries)),
+        }
+        self.print_unreadable();
+        if self.output.format == Format::Table {
+            self.print_totals();
+        }
+        self.exit()
+    }
+
+    fn print_totals(&mut self) {
+        let Unfinished { entries, unreadable, .. } = &self.found;
+        let running = entries.iter().filter(|entry| entry.holder().is_some()).count();
+        let mut text = format!("{} unfinished, {running} running", counted(entries.len(), "operation"));
+        if !unreadable.is_empty() {
+            let _ = write!(text, ", {} that cannot be read", counted(unreadable.len(), "file"));
+        }
+        let next = if running < entries.len() { format!(" Next: {}", self.next) } else { String::new() };
+        self.output.print(&format!("{text}.{next}\n"));
+    }
+
+    fn show(&mut self, group: &GroupId) -> Exit {
+        let entry = self.found.entries.iter().find(|entry| entry.group() == group);
+        let text = match (entry, self.output.format) {
+            (Some(entry), Format::Json) => json::line(&object(entry)),
+            (Some(entry), Format::Table) => whole(entry),
+            (None, _) => {
+                say(&printable(&format!("{group} has no unfinished operation in the journal that can be read")));
+                self.print_unreadable();
+                return self.exit().with(Exit::Unchanged);
+            }
+        };
+        self.output.print(&text);
+        Exit::Done
+    }
+
+    fn forget(&mut self, host: &Host, only: Option<&GroupId>, yes: bool) -> Result<Exit, Stop> {
+        let named = |entry: &&JournalEntry| entry.hosts().contains(host);
+        let groups: Vec<GroupId> = match only {
+            // The library refuses it with the reason, if the entry does not name the host or cannot be read.
+            Some(group) => vec![group.clone()],
+            None => self.found.entries.iter().filter(named).map(|entry| entry.group().clone()).collect(),
+        };
+        if groups.is_empty() && self.found.unreadable.is_empty() {
+            return Err(Stop::usage(format!("no unfinished operation names {host}: see cluster-client journal list")));
+        }
+        if !groups.is_empty() && !yes && !confirmed(host, &groups)? {
+            say("nothing was forgotten");
+            return Ok(Exit::Unchanged);
+        }
+        // The builder needs a host. Nothing is sent to it.
+        let client =
+            ClusterClient::builder().hosts(["http://localhost"]).store(Arc::new(self.store.clone())).build()?;
+        let mut exit = Exit::Done;
+        let mut is_left = false;
+        for group in groups {
+            let result = client.forget(&group, host);
+            is_left |= result.as_ref().is_ok_and(|forgotten| !forgotten.remaining.is_empty());
+            match result {
+                Err(Error::Config(error)) if only.is_some() => return Err(typed(error).into()),
+                result => exit = exit.with(self.print_forgotten(&group, host, result)),
+            }
+        }
+        if is_left && self.output.format == Format::Table {
+            self.output.print(&format!("Next: {}\n", self.next));
+        }
+        if only.is_none() && !self.found.unreadable.is_empty() {
+            // Unreadable entries may name the host too.
+            self.print_unreadable();
+            exit = exit.with(Exit::InDoubt);
+        }
+        Ok(exit)
+    }
+
+    fn print_forgotten(&mut self, group: &GroupId, host: &Host, result: Result<Forgotten, Error>) -> Exit {
+        let (outcome, exit) = match &result {
+            Ok(_) => ("forgotten", Exit::Done),
+            Err(Error::Busy { .. }) => ("busy", Exit::Unchanged),
+            Err(Error::Journal { .. }) => ("journal_failed", Exit::Unchanged),
+            // It was settled after the journal was read.
+            Err(_) => ("refused", Exit::Unchanged),
+        };
+        let (said, forgotten) = match result {
+            Ok(forgotten) => (forgotten.to_string(), Some(forgotten)),
+            Err(error) => (format!("{host} is not forgotten for {group}: {}", with_causes(&error)), None),
+        };
+        let remaining = forgotten.as_ref().map(|forgotten| names(&forgotten.remaining));
+        let text = match self.output.format {
+            Format::Table => printable(&said) + "\n",
+            Format::Json => json::line(&json!({
+                "group": group.as_str(),
+                "operation": "forget",
+                "outcome": outcome,
+                "exit": exit.code(),
+                "for": forgotten.as_ref().map(|forgotten| operation(forgotten.purpose)),
+                "host": host.as_str(),
+                "remaining": remaining,
+                "cause": forgotten.is_none().then_some(said),
+            })),
+        };
+        self.output.print(&text);
+        exit
+    }
+
+    /// Prints a row with the reason for each file that cannot be read.
+    fn print_unreadable(&mut self) {
+        for error in &self.found.unreadable {
+            let text = match self.output.format {
+                Format::Json => json::line(&unreadable(error)),
+                Format::Table => printable(&with_causes(error)) + "\n",
+            };
+            self.output.print(&text);
+        }
+    }
+
+    fn exit(&self) -> Exit {
+        if self.found.unreadable.is_empty() { Exit::Done } else { Exit::InDoubt }
+    }
+}
+
+/// Asks on a terminal. Without one, `--yes` is needed.
+fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, Stop> {
+    const SHOWN: usize = 10;
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Stop::usage(format!("forgetting {host} needs --yes where nobody can be asked: add --yes")));
+    }
+    let mut names: Vec<String> = groups.iter().take(SHOWN).map(|group| printable(group.as_str())).collect();
+    if groups.len() > SHOWN {
+        names.push(format!("{} more", groups.len() - SHOWN));
+    }
+    let names = names.join(", ");
+    let _ = write!(io::stderr(), "forget {host}, so that it is unknown for good whether it has {names}? [y/N] ");
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|error| Stop::usage(format!("no answer: {error}: add --yes")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+// --- entries as text
+
+/// One line per entry, in columns with titles.
+fn table(entries: &[JournalEntry]) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let titles = ["GROUP", "FOR", "HOSTS", "WRITER", "SINCE", "NOW"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(titles).chain(entries.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |row: &[String; 6]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(entry: &JournalEntry) -> [String; 6] {
+    const SHOWN: usize = 4;
+    let hosts = entry.hosts();
+    let mut named: Vec<&str> = hosts.iter().take(SHOWN).map(Host::as_str).collect();
+    let more = format!("and {} more", hosts.len().saturating_sub(SHOWN));
+    if hosts.len() > SHOWN {
+        named.push(&more);
+    }
+    [
+        printable(entry.group().as_str()),
+        operation(entry.purpose()).into(),
+        printable(&named.join(", ")),
+        printable(entry.writer()),
+        printable(entry.started()),
+        if entry.holder().is_some() { "running" } else { "interrupted" }.into(),
+    ]
+}
+
+/// The whole entry, one line per value.
+fn whole(entry: &JournalEntry) -> String {
+    let holder = entry.holder().unwrap_or("interrupted: nobody works on it");
+    let mut lines = vec![
+        ("group", entry.group().as_str()),
+        ("for", operation(entry.purpose())),
+        ("recovery", recovery(entry.purpose())),
+        ("writer", entry.writer()),
+        ("since", entry.started()),
+        ("now", holder),
+    ];
+    lines.extend(entry.hosts().iter().map(|host| ("host", host.as_str())));
+    let mut text = String::new();
+    for (name, value) in lines {
+        let _ = writeln!(text, "{name:8}  {}", printable(value));
+    }
+    text
+}
+
+fn object(entry: &JournalEntry) -> Value {
+    json!({
+        "group": entry.group().as_str(),
+        "for": operation(entry.purpose()),
+        "recovery": recovery(entry.purpose()),
+        "hosts": names(entry.hosts()),
+        "writer": entry.writer(),
+        "started": entry.started(),
+        "running": entry.holder().is_some(),
+        "holder": entry.holder(),
+        "file": null,
+        "cause": null,
+    })
+}
+
+fn unreadable(error: &StoreError) -> Value {
+    json!({
+        "group": null,
+        "for": null,
+        "recovery": null,
+        "hosts": null,
+        "writer": null,
+        "started": null,
+        "running": null,
+        "holder": null,
+        "file": error.path().to_string_lossy(),
+        "cause": with_causes(error),
+    })
+}
+
+fn names(hosts: &[Host]) -> Vec<&str> {
+    hosts.iter().map(Host::as_str).collect()
+}
+
+fn operation(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Create { .. } => "create",
+        Purpose::Delete => "delete",
+        Purpose::Present => "repair to present",
+        _ => "other",
+    }
+}
+
+/// The action of `recover` for that purpose.
+fn recovery(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Create { was_absent: true, .. } => "rolls it back",
+        Purpose::Create { .. } => "only looks: the hosts were not asked before the create",
+        _ => "finishes it",
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Escapes control characters and bidirectional formatting characters, so that text from the journal cannot steer
+/// a terminal.
+fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { c.escape_debug().to_string() } else { c.to_string() }).collect()
+}
