@@ -5,6 +5,7 @@ mod bench;
 mod demo;
 mod exits;
 mod lists;
+mod next;
 mod node;
 mod output;
 mod recovery;

@@ -125,7 +125,7 @@ How results are printed: a table for people, or JSON for programs.
   recoverable whether the journal still holds it, so that `recover` will take it up
   warnings    [text], one for each thing that somebody should look at
   elapsed_ms  from the call to its end
-  next        the command to type next, or null
+  next        [[argument]], the commands to type next: one is enough; each begins with cluster-client
 Fields may be added, never taken away.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -6,7 +6,7 @@
 //!  "hosts":[{"host":"http://node3:8000","state":"absent","reason":"answered 503 to create, 3 tries",
 //!            "steps":[{"action":"create","succeeded":false,"attempts":3,"status":503,"error":null,"elapsed_ms":3210}]}],
 //!  "cause":"node3:8000 answered 503 to create, 3 tries","recoverable":false,"warnings":[],
-//!  "elapsed_ms":3300,"next":null}
+//!  "elapsed_ms":3300,"next":[["cluster-client","create","--hosts","http://node3:8000","payments"]]}
 //! ```
 
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) fn render(done: &Done, verdict: &Verdict) -> String {
         "recoverable": report.is_some_and(|report| report.recoverable),
         "warnings": report.map(Report::warnings).unwrap_or_default(),
         "elapsed_ms": report.map_or(0, |report| milliseconds(report.elapsed)),
-        "next": verdict.next,
+        "next": verdict.next.json(),
     }))
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn unreadable(error: &StoreError) -> String {
         "recoverable": true,
         "warnings": [with_causes(error)],
         "elapsed_ms": 0,
-        "next": null,
+        "next": [],
     }))
 }
 

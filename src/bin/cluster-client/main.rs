@@ -5,7 +5,7 @@
 //! main -> args          what may be typed
 //!      -> settings      what holds, and where it came from (file, time)
 //!      -> run           create, delete, status, repair   \
-//!         recover, show                                   }-> verdict -> table | json -> output
+//!         recover, show                                   }-> verdict, next -> table | json -> output
 //!         node, demo, shell                              /
 //!         signal, progress, logging: while it runs
 //! ```
@@ -17,6 +17,7 @@ mod file;
 mod groups;
 mod json;
 mod logging;
+mod next;
 mod node;
 mod output;
 mod progress;

@@ -11,12 +11,13 @@ use crate::args::{Format, Groups, Shared};
 use crate::exit::{Exit, Stop};
 use crate::groups;
 use crate::json;
+use crate::next::Advice;
 use crate::output::{Output, say};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, Leaving};
 use crate::table;
-use crate::verdict::{self, Advice, Done, Verdict};
+use crate::verdict::{self, Done, Verdict};
 
 /// What is to be done with each group.
 #[derive(Debug, Clone, Copy)]
@@ -61,13 +62,14 @@ pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output
         Job::Status => settings.reader(progress.clone())?,
         _ => settings.writer(progress.clone())?,
     };
-    let mut advice = advice(shared);
+    let mut advice = advice(job, shared, &settings);
     if let (Job::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
         advice.unfinished = unfinished(directory);
     }
     let token = signal::watch(Leaving {
         journal: settings.journal.value.clone(),
-        advice: advice.clone(),
+        look: advice.status_of_all(named),
+        recover: advice.recover(),
         meaning: job.when_interrupted(),
         progress: Arc::clone(&progress),
     })?;
@@ -160,19 +162,14 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
     held.map(|held| held.groups.into_iter().collect()).unwrap_or_default()
 }
 
-/// The words that the next command needs too, because they were typed and are not set anywhere.
-pub(crate) fn advice(shared: &Shared) -> Advice {
-    let word = |text: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+=,[]".contains(c);
-        if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-    };
-    let path = |path: &Path| word(&path.to_string_lossy());
-    let options = [
-        shared.hosts.as_ref().map(|hosts| format!(" --hosts {}", word(hosts))),
-        shared.config.as_ref().map(|config| format!(" --config {}", path(config))),
-        shared.journal.as_ref().map(|journal| format!(" --journal {}", path(journal))),
-    ];
-    Advice { options: options.into_iter().flatten().collect(), ..Advice::default() }
+/// How the next command is put together, from what was typed for this one.
+fn advice(job: Job, shared: &Shared, settings: &Settings) -> Advice {
+    let advice = Advice::new(shared, settings);
+    match job {
+        Job::Create { preflight: false } => advice.without_preflight(),
+        Job::Delete { asked: true } => advice.without_question(),
+        _ => advice,
+    }
 }
 
 /// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.

@@ -13,7 +13,8 @@ use crate::exit::Stop;
 use crate::file::ConfigFile;
 use crate::output::say;
 
-const HOSTS: &str = "HOSTS";
+/// The variables that name the hosts; the first that is set counts.
+const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
 const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
 
 /// A value and where it came from.
@@ -65,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) member: Sourced<String>,
     pub(crate) threads: Sourced<usize>,
     pub(crate) in_flight: Sourced<usize>,
+    /// The configuration file that was read.
+    pub(crate) config: Option<PathBuf>,
     api: Api,
 }
 
@@ -96,6 +99,7 @@ impl Settings {
             settle,
             rollback_timeout: or_default(file.time("rollback_timeout")?, Duration::from_secs(120)),
             journal: journal(shared, &file)?,
+            config: file.read_from(),
             api: api(&collection, &member)?,
             collection,
             member,
@@ -214,13 +218,13 @@ fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigErr
         let origin = Origin::Option("--hosts".into());
         return Ok(Sourced::option("--hosts", Hosts::parse_list(list, origin)?));
     }
-    if let Some(list) = variable(HOSTS) {
-        let origin = Origin::Environment(HOSTS.into());
+    if let Some((name, list)) = HOSTS.iter().find_map(|name| Some((name, variable(name)?))) {
+        let origin = Origin::Environment((*name).into());
         let list = list.into_string().map_err(|list| {
             ConfigError::new("host list", list.to_string_lossy(), "is not UTF-8", "write it in ASCII")
                 .from_origin(origin.clone())
         })?;
-        return Ok(Sourced::variable(HOSTS, Hosts::parse_list(&list, origin)?));
+        return Ok(Sourced::variable(name, Hosts::parse_list(&list, origin)?));
     }
     if let Some(Sourced { value, origin }) = file.texts("hosts")? {
         let value = Hosts::parse(value).map_err(|error| error.from_origin(origin.clone()))?;

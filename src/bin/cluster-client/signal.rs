@@ -7,15 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use cluster_client::{CancelToken, DirectoryStore, IntentStore as _};
 
 use crate::exit::{Exit, Stop};
+use crate::next::Next;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::settings::Journal;
-use crate::verdict::Advice;
 
 /// What has to be known when a signal comes.
 pub(crate) struct Leaving {
     pub(crate) journal: Journal,
-    pub(crate) advice: Advice,
+    /// What to type next if there is a journal.
+    pub(crate) recover: Next,
+    /// What to type next if there is none.
+    pub(crate) look: Next,
     /// What the first signal does.
     pub(crate) meaning: &'static str,
     pub(crate) progress: Arc<Progress>,
@@ -55,7 +58,7 @@ fn on_signal(handler: impl FnMut() + Send + 'static) -> Result<(), Stop> {
 impl Leaving {
     fn tell(&self) {
         let Journal::Directory(directory) = &self.journal else {
-            say("left at once. There is no journal; `cluster-client status GROUP` shows what is left.");
+            say(&format!("left at once. There is no journal; a status shows what is left.\n{}", self.look.lines()));
             return;
         };
         let place = directory.display();
@@ -74,9 +77,9 @@ impl Leaving {
                     names.push(format!("{} entries that cannot be read", held.unreadable.len()));
                 }
                 let names = names.join(", ");
-                say(&format!("left at once. The journal in {place} holds: {names}. Next: {}", self.advice.recover()));
+                say(&format!("left at once. The journal in {place} holds: {names}.\n{}", self.recover.lines()));
             }
-            Err(error) => say(&format!("left at once. {error}. Next: {}", self.advice.recover())),
+            Err(error) => say(&format!("left at once. {error}.\n{}", self.recover.lines())),
         }
     }
 }
