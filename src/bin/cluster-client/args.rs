@@ -35,7 +35,8 @@ status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 
 With several groups the first of 3, 4, 1, 5, 0 that applies.
 
 Hosts and settings:
-  hosts: --hosts, then the variable HOSTS, then the file, then http://localhost:8000 to 8002
+  hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any, status and
+  hosts use http://localhost:8000 to 8002; what changes hosts refuses. recover needs none: the journal names them
   other settings: the option, then the file, then the default; see `cluster-client hosts`
   The configuration file is ./cluster-client.toml, or --config. All keys, with their defaults:
 
@@ -70,7 +71,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Shared {
-    /// The hosts' base URLs, separated by commas [default: HOSTS, then the configuration file]
+    /// The hosts' base URLs, separated by commas [default: CLUSTER_CLIENT_HOSTS, HOSTS, then the configuration file]
     #[arg(long, global = true, value_name = "A,B")]
     pub(crate) hosts: Option<String>,
     /// The configuration file [default: ./cluster-client.toml, if it is there]
@@ -152,7 +153,7 @@ pub(crate) enum Command {
     },
     /// Delete groups from every host
     #[command(after_help = "Examples:
-  cluster-client delete payments             asks first, on a terminal
+  cluster-client delete payments             shows groups and hosts and asks, on a terminal
   cluster-client delete -f groups.txt --yes")]
     Delete {
         #[command(flatten)]

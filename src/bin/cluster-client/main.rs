@@ -11,6 +11,7 @@
 //! ```
 
 mod args;
+mod confirm;
 mod demo;
 mod exit;
 mod file;

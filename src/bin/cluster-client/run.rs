@@ -1,13 +1,13 @@
 //! create, delete, status and repair: the groups in, one result each out.
 
 use std::collections::HashSet;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster_client::{Call, CancelToken, DirectoryStore, GroupId, Hosts, IntentStore as _, Operation, Report, Target};
+use cluster_client::{Call, CancelToken, DirectoryStore, GroupId, IntentStore as _, Operation, Report, Target};
 
 use crate::args::{Format, Groups, Shared};
+use crate::confirm::confirmed;
 use crate::exit::{Exit, Stop};
 use crate::groups;
 use crate::json;
@@ -49,7 +49,10 @@ impl Job {
 pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
     let settings = Settings::resolve(shared)?;
     let groups = groups::read(named)?;
-    settings.warn_of_default_hosts();
+    match job {
+        Job::Status => settings.warn_of_default_hosts(),
+        _ => settings.require_named_hosts()?,
+    }
     if let Job::Delete { asked: false } = job {
         let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
         if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
@@ -170,23 +173,4 @@ fn advice(job: Job, shared: &Shared, settings: &Settings) -> Advice {
         Job::Delete { asked: true } => advice.without_question(),
         _ => advice,
     }
-}
-
-/// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.
-fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, Stop> {
-    let what = match groups {
-        [group] => group.to_string(),
-        many => format!("{} groups", many.len()),
-    };
-    if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Stop::usage(format!("delete {what} needs --yes where nobody can be asked: add --yes")));
-    }
-    let _ = write!(io::stderr(), "delete {what} from {} {}? [y/N] ", hosts.len(), plural(hosts.len()));
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| Stop::usage(format!("no answer: {error}: add --yes")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn plural(hosts: usize) -> &'static str {
-    if hosts == 1 { "host" } else { "hosts" }
 }

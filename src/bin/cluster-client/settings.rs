@@ -15,6 +15,8 @@ use crate::output::say;
 
 /// The variables that name the hosts; the first that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
+const NAME_HOSTS: &str =
+    "name them with --hosts, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts in cluster-client.toml";
 const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
 
 /// A value and where it came from.
@@ -150,11 +152,20 @@ impl Settings {
         }
     }
 
-    /// The default hosts are for trying things; elsewhere somebody forgot to name the right ones.
+    /// Refuses the default hosts: what changes hosts changes only those that somebody has named.
+    pub(crate) fn require_named_hosts(&self) -> Result<(), Stop> {
+        match self.hosts.origin {
+            Origin::Default => {
+                Err(Stop::usage(format!("no hosts were named, and what changes hosts has no default: {NAME_HOSTS}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looking at the default hosts is for trying things; elsewhere somebody forgot to name the right ones.
     pub(crate) fn warn_of_default_hosts(&self) {
         if self.hosts.origin == Origin::Default {
-            say("warning: no hosts were named; using http://localhost:8000 to 8002 \
-                 (name them with --hosts, the variable HOSTS, or cluster-client.toml)");
+            say(&format!("warning: no hosts were named; using http://localhost:8000 to 8002 ({NAME_HOSTS})"));
         }
     }
 
