@@ -80,13 +80,14 @@ pub enum Error {
         unnamed: Vec<Host>,
     },
     /// The journal could not be used; nothing was sent for this operation.
-    #[error("{} sent for group {group}, because its journal entry failed", nothing(.report))]
+    #[error("{} sent for group {group}, because its journal entry failed", nothing(.report.as_deref()))]
     #[non_exhaustive]
     Journal {
         /// The group that was asked for.
         group: GroupId,
-        /// What had happened by then: no host was asked to change, unless an older operation was settled first.
-        report: Box<Report>,
+        /// What had happened by then, in an operation on hosts: none was asked to change, unless an older
+        /// operation was settled first.
+        report: Option<Box<Report>>,
         /// What failed, with the path.
         #[source]
         source: StoreError,
@@ -103,8 +104,8 @@ impl Error {
             | Error::Cancelled(report)
             | Error::TimedOut(report)
             | Error::InDoubt(report)
-            | Error::Unrecorded(report, _)
-            | Error::Journal { report, .. } => Some(report),
+            | Error::Unrecorded(report, _) => Some(report),
+            Error::Journal { report, .. } => report.as_deref(),
             Error::Config(_) | Error::Busy { .. } | Error::Conflict { .. } => None,
         }
     }
@@ -136,8 +137,12 @@ impl Error {
     }
 }
 
-fn nothing(report: &Report) -> &'static str {
-    if report.earlier.is_some() { "an older operation was settled, then nothing more was" } else { "nothing was" }
+fn nothing(report: Option<&Report>) -> &'static str {
+    if report.is_some_and(|report| report.earlier.is_some()) {
+        "an older operation was settled, then nothing more was"
+    } else {
+        "nothing was"
+    }
 }
 
 fn conflict(unfinished: &Intent, unnamed: &[Host]) -> String {

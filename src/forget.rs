@@ -106,7 +106,7 @@ fn not_named(intent: &Intent, host: &Host) -> ConfigError {
 }
 
 fn failed(group: &GroupId, source: StoreError) -> Error {
-    Error::Journal { group: group.clone(), source }
+    Error::Journal { group: group.clone(), report: None, source }
 }
 
 fn operation(purpose: Purpose) -> &'static str {

@@ -91,7 +91,7 @@ pub(crate) fn conclude(ending: Ending, report: Report) -> Result<Report, Error> 
             return Err(Error::Conflict { unfinished: Box::new(unfinished), unnamed });
         }
         Ending::Journal(source) => {
-            return Err(Error::Journal { group: report.group.clone(), report: Box::new(report), source });
+            return Err(Error::Journal { group: report.group.clone(), report: Some(Box::new(report)), source });
         }
         Ending::Unrecorded(source) => return Err(Error::Unrecorded(Box::new(report), source)),
         Ending::Reported(outcome) => outcome,

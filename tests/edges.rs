@@ -19,7 +19,7 @@ use support::{SETTLE, builder, client, states};
 fn unfinished(journal: &tempfile::TempDir) -> Vec<String> {
     let unfinished = DirectoryStore::open(journal.path()).unwrap().unfinished().unwrap();
     assert!(unfinished.unreadable.is_empty(), "{:?}", unfinished.unreadable);
-    unfinished.groups.iter().map(ToString::to_string).collect()
+    unfinished.groups().map(ToString::to_string).collect()
 }
 
 fn with_journal(cluster: &Cluster, journal: &tempfile::TempDir) -> ClusterClient {

@@ -65,6 +65,16 @@ impl Bench {
         self.cluster.urls().join(",")
     }
 
+    /// What a recovery that is named next is told.
+    pub(crate) fn recover_options(&self) -> String {
+        format!("--config {}", text(&self.path("cluster-client.toml")))
+    }
+
+    /// What every other command that is named next is told.
+    pub(crate) fn options(&self) -> String {
+        format!("--hosts {} {}", self.urls(), self.recover_options())
+    }
+
     /// The command with these arguments, in surroundings of which the test knows everything.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-client"));

@@ -30,7 +30,9 @@ fn a_create_that_fails_on_one_host_is_rolled_back_and_exits_1() {
         ran.table(),
         format!(
             "{a} created deleted absent\n{b} created deleted absent\n{c} 503, 3 tries (T) was not there absent\n\
-             not created: {c} answered 503 to create, 3 tries. Rolled back: absent on 3 of 3 hosts.\n"
+             not created: {c} answered 503 to create, 3 tries. Rolled back: absent on 3 of 3 hosts.\n\
+             Next: cluster-client create {} payments\n",
+            bench.options()
         )
     );
     assert!(bench.cluster.none_has("payments"));
@@ -52,7 +54,9 @@ fn a_host_that_cannot_be_asked_stops_a_create_before_it_begins_and_exits_1() {
     let bench = Bench::new();
     bench.cluster.node(1).stop();
     let ran = bench.run(&["create", "payments"]).exits(1);
-    let ran = ran.prints("Nothing was changed. Next: cluster-client create payments\n").prints("unreachable");
+    let ran = ran
+        .prints(&format!("Nothing was changed.\nNext: cluster-client create {} payments\n", bench.options()))
+        .prints("unreachable");
     assert!(ran.out.contains(&format!("not created: {}", name(&bench, 1))), "{}", ran.out);
     assert_eq!(bench.count(Method::Post), 0);
     assert!(bench.cluster.none_has("payments"));
@@ -72,7 +76,7 @@ fn a_delete_that_a_host_refuses_exits_3_and_names_the_host() {
     bench.cluster.node(1).inject(Fault::answer(501).on(Method::Delete).always());
     let ran = bench.run(&["delete", "payments", "--yes"]).exits(3);
     let kept = name(&bench, 1);
-    let ran = ran.prints(&format!("not deleted everywhere: {kept} has payments. Next: cluster-client recover\n"));
+    let ran = ran.prints(&format!("not deleted everywhere: {kept} has payments.\nNext: cluster-client recover "));
     assert!(ran.table().contains(&format!("{kept} 501 present (answered 501 to delete)\n")), "{}", ran.out);
     assert_eq!(bench.cluster.holders("payments"), [1]);
 
@@ -87,7 +91,7 @@ fn a_delete_that_a_host_does_not_answer_exits_4() {
     bench.run(&["create", "payments"]).exits(0);
     bench.cluster.node(2).stop();
     let ran = bench.run(&["delete", "payments", "--yes"]).exits(4);
-    ran.prints(&format!("{} may have payments. Next: cluster-client recover\n", name(&bench, 2)));
+    ran.prints(&format!("{} may have payments.\nNext: cluster-client recover ", name(&bench, 2)));
     assert_eq!(bench.cluster.holders("payments"), [2]);
 
     bench.cluster.node(2).restart().unwrap();
@@ -100,10 +104,10 @@ fn a_create_in_doubt_exits_4_and_names_recover() {
     let bench = Bench::new();
     bench.strike_dumb_after_the_probe(1);
     let ran = bench.run(&["create", "payments"]).exits(4);
-    ran.prints(&format!("in doubt: {} may have payments", name(&bench, 1))).prints(" Next: cluster-client recover\n");
+    ran.prints(&format!("in doubt: {} may have payments", name(&bench, 1))).prints("\nNext: cluster-client recover ");
     assert_eq!(bench.cluster.holders("payments"), [1]);
 
-    bench.run(&["recover"]).exits(4).prints("in doubt: ").prints("Next: cluster-client recover\n");
+    bench.run(&["recover"]).exits(4).prints("in doubt: ").prints("\nNext: cluster-client recover ");
     assert_eq!(bench.cluster.holders("payments"), [1]);
 
     bench.cluster.node(1).clear_faults();
@@ -116,7 +120,11 @@ fn without_a_journal_a_create_in_doubt_names_repair() {
     let bench = Bench::new();
     bench.strike_dumb_after_the_probe(1);
     let ran = bench.run(&["create", "two words", "--no-journal"]).exits(4);
-    ran.prints(" Next: cluster-client repair 'two words' --to present|absent\n");
+    let options = format!("--hosts {} {} --no-journal", bench.urls(), bench.recover_options());
+    ran.prints(&format!(
+        "\nNext: cluster-client repair --to present {options} 'two words'\n  \
+         or: cluster-client repair --to absent {options} 'two words'\n"
+    ));
     assert!(bench.journal_entries().is_empty());
 
     bench.cluster.node(1).clear_faults();
@@ -157,7 +165,10 @@ fn status_exits_0_on_all_1_on_none_3_when_mixed_4_when_unknown() {
         ran.table(),
         format!(
             "{a} present {b} absent {c} present\n\
-             mixed: on 2 of 3 hosts. Next: cluster-client repair payments --to present|absent\n"
+             mixed: on 2 of 3 hosts.\n\
+             Next: cluster-client repair --to present {options} payments\n\
+             or: cluster-client repair --to absent {options} payments\n",
+            options = bench.options()
         )
     );
 
@@ -167,7 +178,8 @@ fn status_exits_0_on_all_1_on_none_3_when_mixed_4_when_unknown() {
 
     bench.cluster.node(1).stop();
     let ran = bench.run(&["status", "payments"]).exits(4);
-    ran.prints(&format!("unknown on {b}: ")).prints("Next: cluster-client status payments\n");
+    ran.prints(&format!("unknown on {b}: "))
+        .prints(&format!("\nNext: cluster-client status {} payments\n", bench.options()));
     assert_eq!(bench.count(Method::Post) + bench.count(Method::Delete), 0);
     assert!(bench.cluster.all_have("payments"));
 }
@@ -196,15 +208,11 @@ fn a_repair_that_a_host_refuses_exits_3_and_one_that_a_host_does_not_answer_4() 
     bench.cluster.node(0).insert("payments");
     bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).always());
     let ran = bench.run(&["repair", "payments", "--to", "present"]).exits(3);
-    ran.prints(&format!("{} lacks payments", name(&bench, 1)))
-        .prints("Next: cluster-client repair payments --to present\n");
+    ran.prints(&format!("{} lacks payments", name(&bench, 1))).prints("\nNext: cluster-client repair --to present ");
     assert_eq!(bench.cluster.holders("payments"), [0, 2]);
 
     bench.cluster.node(1).stop();
-    bench
-        .run(&["repair", "payments", "--to", "absent"])
-        .exits(4)
-        .prints("Next: cluster-client repair payments --to absent\n");
+    bench.run(&["repair", "payments", "--to", "absent"]).exits(4).prints("\nNext: cluster-client repair --to absent ");
     assert!(bench.cluster.none_has("payments"));
 }
 

@@ -8,6 +8,7 @@ mod exits;
 mod hostile_journal;
 mod journal;
 mod lists;
+mod next;
 mod node;
 mod output;
 mod recovery;

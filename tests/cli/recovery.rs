@@ -26,8 +26,11 @@ pub(crate) fn crash(bench: &Bench, group: &str) {
 fn a_killed_create_is_rolled_back_by_recover() {
     let bench = Bench::new();
     crash(&bench, "payments");
-    let next = "and the journal holds an unfinished operation. Next: cluster-client recover\n";
-    bench.run(&["status", "payments"]).exits(3).prints(next);
+    let next = format!(
+        "and the journal holds an unfinished operation.\nNext: cluster-client recover {}\n",
+        bench.recover_options()
+    );
+    bench.run(&["status", "payments"]).exits(3).prints(&next);
 
     let ran = bench.run(&["recover"]).exits(0).prints("payments is settled: absent on 3 of 3 hosts\n");
     assert!(ran.table().contains(&format!("{} deleted absent\n", name(&bench, 0))), "{}", ran.out);
@@ -59,7 +62,7 @@ fn what_cannot_be_recovered_exits_4_and_stays() {
     crash(&bench, "payments");
     bench.cluster.node(0).stop();
     let ran = bench.run(&["recover"]).exits(4);
-    ran.prints(&format!("in doubt: {} may have payments", name(&bench, 0))).prints("Next: cluster-client recover\n");
+    ran.prints(&format!("in doubt: {} may have payments", name(&bench, 0))).prints("\nNext: cluster-client recover ");
     bench.cluster.node(0).restart().unwrap();
     bench.run(&["recover"]).exits(0);
     assert!(bench.cluster.none_has("payments"));
@@ -135,6 +138,6 @@ fn a_commit_that_cannot_be_recorded_exits_4_and_names_repair() {
     fs::write(entry.join("in the way"), "").unwrap();
     let ran = create.ends().exits(4);
     ran.prints("payments is on 3 of 3 hosts, but the journal may still have it: cannot remove ")
-        .prints("Next: cluster-client repair payments --to present\n");
+        .prints("\nNext: cluster-client repair --to present ");
     assert!(bench.cluster.all_have("payments"));
 }

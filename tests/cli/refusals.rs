@@ -205,6 +205,29 @@ fn without_a_home_the_journal_has_no_place_and_only_what_needs_it_is_refused() {
 }
 
 #[test]
+fn what_changes_hosts_is_refused_without_named_hosts() {
+    let bench = Bench::new();
+    let ways = ["--hosts", "CLUSTER_CLIENT_HOSTS", "HOSTS", "cluster-client.toml"];
+    for arguments in [
+        &["create", "g"][..],
+        &["create", "g", "--no-preflight"],
+        &["delete", "g", "--yes"],
+        &["delete", "g"],
+        &["repair", "g", "--to", "present"],
+        &["repair", "g", "--to", "absent"],
+    ] {
+        // The limits are for whoever has something at the default addresses and a command that asks there.
+        let mut command = bench.command(&[arguments, &["--timeout", "1ms", "--request-timeout", "1ms"]].concat());
+        command.env_remove("HOSTS");
+        refused(&bench, &mut command, &[&["no hosts were named"][..], &ways].concat());
+    }
+    assert!(bench.journal_entries().is_empty());
+    bench.configure(&format!("hosts = [\"{}\"]", bench.cluster.node(0).url()));
+    Ran::of(bench.command(&["create", "g"]).env_remove("HOSTS")).exits(0);
+    assert_eq!(bench.cluster.holders("g"), [0]);
+}
+
+#[test]
 fn delete_needs_yes_where_nobody_can_be_asked() {
     let bench = Bench::new();
     bench.cluster.node(0).insert("g");

@@ -25,6 +25,12 @@ fn an_option_comes_before_the_variable_before_the_file_before_the_default() {
     );
     assert_eq!(hosts(&[], Some("http://variable:1")), of("variable", json!("HOSTS"), &["http://variable:1"]));
     assert_eq!(hosts(&[], None), of("file", json!("cluster-client.toml"), &["http://file:1"]));
+    let mut both = bench.command(&["hosts", "-o", "json"]);
+    both.env("HOSTS", "http://variable:1").env("CLUSTER_CLIENT_HOSTS", "http://own:1");
+    assert_eq!(
+        shown(&Ran::of(&mut both).exits(0))["hosts"],
+        of("variable", json!("CLUSTER_CLIENT_HOSTS"), &["http://own:1"])
+    );
     bench.configure("");
     let local = ["http://localhost:8000", "http://localhost:8001", "http://localhost:8002"];
     assert_eq!(hosts(&[], None), of("default", Value::Null, &local));
@@ -108,7 +114,9 @@ fn the_default_hosts_come_with_a_warning() {
     // Nothing is sent: the time is over before.
     let mut command =
         bench.command(&["status", "g", "--timeout", "1ms", "--request-timeout", "1ms", "--attempts", "1"]);
-    Ran::of(command.env_remove("HOSTS")).says("warning: no hosts were named; using http://localhost:8000 to 8002");
+    let warning = "warning: no hosts were named; using http://localhost:8000 to 8002";
+    Ran::of(command.env_remove("HOSTS")).says(warning);
+    Ran::of(bench.command(&["hosts"]).env_remove("HOSTS")).exits(0).says(warning);
 }
 
 #[test]

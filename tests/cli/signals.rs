@@ -1,10 +1,12 @@
-//! Ctrl-C and its relatives: the first gives up, the second leaves.
+//! Ctrl-C and its relatives: the first gives up, a second Ctrl-C leaves.
 
+use std::io::Read as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Fault, Method};
 
-use crate::bench::{Bench, PATIENCE, list};
+use crate::bench::{Bench, PATIENCE, Running, list};
 
 /// A create that waits for the answer of one node.
 fn waits_for_an_answer(bench: &Bench) {
@@ -34,6 +36,97 @@ fn the_first_rolls_a_create_back_and_exits_130() {
     }
 }
 
+/// The group is nowhere, and the journal has nothing left to do.
+#[track_caller]
+fn assert_rolled_back(bench: &Bench) {
+    assert!(bench.cluster.none_has("payments"), "{:?}", bench.cluster.holders("payments"));
+    bench.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_faults);
+    bench.run(&["recover"]).exits(0).says("nothing to recover: the journal is empty");
+}
+
+#[test]
+fn second_sighup_or_sigterm_does_not_leave() {
+    for (first, second) in [("HUP", "HUP"), ("TERM", "TERM"), ("HUP", "TERM"), ("INT", "HUP")] {
+        let bench = Bench::new();
+        waits_for_an_answer(&bench);
+        let mut create = bench.start(&["create", "payments", "--request-timeout", "1500ms"]);
+        has_its_post(&bench);
+        create.signal(first);
+        create.wait_until_it_says("interrupted: rolling back");
+        create.signal(second);
+        create.wait_until_it_says("interrupted: still rolling back");
+        let ran = create.ends().exits(130);
+        ran.prints("Rolled back: absent on 3 of 3 hosts.");
+        assert_rolled_back(&bench);
+    }
+}
+
+#[test]
+fn sigint_after_sigterm_is_the_first_and_the_next_one_leaves() {
+    let bench = Bench::new();
+    waits_for_an_answer(&bench);
+    let mut create = bench.start(&["create", "payments", "--request-timeout", "20s"]);
+    has_its_post(&bench);
+    create.signal("TERM");
+    create.wait_until_it_says("interrupted: rolling back; Ctrl-C twice to leave at once");
+    create.signal("INT");
+    create.wait_until_it_says("interrupted: still rolling back; once more to leave at once");
+    create.signal("INT");
+    create.ends().exits(130).says("holds: payments.");
+}
+
+/// A create that takes its time and succeeds.
+fn slow_create(bench: &Bench) -> Vec<&'static str> {
+    bench.cluster.node(1).inject(Fault::delay_answer(Duration::from_millis(900)).on(Method::Post));
+    vec![env!("CARGO_BIN_EXE_cluster-client"), "create", "payments"]
+}
+
+/// The words as a command in the bench's surroundings.
+fn words(bench: &Bench, words: &[&str]) -> Command {
+    let surroundings = bench.command(&[]);
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(surroundings.get_current_dir().unwrap()).env_clear().stdin(Stdio::null());
+    command.envs(surroundings.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+#[test]
+fn nohup_keeps_sighup_ignored() {
+    let bench = Bench::new();
+    let create = [vec!["nohup"], slow_create(&bench)].concat();
+    let mut create = Running::of(&mut words(&bench, &create));
+    has_its_post(&bench);
+    create.signal("HUP");
+    create.ends().exits(0).prints("payments is on 3 of 3 hosts");
+    assert!(bench.cluster.all_have("payments"));
+}
+
+#[test]
+fn sigint_stays_ignored_in_the_background_of_a_shell_and_sigterm_does_not() {
+    for (signal, rolled_back) in [("INT", false), ("TERM", true)] {
+        let bench = Bench::new();
+        let script = r#""$0" "$@" & echo "$!"; wait "$!"; echo "exit $?""#;
+        let create = [vec!["sh", "-c", script], slow_create(&bench)].concat();
+        let mut shell = Running::of(&mut words(&bench, &create));
+        has_its_post(&bench);
+        let mut process = String::new();
+        let mut byte = [0];
+        while !process.ends_with('\n') {
+            shell.child().stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+            process.push(char::from(byte[0]));
+        }
+        assert!(Command::new("kill").args(["-s", signal, process.trim()]).status().unwrap().success());
+        let ran = shell.ends().exits(0);
+        if rolled_back {
+            ran.prints("exit 130");
+            assert_rolled_back(&bench);
+        } else {
+            ran.prints("payments is on 3 of 3 hosts").prints("exit 0");
+            assert!(bench.cluster.all_have("payments"));
+        }
+    }
+}
+
 #[test]
 fn it_ends_a_backoff_at_once() {
     let bench = Bench::new();
@@ -59,7 +152,7 @@ fn the_second_leaves_at_once_and_says_what_the_journal_holds() {
     create.wait_until_it_says("interrupted: rolling back; once more to leave at once");
     create.signal("INT");
     let ran = create.ends().exits(130);
-    ran.says("left at once. The journal in notes holds: payments. Next: cluster-client recover --journal notes\n");
+    ran.says("left at once. The journal in notes holds: payments.\nNext: cluster-client recover ");
     assert!(!bench.cluster.none_has("payments"), "nothing was rolled back");
 
     bench.cluster.node(1).clear_faults();
@@ -76,7 +169,7 @@ fn the_second_without_a_journal_says_that_too() {
     create.signal("INT");
     create.wait_until_it_says("interrupted:");
     create.signal("INT");
-    create.ends().exits(130).says("There is no journal; `cluster-client status GROUP` shows what is left.");
+    create.ends().exits(130).says("There is no journal; a status shows what is left.\nNext: cluster-client status ");
     bench.run(&["repair", "payments", "--to", "absent"]).exits(0);
     assert!(bench.cluster.none_has("payments"));
 }

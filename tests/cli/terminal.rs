@@ -60,6 +60,23 @@ fn delete_asks_and_takes_no_for_an_answer() {
 }
 
 #[test]
+fn delete_names_the_groups_and_the_hosts_it_asks_about() {
+    let bench = Bench::new();
+    let Some(ran) = on_a_terminal(&bench, "delete payments orders", &[], "n\n") else { return };
+    let hosts = bench.cluster.urls().join("\n  ");
+    let question = format!("groups:\n  payments\n  orders\nhosts:\n  {hosts}\ndelete 2 groups from 3 hosts? [y/N]");
+    let ran = ran.exits(1);
+    assert!(ran.out.replace('\r', "").contains(&question), "{}", ran.out);
+
+    let many: Vec<String> = (0..60).map(|number| format!("http://node{number}.invalid:8000")).collect();
+    let Some(ran) = on_a_terminal(&bench, "delete payments", &[("HOSTS", &many.join(","))], "n\n") else { return };
+    let ran = ran.exits(1).prints("delete payments from 60 hosts? [y/N]");
+    let ran = ran.prints("  http://node0.invalid:8000\r\n").prints("  and 41 more\r\n");
+    assert!(ran.out.lines().count() <= 24, "it fits a screen: {}", ran.out);
+    bench.assert_untouched();
+}
+
+#[test]
 fn many_groups_have_a_bar() {
     let bench = Bench::new();
     bench.write("groups.txt", list(50));

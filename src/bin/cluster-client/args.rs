@@ -35,7 +35,8 @@ status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 
 With several groups the first of 3, 4, 1, 5, 0 that applies.
 
 Hosts and settings:
-  hosts: --hosts, then the variable HOSTS, then the file, then http://localhost:8000 to 8002
+  hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any, status and
+  hosts use http://localhost:8000 to 8002; what changes hosts refuses. recover needs none: the journal names them
   other settings: the option, then the file, then the default; see `cluster-client hosts`
   The configuration file is ./cluster-client.toml, or --config. All keys, with their defaults:
 
@@ -45,8 +46,9 @@ Hosts and settings:
     attempts = 3              # tries of one request
     first_delay = \"1s\"        # before the second try; doubled from then on
     max_delay = \"10s\"         # at most, also where a server asks for more
-    # settle = \"10s\"          # how long a lost request may still take effect (request_timeout)
-    rollback_timeout = \"2m\"   # of a rollback, beyond the operation's own time
+    settle = \"10s\"            # how long a lost request may still take effect, or a read may lag;
+                              # request_timeout if that is longer
+    rollback_timeout = \"2m\"   # of a rollback, beyond the operation's own time; 4 times settle if longer
     # journal = \"/var/lib/cluster-client\"   # or false
     threads = 1024            # at most
     in_flight = 32            # groups worked on at once
@@ -70,7 +72,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Shared {
-    /// The hosts' base URLs, separated by commas [default: HOSTS, then the configuration file]
+    /// The hosts' base URLs, separated by commas [default: CLUSTER_CLIENT_HOSTS, HOSTS, then the configuration file]
     #[arg(long, global = true, value_name = "A,B")]
     pub(crate) hosts: Option<String>,
     /// The configuration file [default: ./cluster-client.toml, if it is there]
@@ -115,17 +117,18 @@ How results are printed: a table for people, or JSON for programs.
 `json` prints one object on one line for each group, as its operation ends:
   group       its id; null for a journal entry that cannot be read
   operation   create | delete | status | repair | recover
-  outcome     created | already_exists | unavailable | rolled_back | in_doubt | unrecorded |
-              deleted | undeleted | repaired | observed | recovered | busy | journal_failed |
-              refused
+  outcome     created | already_exists | unavailable | rolled_back | cancelled | timed_out |
+              in_doubt | unrecorded | deleted | undeleted | repaired | observed | recovered |
+              busy | conflict | journal_failed | refused
   exit        the exit code of this group alone
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host of the operation
      steps    [{action: create|check|delete, succeeded, attempts, status, error, elapsed_ms}], in order
   cause       what made the operation turn back or give up, or null
+  earlier     the hosts of an unfinished operation on the group that was settled first, or null
   recoverable whether the journal still holds it, so that `recover` will take it up
   warnings    [text], one for each thing that somebody should look at
   elapsed_ms  from the call to its end
-  next        the command to type next, or null
+  next        [[argument]], the commands to type next: one is enough; each begins with cluster-client
 Fields may be added, never taken away.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -152,7 +155,7 @@ pub(crate) enum Command {
     },
     /// Delete groups from every host
     #[command(after_help = "Examples:
-  cluster-client delete payments             asks first, on a terminal
+  cluster-client delete payments             shows groups and hosts and asks, on a terminal
   cluster-client delete -f groups.txt --yes")]
     Delete {
         #[command(flatten)]

@@ -50,6 +50,11 @@ impl ConfigFile {
         }
     }
 
+    /// The path that it was read from, where it was.
+    pub(crate) fn read_from(&self) -> Option<PathBuf> {
+        (!self.path.as_os_str().is_empty()).then(|| self.path.clone())
+    }
+
     fn parse(path: &Path, text: &str) -> Result<Self, Stop> {
         let table = text.parse::<Table>().map_err(|error| {
             Stop::usage(format!("the configuration file {} is not TOML: {}", path.display(), error.to_string().trim()))

@@ -13,17 +13,18 @@ use serde_json::{Value, json};
 use crate::args::{Format, JournalAction, Shared};
 use crate::exit::{Exit, Stop, with_causes};
 use crate::json;
+use crate::next::{Advice, Next};
 use crate::output::{Output, say};
-use crate::run::advice;
-use crate::settings::{self, Journal};
+use crate::settings::{self, Journal, Sourced};
 
 pub(crate) fn obey(action: JournalAction, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
-    let (store, place) = open(shared)?;
+    let (setting, config) = settings::journal_alone(shared)?;
+    let next = Advice::without_hosts(shared, config.as_deref(), &setting).recover();
+    let (store, place) = open(setting)?;
     let found = match &store {
         Some(store) => store.unfinished().map_err(|error| Stop::unchanged(with_causes(&error)))?,
         None => Unfinished::default(),
     };
-    let next = advice(shared).recover();
     let Some(store) = store.filter(|_| !found.entries.is_empty() || !found.unreadable.is_empty()) else {
         return nothing_there(action, &place, output);
     };
@@ -40,8 +41,7 @@ pub(crate) fn obey(action: JournalAction, shared: &Shared, output: &mut Output) 
 }
 
 /// The store, if its directory exists, and its path for messages. A missing directory is not made.
-fn open(shared: &Shared) -> Result<(Option<DirectoryStore>, String), Stop> {
-    let journal = settings::journal_alone(shared)?;
+fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryStore>, String), Stop> {
     let directory = match journal.value {
         Journal::Directory(directory) => directory,
         Journal::Off => {
@@ -102,7 +102,7 @@ struct Opened<'a> {
     store: DirectoryStore,
     found: Unfinished,
     /// The command to recover, with its options.
-    next: String,
+    next: Next,
     output: &'a mut Output,
 }
 
@@ -129,8 +129,8 @@ impl Opened<'_> {
         if !unreadable.is_empty() {
             let _ = write!(text, ", {} that cannot be read", counted(unreadable.len(), "file"));
         }
-        let next = if running < entries.len() { format!(" Next: {}", self.next) } else { String::new() };
-        self.output.print(&format!("{text}.{next}\n"));
+        let next = if running < entries.len() { self.next.lines() } else { String::new() };
+        self.output.print(&format!("{text}.\n{next}"));
     }
 
     fn show(&mut self, group: &GroupId) -> Exit {
@@ -176,7 +176,7 @@ impl Opened<'_> {
             }
         }
         if is_left && self.output.format == Format::Table {
-            self.output.print(&format!("Next: {}\n", self.next));
+            self.output.print(&self.next.lines());
         }
         if only.is_none() && !self.found.unreadable.is_empty() {
             // Unreadable entries may name the host too.

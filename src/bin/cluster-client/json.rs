@@ -5,13 +5,13 @@
 //! {"group":"payments","operation":"create","outcome":"rolled_back","exit":1,
 //!  "hosts":[{"host":"http://node3:8000","state":"absent","reason":"answered 503 to create, 3 tries",
 //!            "steps":[{"action":"create","succeeded":false,"attempts":3,"status":503,"error":null,"elapsed_ms":3210}]}],
-//!  "cause":"node3:8000 answered 503 to create, 3 tries","recoverable":false,"warnings":[],
-//!  "elapsed_ms":3300,"next":null}
+//!  "cause":"node3:8000 answered 503 to create, 3 tries","earlier":null,"recoverable":false,"warnings":[],
+//!  "elapsed_ms":3300,"next":[["cluster-client","create","--hosts","http://node3:8000","payments"]]}
 //! ```
 
 use std::time::Duration;
 
-use cluster_client::{HostReport, HostStep, Report, StoreError};
+use cluster_client::{Error, HostReport, HostStep, Report, StoreError};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, with_causes};
@@ -20,10 +20,13 @@ use crate::verdict::{Done, Verdict, operation_name};
 /// The line for one group.
 pub(crate) fn render(done: &Done, verdict: &Verdict) -> String {
     let report = done.report();
-    // Where there is no report of hosts, the verdict's line is the cause.
-    let cause = match report {
-        Some(report) => report.cause.as_ref().map(ToString::to_string),
-        None => Some(verdict.text.clone()),
+    // Where no host is the cause, the verdict's line is.
+    let cause = match (report, &done.result) {
+        (Some(report), Ok(_)) => report.cause.as_ref().map(ToString::to_string),
+        (Some(report), Err(error)) if !matches!(error, Error::Journal { .. }) => {
+            report.cause.as_ref().map(ToString::to_string)
+        }
+        _ => Some(verdict.text.clone()),
     };
     line(&json!({
         "group": done.group.as_str(),
@@ -32,10 +35,11 @@ pub(crate) fn render(done: &Done, verdict: &Verdict) -> String {
         "exit": verdict.exit.code(),
         "hosts": report.map(|report| report.hosts.iter().map(host).collect::<Vec<_>>()).unwrap_or_default(),
         "cause": cause,
+        "earlier": report.and_then(|report| report.earlier.as_ref()).map(|earlier| earlier.hosts.iter().map(host).collect::<Vec<_>>()),
         "recoverable": report.is_some_and(|report| report.recoverable),
         "warnings": report.map(Report::warnings).unwrap_or_default(),
         "elapsed_ms": report.map_or(0, |report| milliseconds(report.elapsed)),
-        "next": verdict.next,
+        "next": verdict.next.json(),
     }))
 }
 
@@ -48,10 +52,11 @@ pub(crate) fn unreadable(error: &StoreError) -> String {
         "exit": Exit::InDoubt.code(),
         "hosts": [],
         "cause": with_causes(error),
+        "earlier": null,
         "recoverable": true,
         "warnings": [with_causes(error)],
         "elapsed_ms": 0,
-        "next": null,
+        "next": [],
     }))
 }
 

@@ -5,12 +5,13 @@
 //! main -> args          what may be typed
 //!      -> settings      what holds, and where it came from (file, time)
 //!      -> run           create, delete, status, repair   \
-//!         recover, journal, show                          }-> verdict -> table | json -> output
+//!         recover, journal, show                          }-> verdict, next -> table | json -> output
 //!         node, demo, shell                              /
 //!         signal, progress, logging: while it runs
 //! ```
 
 mod args;
+mod confirm;
 mod demo;
 mod exit;
 mod file;
@@ -18,6 +19,7 @@ mod groups;
 mod journal;
 mod json;
 mod logging;
+mod next;
 mod node;
 mod output;
 mod progress;

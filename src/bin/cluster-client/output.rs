@@ -39,7 +39,7 @@ impl Output {
 
 /// Says something on standard error. Where that is closed there is nobody to tell.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
 }
 
 pub(crate) fn choice(color: clap::ColorChoice) -> ColorChoice {

@@ -7,9 +7,10 @@ use cluster_client::{Error, GroupId, Operation, Recovery, Report};
 use crate::args::{Format, Shared};
 use crate::exit::{Exit, Stop, with_causes};
 use crate::json;
+use crate::next::{Advice, Next};
 use crate::output::{Output, say};
 use crate::progress::Progress;
-use crate::run::{Shown, advice};
+use crate::run::Shown;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, Leaving};
 use crate::verdict::Done;
@@ -24,10 +25,11 @@ pub(crate) fn recover(shared: &Shared, output: &mut Output) -> Result<Exit, Stop
     }
     let progress = Arc::new(Progress::of_phases(shared));
     let client = settings.writer(progress.clone())?;
-    let advice = advice(shared);
+    let advice = Advice::new(shared, &settings);
     let token = signal::watch(Leaving {
         journal: settings.journal.value.clone(),
-        advice: advice.clone(),
+        look: Next::default(),
+        recover: advice.recover(),
         meaning: "waiting for the requests under way",
         progress: Arc::clone(&progress),
     })?;

@@ -1,22 +1,23 @@
 //! create, delete, status and repair: the groups in, one result each out.
 
 use std::collections::HashSet;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster_client::{Call, CancelToken, DirectoryStore, GroupId, Hosts, IntentStore as _, Operation, Report, Target};
+use cluster_client::{Call, CancelToken, DirectoryStore, GroupId, IntentStore as _, Operation, Report, Target};
 
 use crate::args::{Format, Groups, Shared};
+use crate::confirm::confirmed;
 use crate::exit::{Exit, Stop};
 use crate::groups;
 use crate::json;
+use crate::next::Advice;
 use crate::output::{Output, say};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, Leaving};
 use crate::table;
-use crate::verdict::{self, Advice, Done, Verdict};
+use crate::verdict::{self, Done, Verdict};
 
 /// What is to be done with each group.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +49,10 @@ impl Job {
 pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
     let settings = Settings::resolve(shared)?;
     let groups = groups::read(named)?;
-    settings.warn_of_default_hosts();
+    match job {
+        Job::Status => settings.warn_of_default_hosts(),
+        _ => settings.require_named_hosts()?,
+    }
     if let Job::Delete { asked: false } = job {
         let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
         if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
@@ -61,13 +65,14 @@ pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output
         Job::Status => settings.reader(progress.clone())?,
         _ => settings.writer(progress.clone())?,
     };
-    let mut advice = advice(shared);
+    let mut advice = advice(job, shared, &settings);
     if let (Job::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
         advice.unfinished = unfinished(directory);
     }
     let token = signal::watch(Leaving {
         journal: settings.journal.value.clone(),
-        advice: advice.clone(),
+        look: advice.status_of_all(named),
+        recover: advice.recover(),
         meaning: job.when_interrupted(),
         progress: Arc::clone(&progress),
     })?;
@@ -160,36 +165,12 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
     held.map(|held| held.groups().cloned().collect()).unwrap_or_default()
 }
 
-/// The words that the next command needs too, because they were typed and are not set anywhere.
-pub(crate) fn advice(shared: &Shared) -> Advice {
-    let word = |text: &str| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+=,[]".contains(c);
-        if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-    };
-    let path = |path: &Path| word(&path.to_string_lossy());
-    let options = [
-        shared.hosts.as_ref().map(|hosts| format!(" --hosts {}", word(hosts))),
-        shared.config.as_ref().map(|config| format!(" --config {}", path(config))),
-        shared.journal.as_ref().map(|journal| format!(" --journal {}", path(journal))),
-    ];
-    Advice { options: options.into_iter().flatten().collect(), ..Advice::default() }
-}
-
-/// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.
-fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, Stop> {
-    let what = match groups {
-        [group] => group.to_string(),
-        many => format!("{} groups", many.len()),
-    };
-    if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Stop::usage(format!("delete {what} needs --yes where nobody can be asked: add --yes")));
+/// How the next command is put together, from what was typed for this one.
+fn advice(job: Job, shared: &Shared, settings: &Settings) -> Advice {
+    let advice = Advice::new(shared, settings);
+    match job {
+        Job::Create { preflight: false } => advice.without_preflight(),
+        Job::Delete { asked: true } => advice.without_question(),
+        _ => advice,
     }
-    let _ = write!(io::stderr(), "delete {what} from {} {}? [y/N] ", hosts.len(), plural(hosts.len()));
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| Stop::usage(format!("no answer: {error}: add --yes")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-fn plural(hosts: usize) -> &'static str {
-    if hosts == 1 { "host" } else { "hosts" }
 }

@@ -13,8 +13,15 @@ use crate::exit::Stop;
 use crate::file::ConfigFile;
 use crate::output::say;
 
-const HOSTS: &str = "HOSTS";
+/// The variables that name the hosts; the first that is set counts.
+const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
+const NAME_HOSTS: &str =
+    "name them with --hosts, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts in cluster-client.toml";
 const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
+
+/// The defaults of the library.
+const SETTLE: Duration = Duration::from_secs(10);
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A value and where it came from.
 #[derive(Debug, Clone)]
@@ -65,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) member: Sourced<String>,
     pub(crate) threads: Sourced<usize>,
     pub(crate) in_flight: Sourced<usize>,
+    /// The configuration file that was read.
+    pub(crate) config: Option<PathBuf>,
     api: Api,
 }
 
@@ -77,7 +86,8 @@ impl Settings {
             Some(time) => Sourced::option("--request-timeout", time),
             None => or_default(file.time("request_timeout")?, Duration::from_secs(10)),
         };
-        let settle = or_default(file.time("settle")?, request_timeout.value);
+        let settle = or_default(file.time("settle")?, request_timeout.value.max(SETTLE));
+        let rollback_timeout = ROLLBACK_TIMEOUT.max(settle.value.saturating_mul(4));
         let collection = or_default(file.path("collection")?, "/v1/group/".into());
         let member = or_default(file.path("member")?, "/v1/group/{id}/".into());
         let settings = Settings {
@@ -94,8 +104,9 @@ impl Settings {
             first_delay: or_default(file.time("first_delay")?, usual.first_delay),
             max_delay: or_default(file.time("max_delay")?, usual.max_delay),
             settle,
-            rollback_timeout: or_default(file.time("rollback_timeout")?, Duration::from_secs(120)),
+            rollback_timeout: or_default(file.time("rollback_timeout")?, rollback_timeout),
             journal: journal(shared, &file)?,
+            config: file.read_from(),
             api: api(&collection, &member)?,
             collection,
             member,
@@ -146,11 +157,20 @@ impl Settings {
         }
     }
 
-    /// The default hosts are for trying things; elsewhere somebody forgot to name the right ones.
+    /// Refuses the default hosts: what changes hosts changes only those that somebody has named.
+    pub(crate) fn require_named_hosts(&self) -> Result<(), Stop> {
+        match self.hosts.origin {
+            Origin::Default => {
+                Err(Stop::usage(format!("no hosts were named, and what changes hosts has no default: {NAME_HOSTS}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looking at the default hosts is for trying things; elsewhere somebody forgot to name the right ones.
     pub(crate) fn warn_of_default_hosts(&self) {
         if self.hosts.origin == Origin::Default {
-            say("warning: no hosts were named; using http://localhost:8000 to 8002 \
-                 (name them with --hosts, the variable HOSTS, or cluster-client.toml)");
+            say(&format!("warning: no hosts were named; using http://localhost:8000 to 8002 ({NAME_HOSTS})"));
         }
     }
 
@@ -214,13 +234,13 @@ fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigErr
         let origin = Origin::Option("--hosts".into());
         return Ok(Sourced::option("--hosts", Hosts::parse_list(list, origin)?));
     }
-    if let Some(list) = variable(HOSTS) {
-        let origin = Origin::Environment(HOSTS.into());
+    if let Some((name, list)) = HOSTS.iter().find_map(|name| Some((name, variable(name)?))) {
+        let origin = Origin::Environment((*name).into());
         let list = list.into_string().map_err(|list| {
             ConfigError::new("host list", list.to_string_lossy(), "is not UTF-8", "write it in ASCII")
                 .from_origin(origin.clone())
         })?;
-        return Ok(Sourced::variable(HOSTS, Hosts::parse_list(&list, origin)?));
+        return Ok(Sourced::variable(name, Hosts::parse_list(&list, origin)?));
     }
     if let Some(Sourced { value, origin }) = file.texts("hosts")? {
         let value = Hosts::parse(value).map_err(|error| error.from_origin(origin.clone()))?;
@@ -230,10 +250,10 @@ fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigErr
     Hosts::parse(local).map(Sourced::default)
 }
 
-/// The setting of the journal alone, for a command that needs no other.
-pub(crate) fn journal_alone(shared: &Shared) -> Result<Sourced<Journal>, Stop> {
+/// The setting of the journal alone, and the configuration file, for a command that needs no other.
+pub(crate) fn journal_alone(shared: &Shared) -> Result<(Sourced<Journal>, Option<PathBuf>), Stop> {
     let file = ConfigFile::read(shared.config.as_deref())?;
-    Ok(journal(shared, &file)?)
+    Ok((journal(shared, &file)?, file.read_from()))
 }
 
 fn journal(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {

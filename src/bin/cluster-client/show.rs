@@ -22,6 +22,7 @@ struct Row<'a> {
 
 pub(crate) fn show(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
     let settings = Settings::resolve(shared)?;
+    settings.warn_of_default_hosts();
     let rows = rows(&settings);
     let text = match output.format {
         Format::Table => table(&rows),

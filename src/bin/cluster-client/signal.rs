@@ -1,61 +1,156 @@
-//! Ctrl-C, and its relatives SIGTERM and SIGHUP. The first gives the operation up, which rolls a create back;
-//! the second leaves at once and says what the journal holds.
+//! SIGINT (Ctrl-C), SIGTERM and SIGHUP. The first cancels, which rolls a create back; only a second SIGINT leaves
+//! at once. A hang-up often comes twice, from the kernel and from the shell, so it never leaves anything behind.
+//!
+//! A signal that was ignored when the command was started stays ignored: `nohup` and a shell's `&` do that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use cluster_client::{CancelToken, DirectoryStore, IntentStore as _};
 
 use crate::exit::{Exit, Stop};
+use crate::next::Next;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::settings::Journal;
-use crate::verdict::Advice;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signal {
+    /// SIGINT: a person at a terminal, who can repeat it.
+    Interrupt,
+    /// SIGTERM or SIGHUP.
+    End,
+}
 
 /// What has to be known when a signal comes.
 pub(crate) struct Leaving {
     pub(crate) journal: Journal,
-    pub(crate) advice: Advice,
+    /// What to type next if there is a journal.
+    pub(crate) recover: Next,
+    /// What to type next if there is none.
+    pub(crate) look: Next,
     /// What the first signal does.
     pub(crate) meaning: &'static str,
     pub(crate) progress: Arc<Progress>,
 }
 
-/// Gives operations up with this token when a signal comes.
+/// Cancels operations with this token when a signal comes.
 pub(crate) fn watch(leaving: Leaving) -> Result<CancelToken, Stop> {
     let token = CancelToken::new();
     let cancel = token.clone();
-    // The handler runs on a thread of its own, where locks and files may be used.
-    on_signal(move || {
-        if cancel.is_cancelled() {
+    on_signal(move |signal, interrupts| {
+        if signal == Signal::Interrupt && interrupts > 1 {
             leaving.progress.suspend(|| leaving.tell());
             std::process::exit(Exit::Interrupted.code().into());
         }
-        leaving.progress.suspend(|| say(&format!("interrupted: {}; once more to leave at once", leaving.meaning)));
+        let again = cancel.is_cancelled();
+        // Nothing that could block comes before this.
         cancel.cancel();
+        let still = if again { "still " } else { "" };
+        let how = if interrupts > 0 { "once more" } else { "Ctrl-C twice" };
+        let text = format!("interrupted: {still}{}; {how} to leave at once", leaving.meaning);
+        leaving.progress.suspend(|| say(&text));
     })?;
     Ok(token)
 }
 
-/// Calls `end` at the first signal; the second ends the process.
+/// Calls `end` at the first signal; a second SIGINT ends the process.
 pub(crate) fn once(end: impl Fn() + Send + 'static) -> Result<(), Stop> {
-    let pressed = AtomicBool::new(false);
-    on_signal(move || {
-        if pressed.swap(true, Ordering::SeqCst) {
+    let mut ended = false;
+    on_signal(move |signal, interrupts| {
+        if signal == Signal::Interrupt && interrupts > 1 {
             std::process::exit(Exit::Interrupted.code().into());
         }
-        end();
+        if !std::mem::replace(&mut ended, true) {
+            end();
+        }
     })
 }
 
-fn on_signal(handler: impl FnMut() + Send + 'static) -> Result<(), Stop> {
-    ctrlc::set_handler(handler).map_err(|error| Stop::unchanged(format!("signals cannot be watched: {error}")))
+/// Calls `handler` on a thread of its own, where locks and files may be used, with each signal and the number of
+/// SIGINTs so far.
+fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<(), Stop> {
+    let mut interrupts = 0;
+    deliver(move |signal| {
+        interrupts += u32::from(signal == Signal::Interrupt);
+        handler(signal, interrupts);
+    })
+    .map_err(|error| Stop::unchanged(format!("signals cannot be watched: {error}")))
+}
+
+#[cfg(unix)]
+fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
+    let ignored = ignored::mask();
+    let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|number| !ignored::contains(ignored, *number));
+    let mut signals = Signals::new(watched)?;
+    let deliver = move || {
+        for number in signals.forever() {
+            handler(if number == SIGINT { Signal::Interrupt } else { Signal::End });
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(deliver).map(drop)
+}
+
+/// There is only Ctrl-C.
+#[cfg(not(unix))]
+fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<()> {
+    ctrlc::set_handler(move || handler(Signal::Interrupt)).map_err(std::io::Error::other)
+}
+
+/// The signals that whoever started this process has set to be ignored. The system call that tells is `unsafe`, so
+/// the system's own listing is read. Where that cannot be read, no signal counts as ignored.
+#[cfg(unix)]
+mod ignored {
+    /// Signal 1 is the lowest bit.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(super) fn mask() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        status.lines().find_map(|line| parse(line.strip_prefix("SigIgn:")?)).unwrap_or(0)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(super) fn mask() -> u64 {
+        let process = std::process::id().to_string();
+        let listing = std::process::Command::new("ps").args(["-o", "sigignore=", "-p", &process]).output();
+        listing.ok().and_then(|listing| parse(&String::from_utf8_lossy(&listing.stdout))).unwrap_or(0)
+    }
+
+    pub(super) fn contains(mask: u64, signal: i32) -> bool {
+        mask >> (signal - 1) & 1 == 1
+    }
+
+    fn parse(hexadecimal: &str) -> Option<u64> {
+        u64::from_str_radix(hexadecimal.trim(), 16).ok()
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn mask_has_the_lowest_bit_for_signal_1() {
+            let mask = parse("\t0000000000001001").unwrap();
+            assert!(contains(mask, 1) && contains(mask, 13));
+            assert!(!contains(mask, 2) && !contains(mask, 15));
+            assert_eq!(parse("ffffffffffffffff"), Some(u64::MAX));
+            assert_eq!(parse("Ignored"), None);
+        }
+
+        /// The Rust runtime ignores it in every program.
+        #[test]
+        fn sigpipe_is_found_ignored() {
+            assert!(contains(mask(), signal_hook::consts::SIGPIPE));
+            assert!(!contains(mask(), signal_hook::consts::SIGTERM));
+        }
+    }
 }
 
 impl Leaving {
     fn tell(&self) {
         let Journal::Directory(directory) = &self.journal else {
-            say("left at once. There is no journal; `cluster-client status GROUP` shows what is left.");
+            say(&format!("left at once. There is no journal; a status shows what is left.\n{}", self.look.lines()));
             return;
         };
         let place = directory.display();
@@ -74,9 +169,9 @@ impl Leaving {
                     names.push(format!("{} entries that cannot be read", held.unreadable.len()));
                 }
                 let names = names.join(", ");
-                say(&format!("left at once. The journal in {place} holds: {names}. Next: {}", self.advice.recover()));
+                say(&format!("left at once. The journal in {place} holds: {names}.\n{}", self.recover.lines()));
             }
-            Err(error) => say(&format!("left at once. {error}. Next: {}", self.advice.recover())),
+            Err(error) => say(&format!("left at once. {error}.\n{}", self.recover.lines())),
         }
     }
 }

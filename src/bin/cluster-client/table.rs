@@ -1,5 +1,5 @@
-//! A result as a person reads it: a line for each host, in columns, and a last line that says what is the case
-//! and what to type next.
+//! A result as a person reads it: a line for each host, in columns, a line that says what is the case, and
+//! the commands to type next.
 
 use std::fmt::Write as _;
 
@@ -41,9 +41,8 @@ pub(crate) fn render(done: &Done, verdict: &Verdict, hosts: bool, marks: bool) -
         Exit::Inconsistent | Exit::InDoubt => Tone::Bad,
         _ => Tone::Unsure,
     };
-    let next = verdict.next.as_ref().map(|next| format!(" Next: {next}")).unwrap_or_default();
-    let _ = writeln!(text, "{}{next}", painted(&verdict.text, tone));
-    text
+    let _ = writeln!(text, "{}", painted(&verdict.text, tone));
+    text + &verdict.next.lines()
 }
 
 fn write_rows(text: &mut String, done: &Done, report: &Report, marks: bool) {

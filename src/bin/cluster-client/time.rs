@@ -34,7 +34,9 @@ pub(crate) fn parse_option(text: &str) -> Result<Duration, String> {
 /// The same form back: the largest unit that leaves a whole number.
 pub(crate) fn show(time: Duration) -> String {
     let ms = time.as_millis();
+    let rest = time.subsec_nanos() % 1_000_000;
     match ms {
+        _ if rest > 0 => format!("{ms}.{rest:06}").trim_end_matches('0').to_owned() + "ms",
         0 => "0s".into(),
         _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
         _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
@@ -88,7 +90,7 @@ mod tests {
 
     #[test]
     fn times_are_shown_as_they_are_typed() {
-        for text in ["1ms", "1500ms", "10s", "90s", "2m", "1h", "0s"] {
+        for text in ["1ms", "0.25ms", "1.5ms", "1500ms", "10s", "90s", "2m", "1h", "0s"] {
             assert_eq!(show(parse(text).unwrap()), text);
         }
     }

@@ -1,10 +1,9 @@
 //! What a result means to whoever typed the command: the exit code, one line, and what to type next.
 
-use std::collections::HashSet;
-
 use cluster_client::{Error, GroupId, HostReport, Operation, Outcome, Report, State, Target};
 
 use crate::exit::{Exit, with_causes};
+use crate::next::{Advice, Next};
 use crate::time::seconds;
 
 /// The result of one operation on one group.
@@ -27,66 +26,33 @@ pub(crate) struct Verdict {
     /// The outcome's name in JSON.
     pub(crate) outcome: &'static str,
     pub(crate) text: String,
-    pub(crate) next: Option<String>,
-}
-
-/// What the next command needs beside its own words.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Advice {
-    /// The options that were typed and hold for the next command too, such as ` --hosts ...`.
-    pub(crate) options: String,
-    /// The groups that the journal holds, as far as somebody looked.
-    pub(crate) unfinished: HashSet<GroupId>,
-}
-
-impl Advice {
-    fn repair(&self, group: &GroupId, to: &str) -> String {
-        self.command(&format!("repair {} --to {to}", quoted(group)))
-    }
-
-    fn on(&self, command: &str, group: &GroupId) -> String {
-        self.command(&format!("{command} {}", quoted(group)))
-    }
-
-    pub(crate) fn recover(&self) -> String {
-        self.command("recover")
-    }
-
-    fn command(&self, words: &str) -> String {
-        format!("cluster-client {words}{}", self.options)
-    }
-
-    /// Settles what is left: from the journal, where it is noted there.
-    fn settle(&self, report: &Report) -> String {
-        if report.recoverable { self.recover() } else { self.repair(&report.group, "present|absent") }
-    }
-}
-
-/// An id as a shell takes it for one word.
-fn quoted(group: &GroupId) -> String {
-    let id = group.as_str();
-    let plain = |c: char| c.is_alphanumeric() || "-._/:@%+=,".contains(c);
-    if id.starts_with('-') {
-        format!("-- '{}'", id.replace('\'', r"'\''"))
-    } else if id.chars().all(plain) {
-        id.into()
-    } else {
-        format!("'{}'", id.replace('\'', r"'\''"))
-    }
+    /// What to type next.
+    pub(crate) next: Next,
 }
 
 impl Verdict {
     fn new(exit: Exit, outcome: &'static str, text: impl Into<String>) -> Self {
-        Verdict { exit, outcome, text: text.into(), next: None }
+        Verdict { exit, outcome, text: text.into(), next: Next::default() }
     }
 
-    fn then(mut self, next: String) -> Self {
-        self.next = Some(next);
+    fn then(mut self, next: Next) -> Self {
+        self.next = next;
         self
     }
 }
 
 pub(crate) fn judge(done: &Done, advice: &Advice) -> Verdict {
+    let verdict = judge_operation(done, advice);
+    match done.report().and_then(|report| report.earlier.as_ref()) {
+        Some(earlier) => {
+            let first = format!("An unfinished operation on the group was settled first: {}. ", settled(earlier));
+            Verdict { text: first + &verdict.text, ..verdict }
+        }
+        None => verdict,
+    }
+}
+
+fn judge_operation(done: &Done, advice: &Advice) -> Verdict {
     let group = &done.group;
     match &done.result {
         Ok(report) => match done.asked {
@@ -99,8 +65,15 @@ pub(crate) fn judge(done: &Done, advice: &Advice) -> Verdict {
         Err(Error::AlreadyExists(report)) => already_there(report),
         Err(Error::Unavailable(report)) => unavailable(done.asked, report, advice),
         Err(Error::RolledBack(report)) => {
-            let text = format!("not created: {}. Rolled back: absent on {}.", cause(report), all_of(report));
-            Verdict::new(Exit::Unchanged, "rolled_back", text)
+            Verdict::new(Exit::Unchanged, "rolled_back", undone(report)).then(advice.again(done.asked, group))
+        }
+        Err(Error::Cancelled(report)) => Verdict::new(Exit::Unchanged, "cancelled", stopped(done.asked, report))
+            .then(advice.again(done.asked, group)),
+        Err(Error::TimedOut(report)) => Verdict::new(Exit::Unchanged, "timed_out", stopped(done.asked, report))
+            .then(advice.with_more_time().again(done.asked, group)),
+        Err(error @ Error::Conflict { .. }) => {
+            let text = format!("not repaired: {}. Nothing was sent.", with_causes(error));
+            Verdict::new(Exit::Unchanged, "conflict", text).then(advice.recover())
         }
         Err(Error::InDoubt(report)) => in_doubt(done.asked, report, advice),
         Err(Error::Unrecorded(report, error)) => {
@@ -109,15 +82,17 @@ pub(crate) fn judge(done: &Done, advice: &Advice) -> Verdict {
                 "{}, but the journal may still have it: {error}. A recovery would then undo it.",
                 everywhere(report)
             );
-            Verdict::new(Exit::InDoubt, "unrecorded", text).then(advice.repair(group, "present"))
+            Verdict::new(Exit::InDoubt, "unrecorded", text).then(advice.repair(group, Target::Present))
         }
         Err(Error::Busy { holder, .. }) => {
             let text = format!("{group} is busy: {holder}. Nothing was sent. Try again when that has ended.");
-            Verdict::new(if done.asked == Operation::Recover { Exit::InDoubt } else { Exit::Unchanged }, "busy", text)
+            let exit = if done.asked == Operation::Recover { Exit::InDoubt } else { Exit::Unchanged };
+            Verdict::new(exit, "busy", text).then(advice.again(done.asked, group))
         }
-        Err(Error::Journal { source, .. }) => {
-            let text =
-                format!("nothing was sent for {group}, because its journal entry failed: {}", with_causes(source));
+        Err(Error::Journal { source, report, .. }) => {
+            let more = if report.as_ref().is_some_and(|report| report.earlier.is_some()) { "more " } else { "" };
+            let failed = with_causes(source);
+            let text = format!("nothing {more}was sent for {group}, because its journal entry failed: {failed}");
             Verdict::new(Exit::Unchanged, "journal_failed", text)
         }
         Err(other) => Verdict::new(Exit::Usage, "refused", with_causes(other)),
@@ -132,7 +107,7 @@ fn deletion(report: &Report, advice: &Advice) -> Verdict {
     }
     let exit = exit_of_what_is_left(report);
     let text = format!("not deleted everywhere: {}.", holders(report));
-    let next = if report.recoverable { advice.recover() } else { advice.on("delete", group) };
+    let next = if report.recoverable { advice.recover() } else { advice.again(Operation::Delete, group) };
     Verdict::new(exit, "undeleted", text).then(next)
 }
 
@@ -141,7 +116,7 @@ fn status(report: &Report, advice: &Advice) -> Verdict {
     let (present, total) = (report.present().count(), report.hosts.len());
     if report.unknown().next().is_some() {
         let text = format!("unknown on {}: on {present} of {total} hosts as far as known.", names(report.unknown()));
-        return Verdict::new(Exit::InDoubt, "observed", text).then(advice.on("status", group));
+        return Verdict::new(Exit::InDoubt, "observed", text).then(advice.again(Operation::Status, group));
     }
     match present {
         0 => Verdict::new(Exit::Unchanged, "observed", format!("{group} is on none of {total} hosts")),
@@ -151,7 +126,7 @@ fn status(report: &Report, advice: &Advice) -> Verdict {
             Verdict::new(Exit::Inconsistent, "observed", text).then(advice.recover())
         }
         _ => Verdict::new(Exit::Inconsistent, "observed", format!("mixed: on {present} of {total} hosts."))
-            .then(advice.repair(group, "present|absent")),
+            .then(advice.repair_either_way(group)),
     }
 }
 
@@ -185,28 +160,37 @@ fn settled(report: &Report) -> String {
 
 fn already_there(report: &Report) -> Verdict {
     let group = &report.group;
-    let undone = report.hosts.iter().any(HostReport::changed);
-    let change = if undone { "What was made beside it is undone." } else { "Nothing was changed." };
+    let undone = report.hosts.iter().any(HostReport::may_have_changed);
+    let change = if undone { "What was made beside it is undone." } else { unchanged(report) };
     let has = if report.present().count() == 1 { "has" } else { "have" };
     let text = format!("not created: {} already {has} {group}. {change}", names(report.present()));
     Verdict::new(Exit::AlreadyThere, "already_exists", text)
 }
 
 fn unavailable(asked: Operation, report: &Report, advice: &Advice) -> Verdict {
-    let (failed, command) = match asked {
-        Operation::Delete => ("deleted", "delete"),
-        Operation::Repair(_) => ("repaired", ""),
-        Operation::Recover => ("recovered", "recover"),
-        _ => ("created", "create"),
-    };
-    let text = format!("not {failed}: {}. Nothing was changed.", cause(report));
-    let verdict = Verdict::new(Exit::Unchanged, "unavailable", text);
-    match (asked, command) {
-        (Operation::Repair(Target::Present), _) => verdict.then(advice.repair(&report.group, "present")),
-        (Operation::Repair(Target::Absent), _) => verdict.then(advice.repair(&report.group, "absent")),
-        (Operation::Recover, _) => verdict.then(advice.recover()),
-        (_, command) => verdict.then(advice.on(command, &report.group)),
+    Verdict::new(Exit::Unchanged, "unavailable", stopped(asked, report)).then(advice.again(asked, &report.group))
+}
+
+/// An operation that changed nothing, or has undone what it changed.
+fn stopped(asked: Operation, report: &Report) -> String {
+    if report.outcome == Outcome::RolledBack {
+        return undone(report);
     }
+    let failed = match asked {
+        Operation::Delete => "deleted",
+        Operation::Repair(_) => "repaired",
+        Operation::Recover => "recovered",
+        _ => "created",
+    };
+    format!("not {failed}: {}. {}", cause(report), unchanged(report))
+}
+
+fn undone(report: &Report) -> String {
+    format!("not created: {}. Rolled back: absent on {}.", cause(report), all_of(report))
+}
+
+fn unchanged(report: &Report) -> &'static str {
+    if report.earlier.is_some() { "Nothing more was changed." } else { "Nothing was changed." }
 }
 
 fn in_doubt(asked: Operation, report: &Report, advice: &Advice) -> Verdict {
@@ -217,9 +201,9 @@ fn in_doubt(asked: Operation, report: &Report, advice: &Advice) -> Verdict {
     let why = report.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
     let text = format!("{before}{word}: {}{why}.", holders(report));
     let next = match asked {
-        Operation::Repair(Target::Present) => advice.repair(&report.group, "present"),
-        Operation::Repair(Target::Absent) => advice.repair(&report.group, "absent"),
-        _ => advice.settle(report),
+        Operation::Repair(_) => advice.again(asked, &report.group),
+        _ if report.recoverable => advice.recover(),
+        _ => advice.repair_either_way(&report.group),
     };
     Verdict::new(exit, "in_doubt", text).then(next)
 }
@@ -300,20 +284,5 @@ pub(crate) fn wanted(asked: Operation, outcome: Outcome) -> Option<State> {
         (Operation::Create, Outcome::AlreadyExists | Outcome::Unavailable)
         | (Operation::Status | Operation::Recover, _) => None,
         _ => Some(State::Absent),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_quoted_as_a_shell_needs_it() {
-        let quote = |id| quoted(&GroupId::parse(id).unwrap());
-        assert_eq!(quote("users-42"), "users-42");
-        assert_eq!(quote("two words"), "'two words'");
-        assert_eq!(quote("it's"), r"'it'\''s'");
-        assert_eq!(quote("-x"), "-- '-x'");
-        assert_eq!(quote("a;b"), "'a;b'");
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn play(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
     }
     let broken = stage.broken();
     if broken == 0 {
-        stage.tell("\nEvery promise was kept. Next: cluster-client node, three times, or cluster-client help");
+        stage.tell("\nEvery promise was kept.\nNext: cluster-client --help");
         return Ok(Exit::Done);
     }
     say(&format!("error: promises that were not kept: {broken}; see above"));

@@ -1,0 +1,73 @@
+//! The question before a delete.
+
+use std::fmt::Write as _;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use cluster_client::{GroupId, Host, Hosts};
+use terminal_size::{Height, terminal_size_of};
+
+use crate::exit::Stop;
+
+/// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.
+pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, Stop> {
+    let what = match groups {
+        [group] => group.to_string(),
+        many => format!("{} groups", many.len()),
+    };
+    if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Stop::usage(format!("delete {what} needs --yes where nobody can be asked: add --yes")));
+    }
+    let _ = io::stderr().write_all(question(&what, groups, hosts).as_bytes());
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(|error| Stop::usage(format!("no answer: {error}: add --yes")))?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Everything that is about to go: the groups, the hosts, and the question. Long lists are cut to the screen.
+fn question(what: &str, groups: &[GroupId], hosts: &Hosts) -> String {
+    let rows = terminal_size_of(io::stderr()).map_or(24, |(_, Height(rows))| usize::from(rows));
+    // The titles, the question and the line that was typed.
+    let room = rows.saturating_sub(4).max(4);
+    let for_groups = room.saturating_sub(hosts.len()).max(room / 4);
+    let mut text = String::new();
+    let mut used = 0;
+    if groups.len() > 1 {
+        used = listed(&mut text, "groups", groups.iter().map(GroupId::as_str), for_groups);
+    }
+    listed(&mut text, "hosts", hosts.iter().map(Host::as_str), room - used);
+    let number = hosts.len();
+    text + &format!("delete {what} from {number} {}? [y/N] ", if number == 1 { "host" } else { "hosts" })
+}
+
+/// One a line; if they are more than `room`, the first ones and the number of the others. Says how many lines.
+fn listed<'a>(text: &mut String, title: &str, names: impl ExactSizeIterator<Item = &'a str>, room: usize) -> usize {
+    let total = names.len();
+    let shown = if total <= room { total } else { room.saturating_sub(1) };
+    text.push_str(title);
+    text.push_str(":\n");
+    for name in names.take(shown) {
+        text.extend(["  ", name, "\n"]);
+    }
+    if shown < total {
+        let _ = writeln!(text, "  and {} more", total - shown);
+    }
+    shown + usize::from(shown < total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_are_cut_and_counted() {
+        let list = |total: usize, room| {
+            let names: Vec<String> = (0..total).map(|number| format!("n{number}")).collect();
+            let mut text = String::new();
+            let lines = listed(&mut text, "hosts", names.iter().map(String::as_str), room);
+            assert_eq!(text.lines().count(), lines + 1);
+            text
+        };
+        assert_eq!(list(2, 2), "hosts:\n  n0\n  n1\n");
+        assert_eq!(list(400, 3), "hosts:\n  n0\n  n1\n  and 398 more\n");
+    }
+}

@@ -1,0 +1,313 @@
+//! What to type next, as argument lists. They become text for a shell in one place, [`shell_word`].
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cluster_client::{GroupId, Host, Hosts, Operation, Origin, Target};
+use serde_json::{Value, json};
+
+use crate::args::{Groups, Shared};
+use crate::groups;
+use crate::settings::{Journal, Settings, Sourced};
+use crate::time;
+
+const NAME: &str = "cluster-client";
+/// Up to this number of hosts is spelled out in advice.
+const MOST_HOSTS: usize = 4;
+
+/// One complete command: the program, the subcommand, its options, then its ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommandLine(Vec<OsString>);
+
+/// Commands of which a person chooses one. Empty if there is nothing to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Next(Vec<CommandLine>);
+
+/// Makes commands that do the right thing wherever they are pasted: they carry the hosts, the configuration
+/// file, the journal and the limits of the present command.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Advice {
+    hosts: Option<OsString>,
+    /// `--config`, the journal and the limits, which every command takes.
+    common: Vec<OsString>,
+    /// Options of a create and of a delete that hold for the same command again.
+    create: Vec<OsString>,
+    delete: Vec<OsString>,
+    /// The time of the operation, wherever it was set.
+    timeout: Option<Duration>,
+    /// Groups with an entry in the journal, as far as somebody looked.
+    pub(crate) unfinished: HashSet<GroupId>,
+}
+
+impl Advice {
+    pub(crate) fn new(shared: &Shared, settings: &Settings) -> Self {
+        let hosts = spelled_out(&settings.hosts.value, &settings.hosts.origin);
+        let advice = Self::without_hosts(shared, settings.config.as_deref(), &settings.journal);
+        Advice { hosts, timeout: settings.timeout.value, ..advice }
+    }
+
+    /// For what needs no hosts: those of the journal are named there.
+    pub(crate) fn without_hosts(shared: &Shared, config: Option<&Path>, journal: &Sourced<Journal>) -> Self {
+        let mut common = Vec::new();
+        let mut add = |option: &str, value: OsString| common.extend([option.into(), value]);
+        if let Some(file) = config {
+            add("--config", absolute(file));
+        }
+        if let Some(time) = shared.timeout {
+            add("--timeout", time::show(time).into());
+        }
+        if let Some(time) = shared.request_timeout {
+            add("--request-timeout", time::show(time).into());
+        }
+        if let Some(attempts) = shared.attempts {
+            add("--attempts", attempts.to_string().into());
+        }
+        // A journal of the file comes with the file, and the default one is the same everywhere.
+        match (&journal.value, &journal.origin) {
+            (_, Origin::File(_) | Origin::Default) | (Journal::Homeless, _) => {}
+            (Journal::Directory(directory), _) => add("--journal", absolute(directory)),
+            (Journal::Off, _) => common.push("--no-journal".into()),
+        }
+        Advice { common, ..Advice::default() }
+    }
+
+    /// For an operation whose time was too short: twice as much.
+    pub(crate) fn with_more_time(&self) -> Self {
+        let mut advice = self.clone();
+        let Some(longer) = self.timeout.map(|time| time.saturating_mul(2)) else { return advice };
+        let value: OsString = time::show(longer).into();
+        match advice.common.iter().position(|word| word == "--timeout") {
+            Some(at) => advice.common[at + 1] = value,
+            None => advice.common.extend(["--timeout".into(), value]),
+        }
+        advice
+    }
+
+    /// A create that is repeated does not ask the hosts first either.
+    pub(crate) fn without_preflight(mut self) -> Self {
+        self.create.push("--no-preflight".into());
+        self
+    }
+
+    /// A delete that is repeated asks no question either.
+    pub(crate) fn without_question(mut self) -> Self {
+        self.delete.push("--yes".into());
+        self
+    }
+
+    /// The same operation on one group once more.
+    pub(crate) fn again(&self, operation: Operation, group: &GroupId) -> Next {
+        match operation {
+            Operation::Delete => self.on("delete", &self.delete, group),
+            Operation::Status => self.on("status", &[], group),
+            Operation::Repair(target) => self.repair(group, target),
+            Operation::Recover => self.recover(),
+            _ => self.on("create", &self.create, group),
+        }
+    }
+
+    pub(crate) fn repair(&self, group: &GroupId, target: Target) -> Next {
+        let state = if target == Target::Present { "present" } else { "absent" };
+        self.on("repair", &["--to".into(), state.into()], group)
+    }
+
+    /// A person has to say which state is the right one.
+    pub(crate) fn repair_either_way(&self, group: &GroupId) -> Next {
+        self.repair(group, Target::Present).or(self.repair(group, Target::Absent))
+    }
+
+    /// The journal names the hosts of a recovery.
+    pub(crate) fn recover(&self) -> Next {
+        Next::of(Self::command("recover").chain(self.common.iter().cloned()))
+    }
+
+    /// The status of all groups of a command; nothing if they came from standard input.
+    pub(crate) fn status_of_all(&self, named: &Groups) -> Next {
+        let words = Self::command("status").chain(self.options());
+        match &named.file {
+            Some(file) if groups::is_stdin(file) => Next::default(),
+            Some(file) => Next::of(words.chain(["-f".into(), absolute(file)])),
+            None => Next::of(words.chain(ids(named.ids.iter().map(String::as_str)))),
+        }
+    }
+
+    fn on(&self, command: &str, own: &[OsString], group: &GroupId) -> Next {
+        let words = Self::command(command).chain(own.iter().cloned()).chain(self.options());
+        Next::of(words.chain(ids([group.as_str()])))
+    }
+
+    fn command(name: &str) -> impl Iterator<Item = OsString> {
+        [NAME.into(), name.into()].into_iter()
+    }
+
+    fn options(&self) -> impl Iterator<Item = OsString> {
+        let hosts = self.hosts.iter().flat_map(|hosts| ["--hosts".into(), hosts.clone()]);
+        hosts.chain(self.common.iter().cloned()).collect::<Vec<_>>().into_iter()
+    }
+}
+
+impl Next {
+    fn of(words: impl Iterator<Item = OsString>) -> Self {
+        Next(vec![CommandLine(words.collect())])
+    }
+
+    /// Another command to choose.
+    fn or(mut self, other: Next) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
+    /// A line for each command: `Next: ...`, then `  or: ...`.
+    pub(crate) fn lines(&self) -> String {
+        let mut text = String::new();
+        for (number, command) in self.0.iter().enumerate() {
+            let label = if number == 0 { "Next" } else { "  or" };
+            let _ = writeln!(text, "{label}: {}", command.for_a_shell());
+        }
+        text
+    }
+
+    /// Argument lists. JSON has no bytes, so a command with a path that is not UTF-8 is left out: a changed path
+    /// would name another file.
+    pub(crate) fn json(&self) -> Value {
+        let texts = |command: &CommandLine| {
+            command.0.iter().map(|word| word.to_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+        };
+        json!(self.0.iter().filter_map(texts).collect::<Vec<_>>())
+    }
+}
+
+impl CommandLine {
+    fn for_a_shell(&self) -> String {
+        self.0.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// The hosts as `--hosts` takes them, unless they are many and come with the file or the variable.
+fn spelled_out(hosts: &Hosts, origin: &Origin) -> Option<OsString> {
+    let few = hosts.len() <= MOST_HOSTS || matches!(origin, Origin::Option(_));
+    // A comma in a host's path would end the host in `--hosts`.
+    let separable = hosts.iter().all(|host| !host.as_str().contains(','));
+    let list = || hosts.iter().map(Host::as_str).collect::<Vec<_>>().join(",");
+    (few && separable).then(|| list().into())
+}
+
+/// Ids as the last arguments, after `--` where one begins with a dash.
+fn ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = ids.into_iter().map(OsString::from).collect();
+    if words.iter().any(|id| id.as_encoded_bytes().starts_with(b"-")) {
+        words.insert(0, "--".into());
+    }
+    words
+}
+
+/// The path as it is understood from any directory. Where the current one is gone, as it was given.
+fn absolute(path: &Path) -> OsString {
+    std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)).into()
+}
+
+/// One word for a POSIX shell. Everything that goes into a command that is shown goes through here.
+fn shell_word(word: &OsStr) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+,".contains(c);
+    match word.to_str() {
+        Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.into(),
+        Some(text) if !text.chars().any(is_not_shown) => format!("'{}'", text.replace('\'', r"'\''")),
+        _ => printed(word.as_encoded_bytes()),
+    }
+}
+
+/// Characters that a terminal obeys or does not show: controls, directions, joiners.
+fn is_not_shown(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+}
+
+/// Bytes as octal numbers for `printf`: POSIX has no other way to write them visibly.
+fn printed(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
+    let mut format = String::new();
+    for byte in &bytes[..end] {
+        match byte {
+            b'%' => format.push_str("%%"),
+            b' ' | b'.' | b'/' => format.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => format.push(char::from(*byte)),
+            byte => {
+                let _ = write!(format, "\\{byte:03o}");
+            }
+        }
+    }
+    // The shell takes newlines from the end of what a command prints.
+    let newlines = if end < bytes.len() { format!("'{}'", "\n".repeat(bytes.len() - end)) } else { String::new() };
+    format!("\"$(printf '{format}')\"{newlines}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        let word = |text: &str| shell_word(OsStr::new(text));
+        assert_eq!(word("users-42"), "users-42");
+        assert_eq!(word("http://node1:8000,http://node2:8000"), "http://node1:8000,http://node2:8000");
+        assert_eq!(word("two words"), "'two words'");
+        assert_eq!(word("it's"), r"'it'\''s'");
+        assert_eq!(word("http://[::1]:8000"), "'http://[::1]:8000'");
+        assert_eq!(word("ü"), "'ü'");
+        assert_eq!(word(""), "''");
+    }
+
+    #[test]
+    fn a_shell_reads_each_word_back_as_it_was() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let words: [&[u8]; 14] = [
+            b"plain",
+            b"a b",
+            b"it's",
+            b"-dash",
+            b"$HOME `id` \"x\" \\n !h ~ * ? [a] {a,b} # ; & | < > ( )",
+            b"100%",
+            b"bytes \xff\xfe %s %% -n '",
+            b"-\xff",
+            b"line\nbreak",
+            b"ends with newlines\n\n",
+            b"tab\tand escape\x1b[2J",
+            "right\u{202e}to left".as_bytes(),
+            b"=ls",
+            b"\n",
+        ];
+        for bytes in words {
+            let line = format!("printf '%s|' {}", shell_word(OsStr::from_bytes(bytes)));
+            for shell in ["sh", "bash"] {
+                let Ok(output) = Command::new(shell).args(["-c", &line]).output() else { continue };
+                assert_eq!(output.stdout, [bytes, b"|"].concat(), "{shell}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn alternatives_have_lines_of_their_own() {
+        let advice = Advice { hosts: Some("http://a,http://b".into()), ..Advice::default() };
+        let next = advice.repair_either_way(&GroupId::parse("-it's").unwrap());
+        assert_eq!(
+            next.lines(),
+            "Next: cluster-client repair --to present --hosts http://a,http://b -- '-it'\\''s'\n  \
+             or: cluster-client repair --to absent --hosts http://a,http://b -- '-it'\\''s'\n"
+        );
+        assert_eq!(next.json()[1][2], "--to");
+        assert_eq!(next.json()[1][7], "-it's");
+    }
+
+    #[test]
+    fn json_leaves_out_what_it_cannot_say() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let advice = Advice { common: vec![OsStr::from_bytes(b"/\xff").into()], ..Advice::default() };
+        assert_eq!(advice.recover().json(), json!([]));
+        assert_eq!(advice.recover().lines(), "Next: cluster-client recover \"$(printf '/\\377')\"\n");
+    }
+}
