@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::executor::Threads;
 use crate::flight::Edges;
 use crate::host::{Host, Hosts};
+use crate::mask;
 use crate::observer::{Audience, Observer};
 use crate::protocol::Limits;
 use crate::retry::{RetryBudgets, RetryPolicy};
@@ -204,8 +205,10 @@ impl ClientBuilder {
         let directory = directory.as_ref();
         let store = DirectoryStore::open(directory).map_err(|error| {
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            let remedy = "name a directory that this user can write";
-            ConfigError::new("journal directory", directory.display().to_string(), format!("{error}{cause}"), remedy)
+            let shown = directory.display().to_string();
+            // The error may name a part of the path, and so of a password in it.
+            let problem = if mask::has_user_info(&shown) { "cannot be used".into() } else { format!("{error}{cause}") };
+            ConfigError::new("journal directory", shown, problem, "name a directory that this user can write")
         })?;
         Ok(self.store(Arc::new(store)))
     }
@@ -290,7 +293,9 @@ fn hosts_from_env() -> Result<Hosts, ConfigError> {
     match std::env::var(NAME) {
         Ok(list) => Hosts::parse_list(&list, Origin::Environment(NAME.into())),
         Err(std::env::VarError::NotPresent) => refused(String::new(), "is not set"),
-        Err(std::env::VarError::NotUnicode(value)) => refused(value.to_string_lossy().into(), "is not UTF-8"),
+        Err(std::env::VarError::NotUnicode(value)) => {
+            refused(mask::hosts(&value.to_string_lossy()).into(), "is not UTF-8")
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::printable::Printable;
+
 /// What went wrong with one request, beside a status: it stands in the report of its host.
 ///
 /// It is the counterpart of the original's `RequestErrorException`.
@@ -69,7 +71,7 @@ impl RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        Printable::new(&self.message).fmt(f)
     }
 }
 
@@ -95,7 +97,7 @@ impl PartialEq for RequestError {
 /// assert_eq!(error.to_string(), "cannot write /var/lib/x/payments.intent");
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot {action} {}", path.display())]
+#[error("cannot {action} {}", Printable::path(path))]
 pub struct StoreError {
     action: &'static str,
     path: PathBuf,
