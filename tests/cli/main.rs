@@ -2,13 +2,16 @@
 //! only at what the command says.
 
 mod bench;
+mod bounds;
 mod demo;
 mod exits;
 mod lists;
 mod node;
 mod output;
+mod printable;
 mod recovery;
 mod refusals;
+mod secrets;
 mod settings;
 mod signals;
 mod terminal;
