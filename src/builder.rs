@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::executor::Threads;
 use crate::flight::Edges;
 use crate::host::{Host, Hosts};
+use crate::mask;
 use crate::observer::{Audience, Observer};
 use crate::protocol::Limits;
 use crate::retry::{RetryBudgets, RetryPolicy};
@@ -207,11 +208,13 @@ impl ClientBuilder {
             let shown = directory.display().to_string();
             let cause = error.cause();
             // Errors of our own end in a remedy, errors of the system do not.
-            if cause.raw_os_error().is_none() {
-                return ConfigError::new("journal directory", shown, error.to_string(), cause.to_string());
-            }
-            let remedy = "name a directory that this user can write";
-            ConfigError::new("journal directory", shown, format!("{error}: {cause}"), remedy)
+            let (problem, remedy) = match cause.raw_os_error() {
+                None => (error.to_string(), cause.to_string()),
+                Some(_) => (format!("{error}: {cause}"), "name a directory that this user can write".into()),
+            };
+            // The error may name a part of the path, and so of a password in it.
+            let problem = if mask::has_user_info(&shown) { "cannot be used".into() } else { problem };
+            ConfigError::new("journal directory", shown, problem, remedy)
         })?;
         Ok(self.store(Arc::new(store)))
     }
@@ -303,7 +306,9 @@ fn hosts_from_env() -> Result<Hosts, ConfigError> {
     match std::env::var(NAME) {
         Ok(list) => Hosts::parse_list(&list, Origin::Environment(NAME.into())),
         Err(std::env::VarError::NotPresent) => refused(String::new(), "is not set"),
-        Err(std::env::VarError::NotUnicode(value)) => refused(value.to_string_lossy().into(), "is not UTF-8"),
+        Err(std::env::VarError::NotUnicode(value)) => {
+            refused(mask::hosts(&value.to_string_lossy()).into(), "is not UTF-8")
+        }
     }
 }
 

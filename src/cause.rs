@@ -1,9 +1,11 @@
 //! Floor 1: what went wrong with one request or one file. Reports and errors are made of these.
 
 use std::error::Error as StdError;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::printable::Printable;
 
 /// What went wrong with one request, beside a status: it stands in the report of its host.
 ///
@@ -69,7 +71,7 @@ impl RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        Printable::new(&self.message).fmt(f)
     }
 }
 
@@ -97,7 +99,7 @@ impl PartialEq for RequestError {
 /// assert_eq!(error.to_string(), "cannot write /var/lib/x/payments.intent");
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot {action} {}", printable(path))]
+#[error("cannot {action} {}", Printable::path(path))]
 pub struct StoreError {
     action: &'static str,
     path: PathBuf,
@@ -125,24 +127,4 @@ impl StoreError {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// The path with everything escaped that could steer a terminal, and with bytes that are not UTF-8 as `\xNN`.
-fn printable(path: &Path) -> String {
-    let mut text = String::new();
-    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if steers_a_terminal(c) { text.extend(c.escape_debug()) } else { text.push(c) }
-        }
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
-}
-
-/// Whether it is a control character, a line separator or a bidirectional formatting character.
-fn steers_a_terminal(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::mask;
+use crate::printable::Printable;
+
 /// Where a configured value came from, so that an error can name it.
 ///
 /// ```
@@ -30,9 +33,9 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Code => f.write_str("passed by the program"),
-            Origin::Option(name) => write!(f, "from {name}"),
-            Origin::Environment(name) => write!(f, "from the variable {name}"),
-            Origin::File(path) => write!(f, "from the file {}", path.display()),
+            Origin::Option(name) => write!(f, "from {}", Printable::new(name)),
+            Origin::Environment(name) => write!(f, "from the variable {}", Printable::new(name)),
+            Origin::File(path) => write!(f, "from the file {}", Printable::path(path)),
             Origin::Default => f.write_str("the default"),
         }
     }
@@ -40,6 +43,10 @@ impl fmt::Display for Origin {
 
 /// A value that was refused before anything was sent: what it is, where it came from, what is wrong
 /// with it and what to write instead.
+///
+/// It holds no password. What may be user info in the value, the problem or the remedy is masked when the error
+/// is made, so neither `Display` nor `Debug` can show it. `Display` escapes what could steer a terminal, see
+/// [`Printable`].
 ///
 /// ```
 /// use cluster_client::Host;
@@ -51,7 +58,7 @@ impl fmt::Display for Origin {
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} {value:?} ({origin}) {problem}: {remedy}")]
+#[error("{what} \"{}\" ({origin}) {}: {}", Printable::new(value), Printable::new(problem), Printable::new(remedy))]
 pub struct ConfigError {
     what: &'static str,
     value: String,
@@ -61,7 +68,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A refusal of `value` as a `what`. `problem` continues the sentence, `remedy` ends it.
+    /// A refusal of `value` as a `what`. `problem` continues the sentence, `remedy` ends it. What may be user
+    /// info in them is masked, and a very long value is cut.
     ///
     /// ```
     /// use cluster_client::ConfigError;
@@ -75,12 +83,15 @@ impl ConfigError {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
+        let value = value.into();
+        // With a secret in the value, no part of a sentence that may repeat the value is trusted.
+        let mask_words = if mask::has_user_info(&value) { mask::value } else { mask::sentence };
         ConfigError {
             what,
-            value: shortened(value.into()),
+            value: shortened(&mask::value(&value)),
             origin: Origin::Code,
-            problem: problem.into(),
-            remedy: remedy.into(),
+            problem: mask_words(&problem.into()).into_owned(),
+            remedy: mask_words(&remedy.into()).into_owned(),
         }
     }
 
@@ -91,7 +102,7 @@ impl ConfigError {
         self
     }
 
-    /// The refused value; secrets in it are masked, and a very long one is cut.
+    /// The refused value; what may be user info in it is masked, and a very long one is cut.
     pub fn value(&self) -> &str {
         &self.value
     }
@@ -102,11 +113,12 @@ impl ConfigError {
     }
 }
 
-/// An error line stays readable whatever was typed: the first 80 characters tell which value it was.
-fn shortened(value: String) -> String {
+/// An error line stays readable whatever was typed: the first 80 characters tell which value it was. The value is
+/// masked before, because a cut may take the at sign away that marks a password.
+pub(crate) fn shortened(masked: &str) -> String {
     const SHOWN: usize = 80;
-    match value.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &value[..end]),
-        None => value,
+    match masked.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &masked[..end]),
+        None => masked.to_owned(),
     }
 }

@@ -5,6 +5,7 @@ use crate::config::ConfigError;
 use crate::group::GroupId;
 use crate::host::Host;
 use crate::intent::{Intent, Purpose};
+use crate::printable::Printable;
 use crate::report::Report;
 
 /// Why an operation did not do what was asked. Each variant answers one question: what now?
@@ -62,7 +63,7 @@ pub enum Error {
     #[error("{}", .0.summary())]
     Unrecorded(Box<Report>, #[source] StoreError),
     /// Another operation holds the group; this one sent nothing.
-    #[error("group {group} is busy: {holder}")]
+    #[error("group {group} is busy: {}", Printable::new(holder))]
     Busy {
         /// The group that both want.
         group: GroupId,

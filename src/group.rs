@@ -5,13 +5,15 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::config::ConfigError;
+use crate::printable::Printable;
 
 /// The id of a group: 1 to [`GroupId::MAX_BYTES`] bytes of text without control characters, and
 /// neither `.` nor `..`.
 ///
 /// Those two are refused because the id becomes a segment of a path, where they mean another place
 /// (RFC 3986, section 5.2.4). Everything else, a slash too, is percent-encoded on the way.
-/// Cloning is cheap.
+/// `Display` is for people: it escapes what could deceive them, see [`Printable`]. The id itself is
+/// [`GroupId::as_str`]. Cloning is cheap.
 ///
 /// ```
 /// use cluster_client::GroupId;
@@ -36,9 +38,7 @@ impl GroupId {
     /// character.
     pub fn parse(id: impl AsRef<str>) -> Result<Self, ConfigError> {
         let id = id.as_ref();
-        let refused = |problem: String, remedy: &str| {
-            Err(ConfigError::new("group id", id.escape_debug().to_string(), problem, remedy))
-        };
+        let refused = |problem: String, remedy: &str| Err(ConfigError::new("group id", id, problem, remedy));
         if id.trim().is_empty() {
             return refused("is empty".into(), "give the group a name");
         }
@@ -64,7 +64,7 @@ impl GroupId {
 
 impl fmt::Display for GroupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        Printable::new(&self.0).fmt(f)
     }
 }
 

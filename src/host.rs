@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::config::{ConfigError, Origin};
+use crate::config::{ConfigError, Origin, shortened};
+use crate::mask;
 
 /// The base URL of one node, such as `http://node1:8000` or `https://10.0.0.7/cluster`.
 ///
@@ -35,11 +36,11 @@ impl Host {
     ///
     /// # Errors
     /// A [`ConfigError`] that names what is wrong with it: a scheme that is missing or not http(s),
-    /// user info, a query or fragment, a port outside 1 to 65535, a host name that is empty, not
-    /// ASCII or not a name, white space.
+    /// an `@` anywhere (as in user info), a query or fragment, a port outside 1 to 65535, a host name that
+    /// is empty, not ASCII or not a name, white space. It shows no password.
     pub fn parse(url: impl AsRef<str>) -> Result<Self, ConfigError> {
         let url = url.as_ref();
-        parse(url).map_err(|(problem, remedy)| ConfigError::new("host", masked(url), problem, remedy))
+        parse(url).map_err(|(problem, remedy)| ConfigError::new("host", mask::hosts(url), problem, remedy))
     }
 
     /// The base URL, without a slash at its end.
@@ -140,8 +141,12 @@ impl Hosts {
         let entries = list.split(',').map(str::trim);
         let refused = if list.trim().is_empty() {
             Hosts::parse::<[&str; 0]>([])
+        } else if list.contains('@') {
+            // The whole list: a comma may be part of a password, so no entry of it is quoted alone.
+            let what = if list.contains(',') { "host list" } else { "host" };
+            Err(ConfigError::new(what, mask::hosts(list), USER_INFO.0, USER_INFO.1))
         } else if entries.clone().any(str::is_empty) {
-            Err(ConfigError::new("host list", list, "has an empty entry", "remove the extra comma"))
+            Err(ConfigError::new("host list", mask::hosts(list), "has an empty entry", "remove the extra comma"))
         } else {
             Hosts::parse(entries)
         };
@@ -199,25 +204,36 @@ impl<'a> IntoIterator for &'a Hosts {
 
 type Refusal = (String, String);
 
+/// Said of every text with an at sign, whatever else is wrong with it: a more exact answer would have to quote
+/// a part of what may be a password.
+const USER_INFO: (&str, &str) =
+    ("has user info", "leave out user and password, and percent-encode an at sign in a path");
+
+/// Quotes no part of the text but a port and a scheme that look like one: the rest may be of a password.
 fn parse(url: &str) -> Result<Host, Refusal> {
+    if url.contains('@') {
+        return refuse(USER_INFO.0, USER_INFO.1);
+    }
     if let Some(c) = url.chars().find(|c| c.is_whitespace() || c.is_control()) {
         return refuse(format!("has the character U+{:04X}", u32::from(c)), "remove it");
     }
     let Some((scheme, rest)) = url.split_once("://") else {
-        return refuse("has no scheme", format!("write http://{}", masked(url).trim_start_matches('/')));
+        let url = shortened(&mask::hosts(url));
+        return refuse("has no scheme", format!("write http://{}", url.trim_start_matches('/')));
     };
     let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
         "http" => ("http", 80),
         "https" => ("https", 443),
-        _ => return refuse(format!("has the scheme {scheme:?}"), "use http:// or https://"),
+        other => {
+            let is_one = (1..=12).contains(&other.len()) && other.bytes().all(|b| b.is_ascii_alphanumeric());
+            let problem = if is_one { format!("has the scheme {scheme:?}") } else { "has another scheme".into() };
+            return refuse(problem, "use http:// or https://");
+        }
     };
     if let Some(mark) = rest.chars().find(|c| matches!(c, '?' | '#')) {
         return refuse(format!("has a {mark:?}"), "give only scheme, host, port and path");
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    if authority.contains('@') {
-        return refuse("has user info", "remove everything up to the @");
-    }
     let (name, port) = split_port(authority)?;
     let name = check_name(name)?;
     let port = check_port(port, default_port)?;
@@ -256,9 +272,17 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), Refusal> {
 fn check_port(port: Option<&str>, default: u16) -> Result<String, Refusal> {
     let Some(port) = port else { return Ok(String::new()) };
     // `u16::from_str` takes a plus sign, a port does not.
-    let number = if port.bytes().all(|b| b.is_ascii_digit()) { port.parse::<u16>().ok() } else { None };
+    let is_digits = port.bytes().all(|b| b.is_ascii_digit());
+    let number = if is_digits { port.parse::<u16>().ok() } else { None };
     match number {
-        Some(0) | None => refuse(format!("has the port {port:?}"), "use a port from 1 to 65535"),
+        Some(0) | None => {
+            let problem = match (is_digits, port.len()) {
+                (true, ..=5) => format!("has the port {port:?}"),
+                (true, _) => "has a port that is too large".into(),
+                (false, _) => "has a port that is not a number".into(),
+            };
+            refuse(problem, "use a port from 1 to 65535")
+        }
         Some(number) if number == default => Ok(String::new()),
         Some(number) => Ok(format!(":{number}")),
     }
@@ -302,7 +326,7 @@ fn check_name(name: &str) -> Result<String, Refusal> {
 
 fn check_path(path: &str) -> Result<&str, Refusal> {
     let path = path.trim_end_matches('/');
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@%".contains(&b);
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:%".contains(&b);
     if !path.bytes().all(allowed) {
         return refuse("has a path with a character that URLs do not have", "percent-encode it");
     }
@@ -311,16 +335,6 @@ fn check_path(path: &str) -> Result<&str, Refusal> {
         return refuse("has an empty or dotted segment in its path", "write the path it stands for");
     }
     Ok(path)
-}
-
-/// An error text shows the URL, never the password in it.
-fn masked(url: &str) -> String {
-    let (scheme, rest) = url.split_once("://").map_or(("", url), |(_, rest)| (&url[..url.len() - rest.len()], rest));
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}***{}", &rest[at..]),
-        None => url.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -358,9 +372,13 @@ mod tests {
             ("http://node1:65536", "port \"65536\""),
             ("http://node1:99999/", "port \"99999\""),
             ("http://node1:", "port \"\""),
-            ("http://node1:+80", "port \"+80\""),
-            ("http://node1:8o", "port \"8o\""),
+            ("http://node1:+80", "port that is not a number"),
+            ("http://node1:8o", "port that is not a number"),
+            ("http://node1:123456", "port that is too large"),
             ("http://a:b@node1", "user info"),
+            ("http://node1/a@b", "percent-encode an at sign in a path"),
+            ("a b://node1", "U+0020"),
+            ("a:b://node1", "another scheme"),
             ("http://node1?x", "'?'"),
             ("http://node1/#x", "'#'"),
             ("http://nöde", "not ASCII"),

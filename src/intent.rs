@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
+use crate::printable::Printable;
 
 /// The durable record that an operation on a group is unfinished: what it was for, and which hosts are
 /// not settled. It exists exactly as long as the operation does.
@@ -141,7 +142,7 @@ impl Stamp {
 /// assert!(unreadable.to_string().starts_with("it is damaged or cut short"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}: {remedy}")]
+#[error("{}: {remedy}", Printable::masked_sentence(problem))]
 pub struct UnreadableIntent {
     problem: String,
     remedy: &'static str,
@@ -193,7 +194,7 @@ impl Intent {
     /// # Ok::<(), cluster_client::UnreadableIntent>(())
     /// ```
     pub fn to_text(&self, stamp: &Stamp) -> String {
-        let mut text = format!("{FORMAT}{VERSION}\ngroup: {}\nfor: {}\n", self.group, words_of(self.purpose));
+        let mut text = format!("{FORMAT}{VERSION}\ngroup: {}\nfor: {}\n", self.group.as_str(), words_of(self.purpose));
         text.extend(["collection: ", self.api.collection_path(), "\nmember: ", &self.api.member_template(), "\n"]);
         for host in &self.hosts {
             text.extend(["host: ", host.as_str(), "\n"]);

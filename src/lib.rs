@@ -6,7 +6,7 @@
 //!
 //! | floor | modules | what they know |
 //! | --- | --- | --- |
-//! | 0, values | `config`, `group`, `host` | text that was checked once; nothing raw gets further |
+//! | 0, values | `config`, `group`, `host`, `mask`, `printable` | text that was checked once; nothing raw gets further, not even into an error |
 //! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error`, `cause` | what to do next; no IO, no clock, no thread, no randomness |
 //! | 2, edges | `transport`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
 //! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor`, `forget` | who does what the machines say, and when |
@@ -34,7 +34,9 @@ pub mod fuzzing;
 mod group;
 mod host;
 mod intent;
+mod mask;
 mod observer;
+mod printable;
 mod protocol;
 mod report;
 mod retry;
@@ -61,6 +63,7 @@ pub use crate::group::GroupId;
 pub use crate::host::{Host, Hosts};
 pub use crate::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
 pub use crate::observer::Observer;
+pub use crate::printable::Printable;
 pub use crate::report::{Cause, Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
 pub use crate::retry::RetryPolicy;
 pub use crate::store::{Claim, DirectoryStore, IntentStore, JournalEntry, Unfinished};

@@ -47,9 +47,12 @@ impl Bench {
         self.configure(&format!("{CONFIGURATION}{text}"));
     }
 
+    /// Writes a file that only its owner can change, whatever the umask is.
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         path
     }
 

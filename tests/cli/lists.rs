@@ -40,7 +40,7 @@ fn a_list_that_is_none_is_refused_as_a_whole() {
     let bench = Bench::new();
     for (list, words) in [
         (&b"one\n..\n"[..], "group id \"..\" (from groups.txt, line 2)"),
-        (b"one\ntwo\none\n", "group \"one\" is there twice (from groups.txt, line 1 and groups.txt, line 3)"),
+        (b"one\ntwo\none\n", "group \"one\" (from groups.txt, line 1 and groups.txt, line 3) is there twice"),
         (b"one\n\xff\n", "groups.txt, line 2 is not UTF-8"),
         (b"# nothing\n\n", "groups.txt names no group"),
     ] {

@@ -2,6 +2,7 @@
 //! only at what the command says.
 
 mod bench;
+mod bounds;
 mod demo;
 mod exits;
 #[cfg(unix)]
@@ -11,8 +12,10 @@ mod lists;
 mod next;
 mod node;
 mod output;
+mod printable;
 mod recovery;
 mod refusals;
+mod secrets;
 mod settings;
 mod signals;
 mod terminal;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cluster_client::{ConfigError, Error};
+use cluster_client::{ConfigError, Error, Printable};
 
 /// What the exit code says. The table of the help page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,20 +56,21 @@ pub(crate) struct Stop {
 }
 
 impl Stop {
-    /// Nothing was sent, because of what was typed or configured.
+    /// Nothing was sent, because of what was typed or configured. What may be user info in the message is masked.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Stop { exit: Exit::Usage, message: message.into() }
+        Stop { exit: Exit::Usage, message: Printable::masked_sentence(&message.into()).to_string() }
     }
 
     /// It failed, and nothing was changed.
     pub(crate) fn unchanged(message: impl Into<String>) -> Self {
-        Stop { exit: Exit::Unchanged, message: message.into() }
+        Stop { exit: Exit::Unchanged, message: Printable::new(&message.into()).to_string() }
     }
 }
 
 impl From<ConfigError> for Stop {
+    /// The error has masked its texts by itself, and knows better where each begins.
     fn from(error: ConfigError) -> Self {
-        Stop::usage(error.to_string())
+        Stop { exit: Exit::Usage, message: error.to_string() }
     }
 }
 
@@ -80,7 +81,7 @@ impl From<Error> for Stop {
     }
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line. The cause may be in the words of a server or a file.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -89,7 +90,7 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    Printable::new(&text).to_string()
 }
 
 #[cfg(test)]

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cluster_client::{ConfigError, Origin};
+use cluster_client::{ConfigError, Host, Origin};
 use toml::{Table, Value};
 
-use crate::exit::Stop;
+use crate::open::{self, ReadError, Refusal};
 use crate::settings::Sourced;
 use crate::time;
 
 const DEFAULT: &str = "cluster-client.toml";
+
+/// The most bytes of a configuration file: some 10,000 hosts.
+const LIMIT: u64 = 1 << 20;
 
 const KEYS: [&str; 12] = [
     "hosts",
@@ -29,25 +32,56 @@ const KEYS: [&str; 12] = [
 const PATH_KEYS: [&str; 2] = ["collection", "member"];
 
 /// What the configuration file says; empty where there is none.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
     table: Table,
     paths: Table,
 }
 
+/// Its values are not checked yet, and may have a password in them.
+impl std::fmt::Debug for ConfigFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConfigFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl ConfigFile {
-    /// Reads the named file, or the default one. Only the default one may be missing.
-    pub(crate) fn read(named: Option<&Path>) -> Result<Self, Stop> {
+    /// Reads the named file, or the default one. Only the default one may be missing. It is loaded without being
+    /// named, so nobody else may have written it.
+    pub(crate) fn read(named: Option<&Path>) -> Result<Self, ConfigError> {
         let path = named.unwrap_or(Path::new(DEFAULT));
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(path, &text),
-            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => {
-                let remedy = if named.is_some() { "name a file that can be read" } else { "make it readable" };
-                Err(Stop::usage(format!("the configuration file {}: {error}: {remedy}", path.display())))
-            }
+        let refused = |problem: String, remedy: &str| {
+            let origin = named.map_or(Origin::Default, |_| Origin::Option("--config".into()));
+            ConfigError::new("configuration file", path.to_string_lossy(), problem, remedy).from_origin(origin)
+        };
+        // The usual name for an empty file.
+        if named == Some(Path::new("/dev/null")) {
+            return Ok(Self::default());
         }
+        let check = |found: &std::fs::Metadata| match named {
+            Some(_) => Ok(()),
+            None => open::check_owner(path, found),
+        };
+        let bytes = match open::read(path, LIMIT, check) {
+            Ok(bytes) => bytes,
+            Err(ReadError::Io(error)) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
+            Err(ReadError::Io(error)) => {
+                let remedy = if named.is_some() { "name a file that can be read" } else { "make it readable" };
+                return Err(refused(format!("cannot be read: {error}"), remedy));
+            }
+            Err(ReadError::Refused(Refusal { problem, remedy })) => return Err(refused(problem, remedy)),
+        };
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let (line, _) = place(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
+            refused(format!("has bytes that are not UTF-8 in line {line}"), "write it in UTF-8")
+        })?;
+        let table = text
+            .parse::<Table>()
+            .map_err(|error| refused(format!("is not TOML: {}", described(&text, &error)), "correct that line"))?;
+        ConfigFile { path: path.into(), table, paths: Table::new() }.checked()
     }
 
     /// The path that it was read from, where it was.
@@ -55,28 +89,25 @@ impl ConfigFile {
         (!self.path.as_os_str().is_empty()).then(|| self.path.clone())
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, Stop> {
-        let table = text.parse::<Table>().map_err(|error| {
-            Stop::usage(format!("the configuration file {} is not TOML: {}", path.display(), error.to_string().trim()))
-        })?;
-        let mut file = ConfigFile { path: path.into(), table, paths: Table::new() };
-        file.refuse_unknown(&file.table, &KEYS, "")?;
-        match file.table.get("paths") {
+    /// Every key is known.
+    fn checked(mut self) -> Result<Self, ConfigError> {
+        self.refuse_unknown(&self.table, &KEYS, "")?;
+        match self.table.get("paths") {
             None => {}
             Some(Value::Table(paths)) => {
-                file.refuse_unknown(paths, &PATH_KEYS, "paths.")?;
-                file.paths = paths.clone();
+                self.refuse_unknown(paths, &PATH_KEYS, "paths.")?;
+                self.paths = paths.clone();
             }
-            Some(other) => return Err(file.refused("paths", other, "is not a table", "write [paths]").into()),
+            Some(other) => return Err(self.refused("paths", other, "is not a table", "write [paths]")),
         }
-        Ok(file)
+        Ok(self)
     }
 
-    fn refuse_unknown(&self, table: &Table, known: &[&str], prefix: &str) -> Result<(), Stop> {
+    fn refuse_unknown(&self, table: &Table, known: &[&str], prefix: &str) -> Result<(), ConfigError> {
         let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
         let known: Vec<String> = known.iter().map(|key| format!("{prefix}{key}")).collect();
-        let file = self.path.display();
-        Err(Stop::usage(format!("unknown key \"{prefix}{key}\" in the file {file}: use one of {}", known.join(", "))))
+        let remedy = format!("use one of {}", known.join(", "));
+        Err(ConfigError::new("key", format!("{prefix}{key}"), "is unknown", remedy).from_origin(self.origin()))
     }
 
     pub(crate) fn time(&self, key: &'static str) -> Result<Option<Sourced<Duration>>, ConfigError> {
@@ -100,13 +131,19 @@ impl ConfigFile {
         }
     }
 
-    pub(crate) fn texts(&self, key: &'static str) -> Result<Option<Sourced<Vec<String>>>, ConfigError> {
-        let Some(value) = self.table.get(key) else { return Ok(None) };
+    pub(crate) fn hosts(&self) -> Result<Option<Sourced<Vec<String>>>, ConfigError> {
+        const KEY: &str = "hosts";
+        let Some(value) = self.table.get(KEY) else { return Ok(None) };
         let texts = value
             .as_array()
             .and_then(|array| array.iter().map(|entry| entry.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
-        let remedy = "write [\"http://node1:8000\", \"http://node2:8000\"]";
-        let texts = texts.ok_or_else(|| self.refused(key, value, "is not a list of texts", remedy))?;
+        let texts = texts.ok_or_else(|| {
+            // A host that is refused knows what to mask in it.
+            let refused = value.as_str().and_then(|host| Host::parse(host).err());
+            let shown = refused.map_or_else(|| shown(value), |refused| refused.value().to_owned());
+            let remedy = "write [\"http://node1:8000\", \"http://node2:8000\"]";
+            ConfigError::new(KEY, shown, "is not a list of texts", remedy).from_origin(self.origin())
+        })?;
         Ok(Some(self.sourced(texts)))
     }
 
@@ -138,17 +175,39 @@ impl ConfigFile {
     }
 
     fn refused(&self, key: &'static str, value: &Value, problem: &str, remedy: &str) -> ConfigError {
-        let shown = match value {
-            Value::String(text) => text.clone(),
-            Value::Integer(number) => number.to_string(),
-            Value::Float(number) => number.to_string(),
-            Value::Boolean(truth) => truth.to_string(),
-            Value::Array(_) => "[..]".into(),
-            Value::Table(_) => "{..}".into(),
-            Value::Datetime(_) => "a date".into(),
-        };
-        ConfigError::new(key, shown, problem, remedy).from_origin(self.origin())
+        ConfigError::new(key, shown(value), problem, remedy).from_origin(self.origin())
     }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
+        Value::Array(_) => "[..]".into(),
+        Value::Table(_) => "{..}".into(),
+        Value::Datetime(_) => "a date".into(),
+    }
+}
+
+/// Where the error is, and what it is. The line itself is not shown, because it may have a password in it, and
+/// neither is a key that is not one of ours.
+fn described(text: &str, error: &toml::de::Error) -> String {
+    let Some(span) = error.span() else { return error.message().to_owned() };
+    let before = &text.as_bytes()[..span.start.min(text.len())];
+    let (line, column) = place(before);
+    let key = text.lines().nth(line - 1).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
+    let key = KEYS.iter().chain(&PATH_KEYS).find(|known| Some(**known) == key);
+    let at = key.map(|key| format!(", at the key {key}")).unwrap_or_default();
+    format!("line {line}, column {column}{at}: {}", error.message().replace('\n', ", "))
+}
+
+/// Line and column of what follows these bytes, each from 1.
+fn place(before: &[u8]) -> (usize, usize) {
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let line = before.split(|byte| *byte == b'\n').count();
+    (line, String::from_utf8_lossy(&before[line_start..]).chars().count() + 1)
 }
 
 #[cfg(test)]

@@ -2,68 +2,104 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use cluster_client::{GroupId, Origin};
+use cluster_client::{ConfigError, GroupId, Origin, Printable};
 
 use crate::args::Groups;
 use crate::exit::Stop;
 
-/// The longest list that is read. It bounds memory where somebody names a device.
+/// The longest list that is read, in bytes: its comments count too.
 const MAX_BYTES: u64 = 256 << 20;
+
+/// The longest line, in bytes. An id is far shorter, so this ends the reading of a device soon.
+const MAX_LINE: u64 = 64 << 10;
+
+/// The most groups of one command. It bounds memory where a list never ends.
+const MAX_GROUPS: usize = 1_000_000;
 
 /// All groups, or why one of them is refused.
 pub(crate) fn read(groups: &Groups) -> Result<Vec<GroupId>, Stop> {
-    let named: Vec<(String, String)> = match &groups.file {
-        None => groups.ids.iter().map(|id| (id.clone(), "the command line".into())).collect(),
-        Some(path) => lines(path)?,
+    let read = match &groups.file {
+        None => arguments(&groups.ids)?,
+        Some(path) if is_stdin(path) => lines(path, io::stdin().lock())?,
+        Some(path) => {
+            let file = File::open(path).map_err(|error| unreadable(path, &error))?;
+            lines(path, BufReader::new(file))?
+        }
     };
-    if named.is_empty() {
+    if read.is_empty() {
         return Err(match &groups.file {
             None => Stop::usage("no group was named: give one or more, or -f FILE with one a line"),
             Some(path) => Stop::usage(format!("{} names no group: write one a line", shown(path))),
         });
     }
-    let mut first_place = HashMap::with_capacity(named.len());
-    let mut read = Vec::with_capacity(named.len());
-    for (id, place) in named {
-        let group = GroupId::parse(&id).map_err(|error| error.from_origin(Origin::Option(place.clone())))?;
-        if let Some(first) = first_place.insert(group.clone(), place.clone()) {
-            let places = if first == place { first } else { format!("{first} and {place}") };
-            return Err(Stop::usage(format!("group \"{group}\" is there twice (from {places}): name each group once")));
-        }
-        read.push(group);
-    }
     Ok(read)
 }
 
-/// Each line that names a group, with its place.
-fn lines(path: &Path) -> Result<Vec<(String, String)>, Stop> {
-    let text = text(path)?;
-    let named = text.lines().enumerate().map(|(number, line)| (line.trim(), number + 1));
-    let named = named.filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
-    Ok(named.map(|(line, number)| (line.to_owned(), format!("{}, line {number}", shown(path)))).collect())
+fn arguments(ids: &[String]) -> Result<Vec<GroupId>, Stop> {
+    let place = |_: usize| "the command line".to_owned();
+    let mut found = Found::default();
+    ids.iter().try_for_each(|id| found.add(id, 0, place))?;
+    Ok(found.groups)
 }
 
-fn text(path: &Path) -> Result<String, Stop> {
-    let failed = |error: io::Error| {
-        Stop::usage(format!("cannot read the groups from {}: {error}: name a file that can be read", shown(path)))
-    };
-    let mut bytes = Vec::new();
-    if is_stdin(path) {
-        io::stdin().take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    } else {
-        File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+/// Each line names a group, is blank or is a comment. The list may be a pipe, and may never end.
+fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, Stop> {
+    let place = |number: usize| format!("{}, line {number}", shown(path));
+    let refused = |number, problem: &str| Stop::usage(format!("{} {problem}", place(number)));
+    let mut reader = reader.take(MAX_BYTES);
+    let mut found = Found::default();
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let length = reader.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut line);
+        match length.map_err(|error| unreadable(path, &error))? as u64 {
+            0 if reader.limit() == 0 => {
+                return Err(Stop::usage(format!("{} has more than {} MiB: split it", shown(path), MAX_BYTES >> 20)));
+            }
+            0 => break,
+            1..=MAX_LINE => {}
+            _ => return Err(refused(number, "has more than 64 KiB: write one group a line")),
+        }
+        let text = str::from_utf8(&line).map_err(|_| refused(number, "is not UTF-8: write the file in UTF-8"))?;
+        // Some editors mark UTF-8 so. It is not part of the first id, where nobody would see it.
+        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
+        let text = text.trim();
+        if text.is_empty() || text.starts_with('#') {
+            continue;
+        }
+        found.add(text, number, place)?;
+        if found.groups.len() > MAX_GROUPS {
+            return Err(Stop::usage(format!("{} names more than {MAX_GROUPS} groups: split it", shown(path))));
+        }
     }
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(Stop::usage(format!("{} has more than {} MiB: split it", shown(path), MAX_BYTES >> 20)));
+    Ok(found.groups)
+}
+
+/// The groups so far, and on which line each is.
+#[derive(Default)]
+struct Found {
+    groups: Vec<GroupId>,
+    lines: HashMap<GroupId, usize>,
+}
+
+impl Found {
+    fn add(&mut self, id: &str, line: usize, place: impl Fn(usize) -> String) -> Result<(), Stop> {
+        let group = GroupId::parse(id).map_err(|error| error.from_origin(Origin::Option(place(line))))?;
+        if let Some(first) = self.lines.insert(group.clone(), line) {
+            let places = if first == line { place(line) } else { format!("{} and {}", place(first), place(line)) };
+            let refused = ConfigError::new("group", id, "is there twice", "name each group once");
+            return Err(refused.from_origin(Origin::Option(places)).into());
+        }
+        self.groups.push(group);
+        Ok(())
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.split(|byte| *byte == b'\n').count();
-        Stop::usage(format!("{}, line {line} is not UTF-8: write the file in UTF-8", shown(path)))
-    })
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Stop {
+    Stop::usage(format!("cannot read the groups from {}: {error}: name a file that can be read", shown(path)))
 }
 
 pub(crate) fn is_stdin(path: &Path) -> bool {
@@ -71,5 +107,8 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
 }
 
 fn shown(path: &Path) -> String {
-    if is_stdin(path) { "standard input".into() } else { path.display().to_string() }
+    if is_stdin(path) {
+        return "standard input".into();
+    }
+    Printable::masked(&path.to_string_lossy()).to_string()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cluster_client::{
     ClusterClient, ConfigError, DirectoryStore, Error, Forgotten, GroupId, Host, IntentStore as _, JournalEntry,
-    Origin, Purpose, StoreError, Unfinished,
+    Origin, Printable, Purpose, StoreError, Unfinished,
 };
 use serde_json::{Value, json};
 
@@ -360,12 +360,6 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Escapes control characters and bidirectional formatting characters, so that text from the journal cannot steer
-/// a terminal.
 fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { c.escape_debug().to_string() } else { c.to_string() }).collect()
+    Printable::new(text).to_string()
 }

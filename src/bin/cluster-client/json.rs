@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use cluster_client::{Error, HostReport, HostStep, Report, StoreError};
+use cluster_client::{Error, HostReport, HostStep, Printable, Report, StoreError};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, with_causes};
@@ -60,8 +60,19 @@ pub(crate) fn unreadable(error: &StoreError) -> String {
     }))
 }
 
+/// One object, one line. JSON leaves most of the characters raw that a terminal obeys and a person cannot see, so
+/// they are written as `\\uXXXX`: the same value for a program. They stand only within texts.
 pub(crate) fn line(value: &Value) -> String {
-    format!("{value}\n")
+    let mut line = String::new();
+    for c in value.to_string().chars() {
+        if Printable::escapes(c) {
+            line.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
+        } else {
+            line.push(c);
+        }
+    }
+    line.push('\n');
+    line
 }
 
 fn host(host: &HostReport) -> Value {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! main -> args          what may be typed
-//!      -> settings      what holds, and where it came from (file, time)
+//!      -> settings      what holds, and where it came from (file, open, time)
 //!      -> run           create, delete, status, repair   \
 //!         recover, journal, show                          }-> verdict, next -> table | json -> output
 //!         node, demo, shell                              /
@@ -21,9 +21,11 @@ mod json;
 mod logging;
 mod next;
 mod node;
+mod open;
 mod output;
 mod progress;
 mod recover;
+mod refusal;
 mod run;
 mod settings;
 mod shell;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version come this way too. A closed pipe is no reason to fail.
+            let error = refusal::masked(error);
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use cluster_client::Printable;
 use cluster_client::testing::{Node, NodeBuilder, Rates, TrailingSlash};
 
 use crate::exit::{Exit, Stop};
@@ -148,5 +149,6 @@ fn refused(address: &str, error: &io::Error) -> Stop {
         io::ErrorKind::InvalidInput if error.to_string().contains(address) => ": write it as 127.0.0.1:8000",
         _ => "",
     };
+    let error = error.to_string().replace(address, &Printable::masked(address).to_string());
     Stop::usage(format!("{error}{remedy}"))
 }

@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use anstream::{AutoStream, ColorChoice};
+use cluster_client::Printable;
 
 use crate::args::{Format, Shared};
 
@@ -37,9 +38,11 @@ impl Output {
     }
 }
 
-/// Says something on standard error. Where that is closed there is nobody to tell.
+/// Says something on standard error, escaped but for the ends of lines. Where that is closed there is nobody to
+/// tell.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+    let lines: Vec<String> = text.trim_end().split('\n').map(|line| Printable::new(line).to_string()).collect();
+    let _ = writeln!(io::stderr(), "{}", lines.join("\n"));
 }
 
 pub(crate) fn choice(color: clap::ColorChoice) -> ColorChoice {

@@ -242,7 +242,7 @@ fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigErr
         })?;
         return Ok(Sourced::variable(name, Hosts::parse_list(&list, origin)?));
     }
-    if let Some(Sourced { value, origin }) = file.texts("hosts")? {
+    if let Some(Sourced { value, origin }) = file.hosts()? {
         let value = Hosts::parse(value).map_err(|error| error.from_origin(origin.clone()))?;
         return Ok(Sourced { value, origin });
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cluster_client::{Host, Origin};
+use cluster_client::{Host, Origin, Printable};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Format, Shared};
@@ -65,7 +65,7 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
 
 fn journal(settings: &Settings) -> Row<'_> {
     let (text, json) = match &settings.journal.value {
-        Journal::Directory(directory) => (directory.display().to_string(), json!(directory.to_string_lossy())),
+        Journal::Directory(directory) => (Printable::path(directory).to_string(), json!(directory.to_string_lossy())),
         Journal::Off => ("none".into(), json!(false)),
         Journal::Homeless => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
     };

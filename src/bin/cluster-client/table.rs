@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use cluster_client::{Action, HostReport, HostStep, Outcome, Report, RequestErrorKind, State};
+use cluster_client::{Action, HostReport, HostStep, Outcome, Printable, Report, RequestErrorKind, State};
 
 use crate::exit::Exit;
 use crate::time::measured;
@@ -192,9 +192,11 @@ fn padded(cell: &Cell, width: usize) -> String {
     format!("{}{room}", painted(&cell.text, cell.tone))
 }
 
+/// The only place where text gets its style, so the last one where it can be escaped.
 fn painted(text: &str, tone: Tone) -> String {
+    let text = Printable::new(text);
     let color = match tone {
-        Tone::Plain => return text.into(),
+        Tone::Plain => return text.to_string(),
         Tone::Good => AnsiColor::Green,
         Tone::Bad => AnsiColor::Red,
         Tone::Unsure => AnsiColor::Yellow,

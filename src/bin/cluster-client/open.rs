@@ -1,0 +1,118 @@
+//! Reads a file that somebody else may have put there: a regular file, up to a size, without waiting.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::path::Path;
+
+/// What is wrong with a file that can be opened, and what to do.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) problem: String,
+    pub(crate) remedy: &'static str,
+}
+
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Io(io::Error),
+    Refused(Refusal),
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> Self {
+        ReadError::Io(error)
+    }
+}
+
+impl From<Refusal> for ReadError {
+    fn from(refusal: Refusal) -> Self {
+        ReadError::Refused(refusal)
+    }
+}
+
+/// The content of a regular file of at most `limit` bytes that `check` lets pass.
+pub(crate) fn read(
+    path: &Path,
+    limit: u64,
+    check: impl FnOnce(&Metadata) -> Result<(), Refusal>,
+) -> Result<Vec<u8>, ReadError> {
+    // Before it is opened: opening alone changes some devices.
+    check_kind(&fs::metadata(path)?)?;
+    let file = open(path)?;
+    // Again after: another file may have taken the name.
+    let found = file.metadata()?;
+    check_kind(&found)?;
+    check(&found)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let problem = format!("has more than {} KiB", limit >> 10);
+        return Err(Refusal { problem, remedy: "name the right file" }.into());
+    }
+    Ok(bytes)
+}
+
+/// A pipe without a writer blocks `open` without this flag. Reads of a regular file are not changed by it.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.open(path)
+}
+
+fn check_kind(found: &Metadata) -> Result<(), Refusal> {
+    if found.is_file() {
+        return Ok(());
+    }
+    let remedy = "name a regular file; advice names the file again, and neither a pipe nor a device can be read twice";
+    Err(Refusal { problem: format!("is {}", kind_of(found)), remedy })
+}
+
+fn kind_of(found: &Metadata) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt as _;
+        let kind = found.file_type();
+        if kind.is_fifo() {
+            return "a pipe";
+        }
+        if kind.is_socket() {
+            return "a socket";
+        }
+        if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    if found.is_dir() { "a directory" } else { "not a regular file" }
+}
+
+/// Refuses a file that another user could have written: one of another owner than this user and root, or one
+/// that its group or others can write. `path` is looked at too, because a link of another owner chooses the
+/// file.
+#[cfg(unix)]
+pub(crate) fn check_owner(path: &Path, found: &Metadata) -> Result<(), Refusal> {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = own_user();
+    let named = fs::symlink_metadata(path).map_or(user, |link| link.uid());
+    if let Some(owner) = [found.uid(), named].into_iter().find(|owner| ![user, 0].contains(owner)) {
+        let problem = format!("belongs to the user {owner}, and this command runs as the user {user}");
+        return Err(Refusal { problem, remedy: "name it with --config if you trust it, or chown it" });
+    }
+    if found.mode() & 0o022 != 0 {
+        let problem = format!("can be written by other users (mode {:04o})", found.mode() & 0o7777);
+        return Err(Refusal { problem, remedy: "run chmod go-w on it, or name it with --config if you trust it" });
+    }
+    Ok(())
+}
+
+/// Another system has no such owners and modes.
+#[cfg(not(unix))]
+pub(crate) fn check_owner(_: &Path, _: &Metadata) -> Result<(), Refusal> {
+    Ok(())
+}
+
+/// The user that this process acts as.
+#[cfg(unix)]
+fn own_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}

@@ -1,0 +1,122 @@
+//! Text from outside on its way to a terminal: ids, names of files, what a journal holds, what was typed. None of it
+//! steers the terminal or deceives its reader, and JSON has the same values for a program.
+
+use std::fs::{self, File};
+use std::process::Command;
+
+use cluster_client::Printable;
+
+use crate::bench::{Bench, Ran};
+
+/// A direction override, a separator of lines, a character without a width, and a byte order mark.
+const ID: &str = "pay\u{202e}x\u{2028}y\u{200b}z\u{feff}";
+const SHOWN: &str = r"pay\u{202e}x\u{2028}y\u{200b}z\u{feff}";
+/// The title of the window, colour in Latin-1, and a new line.
+const STEERING: &str = "a\u{1b}]0;title\u{7}\u{9b}31m\u{85}b";
+const STEERING_SHOWN: &str = r"a\u{1b}]0;title\u{7}\u{9b}31m\u{85}b";
+
+/// Runs to its end; what it writes is lines of plain text.
+#[track_caller]
+fn plain(command: &mut Command) -> Ran {
+    let ran = Ran::of(command);
+    for text in [&ran.out, &ran.err] {
+        let raw = text.chars().find(|c| *c != '\n' && Printable::escapes(*c));
+        assert_eq!(raw, None, "{ran:#?}");
+    }
+    ran
+}
+
+#[test]
+fn ids_are_escaped_in_results_progress_and_log_lines() {
+    let bench = Bench::new();
+    let on_all = format!("{SHOWN} is on 3 of 3 hosts");
+    let created = plain(&mut bench.command(&["create", ID, "-vv"])).exits(0).prints(&on_all);
+    created.says(&format!("{SHOWN}: creating")).says(&format!("cluster_client] {SHOWN}: created on"));
+    assert!(bench.cluster.all_have(ID), "the nodes get the id as it is");
+    plain(&mut bench.command(&["status", ID])).exits(0).prints(&on_all);
+    plain(&mut bench.command(&["create", ID])).exits(5).prints(SHOWN);
+    plain(&mut bench.command(&["delete", ID])).exits(2).says(&format!("delete {SHOWN} needs --yes"));
+    plain(&mut bench.command(&["delete", ID, "--yes"])).exits(0).prints(SHOWN);
+    assert!(bench.cluster.none_has(ID));
+}
+
+#[test]
+fn letters_of_every_script_are_shown_as_they_are() {
+    let bench = Bench::new();
+    for id in ["größe", "русский", "हिन्दी", "עברית", "日本語"] {
+        plain(&mut bench.command(&["create", id])).exits(0).prints(&format!("{id} is on 3 of 3 hosts"));
+    }
+}
+
+#[test]
+fn json_has_the_id_for_programs_and_no_raw_control_for_terminals() {
+    let bench = Bench::new();
+    let id = format!("{ID}\u{e0041}\u{ad}");
+    let ran = plain(&mut bench.command(&["create", &id, "-o", "json", "-q"])).exits(0);
+    assert!(ran.out.contains(r#""group":"pay\u202ex\u2028y\u200bz\ufeff\udb40\udc41\u00ad""#), "{}", ran.out);
+    assert_eq!(ran.json()[0]["group"], id);
+    let journal = format!("journal{STEERING}");
+    let ran = plain(&mut bench.command(&["hosts", "-o", "json", "--journal", &journal])).exits(0);
+    assert_eq!(ran.json()[0]["journal"]["value"], journal);
+}
+
+#[test]
+fn what_was_typed_is_escaped_where_it_is_refused_or_shown() {
+    let bench = Bench::new();
+    let file = format!("{STEERING}.toml");
+    bench.write(&file, "attempts = \"\u{202e}\"");
+    bench.write("groups", "one\none\n");
+    bench.write("strange.toml", "\"\\u001b[31m\" = 1");
+    for arguments in [
+        &["create", "g", "--config", STEERING][..],
+        &["create", "g", "--config", &file],
+        &["create", "-f", STEERING],
+        &["create", "g", "--timeout", STEERING],
+        &["create", "g", "--output", STEERING],
+        &["create", "g", &format!("--{STEERING}")],
+        &["create", "g", "--hosts", &format!("http://{STEERING}")],
+        &["create", "g", "--hosts", &format!("http://node1/{ID}")],
+        &["create", STEERING],
+        &["create", ID, ID],
+        &[STEERING],
+        &["man", STEERING],
+        &["node", STEERING],
+        &["create", "g", "--journal", &format!("groups/{STEERING}")],
+    ] {
+        plain(&mut bench.command(arguments)).exits(2);
+    }
+    plain(&mut bench.command(&["create", "g", "--config", &file])).says(STEERING_SHOWN);
+    plain(&mut bench.command(&["create", "g", "--timeout", STEERING])).says(STEERING_SHOWN);
+    plain(&mut bench.command(&["create", "g", "--config", "strange.toml"])).exits(2).says(r"\u{1b}[31m");
+    plain(&mut bench.command(&["hosts", "--journal", STEERING])).exits(0).prints(STEERING_SHOWN);
+    bench.assert_untouched();
+}
+
+#[test]
+#[cfg(unix)]
+fn names_and_contents_of_a_journal_are_escaped() {
+    let bench = Bench::new();
+    bench.run(&["create", "g"]).exits(0);
+    let journal = bench.journal();
+    fs::write(journal.join(format!("{STEERING}.intent")), "no intent").unwrap();
+    fs::write(journal.join("h.intent"), format!("cluster-client intent 1\n{STEERING}{ID}\nchecksum: 0\n")).unwrap();
+    let ran = plain(&mut bench.command(&["recover"])).exits(4);
+    assert!(format!("{}{}", ran.out, ran.err).contains(STEERING_SHOWN), "{ran:#?}");
+    let ran = plain(&mut bench.command(&["recover", "-o", "json"])).exits(4);
+    assert!(ran.json().iter().any(|line| line["cause"].as_str().unwrap().contains(STEERING_SHOWN)), "{ran:#?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn the_holder_of_a_lock_is_escaped() {
+    let bench = Bench::new();
+    bench.run(&["create", "other"]).exits(0);
+    let path = bench.journal().join("g.lock");
+    fs::write(&path, "process 1 on \u{202e}host\u{200b}\n").unwrap();
+    let lock = File::open(&path).unwrap();
+    lock.lock().unwrap();
+    let ran = plain(&mut bench.command(&["create", "g"])).exits(1);
+    assert!(ran.out.contains("busy"), "{ran:#?}");
+    let ran = plain(&mut bench.command(&["create", "g", "-o", "json"])).exits(1);
+    assert!(ran.out.contains("busy"), "{ran:#?}");
+}
