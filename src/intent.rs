@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
+use crate::mask;
 use crate::printable::Printable;
 
 /// The durable record that an operation on a group is unfinished: what it was for, and which hosts are
@@ -131,7 +132,7 @@ impl Stamp {
 /// assert!(unreadable.to_string().starts_with("it is damaged or cut short"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {remedy}", Printable::masked_sentence(problem))]
+#[error("{}: {remedy}", Printable::new(problem))]
 pub struct UnreadableIntent {
     problem: String,
     remedy: &'static str,
@@ -269,6 +270,8 @@ impl<'a> Found<'a> {
             "writer" => &mut self.writer,
             "started" => &mut self.started,
             "host" => return self.take_host(value),
+            // The colon may be one of a password.
+            _ if mask::has_user_info(line) => return Err(by_hand("it has an unknown key")),
             _ => return Err(by_hand(format!("it has the unknown key {key:?}"))),
         };
         match place.replace(value) {
@@ -317,7 +320,7 @@ fn purpose_of(words: &str) -> Result<Purpose, UnreadableIntent> {
 }
 
 fn by_hand(problem: impl Into<String>) -> UnreadableIntent {
-    UnreadableIntent { problem: problem.into(), remedy: BY_HAND }
+    UnreadableIntent { problem: mask::sentence(&problem.into()).into_owned(), remedy: BY_HAND }
 }
 
 /// FNV-1a of 64 bits (RFC 9923). Each step is a bijection of the state, so that two texts of one length

@@ -17,6 +17,9 @@ mod file;
 mod groups;
 mod json;
 mod logging;
+#[cfg(test)]
+#[path = "../../../tests/support/malformed.rs"]
+mod malformed;
 mod node;
 mod open;
 mod output;
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version come this way too. A closed pipe is no reason to fail.
-            let error = refusal::masked(error);
+            let error = refusal::masked(error, std::env::args_os());
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
