@@ -128,3 +128,16 @@ impl StoreError {
         &self.path
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_server_and_paths_are_escaped() {
+        let error = RequestError::new(RequestErrorKind::Tls, "not valid for \u{202e}evil\u{1b}[31m");
+        assert_eq!(error.to_string(), r"not valid for \u{202e}evil\u{1b}[31m");
+        let error = StoreError::new("read", "/journal/\u{1b}[2J\u{2028}x.intent", std::io::Error::other("no"));
+        assert_eq!(error.to_string(), r"cannot read /journal/\u{1b}[2J\u{2028}x.intent");
+    }
+}

@@ -129,6 +129,15 @@ mod tests {
     }
 
     #[test]
+    fn what_could_deceive_a_reader_is_allowed_and_shown_escaped() {
+        let group = GroupId::parse("pay\u{202e}x\u{2028}y").unwrap();
+        assert_eq!(group.to_string(), r"pay\u{202e}x\u{2028}y");
+        assert_eq!(group.as_str(), "pay\u{202e}x\u{2028}y");
+        let busy = crate::Error::Busy { group, holder: "process 7 on \u{202e}host".into() };
+        assert_eq!(busy.to_string(), r"group pay\u{202e}x\u{2028}y is busy: process 7 on \u{202e}host");
+    }
+
+    #[test]
     fn what_cannot_be_a_name_is_refused_with_its_reason() {
         let long = "x".repeat(256);
         for (id, reason) in [
@@ -143,7 +152,7 @@ mod tests {
         ] {
             let message = GroupId::parse(id).unwrap_err().to_string();
             assert!(message.contains(reason), "{message}");
-            assert!(!message.contains('\n'), "an error is one line: {message}");
+            assert!(!message.contains(Printable::escapes), "an error is one line: {message}");
         }
     }
 }

@@ -113,14 +113,24 @@ impl Hosts {
     /// Checks each URL and the list as a whole.
     ///
     /// # Errors
-    /// A [`ConfigError`] for the first URL that is refused, a host that is there twice, an empty
-    /// list, or more than [`Hosts::MAX`] hosts.
+    /// A [`ConfigError`] for a URL with user info, for the first URL that is refused otherwise, a host that is
+    /// there twice, an empty list, or more than [`Hosts::MAX`] hosts.
     pub fn parse<I>(urls: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        urls.into_iter().map(Host::parse).collect::<Result<Vec<_>, _>>().and_then(Hosts::new)
+        let urls: Vec<I::Item> = urls.into_iter().collect();
+        // The list may have been split within a password. So the entry that may end one is named, and no other.
+        let last = |has: fn(&str) -> bool| urls.iter().map(AsRef::as_ref).rfind(|url| has(url));
+        let refused = |url, (problem, remedy)| ConfigError::new("host", mask::hosts(url), problem, remedy);
+        if let Some(url) = last(|url| url.contains('@')) {
+            return Err(refused(url, USER_INFO));
+        }
+        let parsed = urls.iter().map(Host::parse).collect::<Result<Vec<_>, _>>().and_then(Hosts::new);
+        // An encoded at sign is fine in a path. In a list that is refused, it may be one of user info.
+        let encoded = ("is in a list that is refused", "write each host as http://node1:8000");
+        parsed.map_err(|error| last(mask::has_user_info).map_or(error, |url| refused(url, encoded)))
     }
 
     /// Checks a list in one text, separated by commas, as `HOSTS` and `--hosts` have it. White space
@@ -142,7 +152,7 @@ impl Hosts {
         let refused = if list.trim().is_empty() {
             Hosts::parse::<[&str; 0]>([])
         } else if list.contains('@') {
-            // The whole list: a comma may be part of a password, so no entry of it is quoted alone.
+            // A comma may be part of a password, so no entry is quoted alone.
             let what = if list.contains(',') { "host list" } else { "host" };
             Err(ConfigError::new(what, mask::hosts(list), USER_INFO.0, USER_INFO.1))
         } else if entries.clone().any(str::is_empty) {
@@ -225,7 +235,8 @@ fn parse(url: &str) -> Result<Host, Refusal> {
         "http" => ("http", 80),
         "https" => ("https", 443),
         other => {
-            let is_one = (1..=12).contains(&other.len()) && other.bytes().all(|b| b.is_ascii_alphanumeric());
+            let is_word = (1..=12).contains(&other.len()) && other.bytes().all(|b| b.is_ascii_alphanumeric());
+            let is_one = is_word && !mask::has_user_info(url);
             let problem = if is_one { format!("has the scheme {scheme:?}") } else { "has another scheme".into() };
             return refuse(problem, "use http:// or https://");
         }
@@ -407,9 +418,23 @@ mod tests {
 
     #[test]
     fn a_password_never_shows() {
-        for url in ["http://user:secret@node1:0", "user:secret@node1", "ftp://secret@x/a@b"] {
+        for url in [
+            "http://user:secret@node1:0",
+            "user:secret@node1",
+            "ftp://secret@x/a@b",
+            "http://user:80/secret@node1",
+            "secret://user%40node1",
+            "http://user:secret",
+            "user:secret",
+        ] {
             let message = Host::parse(url).unwrap_err().to_string();
-            assert!(!message.contains("secret") && message.contains("***@"), "{message}");
+            assert!(!message.contains("secret") && message.contains("***"), "{message}");
+        }
+        let split = Hosts::parse(["http://user:80/secret", "@secret", "x@node1"]).unwrap_err().to_string();
+        assert!(!split.contains("secret") && split.contains("host \"***@node1\""), "{split}");
+        for list in ["http://user:80,secret@a,http://b", "http://a,secret,http://user%40b", "http://user:secret,,"] {
+            let message = Hosts::parse_list(list, Origin::Code).unwrap_err().to_string();
+            assert!(!message.contains("secret") && message.contains("***"), "{message}");
         }
     }
 

@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::cause::StoreError;
 use crate::group::GroupId;
 use crate::host::Host;
+use crate::mask;
 use crate::printable::Printable;
 
 /// The durable record that an operation on a group is unfinished: what it was for, and which hosts are
@@ -142,7 +143,7 @@ impl Stamp {
 /// assert!(unreadable.to_string().starts_with("it is damaged or cut short"));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {remedy}", Printable::masked_sentence(problem))]
+#[error("{}: {remedy}", Printable::new(problem))]
 pub struct UnreadableIntent {
     problem: String,
     remedy: &'static str,
@@ -292,6 +293,8 @@ impl<'a> Found<'a> {
             "writer" => &mut self.writer,
             "started" => &mut self.started,
             "host" => return self.take_host(value),
+            // The colon may be one of a password.
+            _ if mask::has_user_info(line) => return Err(by_hand("it has an unknown key")),
             _ => return Err(by_hand(format!("it has the unknown key {key:?}"))),
         };
         match place.replace(value) {
@@ -343,7 +346,7 @@ fn purpose_of(words: &str) -> Result<Purpose, UnreadableIntent> {
 }
 
 fn by_hand(problem: impl Into<String>) -> UnreadableIntent {
-    UnreadableIntent { problem: problem.into(), remedy: BY_HAND }
+    UnreadableIntent { problem: mask::sentence(&problem.into()).into_owned(), remedy: BY_HAND }
 }
 
 impl Intent {

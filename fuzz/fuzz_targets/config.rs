@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../src/bin/cluster-client/exit.rs"]
-#[allow(dead_code)]
-mod exit;
 #[path = "../../src/bin/cluster-client/file.rs"]
 #[allow(dead_code)]
 mod file;
+#[path = "../../src/bin/cluster-client/open.rs"]
+#[allow(dead_code)]
+mod open;
 #[path = "../../src/bin/cluster-client/time.rs"]
 #[allow(dead_code)]
 mod time;

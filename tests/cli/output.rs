@@ -18,8 +18,19 @@ fn the_json_of_a_rollback_has_every_field() {
     bench.cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
     let ran = bench.run(&["create", "payments", "-o", "json"]).exits(1);
     let [line] = &ran.json()[..] else { panic!("{}", ran.out) };
-    let fields =
-        ["group", "operation", "outcome", "exit", "hosts", "cause", "recoverable", "warnings", "elapsed_ms", "next"];
+    let fields = [
+        "group",
+        "operation",
+        "outcome",
+        "exit",
+        "hosts",
+        "cause",
+        "earlier",
+        "recoverable",
+        "warnings",
+        "elapsed_ms",
+        "next",
+    ];
     assert_eq!(keys(line), BTreeSet::from(fields));
     assert_eq!(line["group"], "payments");
     assert_eq!(line["operation"], "create");

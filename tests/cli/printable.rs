@@ -2,7 +2,10 @@
 //! steers the terminal or deceives its reader, and JSON has the same values for a program.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Command;
+use std::thread;
 
 use cluster_client::Printable;
 
@@ -119,4 +122,37 @@ fn the_holder_of_a_lock_is_escaped() {
     assert!(ran.out.contains("busy"), "{ran:#?}");
     let ran = plain(&mut bench.command(&["create", "g", "-o", "json"])).exits(1);
     assert!(ran.out.contains("busy"), "{ran:#?}");
+}
+
+/// Answers every connection with these bytes, until the test ends.
+fn server(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for mut connection in listener.incoming().flatten() {
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection.write_all(answer);
+        }
+    });
+    url
+}
+
+#[test]
+fn the_words_of_a_server_steer_no_terminal() {
+    let bench = Bench::new();
+    for answer in [
+        &b"HTTP/1.1 503 \x1b]0;title\x07\xc2\x9b31m\r\nX-\x1b[31m: y\r\nContent-Length: 0\r\n\r\n"[..],
+        b"HTTP/1.1 503 \xe2\x80\xae\r\nX: \x1b[31m\xe2\x80\xae\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 301 Moved\r\nLocation: http://\x1b[31m\xe2\x80\xae/\r\nContent-Length: 0\r\n\r\n",
+        b"\x1b[31m\xc2\x9b\xe2\x80\xae\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: \x1b[31m\r\n\r\n",
+    ] {
+        let url = server(answer);
+        for format in ["table", "json"] {
+            for filter in ["debug", "trace"] {
+                let mut command = bench.command(&["status", "g", "--attempts", "1", "-o", format, "--hosts", &url]);
+                plain(command.env("RUST_LOG", filter)).exits(4);
+            }
+        }
+    }
 }

@@ -100,7 +100,7 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
         ("request_timeout = \"10\"", ["request_timeout \"10\" (from the file", "has no unit"]),
         ("first_delay = \"0s\"", ["first retry delay", "choose 1ms to 1h"]),
         ("first_delay = \"30s\"", ["longest retry delay \"10s\" (the default)", "choose the first delay to 1h"]),
-        ("settle = \"3m\"", ["rollback timeout", "is not above the settle time of 180s"]),
+        ("settle = \"3m\"\nrollback_timeout = \"3m\"", ["rollback timeout", "is not above the settle time of 180s"]),
         ("rollback_timeout = \"25h\"", ["rollback timeout", "choose 1ms to 24h"]),
         ("threads = 0", ["number of threads \"0\" (from the file", "choose 1 to 4096"]),
         ("in_flight = 2000", ["number of operations in flight \"2000\" (from the file", "choose 1 to 1024"]),

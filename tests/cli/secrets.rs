@@ -164,6 +164,7 @@ fn arguments_that_are_refused_show_no_password() {
         &["create", "g", "--http://user:S3CR3T@x"],
         &["create", "g", "--hots=http://user:S3CR3T@x"],
         &["create", "g", "--user:S3CR3T@x"],
+        &["create", "g", "--user:S3CR3T=W0RD@x"],
         &["repair", "g", "--to", "http://user:S3CR3T@x"],
         &["http://user:S3CR3T@x"],
         &["user:S3CR3T/W0RD@x", "g"],

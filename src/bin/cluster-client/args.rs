@@ -46,9 +46,8 @@ Hosts and settings:
     attempts = 3              # tries of one request
     first_delay = \"1s\"        # before the second try; doubled from then on
     max_delay = \"10s\"         # at most, also where a server asks for more
-    settle = \"10s\"            # how long a lost request may still take effect, or a read may lag;
-                              # request_timeout if that is longer
-    rollback_timeout = \"2m\"   # of a rollback, beyond the operation's own time; 4 times settle if longer
+    settle = \"10s\"            # for late requests and reads; at least request_timeout
+    rollback_timeout = \"2m\"   # of a rollback, on top; at least 4 times settle
     # journal = \"/var/lib/cluster-client\"   # or false
     threads = 1024            # at most
     in_flight = 32            # groups worked on at once

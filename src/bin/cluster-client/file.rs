@@ -214,6 +214,37 @@ fn place(before: &[u8]) -> (usize, usize) {
 mod tests {
     use super::*;
 
+    /// Random texts, the same in each run.
+    #[test]
+    fn no_error_of_a_configuration_shows_a_password() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cluster-client.toml");
+        let mut random = fastrand::Rng::with_seed(15);
+        let (mut syntax, mut keys, mut values) = (0, 0, 0);
+        for _ in 0..8_000 {
+            let malformed = crate::malformed::config(&mut |below| random.usize(..below));
+            std::fs::write(&path, &malformed.text).unwrap();
+            let file = match ConfigFile::read(Some(&path)) {
+                Err(error) => {
+                    malformed.assert_hidden_by(&error);
+                    *if error.to_string().contains("is not TOML") { &mut syntax } else { &mut keys } += 1;
+                    continue;
+                }
+                Ok(file) => file,
+            };
+            malformed.assert_hidden(&format!("{file:?}"));
+            let times = ["timeout", "request_timeout", "first_delay", "max_delay", "settle", "rollback_timeout"];
+            let errors = times.map(|key| file.time(key).err()).into_iter();
+            let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
+            let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
+            for error in errors.chain([file.hosts().err(), file.journal().err()]).flatten() {
+                malformed.assert_hidden_by(&error);
+                values += 1;
+            }
+        }
+        assert!(syntax > 1_000 && keys > 500 && values > 500, "{syntax} {keys} {values}");
+    }
+
     #[test]
     fn every_key_of_the_help_page_is_known_and_every_known_key_is_on_it() {
         use clap::CommandFactory as _;

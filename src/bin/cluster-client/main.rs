@@ -19,6 +19,9 @@ mod groups;
 mod journal;
 mod json;
 mod logging;
+#[cfg(test)]
+#[path = "../../../tests/support/malformed.rs"]
+mod malformed;
 mod next;
 mod node;
 mod open;
@@ -49,7 +52,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version come this way too. A closed pipe is no reason to fail.
-            let error = refusal::masked(error);
+            let error = refusal::masked(error, std::env::args_os());
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }

@@ -1,18 +1,38 @@
 //! Errors of the argument parser. They quote what was typed, so it is masked and escaped before.
 
+use std::ffi::OsString;
+
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
 use cluster_client::Printable;
 
 /// The same error without passwords and control characters. Everything that was typed is in its context; the
 /// usage is not, and has lines of its own.
-pub(crate) fn masked(mut error: clap::Error) -> clap::Error {
+pub(crate) fn masked(mut error: clap::Error, typed: impl Iterator<Item = OsString>) -> clap::Error {
+    if let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg)
+        && is_cut(name, typed)
+    {
+        error.insert(ContextKind::InvalidArg, ContextValue::String("--***".into()));
+        error.remove(ContextKind::Suggested);
+    }
     let context = error.context().filter(|(kind, _)| *kind != ContextKind::Usage);
     let masked: Vec<_> = context.map(|(kind, value)| (kind, masked_value(value))).collect();
     for (kind, value) in masked {
         error.insert(kind, value);
     }
     error
+}
+
+/// Whether the name of an unknown option may be a part of a password: the parser ends it at a `=`, and an at sign
+/// may follow there. Our options have small letters.
+fn is_cut(name: &str, mut typed: impl Iterator<Item = OsString>) -> bool {
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let has_user_info = |typed: &str| Printable::masked(typed).to_string() != Printable::new(typed).to_string();
+    let is_from = |typed: OsString| {
+        let typed = typed.to_string_lossy();
+        typed.starts_with(name) && has_user_info(&typed)
+    };
+    name.starts_with("--") && !is_name(name) && typed.any(is_from)
 }
 
 fn masked_value(value: &ContextValue) -> ContextValue {
@@ -34,4 +54,54 @@ fn masked_style(text: &StyledStr) -> StyledStr {
     let plain = text.to_string();
     let masked = masked_text(&plain);
     if masked == plain { text.clone() } else { masked.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Arguments;
+
+    /// Random texts in every place of the arguments, the same in each run.
+    #[test]
+    fn no_error_of_the_arguments_shows_a_password() {
+        const PLACES: [&[&str]; 14] = [
+            &[],
+            &["create", "g", "--timeout"],
+            &["create", "g", "--request-timeout"],
+            &["create", "g", "--attempts"],
+            &["create", "g", "--output"],
+            &["create", "g", "--color"],
+            &["repair", "g", "--to"],
+            &["hosts"],
+            &["recover"],
+            &["completions"],
+            &["node", "--error-rate"],
+            &["node", "--seed"],
+            &["man", "create"],
+            &["create", "g", "--no-preflight=x"],
+        ];
+        let mut random = fastrand::Rng::with_seed(15);
+        let mut refused = 0;
+        for _ in 0..4_000 {
+            let mut pick = |below| random.usize(..below);
+            let malformed = crate::malformed::hosts(&mut pick);
+            let place = PLACES[pick(PLACES.len())];
+            let text = match pick(4) {
+                0 => format!("--{}", malformed.text),
+                1 => format!("--timeout={}", malformed.text),
+                _ => malformed.text.clone(),
+            };
+            let arguments = ["cluster-client"].iter().chain(place).copied().chain([text.as_str()]);
+            if let Err(error) = Arguments::try_parse_from(arguments.clone()) {
+                let error = masked(error, arguments.map(OsString::from));
+                malformed.assert_hidden(&error.to_string());
+                malformed.assert_hidden(&error.render().ansi().to_string());
+                malformed.assert_hidden(&format!("{error:?}"));
+                refused += 1;
+            }
+        }
+        assert!(refused > 3_000, "{refused}");
+    }
 }
