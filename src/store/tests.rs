@@ -434,6 +434,14 @@ fn one_pass_clears_away_a_bounded_number_of_leftovers() {
     assert!(names(&store).is_empty());
 }
 
+/// Counts a worker out, even if it panics: the others stop then.
+struct Working<'a>(&'a AtomicUsize);
+impl Drop for Working<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn owners_keep_their_groups_while_others_clear_away() {
     const ROUNDS: usize = 150;
@@ -441,6 +449,7 @@ fn owners_keep_their_groups_while_others_clear_away() {
     let (store, working) = (&store, &AtomicUsize::new(4));
     let (refusals, passes) = (&AtomicUsize::new(0), &AtomicUsize::new(0));
     let work = |thread: usize| {
+        let _working = Working(working);
         for round in 0..ROUNDS {
             // A killed owner has been here before, every second time.
             let id = format!("{thread} {round}");
@@ -468,7 +477,6 @@ fn owners_keep_their_groups_while_others_clear_away() {
             assert_eq!(held.inherited(), Some(&recorded));
             held.erase().unwrap();
         }
-        working.fetch_sub(1, Ordering::Relaxed);
     };
     let clear = || {
         let store = DirectoryStore::open(store.path()).unwrap();
