@@ -128,6 +128,8 @@ enum AfterQuiet {
     Commit,
     /// The same for a repair to present, and its recovery.
     Forget,
+    /// Every replica knows of what the recovery has changed, which the operation itself does not expect.
+    Operation,
 }
 
 /// One operation on one group.
@@ -332,7 +334,7 @@ impl<R: Rules> Machine<R> {
         self.now = now;
         self.cancelled = true;
         match self.at {
-            At::Claim => self.not_before = now,
+            At::Claim | At::Quiet(AfterQuiet::Operation) => self.not_before = now,
             At::Quiet(AfterQuiet::Probe) => self.give_up(Cause::Cancelled),
             At::Quiet(AfterQuiet::Commit) => {
                 self.cause = Some(Cause::Cancelled);
@@ -423,7 +425,7 @@ impl<R: Rules> Machine<R> {
 
     fn begin_operation(&mut self) {
         self.recovering = false;
-        self.purpose = None;
+        (self.purpose, self.cause) = (None, None);
         self.api = Arc::clone(&self.cluster_api);
         if self.operation == Operation::Recover {
             return self.end(Ending::Reported(Outcome::Recovered));
@@ -622,6 +624,12 @@ impl<R: Rules> Machine<R> {
         loud.filter(|_| R::ends_quiet()).map_or(self.now, |ended| ended + self.limits.settle)
     }
 
+    /// From when on every replica knows of what this pass has changed.
+    fn known_from(&self) -> Duration {
+        let changed = self.tracks.iter().filter_map(|track| track.changed).max();
+        changed.filter(|_| R::lets_replicas_catch_up()).map_or(self.now, |changed| changed + self.limits.settle)
+    }
+
     fn is_loud(&self, host: usize) -> bool {
         self.tracks[host].loud_post.is_some_and(|ended| self.now < ended + self.limits.settle)
     }
@@ -641,6 +649,7 @@ impl<R: Rules> Machine<R> {
             AfterQuiet::Probe => self.begin_round(At::Probe, |_| Some(Walk::Probe)),
             AfterQuiet::Commit => self.enter(At::Commit, Phase::Commit),
             AfterQuiet::Forget => self.enter(At::Forget, Phase::Settle),
+            AfterQuiet::Operation => self.begin_operation(),
         }
     }
 
@@ -662,7 +671,7 @@ impl<R: Rules> Machine<R> {
                 (false, Operation::Recover) => self.end(Ending::Reported(Outcome::Recovered)),
                 (false, _) => {
                     self.earlier = Some(Box::new(self.report(&Ending::Reported(Outcome::Recovered))));
-                    self.begin_operation();
+                    self.begin_quiet(AfterQuiet::Operation, self.known_from());
                 }
             }
             return;

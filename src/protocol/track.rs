@@ -109,6 +109,8 @@ pub(super) struct Track {
     delete_settled: bool,
     /// The last POST that may take effect later ended at this time.
     pub(super) loud_post: Option<Duration>,
+    /// The last POST or DELETE that may have changed something was answered, or given up, at this time.
+    pub(super) changed: Option<Duration>,
     tries: [Tries; 3],
     pub(super) steps: Vec<HostStep>,
     /// Why no more was sent, where the operation stopped this host.
@@ -127,6 +129,7 @@ impl Track {
             settled: false,
             delete_settled: false,
             loud_post: None,
+            changed: None,
             tries: std::array::from_fn(|_| Tries::new(policy)),
             steps: Vec::new(),
             given_up: None,
@@ -191,6 +194,9 @@ impl Track {
         let elapsed = now.saturating_sub(tries.began);
         self.steps[tries.step].note(tries.sent, reading, elapsed);
         self.settled &= !reading.is_ambiguous() || action == Action::Check;
+        if action != Action::Check && matches!(reading.verdict, Verdict::Yes | Verdict::Unclear) {
+            self.changed = Some(now);
+        }
         match (action, reading.verdict) {
             (Action::Create | Action::Delete, Verdict::Unsent) => {}
             (Action::Create, verdict) => {
