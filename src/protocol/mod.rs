@@ -361,7 +361,13 @@ impl<R: Rules> Machine<R> {
         self.asked = false;
         match claimed {
             Ok(None) => self.begin_operation(),
-            Ok(Some(intent)) => self.begin_recovery(intent),
+            Ok(Some(intent)) => {
+                self.recoverable = true;
+                if self.cancelled || !self.time_left(self.now) {
+                    return self.turn_back_in_time();
+                }
+                self.begin_recovery(intent);
+            }
             Err(ClaimError::Failed(error)) => self.end(Ending::Journal(error)),
             Err(ClaimError::Busy(_)) if self.cancelled => self.give_up(Cause::Cancelled),
             Err(ClaimError::Busy(holder)) => match self.claims.next(None, &mut self.random) {
@@ -376,7 +382,6 @@ impl<R: Rules> Machine<R> {
     /// Takes up what an earlier operation on the group left. A repair replaces it: it is how a person
     /// decides what recovery cannot.
     fn begin_recovery(&mut self, intent: Intent) {
-        self.recoverable = true;
         self.purpose = Some(intent.purpose);
         if matches!(self.operation, Operation::Repair(_)) {
             return self.begin_superseding(intent);
@@ -585,9 +590,10 @@ impl<R: Rules> Machine<R> {
                 self.blame_unknown();
                 self.end(Ending::Reported(Outcome::Unavailable));
             }
-            // A recovery has its intent already; a repair that was given up changes nothing.
+            // A recovery has its intent already. A repair that was given up has changed nothing, and whatever it saw,
+            // an older intent may still say that the group is to go.
             Purpose::Present if self.recovering => self.begin_changes(),
-            Purpose::Present if self.stopping.is_some() => self.end(Ending::Reported(Outcome::Finished)),
+            Purpose::Present if self.stopping.is_some() => self.end(Ending::Reported(Outcome::Unavailable)),
             _ => self.begin_intent(),
         }
     }
