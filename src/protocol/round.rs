@@ -97,7 +97,7 @@ impl<R: Rules> Machine<R> {
         }
         match next.then {
             Then::Go(action) => self.turn_to(host, action, self.now),
-            Then::Settle => self.turn_to(host, Action::Check, self.now + self.limits.settle),
+            Then::Settle => self.settle(host),
             Then::Redo => {
                 if !R::counts_tries_over_looks() {
                     let policy = self.policy();
@@ -107,7 +107,7 @@ impl<R: Rules> Machine<R> {
                     return;
                 }
                 match self.tracks[host].after_last_delete::<R>() {
-                    Then::Settle => self.turn_to(host, Action::Check, self.now + self.limits.settle),
+                    Then::Settle => self.settle(host),
                     _ => self.finish(host),
                 }
             }
@@ -140,6 +140,12 @@ impl<R: Rules> Machine<R> {
         } else {
             self.waiting.push(Reverse((due, host)));
         }
+    }
+
+    /// Looks at the host again when what is under way there has taken effect, and every replica knows of it.
+    fn settle(&mut self, host: usize) {
+        self.tracks[host].begin_settling();
+        self.turn_to(host, Action::Check, self.now + self.limits.settle);
     }
 
     fn finish(&mut self, host: usize) {

@@ -122,7 +122,7 @@ fn every_planted_bug_is_caught() {
         caught::<BelievesRefusedDelete>("BelievesRefusedDelete", Right, I2, "has refused", 2),
         caught::<BelievesRefusedDelete>("BelievesRefusedDelete", Right, I2, "has the group", 3),
         caught::<SettlesNoDelete>("SettlesNoDelete", Right, I11, "", 1),
-        caught::<BelievesPresence>("BelievesPresence", Right, I8, "lagging", 2),
+        caught::<BelievesPresence>("BelievesPresence", Right, I8, "lagging", 1),
         caught::<CountsTriesPerLook>("CountsTriesPerLook", Right, I7, "more often", 2),
         caught::<RecoversInOwnApi>("RecoversInOwnApi", Right, I12, "another API", 2),
         caught::<WidensRepair>("WidensRepair", Right, I12, "", 2),
