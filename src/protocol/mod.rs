@@ -713,9 +713,15 @@ impl<R: Rules> Machine<R> {
         self.operation == Operation::Create && !self.recovering
     }
 
-    /// A phase with a time budget and retries of its own.
+    /// A phase with retries of its own.
     fn rolling_back(&self) -> bool {
         self.at == At::Remove && matches!(self.own_purpose(), Purpose::Create { .. })
+    }
+
+    /// A removal with a time budget of its own: the client's may be shorter than the settle time, and then no
+    /// recovery would ever end.
+    fn has_own_time(&self) -> bool {
+        self.at == At::Remove && (self.recovering || self.rolling_back())
     }
 
     fn time_left(&self, at: Duration) -> bool {

@@ -14,11 +14,10 @@ use crate::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_round(&mut self, at: At, walk: impl Fn(&mut Track) -> Option<Walk>) {
-        let removing = at == At::Remove;
         self.enter(at, self.phase_of(at));
         let policy = self.policy();
         self.phase_ends = match self.limits.deadline {
-            _ if removing && self.rolling_back() => Some(self.now + self.limits.rollback_timeout),
+            _ if self.has_own_time() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
         };
         (self.stopping, self.short_of_time) = (None, false);
@@ -44,7 +43,7 @@ impl<R: Rules> Machine<R> {
 
     pub(super) fn next_request(&mut self) -> Step {
         if self.stopping.is_none() && !self.time_left(self.now) {
-            self.stop(if self.rolling_back() { Stop::RollbackOutOfTime } else { Stop::OutOfTime });
+            self.stop(if self.has_own_time() { Stop::RollbackOutOfTime } else { Stop::OutOfTime });
             self.advance();
             return self.step(self.now);
         }
