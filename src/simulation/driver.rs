@@ -328,7 +328,8 @@ impl<'a> Run<'a> {
                 }
                 Step::Send { host, action, timeout, .. } => {
                     let site = self.world.site_of(&machine.hosts()[host]);
-                    let understood = Arc::ptr_eq(machine.api(), &self.setting.api) || **machine.api() == *self.setting.api;
+                    let understood =
+                        Arc::ptr_eq(machine.api(), &self.setting.api) || **machine.api() == *self.setting.api;
                     self.world.send(site, action, timeout, understood);
                     continue;
                 }
