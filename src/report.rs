@@ -249,6 +249,8 @@ pub struct Report {
     pub earlier: Option<Box<Report>>,
     /// Whether a journal still holds an entry, so that a recovery will take it up. Never without one.
     pub recoverable: bool,
+    /// The recovery of a repair to present: every host was to have the group.
+    pub(crate) finishes_repair: bool,
     /// What went wrong beside the hosts, such as a journal entry that could not be removed.
     pub(crate) notes: Vec<String>,
     /// From the call to its end.
@@ -276,9 +278,9 @@ impl Report {
         self.earlier.iter().flat_map(|earlier| &earlier.hosts).any(HostReport::may_have_changed)
     }
 
-    /// Whether every host is verified in `state`.
+    /// Whether every host is verified in `state`. A report without hosts verifies nothing.
     pub fn all(&self, state: State) -> bool {
-        self.hosts.iter().all(|host| host.state == state)
+        !self.hosts.is_empty() && self.hosts.iter().all(|host| host.state == state)
     }
 
     /// The one line for an operator: what is the case, and what to do about it.
@@ -312,6 +314,7 @@ impl Report {
                 )
             }
             Outcome::InDoubt => self.doubt(),
+            Outcome::Recovered if self.hosts.is_empty() => format!("nothing is unfinished for {group}"),
             Outcome::Finished | Outcome::Observed | Outcome::Recovered => self.count(),
         }
     }
@@ -325,6 +328,7 @@ impl Report {
             (Operation::Create, Outcome::Created | Outcome::Unrecorded) | (Operation::Repair(Target::Present), _) => {
                 Some(State::Present)
             }
+            (Operation::Recover, _) if self.finishes_repair => Some(State::Present),
             (Operation::Status, _) | (Operation::Create, Outcome::AlreadyExists | Outcome::Unavailable) => None,
             _ => Some(State::Absent),
         };
@@ -350,9 +354,13 @@ impl Report {
         let group = &self.group;
         let mut parts = Vec::new();
         if self.unknown().next().is_some() {
-            parts.push(format!("{} may have {group}", names(self.unknown())));
+            let may = if self.finishes_repair { "may not have" } else { "may have" };
+            parts.push(format!("{} {may} {group}", names(self.unknown())));
         }
-        if self.present().next().is_some() {
+        if self.finishes_repair && self.absent().next().is_some() {
+            parts.push(format!("{} does not have {group}", names(self.absent())));
+        }
+        if !self.finishes_repair && self.present().next().is_some() {
             parts.push(format!("{} has {group}", names(self.present())));
         }
         let cause = self.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();

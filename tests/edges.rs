@@ -5,15 +5,15 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 use cluster_client::{
     Action, Api, ClusterClient, DirectoryStore, Error, Event, GroupId, IntentStore as _, Observer, Outcome, Phase,
     State, Target,
 };
-use support::{SETTLE, builder, client, states};
+use support::{REQUEST_TIMEOUT, SETTLE, builder, client, states};
 
 /// The groups that the journal in that directory calls unfinished.
 fn unfinished(journal: &tempfile::TempDir) -> Vec<String> {
@@ -234,4 +234,104 @@ fn loop_over_retryable_errors_ends_after_cancel_and_time_out() {
         assert!(!error.is_retryable() && error.is_unchanged(), "{error}");
     }
     assert!(cluster.none_has("g"));
+}
+
+/// Gives the call up as soon as a host has answered.
+struct CancelsAtFirstAnswer(cluster_client::CancelToken);
+
+impl Observer for CancelsAtFirstAnswer {
+    fn on_event(&self, _: &GroupId, event: &Event) {
+        if matches!(event, Event::Answered { .. }) {
+            self.0.cancel();
+        }
+    }
+}
+
+#[test]
+fn repair_that_was_cancelled_never_says_all_is_well_while_a_rollback_is_recorded() {
+    let cluster = Cluster::start(2).unwrap();
+    let journal = tempfile::tempdir().unwrap();
+    leave_in_doubt(&with_journal(&cluster, &journal), &cluster);
+    cluster.node(1).insert("g");
+    cluster.node(1).inject(Fault::delay(REQUEST_TIMEOUT / 2).on(Method::Get));
+    let cancel = cluster_client::CancelToken::new();
+    let observer = Arc::new(CancelsAtFirstAnswer(cancel.clone()));
+    let client = builder(cluster.urls()).journal(journal.path()).unwrap().observer(observer).build().unwrap();
+    let error = client.call().cancel(&cancel).repair("g", Target::Present).unwrap_err();
+    assert!(matches!(error, Error::Cancelled(_)) && error.is_unchanged(), "{error}");
+    assert_eq!(unfinished(&journal), ["g"]);
+}
+
+#[test]
+fn call_without_time_sends_nothing_for_an_older_operation_either() {
+    let cluster = Cluster::start(2).unwrap();
+    let journal = tempfile::tempdir().unwrap();
+    let client = with_journal(&cluster, &journal);
+    leave_in_doubt(&client, &cluster);
+    let before: Vec<_> = cluster.nodes().iter().map(|node| node.log().len()).collect();
+    let cancel = cluster_client::CancelToken::new();
+    cancel.cancel();
+    for call in [client.call().deadline(Duration::ZERO), client.call().cancel(&cancel)] {
+        for error in [
+            call.create_group("g").unwrap_err(),
+            call.delete_group("g").unwrap_err(),
+            call.repair("g", Target::Absent).unwrap_err(),
+            call.recover().unwrap().unsettled.remove(0),
+        ] {
+            assert!(matches!(error, Error::TimedOut(_) | Error::Cancelled(_)), "{error}");
+            assert!(error.is_unchanged() && error.report().unwrap().recoverable, "{error}");
+        }
+    }
+    assert_eq!(cluster.nodes().iter().map(|node| node.log().len()).collect::<Vec<_>>(), before);
+    assert_eq!((cluster.holders("g"), unfinished(&journal)), (vec![0], vec!["g".to_owned()]));
+}
+
+#[test]
+fn recovery_of_a_delete_ends_whatever_the_deadline_of_the_client() {
+    let cluster = Cluster::start(2).unwrap();
+    let journal = tempfile::tempdir().unwrap();
+    let client = builder(cluster.urls()).journal(journal.path()).unwrap().deadline(SETTLE / 2).build().unwrap();
+    cluster.node(0).insert("g");
+    cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());
+    assert_eq!(client.delete_group("g").unwrap().undeleted().count(), 1);
+    cluster.node(0).clear_faults();
+    let recovery = client.recover().unwrap();
+    assert!(recovery.is_complete(), "{:?}", recovery.unsettled);
+    assert!(cluster.none_has("g") && unfinished(&journal).is_empty());
+}
+
+#[test]
+fn delete_after_an_unfinished_repair_is_not_deceived_by_a_replica_that_missed_it() {
+    let cluster = Arc::new(Cluster::start(1).unwrap());
+    let journal = tempfile::tempdir().unwrap();
+    cluster.node(0).inject(Fault::answer(503).on(Method::Post).always());
+    let _ = with_journal(&cluster, &journal).repair("g", Target::Present).unwrap_err();
+    assert_eq!(unfinished(&journal), ["g"]);
+    cluster.node(0).clear_faults();
+
+    let lagging = Arc::new(LagsForDelete { cluster: Arc::clone(&cluster), made: Mutex::new(None) });
+    let observer: Arc<dyn Observer> = lagging;
+    let client = builder(cluster.urls()).journal(journal.path()).unwrap().observer(observer).build().unwrap();
+    let deletion = client.delete_group("g").unwrap();
+    assert_eq!((deletion.undeleted().count(), cluster.holders("g")), (0, vec![]), "{:?}", deletion.earlier);
+}
+
+/// For less than the settle time after the group was made, a DELETE and the GET after it meet a replica that missed it.
+struct LagsForDelete {
+    cluster: Arc<Cluster>,
+    made: Mutex<Option<Instant>>,
+}
+
+impl Observer for LagsForDelete {
+    fn on_event(&self, _: &GroupId, event: &Event) {
+        let mut made = self.made.lock().unwrap();
+        match event {
+            Event::Answered { action: Action::Create, .. } => *made = Some(Instant::now()),
+            Event::Entered(Phase::Delete) if made.is_some_and(|made| made.elapsed() < SETTLE / 2) => {
+                self.cluster.node(0).inject(Fault::answer(404).on(Method::Delete));
+                self.cluster.node(0).inject(Fault::answer(404).on(Method::Get));
+            }
+            _ => {}
+        }
+    }
 }

@@ -128,6 +128,8 @@ enum AfterQuiet {
     Commit,
     /// The same for a repair to present, and its recovery.
     Forget,
+    /// Every replica knows of what the recovery has changed, which the operation itself does not expect.
+    Operation,
 }
 
 /// One operation on one group.
@@ -332,7 +334,7 @@ impl<R: Rules> Machine<R> {
         self.now = now;
         self.cancelled = true;
         match self.at {
-            At::Claim => self.not_before = now,
+            At::Claim | At::Quiet(AfterQuiet::Operation) => self.not_before = now,
             At::Quiet(AfterQuiet::Probe) => self.give_up(Cause::Cancelled),
             At::Quiet(AfterQuiet::Commit) => {
                 self.cause = Some(Cause::Cancelled);
@@ -359,7 +361,13 @@ impl<R: Rules> Machine<R> {
         self.asked = false;
         match claimed {
             Ok(None) => self.begin_operation(),
-            Ok(Some(intent)) => self.begin_recovery(intent),
+            Ok(Some(intent)) => {
+                self.recoverable = true;
+                if self.cancelled || !self.time_left(self.now) {
+                    return self.turn_back_in_time();
+                }
+                self.begin_recovery(intent);
+            }
             Err(ClaimError::Failed(error)) => self.end(Ending::Journal(error)),
             Err(ClaimError::Busy(_)) if self.cancelled => self.give_up(Cause::Cancelled),
             Err(ClaimError::Busy(holder)) => match self.claims.next(None, &mut self.random) {
@@ -374,7 +382,6 @@ impl<R: Rules> Machine<R> {
     /// Takes up what an earlier operation on the group left. A repair replaces it: it is how a person
     /// decides what recovery cannot.
     fn begin_recovery(&mut self, intent: Intent) {
-        self.recoverable = true;
         self.purpose = Some(intent.purpose);
         if matches!(self.operation, Operation::Repair(_)) {
             return self.begin_superseding(intent);
@@ -423,7 +430,7 @@ impl<R: Rules> Machine<R> {
 
     fn begin_operation(&mut self) {
         self.recovering = false;
-        self.purpose = None;
+        (self.purpose, self.cause) = (None, None);
         self.api = Arc::clone(&self.cluster_api);
         if self.operation == Operation::Recover {
             return self.end(Ending::Reported(Outcome::Recovered));
@@ -583,9 +590,10 @@ impl<R: Rules> Machine<R> {
                 self.blame_unknown();
                 self.end(Ending::Reported(Outcome::Unavailable));
             }
-            // A recovery has its intent already; a repair that was given up changes nothing.
+            // A recovery has its intent already. A repair that was given up has changed nothing, and whatever it saw,
+            // an older intent may still say that the group is to go.
             Purpose::Present if self.recovering => self.begin_changes(),
-            Purpose::Present if self.stopping.is_some() => self.end(Ending::Reported(Outcome::Finished)),
+            Purpose::Present if self.stopping.is_some() => self.end(Ending::Reported(Outcome::Unavailable)),
             _ => self.begin_intent(),
         }
     }
@@ -622,6 +630,12 @@ impl<R: Rules> Machine<R> {
         loud.filter(|_| R::ends_quiet()).map_or(self.now, |ended| ended + self.limits.settle)
     }
 
+    /// From when on every replica knows of what this pass has changed.
+    fn known_from(&self) -> Duration {
+        let changed = self.tracks.iter().filter_map(|track| track.changed).max();
+        changed.filter(|_| R::lets_replicas_catch_up()).map_or(self.now, |changed| changed + self.limits.settle)
+    }
+
     fn is_loud(&self, host: usize) -> bool {
         self.tracks[host].loud_post.is_some_and(|ended| self.now < ended + self.limits.settle)
     }
@@ -641,6 +655,7 @@ impl<R: Rules> Machine<R> {
             AfterQuiet::Probe => self.begin_round(At::Probe, |_| Some(Walk::Probe)),
             AfterQuiet::Commit => self.enter(At::Commit, Phase::Commit),
             AfterQuiet::Forget => self.enter(At::Forget, Phase::Settle),
+            AfterQuiet::Operation => self.begin_operation(),
         }
     }
 
@@ -662,7 +677,7 @@ impl<R: Rules> Machine<R> {
                 (false, Operation::Recover) => self.end(Ending::Reported(Outcome::Recovered)),
                 (false, _) => {
                     self.earlier = Some(Box::new(self.report(&Ending::Reported(Outcome::Recovered))));
-                    self.begin_operation();
+                    self.begin_quiet(AfterQuiet::Operation, self.known_from());
                 }
             }
             return;
@@ -698,9 +713,15 @@ impl<R: Rules> Machine<R> {
         self.operation == Operation::Create && !self.recovering
     }
 
-    /// A phase with a time budget and retries of its own.
+    /// A phase with retries of its own.
     fn rolling_back(&self) -> bool {
         self.at == At::Remove && matches!(self.own_purpose(), Purpose::Create { .. })
+    }
+
+    /// A removal with a time budget of its own: the client's may be shorter than the settle time, and then no
+    /// recovery would ever end.
+    fn has_own_time(&self) -> bool {
+        self.at == At::Remove && (self.recovering || self.rolling_back())
     }
 
     fn time_left(&self, at: Duration) -> bool {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{At, Ending, Machine, Rules};
 use crate::api::{Action, Reading, Verdict};
 use crate::event::Event;
+use crate::intent::Purpose;
 use crate::report::{Cause, HostReport, HostStep, Operation, Outcome, Report, State};
 
 impl<R: Rules> Machine<R> {
@@ -97,6 +98,7 @@ impl<R: Rules> Machine<R> {
             cause: self.cause.clone(),
             earlier: self.earlier.clone(),
             recoverable: self.recoverable && self.kept,
+            finishes_repair: self.recovering && self.own_purpose() == Purpose::Present,
             notes: self.notes.clone(),
             elapsed: self.now,
         }

@@ -13,11 +13,10 @@ use crate::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_round(&mut self, at: At, walk: impl Fn(&mut Track) -> Option<Walk>) {
-        let removing = at == At::Remove;
         self.enter(at, self.phase_of(at));
         let policy = self.policy();
         self.phase_ends = match self.limits.deadline {
-            _ if removing && self.rolling_back() => Some(self.now + self.limits.rollback_timeout),
+            _ if self.has_own_time() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
         };
         (self.stopping, self.short_of_time) = (None, false);
@@ -43,7 +42,7 @@ impl<R: Rules> Machine<R> {
 
     pub(super) fn next_request(&mut self) -> Step {
         if self.stopping.is_none() && !self.time_left(self.now) {
-            self.stop(if self.rolling_back() { Stop::RollbackOutOfTime } else { Stop::OutOfTime });
+            self.stop(if self.has_own_time() { Stop::RollbackOutOfTime } else { Stop::OutOfTime });
             self.advance();
             return self.step(self.now);
         }
@@ -96,7 +95,7 @@ impl<R: Rules> Machine<R> {
         }
         match next.then {
             Then::Go(action) => self.turn_to(host, action, self.now),
-            Then::Settle => self.turn_to(host, Action::Check, self.now + self.limits.settle),
+            Then::Settle => self.settle(host),
             Then::Redo => {
                 if !R::counts_tries_over_looks() {
                     let policy = self.policy();
@@ -106,7 +105,7 @@ impl<R: Rules> Machine<R> {
                     return;
                 }
                 match self.tracks[host].after_last_delete::<R>() {
-                    Then::Settle => self.turn_to(host, Action::Check, self.now + self.limits.settle),
+                    Then::Settle => self.settle(host),
                     _ => self.finish(host),
                 }
             }
@@ -139,6 +138,12 @@ impl<R: Rules> Machine<R> {
         } else {
             self.waiting.push(Reverse((due, host)));
         }
+    }
+
+    /// Looks at the host again when what is under way there has taken effect, and every replica knows of it.
+    fn settle(&mut self, host: usize) {
+        self.tracks[host].begin_settling();
+        self.turn_to(host, Action::Check, self.now + self.limits.settle);
     }
 
     fn finish(&mut self, host: usize) {

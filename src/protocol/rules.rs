@@ -133,6 +133,12 @@ pub(crate) trait Rules {
         true
     }
 
+    /// I8: whether an operation that comes after a recovery waits until every replica knows of what that changed.
+    /// It knows nothing of it itself, and would take a lagging 404 or 200 for the truth.
+    fn lets_replicas_catch_up() -> bool {
+        true
+    }
+
     /// I6: whether an intent may go while a host is not settled.
     fn may_forget(state: State) -> bool {
         state == State::Absent

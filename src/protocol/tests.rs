@@ -268,11 +268,13 @@ fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
         .waits(SECOND)
         .on('a', Delete, answer(503))
         .on('a', Check, answer(200))
+        .waits(5 * SECOND)
+        .on('a', Check, answer(200))
         .records(CREATE, "a")
         .reports(Outcome::InDoubt, Present, Absent);
     assert!(report.recoverable);
     let tries: Vec<_> = report.hosts[0].steps.iter().map(|step| (step.action, step.attempts)).collect();
-    assert_eq!(tries, [(Check, 1), (Create, 1), (Delete, 2), (Check, 1)]);
+    assert_eq!(tries, [(Check, 1), (Create, 1), (Delete, 2), (Check, 2)]);
 }
 
 #[test]
@@ -564,4 +566,103 @@ fn busy_group_is_given_up_when_cancelled() {
     let scene = scene.finds(Err(ClaimError::Busy("process 7".into())));
     let report = scene.end().1;
     assert_eq!((report.outcome, report.cause), (Outcome::Unavailable, Some(Cause::Cancelled)));
+}
+
+#[test]
+fn operation_after_a_recovery_waits_for_replicas_that_missed_its_changes() {
+    Scene::of(Operation::Delete, true)
+        .finds(Ok(Some(intent(Purpose::Present))))
+        .waits(5 * SECOND)
+        .both(Check, 404, 200)
+        .on('a', Create, answer(201))
+        .on('a', Check, answer(200))
+        .erases()
+        .waits(5 * SECOND)
+        .records(Purpose::Delete, "ab")
+        .both(Delete, 200, 200)
+        .both(Check, 404, 404)
+        .erases()
+        .ends(Outcome::Finished, Absent, Absent);
+}
+
+#[test]
+fn repair_that_is_cancelled_before_it_changes_anything_is_cancelled() {
+    let (ending, report) = Scene::of(Operation::Repair(Target::Present), true)
+        .finds(Ok(Some(intent(CREATE))))
+        .waits(5 * SECOND)
+        .on('a', Check, answer(200))
+        .cancelled()
+        .on('b', Check, answer(200))
+        .end();
+    // Both have the group, but the journal still says that it is to be rolled back.
+    assert!(report.recoverable);
+    let error = crate::session::conclude(ending, report).unwrap_err();
+    assert!(matches!(error, crate::Error::Cancelled(_)) && error.is_unchanged(), "{error}");
+}
+
+#[test]
+fn repair_looks_again_after_the_settle_time_where_a_404_contradicts_its_201() {
+    Scene::of(Operation::Repair(Target::Present), true)
+        .claims()
+        .both(Check, 404, 404)
+        .records(Purpose::Present, "ab")
+        .both(Create, 201, 201)
+        .both(Check, 200, 404)
+        .waits(SECOND)
+        .on('b', Check, answer(404))
+        .waits(5 * SECOND)
+        .on('b', Check, answer(200))
+        .erases()
+        .ends(Outcome::Finished, Present, Present);
+}
+
+#[test]
+fn presence_after_a_lost_and_a_refused_delete_is_looked_at_again() {
+    Scene::of(Operation::Delete, true)
+        .claims()
+        .records(Purpose::Delete, "ab")
+        .on('b', Delete, answer(200))
+        .on('b', Check, answer(404))
+        .on('a', Delete, timeout())
+        .waits(SECOND)
+        .on('a', Delete, answer(403))
+        .on('a', Check, answer(200))
+        .waits(5 * SECOND)
+        .on('a', Check, answer(404))
+        .records(Purpose::Delete, "a")
+        .ends(Outcome::Finished, Unknown, Absent);
+}
+
+#[test]
+fn recovery_of_a_repair_warns_of_hosts_without_the_group_only() {
+    let recovery = || {
+        Scene::of(Operation::Recover, true)
+            .finds(Ok(Some(intent(Purpose::Present))))
+            .waits(5 * SECOND)
+            .both(Check, 200, 404)
+    };
+    let report = recovery().on('b', Create, answer(201)).on('b', Check, answer(200)).erases().reports(
+        Outcome::Recovered,
+        Present,
+        Present,
+    );
+    assert_eq!(report.warnings(), [""; 0]);
+
+    let report = recovery()
+        .on('b', Create, answer(403))
+        .on('b', Check, answer(404))
+        .waits(SECOND)
+        .on('b', Check, answer(404))
+        .records(Purpose::Present, "b")
+        .reports(Outcome::InDoubt, Present, Absent);
+    assert_eq!(report.warnings(), ["http://b: g is absent (answered 403 to create)"]);
+    assert!(report.summary().starts_with("in doubt: b does not have g"), "{}", report.summary());
+}
+
+#[test]
+fn recovery_that_finds_nothing_claims_nothing_of_any_host() {
+    let (_, report) = Scene::of(Operation::Recover, true).claims().end();
+    assert_eq!((report.outcome, report.hosts.len()), (Outcome::Recovered, 0));
+    assert_eq!(report.summary(), "nothing is unfinished for g");
+    assert!(!report.all(Present) && !report.all(Absent));
 }

@@ -109,6 +109,8 @@ pub(super) struct Track {
     delete_settled: bool,
     /// The last POST that may take effect later ended at this time.
     pub(super) loud_post: Option<Duration>,
+    /// The last POST or DELETE that may have changed something was answered, or given up, at this time.
+    pub(super) changed: Option<Duration>,
     tries: [Tries; 3],
     pub(super) steps: Vec<HostStep>,
     /// Why no more was sent, where the operation stopped this host.
@@ -127,6 +129,7 @@ impl Track {
             settled: false,
             delete_settled: false,
             loud_post: None,
+            changed: None,
             tries: std::array::from_fn(|_| Tries::new(policy)),
             steps: Vec::new(),
             given_up: None,
@@ -191,6 +194,9 @@ impl Track {
         let elapsed = now.saturating_sub(tries.began);
         self.steps[tries.step].note(tries.sent, reading, elapsed);
         self.settled &= !reading.is_ambiguous() || action == Action::Check;
+        if action != Action::Check && matches!(reading.verdict, Verdict::Yes | Verdict::Unclear) {
+            self.changed = Some(now);
+        }
         match (action, reading.verdict) {
             (Action::Create | Action::Delete, Verdict::Unsent) => {}
             (Action::Create, verdict) => {
@@ -222,7 +228,7 @@ impl Track {
     pub(super) fn after<R: Rules>(&mut self, action: Action, reading: &Reading) -> Next {
         match (self.walk, action) {
             (Walk::Create | Walk::Ensure, Action::Create) => self.after_post::<R>(reading),
-            (Walk::Create | Walk::Ensure, _) => Self::after_verification(reading),
+            (Walk::Create | Walk::Ensure, _) => self.after_verification::<R>(reading),
             (Walk::Remove, Action::Delete) => Self::after_delete(reading),
             (Walk::Remove | Walk::Look, _) => self.after_look::<R>(reading),
             (Walk::Probe, _) => match reading.verdict {
@@ -243,9 +249,14 @@ impl Track {
         }
     }
 
-    fn after_verification(reading: &Reading) -> Next {
+    fn after_verification<R: Rules>(&mut self, reading: &Reading) -> Next {
         match reading.verdict {
             Verdict::Yes => Then::Finish.at_once(),
+            // A create turns back and its rollback looks again; nobody does so after a repair.
+            Verdict::No if self.walk == Walk::Ensure && self.absence_must_settle::<R>() => {
+                self.state = State::Unknown;
+                Next { retry: true, then: Then::Settle }
+            }
             // A stale read looks like this; it is not believed at once.
             Verdict::No => Next { retry: true, then: Then::Fail },
             Verdict::Unsent | Verdict::Unclear => Then::Fail.after_retries(reading),
@@ -268,6 +279,10 @@ impl Track {
                 Then::Finish.at_once()
             }
             Verdict::No if self.absence_must_settle::<R>() => self.settle().at_once(),
+            // An earlier DELETE may be under way, or a replica may have missed it; this one is not sent again.
+            Verdict::Yes if self.walk == Walk::Remove && self.deletes.refused && self.presence_must_settle::<R>() => {
+                self.settle().at_once()
+            }
             // It came back, or the DELETE was not applied.
             Verdict::Yes if self.walk == Walk::Remove && !self.deletes.refused => {
                 if self.presence_must_settle::<R>() {
@@ -295,9 +310,13 @@ impl Track {
     }
 
     fn settle(&mut self) -> Then {
-        (self.settled, self.delete_settled) = (true, true);
         self.state = State::Unknown;
         Then::Settle
+    }
+
+    /// The settle time is waited for now.
+    pub(super) fn begin_settling(&mut self) {
+        (self.settled, self.delete_settled) = (true, true);
     }
 }
 

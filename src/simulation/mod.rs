@@ -47,7 +47,7 @@ use self::schedule::{Choices, Faults};
 use crate::protocol::{Rules, Sound};
 
 /// Recovery stands at the end of every one of them.
-const SCENARIOS: [&str; 13] = [
+const SCENARIOS: [&str; 14] = [
     "absent: create",
     "absent: blind-create",
     "present: delete",
@@ -61,6 +61,7 @@ const SCENARIOS: [&str; 13] = [
     "absent: create repair-absent",
     "present: delete create",
     "present: delete repair-present",
+    "absent: repair-present delete",
 ];
 
 fn scenarios() -> Vec<Scenario> {

@@ -54,6 +54,8 @@ pub(super) struct HostLog {
     confirmed: Option<Duration>,
     /// The last DELETE was answered with something else than that, 404 or 400.
     refused: bool,
+    /// The fate of a DELETE is unknown since then.
+    delete_unclear: Option<Duration>,
     /// The first of them was refused.
     beaten: bool,
     post_ended: u32,
@@ -203,6 +205,7 @@ impl World {
         let log = &mut self.sites[host].log;
         if action != Action::Check && reading.is_ambiguous() {
             log.unclear_ended = Some(now);
+            log.delete_unclear = if action == Action::Delete { Some(now) } else { log.delete_unclear };
         }
         match (action, reading.verdict) {
             (Action::Create | Action::Delete, Verdict::Unsent) => {}
@@ -409,10 +412,19 @@ impl World {
             let log = &self.sites[self.site_of(&host.host)].log;
             let shown = log.seen.is_some_and(|(state, sent, _)| state == host.state && sent > log.write_ended);
             let honest = shown || host.state == State::Unknown;
-            let early = |(_, _, at): (State, u32, Duration)| log.confirmed.is_some_and(|since| at < since + SETTLE);
-            let hasty = host.state == State::Present && log.seen.is_some_and(early) && !log.refused;
+            let doubts = match host.state {
+                State::Present => [log.confirmed, log.delete_unclear],
+                State::Absent => [log.created.filter(|_| log.confirmed.is_none()), log.unclear_ended],
+                State::Unknown => [None, None],
+            };
+            let early = |(_, _, at): (State, u32, Duration)| doubts.iter().flatten().any(|since| at < *since + SETTLE);
+            let hasty = log.seen.is_some_and(early);
+            let what = match host.state {
+                State::Present => "a lagging read after a DELETE was believed",
+                _ => "a lagging read after a POST was believed, or one before a lost request landed",
+            };
             self.demand(honest, Invariant::I8, "a state is reported that no GET has shown");
-            self.demand(!hasty, Invariant::I8, "a lagging read after a DELETE was believed");
+            self.demand(!hasty, Invariant::I8, what);
         }
     }
 

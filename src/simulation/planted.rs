@@ -45,6 +45,8 @@ wrong! {
     WidensRepair { fn may_override(_: bool, _: bool) -> bool { true } }
     /// Commits while a POST of it may still take effect.
     EndsLoud { fn ends_quiet() -> bool { false } }
+    /// Begins an operation right after a recovery, while replicas do not know of it.
+    BeginsHasty { fn lets_replicas_catch_up() -> bool { false } }
     /// Deletes wherever it has sent something.
     UndoesAll { fn may_undo(host: Evidence) -> bool { host.posts.sent } }
     /// "Unclear, then there: so it is ours", without having looked before.
@@ -120,11 +122,12 @@ fn every_planted_bug_is_caught() {
         caught::<BelievesRefusedDelete>("BelievesRefusedDelete", Right, I2, "has refused", 2),
         caught::<BelievesRefusedDelete>("BelievesRefusedDelete", Right, I2, "has the group", 3),
         caught::<SettlesNoDelete>("SettlesNoDelete", Right, I11, "", 1),
-        caught::<BelievesPresence>("BelievesPresence", Right, I8, "lagging", 2),
+        caught::<BelievesPresence>("BelievesPresence", Right, I8, "lagging", 1),
         caught::<CountsTriesPerLook>("CountsTriesPerLook", Right, I7, "more often", 2),
         caught::<RecoversInOwnApi>("RecoversInOwnApi", Right, I12, "another API", 2),
         caught::<WidensRepair>("WidensRepair", Right, I12, "", 2),
         caught::<EndsLoud>("EndsLoud", Right, I11, "", 1),
+        caught::<BeginsHasty>("BeginsHasty", Right, I6, "deleted everywhere", 3),
         caught::<UndoesAll>("UndoesAll", Right, I3, "removed", 1),
         caught::<TrustsAmbiguous>("TrustsAmbiguous", Right, I3, "removed", 2),
         caught::<BelievesRefusals>("BelievesRefusals", Right, I3, "refused", 1),
