@@ -71,7 +71,10 @@ fn a_configuration_that_is_no_regular_file_is_refused_by_what_it_is() {
         Ran::of(&mut with_little_memory(&bench, &["hosts", "--config", path])).exits(2).says(what);
     }
     let mut from_pipe = bench.command(&["hosts", "--config", "/dev/stdin"]);
-    Ran::with_input(&mut from_pipe, b"attempts = 5").exits(2).says("is a pipe: ").says("advice names the file again");
+    Ran::with_input(&mut from_pipe, b"attempts = 5")
+        .exits(2)
+        .says("is a pipe: ")
+        .says("which the next command can read again");
 }
 
 #[test]

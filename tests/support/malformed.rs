@@ -197,8 +197,9 @@ fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            c if c.is_control() => quoted.extend(["\\u", &format!("{:04x}", u32::from(c))]),
             c => quoted.push(c),
         }
     }
@@ -227,7 +228,7 @@ pub(crate) fn config(pick: Pick<'_>) -> Malformed {
     let raw = text.replace(['\n', '\r'], " ");
     let key = pick_of(pick, &KEYS);
     let mut config = String::from(pick_of(pick, &["", "", "# a comment\n", "attempts = 3\n", "\n\n"]));
-    config += &match pick(14) {
+    let lines = match pick(14) {
         0 => format!("hosts = [{string}]"),
         1 => format!("hosts = {string}"),
         2 => format!("hosts = {raw}"),
@@ -243,6 +244,7 @@ pub(crate) fn config(pick: Pick<'_>) -> Malformed {
         12 => format!("{key}.{string} = {string}"),
         _ => raw,
     };
+    config.push_str(&lines);
     // A change of an encoded at sign would leave none.
     let is_plain = text.rfind('@').is_some_and(|at| !text[at..].contains(['%', '\\', '\u{ff20}']));
     match pick(4) {

@@ -64,7 +64,7 @@ fn check_kind(found: &Metadata) -> Result<(), Refusal> {
     if found.is_file() {
         return Ok(());
     }
-    let remedy = "name a regular file; advice names the file again, and neither a pipe nor a device can be read twice";
+    let remedy = "name a regular file, which the next command can read again";
     Err(Refusal { problem: format!("is {}", kind_of(found)), remedy })
 }
 
