@@ -28,15 +28,12 @@ pub(crate) struct Edges {
     pub(crate) api: Arc<Api>,
     pub(crate) cluster: Arc<[Host]>,
     pub(crate) transport: Arc<dyn Transport>,
-    /// Makes a transport for the hosts of an intent, which need not be those of the client.
-    pub(crate) connect: Connect,
     pub(crate) store: Arc<dyn IntentStore>,
     /// Whether the store keeps what it is given, so that there is something to recover.
     pub(crate) keeps_intents: bool,
     pub(crate) audience: Audience,
 }
 
-type Connect = fn(&[Host]) -> Result<Arc<dyn Transport>, ConfigError>;
 type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
 
 /// Something to be done for the operation in slot `slot`.
@@ -390,7 +387,7 @@ fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Ar
     let transport = if Arc::ptr_eq(hosts, &edges.cluster) || **hosts == *edges.cluster {
         Ok(Arc::clone(&edges.transport))
     } else {
-        (edges.connect)(hosts)
+        edges.transport.to(hosts)
     };
     let request = |action| edges.api.request(action, machine.group());
     let route = Arc::new(Route {
