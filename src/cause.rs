@@ -114,6 +114,11 @@ impl StoreError {
         StoreError::new("use", "the intent store", std::io::Error::other("it panicked"))
     }
 
+    /// Whether it failed for lack of descriptors or memory.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        is_exhausted(&self.source)
+    }
+
     /// The file or directory that was touched.
     pub fn path(&self) -> &std::path::Path {
         &self.path

@@ -297,7 +297,7 @@ impl Call {
     /// # Errors
     /// As there.
     pub fn recover(&self) -> Result<Recovery, StoreError> {
-        let unfinished = self.session.shared().edges.store.unfinished()?;
+        let unfinished = self.session.shared().edges.unfinished()?;
         let mut recovery = Recovery { unreadable: unfinished.unreadable, ..Recovery::default() };
         for done in Bulk::new(self.session.clone(), Operation::Recover, unfinished.groups.iter().map(GroupId::as_str)) {
             match done.result {
