@@ -17,7 +17,7 @@ use crate::protocol::Limits;
 use crate::retry::{RetryBudgets, RetryPolicy};
 use crate::session::Shared;
 use crate::store::{DirectoryStore, IntentStore, NoStore};
-use crate::transport::{Transport, UreqTransport};
+use crate::transport::UreqTransport;
 
 impl ClusterClient {
     /// A client for these hosts, with the defaults of [`ClientBuilder`].
@@ -245,9 +245,8 @@ impl ClientBuilder {
         let cluster: Arc<[Host]> = hosts.as_slice().into();
         let edges = Edges {
             api: Arc::new(self.api),
-            transport: connect(&cluster)?,
+            transport: Arc::new(UreqTransport::new(&cluster)?),
             cluster,
-            connect,
             keeps_intents: self.store.is_some(),
             store: self.store.unwrap_or_else(|| Arc::new(NoStore::default())),
             audience: Audience::new(self.observer),
@@ -292,10 +291,6 @@ impl ClientBuilder {
 const SETTLE: Duration = Duration::from_secs(10);
 /// The time of a rollback where none is chosen, unless the settle time is long.
 const ROLLBACK: Duration = Duration::from_secs(120);
-
-fn connect(hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError> {
-    Ok(Arc::new(UreqTransport::new(hosts)?))
-}
 
 fn hosts_from_env() -> Result<Hosts, ConfigError> {
     const NAME: &str = "HOSTS";

@@ -23,6 +23,8 @@ use crate::session::{Session, conclude};
 ///   handed out: whoever feeds a channel must not wait for a result before sending the next id.
 /// * An id that comes twice is two operations: the second finds the group busy, or what the first made of it.
 /// * Dropping the iterator gives up what has not ended (creates are rolled back) and waits for that.
+/// * An [`Observer`](crate::Observer) may drive or drop the bulk that it observes. A logger or an intent store must
+///   not do so during a request or a journal call of that bulk: it would wait for itself.
 ///
 /// ```no_run
 /// use cluster_client::ClusterClient;

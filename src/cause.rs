@@ -123,10 +123,22 @@ impl StoreError {
         &self.source
     }
 
+    /// Whether it failed for lack of descriptors or memory.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        is_exhausted(&self.source)
+    }
+
     /// The file or directory that was touched.
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Whether the process or the system is out of descriptors or memory. `EMFILE` and `ENFILE` have no kind in std.
+pub(crate) fn is_exhausted(e: &std::io::Error) -> bool {
+    // Windows: WSAEMFILE, WSAENOBUFS, ERROR_TOO_MANY_OPEN_FILES.
+    const FILES: &[i32] = if cfg!(windows) { &[10_024, 10_055, 4] } else { &[24, 23] };
+    e.kind() == std::io::ErrorKind::OutOfMemory || e.raw_os_error().is_some_and(|code| FILES.contains(&code))
 }
 
 #[cfg(test)]

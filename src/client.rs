@@ -304,7 +304,7 @@ impl Call {
     /// # Errors
     /// As there.
     pub fn recover(&self) -> Result<Recovery, StoreError> {
-        let unfinished = self.session.shared().edges.store.unfinished()?;
+        let unfinished = self.session.shared().edges.unfinished()?;
         let groups = unfinished.entries.iter().map(|entry| entry.group().as_str());
         let mut recovery = Recovery { unreadable: unfinished.unreadable, ..Recovery::default() };
         for done in Bulk::new(self.session.clone(), Operation::Recover, groups) {

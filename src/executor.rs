@@ -72,17 +72,17 @@ pub(crate) trait Worker<S: Source>: Send + Sync + 'static {
 }
 
 /// Work that several threads do together.
-pub(crate) struct Crew<S, W> {
+pub(crate) struct Crew<S: Source, W> {
     shared: Mutex<Shared<S>>,
     changed: Condvar,
-    /// Held while news are told, so that they are told in order.
-    telling: Mutex<()>,
+    /// Notified after each batch of news is delivered.
+    delivered: Condvar,
     worker: W,
     threads: Arc<Threads>,
     stalled: Stalled,
 }
 
-struct Shared<S> {
+struct Shared<S: Source> {
     source: S,
     /// Threads that wait for something to be due or done.
     watching: usize,
@@ -98,6 +98,16 @@ struct Shared<S> {
     held_up: usize,
     /// Those of them whose job has told of one.
     stalled: Vec<ThreadId>,
+    /// Thread that delivers news. At most one does, which keeps the order.
+    deliverer: Option<ThreadId>,
+    /// News passed on to it by other threads: its next batch.
+    passed_on: Vec<S::News>,
+    /// Number of batches delivered.
+    batches: u64,
+    /// Job that it runs after the delivery. Kept here so that a hook that drives this crew can run it.
+    next_job: Option<S::Job>,
+    /// Threads that wait for a batch.
+    listening: usize,
     /// A helper panicked in the source itself, which is a bug of ours.
     broken: bool,
 }
@@ -123,6 +133,19 @@ impl<S: Source> Shared<S> {
         self.stalled.len() < before
     }
 
+    /// Whether the calling thread is inside a hook that this crew called.
+    fn is_deliverer(&self) -> bool {
+        self.deliverer.is_some_and(|deliverer| deliverer == current_thread())
+    }
+
+    /// Passes the news on to the thread that delivers others, and returns whether there is one.
+    fn pass_on(&mut self) -> bool {
+        if self.deliverer.is_some() && self.source.has_news() {
+            self.passed_on.append(&mut self.source.news());
+        }
+        self.deliverer.is_some()
+    }
+
     /// How much there is to do, now or later, that only those see who are busy.
     fn unattended(&self) -> usize {
         if self.watching > 0 {
@@ -144,13 +167,18 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
             at_work: 0,
             held_up: 0,
             stalled: Vec::new(),
+            deliverer: None,
+            passed_on: Vec::new(),
+            batches: 0,
+            next_job: None,
+            listening: 0,
             broken: false,
         };
-        let (shared, changed, telling) = (Mutex::new(shared), Condvar::new(), Mutex::new(()));
+        let (shared, changed, delivered) = (Mutex::new(shared), Condvar::new(), Condvar::new());
         Arc::new_cyclic(|crew: &Weak<Self>| {
             let crew = Weak::clone(crew);
             let stalled: Stalled = Arc::new(move || crew.upgrade().iter().for_each(Self::stalled));
-            Crew { shared, changed, telling, worker, threads, stalled }
+            Crew { shared, changed, delivered, worker, threads, stalled }
         })
     }
 
@@ -163,7 +191,8 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
                 self.leave(shared);
                 return found;
             }
-            shared = match shared.source.next(now()) {
+            let own = if shared.is_deliverer() { shared.next_job.take() } else { None };
+            shared = match own.map_or_else(|| shared.source.next(now()), Next::Run) {
                 Next::Run(job) => self.run(shared, job),
                 // The step itself may have brought the result about.
                 Next::Wait(_) if shared.source.has_result() => shared,
@@ -172,10 +201,23 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         }
     }
 
-    /// The caller goes.
+    /// Ends the part of the calling thread, after the news that led to its result are delivered.
+    ///
+    /// A hook that drives its own crew does not wait: the delivery that it is part of ends after it.
     fn leave(self: &Arc<Self>, shared: MutexGuard<'_, Shared<S>>) {
         self.hand_over(shared);
-        self.tell_all();
+        let mut shared = self.lock();
+        if shared.deliverer.is_some() && !shared.is_deliverer() {
+            shared.pass_on();
+            // The present batch ends first, then the one with the news passed on here.
+            let last = shared.batches + 2;
+            shared.listening += 1;
+            while shared.deliverer.is_some() && shared.batches < last {
+                shared = self.delivered.wait(shared).unwrap_or_else(PoisonError::into_inner);
+            }
+            shared.listening -= 1;
+        }
+        drop(self.deliver(shared, None));
     }
 
     /// Lets go of the lock. Where nobody is left to go on with what there is, somebody is called up.
@@ -240,8 +282,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
                         drop(place);
                         return;
                     }
-                    self.tell(shared);
-                    self.lock()
+                    self.deliver(shared, None).0
                 }
             };
         }
@@ -252,15 +293,25 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
             self.changed.notify_all();
         }
         let outlook = self.threads.pace.begin(self.worker.waits(&job));
-        // Who is told something may take long over it, and this thread goes on with nothing else meanwhile.
-        let news = shared.source.has_news();
+        // A hook may take long. This thread does nothing else meanwhile.
+        let news = shared.source.has_news() && !shared.pass_on();
         shared.at_work += 1;
         shared.held_up += usize::from(outlook.is_long || news);
         self.recruit(shared, outlook.more.min(AT_ONCE));
+        let mut job = Some(job);
         if news {
-            self.tell_all();
-            self.lock().held_up -= usize::from(!outlook.is_long);
+            let mut shared = self.lock();
+            (shared, job) = self.deliver(shared, job);
+            shared.held_up -= usize::from(!outlook.is_long);
         }
+        let Some(job) = job else {
+            // The hook drove this crew and ran the job.
+            let mut shared = self.lock();
+            shared.at_work -= 1;
+            shared.held_up -= usize::from(outlook.is_long);
+            self.threads.pace.end(outlook, false, Duration::ZERO, None);
+            return shared;
+        };
         let begun = now();
         let output = self.worker.run(job, Some(&self.stalled).filter(|_| !outlook.is_long));
         let now = now();
@@ -330,8 +381,7 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
     fn watch<'a>(&'a self, mut shared: MutexGuard<'a, Shared<S>>, due: Option<Instant>) -> MutexGuard<'a, Shared<S>> {
         // Who sleeps keeps no news back.
         if shared.source.has_news() {
-            self.tell(shared);
-            return self.lock();
+            return self.deliver(shared, None).0;
         }
         shared.watching += 1;
         shared.watched = [shared.watched, due].into_iter().flatten().min();
@@ -348,21 +398,39 @@ impl<S: Source, W: Worker<S>> Crew<S, W> {
         shared
     }
 
-    /// Lets go of the lock, and tells what there is to tell before anybody tells what comes later.
-    fn tell(&self, shared: MutexGuard<'_, Shared<S>>) {
-        if shared.source.has_news() {
+    /// Delivers the news, without the lock, or passes them on to the thread that delivers others.
+    ///
+    /// It never blocks on that thread. A hook may wait for work of this very crew, because it was given the bulk
+    /// that it observes, and that work must not wait for the hook. For the same reason a hook finds `job`, the next
+    /// job of this thread. It is returned if no hook ran it.
+    fn deliver<'a>(
+        &'a self,
+        mut shared: MutexGuard<'a, Shared<S>>,
+        mut job: Option<S::Job>,
+    ) -> (MutexGuard<'a, Shared<S>>, Option<S::Job>) {
+        if shared.pass_on() {
+            return (shared, job);
+        }
+        let mut news = shared.source.news();
+        while !news.is_empty() {
+            shared.deliverer = Some(current_thread());
+            shared.next_job = job;
             drop(shared);
-            self.tell_all();
+            for news in news {
+                self.worker.tell(news);
+            }
+            shared = self.lock();
+            job = shared.next_job.take();
+            news = std::mem::take(&mut shared.passed_on);
+            shared.batches += 1;
+            if news.is_empty() {
+                shared.deliverer = None;
+            }
+            if shared.listening > 0 {
+                self.delivered.notify_all();
+            }
         }
-    }
-
-    /// Waits also for who is telling what was taken from the source before.
-    fn tell_all(&self) {
-        let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = self.lock().source.news();
-        for news in news {
-            self.worker.tell(news);
-        }
+        (shared, job)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared<S>> {

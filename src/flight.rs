@@ -19,7 +19,7 @@ use crate::observer::Audience;
 use crate::protocol::{Ending, Fact, Machine, Step};
 use crate::report::Report;
 use crate::retry::RetryBudgets;
-use crate::store::{Claim, IntentStore};
+use crate::store::{Claim, IntentStore, Unfinished};
 use crate::transport::{Stalled, Transport};
 
 /// What the jobs of a client's operations need.
@@ -29,15 +29,12 @@ pub(crate) struct Edges {
     pub(crate) api: Arc<Api>,
     pub(crate) cluster: Arc<[Host]>,
     pub(crate) transport: Arc<dyn Transport>,
-    /// Makes a transport for the hosts of an intent, which need not be those of the client.
-    pub(crate) connect: Connect,
     pub(crate) store: Arc<dyn IntentStore>,
     /// Whether the store keeps what it is given, so that there is something to recover.
     pub(crate) keeps_intents: bool,
     pub(crate) audience: Audience,
 }
 
-type Connect = fn(&[Host]) -> Result<Arc<dyn Transport>, ConfigError>;
 type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
 
 /// Something to be done for the operation in slot `slot`.
@@ -157,9 +154,6 @@ impl Flight {
             let Some((position, mut machine)) = self.backlog.pop_front() else { return };
             if !self.edges.keeps_intents {
                 machine.without_store();
-            }
-            if self.edges.audience.listens() {
-                machine.narrate();
             }
             if self.cancelled {
                 machine.cancel(Duration::ZERO);
@@ -334,8 +328,8 @@ impl Worker<Flight> for Edges {
     fn run(&self, Job { slot, work }: Job, stalled: Option<&Stalled>) -> Done {
         let result = match work {
             Work::Claim(group) => Came::Claimed(self.claim(&group)),
-            Work::Record(claim, intent) => Came::Recorded(with(&claim, |claim| claim.record(&intent))),
-            Work::Erase(claim) => Came::Erased(with(&claim, |claim| claim.erase())),
+            Work::Record(claim, intent) => Came::Recorded(self.with(&claim, |claim| claim.record(&intent))),
+            Work::Erase(claim) => Came::Erased(self.with(&claim, |claim| claim.erase())),
             Work::Send { route, host, action, timeout } => route.send(host, action, timeout, stalled),
             Work::Release(claim) => {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(claim)));
@@ -372,16 +366,43 @@ impl Edges {
                 (claim, inherited)
             })
         };
-        catch_unwind(AssertUnwindSafe(claim)).unwrap_or_else(|_| Err(ClaimError::Failed(StoreError::panicked())))
+        let is_exhausted = |claimed: &Result<_, _>| matches!(claimed, Err(ClaimError::Failed(e)) if e.is_exhausted());
+        self.make_room(is_exhausted, || caught(claim, || Err(ClaimError::Failed(StoreError::panicked()))))
+    }
+
+    fn with(
+        &self,
+        claim: &SharedClaim,
+        act: impl Fn(&mut Box<dyn Claim>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_exhausted = |done: &Result<_, StoreError>| matches!(done, Err(e) if e.is_exhausted());
+        self.make_room(is_exhausted, || caught(|| act(&mut claim), || Err(StoreError::panicked())))
+    }
+
+    /// Calls [`IntentStore::unfinished`].
+    pub(crate) fn unfinished(&self) -> Result<Unfinished, StoreError> {
+        let is_exhausted = |found: &Result<Unfinished, StoreError>| match found {
+            Ok(found) => found.unreadable.iter().any(StoreError::is_exhausted),
+            Err(error) => error.is_exhausted(),
+        };
+        self.make_room(is_exhausted, || caught(|| self.store.unfinished(), || Err(StoreError::panicked())))
+    }
+
+    /// Calls the store. If it fails for lack of descriptors, closes idle connections and calls it once more.
+    fn make_room<T>(&self, is_exhausted: impl Fn(&T) -> bool, mut call: impl FnMut() -> T) -> T {
+        let first = call();
+        if !is_exhausted(&first) {
+            return first;
+        }
+        drop(first);
+        self.transport.shed_idle();
+        call()
     }
 }
 
-fn with(
-    claim: &SharedClaim,
-    act: impl FnOnce(&mut Box<dyn Claim>) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
-    catch_unwind(AssertUnwindSafe(|| act(&mut claim))).unwrap_or_else(|_| Err(StoreError::panicked()))
+fn caught<T>(call: impl FnOnce() -> T, panicked: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| panicked())
 }
 
 fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Arc<Route> {
@@ -393,7 +414,7 @@ fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Ar
     let transport = if Arc::ptr_eq(hosts, &edges.cluster) || **hosts == *edges.cluster {
         Ok(Arc::clone(&edges.transport))
     } else {
-        (edges.connect)(hosts)
+        edges.transport.to(hosts)
     };
     let request = |action| api.request(action, machine.group());
     let route = Arc::new(Route {

@@ -18,6 +18,16 @@ use crate::report::{Outcome, State};
 /// whichever thread did the work, which is held up meanwhile: return soon. A panic is caught, logged, and
 /// ends the telling for this client; the operation goes on.
 ///
+/// # Calling the client again
+/// An observer may call any client, also the one that it observes: ask for a status, create, delete, recover,
+/// cancel, run or drop a [`Bulk`](crate::Bulk). The same holds for a logger ([`mod@log`]), at any level and for the records
+/// of ureq and rustls too, and for an [`IntentStore`](crate::IntentStore). Three things are left to the hook:
+/// * It must end its own recursion: the nested call has events and log records too.
+/// * It must not hold a lock of its own during the call. The work is done by several threads, and each may call the
+///   hook.
+/// * It must not wait, on another thread, for the return of the call that it is part of. That call waits for the
+///   hook. The group of that call is busy: see [`Error::Busy`](crate::Error::Busy).
+///
 /// ```
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,7 +70,8 @@ impl Audience {
 
     /// Whether anybody listens. Where nobody does, no event is made.
     pub(crate) fn listens(&self) -> bool {
-        self.observer.is_some() || log::log_enabled!(target: TARGET, Level::Error)
+        let logs = || log::log_enabled!(target: TARGET, Level::Error);
+        self.observer.is_some() || catch_unwind(logs).unwrap_or(false)
     }
 
     pub(crate) fn tell(&self, group: &GroupId, event: &Event) {
@@ -68,7 +79,8 @@ impl Audience {
         let Some(observer) = self.observer.as_ref().filter(|_| !self.broken.load(Ordering::Relaxed)) else { return };
         let told = catch_unwind(AssertUnwindSafe(|| observer.on_event(group, event)));
         if told.is_err() && !self.broken.swap(true, Ordering::Relaxed) && logged.is_ok() {
-            log::error!(target: TARGET, "the observer panicked; it is told nothing more");
+            let complain = || log::error!(target: TARGET, "the observer panicked; it is told nothing more");
+            let _ = catch_unwind(complain);
         }
     }
 }

@@ -55,7 +55,8 @@ impl Session {
     pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Result<Report, Error> {
         let crew = self.crew(1);
         let _watched = self.watch(&crew);
-        crew.change(|flight| flight.add(0, self.machine(operation, group), Instant::now()));
+        let machine = self.machine(operation, group);
+        crew.change(|flight| flight.add(0, machine, Instant::now()));
         let (_, ending, report) = crew.take_part(Flight::collect);
         conclude(ending, report)
     }
@@ -75,11 +76,16 @@ impl Session {
         Some(watched)
     }
 
+    /// Not to be called under a lock: it asks the logger, which is foreign code.
     pub(crate) fn machine(&self, operation: Operation, group: GroupId) -> Machine {
         let limits = Limits { deadline: self.deadline, ..self.shared.limits.clone() };
         let cluster = Arc::clone(&self.shared.edges.cluster);
         let api = Arc::clone(&self.shared.edges.api);
-        Machine::new(operation, self.preflight, group, cluster, api, limits, fastrand::u64(..))
+        let mut machine = Machine::new(operation, self.preflight, group, cluster, api, limits, fastrand::u64(..));
+        if self.shared.edges.audience.listens() {
+            machine.narrate();
+        }
+        machine
     }
 }
 

@@ -1,8 +1,10 @@
 //! Floor 2: one request to one host, over ureq.
 //!
-//! ureq speaks HTTP and TLS and keeps the idle connections; names, sockets and time are ours, below it
-//! ([`wire`], [`resolve`]). Deliberately absent: retries for the sake of an outcome, proxies, cookies,
-//! authentication, decompression, and any thread beside the look-up of a name.
+//! ureq speaks HTTP and TLS. Names, sockets, time and idle connections are ours ([`resolve`], [`wire`], [`call`],
+//! [`idle`]). ureq and rustls call the logger in the middle of a request, and the logger may send another one on the
+//! same thread: therefore no lock is held there, and the state of a request is a stack per thread. Deliberately
+//! absent: retries for the sake of an outcome, proxies, cookies, authentication, decompression, and any thread
+//! beside the look-up of a name.
 //!
 //! What is bounded, and where:
 //!
@@ -11,7 +13,7 @@
 //! | a call | the `timeout` of `send` | every read, write, connect and look-up asks for the time left |
 //! | a head | [`wire::MAX_INPUT`] | |
 //! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
-//! | idle connections | [`MAX_IDLE`] a host, and [`wire::Sockets`] in all | ureq's pool is walked at each use |
+//! | idle connections | [`idle`] a host, and [`wire::Sockets`] in all | |
 //! | look-ups of names | [`resolve::MAX_LOOKUPS`] threads | |
 //!
 //! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: the
@@ -19,13 +21,14 @@
 
 mod answer;
 mod call;
+mod idle;
 mod resolve;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 use std::io::{self, Read as _};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use ureq::config::{AutoHeaderValue, ConfigBuilder};
@@ -36,6 +39,7 @@ use ureq::{Agent, Body};
 #[cfg(fuzzing)]
 pub(crate) use self::answer::{retry_after, same_origin};
 use self::call::Call;
+use self::idle::{Idle, Reuse};
 use self::resolve::{Lookups, Target};
 use self::wire::{Dial, NoResolver, Sockets};
 use crate::api::{Reply, Request};
@@ -52,6 +56,16 @@ pub(crate) trait Transport: Send + Sync {
     ///
     /// It calls `stalled` once if that keeps its thread waiting for longer than a moment.
     fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply;
+
+    /// Returns a transport to other hosts that shares the bounds of this one.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an https host if TLS is not built in.
+    fn to(&self, hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError>;
+
+    /// Closes all idle connections, including those of transports made by [`Transport::to`], to free their
+    /// descriptors. From then on fewer are kept.
+    fn shed_idle(&self);
 }
 
 /// Is told that a thread is held up, so that others can be set to work.
@@ -61,26 +75,19 @@ pub(crate) type Stalled = Arc<dyn Fn() + Send + Sync>;
 const MAX_BODY: u64 = 64 * 1024;
 /// The status is known when the body starts, so a slow body holds the answer up no longer than this.
 const DRAIN: Duration = Duration::from_secs(1);
-/// As many requests to one host may be in flight before a connection is closed after its use.
-const MAX_IDLE: usize = 64;
-/// Just below the 5 s after which common servers (Node, uvicorn) close an idle connection: a POST that
-/// crosses that close on its way is in doubt.
-const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
 const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
 const JSON: &str = "application/json";
 
 /// The transport over sockets: one ureq agent, with its own pool of connections, for each host.
-///
-/// One shared agent would take time that grows with the square of its idle connections.
 pub(crate) struct UreqTransport {
     sites: Vec<Site>,
-    maker: AgentMaker,
+    maker: Arc<AgentMaker>,
 }
 
 struct Site {
     host: Host,
-    /// Made with the first request; dropped where its idle connections have to go.
-    agent: Mutex<Option<Agent>>,
+    /// Made with the first request.
+    agent: OnceLock<Agent>,
 }
 
 impl UreqTransport {
@@ -89,12 +96,16 @@ impl UreqTransport {
     /// # Errors
     /// A [`ConfigError`] for an https host where the feature `rustls` is off.
     pub(crate) fn new(hosts: &[Host]) -> Result<Self, ConfigError> {
+        Self::with(hosts, Arc::new(AgentMaker::new()))
+    }
+
+    fn with(hosts: &[Host], maker: Arc<AgentMaker>) -> Result<Self, ConfigError> {
         if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
             let remedy = "build cluster-client with its feature \"rustls\"";
             return Err(ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy));
         }
-        let site = |host: &Host| Site { host: host.clone(), agent: Mutex::new(None) };
-        Ok(UreqTransport { sites: hosts.iter().map(site).collect(), maker: AgentMaker::new() })
+        let site = |host: &Host| Site { host: host.clone(), agent: OnceLock::new() };
+        Ok(UreqTransport { sites: hosts.iter().map(site).collect(), maker })
     }
 
     /// One request to `url`, a second time only where the first had a connection that was dead, or none
@@ -106,25 +117,17 @@ impl UreqTransport {
             return self.attempt(site, request, url, call.on_a_fresh_connection());
         }
         if failure.error.kind() == Kind::Exhausted && !failure.after.sent {
-            self.shed_idle_connections();
+            self.shed_idle();
             return self.attempt(site, request, url, call);
         }
         Err(failure)
     }
 
     fn attempt(&self, site: &Site, request: &Request, url: &str, call: Call) -> Result<Answer, Failure> {
-        let agent = site.agent(&self.maker);
+        let agent = site.agent.get_or_init(|| self.maker.agent(&site.host));
         call::begin(call);
-        let answer = run(&agent, request, url).map_err(describe).and_then(read_answer);
+        let answer = run(agent, request, url).map_err(describe).and_then(read_answer);
         answer.map_err(|error| Failure { error, after: call::current() })
-    }
-
-    /// Closes what lies idle everywhere, and keeps less from now on.
-    fn shed_idle_connections(&self) {
-        self.maker.sockets.keep_fewer();
-        for site in &self.sites {
-            *site.agent.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        }
     }
 }
 
@@ -133,10 +136,20 @@ impl Transport for UreqTransport {
         let Some(site) = self.sites.get(host) else {
             return Reply::NotSent(RequestError::new(Kind::Internal, "there is no host of that number"));
         };
-        call::watch(stalled);
-        let reply = self.request(site, request, Call::new(timeout));
-        call::watch(None);
-        reply
+        let _outer = call::enter(stalled);
+        self.request(site, request, Call::new(timeout))
+    }
+
+    fn to(&self, hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError> {
+        Ok(Arc::new(Self::with(hosts, Arc::clone(&self.maker))?))
+    }
+
+    fn shed_idle(&self) {
+        self.maker.sockets.keep_fewer();
+        let idle: Vec<_> = self.maker.idle().iter().filter_map(Weak::upgrade).collect();
+        for idle in idle {
+            idle.clear();
+        }
     }
 }
 
@@ -156,18 +169,18 @@ impl UreqTransport {
     }
 }
 
-impl Site {
-    /// A clone of the site's agent, so that the lock is held for no request.
-    fn agent(&self, maker: &AgentMaker) -> Agent {
-        let mut agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
-        agent.get_or_insert_with(|| maker.agent(&self.host)).clone()
-    }
-}
+/// Connection with TLS on top if the host is https.
+#[cfg(feature = "rustls")]
+type Link = <wire::Tls as ureq::unversioned::transport::Connector<wire::Wire>>::Out;
+#[cfg(not(feature = "rustls"))]
+type Link = wire::Wire;
 
 /// What all agents share.
 struct AgentMaker {
     lookups: Arc<Lookups>,
     sockets: Arc<Sockets>,
+    /// Idle connections of each agent.
+    idle: Mutex<Vec<Weak<Idle<Link>>>>,
     #[cfg(feature = "rustls")]
     tls: wire::Tls,
 }
@@ -177,6 +190,7 @@ impl AgentMaker {
         AgentMaker {
             lookups: Arc::default(),
             sockets: Arc::default(),
+            idle: Mutex::default(),
             #[cfg(feature = "rustls")]
             tls: wire::Tls::new(ureq::tls::RootCerts::WebPki),
         }
@@ -189,7 +203,21 @@ impl AgentMaker {
         let config = config();
         #[cfg(feature = "rustls")]
         let config = config.tls_config(self.tls.config());
-        Agent::with_parts(config.build(), dial, NoResolver)
+        let idle = Arc::default();
+        self.add_idle(&idle);
+        Agent::with_parts(config.build(), Reuse::new(dial, idle), NoResolver)
+    }
+
+    fn add_idle(&self, idle: &Arc<Idle<Link>>) {
+        let mut all = self.idle();
+        if all.len() == all.capacity() {
+            all.retain(|idle| idle.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(idle));
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Weak<Idle<Link>>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -207,9 +235,10 @@ fn config() -> ConfigBuilder<AgentScope> {
         .accept(JSON)
         .accept_encoding(AutoHeaderValue::None)
         .max_response_header_size(wire::MAX_INPUT)
-        .max_idle_connections(MAX_IDLE)
-        .max_idle_connections_per_host(MAX_IDLE)
-        .max_idle_age(MAX_IDLE_AGE)
+        // `idle` keeps them.
+        .max_idle_connections(0)
+        .max_idle_connections_per_host(0)
+        .max_idle_age(Duration::ZERO)
         // Used by ureq's TLS only.
         .input_buffer_size(16 * 1024)
         .output_buffer_size(4 * 1024)
@@ -275,7 +304,7 @@ fn read_answer(response: Response<Body>) -> Result<Answer, RequestError> {
     Ok(answer)
 }
 
-/// Reads the body to its end, upon which ureq keeps the connection. A body that is cut, long or slow
+/// Reads the body to its end, upon which the connection is kept. A body that is cut, long or slow
 /// takes its connection with it and changes nothing else.
 fn drain(response: Response<Body>) {
     call::update(|call| call.shorten(DRAIN));

@@ -4,10 +4,16 @@
 
 mod proof;
 
+use std::collections::BTreeMap;
+use std::io;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cluster_client::testing::{Cluster, Fault, Method};
+use cluster_client::{
+    Claim, ClaimError, ClusterClient, DirectoryStore, Error, GroupId, Intent, IntentStore, StoreError, Unfinished,
+};
 use proof::{Client, Figures, PATIENCE, Ran, Running, acknowledged, binary, outcome, spread, strace_works};
 
 const GROUP: &str = "payments";
@@ -180,6 +186,135 @@ fn without_file_descriptors_it_says_so_and_nothing_is_lost() {
     under_limits((3..=16).map(|files| format!("-n {files}")).collect(), false, &figures);
     report("file descriptors, from 3 to 16", &figures);
     assert!(figures.get("Create: exit 1") > 0 && figures.get("Create: exit 0") > 0, "the limits meet the need");
+}
+
+/// The descriptors suffice for one host at a time, and idle connections to the others use them up.
+#[test]
+fn idle_connections_never_make_a_create_fail_in_the_journal() {
+    const HOSTS: usize = 12;
+    let cluster = Cluster::start(HOSTS).unwrap();
+    let client = Client::new(&cluster.urls(), Duration::from_secs(5), Duration::from_millis(40));
+    let one = Client::new(&cluster.urls()[..1], Duration::from_secs(5), Duration::from_millis(40));
+    let run = |client: &Client, files: usize, group: &str| {
+        let shell = limited(&format!("-n {files}"));
+        let wrapper: Vec<&str> = shell[..3].iter().map(String::as_str).collect();
+        Running::start(client.command_under(&wrapper, &["create", group])).end(PATIENCE)
+    };
+    let least = (4..40).find(|files| run(&one, *files, &format!("one-{files}")).exit == Some(0)).unwrap();
+    let figures = Figures::default();
+    for files in least..least + HOSTS + 4 {
+        for round in 0..4 {
+            let ran = run(&client, files, &format!("g-{files}-{round}"));
+            let told = acknowledged(&ran).map(|line| outcome(&line).to_owned()).unwrap_or_default();
+            figures.count(format!("{files} descriptors: {told}"));
+            let of_the_journal = matches!(told.as_str(), "journal_failed" | "unrecorded");
+            figures.expect(!of_the_journal && !told.is_empty(), || format!("{files} descriptors: {ran:?}"));
+        }
+    }
+    report("idle connections against the journal", &figures);
+}
+
+/// Store that fails the first call of each kind with an error of the system.
+struct FailsFirst {
+    inner: DirectoryStore,
+    error: i32,
+    calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    cluster: Arc<Cluster>,
+}
+
+impl FailsFirst {
+    /// Counts the call. A second one fails unless the client has closed its connections.
+    fn check(&self, call: &'static str) -> Result<(), StoreError> {
+        let mut calls = self.calls.lock().unwrap();
+        let number = calls.entry(call).or_default();
+        *number += 1;
+        let fails = match *number {
+            1 => true,
+            2 => !self.cluster.nodes().iter().all(|node| node.wait_until(|node| node.connections() == 0, PATIENCE)),
+            _ => false,
+        };
+        if fails { Err(StoreError::new(call, "x", io::Error::from_raw_os_error(self.error))) } else { Ok(()) }
+    }
+}
+
+/// The store that the client gets; the test keeps the other end.
+struct Handle(Arc<FailsFirst>);
+
+struct FailsFirstClaim(Box<dyn Claim>, Arc<FailsFirst>);
+
+impl IntentStore for Handle {
+    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+        self.0.check("claim").map_err(ClaimError::Failed)?;
+        Ok(Box::new(FailsFirstClaim(self.0.inner.claim(group)?, Arc::clone(&self.0))))
+    }
+
+    fn unfinished(&self) -> Result<Unfinished, StoreError> {
+        self.0.check("list")?;
+        let mut found = self.0.inner.unfinished()?;
+        // The first recovery is about the list, the second about a file.
+        if self.0.calls.lock().unwrap()["list"] > 2 {
+            found.unreadable.extend(self.0.check("read").err());
+        }
+        Ok(found)
+    }
+}
+
+impl Claim for FailsFirstClaim {
+    fn inherited(&self) -> Option<&Intent> {
+        self.0.inherited()
+    }
+
+    fn record(&mut self, intent: &Intent) -> Result<(), StoreError> {
+        self.1.check("record")?;
+        self.0.record(intent)
+    }
+
+    fn erase(&mut self) -> Result<(), StoreError> {
+        self.1.check("erase")?;
+        self.0.erase()
+    }
+}
+
+fn with_a_store_that_fails_first(error: i32) -> (ClusterClient, Arc<FailsFirst>, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let inner = DirectoryStore::open(directory.path()).unwrap();
+    let cluster = Arc::new(Cluster::start(3).unwrap());
+    let urls = cluster.urls();
+    let store = Arc::new(FailsFirst { inner, error, calls: Arc::default(), cluster });
+    let client = ClusterClient::builder().hosts(urls).store(Arc::new(Handle(Arc::clone(&store)))).build().unwrap();
+    // Leaves an idle connection to each host.
+    client.status("other").unwrap();
+    (client, store, directory)
+}
+
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+const EIO: i32 = 5;
+
+#[test]
+fn journal_call_without_a_descriptor_is_repeated_after_idle_connections_are_closed() {
+    for error in [EMFILE, ENFILE] {
+        let (client, store, _directory) = with_a_store_that_fails_first(error);
+        client.create_group(GROUP).unwrap();
+        assert!(store.cluster.all_have(GROUP));
+        for _ in 0..2 {
+            client.status("other").unwrap();
+            assert!(client.recover().unwrap().is_complete());
+        }
+        let calls = store.calls.lock().unwrap();
+        let expected = [("claim", 2), ("erase", 2), ("list", 4), ("read", 2), ("record", 2)];
+        assert_eq!(calls.iter().map(|(call, number)| (*call, *number)).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn journal_call_that_fails_for_another_reason_is_not_repeated() {
+    let (client, store, _directory) = with_a_store_that_fails_first(EIO);
+    assert!(matches!(client.create_group(GROUP), Err(Error::Journal { .. })));
+    assert!(client.recover().is_err());
+    let calls = store.calls.lock().unwrap();
+    assert_eq!(calls.iter().map(|(call, number)| (*call, *number)).collect::<Vec<_>>(), [("claim", 1), ("list", 1)]);
+    assert!(store.cluster.none_has(GROUP));
 }
 
 /// Rust ends a program that gets no memory; then the journal has to know what was under way.

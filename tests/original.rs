@@ -67,7 +67,18 @@ fn states(report: &Report) -> Vec<State> {
     report.hosts.iter().map(|host| host.state).collect()
 }
 
-/// Nobody listens there any more.
+/// Address that refuses connections. The port stays bound until the process ends, so that no other test listens there.
+#[cfg(unix)]
+fn dead_host() -> String {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    format!("http://{address}")
+}
+
+/// Address on which nobody listens any more.
+#[cfg(not(unix))]
 fn dead_host() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())

@@ -135,11 +135,13 @@ struct Hands {
     told: Arc<loom::sync::Mutex<Vec<usize>>>,
     /// Cancelled by whoever is told the first news.
     token: Option<CancelToken>,
+    /// Crew that the first delivery drives until the jobs 0 to 2 have run.
+    takes_part: Arc<loom::sync::Mutex<Option<Arc<Crew<Script, Hands>>>>>,
 }
 
 impl Hands {
     fn new(run: fn(&Hands, Job)) -> Self {
-        Hands { run, gate: Arc::default(), told: Arc::default(), token: None }
+        Hands { run, gate: Arc::default(), told: Arc::default(), token: None, takes_part: Arc::default() }
     }
 }
 
@@ -169,6 +171,10 @@ impl Worker<Script> for Hands {
         self.told.lock().unwrap().push(news);
         if let Some(token) = &self.token {
             token.cancel();
+        }
+        let crew = self.takes_part.lock().unwrap().take();
+        if let Some(crew) = crew {
+            crew.take_part(|script| script.have_run(&[0, 1, 2]).then_some(()));
         }
     }
 }
@@ -358,6 +364,22 @@ models! {
         let crew = crew(script, hands, 1);
         crew.take_part(Script::collect);
         assert_eq!(*told.lock().unwrap(), [0, 1]);
+    }
+
+    /// A hook waits for the work of its own crew, and its thread may have taken one of the jobs before.
+    fn a_hook_may_drive_its_own_crew(preemptions: Some(4)) {
+        let script = Script::new([0, 1, 2], |script, job| {
+            if job == 0 {
+                script.add_news();
+            }
+            script.results += usize::from(script.have_run(&[0, 1, 2]));
+        });
+        let hands = Hands::new(nothing);
+        let (takes_part, told) = (Arc::clone(&hands.takes_part), Arc::clone(&hands.told));
+        let crew = crew(script, hands, 1);
+        *takes_part.lock().unwrap() = Some(Arc::clone(&crew));
+        crew.take_part(|script| script.have_run(&[0, 1, 2]).then_some(()));
+        assert_eq!(*told.lock().unwrap(), [0]);
     }
 
     /// Who is told something may cancel.
@@ -551,7 +573,7 @@ fn planted_bugs_are_found() {
     let models = ["executor::loom_models::every_model", "--exact", "--ignored"];
     sync::plant("silent", "executor.rs", executor, ".notify_all()", &models);
     sync::plant("leaky", "executor.rs", executor, "self.changed.wait", &models);
-    sync::plant("unlocked", "executor.rs", executor, "self.telling.lock()", &models);
+    sync::plant("leaky", "executor.rs", executor, "self.delivered.wait", &models);
     sync::plant("unborn", "executor/threads.rs", threads, ".spawn(", &models);
     sync::plant("blind", "cancel.rs", cancel, "cancelled.load(", &models);
 }

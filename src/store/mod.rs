@@ -37,6 +37,12 @@ pub use self::unfinished::{JournalEntry, Unfinished};
 /// * What [`Claim::record`] has acknowledged is there after a crash of the process or the machine, and what
 ///   [`Claim::erase`] has acknowledged is not. A call that failed may have left either state.
 /// * Nothing here waits for another claim, and no intent that cannot be read is passed over in silence.
+///
+/// # Calls from the client
+/// * No lock of the client is held during a call. A store may call the client again, under the rules of
+///   [`Observer`](crate::Observer). The group of the call that it serves is busy meanwhile.
+/// * A call that fails with `EMFILE` or `ENFILE` is repeated once, after the client has closed its idle connections.
+/// * A panic is caught and counts as a failed call.
 pub trait IntentStore: Send + Sync {
     /// Takes the lock on a group, without waiting.
     ///

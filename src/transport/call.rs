@@ -3,6 +3,9 @@
 //! ureq hands its transports neither a deadline for the whole call nor a place to note things. But it
 //! runs a call from the look-up to the last byte of the body on the thread that makes it (as long as it
 //! is given no timeout of its own), so the call lives in a variable of that thread.
+//!
+//! A logger that is called during a request may send another request on the same thread. Therefore the variables
+//! act as a stack: each request restores what it found ([`enter`]).
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
@@ -67,9 +70,23 @@ thread_local! {
     static STALLED: RefCell<Option<Stalled>> = const { RefCell::new(None) };
 }
 
-/// Lets `stalled` know, once, when the calls of this thread keep it waiting.
-pub(super) fn watch(stalled: Option<&Stalled>) {
-    STALLED.set(stalled.cloned());
+/// State of the outer request of this thread, if there is one. Dropping it restores that state.
+#[must_use]
+pub(super) struct Outer {
+    call: Option<Call>,
+    stalled: Option<Stalled>,
+}
+
+/// Begins a request. `stalled` is called once, when a call of this request blocks for longer than a moment.
+pub(super) fn enter(stalled: Option<&Stalled>) -> Outer {
+    Outer { call: CALL.take(), stalled: STALLED.replace(stalled.cloned()) }
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        CALL.set(self.call);
+        STALLED.set(self.stalled.take());
+    }
 }
 
 pub(super) fn is_watched() -> bool {

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::call::{self, Call};
-use super::wire::{MOMENT, is_exhausted};
-use crate::cause::{RequestError, RequestErrorKind as Kind};
+use super::wire::MOMENT;
+use crate::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 use crate::host::Host;
 
 /// So many names are looked up at once, abandoned ones included; the next waits for one to end.

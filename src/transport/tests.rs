@@ -415,9 +415,33 @@ fn a_reset_before_the_answer_is_ambiguous() {
     }
 }
 
+/// Address that refuses connections: bound but not listening, so that nobody else gets the port meanwhile.
+#[cfg(unix)]
+fn refusing() -> (SocketAddr, impl Sized) {
+    let socket = reserved(0).unwrap();
+    (socket.local_addr().unwrap().as_socket().unwrap(), socket)
+}
+
+#[cfg(not(unix))]
+fn refusing() -> (SocketAddr, impl Sized) {
+    (TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(), ())
+}
+
+#[cfg(unix)]
+fn reserved(port: u16) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    Ok(socket)
+}
+
+#[cfg(not(unix))]
+fn reserved(_: u16) -> io::Result<()> {
+    Ok(())
+}
+
 #[test]
 fn a_refused_connection_is_not_sent() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (free, _socket) = refusing();
     assert_told(&ask(&transport(&format!("http://{free}")), Action::Create, PLENTY), REFUSED);
     let host = format!("http://localhost:{}", free.port());
     assert_told(&ask(&transport(&host), Action::Create, PLENTY), REFUSED);
@@ -635,7 +659,10 @@ fn addresses_and_names_lead_to_the_server() {
             peer.request();
             peer.say(OK);
         };
-        let ipv6 = serve_at("[::1]:0", handle);
+        // Nobody may listen on that port of the other address, which "localhost" leads to first.
+        let (ipv6, _reserved) = std::iter::repeat_with(|| serve_at("[::1]:0", handle))
+            .find_map(|server| reserved(server.address.port()).ok().map(|reserved| (server, reserved)))
+            .unwrap();
         assert_told(&ipv6.ask(Action::Check, PLENTY), "200");
         let named = format!("http://localhost:{}", ipv6.address.port());
         assert_told(&ask(&transport(&named), Action::Check, PLENTY), "200");
@@ -666,7 +693,7 @@ fn ask_more_hosts_than_there_are_descriptors() {
     while let Ok(file) = std::fs::File::open("/dev/null") {
         taken.push(file);
     }
-    transport.shed_idle_connections();
+    transport.shed_idle();
     taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
     let reply = transport.send(0, &request, PLENTY, None);
     taken.clear();
@@ -691,6 +718,34 @@ fn idle_connections_make_room_where_descriptors_are_short() {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
+    let (closed, is_closed) = mpsc::channel();
+    let serving = move || {
+        let closed = closed.clone();
+        serve(move |_, mut peer| {
+            peer.request();
+            peer.say(OK);
+            peer.wait();
+            closed.send(()).unwrap();
+        })
+    };
+    let servers = [serving(), serving(), serving()];
+    let hosts = servers.each_ref().map(|server| Host::parse(format!("http://{}", server.address)).unwrap());
+    let transport = UreqTransport::new(&hosts[..2]).unwrap();
+    let other = transport.to(&hosts[2..]).unwrap();
+    let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
+    assert_told(&transport.send(0, &request, PLENTY, None), "200");
+    assert_told(&transport.send(1, &request, PLENTY, None), "200");
+    assert_told(&other.send(0, &request, PLENTY, None), "200");
+    assert!(is_closed.try_recv().is_err());
+    transport.shed_idle();
+    for _ in 0..servers.len() {
+        is_closed.recv_timeout(PLENTY).unwrap();
+    }
+    assert_told(&other.send(0, &request, PLENTY, None), "200");
 }
 
 #[test]
@@ -743,18 +798,24 @@ mod tls {
     fn trusting(url: &str) -> UreqTransport {
         let mut transport = transport(url);
         let authority = ureq::tls::Certificate::from_pem(AUTHORITY).unwrap();
-        transport.maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
+        let maker = Arc::get_mut(&mut transport.maker).unwrap();
+        maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
         transport
     }
 
     /// Answers 200 on its first connection, 500 on others.
     fn node() -> Server {
-        serve(|number, peer| {
+        node_with(1)
+    }
+
+    /// Answers 200 on so many connections, 500 on others.
+    fn node_with(good: usize) -> Server {
+        serve(move |number, peer| {
             let mut stream = BufReader::new(secured(peer.stream.into_inner()));
             let mut line = String::new();
             while stream.read_line(&mut line).is_ok_and(|length| length > 0) {
                 if line == "\r\n" {
-                    let status = if number == 0 { 200 } else { 500 };
+                    let status = if number < good { 200 } else { 500 };
                     let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\n{{}}");
                     stream.get_mut().write_all(answer.as_bytes()).unwrap();
                 }
@@ -770,6 +831,12 @@ mod tls {
         for _ in 0..3 {
             assert_told(&ask(&transport, Action::Check, PLENTY), "200");
         }
+    }
+
+    #[test]
+    fn logger_that_sends_to_the_same_tls_host_does_not_hang() {
+        let server = node_with(usize::MAX);
+        ends_with_a_logger_that_sends(trusting(&format!("https://localhost:{}", server.address.port())));
     }
 
     #[test]
@@ -835,4 +902,96 @@ fn a_mute_server_holds_the_thread_up_and_that_is_told_once() {
     });
     assert_eq!(stalls(&mute, Action::Check, Duration::from_millis(100)), 1);
     assert_eq!(stalls(&mute, Action::Create, Duration::from_millis(100)), 1);
+}
+
+/// Sends a request on a thread that has one in flight, as a logger does when no thread can be started.
+#[test]
+fn nested_request_does_not_change_what_is_said_of_the_outer_one() {
+    let mute = serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    let (refusing, _socket) = refusing();
+    let hosts = [mute.address, refusing].map(|address| Host::parse(format!("http://{address}")).unwrap());
+    let transport = Arc::new(UreqTransport::new(&hosts).unwrap());
+    let request = |action| Api::default().request(action, &GroupId::parse("g1").unwrap());
+    let (nested, check) = (Arc::clone(&transport), request(Action::Check));
+    let stalled: Stalled = Arc::new(move || assert_told(&nested.send(1, &check, BRIEF * 4, None), REFUSED));
+    let begun = Instant::now();
+    let reply = transport.send(0, &request(Action::Create), BRIEF, Some(&stalled));
+    assert_told(&reply, "ambiguous, Timeout: no answer within 150ms");
+    assert!(begun.elapsed() < BRIEF * 4, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn end_of_a_nested_request_restores_the_outer_one() {
+    let stalled: Stalled = Arc::new(|| ());
+    let outer = call::enter(Some(&stalled));
+    call::begin(Call::new(PLENTY));
+    call::update(|call| call.sent = true);
+    drop(call::enter(None));
+    assert!(call::is_watched() && call::current().sent);
+    drop(outer);
+    assert!(!call::is_watched() && !call::current().sent);
+}
+
+/// The one logger of the process, with a hook per thread.
+struct PerThread;
+
+type OnRecord = Box<dyn Fn(&log::Record<'_>)>;
+
+thread_local! {
+    static ON_RECORD: std::cell::RefCell<Option<OnRecord>> = const { std::cell::RefCell::new(None) };
+}
+
+impl log::Log for PerThread {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        ON_RECORD.with_borrow(Option::is_some)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // Taken out, so that records of nested requests do not call it.
+        let Some(act) = ON_RECORD.take() else { return };
+        act(record);
+        ON_RECORD.set(Some(act));
+    }
+
+    fn flush(&self) {}
+}
+
+fn ends_with_a_logger_that_sends(transport: UreqTransport) {
+    static INSTALLED: std::sync::Once = std::sync::Once::new();
+    INSTALLED.call_once(|| {
+        log::set_logger(&PerThread).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+    let (ended, end) = mpsc::channel();
+    let transport = Arc::new(transport);
+    thread::spawn(move || {
+        let (records, nested) = (Arc::<AtomicUsize>::default(), Arc::clone(&transport));
+        let count = Arc::clone(&records);
+        ON_RECORD.set(Some(Box::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            assert_told(&ask(&nested, Action::Check, PLENTY), "200");
+        })));
+        for _ in 0..3 {
+            for action in ACTIONS {
+                assert_told(&ask(&transport, action, PLENTY), "200");
+            }
+        }
+        ON_RECORD.set(None);
+        ended.send(records.load(Ordering::SeqCst)).unwrap();
+    });
+    let records = end.recv_timeout(PLENTY).expect("it hangs");
+    assert!(records > 50, "{records}");
+}
+
+#[test]
+fn logger_that_sends_to_the_same_host_does_not_hang() {
+    let server = serve(|_, mut peer| {
+        while peer.request().is_some() {
+            peer.say(OK);
+        }
+    });
+    ends_with_a_logger_that_sends(server.transport());
 }

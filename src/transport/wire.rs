@@ -18,7 +18,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::call::{self, Call};
 use super::resolve::{Lookups, Target};
-use crate::cause::{RequestError, RequestErrorKind as Kind};
+use crate::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 
 /// The largest head of an answer.
 pub(super) const MAX_INPUT: usize = 16 * 1024;
@@ -94,7 +94,6 @@ impl Connector for Dial {
         let stream = dial(&addresses, &call).map_err(carried)?;
         call::update(|call| {
             call.connected = true;
-            call.fresh = false;
             call.securing = self.target.https;
         });
         Ok(Some(Wire::new(stream, Arc::clone(&self.sockets))))
@@ -153,12 +152,6 @@ fn not_connected(cause: Option<io::Error>, call: &Call) -> RequestError {
         _ => RequestError::new(Kind::Connect, "no connection"),
     }
     .caused_by(cause)
-}
-
-/// Whether the process or the system is out of something. `EMFILE` and `ENFILE` have no kind in std.
-pub(super) fn is_exhausted(e: &io::Error) -> bool {
-    const FILES: [i32; 2] = if cfg!(windows) { [10_024, 10_055] } else { [24, 23] };
-    e.kind() == io::ErrorKind::OutOfMemory || e.raw_os_error().is_some_and(|code| FILES.contains(&code))
 }
 
 /// ureq carries our errors as they are.
@@ -257,14 +250,13 @@ impl Transport for Wire {
         Ok(amount > 0)
     }
 
-    /// ureq asks when a request is over and the connection would be kept, and when the next one would
-    /// use it. Only the second time is it worth a system call.
+    /// Asked when a request is over and the connection would be kept, and when the next one would use it.
+    /// Only the second time is it worth a system call.
     fn is_open(&mut self) -> bool {
-        let call = call::current();
-        if call.fresh || !self.bytes.is_empty() {
+        if !self.bytes.is_empty() {
             return false;
         }
-        if !call.sent {
+        if !call::current().sent {
             return is_quiet(&self.stream);
         }
         self.bytes = Bytes::default();

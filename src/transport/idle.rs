@@ -1,0 +1,156 @@
+//! Idle connections, in a pool of our own above TCP and TLS.
+//!
+//! ureq has a pool of its own, but logs while it holds the pool's mutex. A logger that sends a request to the same
+//! host then blocks on the mutex that its own thread holds. Therefore ureq's pool is kept empty: each connection
+//! leaves ureq when its request is over. No foreign code runs under the mutex here.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
+
+use super::call;
+
+/// Maximum number of idle connections to one host.
+const MAX_IDLE: usize = 64;
+/// Maximum time between two uses. Common servers (Node, uvicorn) close an idle connection after 5 s, and a POST
+/// that crosses that close on its way is in doubt.
+const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
+
+/// Idle connections to one host, in the order of their last use.
+pub(super) struct Idle<T> {
+    connections: Mutex<VecDeque<(Instant, T)>>,
+}
+
+impl<T> Default for Idle<T> {
+    fn default() -> Self {
+        Idle { connections: Mutex::default() }
+    }
+}
+
+impl<T> fmt::Debug for Idle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Idle").field("connections", &self.connections().len()).finish()
+    }
+}
+
+impl<T> Idle<T> {
+    fn put(&self, connection: T) {
+        let mut connections = self.connections();
+        connections.push_back((Instant::now(), connection));
+        let surplus = (connections.len() > MAX_IDLE).then(|| connections.pop_front());
+        drop(connections);
+        drop(surplus);
+    }
+
+    fn take(&self) -> Option<T> {
+        let mut connections = self.connections();
+        let fresh = |(used, _): &(Instant, T)| used.elapsed() < MAX_IDLE_AGE;
+        let old = connections.iter().take_while(|connection| !fresh(connection)).count();
+        let old: Vec<_> = connections.drain(..old).collect();
+        let newest = connections.pop_back();
+        drop(connections);
+        drop(old);
+        Some(newest?.1)
+    }
+
+    /// Closes them all.
+    pub(super) fn clear(&self) {
+        let connections = std::mem::take(&mut *self.connections());
+        drop(connections);
+    }
+
+    fn connections(&self) -> MutexGuard<'_, VecDeque<(Instant, T)>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Connector that returns an idle connection if one is still open, and otherwise connects with `C`.
+#[derive(Debug)]
+pub(super) struct Reuse<C: Connector> {
+    connector: C,
+    idle: Arc<Idle<C::Out>>,
+}
+
+impl<C: Connector> Reuse<C> {
+    pub(super) fn new(connector: C, idle: Arc<Idle<C::Out>>) -> Self {
+        Reuse { connector, idle }
+    }
+
+    fn idle(&self) -> Option<C::Out> {
+        if call::current().fresh {
+            // One of them was closed by the server, so the others may be too.
+            self.idle.clear();
+            return None;
+        }
+        std::iter::from_fn(|| self.idle.take()).find_map(|mut idle| idle.is_open().then_some(idle))
+    }
+}
+
+impl<C: Connector> Connector for Reuse<C> {
+    type Out = Lent<C::Out>;
+
+    fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Self::Out>, ureq::Error> {
+        let connection = match self.idle() {
+            Some(idle) => Some(idle),
+            None => self.connector.connect(details, None)?,
+        };
+        let lend = |connection| Lent { connection: Some(connection), idle: Arc::clone(&self.idle), reusable: false };
+        Ok(connection.map(lend))
+    }
+}
+
+/// Connection lent to ureq for one request. Dropping it returns it to the pool, or closes it.
+pub(super) struct Lent<T: Transport> {
+    /// `None` only during the drop.
+    connection: Option<T>,
+    idle: Arc<Idle<T>>,
+    /// Whether the request is over and the connection can be used for another.
+    reusable: bool,
+}
+
+impl<T: Transport> Lent<T> {
+    fn connection(&mut self) -> &mut T {
+        self.connection.as_mut().expect("present until the drop")
+    }
+}
+
+impl<T: Transport> Transport for Lent<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.connection().buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.connection().transmit_output(amount, timeout)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        self.connection().await_input(timeout)
+    }
+
+    /// Called by ureq only before it puts the connection into its own pool. It drops the connection on `false`.
+    fn is_open(&mut self) -> bool {
+        self.reusable = self.connection().is_open();
+        false
+    }
+
+    fn is_tls(&self) -> bool {
+        self.connection.as_ref().is_some_and(Transport::is_tls)
+    }
+}
+
+impl<T: Transport> Drop for Lent<T> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take().filter(|_| self.reusable) {
+            self.idle.put(connection);
+        }
+    }
+}
+
+impl<T: Transport> fmt::Debug for Lent<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lent").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
