@@ -59,6 +59,8 @@ pub(super) struct HostLog {
     /// The first of them was refused.
     beaten: bool,
     post_ended: u32,
+    /// How often it was looked at.
+    looks: u32,
     /// A POST or DELETE whose fate is unknown ended then.
     unclear_ended: Option<Duration>,
     write_ended: u32,
@@ -178,7 +180,12 @@ impl World {
             (Some(_), _) => self.breach(Invariant::I10, "two requests at once to one host"),
             (None, _) => {}
         }
-        if action != Action::Check {
+        if action == Action::Check {
+            // A pass looks in each of its phases, after each DELETE, and again when that has settled.
+            self.sites[host].log.looks += 1;
+            let within = self.sites[host].log.looks <= 2 * TRIES + 4 * TRIES;
+            self.demand(within, Invariant::I7, "a host is looked at without end");
+        } else {
             self.check_write(host, action);
         }
     }
