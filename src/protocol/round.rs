@@ -9,7 +9,6 @@ use super::track::{Next, Stop, Then, Track, Walk};
 use super::{At, Machine, Rules, Step};
 use crate::api::{Action, Reading, Verdict};
 use crate::event::Event;
-use crate::report::Cause;
 use crate::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {

@@ -374,7 +374,9 @@ impl World {
             Ending::Reported(Outcome::AlreadyExists) => {
                 let pass = self.pass.number;
                 let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && site.made_in == pass);
+                let shown = report.present().next().is_some();
                 self.demand(!ours, Invariant::I2, "a group of ours stays beside that of somebody else");
+                self.demand(shown, Invariant::I8, "already exists, but on no host that was seen with it");
             }
             Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => {
                 self.demand(self.pass.writes == 0, Invariant::I8, "says that nothing was sent, but it was");

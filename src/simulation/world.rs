@@ -423,7 +423,7 @@ impl World {
             _ => return,
         }
         // S bounds both together: how late a request takes effect, and how long a replica misses it.
-        self.sites[late.host].changed = Some(late.due - SETTLE);
+        self.sites[late.host].changed = Some(late.due.saturating_sub(SETTLE));
     }
 
     // --- time
