@@ -165,7 +165,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The time that a rollback may take, beyond the operation's own.
+    /// The time that a rollback may take, or the recovery of an older operation, beyond the operation's own.
     pub fn rollback_timeout(mut self, timeout: Duration) -> Self {
         self.rollback_timeout = Some(timeout);
         self

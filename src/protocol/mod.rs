@@ -645,7 +645,7 @@ impl<R: Rules> Machine<R> {
         if quiet <= self.now {
             return self.after_quiet(next);
         }
-        self.limits.deadline = self.limits.deadline.map(|end| end + (quiet - self.now));
+        self.limits.deadline = self.limits.deadline.map(|end| end + quiet.saturating_sub(self.now));
         self.not_before = quiet;
         self.enter(At::Quiet(next), Phase::Settle);
     }

@@ -49,6 +49,7 @@ use crate::protocol::{Rules, Sound};
 /// Recovery stands at the end of every one of them.
 const SCENARIOS: [&str; 14] = [
     "absent: create",
+    "absent: repair-present delete",
     "absent: blind-create",
     "present: delete",
     "present: status",
@@ -61,7 +62,6 @@ const SCENARIOS: [&str; 14] = [
     "absent: create repair-absent",
     "present: delete create",
     "present: delete repair-present",
-    "absent: repair-present delete",
 ];
 
 fn scenarios() -> Vec<Scenario> {

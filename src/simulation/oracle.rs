@@ -59,6 +59,8 @@ pub(super) struct HostLog {
     /// The first of them was refused.
     beaten: bool,
     post_ended: u32,
+    /// How often it was looked at.
+    looks: u32,
     /// A POST or DELETE whose fate is unknown ended then.
     unclear_ended: Option<Duration>,
     write_ended: u32,
@@ -178,7 +180,12 @@ impl World {
             (Some(_), _) => self.breach(Invariant::I10, "two requests at once to one host"),
             (None, _) => {}
         }
-        if action != Action::Check {
+        if action == Action::Check {
+            // A pass looks in each of its phases, after each DELETE, and again when that has settled.
+            self.sites[host].log.looks += 1;
+            let within = self.sites[host].log.looks <= 2 * TRIES + 4 * TRIES;
+            self.demand(within, Invariant::I7, "a host is looked at without end");
+        } else {
             self.check_write(host, action);
         }
     }
@@ -367,7 +374,9 @@ impl World {
             Ending::Reported(Outcome::AlreadyExists) => {
                 let pass = self.pass.number;
                 let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && site.made_in == pass);
+                let shown = report.present().next().is_some();
                 self.demand(!ours, Invariant::I2, "a group of ours stays beside that of somebody else");
+                self.demand(shown, Invariant::I8, "already exists, but on no host that was seen with it");
             }
             Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => {
                 self.demand(self.pass.writes == 0, Invariant::I8, "says that nothing was sent, but it was");

@@ -63,6 +63,8 @@ enum Fate {
     OddApplied,
     /// 400 at random.
     Refused,
+    /// 403: it will not, whatever is there.
+    Forbidden,
     /// 201 or 200, and nothing was applied.
     Lies,
     /// 404 or 200 as it was before the last change, for a look and for a DELETE that is not applied.
@@ -98,7 +100,7 @@ const POST_FATES: [Fate; 16] = [
 ];
 
 /// With [`Fate::Stale`] behind them where the host has the group and its replicas may not know.
-const DELETE_FATES: [Fate; 13] = [
+const DELETE_FATES: [Fate; 14] = [
     Fate::Honest,
     Fate::Unsent,
     Fate::Lost,
@@ -112,6 +114,7 @@ const DELETE_FATES: [Fate; 13] = [
     Fate::Lies,
     Fate::Down(Outage::Refuses),
     Fate::Down(Outage::Sick),
+    Fate::Forbidden,
 ];
 
 const GET_FATES: [Fate; 6] =
@@ -320,6 +323,7 @@ impl World {
                 answered(302)
             }
             Fate::Refused => answered(400),
+            Fate::Forbidden => answered(403),
             Fate::Lies => {
                 // It lies, or its replicas lag: with both at once, nothing that can be asked would tell.
                 self.sites[host].changed = None;
@@ -419,7 +423,7 @@ impl World {
             _ => return,
         }
         // S bounds both together: how late a request takes effect, and how long a replica misses it.
-        self.sites[late.host].changed = Some(late.due - SETTLE);
+        self.sites[late.host].changed = Some(late.due.saturating_sub(SETTLE));
     }
 
     // --- time
