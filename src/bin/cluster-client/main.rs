@@ -7,7 +7,7 @@
 //!      -> run           create, delete, status, repair   \
 //!         recover, show                                   }-> verdict, next -> table | json -> output
 //!         node, demo, shell                              /
-//!         signal, progress, logging: while it runs
+//!         signal, progress, logging: while it runs      output -> lane: the only one that writes
 //! ```
 
 mod args;
@@ -17,6 +17,7 @@ mod exit;
 mod file;
 mod groups;
 mod json;
+mod lane;
 mod logging;
 mod next;
 mod node;
@@ -38,7 +39,7 @@ use clap::Parser as _;
 
 use crate::args::{Arguments, Command};
 use crate::exit::{Exit, Stop};
-use crate::output::{Output, say};
+use crate::output::Output;
 use crate::run::Job;
 
 fn main() -> ExitCode {
@@ -50,12 +51,11 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    obey(arguments)
-        .unwrap_or_else(|stop| {
-            say(&format!("error: {}", stop.message));
-            stop.exit
-        })
-        .into()
+    let exit = obey(arguments).unwrap_or_else(|stop| {
+        output::say(&format!("error: {}", stop.message));
+        stop.exit
+    });
+    if output::finish() { exit.into() } else { Exit::Interrupted.into() }
 }
 
 fn obey(arguments: Arguments) -> Result<Exit, Stop> {
