@@ -58,6 +58,12 @@ pub enum Event {
     },
     /// A phase began.
     Entered(Phase),
+    /// The hosts that take part in the phase that was entered. Each gets a [`Event::Reached`] before the phase ends.
+    #[non_exhaustive]
+    Participants {
+        /// In the order of the operation's hosts.
+        hosts: Vec<Host>,
+    },
     /// A request was answered, or failed.
     #[non_exhaustive]
     Answered {

@@ -93,6 +93,7 @@ fn log_event(group: &GroupId, event: &Event) {
             log!(target: TARGET, Level::Debug, group = group.as_str(); "{group}: {operation:?} on {hosts} hosts");
         }
         Event::Entered(phase) => log!(target: TARGET, Level::Debug, group = group.as_str(); "{group}: {phase}"),
+        Event::Participants { .. } => {}
         Event::Answered { host, action, attempt, succeeded, answer, elapsed } => {
             let (level, text) = describe_answer(*action, *succeeded, answer);
             log!(

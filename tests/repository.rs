@@ -42,7 +42,8 @@ fn no_async_runtime_is_among_the_normal_dependencies() {
     for runtime in ["tokio", "async-std", "smol", "futures-executor", "hyper", "reqwest", "mio"] {
         assert!(!all.contains(runtime), "{runtime} came in: {all:?}");
     }
-    for wanted in ["ureq", "rayon", "retry", "thiserror", "log", "env_logger", "clap", "indicatif", "toml", "httparse"]
+    for wanted in
+        ["ureq", "rayon", "retry", "thiserror", "log", "env_logger", "clap", "signal-hook", "toml", "httparse"]
     {
         assert!(all.contains(wanted), "{wanted} is gone");
     }

@@ -253,7 +253,10 @@ impl<R: Rules> Machine<R> {
     pub(crate) fn narrate(&mut self) {
         let started = Event::Started { operation: self.operation, hosts: self.cluster.len() };
         let entered = Event::Entered(if self.at == At::Probe { Phase::Probe } else { Phase::Claim });
-        self.events = Some(vec![started, entered]);
+        let mut events = vec![started, entered];
+        // A status has begun its round already.
+        events.extend(self.in_round().then(|| self.participants()));
+        self.events = Some(events);
     }
 
     /// Nothing that it has recorded can be recovered later.

@@ -26,6 +26,11 @@ impl<R: Rules> Machine<R> {
         }
     }
 
+    /// The hosts of the round that was begun.
+    pub(super) fn participants(&self) -> Event {
+        Event::Participants { hosts: self.ready.iter().map(|host| self.hosts[*host].clone()).collect() }
+    }
+
     pub(super) fn tell_answer(&mut self, host: usize, action: Action, reading: &Reading, elapsed: Duration) {
         self.tell(|machine| Event::Answered {
             host: machine.hosts[host].clone(),

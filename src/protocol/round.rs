@@ -30,6 +30,7 @@ impl<R: Rules> Machine<R> {
             }
         }
         self.open = self.ready.len();
+        self.tell(Self::participants);
         if self.cancelled {
             self.stop_cancelled();
         }

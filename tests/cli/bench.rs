@@ -80,8 +80,10 @@ impl Bench {
 
     /// The command with these arguments, in surroundings of which the test knows everything.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cluster-client"));
+        let words = started_plainly(env!("CARGO_BIN_EXE_cluster-client"));
+        let mut command = Command::new(words[0]);
         command
+            .args(&words[1..])
             .args(arguments)
             .current_dir(self.directory.path())
             .env_clear()
@@ -128,6 +130,18 @@ impl Bench {
         node.inject(Fault::drop_connection().after_applying().on(Method::Post).always());
         node.inject(Fault::answer(503).on(Method::Delete).always());
     }
+}
+
+/// The words that start a program with no signal ignored. Whoever started the tests may have had some ignored, as a
+/// shell's `&` has, and the command keeps them so.
+pub(crate) fn started_plainly(program: &str) -> Vec<&str> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    // SIGHUP is 1, SIGINT 2 and SIGTERM 15.
+    if mask.unwrap_or(0) & 0b100_0000_0000_0011 == 0 {
+        return vec![program];
+    }
+    vec!["env", "--default-signal=HUP,INT,TERM", program]
 }
 
 /// A command that has ended.
@@ -197,6 +211,12 @@ impl From<Output> for Ran {
 /// A command that runs; it is killed and reaped with the test.
 pub(crate) struct Running(Option<Child>);
 
+impl From<Child> for Running {
+    fn from(child: Child) -> Self {
+        Running(Some(child))
+    }
+}
+
 impl Running {
     pub(crate) fn of(command: &mut Command) -> Self {
         Running(Some(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()))
@@ -210,6 +230,19 @@ impl Running {
     pub(crate) fn signal(&mut self, name: &str) {
         let process = self.child().id().to_string();
         assert!(Command::new("kill").args(["-s", name, &process]).status().unwrap().success());
+    }
+
+    /// Waits until every signal that was sent has been delivered.
+    pub(crate) fn wait_until_no_signal_is_pending(&mut self) {
+        let status = format!("/proc/{}/status", self.child().id());
+        let pending = || {
+            let status = std::fs::read_to_string(&status).unwrap();
+            let masks = status.lines().filter_map(|line| line.strip_prefix("ShdPnd:").or(line.strip_prefix("SigPnd:")));
+            masks.map(str::trim).any(|mask| mask.contains(|digit| digit != '0'))
+        };
+        while pending() {
+            std::thread::yield_now();
+        }
     }
 
     pub(crate) fn kill(&mut self) {

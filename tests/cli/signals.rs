@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Fault, Method};
 
-use crate::bench::{Bench, PATIENCE, Running, list};
+use crate::bench::{Bench, PATIENCE, Running, list, started_plainly, text};
+use crate::pty::OnTerminal;
 
 /// A create that waits for the answer of one node.
 fn waits_for_an_answer(bench: &Bench) {
@@ -84,8 +85,14 @@ fn slow_create(bench: &Bench) -> Vec<&'static str> {
 /// The words as a command in the bench's surroundings.
 fn words(bench: &Bench, words: &[&str]) -> Command {
     let surroundings = bench.command(&[]);
-    let mut command = Command::new(words[0]);
-    command.args(&words[1..]).current_dir(surroundings.get_current_dir().unwrap()).env_clear().stdin(Stdio::null());
+    let start = started_plainly(words[0]);
+    let mut command = Command::new(start[0]);
+    command
+        .args(&start[1..])
+        .args(&words[1..])
+        .current_dir(surroundings.get_current_dir().unwrap())
+        .env_clear()
+        .stdin(Stdio::null());
     command.envs(surroundings.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
 }
@@ -125,6 +132,41 @@ fn sigint_stays_ignored_in_the_background_of_a_shell_and_sigterm_does_not() {
             assert!(bench.cluster.all_have("payments"));
         }
     }
+}
+
+#[test]
+fn closing_the_terminal_rolls_a_create_back() {
+    let bench = Bench::new();
+    waits_for_an_answer(&bench);
+    let create = OnTerminal::start(&bench, &["create", "payments", "--request-timeout", "1s"]);
+    has_its_post(&bench);
+    let mut create = create.hang_up();
+    let status = create.wait().unwrap();
+    assert_eq!(status.code(), Some(130), "{status}");
+    assert_rolled_back(&bench);
+}
+
+#[test]
+fn closing_the_terminal_of_a_shell_that_hands_the_signal_on_rolls_a_create_back() {
+    let bench = Bench::new();
+    if !words(&bench, &["bash", "--version"]).output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: there is no bash, which sends its jobs a SIGHUP of its own");
+        return;
+    }
+    waits_for_an_answer(&bench);
+    // The end of the pipe is the end of the command, whose parent is gone by then.
+    let pipe = bench.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut shell = OnTerminal::start_program(&bench, "bash", &["--norc", "--noprofile", "-i"], &[], None);
+    let binary = env!("CARGO_BIN_EXE_cluster-client");
+    shell.types(&format!("'{binary}' create payments --request-timeout 1s >'{}'\n", text(&pipe)));
+    let results = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
+    has_its_post(&bench);
+    let mut shell = shell.hang_up();
+    shell.wait().unwrap();
+    let results = results.join().unwrap();
+    assert!(results.contains("Rolled back: absent on 3 of 3 hosts."), "{results}");
+    assert_rolled_back(&bench);
 }
 
 #[test]

@@ -1,9 +1,13 @@
-//! On a terminal: marks, colours, live progress, and a question before a delete. `script` lends one; where it
-//! is missing these tests say so and pass.
+//! On a terminal: marks, colours, a question before a delete, and live progress that is true at every moment and
+//! leaves nothing on the screen.
 
 use std::process::Command;
+use std::time::Duration;
 
-use crate::bench::{Bench, Ran, list};
+use cluster_client::testing::{Fault, Method, Node};
+
+use crate::bench::{Bench, PATIENCE, Ran, list, name};
+use crate::pty::{Ended, OnTerminal};
 
 /// Runs the command on a terminal, and hands it this input.
 pub(crate) fn on_a_terminal(bench: &Bench, arguments: &str, variables: &[(&str, &str)], input: &str) -> Option<Ran> {
@@ -26,22 +30,29 @@ pub(crate) fn on_a_terminal(bench: &Bench, arguments: &str, variables: &[(&str, 
     Some(Ran::with_input(&mut command, input.as_bytes()))
 }
 
+fn run(bench: &Bench, arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Ended {
+    let mut command = OnTerminal::start_with(bench, arguments, variables);
+    command.types(input);
+    command.watched().ends()
+}
+
 #[test]
-fn hosts_have_marks_and_colours_and_progress_is_live() {
+fn hosts_have_marks_and_colours() {
     let bench = Bench::new();
-    let Some(ran) = on_a_terminal(&bench, "create payments", &[], "") else { return };
-    let ran = ran.exits(0).prints("✓ ").prints("\x1b[32m").prints("payments is on 3 of 3 hosts");
-    assert!(!ran.out.contains("payments: creating"), "lines for each phase are for where no terminal is");
+    let ended = run(&bench, &["create", "payments"], &[], "").exits(0);
+    let ended = ended.shows("✓ ").shows("payments is on 3 of 3 hosts").shows_no_row();
+    assert!(ended.written.contains("\x1b[32m"), "{:?}", ended.written);
+    assert!(!ended.written.contains("payments: creating"), "lines for each phase are for where no terminal is");
     assert!(bench.cluster.all_have("payments"));
 }
 
 #[test]
 fn no_color_and_color_never_are_obeyed() {
     let bench = Bench::new();
-    for (arguments, variables) in [("status g -q", &[("NO_COLOR", "1")][..]), ("status g -q --color never", &[])] {
-        let Some(ran) = on_a_terminal(&bench, arguments, variables, "") else { return };
-        let ran = ran.exits(1);
-        assert!(!ran.out.contains('\x1b'), "{arguments}: {:?}", ran.out);
+    let status = ["status", "g", "-q"];
+    for (option, variables) in [(&[][..], &[("NO_COLOR", "1")][..]), (&["--color", "never"], &[])] {
+        let ended = run(&bench, &[&status, option].concat(), variables, "").exits(1);
+        assert!(!ended.written.contains('\x1b'), "{:?}", ended.written);
     }
 }
 
@@ -50,37 +61,183 @@ fn delete_asks_and_takes_no_for_an_answer() {
     let bench = Bench::new();
     bench.cluster.node(0).insert("payments");
     for answer in ["n\n", "\n", "maybe\n"] {
-        let Some(ran) = on_a_terminal(&bench, "delete payments", &[], answer) else { return };
-        ran.exits(1).prints("delete payments from 3 hosts? [y/N]").prints("not deleted; nothing was sent");
+        let ended = run(&bench, &["delete", "payments"], &[], answer).exits(1);
+        ended.shows("delete payments from 3 hosts? [y/N]").shows("not deleted; nothing was sent");
         bench.assert_untouched();
     }
-    let Some(ran) = on_a_terminal(&bench, "delete payments", &[], "y\n") else { return };
-    ran.exits(0).prints("payments is deleted: absent on 3 of 3 hosts");
+    let ended = run(&bench, &["delete", "payments"], &[], "y\n").exits(0);
+    ended.shows("payments is deleted: absent on 3 of 3 hosts").shows_no_row();
     assert!(bench.cluster.none_has("payments"));
 }
 
 #[test]
 fn delete_names_the_groups_and_the_hosts_it_asks_about() {
     let bench = Bench::new();
-    let Some(ran) = on_a_terminal(&bench, "delete payments orders", &[], "n\n") else { return };
+    let ended = run(&bench, &["delete", "payments", "orders"], &[], "n\n").exits(1);
     let hosts = bench.cluster.urls().join("\n  ");
     let question = format!("groups:\n  payments\n  orders\nhosts:\n  {hosts}\ndelete 2 groups from 3 hosts? [y/N]");
-    let ran = ran.exits(1);
-    assert!(ran.out.replace('\r', "").contains(&question), "{}", ran.out);
+    ended.shows(&question);
 
     let many: Vec<String> = (0..60).map(|number| format!("http://node{number}.invalid:8000")).collect();
-    let Some(ran) = on_a_terminal(&bench, "delete payments", &[("HOSTS", &many.join(","))], "n\n") else { return };
-    let ran = ran.exits(1).prints("delete payments from 60 hosts? [y/N]");
-    let ran = ran.prints("  http://node0.invalid:8000\r\n").prints("  and 41 more\r\n");
-    assert!(ran.out.lines().count() <= 24, "it fits a screen: {}", ran.out);
+    let ended = run(&bench, &["delete", "payments"], &[("HOSTS", &many.join(","))], "n\n").exits(1);
+    // All of it is on the screen at once.
+    ended.shows("hosts:\n  http://node0.invalid:8000\n").shows("  and 35 more\ndelete payments from 60 hosts? [y/N]");
     bench.assert_untouched();
 }
 
+/// This node answers a POST of ours when it is allowed to.
+fn holds_back(node: &Node) {
+    node.pause();
+}
+
 #[test]
-fn many_groups_have_a_bar() {
+fn row_says_how_many_hosts_have_answered_and_which_one_is_waited_for() {
+    let bench = Bench::of(40);
+    bench.configure_also("attempts = 1\nthreads = 64\n");
+    holds_back(bench.cluster.node(17));
+    let create = OnTerminal::start(&bench, &["status", "payments"]).watched();
+    let waiting = format!("asking the hosts: 39 of 40 hosts; waiting for {}, 1 s", name(&bench, 17));
+    create.wait_until_it_shows(&waiting);
+    // It goes on although nothing happens.
+    create.wait_until_it_shows(&waiting.replace(", 1 s", ", 2 s"));
+    bench.cluster.node(17).resume();
+    create.ends().exits(1).shows("payments is on none of 40 hosts").shows_no_row();
+}
+
+#[test]
+fn row_says_which_try_it_is() {
     let bench = Bench::new();
-    bench.write("groups.txt", list(50));
-    let Some(ran) = on_a_terminal(&bench, "create -f groups.txt", &[], "") else { return };
-    ran.exits(0).prints("of 50 groups").prints("group-49 is on 3 of 3 hosts");
-    assert!((0..50).all(|number| bench.cluster.all_have(&format!("group-{number}"))));
+    bench.configure("first_delay = \"2500ms\"\nmax_delay = \"2500ms\"\nsettle = \"20ms\"\nattempts = 3\n");
+    bench.cluster.node(1).inject(Fault::answer(503).on(Method::Get));
+    bench.cluster.node(2).inject(Fault::mute().on(Method::Get));
+    let status = OnTerminal::start(&bench, &["status", "payments", "--request-timeout", "5s"]).watched();
+    let [_, tried, mute] = [0, 1, 2].map(|node| name(&bench, node));
+    let begins = format!("asking the hosts: 1 of 3 hosts; waiting for {tried} (try 2 of 3 in ");
+    let screen = status.wait_until_it_shows(&begins);
+    assert!(screen.contains(&format!(" s) and {mute}, 1 s")), "{screen}");
+    status.wait_until_it_shows(&format!("2 of 3 hosts; waiting for {mute}, "));
+    status.wait_until_it_shows(&format!("2 of 3 hosts; waiting for {mute} (try 2 of 3 in "));
+    status.ends().exits(1).shows_no_row();
+}
+
+#[test]
+fn rollback_waits_only_for_the_hosts_that_take_part() {
+    let bench = Bench::new();
+    bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post));
+    bench.cluster.node(0).inject(Fault::delay(Duration::from_millis(2500)).on(Method::Delete));
+    let create = OnTerminal::start(&bench, &["create", "payments"]).watched();
+    create.wait_until_it_shows(&format!("; waiting for {}, 1 s", name(&bench, 0)));
+    create.ends().exits(1).shows("Rolled back: absent on 3 of 3 hosts.").shows_no_row();
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn row_of_many_groups_says_what_is_done_and_what_is_waited_for() {
+    let bench = Bench::new();
+    bench.write("groups.txt", list(12));
+    holds_back(bench.cluster.node(1));
+    let create = OnTerminal::start(&bench, &["create", "-f", "groups.txt"]).watched();
+    create.wait_until_it_shows(&format!("0 of 12 groups; 12 in progress; waiting for {}, 1 s", name(&bench, 1)));
+    bench.cluster.node(1).resume();
+    let ended = create.ends().exits(0).shows("group-11 is on 3 of 3 hosts").shows_no_row();
+    assert_eq!(ended.screen.lines().count(), 12, "{}", ended.screen);
+}
+
+#[test]
+fn row_of_a_recovery_says_what_is_waited_for() {
+    let bench = Bench::new();
+    bench.strike_dumb_after_the_probe(1);
+    bench.run(&["create", "payments"]).exits(4);
+    bench.cluster.node(1).clear_faults();
+    holds_back(bench.cluster.node(1));
+    let recover = OnTerminal::start(&bench, &["recover"]).watched();
+    recover.wait_until_it_shows(&format!("0 groups; 1 in progress; waiting for {}, 1 s", name(&bench, 1)));
+    bench.cluster.node(1).resume();
+    recover.ends().exits(0).shows("payments is settled").shows_no_row();
+}
+
+/// A create that waits for a node, with its row on the screen.
+fn waiting_create(bench: &Bench) -> crate::pty::Watched {
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let create = OnTerminal::start(bench, &["create", "payments", "--request-timeout", "4s", "--attempts", "1"]);
+    for node in [0, 2] {
+        assert!(bench.cluster.node(node).wait_until(|node| node.has("payments"), PATIENCE));
+    }
+    let create = create.watched();
+    create.wait_until_it_shows(&format!("waiting for {}, ", name(bench, 1)));
+    create
+}
+
+#[test]
+fn ctrl_c_leaves_no_stale_row() {
+    let bench = Bench::new();
+    let mut create = waiting_create(&bench);
+    create.types("\x03");
+    create.wait_until_it_shows("interrupted: rolling back; once more to leave at once");
+    let ended = create.ends().exits(130).shows("Rolled back: absent on 3 of 3 hosts.").shows_no_row();
+    assert!(ended.screen.starts_with("interrupted:"), "{}", ended.screen);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn leaving_at_once_leaves_no_stale_row() {
+    let bench = Bench::new();
+    let mut create = waiting_create(&bench);
+    create.types("\x03");
+    create.wait_until_it_shows("interrupted: rolling back");
+    create.wait_until_it_shows(&format!("waiting for {}, ", name(&bench, 1)));
+    create.types("\x03");
+    let ended = create.ends().exits(130).shows_no_row().shows("left at once.");
+    assert!(ended.screen.contains("\nNext: cluster-client recover "), "{}", ended.screen);
+}
+
+#[test]
+fn resized_terminal_has_no_stale_row() {
+    let bench = Bench::new();
+    let mut create = waiting_create(&bench);
+    let row = format!("waiting for {}", name(&bench, 1));
+    create.resize(30, 40);
+    // It is cut to the new width.
+    create.wait_until(|screen| !screen.contains(&row) && screen.contains("..."));
+    create.resize(30, 140);
+    let screen = create.wait_until_it_shows(&row);
+    assert_eq!(screen.lines().filter(|line| !line.is_empty()).count(), 1, "{screen}");
+    create.ends().exits(1).shows_no_row();
+}
+
+#[test]
+fn log_lines_and_messages_stand_above_the_row() {
+    let bench = Bench::new();
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let create = OnTerminal::start(&bench, &["create", "payments", "-v", "--request-timeout", "3s", "--attempts", "1"]);
+    let create = create.watched();
+    let row = format!("creating: 2 of 3 hosts; waiting for {}, ", name(&bench, 1));
+    let screen = create.wait_until_it_shows(&row);
+    assert!(screen.lines().last().unwrap().contains(&row), "{screen}");
+    assert!(screen.contains("created on"), "{screen}");
+    create.ends().shows("verified present").shows_no_row();
+}
+
+#[test]
+fn results_of_a_pipe_on_the_same_terminal_do_not_meet_the_row() {
+    let bench = Bench::new();
+    bench.write("groups.txt", list(3));
+    holds_back(bench.cluster.node(1));
+    let script = "\"$0\" create -f groups.txt | cat";
+    let command = ["-c", script, env!("CARGO_BIN_EXE_cluster-client")];
+    let create = OnTerminal::start_program(&bench, "sh", &command, &[], None).watched();
+    create.wait_until_it_shows("0 of 3 groups; 3 in progress; waiting for ");
+    bench.cluster.node(1).resume();
+    let ended = create.ends().exits(0).shows_no_row();
+    for line in ended.screen.lines() {
+        assert!(line.starts_with("group-") && line.ends_with(" s)"), "{}", ended.screen);
+    }
+    assert_eq!(ended.screen.lines().count(), 3);
+}
+
+#[test]
+fn dumb_terminal_gets_a_line_for_each_phase() {
+    let bench = Bench::new();
+    let ended = run(&bench, &["create", "payments"], &[("TERM", "dumb")], "").exits(0);
+    assert!(ended.screen.starts_with("payments: asking the hosts\npayments: creating\n"), "{}", ended.screen);
 }

@@ -1,12 +1,13 @@
 //! The question before a delete.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _};
 
 use cluster_client::{GroupId, Host, Hosts};
 use terminal_size::{Height, terminal_size_of};
 
 use crate::exit::Stop;
+use crate::output::ask;
 
 /// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.
 pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, Stop> {
@@ -17,7 +18,7 @@ pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> 
     if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Stop::usage(format!("delete {what} needs --yes where nobody can be asked: add --yes")));
     }
-    let _ = io::stderr().write_all(question(&what, groups, hosts).as_bytes());
+    ask(question(&what, groups, hosts));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(|error| Stop::usage(format!("no answer: {error}: add --yes")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))

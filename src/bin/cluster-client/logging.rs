@@ -1,8 +1,12 @@
 //! Log lines on standard error. By default there are none: the table says it already.
 
-use env_logger::{Builder, WriteStyle};
+use std::io::{self, Write};
+use std::panic;
+
+use env_logger::{Builder, Target, WriteStyle};
 
 use crate::args::Shared;
+use crate::output::{self, say, say_as_it_is};
 
 /// `-v` and `-vv` choose the level unless `RUST_LOG` does. A node has no table, so it warns by itself.
 pub(crate) fn start(shared: &Shared, is_node: bool) {
@@ -14,15 +18,37 @@ pub(crate) fn start(shared: &Shared, is_node: bool) {
         (_, 1) => builder.parse_filters("cluster_client=info"),
         (_, _) => builder.parse_filters("cluster_client=debug"),
     };
-    builder.write_style(match shared.color {
-        clap::ColorChoice::Auto => WriteStyle::Auto,
-        clap::ColorChoice::Always => WriteStyle::Always,
-        clap::ColorChoice::Never => WriteStyle::Never,
-    });
+    let styled = output::is_styled(&io::stderr(), shared.color);
+    builder.write_style(if styled { WriteStyle::Always } else { WriteStyle::Never });
+    builder.target(Target::Pipe(Box::new(Lines)));
     builder.init();
+    say_panics();
 }
 
-/// Whether log lines may come, which live progress would be torn by.
-pub(crate) fn is_on() -> bool {
-    log::max_level() > log::LevelFilter::Off
+/// Hands the lines on to whoever writes: a log that nobody reads holds nothing up.
+struct Lines;
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        say_as_it_is(String::from_utf8_lossy(bytes).into_owned());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A panic's message goes the same way: one that is caught must not hold its thread up.
+fn say_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let trace = std::backtrace::Backtrace::capture();
+        match trace.status() {
+            std::backtrace::BacktraceStatus::Captured => say(&format!("{panic}\n{trace}")),
+            _ => say(&panic.to_string()),
+        }
+        if std::thread::current().name() == Some("main") {
+            output::finish();
+        }
+    }));
 }

@@ -7,7 +7,7 @@
 //!      -> run           create, delete, status, repair   \
 //!         recover, journal, show                          }-> verdict, next -> table | json -> output
 //!         node, demo, shell                              /
-//!         signal, progress, logging: while it runs
+//!         signal, progress, logging: while it runs      output -> lane: the only one that writes
 //! ```
 
 mod args;
@@ -18,6 +18,7 @@ mod file;
 mod groups;
 mod journal;
 mod json;
+mod lane;
 mod logging;
 #[cfg(test)]
 #[path = "../../../tests/support/malformed.rs"]
@@ -44,7 +45,7 @@ use clap::Parser as _;
 
 use crate::args::{Arguments, Command};
 use crate::exit::{Exit, Stop};
-use crate::output::{Output, say};
+use crate::output::Output;
 use crate::run::Job;
 
 fn main() -> ExitCode {
@@ -57,12 +58,11 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    obey(arguments)
-        .unwrap_or_else(|stop| {
-            say(&format!("error: {}", stop.message));
-            stop.exit
-        })
-        .into()
+    let exit = obey(arguments).unwrap_or_else(|stop| {
+        output::say(&format!("error: {}", stop.message));
+        stop.exit
+    });
+    if output::finish() { exit.into() } else { Exit::Interrupted.into() }
 }
 
 fn obey(arguments: Arguments) -> Result<Exit, Stop> {

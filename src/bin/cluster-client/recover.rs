@@ -1,7 +1,5 @@
 //! recover: what crashed or interrupted operations have left in the journal.
 
-use std::sync::Arc;
-
 use cluster_client::{Error, GroupId, Operation, Recovery, Report};
 
 use crate::args::{Format, Shared};
@@ -23,7 +21,7 @@ pub(crate) fn recover(shared: &Shared, output: &mut Output) -> Result<Exit, Stop
             "recover reads the journal, and there is none ({origin}): give --journal DIR"
         )));
     }
-    let progress = Arc::new(Progress::of_phases(shared));
+    let progress = Progress::new(shared, None, settings.tries());
     let client = settings.writer(progress.clone())?;
     let advice = Advice::new(shared, &settings);
     let token = signal::watch(Leaving {
@@ -31,7 +29,6 @@ pub(crate) fn recover(shared: &Shared, output: &mut Output) -> Result<Exit, Stop
         look: Next::default(),
         recover: advice.recover(),
         meaning: "waiting for the requests under way",
-        progress: Arc::clone(&progress),
     })?;
     let recovery = client.call().cancel(&token).recover().map_err(|error| Stop::unchanged(with_causes(&error)))?;
     if recovery.is_complete() && recovery.settled.is_empty() {

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use cluster_client::{Call, CancelToken, DirectoryStore, GroupId, IntentStore as _, Operation, Report, Target};
 
@@ -12,7 +11,7 @@ use crate::exit::{Exit, Stop};
 use crate::groups;
 use crate::json;
 use crate::next::Advice;
-use crate::output::{Output, say};
+use crate::output::{self, Output, say};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, Leaving};
@@ -60,7 +59,7 @@ pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output
             return Ok(Exit::Unchanged);
         }
     }
-    let progress = Arc::new(Progress::new(shared, settings.hosts.value.as_slice(), groups.len()));
+    let progress = Progress::new(shared, Some(groups.len()), settings.tries());
     let client = match job {
         Job::Status => settings.reader(progress.clone())?,
         _ => settings.writer(progress.clone())?,
@@ -74,22 +73,28 @@ pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output
         look: advice.status_of_all(named),
         recover: advice.recover(),
         meaning: job.when_interrupted(),
-        progress: Arc::clone(&progress),
     })?;
     let call = client.call().cancel(&token);
     let mut shown = Shown { output, progress: &progress, advice, several: groups.len() > 1, exit: None, cut: false };
-    let mut seen = 0;
-    for done in results(job, call, &groups, &token) {
-        seen += 1;
-        shown.show(&done);
+    let mut left = &groups[..];
+    while !left.is_empty() && !token.is_cancelled() {
+        let mut ended = 0;
+        for done in results(job, call.clone(), left, &token) {
+            ended += 1;
+            shown.show(&done);
+        }
+        left = &left[ended..];
+        // Nothing is in flight that this could hold up.
+        output::wait_for_room();
     }
-    Ok(shown.finish(groups.len() - seen, token.is_cancelled()))
+    Ok(shown.finish(left.len(), token.is_cancelled()))
 }
 
-/// The results, as they come. After an interruption no further group is begun.
+/// The results, as they come. After an interruption no further group is begun, nor while too many results wait for
+/// their reader.
 fn results<'a>(job: Job, call: Call, groups: &'a [GroupId], token: &'a CancelToken) -> impl Iterator<Item = Done> + 'a {
     let asked = job.operation();
-    let left = groups.iter().take_while(|_| !token.is_cancelled());
+    let left = groups.iter().take_while(|_| !token.is_cancelled() && output::has_room());
     let bulk = match job {
         Job::Create { preflight } => call.preflight(preflight).create_groups(left),
         Job::Delete { .. } => call.delete_groups(left),
@@ -117,19 +122,16 @@ impl Shown<'_> {
         self.add(verdict.exit);
         self.progress.group_ended();
         if !self.several {
-            self.progress.clear();
+            self.progress.end();
         }
         let text = match self.output.format {
             Format::Json => json::render(done, &verdict),
             Format::Table => table::render(done, &verdict, self.with_hosts(&verdict), self.output.marks),
         };
-        let output = &mut *self.output;
-        self.progress.suspend(|| {
-            output.print(&text);
-            if output.format == Format::Table {
-                notes(done.report()).for_each(|note| say(&format!("warning: {note}")));
-            }
-        });
+        self.output.print(&text);
+        if self.output.format == Format::Table {
+            notes(done.report()).for_each(|note| say(&format!("warning: {note}")));
+        }
     }
 
     /// Of several groups only those with something to look at get a line for each host.
@@ -142,7 +144,7 @@ impl Shown<'_> {
     }
 
     pub(crate) fn finish(self, not_begun: usize, interrupted: bool) -> Exit {
-        self.progress.clear();
+        self.progress.end();
         if not_begun > 0 {
             say(&format!("{not_begun} groups were not begun"));
         }

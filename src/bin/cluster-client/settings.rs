@@ -12,6 +12,7 @@ use crate::args::Shared;
 use crate::exit::Stop;
 use crate::file::ConfigFile;
 use crate::output::say;
+use crate::progress::Tries;
 
 /// The variables that name the hosts; the first that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
@@ -174,19 +175,30 @@ impl Settings {
         }
     }
 
-    fn builder(&self) -> ClientBuilder {
-        let retry = RetryPolicy {
+    fn retry(&self) -> RetryPolicy {
+        RetryPolicy {
             attempts: self.attempts.value,
             first_delay: self.first_delay.value,
             max_delay: self.max_delay.value,
             ..RetryPolicy::default()
-        };
+        }
+    }
+
+    /// What is half done is worth more tries than what can be given up.
+    fn rollback_retry(&self) -> RetryPolicy {
+        RetryPolicy { attempts: self.attempts.value.max(5), ..self.retry() }
+    }
+
+    pub(crate) fn tries(&self) -> Tries {
+        Tries { usual: self.retry().attempts, of_a_rollback: self.rollback_retry().attempts }
+    }
+
+    fn builder(&self) -> ClientBuilder {
         let builder = ClusterClient::builder()
             .checked_hosts(self.hosts.value.clone())
             .api(self.api.clone())
-            .retry(retry)
-            // What is half done is worth more tries than what can be given up.
-            .rollback_retry(RetryPolicy { attempts: retry.attempts.max(5), ..retry })
+            .retry(self.retry())
+            .rollback_retry(self.rollback_retry())
             .request_timeout(self.request_timeout.value)
             .settle(self.settle.value)
             .rollback_timeout(self.rollback_timeout.value)

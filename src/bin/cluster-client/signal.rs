@@ -3,14 +3,14 @@
 //!
 //! A signal that was ignored when the command was started stays ignored: `nohup` and a shell's `&` do that.
 
-use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use cluster_client::{CancelToken, DirectoryStore, IntentStore as _};
 
 use crate::exit::{Exit, Stop};
 use crate::next::Next;
-use crate::output::say;
-use crate::progress::Progress;
+use crate::output::{self, say};
 use crate::settings::Journal;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,6 @@ pub(crate) struct Leaving {
     pub(crate) look: Next,
     /// What the first signal does.
     pub(crate) meaning: &'static str,
-    pub(crate) progress: Arc<Progress>,
 }
 
 /// Cancels operations with this token when a signal comes.
@@ -39,8 +38,7 @@ pub(crate) fn watch(leaving: Leaving) -> Result<CancelToken, Stop> {
     let cancel = token.clone();
     on_signal(move |signal, interrupts| {
         if signal == Signal::Interrupt && interrupts > 1 {
-            leaving.progress.suspend(|| leaving.tell());
-            std::process::exit(Exit::Interrupted.code().into());
+            leaving.leave();
         }
         let again = cancel.is_cancelled();
         // Nothing that could block comes before this.
@@ -48,7 +46,7 @@ pub(crate) fn watch(leaving: Leaving) -> Result<CancelToken, Stop> {
         let still = if again { "still " } else { "" };
         let how = if interrupts > 0 { "once more" } else { "Ctrl-C twice" };
         let text = format!("interrupted: {still}{}; {how} to leave at once", leaving.meaning);
-        leaving.progress.suspend(|| say(&text));
+        say(&text);
     })?;
     Ok(token)
 }
@@ -71,8 +69,12 @@ pub(crate) fn once(end: impl Fn() + Send + 'static) -> Result<(), Stop> {
 fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<(), Stop> {
     let mut interrupts = 0;
     deliver(move |signal| {
+        if output::is_finishing() {
+            output::leave(output::UNREAD);
+        }
         interrupts += u32::from(signal == Signal::Interrupt);
         handler(signal, interrupts);
+        output::hurry();
     })
     .map_err(|error| Stop::unchanged(format!("signals cannot be watched: {error}")))
 }
@@ -147,31 +149,40 @@ mod ignored {
     }
 }
 
+/// The journal may lie on a disk that does not answer.
+const PATIENCE_FOR_JOURNAL: Duration = Duration::from_secs(2);
+
 impl Leaving {
-    fn tell(&self) {
-        let Journal::Directory(directory) = &self.journal else {
-            say(&format!("left at once. There is no journal; a status shows what is left.\n{}", self.look.lines()));
-            return;
-        };
-        let place = directory.display();
-        let held = DirectoryStore::open(directory).and_then(|store| store.unfinished());
-        match held {
-            Ok(held) if held.entries.is_empty() && held.unreadable.is_empty() => {
-                say(&format!("left at once. The journal in {place} is empty: nothing was begun, or all is settled."));
-            }
-            Ok(held) => {
-                const SHOWN: usize = 10;
-                let mut names: Vec<String> = held.groups().take(SHOWN).map(ToString::to_string).collect();
-                if held.entries.len() > SHOWN {
-                    names.push(format!("{} more", held.entries.len() - SHOWN));
-                }
-                if !held.unreadable.is_empty() {
-                    names.push(format!("{} entries that cannot be read", held.unreadable.len()));
-                }
-                let names = names.join(", ");
-                say(&format!("left at once. The journal in {place} holds: {names}.\n{}", self.recover.lines()));
-            }
-            Err(error) => say(&format!("left at once. {error}.\n{}", self.recover.lines())),
+    fn leave(&self) -> ! {
+        let (journal, recover, look) = (self.journal.clone(), self.recover.lines(), self.look.lines());
+        let (tell, told) = mpsc::channel();
+        let unread = format!("left at once. What the journal holds cannot be read now.\n{recover}");
+        let read = move || tell.send(what_is_left(&journal, &recover, &look));
+        let _ = std::thread::Builder::new().name("journal".into()).spawn(read);
+        output::leave(&told.recv_timeout(PATIENCE_FOR_JOURNAL).unwrap_or(unread))
+    }
+}
+
+fn what_is_left(journal: &Journal, recover: &str, look: &str) -> String {
+    let Journal::Directory(directory) = journal else {
+        return format!("left at once. There is no journal; a status shows what is left.\n{look}");
+    };
+    let place = directory.display();
+    match DirectoryStore::open(directory).and_then(|store| store.unfinished()) {
+        Ok(held) if held.entries.is_empty() && held.unreadable.is_empty() => {
+            format!("left at once. The journal in {place} is empty: nothing was begun, or all is settled.")
         }
+        Ok(held) => {
+            const SHOWN: usize = 10;
+            let mut names: Vec<String> = held.groups().take(SHOWN).map(ToString::to_string).collect();
+            if held.entries.len() > SHOWN {
+                names.push(format!("{} more", held.entries.len() - SHOWN));
+            }
+            if !held.unreadable.is_empty() {
+                names.push(format!("{} entries that cannot be read", held.unreadable.len()));
+            }
+            format!("left at once. The journal in {place} holds: {}.\n{recover}", names.join(", "))
+        }
+        Err(error) => format!("left at once. {error}.\n{recover}"),
     }
 }

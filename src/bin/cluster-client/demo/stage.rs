@@ -11,7 +11,7 @@ use cluster_client::testing::Cluster;
 
 use crate::args::Shared;
 use crate::exit::Exit;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::signal;
 
 /// Short waits: what takes seconds in earnest shall not take them here.
@@ -96,6 +96,8 @@ impl<'a> Stage<'a> {
     /// Starts this command.
     pub(super) fn start(&mut self, arguments: &[&str]) -> io::Result<()> {
         self.tell(&format!("\n$ cluster-client {}", arguments.join(" ")));
+        // What the command prints comes after it.
+        output::flush();
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(arguments)

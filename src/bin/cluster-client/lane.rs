@@ -1,0 +1,539 @@
+//! The way to one destination of text: a queue, and a thread that writes. Whoever has something to say puts it in
+//! the queue and goes on; only the thread ever blocks on a pipe that nobody reads or a terminal that is stopped.
+//!
+//! Results are kept until they are written. Messages are kept up to a limit, and counted beyond it. A frame of
+//! progress is not kept at all: the thread makes one when it can draw it.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The most messages that wait for a stuck reader.
+const MOST_MESSAGES: usize = 4096;
+/// Results that wait for their reader before no further group is begun.
+const ROOM: usize = 4 << 20;
+/// Each piece that is written shows that the reader lives.
+const PIECE: usize = 4096;
+/// Between two frames.
+const FRAME: Duration = Duration::from_millis(125);
+/// After a result went to where it may be shown on this terminal by another program.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// One row of live progress.
+pub(crate) trait Frame: Send + Sync {
+    /// At most so many columns. Empty if there is nothing to show.
+    fn row(&self, columns: usize) -> String;
+}
+
+pub(crate) enum Entry {
+    /// For standard output.
+    Result(String),
+    /// For standard error.
+    Message(String),
+    /// Shows these frames from now on, or none.
+    Frames(Option<Arc<dyn Frame>>),
+    /// Takes the frame off the screen for a moment.
+    Pause,
+}
+
+pub(crate) struct Lane {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    /// A frame is on the screen.
+    drawn: AtomicBool,
+    /// False if the system refused a thread: `put` then writes.
+    has_thread: AtomicBool,
+    writer: Mutex<Option<Writer>>,
+}
+
+struct Queue {
+    entries: VecDeque<Entry>,
+    messages: usize,
+    lost: usize,
+    result_bytes: usize,
+    /// Entries that were ever put in, and the number of the last result among them.
+    put: u64,
+    last_result: u64,
+    /// Entries that are over and done with.
+    done: u64,
+    /// The last time that a piece was written.
+    moved: Instant,
+    /// A signal came: nobody is waited for longer than a while.
+    hurried: Option<Instant>,
+}
+
+/// Where the texts go.
+pub(crate) struct Streams {
+    pub(crate) out: Box<dyn Write + Send>,
+    pub(crate) err: Box<dyn Write + Send>,
+    /// The width of the terminal that frames are drawn on.
+    pub(crate) columns: fn() -> usize,
+    /// Called once with what keeps results from being written.
+    pub(crate) complain: fn(&io::Error),
+}
+
+impl Lane {
+    pub(crate) fn new(streams: Streams) -> Arc<Self> {
+        let queue = Queue {
+            entries: VecDeque::new(),
+            messages: 0,
+            lost: 0,
+            result_bytes: 0,
+            put: 0,
+            last_result: 0,
+            done: 0,
+            moved: Instant::now(),
+            hurried: None,
+        };
+        let lane = Arc::new(Lane {
+            queue: Mutex::new(queue),
+            changed: Condvar::new(),
+            drawn: AtomicBool::new(false),
+            has_thread: AtomicBool::new(true),
+            writer: Mutex::new(Some(Writer::new(streams))),
+        });
+        let for_thread = Arc::clone(&lane);
+        let run = move || {
+            let writer = lock(&for_thread.writer).take();
+            if let Some(writer) = writer {
+                writer.run(&for_thread);
+            }
+        };
+        let spawned = std::thread::Builder::new().name("writer".into()).spawn(run);
+        lane.has_thread.store(spawned.is_ok(), Ordering::SeqCst);
+        lane
+    }
+
+    /// Puts it in the queue. Never blocks where there is a thread.
+    pub(crate) fn put(&self, entry: Entry) {
+        let mut queue = lock(&self.queue);
+        match &entry {
+            Entry::Message(_) if queue.messages >= MOST_MESSAGES => {
+                queue.lost += 1;
+                return;
+            }
+            Entry::Message(_) => queue.messages += 1,
+            Entry::Result(text) => {
+                queue.result_bytes += text.len();
+                queue.last_result = queue.put + 1;
+            }
+            Entry::Frames(_) | Entry::Pause => {}
+        }
+        queue.put += 1;
+        queue.entries.push_back(entry);
+        drop(queue);
+        self.changed.notify_all();
+        if !self.has_thread.load(Ordering::SeqCst) {
+            self.write_here();
+        }
+    }
+
+    fn write_here(&self) {
+        let mut writer = lock(&self.writer);
+        let Some(writer) = writer.as_mut() else { return };
+        // No frames: nobody is there to draw the next one.
+        while let Some(entry) = self.next(Some(Instant::now())) {
+            if !matches!(entry, Entry::Frames(_)) {
+                writer.obey(self, &entry);
+            }
+            self.is_done_with(&entry);
+        }
+    }
+
+    /// Whether a frame is on the screen.
+    pub(crate) fn shows_a_frame(&self) -> bool {
+        self.drawn.load(Ordering::SeqCst)
+    }
+
+    /// Whether so little waits to be read that more work may be begun.
+    pub(crate) fn has_room(&self) -> bool {
+        lock(&self.queue).result_bytes < ROOM
+    }
+
+    /// Waits for room, or for a signal.
+    pub(crate) fn wait_for_room(&self) {
+        self.wait(None, |queue| queue.result_bytes < ROOM || queue.hurried.is_some());
+    }
+
+    /// Waits until all is written; at most so long.
+    pub(crate) fn wait_until_written(&self, limit: Option<Duration>) -> bool {
+        let all = lock(&self.queue).put;
+        self.wait(limit.map(|limit| Instant::now() + limit), |queue| queue.done >= all)
+    }
+
+    /// Waits until all results are written, however long their reader takes. After a signal, only as long as the
+    /// reader takes something within `patience`.
+    pub(crate) fn wait_for_reader(&self, patience: Duration) -> bool {
+        let last = lock(&self.queue).last_result;
+        self.wait_while_moving(patience, true, |queue| queue.done >= last)
+    }
+
+    /// Waits until all is written, as long as something is written within `patience`.
+    pub(crate) fn wait_while_read(&self, patience: Duration) -> bool {
+        let all = lock(&self.queue).put;
+        self.wait_while_moving(patience, false, |queue| queue.done >= all)
+    }
+
+    fn wait_while_moving(&self, patience: Duration, only_hurried: bool, over: impl Fn(&Queue) -> bool) -> bool {
+        let begun = Instant::now();
+        let mut queue = lock(&self.queue);
+        loop {
+            if over(&queue) {
+                return true;
+            }
+            let limit = match queue.hurried {
+                Some(hurried) => Some(hurried.max(begun)),
+                None if only_hurried => None,
+                None => Some(begun),
+            };
+            let limit = limit.map(|since| since.max(queue.moved) + patience);
+            match limit.map(|limit| limit.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return false,
+                Some(left) => queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    fn wait(&self, until: Option<Instant>, over: impl Fn(&Queue) -> bool) -> bool {
+        let mut queue = lock(&self.queue);
+        while !over(&queue) {
+            queue = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return false,
+                Some(left) => self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+        true
+    }
+
+    /// From now on nobody waits long for a reader.
+    pub(crate) fn hurry(&self) {
+        lock(&self.queue).hurried.get_or_insert_with(Instant::now);
+        self.changed.notify_all();
+    }
+
+    /// The next entry; `None` when it is time for a frame.
+    fn next(&self, frame: Option<Instant>) -> Option<Entry> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if queue.lost > 0 && queue.messages < MOST_MESSAGES / 2 {
+                let lost = std::mem::take(&mut queue.lost);
+                queue.put += 1;
+                queue.messages += 1;
+                queue.entries.push_back(Entry::Message(format!("{lost} messages were lost: nobody read them\n")));
+            }
+            if let Some(entry) = queue.entries.pop_front() {
+                return Some(entry);
+            }
+            queue = match frame.map(|frame| frame.saturating_duration_since(Instant::now())) {
+                Some(Duration::ZERO) => return None,
+                Some(left) => self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn is_done_with(&self, entry: &Entry) {
+        let mut queue = lock(&self.queue);
+        queue.done += 1;
+        match entry {
+            Entry::Message(_) => queue.messages -= 1,
+            Entry::Result(text) => queue.result_bytes -= text.len(),
+            Entry::Frames(_) | Entry::Pause => {}
+        }
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    fn moved(&self) {
+        lock(&self.queue).moved = Instant::now();
+        self.changed.notify_all();
+    }
+}
+
+/// The thread's side.
+struct Writer {
+    streams: Streams,
+    out_closed: bool,
+    err_closed: bool,
+    frames: Option<Arc<dyn Frame>>,
+    drawn: bool,
+    next_frame: Instant,
+}
+
+impl Writer {
+    fn new(streams: Streams) -> Self {
+        Writer { streams, out_closed: false, err_closed: false, frames: None, drawn: false, next_frame: Instant::now() }
+    }
+
+    fn run(mut self, lane: &Lane) {
+        loop {
+            let frame = self.frames.is_some().then_some(self.next_frame);
+            match lane.next(frame) {
+                Some(entry) => {
+                    self.obey(lane, &entry);
+                    lane.is_done_with(&entry);
+                }
+                None => self.draw(lane),
+            }
+        }
+    }
+
+    fn obey(&mut self, lane: &Lane, entry: &Entry) {
+        match entry {
+            Entry::Result(text) => {
+                self.erase(lane);
+                if let Err(error) = write(&mut *self.streams.out, &mut self.out_closed, text, lane)
+                    && error.kind() != io::ErrorKind::BrokenPipe
+                {
+                    (self.streams.complain)(&error);
+                }
+            }
+            Entry::Message(text) => {
+                self.erase(lane);
+                // Where standard error is closed there is nobody to tell.
+                let _ = write(&mut *self.streams.err, &mut self.err_closed, text, lane);
+            }
+            Entry::Frames(frames) => {
+                self.erase(lane);
+                self.frames.clone_from(frames);
+                // What is over at once shows nothing.
+                self.next_frame = Instant::now() + FRAME;
+            }
+            Entry::Pause => {
+                self.erase(lane);
+                self.next_frame = Instant::now() + PAUSE;
+            }
+        }
+    }
+
+    /// Draws the row and leaves the cursor at its start. Wherever a resize moves the row to, the cursor goes along, and
+    /// everything from there on is the row.
+    fn draw(&mut self, lane: &Lane) {
+        self.next_frame = Instant::now() + FRAME;
+        let Some(frames) = &self.frames else { return };
+        // The last column stays free: a terminal may break the line after it.
+        let row = frames.row((self.streams.columns)().saturating_sub(1));
+        let erase = if self.drawn { ERASE } else { "" };
+        if !self.drawn && row.is_empty() {
+            return;
+        }
+        self.drawn = !row.is_empty();
+        lane.drawn.store(self.drawn, Ordering::SeqCst);
+        let _ = write(&mut *self.streams.err, &mut self.err_closed, &format!("{erase}{row}\r"), lane);
+    }
+
+    fn erase(&mut self, lane: &Lane) {
+        if std::mem::take(&mut self.drawn) {
+            let _ = write(&mut *self.streams.err, &mut self.err_closed, ERASE, lane);
+            lane.drawn.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+/// To the start of the row, and everything from there to the end of the screen.
+const ERASE: &str = "\r\x1b[J";
+
+/// Writes all of it, unless the stream has failed before.
+fn write(to: &mut dyn Write, closed: &mut bool, text: &str, lane: &Lane) -> io::Result<()> {
+    if *closed {
+        return Ok(());
+    }
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match to.write(&rest[..rest.len().min(PIECE)]) {
+            Ok(0) => return fail(closed, io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                rest = &rest[written..];
+                lane.moved();
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Another process has made the terminal or pipe that we share non-blocking.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) => return fail(closed, error),
+        }
+    }
+    to.flush()
+}
+
+fn fail(closed: &mut bool, error: io::Error) -> io::Result<()> {
+    *closed = true;
+    Err(error)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read as _};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn lane(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Arc<Lane> {
+        Lane::new(Streams { out: Box::new(out), err: Box::new(err), columns: || 40, complain: |_| {} })
+    }
+
+    fn to_pipes() -> (Arc<Lane>, PipeReader, PipeReader) {
+        let ((out, out_end), (err, err_end)) = (io::pipe().unwrap(), io::pipe().unwrap());
+        (lane(out_end, err_end), out, err)
+    }
+
+    fn read(mut from: &PipeReader, length: usize) -> String {
+        let mut bytes = vec![0; length];
+        from.read_exact(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn results_are_kept_until_they_are_read_and_room_comes_back() {
+        let (lane, out, _err) = to_pipes();
+        assert!(lane.has_room());
+        let result = "x".repeat(ROOM);
+        lane.put(Entry::Result(result.clone()));
+        lane.put(Entry::Result("last\n".into()));
+        assert!(!lane.has_room());
+        let reader = std::thread::spawn(move || read(&out, ROOM + 5));
+        lane.wait_for_room();
+        assert!(lane.wait_until_written(Some(PATIENCE)));
+        assert_eq!(reader.join().unwrap(), result + "last\n");
+    }
+
+    #[test]
+    fn signal_ends_the_wait_for_a_reader_that_takes_nothing() {
+        let (lane, _out, _err) = to_pipes();
+        lane.put(Entry::Result("x".repeat(ROOM)));
+        lane.hurry();
+        lane.wait_for_room();
+        assert!(!lane.wait_for_reader(Duration::from_millis(50)));
+        assert!(!lane.wait_while_read(Duration::from_millis(50)));
+    }
+
+    /// Takes nothing before it is allowed to.
+    struct Gate(Arc<(Mutex<bool>, Condvar)>, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut open = lock(&self.0.0);
+            while !*open {
+                open = self.0.1.wait(open).unwrap_or_else(PoisonError::into_inner);
+            }
+            lock(&self.1).extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn messages_beyond_the_limit_are_counted() {
+        let (gate, written) = (Arc::new((Mutex::new(false), Condvar::new())), Arc::new(Mutex::new(Vec::new())));
+        let lane = lane(io::sink(), Gate(Arc::clone(&gate), Arc::clone(&written)));
+        for number in 0..MOST_MESSAGES + 7 {
+            lane.put(Entry::Message(format!("{number}\n")));
+        }
+        *lock(&gate.0) = true;
+        gate.1.notify_all();
+        let end = "7 messages were lost: nobody read them\n";
+        let limit = Instant::now() + PATIENCE;
+        let text = || String::from_utf8(lock(&written).clone()).unwrap();
+        while !text().ends_with(end) && Instant::now() < limit {
+            std::thread::yield_now();
+        }
+        assert!(text().starts_with("0\n1\n") && text().ends_with(end));
+        assert_eq!(text().lines().count(), MOST_MESSAGES + 1);
+    }
+
+    /// Fails like a descriptor that another process has made non-blocking, every second time.
+    struct Shared(bool, Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = !self.0;
+            if self.0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            lock(&self.1).push(bytes[0]);
+            Ok(1)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn stream_that_would_block_is_tried_again() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let lane = lane(Shared(false, Arc::clone(&written)), io::sink());
+        lane.put(Entry::Result("all of it".into()));
+        assert!(lane.wait_for_reader(PATIENCE));
+        assert_eq!(*lock(&written), b"all of it");
+    }
+
+    #[test]
+    fn closed_stream_swallows_the_rest() {
+        let (lane, out, _err) = to_pipes();
+        drop(out);
+        for _ in 0..3 {
+            lane.put(Entry::Result("x".repeat(PIECE * 4)));
+        }
+        assert!(lane.wait_for_reader(PATIENCE));
+    }
+
+    #[test]
+    fn without_a_thread_it_is_written_at_once() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let open = Arc::new((Mutex::new(true), Condvar::new()));
+        let lane = lane(Gate(open, Arc::clone(&written)), io::sink());
+        // As if the system had refused the thread.
+        lane.put(Entry::Frames(None));
+        assert!(lane.wait_until_written(Some(PATIENCE)));
+        *lock(&lane.writer) = Some(Writer::new(Streams {
+            out: Box::new(Gate(Arc::new((Mutex::new(true), Condvar::new())), Arc::clone(&written))),
+            err: Box::new(io::sink()),
+            columns: || 40,
+            complain: |_| {},
+        }));
+        lane.has_thread.store(false, Ordering::SeqCst);
+        lane.put(Entry::Result("now".into()));
+        assert!(lane.wait_until_written(Some(PATIENCE)));
+        assert_eq!(*lock(&written), b"now");
+    }
+
+    struct Row(Mutex<&'static str>);
+
+    impl Frame for Row {
+        fn row(&self, columns: usize) -> String {
+            assert_eq!(columns, 39);
+            (*lock(&self.0)).into()
+        }
+    }
+
+    #[test]
+    fn frame_is_taken_away_before_anything_else_is_written() {
+        let (lane, out, err) = to_pipes();
+        let row = Arc::new(Row(Mutex::new("1 of 2")));
+        lane.put(Entry::Frames(Some(row.clone())));
+        assert_eq!(read(&err, 7), "1 of 2\r");
+        lane.put(Entry::Frames(None));
+        lane.put(Entry::Message("message\n".into()));
+        lane.put(Entry::Result("result\n".into()));
+        assert!(lane.wait_until_written(Some(PATIENCE)));
+        drop(lane);
+        let rest = read(&err, ERASE.len());
+        // A second frame may have come in between.
+        let rest = if rest == ERASE { rest } else { rest + &read(&err, 7) + &read(&err, ERASE.len()) };
+        assert!(rest.ends_with(ERASE), "{rest:?}");
+        assert_eq!(read(&err, 8), "message\n");
+        assert_eq!(read(&out, 7), "result\n");
+    }
+}
