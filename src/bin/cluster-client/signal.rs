@@ -18,6 +18,7 @@ enum Signal {
     /// SIGINT: a person at a terminal, who can repeat it.
     Interrupt,
     /// SIGTERM or SIGHUP.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is only Ctrl-C"))]
     End,
 }
 
@@ -82,18 +83,44 @@ fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<()
 #[cfg(unix)]
 fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    use signal_hook::iterator::Signals;
+    use signal_hook::{flag, low_level::pipe};
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     let ignored = ignored::mask();
-    let watched = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|number| !ignored::contains(ignored, *number));
-    let mut signals = Signals::new(watched)?;
+    let (mut receiver, sender) = UnixStream::pair()?;
+    let came: [_; 2] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
+    for (number, place) in [(SIGINT, 0), (SIGTERM, 1), (SIGHUP, 1)] {
+        if !ignored::contains(ignored, number) {
+            // In this order: who is woken finds the mark.
+            flag::register(number, Arc::clone(&came[place]))?;
+            pipe::register(number, sender.try_clone()?)?;
+        }
+    }
     let deliver = move || {
-        for number in signals.forever() {
-            handler(if number == SIGINT { Signal::Interrupt } else { Signal::End });
+        loop {
+            // Where the system cannot even read, the marks are looked at now and then.
+            match receiver.read(&mut [0]) {
+                // Every signal is ignored.
+                Ok(0) => return,
+                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => std::thread::sleep(BREATH),
+                _ => {}
+            }
+            for (mark, signal) in came.iter().zip([Signal::Interrupt, Signal::End]) {
+                if mark.swap(false, Ordering::SeqCst) {
+                    handler(signal);
+                }
+            }
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(deliver).map(drop)
 }
+
+/// The pause after a failed read.
+#[cfg(unix)]
+const BREATH: Duration = Duration::from_millis(20);
 
 /// There is only Ctrl-C.
 #[cfg(not(unix))]
