@@ -288,7 +288,7 @@ fn a_commit_is_recorded_where_the_journal_cannot_be_opened_again() {
     wrapper.extend(["-P", directory.to_str().unwrap()]);
     for work in [Work::Create, Work::RefusedCreate, Work::Delete] {
         let ran = lane.try_with(&wrapper, work, false, &figures);
-        let expected = if work == Work::RefusedCreate { 1 } else { 0 };
+        let expected = i32::from(work == Work::RefusedCreate);
         assert_eq!(
             (ran.exit, acknowledged(&ran).unwrap()["recoverable"].as_bool()),
             (Some(expected), Some(false)),
