@@ -817,3 +817,27 @@ fn a_failing_call_while_leftovers_are_cleared_loses_no_intent_and_the_next_pass_
     }
     println!("{} calls, each failing in {} ways", calls.len(), FAILURES.len());
 }
+
+#[test]
+fn a_group_that_is_claimed_while_its_dead_lock_is_looked_at_keeps_its_files() {
+    let (_directory, path) = journal();
+    leave(&path);
+    let other = DirectoryStore::open(&path).unwrap();
+    other.unfinished().unwrap();
+    std::fs::write(path.join("c.lock"), "process 1 on x (since 1970-01-01T00:00:00Z)\n").unwrap();
+    let (claims, its_path) = (Arc::new(Mutex::new(Vec::new())), path.clone());
+    let claimed = Arc::clone(&claims);
+    // Between the open of the dead lock and the attempt to take it, its group changes hands.
+    let disk = TestDisk::new(move |_, name| {
+        let mut claimed = claimed.lock().unwrap();
+        if name == "try_lock" && claimed.is_empty() {
+            std::fs::remove_file(its_path.join("c.lock")).unwrap();
+            claimed.push(other.claim(&group("c")).unwrap());
+            std::fs::write(its_path.join("c.new"), "cluster-client intent").unwrap();
+        }
+        Fate::Done
+    });
+    disk.store(&path).unfinished().unwrap();
+    assert_eq!(claims.lock().unwrap().len(), 1, "the lock was looked at");
+    assert!(path.join("c.new").exists() && path.join("c.lock").exists());
+}
