@@ -34,6 +34,10 @@ Exit codes:
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 when a host is unknown.
 With several groups the first of 3, 4, 1, 5, 0 that applies.
 
+Signals:
+  SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel: a create rolls back. Only a second SIGINT leaves at once, and says
+  what the journal holds. A signal that was ignored at the start stays ignored (nohup).
+
 Hosts and settings:
   hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any, status and
   hosts use http://localhost:8000 to 8002; what changes hosts refuses. recover needs none: the journal names them

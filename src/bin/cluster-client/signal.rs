@@ -18,6 +18,7 @@ enum Signal {
     /// SIGINT: a person at a terminal, who can repeat it.
     Interrupt,
     /// SIGTERM or SIGHUP.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "there is only Ctrl-C"))]
     End,
 }
 
