@@ -329,7 +329,7 @@ mod delete {
     fn unexpected_answer() {
         let node = node(&[], &[200], &[302]);
         assert_eq!(states(&client([&node]).delete_group("g").unwrap()), [State::Present]);
-        assert_eq!(node.calls(), [0, 1, 1], "a refusal for good is not tried again");
+        assert_eq!(node.calls(), [0, 2, 1], "the DELETE is not tried again, and the host is looked at once more");
     }
 
     #[test]
