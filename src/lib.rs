@@ -16,6 +16,11 @@
 //! send, `executor` lets threads do it, `transport` says what became of it, the machine says what is next, and at
 //! the end there is a [`Report`].
 
+/// The contract: what each operation does, the invariants, and the assumptions that they rest on.
+#[cfg(doc)]
+#[doc = include_str!("../docs/protocol.md")]
+pub mod contract {}
+
 mod api;
 mod builder;
 mod bulk;
