@@ -80,6 +80,19 @@ impl RetryPolicy {
     pub(crate) fn delays(&self) -> Delays {
         Delays { policy: *self, taken: 0 }
     }
+
+    /// The delay after `taken` earlier ones, or `None` when there is none left.
+    pub(crate) fn delay(&self, taken: u32, asked: Option<Duration>, random: &mut fastrand::Rng) -> Option<Duration> {
+        let RetryPolicy { attempts, first_delay, factor, max_delay, jitter } = *self;
+        if taken + 1 >= attempts {
+            return None;
+        }
+        let first = u64::try_from(first_delay.as_millis()).unwrap_or(u64::MAX);
+        let mut backoff = Exponential::from_millis_with_factor(first, factor);
+        let full = backoff.nth(taken as usize).unwrap_or(max_delay).min(max_delay);
+        let drawn = if jitter { full.mul_f64(random.f64().mul_add(0.5, 0.5)) } else { full };
+        Some(drawn.max(asked.unwrap_or_default().min(max_delay)))
+    }
 }
 
 /// What is left of one request's schedule.
@@ -92,16 +105,9 @@ pub(crate) struct Delays {
 impl Delays {
     /// The wait before the next try, or `None` when there is none left.
     pub(crate) fn next(&mut self, asked: Option<Duration>, random: &mut fastrand::Rng) -> Option<Duration> {
-        let RetryPolicy { attempts, first_delay, factor, max_delay, jitter } = self.policy;
-        if self.taken + 1 >= attempts {
-            return None;
-        }
-        let first = u64::try_from(first_delay.as_millis()).unwrap_or(u64::MAX);
-        let mut backoff = Exponential::from_millis_with_factor(first, factor);
-        let full = backoff.nth(self.taken as usize).unwrap_or(max_delay).min(max_delay);
-        let drawn = if jitter { full.mul_f64(random.f64().mul_add(0.5, 0.5)) } else { full };
+        let delay = self.policy.delay(self.taken, asked, random)?;
         self.taken += 1;
-        Some(drawn.max(asked.unwrap_or_default().min(max_delay)))
+        Some(delay)
     }
 }
 

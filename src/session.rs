@@ -94,7 +94,7 @@ pub(crate) fn conclude(ending: Ending, report: Report) -> Result<Report, Error> 
     let outcome = match ending {
         Ending::Busy(holder) => return Err(Error::Busy { group: report.group, holder }),
         Ending::Conflict { unfinished, unnamed } => {
-            return Err(Error::Conflict { unfinished: Box::new(unfinished), unnamed });
+            return Err(Error::Conflict { unfinished, unnamed });
         }
         Ending::Journal(source) => {
             return Err(Error::Journal { group: report.group.clone(), report: Some(Box::new(report)), source });

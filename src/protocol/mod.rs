@@ -94,7 +94,7 @@ pub(crate) enum Ending {
     Busy(String),
     /// The unfinished operation that a repair may not replace.
     Conflict {
-        unfinished: Intent,
+        unfinished: Box<Intent>,
         unnamed: Vec<Host>,
     },
     Journal(StoreError),
@@ -352,8 +352,8 @@ impl<R: Rules> Machine<R> {
     }
 
     /// How it ended; only after [`Step::Done`].
-    pub(crate) fn into_ending(self) -> (Ending, Report) {
-        let ending = self.ending.clone().unwrap_or(Ending::Reported(Outcome::InDoubt));
+    pub(crate) fn into_ending(mut self) -> (Ending, Report) {
+        let ending = self.ending.take().unwrap_or(Ending::Reported(Outcome::InDoubt));
         let report = self.report(&ending);
         (ending, report)
     }
@@ -415,7 +415,7 @@ impl<R: Rules> Machine<R> {
     fn begin_superseding(&mut self, intent: Intent) {
         let unnamed: Vec<Host> = intent.hosts.iter().filter(|host| !self.cluster.contains(host)).cloned().collect();
         if !R::may_override(unnamed.is_empty(), intent.api == *self.cluster_api) {
-            return self.end(Ending::Conflict { unfinished: intent, unnamed });
+            return self.end(Ending::Conflict { unfinished: Box::new(intent), unnamed });
         }
         self.take_hosts(self.cluster.iter().chain(&unnamed).cloned().collect());
         for (host, track) in self.hosts.iter().zip(&mut self.tracks) {
@@ -454,7 +454,7 @@ impl<R: Rules> Machine<R> {
     }
 
     fn take_hosts(&mut self, hosts: Arc<[Host]>) {
-        self.tracks = vec![Track::new(&self.limits.retry); hosts.len()];
+        self.tracks = vec![Track::new(); hosts.len()];
         self.hosts = hosts;
     }
 

@@ -14,7 +14,6 @@ use crate::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_round(&mut self, at: At, walk: impl Fn(&mut Track) -> Option<Walk>) {
         self.enter(at, self.phase_of(at));
-        let policy = self.policy();
         self.phase_ends = match self.limits.deadline {
             _ if self.has_own_time() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
@@ -25,7 +24,7 @@ impl<R: Rules> Machine<R> {
         for (host, track) in self.tracks.iter_mut().enumerate() {
             track.action = None;
             if let Some(walk) = walk(track) {
-                track.start(walk, &policy);
+                track.start(walk);
                 self.ready.push_back(host);
             }
         }
@@ -99,8 +98,7 @@ impl<R: Rules> Machine<R> {
             Then::Settle => self.settle(host),
             Then::Redo => {
                 if !R::counts_tries_over_looks() {
-                    let policy = self.policy();
-                    self.tracks[host].forget_tries(Action::Delete, &policy);
+                    self.tracks[host].forget_tries(Action::Delete);
                 }
                 if self.try_again(host, Action::Delete, asked, budget) {
                     return;
@@ -116,7 +114,8 @@ impl<R: Rules> Machine<R> {
     }
 
     fn try_again(&mut self, host: usize, action: Action, asked: Option<Duration>, budget: &mut RetryBudget) -> bool {
-        let Some(delay) = self.tracks[host].delay(action, asked, &mut self.random) else { return false };
+        let policy = self.policy();
+        let Some(delay) = self.tracks[host].delay(action, &policy, asked, &mut self.random) else { return false };
         let due = self.now + delay;
         if !self.time_left(due) {
             self.short_of_time = true;

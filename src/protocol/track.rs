@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::rules::{Deletes, Evidence, Posts, Rules};
 use crate::api::{Action, Reading, Verdict};
 use crate::report::{Cause, HostStep, State};
-use crate::retry::{Delays, RetryPolicy};
+use crate::retry::RetryPolicy;
 
 /// What a host does in the current phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,20 +77,14 @@ impl fmt::Display for Stop {
 }
 
 /// The tries of one action in the current phase.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Tries {
-    /// The delays before those that are left.
-    delays: Delays,
+    /// Delays of the policy that were used up.
+    delays: u32,
     sent: u32,
     began: Duration,
     /// The place of the action's step among those of the host.
     step: usize,
-}
-
-impl Tries {
-    fn new(policy: &RetryPolicy) -> Self {
-        Tries { delays: policy.delays(), sent: 0, began: Duration::ZERO, step: 0 }
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -118,7 +112,7 @@ pub(super) struct Track {
 }
 
 impl Track {
-    pub(super) fn new(policy: &RetryPolicy) -> Self {
+    pub(super) fn new() -> Self {
         Track {
             walk: Walk::Probe,
             action: None,
@@ -130,7 +124,7 @@ impl Track {
             delete_settled: false,
             loud_post: None,
             changed: None,
-            tries: std::array::from_fn(|_| Tries::new(policy)),
+            tries: Default::default(),
             steps: Vec::new(),
             given_up: None,
         }
@@ -140,15 +134,15 @@ impl Track {
         Evidence { posts: self.posts, deletes: self.deletes, state: self.state, was_absent: self.was_absent }
     }
 
-    /// Starts a walk with all tries of `policy`. What is known of the host's POSTs and DELETEs stays, what was
+    /// Starts a walk with all its tries. What is known of the host's POSTs and DELETEs stays, what was
     /// known of its state does not.
-    pub(super) fn start(&mut self, walk: Walk, policy: &RetryPolicy) {
+    pub(super) fn start(&mut self, walk: Walk) {
         self.walk = walk;
         self.settled = false;
         self.delete_settled = false;
         self.given_up = None;
         self.state = State::Unknown;
-        self.tries = std::array::from_fn(|_| Tries::new(policy));
+        self.tries = Default::default();
         self.action = Some(match walk {
             Walk::Probe | Walk::Look => Action::Check,
             Walk::Create | Walk::Ensure => Action::Create,
@@ -165,15 +159,19 @@ impl Track {
     pub(super) fn delay(
         &mut self,
         action: Action,
+        policy: &RetryPolicy,
         asked: Option<Duration>,
         random: &mut fastrand::Rng,
     ) -> Option<Duration> {
-        self.tries[action as usize].delays.next(asked, random)
+        let tries = &mut self.tries[action as usize];
+        let delay = policy.delay(tries.delays, asked, random)?;
+        tries.delays += 1;
+        Some(delay)
     }
 
     /// Gives an action all its tries back.
-    pub(super) fn forget_tries(&mut self, action: Action, policy: &RetryPolicy) {
-        self.tries[action as usize].delays = policy.delays();
+    pub(super) fn forget_tries(&mut self, action: Action) {
+        self.tries[action as usize].delays = 0;
     }
 
     /// Notes that the next request leaves.
