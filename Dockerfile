@@ -22,6 +22,7 @@ RUN sed -E -i '/^\[\[(bench|example|test)\]\]/,/^$/d' Cargo.toml \
 
 # Touched, because COPY keeps the files' own times: sources older than the stand-ins above would pass for built.
 COPY README.md ./
+COPY docs docs
 COPY src src
 RUN find src -name '*.rs' -exec touch {} + \
  && cargo build --locked --profile dist --no-default-features --features cli,rustls \
