@@ -290,7 +290,10 @@ fn call_without_time_sends_nothing_for_an_older_operation_either() {
 fn recovery_of_a_delete_ends_whatever_the_deadline_of_the_client() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
-    let client = builder(cluster.urls()).journal(journal.path()).unwrap().deadline(SETTLE / 2).build().unwrap();
+    // Long enough for the DELETEs of a loaded machine, and too short for what has to be waited for after a lost one.
+    let (deadline, settle) = (Duration::from_secs(1), Duration::from_secs(2));
+    let client = builder(cluster.urls()).journal(journal.path()).unwrap().deadline(deadline).settle(settle);
+    let client = client.build().unwrap();
     cluster.node(0).insert("g");
     cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());
     assert_eq!(client.delete_group("g").unwrap().undeleted().count(), 1);

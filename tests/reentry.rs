@@ -403,13 +403,14 @@ fn given_to_its_observer(with: fn(Bulky) -> usize) -> (Cluster, usize) {
     let cluster = Cluster::start(3).unwrap();
     let (results, result) = channel();
     let takes = Arc::new(Takes { bulk: Mutex::default(), with, results });
-    let client = builder(&cluster).in_flight(4).observer(Arc::<Takes>::clone(&takes)).build().unwrap();
+    let client = builder(&cluster).in_flight(4).observer(Arc::<Takes>::clone(&takes));
+    let client = client.request_timeout(PATIENCE).rollback_timeout(2 * PATIENCE).build().unwrap();
     let groups: Vec<_> = (0..12).map(|number| format!("g-{number}")).collect();
     let mut bulk = client.create_groups(groups);
     // From here on the bulk alone owns the threads.
     drop(client);
-    // Leaves an event for the time after the observer has the bulk.
-    cluster.node(0).inject(Fault::delay(Duration::from_millis(200)).on(Method::Post).group("g-1"));
+    // Leaves an event for the time after the observer has the bulk, even on a loaded machine.
+    cluster.node(0).inject(Fault::delay(Duration::from_secs(2)).on(Method::Post).group("g-1"));
     assert!(bulk.next().unwrap().result.is_ok());
     *takes.bulk.lock().unwrap() = Some(bulk);
     let made = result.recv_timeout(PATIENCE).expect("it hangs");
