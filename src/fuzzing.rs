@@ -7,8 +7,9 @@ use crate::api::{self, Action, Api, Reply, Verdict};
 use crate::config::ConfigError;
 use crate::group::GroupId;
 use crate::host::Host;
+use crate::http::headers::{retry_after as wish, same_origin as followed};
 use crate::intent::{Intent, Purpose, fnv1a};
-use crate::transport::{Transport as _, UreqTransport, retry_after as wish, same_origin as followed};
+use crate::transport::{Transport as _, UreqTransport};
 
 /// What a `Retry-After` asks for, by the clock `now`.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {

@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | 0, values | `config`, `group`, `host` | text that was checked once; nothing raw gets further |
 //! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error`, `cause` | what to do next; no IO, no clock, no thread, no randomness |
-//! | 2, edges | `transport`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
+//! | 2, edges | `transport`, `http`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
 //! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor` | who does what the machines say, and when |
 //! | 4, people | the command; `testing` | only what is public here |
 //!
@@ -32,6 +32,7 @@ mod flight;
 pub mod fuzzing;
 mod group;
 mod host;
+mod http;
 mod intent;
 mod observer;
 mod protocol;

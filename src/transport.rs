@@ -1,7 +1,7 @@
 //! Floor 2: one request to one host, over ureq.
 //!
 //! ureq speaks HTTP and TLS and keeps the idle connections; names, sockets and time are ours, below it
-//! ([`wire`], [`resolve`]). Deliberately absent: retries for the sake of an outcome, proxies, cookies,
+//! ([`wire`], [`crate::http`]). Deliberately absent: retries for the sake of an outcome, proxies, cookies,
 //! authentication, decompression, and any thread beside the look-up of a name.
 //!
 //! What is bounded, and where:
@@ -9,15 +9,14 @@
 //! | what | bound | why |
 //! | --- | --- | --- |
 //! | a call | the `timeout` of `send` | every read, write, connect and look-up asks for the time left |
-//! | a head | [`wire::MAX_INPUT`] | |
+//! | a head | [`crate::http::MAX_HEAD`] | |
 //! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
-//! | idle connections | [`MAX_IDLE`] a host, and [`wire::Sockets`] in all | ureq's pool is walked at each use |
-//! | look-ups of names | [`resolve::MAX_LOOKUPS`] threads | |
+//! | idle connections | [`MAX_IDLE`] a host, and [`ConnectionLimit`] in all | ureq's pool is walked at each use |
+//! | look-ups of names | [`crate::http::resolver::MAX_LOOKUPS`] threads | |
 //!
 //! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: the
 //! session, and 20 KiB that ureq holds).
 
-mod answer;
 mod call;
 mod resolve;
 #[cfg(test)]
@@ -33,15 +32,15 @@ use ureq::http::{Response, header};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 
-#[cfg(fuzzing)]
-pub(crate) use self::answer::{retry_after, same_origin};
 use self::call::Call;
-use self::resolve::{Lookups, Target};
-use self::wire::{Dial, NoResolver, Sockets};
+use self::wire::{Dial, NoResolver};
 use crate::api::{Reply, Request};
 use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::config::ConfigError;
 use crate::host::Host;
+use crate::http::limit::ConnectionLimit;
+use crate::http::resolver::{Resolver, Target};
+use crate::http::{DRAIN, JSON, MAX_BODY, MAX_IDLE, MAX_IDLE_AGE, USER_AGENT, headers};
 
 /// Sends requests to the hosts of a cluster, which it knows by their number.
 ///
@@ -56,18 +55,6 @@ pub(crate) trait Transport: Send + Sync {
 
 /// Is told that a thread is held up, so that others can be set to work.
 pub(crate) type Stalled = Arc<dyn Fn() + Send + Sync>;
-
-/// A longer body is not read to its end; its connection is closed.
-const MAX_BODY: u64 = 64 * 1024;
-/// The status is known when the body starts, so a slow body holds the answer up no longer than this.
-const DRAIN: Duration = Duration::from_secs(1);
-/// As many requests to one host may be in flight before a connection is closed after its use.
-const MAX_IDLE: usize = 64;
-/// Just below the 5 s after which common servers (Node, uvicorn) close an idle connection: a POST that
-/// crosses that close on its way is in doubt.
-const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
-const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
-const JSON: &str = "application/json";
 
 /// The transport over sockets: one ureq agent, with its own pool of connections, for each host.
 ///
@@ -166,8 +153,8 @@ impl Site {
 
 /// What all agents share.
 struct AgentMaker {
-    lookups: Arc<Lookups>,
-    sockets: Arc<Sockets>,
+    lookups: Arc<Resolver>,
+    sockets: Arc<ConnectionLimit>,
     #[cfg(feature = "rustls")]
     tls: wire::Tls,
 }
@@ -206,7 +193,7 @@ fn config() -> ConfigBuilder<AgentScope> {
         .user_agent(USER_AGENT)
         .accept(JSON)
         .accept_encoding(AutoHeaderValue::None)
-        .max_response_header_size(wire::MAX_INPUT)
+        .max_response_header_size(crate::http::MAX_HEAD)
         .max_idle_connections(MAX_IDLE)
         .max_idle_connections_per_host(MAX_IDLE)
         .max_idle_age(MAX_IDLE_AGE)
@@ -256,7 +243,7 @@ impl Answer {
     /// server that was asked, as where a slash was missing. Other redirects are answers.
     fn followed(&self, asked: &Host) -> Option<String> {
         let location = self.location.as_deref().filter(|_| matches!(self.status, 307 | 308))?;
-        answer::same_origin(asked, location)
+        headers::same_origin(asked, location)
     }
 }
 
@@ -268,7 +255,7 @@ fn read_answer(response: Response<Body>) -> Result<Answer, RequestError> {
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let answer = Answer {
         status,
-        retry_after: text(header::RETRY_AFTER).and_then(|value| answer::retry_after(value, SystemTime::now())),
+        retry_after: text(header::RETRY_AFTER).and_then(|value| headers::retry_after(value, SystemTime::now())),
         location: text(header::LOCATION).map(str::to_owned),
     };
     drain(response);

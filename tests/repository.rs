@@ -52,7 +52,7 @@ fn no_async_runtime_is_among_the_normal_dependencies() {
 const FLOORS: [&[&str]; 4] = [
     &["config", "group", "host"],
     &["api", "cause", "error", "event", "intent", "protocol", "report", "retry"],
-    &["observer", "store", "sync", "transport"],
+    &["http", "observer", "store", "sync", "transport"],
     &["builder", "bulk", "cancel", "client", "executor", "flight", "session"],
 ];
 /// It stands beside the floors: a server, which uses nothing of the client.

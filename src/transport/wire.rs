@@ -8,7 +8,6 @@ use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ureq::config::Config;
@@ -17,11 +16,13 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::call::{self, Call};
-use super::resolve::{Lookups, Target};
+use super::resolve;
 use crate::cause::{RequestError, RequestErrorKind as Kind};
+use crate::http::limit::{ConnectionLimit, is_exhausted};
+use crate::http::resolver::{Resolver as NameResolver, Target};
 
 /// The largest head of an answer.
-pub(super) const MAX_INPUT: usize = 16 * 1024;
+const MAX_INPUT: usize = crate::http::MAX_HEAD;
 /// What passes for no wait at all. The system rounds it up, to 4 ms here.
 pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// Most answers fit.
@@ -40,47 +41,16 @@ impl Resolver for NoResolver {
     }
 }
 
-/// The connections of one transport, to all its hosts.
-#[derive(Debug)]
-pub(super) struct Sockets {
-    open: AtomicUsize,
-    /// With more open than this, a connection is closed after its use.
-    keep: AtomicUsize,
-}
-
-/// Kept open in all, until the system says that it is too many.
-const MAX_KEPT: usize = 4096;
-/// Kept open in all, even where descriptors are short.
-const MIN_KEPT: usize = 16;
-
-impl Default for Sockets {
-    fn default() -> Self {
-        Sockets { open: AtomicUsize::new(0), keep: AtomicUsize::new(MAX_KEPT) }
-    }
-}
-
-impl Sockets {
-    fn has_room(&self) -> bool {
-        self.open.load(Ordering::Relaxed) <= self.keep.load(Ordering::Relaxed)
-    }
-
-    /// The descriptors are used up: from now on half as many stay open as are now.
-    pub(super) fn keep_fewer(&self) {
-        let half = self.open.load(Ordering::Relaxed) / 2;
-        self.keep.fetch_min(half.max(MIN_KEPT), Ordering::Relaxed);
-    }
-}
-
 /// Opens the connections to one host.
 #[derive(Debug)]
 pub(super) struct Dial {
     target: Target,
-    lookups: Arc<Lookups>,
-    sockets: Arc<Sockets>,
+    lookups: Arc<NameResolver>,
+    sockets: Arc<ConnectionLimit>,
 }
 
 impl Dial {
-    pub(super) fn new(target: Target, lookups: Arc<Lookups>, sockets: Arc<Sockets>) -> Self {
+    pub(super) fn new(target: Target, lookups: Arc<NameResolver>, sockets: Arc<ConnectionLimit>) -> Self {
         Dial { target, lookups, sockets }
     }
 }
@@ -90,7 +60,7 @@ impl Connector for Dial {
 
     fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, ureq::Error> {
         let call = call::current();
-        let addresses = self.target.addresses(&self.lookups, &call).map_err(carried)?;
+        let addresses = resolve::addresses(&self.target, &self.lookups, &call).map_err(carried)?;
         let stream = dial(&addresses, &call).map_err(carried)?;
         call::update(|call| {
             call.connected = true;
@@ -155,12 +125,6 @@ fn not_connected(cause: Option<io::Error>, call: &Call) -> RequestError {
     .caused_by(cause)
 }
 
-/// Whether the process or the system is out of something. `EMFILE` and `ENFILE` have no kind in std.
-pub(super) fn is_exhausted(e: &io::Error) -> bool {
-    const FILES: [i32; 2] = if cfg!(windows) { [10_024, 10_055] } else { [24, 23] };
-    e.kind() == io::ErrorKind::OutOfMemory || e.raw_os_error().is_some_and(|code| FILES.contains(&code))
-}
-
 /// ureq carries our errors as they are.
 fn carried(error: RequestError) -> ureq::Error {
     ureq::Error::Other(Box::new(error))
@@ -181,15 +145,15 @@ pub(super) fn head_too_large() -> RequestError {
 /// handshake) leave together.
 pub(super) struct Wire {
     stream: TcpStream,
-    sockets: Arc<Sockets>,
+    sockets: Arc<ConnectionLimit>,
     bytes: Bytes,
     reads: Patience,
     writes: Patience,
 }
 
 impl Wire {
-    fn new(stream: TcpStream, sockets: Arc<Sockets>) -> Self {
-        sockets.open.fetch_add(1, Ordering::Relaxed);
+    fn new(stream: TcpStream, sockets: Arc<ConnectionLimit>) -> Self {
+        sockets.opened();
         Wire { stream, sockets, bytes: Bytes::default(), reads: Patience::default(), writes: Patience::default() }
     }
 
@@ -290,7 +254,7 @@ fn is_quiet(stream: &TcpStream) -> bool {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.sockets.open.fetch_sub(1, Ordering::Relaxed);
+        self.sockets.closed();
     }
 }
 
