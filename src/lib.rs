@@ -23,6 +23,7 @@ mod cancel;
 mod cause;
 mod client;
 mod config;
+mod engine;
 mod error;
 mod event;
 mod executor;

@@ -20,6 +20,8 @@
 mod call;
 mod resolve;
 #[cfg(test)]
+mod subject;
+#[cfg(test)]
 mod tests;
 mod wire;
 
@@ -40,7 +42,7 @@ use crate::config::ConfigError;
 use crate::host::Host;
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::{Resolver, Target};
-use crate::http::{DRAIN, JSON, MAX_BODY, MAX_IDLE, MAX_IDLE_AGE, USER_AGENT, headers};
+use crate::http::{DRAIN, JSON, MAX_BODY, MAX_IDLE, MAX_IDLE_AGE, USER_AGENT, errors, headers, no_tls};
 
 /// Sends requests to the hosts of a cluster, which it knows by their number.
 ///
@@ -77,8 +79,7 @@ impl UreqTransport {
     /// A [`ConfigError`] for an https host where the feature `rustls` is off.
     pub(crate) fn new(hosts: &[Host]) -> Result<Self, ConfigError> {
         if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
-            let remedy = "build cluster-client with its feature \"rustls\"";
-            return Err(ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy));
+            return Err(no_tls(host));
         }
         let site = |host: &Host| Site { host: host.clone(), agent: Mutex::new(None) };
         Ok(UreqTransport { sites: hosts.iter().map(site).collect(), maker: AgentMaker::new() })
@@ -118,7 +119,7 @@ impl UreqTransport {
 impl Transport for UreqTransport {
     fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply {
         let Some(site) = self.sites.get(host) else {
-            return Reply::NotSent(RequestError::new(Kind::Internal, "there is no host of that number"));
+            return Reply::NotSent(errors::no_such_host());
         };
         call::watch(stalled);
         let reply = self.request(site, request, Call::new(timeout));
@@ -250,7 +251,7 @@ impl Answer {
 fn read_answer(response: Response<Body>) -> Result<Answer, RequestError> {
     let status = response.status().as_u16();
     if !(200..=599).contains(&status) {
-        return Err(RequestError::new(Kind::Garbage, format!("the answer has the status {status}")));
+        return Err(errors::odd_status(status));
     }
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let answer = Answer {
@@ -297,30 +298,15 @@ fn describe(error: ureq::Error) -> RequestError {
             Ok(ours) => *ours,
             Err(_) => RequestError::new(Kind::Internal, "the request failed"),
         },
-        ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
-            RequestError::new(Kind::Tls, "the TLS connection failed").caused_by(e)
-        }
-        ureq::Error::Io(e) => {
-            RequestError::new(Kind::Closed, "the connection was closed before the answer").caused_by(e)
-        }
-        ureq::Error::Protocol(e) if call.sent => {
-            RequestError::new(Kind::Garbage, "the answer is not HTTP").caused_by(e)
-        }
-        ureq::Error::LargeResponseHeader(..) => wire::head_too_large(),
+        ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => errors::tls_failed(e),
+        ureq::Error::Io(e) => errors::closed(e),
+        ureq::Error::Protocol(e) if call.sent => errors::not_http(e),
+        ureq::Error::LargeResponseHeader(..) => errors::head_too_large(),
         #[cfg(feature = "rustls")]
-        ureq::Error::Rustls(e) => RequestError::new(Kind::Tls, "the TLS connection failed").caused_by(e),
+        ureq::Error::Rustls(e) => errors::tls_failed(e),
         ureq::Error::Tls(what) => RequestError::new(Kind::Tls, what),
         _ if call.sent => RequestError::new(Kind::Garbage, "the answer could not be read"),
         _ => RequestError::new(Kind::Internal, "the request could not be written"),
     };
-    if call.securing { during_handshake(error, &call) } else { error }
-}
-
-fn during_handshake(error: RequestError, call: &Call) -> RequestError {
-    let message = match error.kind() {
-        Kind::Timeout => format!("no TLS connection within {:?}", call.timeout),
-        Kind::Closed => "the connection was closed during the TLS handshake".into(),
-        _ => "the TLS handshake failed".into(),
-    };
-    RequestError::new(Kind::Tls, message).caused_by(error)
+    if call.securing { errors::during_handshake(error, call.timeout) } else { error }
 }

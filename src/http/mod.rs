@@ -4,6 +4,10 @@
 
 use std::time::Duration;
 
+use crate::config::ConfigError;
+use crate::host::Host;
+
+pub(crate) mod errors;
 pub(crate) mod headers;
 pub(crate) mod limit;
 pub(crate) mod resolver;
@@ -24,3 +28,9 @@ pub(crate) const MAX_IDLE: usize = 64;
 pub(crate) const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
 pub(crate) const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
 pub(crate) const JSON: &str = "application/json";
+
+/// Why an https host is refused if TLS is not built in.
+pub(crate) fn no_tls(host: &Host) -> ConfigError {
+    let remedy = "build cluster-client with its feature \"rustls\"";
+    ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy)
+}

@@ -88,7 +88,7 @@ pub(crate) struct Resolver {
     ended: Condvar,
     /// Called after each look-up that ends.
     watchers: Mutex<Vec<Weak<dyn Wake>>>,
-    pub(crate) resolve: fn(&str) -> io::Result<Vec<IpAddr>>,
+    resolve: fn(&str) -> io::Result<Vec<IpAddr>>,
 }
 
 pub(crate) type Found = Result<Vec<IpAddr>, RequestError>;
@@ -114,6 +114,11 @@ impl fmt::Debug for Resolver {
 }
 
 impl Resolver {
+    #[cfg(test)]
+    pub(crate) fn resolving_by(resolve: fn(&str) -> io::Result<Vec<IpAddr>>) -> Self {
+        Resolver { resolve, ..Resolver::default() }
+    }
+
     /// The look-up of the name that runs, or a new one. `None` while [`MAX_LOOKUPS`] others run.
     pub(crate) fn start(self: &Arc<Self>, name: &Arc<str>) -> Result<Option<Arc<LookUp>>, RequestError> {
         let mut running = self.running();

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::Stalled;
 
-use crate::cause::{RequestError, RequestErrorKind};
+use crate::cause::RequestError;
+use crate::http::errors;
 
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "five facts, each noted at another place")]
@@ -53,12 +54,7 @@ impl Call {
     }
 
     pub(super) fn out_of_time(&self) -> RequestError {
-        let message = if self.sent {
-            format!("no answer within {:?}", self.timeout)
-        } else {
-            format!("the request could not be sent within {:?}", self.timeout)
-        };
-        RequestError::new(RequestErrorKind::Timeout, message)
+        errors::out_of_time(self.sent, self.timeout)
     }
 }
 

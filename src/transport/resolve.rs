@@ -82,7 +82,7 @@ mod tests {
             assert!(!name.ends_with("dies"), "as planned");
             Ok(vec![LOCAL])
         };
-        Arc::new(Resolver { resolve, ..Resolver::default() })
+        Arc::new(Resolver::resolving_by(resolve))
     }
 
     fn ask(lookups: &Arc<Resolver>, name: &str, time: Duration) -> Found {

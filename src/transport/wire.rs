@@ -17,7 +17,8 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::call::{self, Call};
 use super::resolve;
-use crate::cause::{RequestError, RequestErrorKind as Kind};
+use crate::cause::RequestError;
+use crate::http::errors;
 use crate::http::limit::{ConnectionLimit, is_exhausted};
 use crate::http::resolver::{Resolver as NameResolver, Target};
 
@@ -81,12 +82,12 @@ pub(super) fn dial(addresses: &[SocketAddr], call: &Call) -> Result<TcpStream, R
         match open_watched(*address, share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(e) if is_exhausted(&e) => {
-                return Err(RequestError::new(Kind::Exhausted, "no file descriptor for a connection").caused_by(e));
+                return Err(errors::no_descriptor(e));
             }
             Err(e) => last = Some(e),
         }
     }
-    Err(not_connected(last, call))
+    Err(errors::not_connected(last, call.timeout))
 }
 
 /// A connect cannot be waited for a little and then some more: where it is watched and takes longer than a
@@ -112,31 +113,13 @@ fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn not_connected(cause: Option<io::Error>, call: &Call) -> RequestError {
-    let timed_out = || RequestError::new(Kind::Connect, format!("no connection within {:?}", call.timeout));
-    let Some(cause) = cause else { return timed_out() };
-    match cause.kind() {
-        io::ErrorKind::TimedOut => timed_out(),
-        io::ErrorKind::ConnectionRefused => RequestError::new(Kind::Connect, "connection refused"),
-        io::ErrorKind::HostUnreachable => RequestError::new(Kind::Connect, "the host is unreachable"),
-        io::ErrorKind::NetworkUnreachable => RequestError::new(Kind::Connect, "the network is unreachable"),
-        _ => RequestError::new(Kind::Connect, "no connection"),
-    }
-    .caused_by(cause)
-}
-
 /// ureq carries our errors as they are.
 fn carried(error: RequestError) -> ureq::Error {
     ureq::Error::Other(Box::new(error))
 }
 
 fn closed(cause: io::Error) -> ureq::Error {
-    let error = RequestError::new(Kind::Closed, "the connection was closed before the answer");
-    carried(error.caused_by(cause))
-}
-
-pub(super) fn head_too_large() -> RequestError {
-    RequestError::new(Kind::Garbage, format!("the head of the answer is larger than {MAX_INPUT} bytes"))
+    carried(errors::closed(cause))
 }
 
 /// One connection.
@@ -211,7 +194,7 @@ impl Transport for Wire {
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         self.flush()?;
         if self.bytes.free().is_empty() {
-            return Err(carried(head_too_large()));
+            return Err(carried(errors::head_too_large()));
         }
         let amount = self.fill()?;
         self.bytes.input_appended(amount);
