@@ -20,7 +20,7 @@
 mod call;
 mod resolve;
 #[cfg(test)]
-mod subject;
+pub(crate) mod subject;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -6,27 +6,27 @@ use super::*;
 use crate::api::{Action, Api};
 use crate::group::GroupId;
 
-pub(super) struct Subject(UreqTransport);
+pub(crate) struct Subject(UreqTransport);
 
 impl Subject {
-    pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
+    pub(crate) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
         UreqTransport::new(hosts).map(Self)
     }
 
     /// Trusts the certificates of this authority only.
     #[cfg(feature = "rustls")]
-    pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
+    pub(crate) fn trusting(host: &Host, authority: &[u8]) -> Self {
         let mut transport = UreqTransport::new(std::slice::from_ref(host)).unwrap();
         let authority = ureq::tls::Certificate::from_pem(authority).unwrap();
         transport.maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
         Subject(transport)
     }
 
-    pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
+    pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
         self.0.send(host, request, timeout, None)
     }
 
-    pub(super) fn shed_idle_connections(&self) {
+    pub(crate) fn shed_idle_connections(&self) {
         self.0.shed_idle_connections();
     }
 }

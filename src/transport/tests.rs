@@ -14,7 +14,7 @@ use crate::group::GroupId;
 use crate::host::Host;
 
 /// Long enough for a busy machine; no test that passes waits for it.
-const PLENTY: Duration = Duration::from_secs(30);
+pub(super) const PLENTY: Duration = Duration::from_secs(30);
 /// Where the time has to run out.
 const BRIEF: Duration = Duration::from_millis(150);
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
@@ -22,12 +22,12 @@ pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 /// A server whose connections are handled by a function of their number.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    requests: Receiver<String>,
+    pub(super) requests: Receiver<String>,
 }
 
 /// One connection at the server.
 pub(super) struct Peer {
-    stream: BufReader<TcpStream>,
+    pub(super) stream: BufReader<TcpStream>,
     seen: Sender<String>,
 }
 
@@ -56,7 +56,7 @@ impl Peer {
         Some(text)
     }
 
-    fn say(&mut self, text: impl AsRef<[u8]>) {
+    pub(super) fn say(&mut self, text: impl AsRef<[u8]>) {
         // The client may have left, which is then what the test is about.
         let _ = self.stream.get_mut().write_all(text.as_ref());
     }
@@ -84,7 +84,7 @@ pub(super) fn serve(handle: impl Fn(usize, Peer) + Send + Sync + 'static) -> Ser
     serve_at("127.0.0.1:0", handle)
 }
 
-fn serve_at(address: &str, handle: impl Fn(usize, Peer) + Send + Sync + 'static) -> Server {
+pub(super) fn serve_at(address: &str, handle: impl Fn(usize, Peer) + Send + Sync + 'static) -> Server {
     let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     let (seen, requests) = mpsc::channel();
@@ -130,7 +130,7 @@ fn ask(transport: &Subject, action: Action, timeout: Duration) -> Reply {
 }
 
 /// A reply in one line: what tests compare.
-fn told(reply: &Reply) -> String {
+pub(super) fn told(reply: &Reply) -> String {
     match reply {
         Reply::NotSent(e) => format!("not sent, {:?}: {e}", e.kind()),
         Reply::Ambiguous(e) => format!("ambiguous, {:?}: {e}", e.kind()),
@@ -799,5 +799,124 @@ mod tls {
         let transport = trusting(&format!("https://127.0.0.1:{}", server.address.port()));
         assert_told(&ask(&transport, Action::Create, PLENTY), CLOSED);
         assert_told(&ask(&transport, Action::Create, BRIEF), CLOSED);
+    }
+}
+
+/// Keeps its connections; answers the first request of each with `first`, the others with 204.
+fn keeping(first: &'static [u8]) -> Server {
+    serve(move |_, mut peer| {
+        let mut answer = first;
+        while peer.request().is_some() {
+            peer.say(answer);
+            answer = b"HTTP/1.1 204 x\r\n\r\n";
+        }
+    })
+}
+
+#[test]
+fn answer_with_chunks_and_trailers_keeps_its_connection() {
+    for answer in [
+        &b"HTTP/1.1 201 x\r\ntransfer-encoding: chunked\r\n\r\n1;a=b\r\n{\r\n1\r\n}\r\n0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n"[..],
+        b"HTTP/1.1 201 x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 201 x\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}",
+    ] {
+        let server = keeping(answer);
+        let transport = server.transport();
+        assert_told(&ask(&transport, Action::Create, PLENTY), "201");
+        assert_told(&ask(&transport, Action::Delete, PLENTY), "204");
+    }
+}
+
+#[test]
+fn answer_with_conflicting_lengths_is_garbage() {
+    for lengths in
+        ["content-length: 2\r\ncontent-length: 3", "content-length: 2, 3", "content-length: -1", "content-length: "]
+    {
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.say(format!("HTTP/1.1 201 x\r\n{lengths}\r\n\r\n{{}}"));
+            peer.wait();
+        });
+        for action in ACTIONS {
+            assert_told(&server.ask(action, PLENTY), "ambiguous, Garbage: the answer is not HTTP");
+        }
+    }
+}
+
+#[test]
+fn answer_that_comes_byte_by_byte_is_read() {
+    const ANSWER: &[u8] = b"HTTP/1.1 102 x\r\n\r\nHTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n\
+        2\r\n{}\r\n0\r\nx: y\r\n\r\n";
+    let server = serve(|number, mut peer| {
+        peer.stream.get_ref().set_nodelay(true).unwrap();
+        while peer.request().is_some() {
+            for byte in ANSWER {
+                peer.say([*byte]);
+                thread::yield_now();
+            }
+            assert_eq!(number, 0, "the first connection is used again");
+        }
+    });
+    let transport = server.transport();
+    for action in ACTIONS {
+        assert_told(&ask(&transport, action, PLENTY), "201");
+    }
+}
+
+#[test]
+fn answer_cut_at_any_byte_is_ambiguous_until_its_head_is_whole() {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 201 Created\r\nretry-after: 7\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    let head = ANSWER.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let server = serve(|number, mut peer| {
+        peer.request();
+        peer.say(&ANSWER[..number]);
+    });
+    for length in 0..=ANSWER.len() {
+        let expected = if length < head { CLOSED } else { "201, retry after 7s" };
+        assert_eq!(told(&server.ask(Action::Create, PLENTY)), expected, "{length} bytes");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn answer_that_ends_with_a_reset_counts_once_its_head_is_whole() {
+    for (answer, expected) in [
+        ("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{}", "201"),
+        ("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n", CLOSED),
+    ] {
+        let (read, is_read) = mpsc::channel::<()>();
+        let is_read = Mutex::new(is_read);
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.say(answer);
+            // A reset discards what the client has not read, so it comes after that.
+            let _ = is_read.lock().unwrap().recv_timeout(BRIEF);
+            peer.reset();
+        });
+        assert_told(&server.ask(Action::Create, PLENTY), expected);
+        drop(read);
+    }
+}
+
+#[test]
+fn interim_answers_without_pause_cost_the_timeout() {
+    let flood = serve(|_, mut peer| {
+        peer.request();
+        let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1000);
+        while peer.stream.get_mut().write_all(many.as_bytes()).is_ok() {}
+    });
+    let start = Instant::now();
+    assert_told(&flood.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert!(start.elapsed() >= BRIEF);
+}
+
+#[test]
+fn server_that_closes_early_without_reading_is_no_answer() {
+    let server = serve(|_, peer| drop(peer));
+    for action in ACTIONS {
+        let reply = told(&server.ask(action, PLENTY));
+        // Whether the first byte left before the close is a race; an answer it is not.
+        assert!(reply == CLOSED || reply == CLOSED.replace("ambiguous", "not sent"), "{reply}");
     }
 }
