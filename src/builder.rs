@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::api::Api;
 use crate::client::ClusterClient;
 use crate::config::{ConfigError, Origin};
+#[cfg(feature = "multiplex")]
+use crate::driver::Engines;
 use crate::error::Error;
 use crate::executor::Threads;
 use crate::flight::Edges;
@@ -45,6 +47,29 @@ impl ClusterClient {
     }
 }
 
+/// How a client sends its requests. The results are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Engine {
+    /// One thread waits for one answer, as many at once as there are requests under way.
+    Threads,
+    /// One thread waits for all answers of a call. Needs the feature `multiplex`.
+    #[cfg(feature = "multiplex")]
+    Multiplexed,
+}
+
+impl Default for Engine {
+    /// Threads. With the feature `testing`, the variable `CLUSTER_CLIENT_ENGINE=multiplexed` chooses the other
+    /// engine, so that the same tests run with both.
+    fn default() -> Self {
+        #[cfg(all(feature = "multiplex", feature = "testing"))]
+        if std::env::var_os("CLUSTER_CLIENT_ENGINE").is_some_and(|engine| engine == "multiplexed") {
+            return Engine::Multiplexed;
+        }
+        Engine::Threads
+    }
+}
+
 /// Settings of a [`ClusterClient`]. Everything is checked in [`ClientBuilder::build`].
 ///
 /// | setting | default | bounds |
@@ -57,6 +82,7 @@ impl ClusterClient {
 /// | `settle` | the request timeout | 1 ms to 1 h |
 /// | `threads` | 1024, of which as many start as help | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
+/// | `engine` | [`Engine::Threads`] | see [`Engine`] |
 ///
 /// ```
 /// use std::time::Duration;
@@ -81,6 +107,7 @@ pub struct ClientBuilder {
     settle: Option<Duration>,
     threads: usize,
     in_flight: usize,
+    engine: Engine,
     store: Option<Arc<dyn IntentStore>>,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -104,6 +131,7 @@ impl Default for ClientBuilder {
             settle: None,
             threads: 1024,
             in_flight: 32,
+            engine: Engine::default(),
             store: None,
             observer: None,
         }
@@ -195,6 +223,12 @@ impl ClientBuilder {
         self
     }
 
+    /// How requests are sent.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// Keeps intents in this directory, so that what a crash leaves can be recovered. It is created when it
     /// is not there. Without it, or a [`ClientBuilder::store`], no file is written.
     ///
@@ -246,7 +280,24 @@ impl ClientBuilder {
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let threads = Arc::new(Threads::new(self.threads));
         let in_flight = self.in_flight;
-        Ok(Shared { hosts, edges, limits, in_flight, budgets, threads }.into())
+        #[cfg(not(feature = "multiplex"))]
+        let Engine::Threads = self.engine;
+        #[cfg(feature = "multiplex")]
+        let engines = match self.engine {
+            Engine::Threads => None,
+            Engine::Multiplexed => Some(Arc::new(Engines::new(&edges.cluster)?)),
+        };
+        Ok(Shared {
+            hosts,
+            edges,
+            limits,
+            in_flight,
+            budgets,
+            threads,
+            #[cfg(feature = "multiplex")]
+            engines,
+        }
+        .into())
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {

@@ -1,16 +1,14 @@
 //! Floor 3: many operations over one crew, a bounded number at a time.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::cancel::Cancel;
+use crate::config::ConfigError;
 use crate::error::Error;
-use crate::executor::Crew;
-use crate::flight::{Edges, Flight};
 use crate::group::GroupId;
 use crate::protocol::Ending;
 use crate::report::{Operation, Report};
-use crate::session::{Session, conclude};
+use crate::session::{Runner, Session, conclude};
 
 /// One operation for each of many groups: an iterator over the results.
 ///
@@ -41,10 +39,11 @@ pub struct Bulk<I> {
     session: Session,
     operation: Operation,
     groups: std::iter::Enumerate<I>,
-    crew: Arc<Crew<Flight, Edges>>,
-    /// Keeps the crew on the list of the call's cancel token.
+    /// Made with the first id.
+    runner: Option<Runner>,
+    /// Keeps the runner on the list of the call's cancel token.
     watched: Option<Arc<dyn Cancel>>,
-    /// Operations in the crew whose result was not handed out.
+    /// Operations in the runner whose result was not handed out.
     open: usize,
     exhausted: bool,
 }
@@ -77,9 +76,8 @@ where
     I::Item: AsRef<str>,
 {
     pub(crate) fn new(session: Session, operation: Operation, groups: I) -> Self {
-        let crew = session.crew(session.shared().in_flight);
-        let watched = session.watch(&crew);
-        Bulk { session, operation, groups: groups.enumerate(), crew, watched, open: 0, exhausted: false }
+        let groups = groups.enumerate();
+        Bulk { session, operation, groups, runner: None, watched: None, open: 0, exhausted: false }
     }
 
     /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
@@ -91,21 +89,34 @@ where
         let id = id.as_ref();
         match GroupId::parse(id) {
             Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
-            Ok(group) => {
-                let machine = self.session.machine(self.operation, group);
-                self.crew.add(|flight| flight.add(position, machine, Instant::now()));
-                self.open += 1;
-                None
-            }
+            Ok(group) => match self.begin(position, group) {
+                Ok(()) => None,
+                Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
+            },
         }
+    }
+
+    fn begin(&mut self, position: usize, group: GroupId) -> Result<(), ConfigError> {
+        let runner = match &mut self.runner {
+            Some(runner) => runner,
+            none => {
+                let runner = self.session.runner(self.session.shared().in_flight)?;
+                self.watched = self.session.watch(&runner);
+                none.insert(runner)
+            }
+        };
+        runner.add(position, self.session.machine(self.operation, group), false);
+        self.open += 1;
+        Ok(())
     }
 
     /// What has ended is handed out before more is taken from the input, which may take its time.
     fn ended(&mut self) -> Option<(usize, Ending, Report)> {
         let enough = 2 * self.session.shared().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        match self.crew.try_take(Flight::collect) {
-            None if self.open > 0 && !may_take => Some(self.crew.take_part(Flight::collect)),
+        let runner = self.runner.as_ref()?;
+        match runner.try_take() {
+            None if self.open > 0 && !may_take => Some(runner.take()),
             ended => ended,
         }
     }
@@ -140,11 +151,8 @@ where
 
 impl<I> Drop for Bulk<I> {
     fn drop(&mut self) {
-        if self.open > 0 && !self.crew.is_broken() {
-            self.crew.cancel();
-            for _ in 0..self.open {
-                let _ = self.crew.take_part(Flight::collect);
-            }
+        if let Some(runner) = &self.runner {
+            runner.abandon(self.open);
         }
     }
 }

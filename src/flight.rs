@@ -41,11 +41,11 @@ type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
 
 /// Something to be done for the operation in slot `slot`.
 pub(crate) struct Job {
-    slot: usize,
-    work: Work,
+    pub(crate) slot: usize,
+    pub(crate) work: Work,
 }
 
-enum Work {
+pub(crate) enum Work {
     Claim(GroupId),
     Record(SharedClaim, Intent),
     Erase(SharedClaim),
@@ -60,12 +60,12 @@ enum Work {
 }
 
 pub(crate) struct Done {
-    slot: usize,
-    result: Came,
+    pub(crate) slot: usize,
+    pub(crate) result: Came,
 }
 
 /// What came of it.
-enum Came {
+pub(crate) enum Came {
     Claimed(Result<(Box<dyn Claim>, Option<Intent>), ClaimError>),
     Recorded(Result<(), StoreError>),
     Erased(Result<(), StoreError>),
@@ -74,12 +74,12 @@ enum Came {
 }
 
 /// The way to the hosts of one pass of an operation, with the three requests that go there.
-struct Route {
-    hosts: Arc<[Host]>,
+pub(crate) struct Route {
+    pub(crate) hosts: Arc<[Host]>,
     transport: Result<Arc<dyn Transport>, ConfigError>,
-    create: Request,
-    check: Request,
-    delete: Request,
+    create: Arc<Request>,
+    check: Arc<Request>,
+    delete: Arc<Request>,
 }
 
 struct Slot {
@@ -392,7 +392,7 @@ fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Ar
     } else {
         (edges.connect)(hosts)
     };
-    let request = |action| edges.api.request(action, machine.group());
+    let request = |action| Arc::new(edges.api.request(action, machine.group()));
     let route = Arc::new(Route {
         hosts: Arc::clone(hosts),
         transport,
@@ -404,12 +404,16 @@ fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Ar
 }
 
 impl Route {
-    fn send(&self, host: usize, action: Action, timeout: Duration, stalled: Option<&Stalled>) -> Came {
-        let request = match action {
+    pub(crate) fn request(&self, action: Action) -> &Arc<Request> {
+        match action {
             Action::Create => &self.create,
             Action::Check => &self.check,
             Action::Delete => &self.delete,
-        };
+        }
+    }
+
+    fn send(&self, host: usize, action: Action, timeout: Duration, stalled: Option<&Stalled>) -> Came {
+        let request = self.request(action);
         let begun = Instant::now();
         let reply = match &self.transport {
             Ok(transport) => catch_unwind(AssertUnwindSafe(|| transport.send(host, request, timeout, stalled)))
@@ -420,6 +424,6 @@ impl Route {
     }
 }
 
-fn internal(message: &str) -> RequestError {
+pub(crate) fn internal(message: &str) -> RequestError {
     RequestError::new(RequestErrorKind::Internal, message)
 }

@@ -23,6 +23,9 @@ mod cancel;
 mod cause;
 mod client;
 mod config;
+#[cfg(feature = "multiplex")]
+mod driver;
+#[cfg(feature = "multiplex")]
 mod engine;
 mod error;
 mod event;
@@ -49,7 +52,7 @@ pub mod testing;
 mod transport;
 
 pub use crate::api::{Action, Api};
-pub use crate::builder::ClientBuilder;
+pub use crate::builder::{ClientBuilder, Engine};
 pub use crate::bulk::{Bulk, Completed};
 pub use crate::cancel::CancelToken;
 pub use crate::cause::{RequestError, RequestErrorKind, StoreError};

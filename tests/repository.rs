@@ -55,7 +55,7 @@ const FLOORS: [&[&str]; 4] = [
     &["config", "group", "host"],
     &["api", "cause", "error", "event", "intent", "protocol", "report", "retry"],
     &["engine", "http", "observer", "store", "sync", "transport"],
-    &["builder", "bulk", "cancel", "client", "executor", "flight", "session"],
+    &["builder", "bulk", "cancel", "client", "driver", "executor", "flight", "session"],
 ];
 /// It stands beside the floors: a server, which uses nothing of the client.
 const TESTING: &str = "testing";

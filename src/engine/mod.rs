@@ -61,6 +61,7 @@ pub(crate) struct Completion {
     pub(crate) id: u64,
     pub(crate) reply: Reply,
     /// The whole body, if it was wanted, was not cut, and is not larger than [`crate::http::MAX_BODY`].
+    #[allow(dead_code, reason = "the API as data, whose answers may be told by their body, comes next")]
     pub(crate) body: Option<Vec<u8>>,
     /// From `submit` to here.
     pub(crate) elapsed: Duration,

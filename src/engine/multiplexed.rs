@@ -27,7 +27,7 @@ mod tests;
 mod wakeup;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -76,6 +76,8 @@ pub(crate) struct Shared {
 pub(crate) struct Multiplexed {
     shared: Arc<Shared>,
     hosts: Vec<HttpHost>,
+    /// Filled when a host is added.
+    numbers: HashMap<Host, usize>,
     /// Opened with the first exchange. `None` if the system has no descriptor for it.
     poll: Option<(Poll, Events)>,
     /// Kept for its memory.
@@ -180,6 +182,7 @@ impl Multiplexed {
             sheds_seen: shared.sheds.load(Ordering::Relaxed),
             shared,
             hosts: Vec::with_capacity(hosts.len()),
+            numbers: HashMap::new(),
             poll: None,
             ready: Vec::new(),
             wakeup,
@@ -710,11 +713,16 @@ impl Multiplexed {
 
 impl Engine for Multiplexed {
     fn add_host(&mut self, host: &Host) -> Result<usize, ConfigError> {
-        if let Some(number) = self.hosts.iter().position(|known| known.host == *host) {
-            return Ok(number);
+        if self.numbers.is_empty() {
+            self.numbers = self.hosts.iter().map(|known| known.host.clone()).zip(0..).collect();
+        }
+        if let Some(number) = self.numbers.get(host) {
+            return Ok(*number);
         }
         self.push_host(host)?;
-        Ok(self.hosts.len() - 1)
+        let number = self.hosts.len() - 1;
+        self.numbers.insert(host.clone(), number);
+        Ok(number)
     }
 
     fn submit(&mut self, exchange: Exchange) {

@@ -1,0 +1,433 @@
+//! Floor 3: the loop that drives operations over an engine.
+//!
+//! ```text
+//!   loop {
+//!     inbox      ─ operations to add, cancel, results of journal calls ─▶ machines
+//!     machines   ─ Send ─▶ engine.submit        ─ Claim, Record, Erase ─▶ a thread of the pool
+//!                ─ events ─▶ observers          ─ results ─▶ whoever waits
+//!     engine.wait(next time)                    ─ completions ─▶ machines
+//!   }
+//! ```
+//! One thread at a time drives: it takes the seat with everything in it, so the loop holds no lock. Whoever waits
+//! for a result drives. When the caller of a bulk stays away for longer than [`GRACE`], a thread of the pool takes
+//! the seat, and gives it back to the caller that waits.
+//!
+//! Each call of a client has a driver of its own, so an observer that calls the client again is not in its way.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::api::{Action, Reply};
+use crate::cancel::Cancel;
+use crate::config::ConfigError;
+use crate::engine::multiplexed::{Multiplexed, Shared};
+use crate::engine::{Completion, Engine, Exchange};
+use crate::executor::{Next, Source as _, Threads, Worker as _};
+use crate::flight::{Came, Done, Edges, Flight, Job, Route, Work, internal};
+use crate::host::Host;
+use crate::protocol::{Ending, Machine};
+use crate::report::Report;
+use crate::sync::Wake;
+
+/// Time that a bulk makes no progress after its caller has left.
+const GRACE: Duration = Duration::from_millis(1);
+/// Maximum number of engines kept between calls.
+const MAX_ENGINES: usize = 16;
+
+type Landed = (usize, Ending, Report);
+
+/// The engines of a client that no call uses now, with their idle connections.
+pub(crate) struct Engines {
+    hosts: Arc<[Host]>,
+    shared: Arc<Shared>,
+    unused: Mutex<Vec<Box<dyn Engine>>>,
+}
+
+impl Engines {
+    /// # Errors
+    /// A [`ConfigError`] for an https host if TLS is not built in.
+    pub(crate) fn new(hosts: &Arc<[Host]>) -> Result<Self, ConfigError> {
+        let shared = Arc::<Shared>::default();
+        let first: Box<dyn Engine> = Box::new(Multiplexed::new(hosts, Arc::clone(&shared))?);
+        Ok(Engines { hosts: Arc::clone(hosts), shared, unused: Mutex::new(vec![first]) })
+    }
+
+    fn take(&self) -> Result<Box<dyn Engine>, ConfigError> {
+        if let Some(engine) = lock(&self.unused).pop() {
+            return Ok(engine);
+        }
+        Ok(Box::new(Multiplexed::new(&self.hosts, Arc::clone(&self.shared))?))
+    }
+
+    fn give_back(&self, engine: Box<dyn Engine>) {
+        let mut unused = lock(&self.unused);
+        if unused.len() < MAX_ENGINES {
+            unused.push(engine);
+        }
+    }
+}
+
+/// Drives the operations of one call.
+pub(crate) struct Driver {
+    edges: Edges,
+    threads: Arc<Threads>,
+    /// The call is a single operation: nothing goes on during a journal call anyway.
+    is_single: bool,
+    mail: Arc<Mail>,
+    seat: Mutex<Seat>,
+    changed: Condvar,
+}
+
+/// The way to the machines for other threads.
+struct Mail {
+    inbox: Mutex<Inbox>,
+    waker: Arc<dyn Wake>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    machines: Vec<(usize, Machine)>,
+    done: Vec<Done>,
+    cancelled: bool,
+}
+
+struct Seat {
+    /// Absent while a thread drives.
+    parts: Option<Box<Parts>>,
+    landed: VecDeque<Landed>,
+    /// Operations that were added and have not ended.
+    open: usize,
+    /// The caller waits for a result while another thread drives.
+    is_wanted: bool,
+    /// When the seat became empty.
+    left: Instant,
+    relief: Relief,
+    is_over: bool,
+    /// The thread that drove has panicked, which is a bug.
+    is_broken: bool,
+}
+
+/// The thread of the pool that takes the seat when the caller stays away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Relief {
+    None,
+    /// Blocked until it is notified.
+    Parked,
+    /// Blocked for [`GRACE`], or driving.
+    Alert,
+}
+
+/// What only the thread in the seat touches.
+struct Parts {
+    flight: Flight,
+    /// Absent only while the parts are dropped.
+    engine: Option<Box<dyn Engine>>,
+    engines: Arc<Engines>,
+    exchanges: Exchanges,
+    no_headers: Arc<[(String, String)]>,
+    completed: Vec<Completion>,
+}
+
+/// The exchanges that the engine has. Their place is their id.
+#[derive(Default)]
+struct Exchanges {
+    places: Vec<Option<(usize, usize, Action)>>,
+    free: Vec<usize>,
+}
+
+impl Driver {
+    /// A driver for the machines of `flight`.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] if no engine can be made for the hosts, which `build` has excluded.
+    pub(crate) fn new(
+        flight: Flight,
+        edges: Edges,
+        engines: &Arc<Engines>,
+        threads: Arc<Threads>,
+        is_single: bool,
+    ) -> Result<Arc<Self>, ConfigError> {
+        let engine = engines.take()?;
+        let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
+        let parts = Parts {
+            flight,
+            engine: Some(engine),
+            engines: Arc::clone(engines),
+            exchanges: Exchanges::default(),
+            no_headers: Arc::new([]),
+            completed: Vec::new(),
+        };
+        let seat = Seat {
+            parts: Some(Box::new(parts)),
+            landed: VecDeque::new(),
+            open: 0,
+            is_wanted: false,
+            left: Instant::now(),
+            relief: Relief::None,
+            is_over: false,
+            is_broken: false,
+        };
+        Ok(Arc::new(Driver { edges, threads, is_single, mail, seat: Mutex::new(seat), changed: Condvar::new() }))
+    }
+
+    /// Adds an operation. It goes on when its result is waited for, or after [`GRACE`].
+    pub(crate) fn add(self: &Arc<Self>, position: usize, machine: Machine) {
+        lock(&self.mail.inbox).machines.push((position, machine));
+        let mut seat = lock(&self.seat);
+        seat.open += 1;
+        if seat.parts.is_some() {
+            self.leave(&mut seat);
+        } else {
+            drop(seat);
+            self.mail.waker.wake();
+        }
+    }
+
+    /// Blocks until an operation has ended.
+    pub(crate) fn take(self: &Arc<Self>) -> Landed {
+        let mut seat = lock(&self.seat);
+        loop {
+            assert!(!seat.is_broken, "a bug in cluster-client: the thread that drove has panicked, see the log");
+            if let Some(landed) = seat.landed.pop_front() {
+                return landed;
+            }
+            if let Some(parts) = seat.parts.take() {
+                drop(seat);
+                seat = self.drive(parts, |seat| !seat.landed.is_empty());
+                self.leave(&mut seat);
+            } else {
+                seat.is_wanted = true;
+                seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
+                seat.is_wanted = false;
+            }
+        }
+    }
+
+    /// The result of an operation that has ended.
+    pub(crate) fn try_take(&self) -> Option<Landed> {
+        lock(&self.seat).landed.pop_front()
+    }
+
+    /// Whether a thread panicked, so that the operations may never end.
+    pub(crate) fn is_broken(&self) -> bool {
+        lock(&self.seat).is_broken
+    }
+
+    /// Nothing more is added or waited for.
+    pub(crate) fn end(&self) {
+        lock(&self.seat).is_over = true;
+        self.changed.notify_all();
+    }
+
+    /// The caller goes, and leaves the seat empty.
+    fn leave(self: &Arc<Self>, seat: &mut Seat) {
+        seat.left = Instant::now();
+        if self.is_single || seat.open == 0 {
+            return;
+        }
+        match seat.relief {
+            Relief::Alert => {}
+            Relief::Parked => self.changed.notify_all(),
+            Relief::None => {
+                seat.relief = Relief::Alert;
+                let driver = Arc::clone(self);
+                if self.threads.spawn(Box::new(move || driver.relieve())).is_err() {
+                    // Without threads, there is progress only while the caller waits.
+                    seat.relief = Relief::None;
+                }
+            }
+        }
+    }
+
+    /// Takes the seat whenever the caller stays away.
+    fn relieve(self: &Arc<Self>) {
+        let mut seat = lock(&self.seat);
+        while !seat.is_over && !seat.is_broken {
+            if seat.parts.is_none() || seat.open == 0 {
+                seat.relief = Relief::Parked;
+                seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
+                seat.relief = Relief::Alert;
+                continue;
+            }
+            let away = seat.left.elapsed();
+            if away < GRACE {
+                let wait = self.changed.wait_timeout(seat, GRACE - away);
+                seat = wait.unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            if let Some(parts) = seat.parts.take() {
+                drop(seat);
+                seat = self.drive(parts, |seat| seat.is_wanted || seat.is_over || seat.open == 0);
+                // The caller that waits has time to take it.
+                seat.left = Instant::now();
+                self.changed.notify_all();
+            }
+        }
+        seat.relief = Relief::None;
+    }
+
+    /// Drives until `is_enough`, and puts everything back into the seat.
+    fn drive(&self, mut parts: Box<Parts>, is_enough: impl Fn(&Seat) -> bool) -> MutexGuard<'_, Seat> {
+        let mut watch = Watch { driver: self, is_driving: true };
+        let mut landed = VecDeque::new();
+        loop {
+            self.read_inbox(&mut parts.flight);
+            let until = self.issue(&mut parts);
+            for news in parts.flight.news() {
+                self.edges.tell(news);
+            }
+            landed.extend(std::iter::from_fn(|| parts.flight.collect()));
+            let mut seat = lock(&self.seat);
+            seat.open -= landed.len();
+            seat.landed.append(&mut landed);
+            if is_enough(&seat) {
+                watch.is_driving = false;
+                seat.parts = Some(parts);
+                return seat;
+            }
+            drop(seat);
+            parts.wait(until);
+        }
+    }
+
+    fn read_inbox(&self, flight: &mut Flight) {
+        let Inbox { machines, done, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
+        if machines.is_empty() && done.is_empty() && !cancelled {
+            return;
+        }
+        let now = Instant::now();
+        for (position, machine) in machines {
+            flight.add(position, machine, now);
+        }
+        for done in done {
+            flight.done(done, now);
+        }
+        if cancelled {
+            flight.cancel(now);
+        }
+    }
+
+    /// Hands out all that the machines want done. Returns when they are to be asked again.
+    fn issue(&self, parts: &mut Parts) -> Option<Instant> {
+        let mut now = Instant::now();
+        loop {
+            match parts.flight.next(now) {
+                Next::Wait(until) => return until,
+                Next::Run(Job { slot, work: Work::Send { route, host, action, timeout } }) => {
+                    parts.send(&self.edges, slot, &route, (host, action), timeout);
+                }
+                Next::Run(job) if self.is_single || !self.edges.keeps_intents => {
+                    let done = self.edges.run(job, None);
+                    now = Instant::now();
+                    parts.flight.done(done, now);
+                }
+                Next::Run(job) => self.hand_to_pool(job),
+            }
+        }
+    }
+
+    /// Has a journal call made by a thread of the pool, or here if there is none.
+    fn hand_to_pool(&self, job: Job) {
+        let (edges, mail) = (self.edges.clone(), Arc::clone(&self.mail));
+        let call = move || {
+            let done = edges.run(job, None);
+            lock(&mail.inbox).done.push(done);
+            mail.waker.wake();
+        };
+        if let Err(call) = self.threads.spawn(Box::new(call)) {
+            call();
+        }
+    }
+}
+
+impl Cancel for Driver {
+    fn cancel(&self) {
+        lock(&self.mail.inbox).cancelled = true;
+        self.mail.waker.wake();
+    }
+}
+
+impl Parts {
+    fn send(&mut self, edges: &Edges, slot: usize, route: &Route, (host, action): (usize, Action), timeout: Duration) {
+        let Some(engine) = &mut self.engine else { return };
+        let number =
+            if Arc::ptr_eq(&route.hosts, &edges.cluster) { Ok(host) } else { engine.add_host(&route.hosts[host]) };
+        match number {
+            Ok(number) => engine.submit(Exchange {
+                id: self.exchanges.add((slot, host, action)),
+                host: number,
+                request: Arc::clone(route.request(action)),
+                headers: Arc::clone(&self.no_headers),
+                timeout,
+                wants_body: false,
+            }),
+            Err(error) => {
+                let reply = Reply::NotSent(internal(&error.to_string()));
+                let result = Came::Replied { host, action, reply, elapsed: Duration::ZERO };
+                self.flight.done(Done { slot, result }, Instant::now());
+            }
+        }
+    }
+
+    /// Waits for the engine, and hands the machines what has completed.
+    fn wait(&mut self, until: Option<Instant>) {
+        let Some(engine) = &mut self.engine else { return };
+        engine.wait(until, &mut self.completed);
+        let now = Instant::now();
+        for Completion { id, reply, elapsed, .. } in self.completed.drain(..) {
+            let Some((slot, host, action)) = self.exchanges.remove(id) else { continue };
+            self.flight.done(Done { slot, result: Came::Replied { host, action, reply, elapsed } }, now);
+        }
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take().filter(|_| self.exchanges.is_empty()) {
+            self.engines.give_back(engine);
+        }
+    }
+}
+
+impl Exchanges {
+    fn add(&mut self, exchange: (usize, usize, Action)) -> u64 {
+        let place = self.free.pop().unwrap_or(self.places.len());
+        if place == self.places.len() {
+            self.places.push(Some(exchange));
+        } else {
+            self.places[place] = Some(exchange);
+        }
+        place as u64
+    }
+
+    fn remove(&mut self, id: u64) -> Option<(usize, usize, Action)> {
+        let place = usize::try_from(id).ok()?;
+        let exchange = self.places.get_mut(place)?.take()?;
+        self.free.push(place);
+        Some(exchange)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.free.len() == self.places.len()
+    }
+}
+
+/// Says so if the thread that drives panics: whoever waits would wait for ever.
+struct Watch<'a> {
+    driver: &'a Driver,
+    is_driving: bool,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if self.is_driving {
+            lock(&self.driver.seat).is_broken = true;
+            self.driver.changed.notify_all();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
