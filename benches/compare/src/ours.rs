@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cluster_client::{ClientBuilder, ClusterClient};
+use cluster_client::{ClientBuilder, ClusterClient, Engine};
 
 use crate::pace::Ids;
 use crate::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT};
@@ -13,6 +13,27 @@ pub struct Ours(ClusterClient);
 impl Client for Ours {
     fn new(hosts: &[String]) -> Result<Self, Failure> {
         build(hosts).map(Self)
+    }
+
+    fn create(&mut self, id: &str) -> Result<(), Failure> {
+        self.0.call().preflight(false).create_group(id)?;
+        Ok(())
+    }
+
+    fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
+        for done in self.0.call().preflight(false).create_groups(ids) {
+            done.result?;
+        }
+        Ok(())
+    }
+}
+
+/// As [`Ours`], with all connections on one thread.
+pub struct OursMultiplexed(ClusterClient);
+
+impl Client for OursMultiplexed {
+    fn new(hosts: &[String]) -> Result<Self, Failure> {
+        Ok(Self(settings(hosts).engine(Engine::Multiplexed).build()?))
     }
 
     fn create(&mut self, id: &str) -> Result<(), Failure> {

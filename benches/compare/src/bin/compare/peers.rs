@@ -30,8 +30,9 @@ enum Kind {
 }
 
 /// In the order of the tables.
-const ALL: [(&str, &str, Kind); 11] = [
+const ALL: [(&str, &str, Kind); 12] = [
     ("ours", "cluster-client, preflight off", Kind::Rust("client-ours")),
+    ("ours-multiplexed", "cluster-client, multiplexed, preflight off", Kind::Rust("client-ours-multiplexed")),
     ("ours-default", "cluster-client, default (preflight)", Kind::Rust("client-ours-default")),
     ("ours-journal", "cluster-client, preflight off, journal", Kind::Rust("client-ours-journal")),
     (REFERENCE, "tokio + reqwest, one thread", Kind::Rust("client-reqwest-one")),
