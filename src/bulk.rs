@@ -100,7 +100,7 @@ where
         let runner = match &mut self.runner {
             Some(runner) => runner,
             none => {
-                let runner = self.session.runner(self.session.shared().in_flight)?;
+                let runner = self.session.runner(self.session.shared().in_flight, false)?;
                 self.watched = self.session.watch(&runner);
                 none.insert(runner)
             }

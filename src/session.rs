@@ -59,7 +59,7 @@ impl Session {
 
     /// Runs one operation to its end; the calling thread takes part.
     pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Result<Report, Error> {
-        let runner = self.runner(1)?;
+        let runner = self.runner(1, true)?;
         let _watched = self.watch(&runner);
         runner.add(0, self.machine(operation, group), true);
         let (_, ending, report) = runner.take();
@@ -67,13 +67,15 @@ impl Session {
     }
 
     /// What runs operations, at most that many at a time.
-    pub(crate) fn runner(&self, in_flight: usize) -> Result<Runner, ConfigError> {
+    pub(crate) fn runner(&self, in_flight: usize, is_single: bool) -> Result<Runner, ConfigError> {
         let shared = &self.shared;
         let flight = Flight::new(shared.edges.clone(), Arc::clone(&shared.budgets), in_flight);
+        #[cfg(not(feature = "multiplex"))]
+        let _ = is_single;
         let (edges, threads) = (shared.edges.clone(), Arc::clone(&shared.threads));
         #[cfg(feature = "multiplex")]
         if let Some(engines) = &shared.engines {
-            return Driver::new(flight, edges, engines, threads, in_flight == 1).map(Runner::Driver);
+            return Driver::new(flight, edges, engines, threads, is_single).map(Runner::Driver);
         }
         Ok(Runner::Crew(Crew::new(flight, edges, threads)))
     }

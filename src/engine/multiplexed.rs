@@ -10,7 +10,8 @@
 //! the socket is drained. Idle connections are looked at once per batch of exchanges.
 //!
 //! Invariants:
-//! * An exchange is in exactly one place: `submitted`, `lookups`, or the slot of one connection.
+//! * An exchange is in exactly one place: `submitted`, `lookups`, `parked`, or the slot of one connection.
+//! * An exchange is parked only while connections are busy, so that one of them lets it go on, or its time ends.
 //! * A connection in the phase `Idle` has no exchange, no bytes to read, and is in the list of its host.
 //! * A slot has at most one entry in the heap of timers that counts (`Connection::scheduled`). It fires no later
 //!   than the deadline of the connection.
@@ -18,9 +19,12 @@
 //!   the socket that finds nothing.
 
 mod answer;
+mod exchange;
 mod host;
 mod lookups;
+mod parked;
 mod request;
+mod slots;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -29,31 +33,31 @@ mod wakeup;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
-use self::answer::{AnswerReader, Progress};
+use self::exchange::InFlight;
 use self::host::HttpHost;
-use self::lookups::{Lookups, Start};
-use self::stream::Stream;
+use self::lookups::Lookups;
+use self::parked::Parked;
+use self::slots::{Connection, Phase, is_quiet};
 use self::wakeup::Wakeup;
 use super::{Completion, Engine, Exchange};
-use crate::api::Reply;
-use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::config::ConfigError;
 use crate::host::Host;
-use crate::http::limit::{ConnectionLimit, is_exhausted};
+use crate::http::MAX_HEAD;
+use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::Resolver;
-use crate::http::{DRAIN, MAX_HEAD, MAX_IDLE, errors, headers};
 use crate::sync::Wake;
 
 /// Stands for timeouts that the clock cannot express.
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Maximum number of connections that one engine opens. Beyond it, exchanges wait for a connection to become
+/// free.
+const MAX_OPEN: usize = 4096;
 /// Events taken from the system at a time.
 const EVENTS: usize = 1024;
 /// Reads from one connection before others have their turn.
@@ -85,9 +89,15 @@ pub(crate) struct Multiplexed {
     wakeup: Arc<Wakeup>,
     submitted: VecDeque<Box<InFlight>>,
     lookups: Lookups,
+    /// Exchanges that wait for a connection to become free.
+    parked: Parked,
+    /// Connections that may be open at once: [`MAX_OPEN`], or fewer if descriptors are short.
+    most: usize,
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     idle: usize,
+    /// Where to look for the next idle connection to close.
+    next_victim: usize,
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Connections that have had their turn and may have more to read.
     unread: Vec<usize>,
@@ -99,52 +109,6 @@ pub(crate) struct Multiplexed {
     output: Vec<u8>,
 }
 
-/// An exchange and how far it got.
-struct InFlight {
-    exchange: Exchange,
-    /// Where the request goes, the base path of the host included.
-    path: String,
-    begun: Instant,
-    deadline: Instant,
-    /// No idle connection will do.
-    needs_fresh: bool,
-    has_shed: bool,
-    redirected: bool,
-}
-
-struct Connection {
-    stream: Stream,
-    host: usize,
-    phase: Phase,
-    exchange: Option<Box<InFlight>>,
-    reader: Option<AnswerReader>,
-    /// Bytes of the answer that the reader could not use yet.
-    input: Vec<u8>,
-    /// The exchange opened this connection.
-    is_fresh: bool,
-    /// At least one byte came back after the request.
-    received: bool,
-    /// The time at which the phase is over.
-    deadline: Option<Instant>,
-    /// The time of this connection's entry in the heap of timers.
-    scheduled: Option<Instant>,
-}
-
-enum Phase {
-    /// The addresses are those to try next.
-    Connecting {
-        address: SocketAddr,
-        next: std::vec::IntoIter<SocketAddr>,
-    },
-    /// The TLS handshake.
-    #[cfg(feature = "rustls")]
-    Securing,
-    /// The request is not wholly sent.
-    Sending,
-    Receiving,
-    Idle,
-}
-
 /// An event.
 #[derive(Debug, Clone, Copy)]
 struct Ready {
@@ -152,20 +116,6 @@ struct Ready {
     readable: bool,
     /// The server sends nothing more.
     ending: bool,
-}
-
-/// What became of an attempt that failed.
-struct Failure {
-    error: RequestError,
-    sent: bool,
-    /// The server may have closed an idle connection before it saw the request.
-    maybe_stale: bool,
-}
-
-impl Failure {
-    fn not_sent(error: RequestError) -> Self {
-        Failure { error, sent: false, maybe_stale: false }
-    }
 }
 
 impl Multiplexed {
@@ -187,6 +137,9 @@ impl Multiplexed {
             ready: Vec::new(),
             wakeup,
             submitted: VecDeque::new(),
+            parked: Parked::default(),
+            most: MAX_OPEN,
+            next_victim: 0,
             connections: Vec::new(),
             free: Vec::new(),
             idle: 0,
@@ -207,425 +160,6 @@ impl Multiplexed {
         }
         self.hosts.push(HttpHost::new(host));
         Ok(())
-    }
-
-    // --- exchanges
-
-    /// Sends the request over an idle connection, or begins to open one.
-    fn start(&mut self, mut exchange: Box<InFlight>) {
-        let number = exchange.exchange.host;
-        let Some(host) = self.hosts.get_mut(number) else {
-            return self.fail(exchange, Failure::not_sent(errors::no_such_host()));
-        };
-        if exchange.path.is_empty() {
-            exchange.path = host.path(&exchange.exchange.request.path);
-        }
-        if self.now >= exchange.deadline {
-            let timeout = exchange.exchange.timeout;
-            return self.fail(exchange, Failure::not_sent(errors::not_connected(None, timeout)));
-        }
-        if !exchange.needs_fresh
-            && let Some(slot) = self.pop_idle(number)
-        {
-            return self.send(slot, exchange, false);
-        }
-        match self.hosts[number].target.addresses() {
-            Ok(addresses) => self.connect(exchange, addresses.into_iter(), None),
-            Err(name) => match self.lookups.start(Arc::clone(name), exchange) {
-                Start::Waits => {}
-                Start::Failed(exchange, error) => self.fail(exchange, Failure::not_sent(error)),
-            },
-        }
-    }
-
-    /// Goes on with the exchanges whose look-up has ended.
-    fn take_found(&mut self) {
-        for (exchange, found) in self.lookups.take_ended(self.now) {
-            match found {
-                Ok(found) => {
-                    let addresses = self.hosts[exchange.exchange.host].target.with_port(found);
-                    self.connect(exchange, addresses.into_iter(), None);
-                }
-                Err(error) => self.fail(exchange, Failure::not_sent(error)),
-            }
-        }
-    }
-
-    /// Begins to connect to the next address that does not fail at once. Each address gets its share of the time
-    /// left, so that a silent one does not use up the others'.
-    fn connect(
-        &mut self,
-        exchange: Box<InFlight>,
-        mut addresses: std::vec::IntoIter<SocketAddr>,
-        mut last: Option<io::Error>,
-    ) {
-        let timeout = exchange.exchange.timeout;
-        loop {
-            let left = exchange.deadline.saturating_duration_since(self.now);
-            let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
-            let Some(address) = addresses.next().filter(|_| !left.is_zero()) else {
-                return self.fail(exchange, Failure::not_sent(errors::not_connected(last, timeout)));
-            };
-            let slot = self.free.last().copied().unwrap_or(self.connections.len());
-            let opened = self.poll().and_then(|poll| {
-                let mut socket = TcpStream::connect(address)?;
-                let interest = Interest::READABLE | Interest::WRITABLE;
-                poll.registry().register(&mut socket, Token(slot), interest)?;
-                Ok(socket)
-            });
-            match opened {
-                Ok(socket) => {
-                    let host = exchange.exchange.host;
-                    let slot = self.insert(Connection {
-                        stream: Stream::new(socket),
-                        host,
-                        phase: Phase::Connecting { address, next: addresses },
-                        exchange: Some(exchange),
-                        reader: None,
-                        input: Vec::new(),
-                        is_fresh: true,
-                        received: false,
-                        deadline: None,
-                        scheduled: None,
-                    });
-                    return self.set_deadline(slot, self.now + left / count);
-                }
-                Err(e) if is_exhausted(&e) => {
-                    return self.fail(exchange, Failure::not_sent(errors::no_descriptor(e)));
-                }
-                Err(e) => last = Some(e),
-            }
-        }
-    }
-
-    /// Looks whether a connection is established by now.
-    fn check_connect(&mut self, slot: usize) {
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        let Phase::Connecting { address, .. } = connection.phase else { return };
-        match is_connected(connection.stream.socket(), address) {
-            Ok(false) => {}
-            Ok(true) => self.connected(slot),
-            Err(e) => self.connect_next(slot, e),
-        }
-    }
-
-    fn connect_next(&mut self, slot: usize, error: io::Error) {
-        let Some(connection) = self.close(slot) else { return };
-        if let (Some(exchange), Phase::Connecting { next, .. }) = (connection.exchange, connection.phase) {
-            drop(connection.stream);
-            self.connect(exchange, next, Some(error));
-        }
-    }
-
-    fn connected(&mut self, slot: usize) {
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        let _ = connection.stream.socket().set_nodelay(true);
-        let Some(exchange) = connection.exchange.take() else { return };
-        #[cfg(feature = "rustls")]
-        if self.hosts[connection.host].target.https {
-            return self.secure(slot, exchange);
-        }
-        self.send(slot, exchange, true);
-    }
-
-    #[cfg(feature = "rustls")]
-    fn secure(&mut self, slot: usize, exchange: Box<InFlight>) {
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        connection.phase = Phase::Securing;
-        let deadline = exchange.deadline;
-        connection.exchange = Some(exchange);
-        let config = Arc::clone(self.shared.tls.get_or_init(crate::http::tls::with_built_in_roots));
-        let name = self.hosts[connection.host].target.tls_name().try_into();
-        let client = name.map_err(io::Error::other).and_then(|name| {
-            rustls::ClientConnection::new(config, name).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-        });
-        match client {
-            Ok(client) => {
-                connection.stream.secure(client);
-                self.set_deadline(slot, deadline);
-                self.shake_hands(slot);
-            }
-            Err(e) => self.attempt_failed(slot, errors::tls_failed(e)),
-        }
-    }
-
-    #[cfg(feature = "rustls")]
-    fn shake_hands(&mut self, slot: usize) {
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        match connection.stream.shake_hands() {
-            Ok(false) => {}
-            Ok(true) => {
-                if let Some(exchange) = connection.exchange.take() {
-                    self.send(slot, exchange, true);
-                }
-            }
-            Err(e) => {
-                let error =
-                    if e.kind() == io::ErrorKind::InvalidData { errors::tls_failed(e) } else { errors::closed(e) };
-                self.attempt_failed(slot, error);
-            }
-        }
-    }
-
-    /// Sends the request on a connection that is ready for it.
-    fn send(&mut self, slot: usize, exchange: Box<InFlight>, is_fresh: bool) {
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        let Exchange { request, headers, wants_body, .. } = &exchange.exchange;
-        self.output.clear();
-        let host = &self.hosts[connection.host];
-        let call = match request::write(host, &exchange.path, request, headers, &mut self.output) {
-            Ok(call) => call,
-            Err(error) => {
-                drop(self.close(slot));
-                return self.fail(exchange, Failure::not_sent(error));
-            }
-        };
-        connection.phase = Phase::Sending;
-        connection.reader = Some(AnswerReader::new(call, *wants_body));
-        connection.is_fresh = is_fresh;
-        connection.received = false;
-        let deadline = exchange.deadline;
-        connection.exchange = Some(exchange);
-        let gone = connection.stream.send(&self.output);
-        self.set_deadline(slot, deadline);
-        self.after_send(slot, gone);
-    }
-
-    fn after_send(&mut self, slot: usize, gone: io::Result<bool>) {
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        match gone {
-            Ok(false) => connection.phase = Phase::Sending,
-            Ok(true) => {
-                connection.phase = Phase::Receiving;
-                // Otherwise an event will come.
-                if connection.stream.is_readable() {
-                    self.receive(slot);
-                }
-            }
-            Err(e) => self.attempt_failed(slot, errors::closed(e)),
-        }
-    }
-
-    /// Reads what there is of the answer.
-    fn receive(&mut self, slot: usize) {
-        for _ in 0..READS {
-            let Some(connection) = self.connections[slot].as_mut() else { return };
-            let Some(reader) = connection.reader.as_mut() else { return };
-            let read = match connection.stream.read(&mut self.input) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) if reader.has_head() => return self.finish(slot, false),
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                    return self.attempt_failed(slot, errors::tls_failed(e));
-                }
-                Err(e) => return self.attempt_failed(slot, errors::closed(e)),
-                Ok(0) => {
-                    return match reader.end() {
-                        Ok(()) => self.finish(slot, false),
-                        Err(error) => self.attempt_failed(slot, error),
-                    };
-                }
-                Ok(read) => read,
-            };
-            connection.received = true;
-            let had_head = reader.has_head();
-            self.output.resize(MAX_HEAD, 0);
-            let kept = !connection.input.is_empty();
-            if kept {
-                connection.input.extend_from_slice(&self.input[..read]);
-            }
-            let bytes = if kept { &connection.input[..] } else { &self.input[..read] };
-            let (used, progress) = match reader.feed(bytes, &mut self.output) {
-                Ok(fed) => fed,
-                Err(error) => return self.attempt_failed(slot, error),
-            };
-            let drains = !had_head && reader.has_head();
-            if kept {
-                connection.input.drain(..used);
-            } else {
-                connection.input.extend_from_slice(&self.input[used..read]);
-            }
-            match progress {
-                Progress::Complete { reusable } => return self.finish(slot, reusable),
-                Progress::NeedsInput if drains => self.shorten_deadline(slot, self.now + DRAIN),
-                Progress::NeedsInput => {}
-            }
-        }
-        self.unread.push(slot);
-    }
-
-    /// The answer is there.
-    fn finish(&mut self, slot: usize, reusable: bool) {
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        let (exchange, reader) = (connection.exchange.take(), connection.reader.take());
-        self.recycle(slot, reusable);
-        let (Some(mut exchange), Some(answer)) = (exchange, reader.and_then(AnswerReader::into_answer)) else {
-            return;
-        };
-        if !exchange.redirected
-            && matches!(answer.status, 307 | 308)
-            && let Some(location) = &answer.location
-            && let Some(url) = headers::same_origin(&self.hosts[exchange.exchange.host].host, location)
-        {
-            exchange.path = self.hosts[exchange.exchange.host].path_of(&url);
-            exchange.redirected = true;
-            exchange.needs_fresh = false;
-            return self.submitted.push_front(exchange);
-        }
-        let reply = Reply::Answered { status: answer.status, retry_after: answer.retry_after };
-        self.complete(&exchange, reply, answer.body);
-    }
-
-    /// Keeps the connection for the next request, or closes it.
-    fn recycle(&mut self, slot: usize, reusable: bool) {
-        let has_room = self.shared.limit.has_room();
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        let host = &mut self.hosts[connection.host];
-        let keep = reusable && has_room && connection.input.is_empty() && host.idle_count() < MAX_IDLE;
-        if !keep || !is_quiet(&mut connection.stream, &mut self.input) {
-            drop(self.close(slot));
-            return;
-        }
-        connection.phase = Phase::Idle;
-        connection.deadline = None;
-        connection.input = Vec::new();
-        host.push_idle(slot, self.now);
-        self.idle += 1;
-        let number = connection.host;
-        if let Some(expired) = self.hosts[number].pop_expired(self.now) {
-            self.idle -= 1;
-            drop(self.close(expired));
-        }
-    }
-
-    /// The exchange in this slot failed on its connection.
-    fn attempt_failed(&mut self, slot: usize, error: RequestError) {
-        let Some(connection) = self.close(slot) else { return };
-        let Some(exchange) = connection.exchange else { return };
-        let is_secured = matches!(connection.phase, Phase::Sending | Phase::Receiving | Phase::Idle);
-        let timeout = exchange.exchange.timeout;
-        let failure = Failure {
-            sent: is_secured && connection.stream.has_sent(),
-            maybe_stale: is_secured && !connection.is_fresh && !connection.received && error.kind() == Kind::Closed,
-            error: if is_secured { error } else { errors::during_handshake(error, timeout) },
-        };
-        drop(connection.stream);
-        self.fail(exchange, failure);
-    }
-
-    /// Tries again if that is harmless, else completes the exchange.
-    fn fail(&mut self, mut exchange: Box<InFlight>, failure: Failure) {
-        // A GET changes nothing (RFC 9110, 9.2.2), and neither does a request of which nothing left.
-        if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
-            exchange.needs_fresh = true;
-            return self.submitted.push_front(exchange);
-        }
-        if failure.error.kind() == Kind::Exhausted && !failure.sent && !exchange.has_shed {
-            exchange.has_shed = true;
-            self.shed_idle_connections();
-            return self.submitted.push_front(exchange);
-        }
-        // After a redirect the server did get the request, whatever the second way was like.
-        let sent = failure.sent || exchange.redirected;
-        let reply = if sent { Reply::Ambiguous(failure.error) } else { Reply::NotSent(failure.error) };
-        self.complete(&exchange, reply, None);
-    }
-
-    fn complete(&mut self, exchange: &InFlight, reply: Reply, body: Option<Vec<u8>>) {
-        let elapsed = self.now.saturating_duration_since(exchange.begun);
-        self.completed.push(Completion { id: exchange.exchange.id, reply, body, elapsed });
-    }
-
-    // --- connections
-
-    fn insert(&mut self, connection: Connection) -> usize {
-        self.shared.limit.opened();
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.connections.push(None);
-            self.connections.len() - 1
-        });
-        self.connections[slot] = Some(Box::new(connection));
-        slot
-    }
-
-    /// Frees the slot. The socket closes when the connection is dropped.
-    fn close(&mut self, slot: usize) -> Option<Connection> {
-        let connection = self.connections[slot].take()?;
-        self.free.push(slot);
-        self.shared.limit.closed();
-        Some(*connection)
-    }
-
-    fn pop_idle(&mut self, host: usize) -> Option<usize> {
-        while let Some(expired) = self.hosts[host].pop_expired(self.now) {
-            self.idle -= 1;
-            drop(self.close(expired));
-        }
-        let slot = self.hosts[host].pop_idle()?;
-        self.idle -= 1;
-        Some(slot)
-    }
-
-    fn close_idle(&mut self, slot: usize) {
-        if let Some(connection) = self.close(slot) {
-            self.hosts[connection.host].remove_idle(slot);
-            self.idle -= 1;
-        }
-    }
-
-    fn close_all_idle(&mut self) {
-        for host in 0..self.hosts.len() {
-            while let Some(slot) = self.hosts[host].pop_idle() {
-                self.idle -= 1;
-                drop(self.close(slot));
-            }
-        }
-    }
-
-    // --- time
-
-    fn set_deadline(&mut self, slot: usize, deadline: Instant) {
-        let Some(connection) = self.connections[slot].as_mut() else { return };
-        connection.deadline = Some(deadline);
-        if connection.scheduled.is_none_or(|scheduled| deadline < scheduled) {
-            connection.scheduled = Some(deadline);
-            self.timers.push(Reverse((deadline, slot)));
-        }
-    }
-
-    fn shorten_deadline(&mut self, slot: usize, deadline: Instant) {
-        let sooner = self.connections[slot].as_ref().and_then(|connection| connection.deadline);
-        self.set_deadline(slot, sooner.map_or(deadline, |sooner| sooner.min(deadline)));
-    }
-
-    fn expire(&mut self) {
-        while let Some(&Reverse((due, slot))) = self.timers.peek()
-            && due <= self.now
-        {
-            self.timers.pop();
-            let Some(connection) = self.connections[slot].as_mut() else { continue };
-            if connection.scheduled != Some(due) {
-                continue;
-            }
-            connection.scheduled = None;
-            match connection.deadline {
-                Some(deadline) if deadline <= self.now => self.time_is_over(slot),
-                Some(deadline) => self.set_deadline(slot, deadline),
-                None => {}
-            }
-        }
-    }
-
-    fn time_is_over(&mut self, slot: usize) {
-        let Some(connection) = self.connections[slot].as_ref() else { return };
-        if connection.reader.as_ref().is_some_and(AnswerReader::has_head) {
-            return self.finish(slot, false);
-        }
-        if matches!(connection.phase, Phase::Connecting { .. }) {
-            return self.connect_next(slot, io::ErrorKind::TimedOut.into());
-        }
-        let timeout = connection.exchange.as_ref().map(|exchange| exchange.exchange.timeout).unwrap_or_default();
-        let error = errors::out_of_time(connection.stream.has_sent(), timeout);
-        self.attempt_failed(slot, error);
     }
 
     // --- events
@@ -695,9 +229,21 @@ impl Multiplexed {
         }
     }
 
-    /// Starts what was submitted.
-    fn start_submitted(&mut self) {
+    /// Starts what was submitted, and what was parked if there is a connection for it by now.
+    fn start_exchanges(&mut self) {
         while let Some(exchange) = self.submitted.pop_front() {
+            self.start(exchange);
+        }
+        while self.may_open()
+            && let Some(exchange) = self.parked.pop()
+        {
+            self.start(exchange);
+            if !self.submitted.is_empty() {
+                return;
+            }
+        }
+        for exchange in self.parked.take_expired(self.now) {
+            // Its time is over, and that is what it hears.
             self.start(exchange);
         }
     }
@@ -707,7 +253,7 @@ impl Multiplexed {
             return Some(self.now);
         }
         let timer = self.timers.peek().map(|Reverse((due, _))| *due);
-        [until, timer, self.lookups.next_deadline()].into_iter().flatten().min()
+        [until, timer, self.lookups.next_deadline(), self.parked.next_deadline()].into_iter().flatten().min()
     }
 }
 
@@ -728,15 +274,7 @@ impl Engine for Multiplexed {
     fn submit(&mut self, exchange: Exchange) {
         let begun = Instant::now();
         let deadline = begun + exchange.timeout.min(AGES);
-        self.submitted.push_back(Box::new(InFlight {
-            exchange,
-            path: String::new(),
-            begun,
-            deadline,
-            needs_fresh: false,
-            has_shed: false,
-            redirected: false,
-        }));
+        self.submitted.push_back(Box::new(InFlight::new(exchange, begun, deadline)));
     }
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
@@ -746,12 +284,16 @@ impl Engine for Multiplexed {
             self.sheds_seen = sheds;
             self.close_all_idle();
         }
+        if self.busy() == 0 {
+            // Descriptors may be free again.
+            self.most = MAX_OPEN;
+        }
         if self.idle > 0 && !self.submitted.is_empty() {
             // Drops the idle connections that the server has closed meanwhile.
             self.take_events(Some(self.now));
         }
         loop {
-            self.start_submitted();
+            self.start_exchanges();
             self.take_unread();
             self.expire();
             let woken = self.wakeup.take();
@@ -786,30 +328,4 @@ impl Drop for Multiplexed {
             self.shared.limit.closed();
         }
     }
-}
-
-/// Whether the socket is connected by now.
-///
-/// # Errors
-/// Why it will not be.
-fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
-    if let Some(error) = socket.take_error()? {
-        return Err(error);
-    }
-    match socket.peer_addr() {
-        Ok(_) => {}
-        Err(e) if e.kind() == io::ErrorKind::NotConnected => return Ok(false),
-        Err(e) => return Err(e),
-    }
-    // If nobody listens on a port that the system hands out to clients, it may hand out that port, and connect
-    // the socket to itself.
-    if address.ip().is_loopback() && socket.local_addr()? == address {
-        return Err(io::ErrorKind::ConnectionRefused.into());
-    }
-    Ok(true)
-}
-
-/// Whether the server has neither closed an idle connection nor sent something unasked.
-fn is_quiet(stream: &mut Stream, scratch: &mut [u8]) -> bool {
-    matches!(stream.read(scratch), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::InFlight;
+use super::exchange::InFlight;
 use crate::cause::RequestError;
 use crate::http::resolver::{Found, LookUp, Resolver, too_late};
 

@@ -249,6 +249,96 @@ fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
 }
 
 #[test]
+fn exchanges_beyond_the_bound_of_connections_wait_for_one_within_their_time() {
+    let served = Arc::<std::sync::atomic::AtomicUsize>::default();
+    let most = Arc::<std::sync::atomic::AtomicUsize>::default();
+    let (open, highest) = (Arc::clone(&served), Arc::clone(&most));
+    let server = serve_at("0.0.0.0:0", move |_, mut peer| {
+        let now = open.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        highest.fetch_max(now, std::sync::atomic::Ordering::SeqCst);
+        peer.request();
+        open.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        peer.wait();
+    });
+    let port = server.address.port();
+    let hosts: Vec<_> = (1..=40).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
+    let mut engine = Multiplexed::new(&hosts, Arc::default()).unwrap();
+    // Something is under way, so that the bound stays.
+    let mute = serve(|_, mut peer| peer.wait());
+    let silent = engine.add_host(&host(mute.address)).unwrap();
+    engine.submit(exchange(99, silent, Action::Create, Duration::from_secs(20)));
+    let mut completed = Vec::new();
+    engine.wait(Some(Instant::now()), &mut completed);
+    engine.most = 4;
+    for id in 0..40 {
+        engine.submit(exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY));
+    }
+    while completed.len() < 40 {
+        engine.wait(None, &mut completed);
+    }
+    assert!(completed.iter().all(|completion| told(&completion.reply) == "201"));
+    assert!(engine.open() <= 4 && most.load(std::sync::atomic::Ordering::SeqCst) <= 3);
+
+    engine.most = 1;
+    engine.submit(exchange(100, 0, Action::Create, Duration::from_millis(20)));
+    completed.clear();
+    engine.wait(None, &mut completed);
+    assert_eq!(told(&completed[0].reply), "not sent, Connect: no connection within 20ms");
+}
+
+/// In a process of its own with few descriptors, started by the test after it.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "runs in a process with few file descriptors"]
+fn ask_all_at_once_with_few_descriptors() {
+    let Ok(port) = std::env::var("ENGINE_TEST_PORT") else { return };
+    let hosts: Vec<_> = (1..=100).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
+    let mut engine = Multiplexed::new(&hosts, Arc::default()).unwrap();
+    for _ in 0..2 {
+        let all = (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY));
+        for completion in run(&mut engine, all).values() {
+            assert_eq!(told(&completion.reply), "200");
+        }
+    }
+    let mut taken: Vec<_> = (0..).map_while(|_| std::fs::File::open("/dev/null").ok()).collect();
+    engine.shed_idle_connections();
+    taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
+    let none = run(&mut engine, [exchange(0, 0, Action::Create, PLENTY)]).remove(&0).unwrap();
+    taken.clear();
+    assert_eq!(told(&none.reply), "not sent, Exhausted: no file descriptor for a connection");
+    let one = run(&mut engine, [exchange(0, 0, Action::Create, PLENTY)]).remove(&0).unwrap();
+    assert_eq!(told(&one.reply), "200");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn exchanges_wait_for_descriptors_that_others_hold() {
+    let server = serve_at("0.0.0.0:0", |_, mut peer| {
+        while peer.request().is_some() {
+            peer.say("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact"])
+        .arg(format!("{module}::ask_all_at_once_with_few_descriptors"))
+        .env("ENGINE_TEST_PORT", server.address.port().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn panic_of_what_reads_an_answer_is_an_error() {
+    assert!(super::exchange::caught(|| panic!("as planned")).is_err());
+    assert_eq!(super::exchange::caught(|| 7).unwrap(), 7);
+}
+
+#[test]
 fn host_is_added_once_and_asked_by_its_number() {
     let server = serve(|_, mut peer| {
         peer.request();
