@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
-use crate::config::ConfigError;
 use crate::error::Error;
 use crate::group::GroupId;
 use crate::protocol::Ending;
@@ -39,8 +38,7 @@ pub struct Bulk<I> {
     session: Session,
     operation: Operation,
     groups: std::iter::Enumerate<I>,
-    /// Made with the first id.
-    runner: Option<Runner>,
+    runner: Runner,
     /// Keeps the runner on the list of the call's cancel token.
     watched: Option<Arc<dyn Cancel>>,
     /// Operations in the runner whose result was not handed out.
@@ -76,8 +74,9 @@ where
     I::Item: AsRef<str>,
 {
     pub(crate) fn new(session: Session, operation: Operation, groups: I) -> Self {
-        let groups = groups.enumerate();
-        Bulk { session, operation, groups, runner: None, watched: None, open: 0, exhausted: false }
+        let runner = session.runner(session.shared().in_flight, false);
+        let watched = session.watch(&runner);
+        Bulk { session, operation, groups: groups.enumerate(), runner, watched, open: 0, exhausted: false }
     }
 
     /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
@@ -89,34 +88,20 @@ where
         let id = id.as_ref();
         match GroupId::parse(id) {
             Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
-            Ok(group) => match self.begin(position, group) {
-                Ok(()) => None,
-                Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
-            },
-        }
-    }
-
-    fn begin(&mut self, position: usize, group: GroupId) -> Result<(), ConfigError> {
-        let runner = match &mut self.runner {
-            Some(runner) => runner,
-            none => {
-                let runner = self.session.runner(self.session.shared().in_flight, false)?;
-                self.watched = self.session.watch(&runner);
-                none.insert(runner)
+            Ok(group) => {
+                self.runner.add(position, self.session.machine(self.operation, group), false);
+                self.open += 1;
+                None
             }
-        };
-        runner.add(position, self.session.machine(self.operation, group), false);
-        self.open += 1;
-        Ok(())
+        }
     }
 
     /// What has ended is handed out before more is taken from the input, which may take its time.
     fn ended(&mut self) -> Option<(usize, Ending, Report)> {
         let enough = 2 * self.session.shared().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        let runner = self.runner.as_ref()?;
-        match runner.try_take() {
-            None if self.open > 0 && !may_take => Some(runner.take()),
+        match self.runner.try_take() {
+            None if self.open > 0 && !may_take => Some(self.runner.take()),
             ended => ended,
         }
     }
@@ -151,8 +136,6 @@ where
 
 impl<I> Drop for Bulk<I> {
     fn drop(&mut self) {
-        if let Some(runner) = &self.runner {
-            runner.abandon(self.open);
-        }
+        self.runner.abandon(self.open);
     }
 }

@@ -22,7 +22,7 @@ use crate::api::{Action, Reply};
 use crate::cancel::Cancel;
 use crate::config::ConfigError;
 use crate::engine::multiplexed::{Multiplexed, Shared};
-use crate::engine::{Completion, Engine, Exchange};
+use crate::engine::{Completion, Engine, Exchange, check_hosts};
 use crate::executor::{Next, Source as _, Threads, Worker as _};
 use crate::flight::{Came, Done, Edges, Flight, Job, Route, Work, internal};
 use crate::host::Host;
@@ -48,16 +48,14 @@ impl Engines {
     /// # Errors
     /// A [`ConfigError`] for an https host if TLS is not built in.
     pub(crate) fn new(hosts: &Arc<[Host]>) -> Result<Self, ConfigError> {
-        let shared = Arc::<Shared>::default();
-        let first: Box<dyn Engine> = Box::new(Multiplexed::new(hosts, Arc::clone(&shared))?);
-        Ok(Engines { hosts: Arc::clone(hosts), shared, unused: Mutex::new(vec![first]) })
+        check_hosts(hosts)?;
+        Ok(Engines { hosts: Arc::clone(hosts), shared: Arc::default(), unused: Mutex::default() })
     }
 
-    fn take(&self) -> Result<Box<dyn Engine>, ConfigError> {
-        if let Some(engine) = lock(&self.unused).pop() {
-            return Ok(engine);
-        }
-        Ok(Box::new(Multiplexed::new(&self.hosts, Arc::clone(&self.shared))?))
+    /// The engine that was used last, or a new one.
+    fn take(&self) -> Box<dyn Engine> {
+        let unused = lock(&self.unused).pop();
+        unused.unwrap_or_else(|| Box::new(Multiplexed::new(&self.hosts, Arc::clone(&self.shared))))
     }
 
     fn give_back(&self, engine: Box<dyn Engine>) {
@@ -137,18 +135,15 @@ struct Exchanges {
 }
 
 impl Driver {
-    /// A driver for the machines of `flight`.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] if no engine can be made for the hosts, which `build` has excluded.
+    /// A driver for the machines of `flight`. A single one is added once, and waited for at once.
     pub(crate) fn new(
         flight: Flight,
         edges: Edges,
         engines: &Arc<Engines>,
         threads: Arc<Threads>,
         is_single: bool,
-    ) -> Result<Arc<Self>, ConfigError> {
-        let engine = engines.take()?;
+    ) -> Arc<Self> {
+        let engine = engines.take();
         let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
         let parts = Parts {
             flight,
@@ -168,7 +163,7 @@ impl Driver {
             is_over: false,
             is_broken: false,
         };
-        Ok(Arc::new(Driver { edges, threads, is_single, mail, seat: Mutex::new(seat), changed: Condvar::new() }))
+        Arc::new(Driver { edges, threads, is_single, mail, seat: Mutex::new(seat), changed: Condvar::new() })
     }
 
     /// Adds an operation. It goes on when its result is waited for, or after [`GRACE`].
@@ -252,7 +247,7 @@ impl Driver {
             }
             let away = seat.left.elapsed();
             if away < GRACE {
-                let wait = self.changed.wait_timeout(seat, GRACE - away);
+                let wait = self.changed.wait_timeout(seat, GRACE.saturating_sub(away));
                 seat = wait.unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }

@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancel, CancelToken};
-use crate::config::ConfigError;
 #[cfg(feature = "multiplex")]
 use crate::driver::{Driver, Engines};
 use crate::error::Error;
@@ -59,7 +58,7 @@ impl Session {
 
     /// Runs one operation to its end; the calling thread takes part.
     pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Result<Report, Error> {
-        let runner = self.runner(1, true)?;
+        let runner = self.runner(1, true);
         let _watched = self.watch(&runner);
         runner.add(0, self.machine(operation, group), true);
         let (_, ending, report) = runner.take();
@@ -67,7 +66,7 @@ impl Session {
     }
 
     /// What runs operations, at most that many at a time.
-    pub(crate) fn runner(&self, in_flight: usize, is_single: bool) -> Result<Runner, ConfigError> {
+    pub(crate) fn runner(&self, in_flight: usize, is_single: bool) -> Runner {
         let shared = &self.shared;
         let flight = Flight::new(shared.edges.clone(), Arc::clone(&shared.budgets), in_flight);
         #[cfg(not(feature = "multiplex"))]
@@ -75,9 +74,9 @@ impl Session {
         let (edges, threads) = (shared.edges.clone(), Arc::clone(&shared.threads));
         #[cfg(feature = "multiplex")]
         if let Some(engines) = &shared.engines {
-            return Driver::new(flight, edges, engines, threads, is_single).map(Runner::Driver);
+            return Runner::Driver(Driver::new(flight, edges, engines, threads, is_single));
         }
-        Ok(Runner::Crew(Crew::new(flight, edges, threads)))
+        Runner::Crew(Crew::new(flight, edges, threads))
     }
 
     /// Lets the call's token give the work up, as long as what is returned lives.

@@ -39,6 +39,17 @@ pub(crate) trait Engine: Send {
     fn shed_idle_connections(&mut self);
 }
 
+/// Whether an engine can be made for these hosts.
+///
+/// # Errors
+/// A [`ConfigError`] for an https host if TLS is not built in.
+pub(crate) fn check_hosts(hosts: &[Host]) -> Result<(), ConfigError> {
+    match hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
+        Some(host) => Err(crate::http::no_tls(host)),
+        None => Ok(()),
+    }
+}
+
 /// One request to one host, and its answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {

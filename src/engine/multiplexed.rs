@@ -45,7 +45,7 @@ use self::lookups::Lookups;
 use self::parked::Parked;
 use self::slots::{Connection, Phase, is_quiet};
 use self::wakeup::Wakeup;
-use super::{Completion, Engine, Exchange};
+use super::{Completion, Engine, Exchange, check_hosts};
 use crate::config::ConfigError;
 use crate::host::Host;
 use crate::http::MAX_HEAD;
@@ -119,19 +119,17 @@ struct Ready {
 }
 
 impl Multiplexed {
-    /// An engine for `hosts`, which are numbered in this order. Nothing is opened yet.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] for an https host if TLS is not built in.
-    pub(crate) fn new(hosts: &[Host], shared: Arc<Shared>) -> Result<Self, ConfigError> {
+    /// An engine for `hosts`, which [`check_hosts`] has accepted, and which are numbered in this order. Nothing is
+    /// opened yet.
+    pub(crate) fn new(hosts: &[Host], shared: Arc<Shared>) -> Self {
         let wakeup = Arc::<Wakeup>::default();
         let watcher: Arc<dyn Wake> = Arc::<Wakeup>::clone(&wakeup);
         shared.resolver.watch(Arc::downgrade(&watcher));
-        let mut engine = Multiplexed {
+        Multiplexed {
             lookups: Lookups::new(Arc::clone(&shared.resolver)),
             sheds_seen: shared.sheds.load(Ordering::Relaxed),
             shared,
-            hosts: Vec::with_capacity(hosts.len()),
+            hosts: hosts.iter().map(HttpHost::new).collect(),
             numbers: HashMap::new(),
             poll: None,
             ready: Vec::new(),
@@ -149,17 +147,7 @@ impl Multiplexed {
             now: Instant::now(),
             input: vec![0; MAX_HEAD].into(),
             output: Vec::new(),
-        };
-        hosts.iter().try_for_each(|host| engine.push_host(host))?;
-        Ok(engine)
-    }
-
-    fn push_host(&mut self, host: &Host) -> Result<(), ConfigError> {
-        if host.is_https() && !cfg!(feature = "rustls") {
-            return Err(crate::http::no_tls(host));
         }
-        self.hosts.push(HttpHost::new(host));
-        Ok(())
     }
 
     // --- events
@@ -265,7 +253,8 @@ impl Engine for Multiplexed {
         if let Some(number) = self.numbers.get(host) {
             return Ok(*number);
         }
-        self.push_host(host)?;
+        check_hosts(std::slice::from_ref(host))?;
+        self.hosts.push(HttpHost::new(host));
         let number = self.hosts.len() - 1;
         self.numbers.insert(host.clone(), number);
         Ok(number)

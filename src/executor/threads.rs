@@ -67,7 +67,7 @@ impl Threads {
         let take = |task: &Mutex<Option<_>>| task.lock().unwrap_or_else(PoisonError::into_inner).take();
         let started = self.start(move |place| {
             if let Some(task) = take(&theirs) {
-                let _ = catch_unwind(AssertUnwindSafe(|| task()));
+                let _ = catch_unwind(AssertUnwindSafe(task));
             }
             drop(place);
         });

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-#[cfg(feature = "rustls")]
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -33,14 +33,14 @@ impl Parked {
         self.first_deadline
     }
 
-    pub(super) fn take_expired(&mut self, now: Instant) -> Vec<Box<InFlight>> {
+    pub(super) fn take_expired(&mut self, now: Instant) -> VecDeque<Box<InFlight>> {
         if self.first_deadline.is_none_or(|first| first > now) {
-            return Vec::new();
+            return VecDeque::new();
         }
-        let (expired, waiting): (Vec<_>, Vec<_>) =
+        let (expired, waiting): (VecDeque<_>, VecDeque<_>) =
             self.waiting.drain(..).partition(|exchange| exchange.deadline <= now);
         self.first_deadline = waiting.iter().map(|exchange| exchange.deadline).min();
-        self.waiting = waiting.into();
+        self.waiting = waiting;
         expired
     }
 }

@@ -1,5 +1,6 @@
 //! The engine runs the suite of the transport, on a thread of its own that takes the exchanges of many.
 
+#[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
 #[path = "../../transport/tests.rs"]
 mod suite;
 
@@ -99,7 +100,7 @@ fn both_engines_read_the_same_answer_alike() {
         let action = [Action::Create, Action::Check, Action::Delete][case % 3];
         // New ones each time: the server closes, and whether that is seen before the next request is a race.
         let ureq = UreqSubject::to(&hosts).unwrap();
-        let mut engine = Multiplexed::new(&hosts, Arc::default()).unwrap();
+        let mut engine = Multiplexed::new(&hosts, Arc::default());
         let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
         let expected = told(&ureq.send(0, &request, PLENTY));
         let completion = run(&mut engine, [exchange(0, 0, action, PLENTY)]).remove(&0).unwrap();
@@ -126,7 +127,7 @@ fn body_is_returned_if_it_is_wanted_and_whole() {
             peer.request();
             peer.say(&said);
         });
-        let mut engine = Multiplexed::new(&[host(server.address)], Arc::default()).unwrap();
+        let mut engine = Multiplexed::new(&[host(server.address)], Arc::default());
         let wanted = Exchange { wants_body: true, ..exchange(0, 0, Action::Check, PLENTY) };
         let completion = run(&mut engine, [wanted]).remove(&0).unwrap();
         assert_eq!(completion.body.as_deref(), expected.map(str::as_bytes), "{answer:.80}");
@@ -141,7 +142,7 @@ fn headers_of_an_exchange_are_sent() {
         peer.request();
         peer.say("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n");
     });
-    let mut engine = Multiplexed::new(&[host(server.address)], Arc::default()).unwrap();
+    let mut engine = Multiplexed::new(&[host(server.address)], Arc::default());
     let headers = [("Authorization".to_owned(), "Bearer x".to_owned())];
     run(&mut engine, [Exchange { headers: Arc::new(headers), ..exchange(0, 0, Action::Create, PLENTY) }]);
     let request = server.requests.recv().unwrap();
@@ -163,7 +164,7 @@ fn server_that_floods_does_not_hold_up_the_others() {
             peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
         }
     });
-    let mut engine = Multiplexed::new(&[host(flood.address), host(well.address)], Arc::default()).unwrap();
+    let mut engine = Multiplexed::new(&[host(flood.address), host(well.address)], Arc::default());
     engine.submit(exchange(0, 0, Action::Create, Duration::from_secs(2)));
     let (start, mut completed) = (Instant::now(), Vec::new());
     for id in 1..=20 {
@@ -178,7 +179,7 @@ fn server_that_floods_does_not_hold_up_the_others() {
 #[test]
 fn wait_returns_at_its_time_and_when_it_is_woken() {
     let mute = serve(|_, mut peer| peer.wait());
-    let mut engine = Multiplexed::new(&[host(mute.address)], Arc::default()).unwrap();
+    let mut engine = Multiplexed::new(&[host(mute.address)], Arc::default());
     let mut completed = Vec::new();
     for under_way in [false, true] {
         if under_way {
@@ -206,7 +207,7 @@ fn wait_returns_at_its_time_and_when_it_is_woken() {
 #[test]
 fn times_of_many_exchanges_are_kept_apart() {
     let mute = serve(|_, mut peer| peer.wait());
-    let mut engine = Multiplexed::new(&[host(mute.address)], Arc::default()).unwrap();
+    let mut engine = Multiplexed::new(&[host(mute.address)], Arc::default());
     let timeout = |id| Duration::from_millis(10 + 13 * (id * 7 % 10));
     let start = Instant::now();
     let all = run(&mut engine, (0..10).map(|id| exchange(id, 0, Action::Check, timeout(id))));
@@ -235,12 +236,12 @@ fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
     let shared =
         || Shared { resolver: Arc::new(crate::http::resolver::Resolver::resolving_by(resolve)), ..Shared::default() };
     let hosts: Vec<_> = (0..100).map(|number| host(format!("node{number}:{port}"))).collect();
-    let mut engine = Multiplexed::new(&hosts, Arc::new(shared())).unwrap();
+    let mut engine = Multiplexed::new(&hosts, Arc::new(shared()));
     let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY)));
     assert!(all.values().all(|completion| told(&completion.reply) == "201"));
 
     let hosts: Vec<_> = (0..100).map(|number| host(format!("{number}.hangs:{port}"))).collect();
-    let mut engine = Multiplexed::new(&hosts, Arc::new(shared())).unwrap();
+    let mut engine = Multiplexed::new(&hosts, Arc::new(shared()));
     let brief = Duration::from_millis(50);
     let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, brief)));
     for completion in all.values() {
@@ -250,9 +251,9 @@ fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
 
 #[test]
 fn exchanges_beyond_the_bound_of_connections_wait_for_one_within_their_time() {
-    let served = Arc::<std::sync::atomic::AtomicUsize>::default();
+    let under_way = Arc::<std::sync::atomic::AtomicUsize>::default();
     let most = Arc::<std::sync::atomic::AtomicUsize>::default();
-    let (open, highest) = (Arc::clone(&served), Arc::clone(&most));
+    let (open, highest) = (Arc::clone(&under_way), Arc::clone(&most));
     let server = serve_at("0.0.0.0:0", move |_, mut peer| {
         let now = open.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
         highest.fetch_max(now, std::sync::atomic::Ordering::SeqCst);
@@ -263,7 +264,7 @@ fn exchanges_beyond_the_bound_of_connections_wait_for_one_within_their_time() {
     });
     let port = server.address.port();
     let hosts: Vec<_> = (1..=40).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
-    let mut engine = Multiplexed::new(&hosts, Arc::default()).unwrap();
+    let mut engine = Multiplexed::new(&hosts, Arc::default());
     // Something is under way, so that the bound stays.
     let mute = serve(|_, mut peer| peer.wait());
     let silent = engine.add_host(&host(mute.address)).unwrap();
@@ -294,7 +295,7 @@ fn exchanges_beyond_the_bound_of_connections_wait_for_one_within_their_time() {
 fn ask_all_at_once_with_few_descriptors() {
     let Ok(port) = std::env::var("ENGINE_TEST_PORT") else { return };
     let hosts: Vec<_> = (1..=100).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
-    let mut engine = Multiplexed::new(&hosts, Arc::default()).unwrap();
+    let mut engine = Multiplexed::new(&hosts, Arc::default());
     for _ in 0..2 {
         let all = (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY));
         for completion in run(&mut engine, all).values() {
@@ -344,7 +345,7 @@ fn host_is_added_once_and_asked_by_its_number() {
         peer.request();
         peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
     });
-    let mut engine = Multiplexed::new(&[host("127.0.0.1:1")], Arc::default()).unwrap();
+    let mut engine = Multiplexed::new(&[host("127.0.0.1:1")], Arc::default());
     let number = engine.add_host(&host(server.address)).unwrap();
     assert_eq!((number, engine.add_host(&host("127.0.0.1:1")).unwrap()), (1, 0));
     let all = run(&mut engine, [exchange(0, number, Action::Create, PLENTY), exchange(1, 9, Action::Create, PLENTY)]);
@@ -360,8 +361,8 @@ mod subject {
 
     use crate::api::{Reply, Request};
     use crate::config::ConfigError;
-    use crate::engine::multiplexed::{Multiplexed, Shared};
-    use crate::engine::{Engine as _, Exchange};
+    use crate::engine::multiplexed::Multiplexed;
+    use crate::engine::{Engine as _, Exchange, check_hosts};
     use crate::host::Host;
     use crate::sync::Wake;
 
@@ -378,7 +379,7 @@ mod subject {
 
     impl Subject {
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
-            Multiplexed::new(hosts, Arc::default()).map(Self::driving)
+            check_hosts(hosts).map(|()| Self::driving(Multiplexed::new(hosts, Arc::default())))
         }
 
         /// Trusts the certificates of this authority only.
@@ -386,10 +387,13 @@ mod subject {
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             use rustls::pki_types::CertificateDer;
             use rustls::pki_types::pem::PemObject as _;
+
+            use crate::engine::multiplexed::Shared;
+
             let mut roots = rustls::RootCertStore::empty();
             roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
             let shared = Shared { tls: crate::http::tls::with_roots(roots).into(), ..Shared::default() };
-            Self::driving(Multiplexed::new(std::slice::from_ref(host), Arc::new(shared)).unwrap())
+            Self::driving(Multiplexed::new(std::slice::from_ref(host), Arc::new(shared)))
         }
 
         fn driving(mut engine: Multiplexed) -> Self {
