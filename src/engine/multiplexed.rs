@@ -57,7 +57,7 @@ use crate::sync::Wake;
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Maximum number of connections that one engine opens. Beyond it, exchanges wait for a connection to become
 /// free.
-const MAX_OPEN: usize = 4096;
+const MAX_OPEN: usize = 8192;
 /// Events taken from the system at a time.
 const EVENTS: usize = 1024;
 /// Reads from one connection before others have their turn.

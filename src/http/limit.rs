@@ -12,7 +12,7 @@ pub(crate) struct ConnectionLimit {
 }
 
 /// Maximum number of connections kept open, until the system says that it is too many.
-const MAX_KEPT: usize = 4096;
+const MAX_KEPT: usize = 8192;
 /// Number of connections kept open even if descriptors are short.
 const MIN_KEPT: usize = 16;
 
