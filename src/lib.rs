@@ -8,13 +8,14 @@
 //! | --- | --- | --- |
 //! | 0, values | `config`, `group`, `host` | text that was checked once; nothing raw gets further |
 //! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error`, `cause` | what to do next; no IO, no clock, no thread, no randomness |
-//! | 2, edges | `transport`, `http`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
-//! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor` | who does what the machines say, and when |
+//! | 2, edges | `transport`, `engine`, `http`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
+//! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor`, `driver` | who does what the machines say, and when |
 //! | 4, people | the command; `testing` | only what is public here |
 //!
 //! An id goes this way: [`GroupId::parse`], [`ClusterClient::create_group`], the machine of `protocol` says what to
 //! send, `executor` lets threads do it, `transport` says what became of it, the machine says what is next, and at
-//! the end there is a [`Report`].
+//! the end there is a [`Report`]. With `Engine::Multiplexed`, `driver` and `engine` stand in for `executor` and
+//! `transport`.
 
 mod api;
 mod builder;

@@ -195,7 +195,7 @@ fn the_readme_names_what_exists() {
     let manifest = read("Cargo.toml");
     assert!(readme.contains("cargo run --release --features cli -- demo"));
     assert!(readme.contains("cargo test --all-features"));
-    for feature in ["rustls", "cli", "testing"] {
+    for feature in ["rustls", "cli", "multiplex", "testing"] {
         assert!(manifest.contains(&format!("\n{feature} = [")), "{feature}");
         assert!(readme.contains(&format!("`{feature}`")), "{feature}");
     }
