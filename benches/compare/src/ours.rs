@@ -76,11 +76,34 @@ pub struct OursJournal {
     directory: PathBuf,
 }
 
+/// As [`OursMultiplexed`], with such a journal.
+pub struct OursMultiplexedJournal(OursJournal);
+
+impl Client for OursMultiplexedJournal {
+    fn new(hosts: &[String]) -> Result<Self, Failure> {
+        OursJournal::with(settings(hosts).engine(Engine::Multiplexed)).map(Self)
+    }
+
+    fn create(&mut self, id: &str) -> Result<(), Failure> {
+        self.0.create(id)
+    }
+
+    fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
+        self.0.create_all(ids)
+    }
+}
+
+impl OursJournal {
+    fn with(settings: ClientBuilder) -> Result<Self, Failure> {
+        let directory = std::env::current_exe()?.with_file_name(format!("journal-{}", std::process::id()));
+        let client = settings.journal(&directory)?.build()?;
+        Ok(Self { client, directory })
+    }
+}
+
 impl Client for OursJournal {
     fn new(hosts: &[String]) -> Result<Self, Failure> {
-        let directory = std::env::current_exe()?.with_file_name(format!("journal-{}", std::process::id()));
-        let client = settings(hosts).journal(&directory)?.build()?;
-        Ok(Self { client, directory })
+        Self::with(settings(hosts))
     }
 
     fn create(&mut self, id: &str) -> Result<(), Failure> {
