@@ -47,7 +47,7 @@ impl ClusterClient {
     }
 }
 
-/// How a client sends its requests. The results are the same.
+/// The way in which a client sends its requests. The results are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Engine {
@@ -223,7 +223,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How requests are sent.
+    /// The way in which requests are sent.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = engine;
         self

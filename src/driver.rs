@@ -116,7 +116,7 @@ enum Relief {
     Alert,
 }
 
-/// What only the thread in the seat touches.
+/// State that only the thread in the seat touches.
 struct Parts {
     flight: Flight,
     /// Absent only while the parts are dropped.

@@ -65,7 +65,7 @@ impl Session {
         conclude(ending, report)
     }
 
-    /// What runs operations, at most that many at a time.
+    /// A runner for at most that many operations at a time.
     pub(crate) fn runner(&self, in_flight: usize, is_single: bool) -> Runner {
         let shared = &self.shared;
         let flight = Flight::new(shared.edges.clone(), Arc::clone(&shared.budgets), in_flight);
@@ -94,7 +94,7 @@ impl Session {
     }
 }
 
-/// What runs operations: threads that share the work, or a driver over an engine.
+/// Runs operations: threads that share the work, or a driver over an engine.
 pub(crate) enum Runner {
     Crew(Arc<Crew<Flight, Edges>>),
     #[cfg(feature = "multiplex")]

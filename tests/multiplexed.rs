@@ -1,4 +1,4 @@
-//! What only the multiplexed engine and its driver can get wrong. All else is tested with both engines: with
+//! Faults that only the multiplexed engine and its driver can have. All else is tested with both engines: with
 //! `CLUSTER_CLIENT_ENGINE=multiplexed`, the tests of the client and the command run with this one.
 #![cfg(all(feature = "multiplex", feature = "testing"))]
 
@@ -26,7 +26,7 @@ fn bulk_goes_on_while_its_caller_is_away() {
         let mut bulk = client.create_groups(&groups);
         let first = bulk.next().unwrap();
         assert!(first.result.is_ok());
-        // What was taken from the input by then ends without another call.
+        // The groups that were taken from the input by then end without another call.
         for group in &groups[..2 * in_flight] {
             let arrives = cluster.nodes().iter().all(|node| node.wait_until(|state| state.has(group), PATIENCE));
             assert!(arrives, "no progress while the caller is away");

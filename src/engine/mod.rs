@@ -1,7 +1,6 @@
 //! Floor 2: sends requests to the hosts of a cluster, many at a time, for one driver.
 //!
-//! An engine decides nothing and retries nothing for the sake of an outcome: it says what became of each
-//! exchange. Deliberately absent: knowledge of groups, operations and their order.
+//! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended. Deliberately absent: knowledge of groups, operations and their order.
 
 #[cfg(feature = "multiplex")]
 pub(crate) mod multiplexed;
@@ -66,7 +65,7 @@ pub(crate) struct Exchange {
     pub(crate) wants_body: bool,
 }
 
-/// What became of an exchange.
+/// The end of an exchange.
 #[derive(Debug, Clone)]
 pub(crate) struct Completion {
     pub(crate) id: u64,

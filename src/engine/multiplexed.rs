@@ -62,15 +62,17 @@ const MAX_OPEN: usize = 8192;
 const EVENTS: usize = 1024;
 /// Reads from one connection before others have their turn.
 const READS: usize = 8;
+/// Bytes of a body that are decoded at a time.
+const DECODED: usize = 4 * 1024;
 /// The token of the waker.
 const WAKER: Token = Token(usize::MAX);
 
-/// What all engines of one client share.
+/// Shared by all engines of one client.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     resolver: Arc<Resolver>,
     limit: ConnectionLimit,
-    /// How often an engine has run out of descriptors. The others close idle connections too.
+    /// Number of times that an engine has run out of descriptors. The others close idle connections too.
     sheds: AtomicUsize,
     #[cfg(feature = "rustls")]
     tls: std::sync::OnceLock<Arc<rustls::ClientConfig>>,
@@ -96,7 +98,7 @@ pub(crate) struct Multiplexed {
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
     idle: usize,
-    /// Where to look for the next idle connection to close.
+    /// The host at which the search for an idle connection to close begins.
     next_victim: usize,
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     /// Connections that have had their turn and may have more to read.
@@ -105,8 +107,12 @@ pub(crate) struct Multiplexed {
     sheds_seen: usize,
     /// The time of the last look at the clock.
     now: Instant,
+    /// Bytes that were read.
     input: Box<[u8]>,
+    /// The request that is written.
     output: Vec<u8>,
+    /// Decoded bytes of a body.
+    decoded: Box<[u8]>,
 }
 
 /// An event.
@@ -147,6 +153,7 @@ impl Multiplexed {
             now: Instant::now(),
             input: vec![0; MAX_HEAD].into(),
             output: Vec::new(),
+            decoded: vec![0; DECODED].into(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::host::Host;
 use crate::sync::Wake;
 
-/// So many names are looked up at once, abandoned ones included; the next waits for one to end.
+/// Maximum number of look-ups at once, abandoned ones included. The next waits for one to end.
 pub(crate) const MAX_LOOKUPS: usize = 32;
 /// More addresses of one name are not tried.
 const MAX_ADDRESSES: usize = 16;
@@ -169,7 +169,7 @@ impl LookUp {
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// What was found, if the look-up has ended.
+    /// The addresses, if the look-up has ended.
     #[cfg(feature = "multiplex")]
     pub(crate) fn found(&self) -> Option<Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()

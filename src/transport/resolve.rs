@@ -24,7 +24,7 @@ pub(super) fn addresses(
 fn look_up(resolver: &Arc<Resolver>, name: &Arc<str>, call: &Call) -> Result<Vec<IpAddr>, RequestError> {
     let look_up = join(resolver, name, call)?;
     let left = || call.left().unwrap_or(Duration::ZERO);
-    // What is not known within a moment may take long: others are to go on meanwhile.
+    // A look-up that takes longer than a moment may take long: report it, so that others go on meanwhile.
     let soon = look_up.wait(left().min(MOMENT));
     let found = soon.or_else(|| {
         call::stall();

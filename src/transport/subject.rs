@@ -31,7 +31,7 @@ impl Subject {
     }
 }
 
-/// How often a request is said to hold its thread up.
+/// Number of times that a request is reported to hold its thread up.
 fn stalls(server: &tests::Server, action: Action, timeout: Duration) -> usize {
     let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
     let count = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! The way of one exchange, from its start to its completion, over as many attempts as it takes.
+//! Drives one exchange from its start to its completion, over as many attempts as it takes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use crate::api::Reply;
 use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::limit::is_exhausted;
-use crate::http::{DRAIN, MAX_HEAD, MAX_IDLE, errors, headers};
+use crate::http::{DRAIN, MAX_IDLE, errors, headers};
 
 /// An exchange and how far it got.
 pub(super) struct InFlight {
     pub(super) exchange: Exchange,
-    /// Where the request goes, the base path of the host included.
+    /// The path of the request, with the base path of the host.
     path: String,
     begun: Instant,
     pub(super) deadline: Instant,
@@ -47,7 +47,7 @@ impl InFlight {
     }
 }
 
-/// What became of an attempt that failed.
+/// An attempt that failed.
 struct Failure {
     error: RequestError,
     sent: bool,
@@ -287,13 +287,12 @@ impl Multiplexed {
             };
             connection.received = true;
             let had_head = reader.has_head();
-            self.output.resize(MAX_HEAD, 0);
             let kept = !connection.input.is_empty();
             if kept {
                 connection.input.extend_from_slice(&self.input[..read]);
             }
             let bytes = if kept { &connection.input[..] } else { &self.input[..read] };
-            let fed = caught(|| reader.feed(bytes, &mut self.output));
+            let fed = caught(|| reader.feed(bytes, &mut self.decoded));
             let (used, progress) = match fed.map_err(panicked).flatten() {
                 Ok(fed) => fed,
                 Err(error) => return self.attempt_failed(slot, error),

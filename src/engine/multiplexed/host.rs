@@ -1,4 +1,4 @@
-//! What is known of one host: where it is, how it is spoken to, and its idle connections.
+//! One host: its address, the constant parts of its requests, and its idle connections.
 
 use std::time::Instant;
 

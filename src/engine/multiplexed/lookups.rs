@@ -11,11 +11,11 @@ use crate::http::resolver::{Found, LookUp, Resolver, too_late};
 pub(super) struct Lookups {
     resolver: Arc<Resolver>,
     running: Vec<(Box<InFlight>, Arc<LookUp>)>,
-    /// Wait for a slot of the resolver.
+    /// Exchanges that wait for a slot of the resolver.
     queued: VecDeque<(Box<InFlight>, Arc<str>)>,
 }
 
-/// What became of a look-up that was asked for.
+/// The result of asking for a look-up.
 pub(super) enum Start {
     /// [`Lookups::take_ended`] returns the exchange later.
     Waits,
