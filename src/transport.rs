@@ -27,6 +27,8 @@ mod wire;
 
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, PoisonError};
+#[cfg(feature = "multiplex")]
+use std::time::Instant;
 use std::time::{Duration, SystemTime};
 
 use ureq::config::{AutoHeaderValue, ConfigBuilder};
@@ -108,7 +110,7 @@ impl UreqTransport {
     }
 
     /// Closes what lies idle everywhere, and keeps less from now on.
-    fn shed_idle_connections(&self) {
+    pub(crate) fn shed_idle_connections(&self) {
         self.maker.sockets.keep_fewer();
         for site in &self.sites {
             *site.agent.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -129,6 +131,15 @@ impl Transport for UreqTransport {
 }
 
 impl UreqTransport {
+    /// Sends `request`, whose `timeout` runs since `begun`.
+    #[cfg(feature = "multiplex")]
+    pub(crate) fn send_since(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
+        match self.sites.get(host) {
+            Some(site) => self.request(site, request, Call::begun(begun, timeout)),
+            None => Reply::NotSent(errors::no_such_host()),
+        }
+    }
+
     fn request(&self, site: &Site, request: &Request, call: Call) -> Reply {
         let url = format!("{}{}", site.host, request.path);
         let first = match self.exchange(site, request, &url, call) {

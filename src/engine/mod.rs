@@ -2,8 +2,10 @@
 //!
 //! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended. Deliberately absent: knowledge of groups, operations and their order.
 
-#[cfg(feature = "multiplex")]
+#[cfg(test)]
+mod driving;
 pub(crate) mod multiplexed;
+pub(crate) mod threads;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +38,12 @@ pub(crate) trait Engine: Send {
 
     /// Closes idle connections, here or in all engines of the client, to free their descriptors.
     fn shed_idle_connections(&mut self);
+}
+
+/// Threads that somebody else owns.
+pub(crate) trait Spawn: Send + Sync {
+    /// Runs `task` on a thread of its own, or returns false if there is none.
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool;
 }
 
 /// Whether an engine can be made for these hosts.

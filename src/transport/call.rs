@@ -35,8 +35,12 @@ const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Call {
     pub(super) fn new(timeout: Duration) -> Self {
-        let now = Instant::now();
-        let deadline = now + timeout.min(AGES);
+        Call::begun(Instant::now(), timeout)
+    }
+
+    /// A call whose time runs since `begun`.
+    pub(super) fn begun(begun: Instant, timeout: Duration) -> Self {
+        let deadline = begun + timeout.min(AGES);
         Call { deadline, timeout, fresh: false, connected: false, securing: false, sent: false, received: false }
     }
 

@@ -16,10 +16,7 @@ impl Subject {
     /// Trusts the certificates of this authority only.
     #[cfg(feature = "rustls")]
     pub(crate) fn trusting(host: &Host, authority: &[u8]) -> Self {
-        let mut transport = UreqTransport::new(std::slice::from_ref(host)).unwrap();
-        let authority = ureq::tls::Certificate::from_pem(authority).unwrap();
-        transport.maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
-        Subject(transport)
+        Subject(UreqTransport::trusting(std::slice::from_ref(host), authority))
     }
 
     pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
@@ -28,6 +25,17 @@ impl Subject {
 
     pub(crate) fn shed_idle_connections(&self) {
         self.0.shed_idle_connections();
+    }
+}
+
+impl UreqTransport {
+    /// Trusts the certificates of this authority only.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn trusting(hosts: &[Host], authority: &[u8]) -> Self {
+        let mut transport = UreqTransport::new(hosts).unwrap();
+        let authority = ureq::tls::Certificate::from_pem(authority).unwrap();
+        transport.maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
+        transport
     }
 }
 

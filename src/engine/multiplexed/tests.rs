@@ -165,7 +165,7 @@ fn server_that_floods_does_not_hold_up_the_others() {
         }
     });
     let mut engine = Multiplexed::new(&[host(flood.address), host(well.address)], Arc::default());
-    engine.submit(exchange(0, 0, Action::Create, Duration::from_secs(2)));
+    engine.submit(exchange(0, 0, Action::Create, PLENTY));
     let (start, mut completed) = (Instant::now(), Vec::new());
     for id in 1..=20 {
         engine.submit(exchange(id, 1, Action::Create, PLENTY));
@@ -354,32 +354,22 @@ fn host_is_added_once_and_asked_by_its_number() {
 }
 
 mod subject {
-    use std::sync::mpsc::{self, Sender};
-    use std::sync::{Arc, Mutex};
-    use std::thread::{self, JoinHandle};
+    use std::sync::Arc;
     use std::time::Duration;
 
     use crate::api::{Reply, Request};
     use crate::config::ConfigError;
+    use crate::engine::check_hosts;
+    use crate::engine::driving::Driving;
     use crate::engine::multiplexed::Multiplexed;
-    use crate::engine::{Engine as _, Exchange, check_hosts};
     use crate::host::Host;
-    use crate::sync::Wake;
 
-    enum Order {
-        Send(Exchange, Sender<Reply>),
-        Shed(Sender<()>),
-    }
-
-    pub(super) struct Subject {
-        orders: Option<Mutex<Sender<Order>>>,
-        waker: Arc<dyn Wake>,
-        thread: Option<JoinHandle<()>>,
-    }
+    pub(super) struct Subject(Driving);
 
     impl Subject {
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
-            check_hosts(hosts).map(|()| Self::driving(Multiplexed::new(hosts, Arc::default())))
+            check_hosts(hosts)?;
+            Ok(Subject(Driving::new(Multiplexed::new(hosts, Arc::default()))))
         }
 
         /// Trusts the certificates of this authority only.
@@ -393,68 +383,15 @@ mod subject {
             let mut roots = rustls::RootCertStore::empty();
             roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
             let shared = Shared { tls: crate::http::tls::with_roots(roots).into(), ..Shared::default() };
-            Self::driving(Multiplexed::new(std::slice::from_ref(host), Arc::new(shared)))
-        }
-
-        fn driving(mut engine: Multiplexed) -> Self {
-            let (orders, taken) = mpsc::channel();
-            let waker = engine.waker();
-            let drive = move || {
-                let mut open: Vec<Option<Sender<Reply>>> = Vec::new();
-                let mut completed = Vec::new();
-                loop {
-                    loop {
-                        match taken.try_recv() {
-                            Ok(Order::Send(mut exchange, reply)) => {
-                                exchange.id = open.len() as u64;
-                                open.push(Some(reply));
-                                engine.submit(exchange);
-                            }
-                            Ok(Order::Shed(done)) => {
-                                engine.shed_idle_connections();
-                                done.send(()).unwrap();
-                            }
-                            Err(mpsc::TryRecvError::Empty) => break,
-                            Err(mpsc::TryRecvError::Disconnected) => return,
-                        }
-                    }
-                    engine.wait(None, &mut completed);
-                    for completion in completed.drain(..) {
-                        let reply = open[usize::try_from(completion.id).unwrap()].take();
-                        reply.expect("an exchange completes once").send(completion.reply).unwrap();
-                    }
-                }
-            };
-            let thread = Some(thread::spawn(drive));
-            Subject { orders: Some(Mutex::new(orders)), waker, thread }
-        }
-
-        fn order(&self, order: Order) {
-            self.orders.as_ref().unwrap().lock().unwrap().send(order).unwrap();
-            self.waker.wake();
+            Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(shared))))
         }
 
         pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
-            let (reply, replied) = mpsc::channel();
-            let request = Arc::new(request.clone());
-            let exchange = Exchange { id: 0, host, request, headers: Arc::new([]), timeout, wants_body: false };
-            self.order(Order::Send(exchange, reply));
-            replied.recv().unwrap()
+            self.0.send(host, request, timeout)
         }
 
         pub(super) fn shed_idle_connections(&self) {
-            let (done, is_done) = mpsc::channel();
-            self.order(Order::Shed(done));
-            is_done.recv().unwrap();
-        }
-    }
-
-    impl Drop for Subject {
-        fn drop(&mut self) {
-            drop(self.orders.take());
-            self.waker.wake();
-            let ended = self.thread.take().unwrap().join();
-            assert!(ended.is_ok() || thread::panicking());
+            self.0.shed_idle_connections();
         }
     }
 }
