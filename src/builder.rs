@@ -56,6 +56,10 @@ pub enum Engine {
     /// One thread waits for all answers of a call. Needs the feature `multiplex`.
     #[cfg(feature = "multiplex")]
     Multiplexed,
+    /// As `Threads`, in the way that will replace it. Here to be measured.
+    #[cfg(feature = "multiplex")]
+    #[doc(hidden)]
+    Pool,
 }
 
 impl Default for Engine {
@@ -63,8 +67,10 @@ impl Default for Engine {
     /// engine, so that the same tests run with both.
     fn default() -> Self {
         #[cfg(all(feature = "multiplex", feature = "testing"))]
-        if std::env::var_os("CLUSTER_CLIENT_ENGINE").is_some_and(|engine| engine == "multiplexed") {
-            return Engine::Multiplexed;
+        match std::env::var("CLUSTER_CLIENT_ENGINE").as_deref() {
+            Ok("multiplexed") => return Engine::Multiplexed,
+            Ok("pool") => return Engine::Pool,
+            _ => {}
         }
         Engine::Threads
     }
@@ -285,7 +291,8 @@ impl ClientBuilder {
         #[cfg(feature = "multiplex")]
         let engines = match self.engine {
             Engine::Threads => None,
-            Engine::Multiplexed => Some(Arc::new(Engines::new(&edges.cluster)?)),
+            Engine::Multiplexed => Some(Arc::new(Engines::multiplexed(&edges.cluster)?)),
+            Engine::Pool => Some(Arc::new(Engines::threads(&edges.cluster, &threads)?)),
         };
         Ok(Shared {
             hosts,

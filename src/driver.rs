@@ -22,13 +22,15 @@ use crate::api::{Action, Reply};
 use crate::cancel::Cancel;
 use crate::config::ConfigError;
 use crate::engine::multiplexed::{Multiplexed, Shared};
-use crate::engine::{Completion, Engine, Exchange, check_hosts};
+use crate::engine::threads::Threads as ThreadEngine;
+use crate::engine::{Completion, Engine, Exchange, Spawn, check_hosts};
 use crate::executor::{Next, Source as _, Threads, Worker as _};
 use crate::flight::{Came, Done, Edges, Flight, Job, Route, Work, internal};
 use crate::host::Host;
 use crate::protocol::{Ending, Machine};
 use crate::report::Report;
 use crate::sync::Wake;
+use crate::transport::UreqTransport;
 
 /// Time that a bulk makes no progress after its caller has left.
 const GRACE: Duration = Duration::from_millis(1);
@@ -40,22 +42,53 @@ type Landed = (usize, Ending, Report);
 /// The engines of a client that no call uses now, with their idle connections.
 pub(crate) struct Engines {
     hosts: Arc<[Host]>,
-    shared: Arc<Shared>,
+    kind: Kind,
     unused: Mutex<Vec<Box<dyn Engine>>>,
+}
+
+/// The kind of engines, with all that they share.
+enum Kind {
+    Multiplexed(Arc<Shared>),
+    Threads(Arc<UreqTransport>, Arc<Pool>),
+}
+
+/// The threads of the client, for an engine.
+struct Pool(Arc<Threads>);
+
+impl Spawn for Pool {
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool {
+        self.0.spawn(task).is_ok()
+    }
 }
 
 impl Engines {
     /// # Errors
     /// A [`ConfigError`] for an https host if TLS is not built in.
-    pub(crate) fn new(hosts: &Arc<[Host]>) -> Result<Self, ConfigError> {
+    pub(crate) fn multiplexed(hosts: &Arc<[Host]>) -> Result<Self, ConfigError> {
         check_hosts(hosts)?;
-        Ok(Engines { hosts: Arc::clone(hosts), shared: Arc::default(), unused: Mutex::default() })
+        Ok(Self::of(hosts, Kind::Multiplexed(Arc::default())))
+    }
+
+    /// # Errors
+    /// A [`ConfigError`] for an https host if TLS is not built in.
+    pub(crate) fn threads(hosts: &Arc<[Host]>, threads: &Arc<Threads>) -> Result<Self, ConfigError> {
+        let transport = Arc::new(UreqTransport::new(hosts)?);
+        Ok(Self::of(hosts, Kind::Threads(transport, Arc::new(Pool(Arc::clone(threads))))))
+    }
+
+    fn of(hosts: &Arc<[Host]>, kind: Kind) -> Self {
+        Engines { hosts: Arc::clone(hosts), kind, unused: Mutex::default() }
     }
 
     /// The engine that was used last, or a new one.
     fn take(&self) -> Box<dyn Engine> {
         let unused = lock(&self.unused).pop();
-        unused.unwrap_or_else(|| Box::new(Multiplexed::new(&self.hosts, Arc::clone(&self.shared))))
+        unused.unwrap_or_else(|| match &self.kind {
+            Kind::Multiplexed(shared) => Box::new(Multiplexed::new(&self.hosts, Arc::clone(shared))),
+            Kind::Threads(transport, pool) => {
+                Box::new(ThreadEngine::new(&self.hosts, transport, Arc::<Pool>::clone(pool)))
+            }
+        })
     }
 
     fn give_back(&self, engine: Box<dyn Engine>) {
