@@ -191,8 +191,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Where the error is, and what it is. The line itself is not shown, because it may have a password in it, and
-/// neither is a key that is not one of ours.
+/// Returns line, column and message of the error. The line itself is not shown, because it may hold a password.
+/// A key is shown only if it is one of ours.
 fn described(text: &str, error: &toml::de::Error) -> String {
     let Some(span) = error.span() else { return error.message().to_owned() };
     let before = &text.as_bytes()[..span.start.min(text.len())];

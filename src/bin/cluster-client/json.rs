@@ -20,7 +20,7 @@ use crate::verdict::{Done, Verdict, operation_name};
 /// The line for one group.
 pub(crate) fn render(done: &Done, verdict: &Verdict) -> String {
     let report = done.report();
-    // Where no host is the cause, the verdict's line is.
+    // If no host is the cause, use the line of the verdict.
     let cause = match (report, &done.result) {
         (Some(report), Ok(_)) => report.cause.as_ref().map(ToString::to_string),
         (Some(report), Err(error)) if !matches!(error, Error::Journal { .. }) => {

@@ -1,5 +1,5 @@
-//! The way to one destination of text: a queue, and a thread that writes. Whoever has something to say puts it in
-//! the queue and goes on; only the thread ever blocks on a pipe that nobody reads or a terminal that is stopped.
+//! Output to one destination: a queue, and a thread that writes. Callers put text into the queue and return at once.
+//! Only the thread blocks on a full pipe or a stopped terminal.
 //!
 //! Results are kept until they are written. Messages are kept up to a limit, and counted beyond it. A frame of
 //! progress is not kept at all: the thread makes one when it can draw it.
@@ -64,7 +64,7 @@ struct Queue {
     hurried: Option<Instant>,
 }
 
-/// Where the texts go.
+/// The destinations of the text.
 pub(crate) struct Streams {
     pub(crate) out: Box<dyn Write + Send>,
     pub(crate) err: Box<dyn Write + Send>,
@@ -209,7 +209,7 @@ impl Lane {
         true
     }
 
-    /// From now on nobody waits long for a reader.
+    /// Bounds every later wait for a reader.
     pub(crate) fn hurry(&self) {
         lock(&self.queue).hurried.get_or_insert_with(Instant::now);
         self.changed.notify_all();
@@ -294,13 +294,13 @@ impl Writer {
             }
             Entry::Message(text) => {
                 self.erase(lane);
-                // Where standard error is closed there is nobody to tell.
+                // Ignore the error: a closed standard error leaves no place to report it.
                 let _ = write(&mut *self.streams.err, &mut self.err_closed, text, lane);
             }
             Entry::Frames(frames) => {
                 self.erase(lane);
                 self.frames.clone_from(frames);
-                // What is over at once shows nothing.
+                // Draw nothing for an operation that ends at once.
                 self.next_frame = Instant::now() + FRAME;
             }
             Entry::Pause => {

@@ -25,7 +25,7 @@ pub(crate) fn start(shared: &Shared, is_node: bool) {
     say_panics();
 }
 
-/// Hands the lines on to whoever writes: a log that nobody reads holds nothing up.
+/// Passes log lines to the writer thread, so that an unread log blocks nothing.
 struct Lines;
 
 impl Write for Lines {

@@ -1,4 +1,4 @@
-//! What to type next, as argument lists. They become text for a shell in one place, [`shell_word`].
+//! The next commands to type, as argument lists. Only [`shell_word`] turns them into text for a shell.
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};

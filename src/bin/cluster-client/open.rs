@@ -4,7 +4,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// What is wrong with a file that can be opened, and what to do.
+/// The problem of a file that can be opened, and the remedy.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) problem: String,

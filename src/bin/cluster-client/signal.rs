@@ -94,14 +94,14 @@ fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<
     let came: [_; 2] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
     for (number, place) in [(SIGINT, 0), (SIGTERM, 1), (SIGHUP, 1)] {
         if !ignored::contains(ignored, number) {
-            // In this order: who is woken finds the mark.
+            // Register the mark first: it must be set when the byte arrives.
             flag::register(number, Arc::clone(&came[place]))?;
             pipe::register(number, sender.try_clone()?)?;
         }
     }
     let deliver = move || {
         loop {
-            // Where the system cannot even read, the marks are looked at now and then.
+            // If the read fails, poll the marks instead.
             match receiver.read(&mut [0]) {
                 // Every signal is ignored.
                 Ok(0) => return,

@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
     /// Starts this command.
     pub(super) fn start(&mut self, arguments: &[&str]) -> io::Result<()> {
         self.tell(&format!("\n$ cluster-client {}", arguments.join(" ")));
-        // What the command prints comes after it.
+        // Print this before the output of the command.
         output::flush();
         let mut command = Command::new(std::env::current_exe()?);
         command
