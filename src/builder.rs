@@ -7,9 +7,11 @@ use std::time::Duration;
 use crate::api::Api;
 use crate::client::ClusterClient;
 use crate::config::{ConfigError, Origin};
+#[cfg(feature = "multiplex")]
+use crate::driver::Engines;
 use crate::error::Error;
 use crate::executor::Threads;
-use crate::flight::Edges;
+use crate::flight::{Edges, ShedIdle};
 use crate::host::{Host, Hosts};
 use crate::mask;
 use crate::observer::{Audience, Observer};
@@ -17,7 +19,7 @@ use crate::protocol::Limits;
 use crate::retry::{RetryBudgets, RetryPolicy};
 use crate::session::Shared;
 use crate::store::{DirectoryStore, IntentStore, NoStore};
-use crate::transport::UreqTransport;
+use crate::transport::{Transport, UreqTransport};
 
 impl ClusterClient {
     /// A client for these hosts, with the defaults of [`ClientBuilder`].
@@ -46,6 +48,35 @@ impl ClusterClient {
     }
 }
 
+/// The way in which a client sends its requests. The results are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Engine {
+    /// One thread waits for one answer, as many at once as there are requests under way.
+    Threads,
+    /// One thread waits for all answers of a call. Needs the feature `multiplex`.
+    #[cfg(feature = "multiplex")]
+    Multiplexed,
+    /// As `Threads`, in the way that will replace it. Here to be measured.
+    #[cfg(feature = "multiplex")]
+    #[doc(hidden)]
+    Pool,
+}
+
+impl Default for Engine {
+    /// Threads. With the feature `testing`, the variable `CLUSTER_CLIENT_ENGINE=multiplexed` chooses the other
+    /// engine, so that the same tests run with both.
+    fn default() -> Self {
+        #[cfg(all(feature = "multiplex", feature = "testing"))]
+        match std::env::var("CLUSTER_CLIENT_ENGINE").as_deref() {
+            Ok("multiplexed") => return Engine::Multiplexed,
+            Ok("pool") => return Engine::Pool,
+            _ => {}
+        }
+        Engine::Threads
+    }
+}
+
 /// Settings of a [`ClusterClient`]. Everything is checked in [`ClientBuilder::build`].
 ///
 /// | setting | default | bounds |
@@ -58,6 +89,7 @@ impl ClusterClient {
 /// | `settle` | 10 s, or the request timeout where that is longer | 1 ms to 1 h |
 /// | `threads` | 1024, of which as many start as help | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
+/// | `engine` | [`Engine::Threads`] | see [`Engine`] |
 ///
 /// ```
 /// use std::time::Duration;
@@ -82,6 +114,7 @@ pub struct ClientBuilder {
     settle: Option<Duration>,
     threads: usize,
     in_flight: usize,
+    engine: Engine,
     store: Option<Arc<dyn IntentStore>>,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -105,6 +138,7 @@ impl Default for ClientBuilder {
             settle: None,
             threads: 1024,
             in_flight: 32,
+            engine: Engine::default(),
             store: None,
             observer: None,
         }
@@ -197,6 +231,12 @@ impl ClientBuilder {
         self
     }
 
+    /// The way in which requests are sent.
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
     /// Keeps intents in this directory, so that what a crash leaves can be recovered. It is created when it
     /// is not there. Without it, or a [`ClientBuilder::store`], no file is written.
     ///
@@ -243,18 +283,45 @@ impl ClientBuilder {
         check_number("number of threads", self.threads, 4096)?;
         check_number("number of operations in flight", self.in_flight, 1024)?;
         let cluster: Arc<[Host]> = hosts.as_slice().into();
+        let threads = Arc::new(Threads::new(self.threads));
+        #[cfg(not(feature = "multiplex"))]
+        let Engine::Threads = self.engine;
+        #[cfg(feature = "multiplex")]
+        let engines = match self.engine {
+            Engine::Threads => None,
+            Engine::Multiplexed => Some(Arc::new(Engines::multiplexed(&cluster)?)),
+            Engine::Pool => Some(Arc::new(Engines::threads(&cluster, &threads)?)),
+        };
+        let transport: Arc<dyn Transport> = Arc::new(UreqTransport::new(&cluster)?);
+        let idle = Arc::clone(&transport);
+        let shed_idle: ShedIdle = Arc::new(move || idle.shed_idle());
+        #[cfg(feature = "multiplex")]
+        let shed_idle = match engines.clone() {
+            Some(engines) => Arc::new(move || engines.shed_idle()),
+            None => shed_idle,
+        };
         let edges = Edges {
             api: Arc::new(self.api),
-            transport: Arc::new(UreqTransport::new(&cluster)?),
+            transport,
             cluster,
             keeps_intents: self.store.is_some(),
             store: self.store.unwrap_or_else(|| Arc::new(NoStore::default())),
             audience: Audience::new(self.observer),
+            shed_idle,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
-        let threads = Arc::new(Threads::new(self.threads));
         let in_flight = self.in_flight;
-        Ok(Shared { hosts, edges, limits, in_flight, budgets, threads }.into())
+        Ok(Shared {
+            hosts,
+            edges,
+            limits,
+            in_flight,
+            budgets,
+            threads,
+            #[cfg(feature = "multiplex")]
+            engines,
+        }
+        .into())
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {

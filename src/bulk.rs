@@ -1,16 +1,13 @@
 //! Floor 3: many operations over one crew, a bounded number at a time.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::executor::Crew;
-use crate::flight::{Edges, Flight};
 use crate::group::GroupId;
 use crate::protocol::Ending;
 use crate::report::{Operation, Report};
-use crate::session::{Session, conclude};
+use crate::session::{Runner, Session, conclude};
 
 /// One operation for each of many groups: an iterator over the results.
 ///
@@ -43,10 +40,10 @@ pub struct Bulk<I> {
     session: Session,
     operation: Operation,
     groups: std::iter::Enumerate<I>,
-    crew: Arc<Crew<Flight, Edges>>,
-    /// Keeps the crew on the list of the call's cancel token.
+    runner: Runner,
+    /// Keeps the runner on the list of the call's cancel token.
     watched: Option<Arc<dyn Cancel>>,
-    /// Operations in the crew whose result was not handed out.
+    /// Operations in the runner whose result was not handed out.
     open: usize,
     exhausted: bool,
 }
@@ -79,9 +76,9 @@ where
     I::Item: AsRef<str>,
 {
     pub(crate) fn new(session: Session, operation: Operation, groups: I) -> Self {
-        let crew = session.crew(session.shared().in_flight);
-        let watched = session.watch(&crew);
-        Bulk { session, operation, groups: groups.enumerate(), crew, watched, open: 0, exhausted: false }
+        let runner = session.runner(session.shared().in_flight, false);
+        let watched = session.watch(&runner);
+        Bulk { session, operation, groups: groups.enumerate(), runner, watched, open: 0, exhausted: false }
     }
 
     /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
@@ -94,8 +91,7 @@ where
         match GroupId::parse(id) {
             Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
             Ok(group) => {
-                let machine = self.session.machine(self.operation, group);
-                self.crew.add(|flight| flight.add(position, machine, Instant::now()));
+                self.runner.add(position, self.session.machine(self.operation, group), false);
                 self.open += 1;
                 None
             }
@@ -106,8 +102,8 @@ where
     fn ended(&mut self) -> Option<(usize, Ending, Report)> {
         let enough = 2 * self.session.shared().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        match self.crew.try_take(Flight::collect) {
-            None if self.open > 0 && !may_take => Some(self.crew.take_part(Flight::collect)),
+        match self.runner.try_take() {
+            None if self.open > 0 && !may_take => Some(self.runner.take()),
             ended => ended,
         }
     }
@@ -142,11 +138,6 @@ where
 
 impl<I> Drop for Bulk<I> {
     fn drop(&mut self) {
-        if self.open > 0 && !self.crew.is_broken() {
-            self.crew.cancel();
-            for _ in 0..self.open {
-                let _ = self.crew.take_part(Flight::collect);
-            }
-        }
+        self.runner.abandon(self.open);
     }
 }

@@ -33,37 +33,39 @@ pub(crate) struct Edges {
     /// Whether the store keeps what it is given, so that there is something to recover.
     pub(crate) keeps_intents: bool,
     pub(crate) audience: Audience,
+    /// Closes the idle connections of the client, in `transport` or its engines.
+    pub(crate) shed_idle: ShedIdle,
 }
 
-type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
+pub(crate) type ShedIdle = Arc<dyn Fn() + Send + Sync>;
+pub(crate) type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
 
 /// Something to be done for the operation in slot `slot`.
 pub(crate) struct Job {
-    slot: usize,
-    work: Work,
+    pub(crate) slot: usize,
+    pub(crate) work: Work,
 }
 
-enum Work {
+pub(crate) enum Work {
+    Send { route: Arc<Route>, host: usize, action: Action, timeout: Duration },
+    Journal(JournalCall),
+}
+
+pub(crate) enum JournalCall {
     Claim(GroupId),
     Record(SharedClaim, Intent),
     Erase(SharedClaim),
-    Send {
-        route: Arc<Route>,
-        host: usize,
-        action: Action,
-        timeout: Duration,
-    },
     /// The operation has ended: its lock goes, then its result is told.
     Release(Option<SharedClaim>),
 }
 
 pub(crate) struct Done {
-    slot: usize,
-    result: Came,
+    pub(crate) slot: usize,
+    pub(crate) result: Came,
 }
 
 /// What came of it.
-enum Came {
+pub(crate) enum Came {
     Claimed(Result<(Box<dyn Claim>, Option<Intent>), ClaimError>),
     Recorded(Result<(), StoreError>),
     Erased(Result<(), StoreError>),
@@ -72,13 +74,13 @@ enum Came {
 }
 
 /// The way to the hosts of one pass of an operation, with the three requests that go there.
-struct Route {
-    hosts: Arc<[Host]>,
+pub(crate) struct Route {
+    pub(crate) hosts: Arc<[Host]>,
     api: Arc<Api>,
     transport: Result<Arc<dyn Transport>, ConfigError>,
-    create: Request,
-    check: Request,
-    delete: Request,
+    create: Arc<Request>,
+    check: Arc<Request>,
+    delete: Arc<Request>,
 }
 
 struct Slot {
@@ -212,9 +214,9 @@ impl Flight {
         let step = slot.machine.step(now.saturating_duration_since(slot.begun));
         let claim = slot.claim.clone();
         let work = match step {
-            Step::Claim => Some(Work::Claim(slot.machine.group().clone())),
-            Step::Record(intent) => claim.map(|claim| Work::Record(claim, intent)),
-            Step::Erase => claim.map(Work::Erase),
+            Step::Claim => Some(JournalCall::Claim(slot.machine.group().clone())),
+            Step::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
+            Step::Erase => claim.map(JournalCall::Erase),
             Step::Send { host, action, timeout, .. } => {
                 let route = route(&self.edges, &slot.machine, &mut slot.route);
                 return Some(Work::Send { route, host, action, timeout });
@@ -222,7 +224,7 @@ impl Flight {
             Step::Done if slot.releasing => None,
             Step::Done => {
                 slot.releasing = true;
-                Some(Work::Release(slot.claim.take()))
+                Some(JournalCall::Release(slot.claim.take()))
             }
             Step::Wait(due) => {
                 let due = due.and_then(|due| slot.begun.checked_add(due));
@@ -236,7 +238,7 @@ impl Flight {
         self.gather_news(number);
         // A machine has one such step at a time: it is asked again when that is done.
         self.leave_queue(number);
-        work
+        work.map(Work::Journal)
     }
 
     fn leave_queue(&mut self, number: usize) {
@@ -327,14 +329,8 @@ impl Source for Flight {
 impl Worker<Flight> for Edges {
     fn run(&self, Job { slot, work }: Job, stalled: Option<&Stalled>) -> Done {
         let result = match work {
-            Work::Claim(group) => Came::Claimed(self.claim(&group)),
-            Work::Record(claim, intent) => Came::Recorded(self.with(&claim, |claim| claim.record(&intent))),
-            Work::Erase(claim) => Came::Erased(self.with(&claim, |claim| claim.erase())),
             Work::Send { route, host, action, timeout } => route.send(host, action, timeout, stalled),
-            Work::Release(claim) => {
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(claim)));
-                Came::Released
-            }
+            Work::Journal(mut call) => self.make_room(Came::is_exhausted, || self.call(&mut call)),
         };
         Done { slot, result }
     }
@@ -342,7 +338,7 @@ impl Worker<Flight> for Edges {
     fn waits(&self, job: &Job) -> Waits {
         match job.work {
             Work::Send { .. } => Waits::ForHost,
-            Work::Claim(_) | Work::Record(..) | Work::Erase(_) | Work::Release(_) => Waits::ForStore,
+            Work::Journal(_) => Waits::ForStore,
         }
     }
 
@@ -359,6 +355,19 @@ impl Worker<Flight> for Edges {
 }
 
 impl Edges {
+    /// Makes a call of the journal, once.
+    pub(crate) fn call(&self, call: &mut JournalCall) -> Came {
+        match call {
+            JournalCall::Claim(group) => Came::Claimed(self.claim(group)),
+            JournalCall::Record(claim, intent) => Came::Recorded(with(claim, |claim| claim.record(intent))),
+            JournalCall::Erase(claim) => Came::Erased(with(claim, |claim| claim.erase())),
+            JournalCall::Release(claim) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(claim.take())));
+                Came::Released
+            }
+        }
+    }
+
     fn claim(&self, group: &GroupId) -> Result<(Box<dyn Claim>, Option<Intent>), ClaimError> {
         let claim = || {
             self.store.claim(group).map(|claim| {
@@ -366,18 +375,7 @@ impl Edges {
                 (claim, inherited)
             })
         };
-        let is_exhausted = |claimed: &Result<_, _>| matches!(claimed, Err(ClaimError::Failed(e)) if e.is_exhausted());
-        self.make_room(is_exhausted, || caught(claim, || Err(ClaimError::Failed(StoreError::panicked()))))
-    }
-
-    fn with(
-        &self,
-        claim: &SharedClaim,
-        act: impl Fn(&mut Box<dyn Claim>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_exhausted = |done: &Result<_, StoreError>| matches!(done, Err(e) if e.is_exhausted());
-        self.make_room(is_exhausted, || caught(|| act(&mut claim), || Err(StoreError::panicked())))
+        caught(claim, || Err(ClaimError::Failed(StoreError::panicked())))
     }
 
     /// Calls [`IntentStore::unfinished`].
@@ -396,9 +394,29 @@ impl Edges {
             return first;
         }
         drop(first);
-        self.transport.shed_idle();
+        (self.shed_idle)();
         call()
     }
+}
+
+impl Came {
+    /// Whether a call of the journal failed for lack of descriptors or memory.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        match self {
+            Came::Claimed(Err(ClaimError::Failed(error))) | Came::Recorded(Err(error)) | Came::Erased(Err(error)) => {
+                error.is_exhausted()
+            }
+            _ => false,
+        }
+    }
+}
+
+fn with(
+    claim: &SharedClaim,
+    act: impl FnOnce(&mut Box<dyn Claim>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
+    caught(|| act(&mut claim), || Err(StoreError::panicked()))
 }
 
 fn caught<T>(call: impl FnOnce() -> T, panicked: impl FnOnce() -> T) -> T {
@@ -416,7 +434,7 @@ fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Ar
     } else {
         edges.transport.to(hosts)
     };
-    let request = |action| api.request(action, machine.group());
+    let request = |action| Arc::new(api.request(action, machine.group()));
     let route = Arc::new(Route {
         hosts: Arc::clone(hosts),
         api: Arc::clone(api),
@@ -429,12 +447,16 @@ fn route(edges: &Edges, machine: &Machine, known: &mut Option<Arc<Route>>) -> Ar
 }
 
 impl Route {
-    fn send(&self, host: usize, action: Action, timeout: Duration, stalled: Option<&Stalled>) -> Came {
-        let request = match action {
+    pub(crate) fn request(&self, action: Action) -> &Arc<Request> {
+        match action {
             Action::Create => &self.create,
             Action::Check => &self.check,
             Action::Delete => &self.delete,
-        };
+        }
+    }
+
+    fn send(&self, host: usize, action: Action, timeout: Duration, stalled: Option<&Stalled>) -> Came {
+        let request = self.request(action);
         let begun = Instant::now();
         let reply = match &self.transport {
             Ok(transport) => catch_unwind(AssertUnwindSafe(|| transport.send(host, request, timeout, stalled)))
@@ -445,6 +467,6 @@ impl Route {
     }
 }
 
-fn internal(message: &str) -> RequestError {
+pub(crate) fn internal(message: &str) -> RequestError {
     RequestError::new(RequestErrorKind::Internal, message)
 }

@@ -7,8 +7,9 @@ use crate::api::{self, Action, Api, Reply, Verdict};
 use crate::config::ConfigError;
 use crate::group::GroupId;
 use crate::host::Host;
+use crate::http::headers::{retry_after as wish, same_origin as followed};
 use crate::intent::{Intent, Purpose, fnv1a};
-use crate::transport::{Transport as _, UreqTransport, retry_after as wish, same_origin as followed};
+use crate::transport::{Transport as _, UreqTransport};
 
 /// What a `Retry-After` asks for, by the clock `now`.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
@@ -51,12 +52,34 @@ impl Wire {
     /// yes.
     pub fn ask(&self, action: Action, group: &GroupId, timeout: Duration) -> (Answer, bool) {
         let reply = self.0.send(0, &Api::default().request(action, group), timeout, None);
-        let answer = match &reply {
+        let answer = Answer::of(&reply);
+        (answer, api::read(action, reply).verdict == Verdict::Yes)
+    }
+}
+
+/// What the multiplexed engine says of one request, on a connection of its own.
+#[cfg(feature = "multiplex")]
+pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, timeout: Duration) -> Answer {
+    use crate::engine::multiplexed::Multiplexed;
+    use crate::engine::{Engine as _, Exchange};
+    let mut engine = Multiplexed::new(std::slice::from_ref(host), std::sync::Arc::default());
+    let request = std::sync::Arc::new(Api::default().request(action, group));
+    let headers = std::sync::Arc::new([]);
+    engine.submit(Exchange { id: 0, host: 0, request, headers, timeout, wants_body: false });
+    let mut completed = Vec::new();
+    while completed.is_empty() {
+        engine.wait(None, &mut completed);
+    }
+    Answer::of(&completed[0].reply)
+}
+
+impl Answer {
+    fn of(reply: &Reply) -> Self {
+        match reply {
             Reply::NotSent(error) => Answer::NotSent(error.to_string()),
             Reply::Answered { status, retry_after } => Answer::Answered(*status, *retry_after),
             Reply::Ambiguous(error) => Answer::Ambiguous(error.to_string()),
-        };
-        (answer, api::read(action, reply).verdict == Verdict::Yes)
+        }
     }
 }
 

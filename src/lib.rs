@@ -8,13 +8,14 @@
 //! | --- | --- | --- |
 //! | 0, values | `config`, `group`, `host`, `mask`, `printable` | text that was checked once; nothing raw gets further, not even into an error |
 //! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error`, `cause` | what to do next; no IO, no clock, no thread, no randomness |
-//! | 2, edges | `transport`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
-//! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor`, `forget` | who does what the machines say, and when |
+//! | 2, edges | `transport`, `engine`, `http`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
+//! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor`, `driver`, `forget` | who does what the machines say, and when |
 //! | 4, people | the command; `testing` | only what is public here |
 //!
 //! An id goes this way: [`GroupId::parse`], [`ClusterClient::create_group`], the machine of `protocol` says what to
 //! send, `executor` lets threads do it, `transport` says what became of it, the machine says what is next, and at
-//! the end there is a [`Report`].
+//! the end there is a [`Report`]. With `Engine::Multiplexed`, `driver` and `engine` stand in for `executor` and
+//! `transport`.
 
 /// The contract: what each operation does, the invariants, and the assumptions that they rest on.
 #[cfg(doc)]
@@ -28,6 +29,10 @@ mod cancel;
 mod cause;
 mod client;
 mod config;
+#[cfg(feature = "multiplex")]
+mod driver;
+#[cfg(feature = "multiplex")]
+mod engine;
 mod error;
 mod event;
 mod executor;
@@ -38,6 +43,7 @@ mod forget;
 pub mod fuzzing;
 mod group;
 mod host;
+mod http;
 mod intent;
 mod mask;
 mod observer;
@@ -55,7 +61,7 @@ pub mod testing;
 mod transport;
 
 pub use crate::api::{Action, Api};
-pub use crate::builder::ClientBuilder;
+pub use crate::builder::{ClientBuilder, Engine};
 pub use crate::bulk::{Bulk, Completed};
 pub use crate::cancel::CancelToken;
 pub use crate::cause::{RequestError, RequestErrorKind, StoreError};

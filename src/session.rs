@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::cancel::{Cancel, CancelToken};
+#[cfg(feature = "multiplex")]
+use crate::driver::{Driver, Engines};
 use crate::error::Error;
 use crate::executor::{Crew, Threads};
 use crate::flight::{Edges, Flight};
@@ -21,6 +23,9 @@ pub(crate) struct Shared {
     pub(crate) in_flight: usize,
     pub(crate) budgets: Arc<Mutex<RetryBudgets>>,
     pub(crate) threads: Arc<Threads>,
+    /// The engines, unless threads send the requests.
+    #[cfg(feature = "multiplex")]
+    pub(crate) engines: Option<Arc<Engines>>,
 }
 
 /// What one call was told, beside what its client was.
@@ -53,25 +58,31 @@ impl Session {
 
     /// Runs one operation to its end; the calling thread takes part.
     pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Result<Report, Error> {
-        let crew = self.crew(1);
-        let _watched = self.watch(&crew);
-        let machine = self.machine(operation, group);
-        crew.change(|flight| flight.add(0, machine, Instant::now()));
-        let (_, ending, report) = crew.take_part(Flight::collect);
+        let runner = self.runner(1, true);
+        let _watched = self.watch(&runner);
+        runner.add(0, self.machine(operation, group), true);
+        let (_, ending, report) = runner.take();
         conclude(ending, report)
     }
 
-    /// A crew without work, for at most that many operations at a time.
-    pub(crate) fn crew(&self, in_flight: usize) -> Arc<Crew<Flight, Edges>> {
+    /// A runner for at most that many operations at a time.
+    pub(crate) fn runner(&self, in_flight: usize, is_single: bool) -> Runner {
         let shared = &self.shared;
         let flight = Flight::new(shared.edges.clone(), Arc::clone(&shared.budgets), in_flight);
-        Crew::new(flight, shared.edges.clone(), Arc::clone(&shared.threads))
+        #[cfg(not(feature = "multiplex"))]
+        let _ = is_single;
+        let (edges, threads) = (shared.edges.clone(), Arc::clone(&shared.threads));
+        #[cfg(feature = "multiplex")]
+        if let Some(engines) = &shared.engines {
+            return Runner::Driver(Driver::new(flight, edges, engines, threads, is_single));
+        }
+        Runner::Crew(Crew::new(flight, edges, threads))
     }
 
-    /// Lets the call's token give the crew's work up, as long as what is returned lives.
-    pub(crate) fn watch(&self, crew: &Arc<Crew<Flight, Edges>>) -> Option<Arc<dyn Cancel>> {
+    /// Lets the call's token give the work up, as long as what is returned lives.
+    pub(crate) fn watch(&self, runner: &Runner) -> Option<Arc<dyn Cancel>> {
         let token = self.cancel.as_ref()?;
-        let watched: Arc<dyn Cancel> = Arc::<Crew<Flight, Edges>>::clone(crew);
+        let watched = runner.as_cancel();
         token.watch(&watched);
         Some(watched)
     }
@@ -86,6 +97,68 @@ impl Session {
             machine.narrate();
         }
         machine
+    }
+}
+
+/// Runs operations: threads that share the work, or a driver over an engine.
+pub(crate) enum Runner {
+    Crew(Arc<Crew<Flight, Edges>>),
+    #[cfg(feature = "multiplex")]
+    Driver(Arc<Driver>),
+}
+
+impl Runner {
+    /// Adds an operation. The caller of a single one waits for it at once.
+    pub(crate) fn add(&self, position: usize, machine: Machine, is_single: bool) {
+        match self {
+            Runner::Crew(crew) if is_single => crew.change(|flight| flight.add(position, machine, Instant::now())),
+            Runner::Crew(crew) => crew.add(|flight| flight.add(position, machine, Instant::now())),
+            #[cfg(feature = "multiplex")]
+            Runner::Driver(driver) => driver.add(position, machine),
+        }
+    }
+
+    /// Blocks until an operation has ended.
+    pub(crate) fn take(&self) -> (usize, Ending, Report) {
+        match self {
+            Runner::Crew(crew) => crew.take_part(Flight::collect),
+            #[cfg(feature = "multiplex")]
+            Runner::Driver(driver) => driver.take(),
+        }
+    }
+
+    /// The result of an operation that has ended.
+    pub(crate) fn try_take(&self) -> Option<(usize, Ending, Report)> {
+        match self {
+            Runner::Crew(crew) => crew.try_take(Flight::collect),
+            #[cfg(feature = "multiplex")]
+            Runner::Driver(driver) => driver.try_take(),
+        }
+    }
+
+    /// Gives all operations up, and waits for the `open` ones that have not been taken.
+    pub(crate) fn abandon(&self, open: usize) {
+        let is_broken = match self {
+            Runner::Crew(crew) => crew.is_broken(),
+            #[cfg(feature = "multiplex")]
+            Runner::Driver(driver) => driver.is_broken(),
+        };
+        if open > 0 && !is_broken {
+            self.as_cancel().cancel();
+            (0..open).for_each(|_| drop(self.take()));
+        }
+        #[cfg(feature = "multiplex")]
+        if let Runner::Driver(driver) = self {
+            driver.end();
+        }
+    }
+
+    fn as_cancel(&self) -> Arc<dyn Cancel> {
+        match self {
+            Runner::Crew(crew) => Arc::<Crew<Flight, Edges>>::clone(crew),
+            #[cfg(feature = "multiplex")]
+            Runner::Driver(driver) => Arc::<Driver>::clone(driver),
+        }
     }
 }
 

@@ -16,6 +16,12 @@ pub(crate) use self::system::{
     current_thread, now, yield_now,
 };
 
+/// Interrupts a wait of another thread.
+pub(crate) trait Wake: Send + Sync {
+    /// The wait that runs, or the next one, returns at once.
+    fn wake(&self);
+}
+
 #[cfg(not(all(test, loom)))]
 mod system {
     pub(crate) use std::sync::atomic::AtomicBool;

@@ -1,6 +1,6 @@
 //! Floor 2: one request to one host, over ureq.
 //!
-//! ureq speaks HTTP and TLS. Names, sockets, time and idle connections are ours ([`resolve`], [`wire`], [`call`],
+//! ureq speaks HTTP and TLS. Names, sockets, time and idle connections are ours ([`crate::http`], [`wire`], [`call`],
 //! [`idle`]). ureq and rustls call the logger in the middle of a request, and the logger may send another one on the
 //! same thread: therefore no lock is held there, and the state of a request is a stack per thread. Deliberately
 //! absent: retries for the sake of an outcome, proxies, cookies, authentication, decompression, and any thread
@@ -11,24 +11,27 @@
 //! | what | bound | why |
 //! | --- | --- | --- |
 //! | a call | the `timeout` of `send` | every read, write, connect and look-up asks for the time left |
-//! | a head | [`wire::MAX_INPUT`] | |
+//! | a head | [`crate::http::MAX_HEAD`] | |
 //! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
-//! | idle connections | [`idle`] a host, and [`wire::Sockets`] in all | |
-//! | look-ups of names | [`resolve::MAX_LOOKUPS`] threads | |
+//! | idle connections | [`idle`] a host, and [`ConnectionLimit`] in all | |
+//! | look-ups of names | [`crate::http::resolver::MAX_LOOKUPS`] threads | |
 //!
 //! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: the
 //! session, and 20 KiB that ureq holds).
 
-mod answer;
 mod call;
 mod idle;
 mod resolve;
+#[cfg(test)]
+pub(crate) mod subject;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+#[cfg(feature = "multiplex")]
+use std::time::Instant;
 use std::time::{Duration, SystemTime};
 
 use ureq::config::{AutoHeaderValue, ConfigBuilder};
@@ -36,16 +39,16 @@ use ureq::http::{Response, header};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 
-#[cfg(fuzzing)]
-pub(crate) use self::answer::{retry_after, same_origin};
 use self::call::Call;
 use self::idle::{Idle, Reuse};
-use self::resolve::{Lookups, Target};
-use self::wire::{Dial, NoResolver, Sockets};
+use self::wire::{Dial, NoResolver};
 use crate::api::{Reply, Request};
 use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::config::ConfigError;
 use crate::host::Host;
+use crate::http::limit::ConnectionLimit;
+use crate::http::resolver::{Resolver, Target};
+use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers, no_tls};
 
 /// Sends requests to the hosts of a cluster, which it knows by their number.
 ///
@@ -71,13 +74,6 @@ pub(crate) trait Transport: Send + Sync {
 /// Is told that a thread is held up, so that others can be set to work.
 pub(crate) type Stalled = Arc<dyn Fn() + Send + Sync>;
 
-/// A longer body is not read to its end; its connection is closed.
-const MAX_BODY: u64 = 64 * 1024;
-/// The status is known when the body starts, so a slow body holds the answer up no longer than this.
-const DRAIN: Duration = Duration::from_secs(1);
-const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
-const JSON: &str = "application/json";
-
 /// The transport over sockets: one ureq agent, with its own pool of connections, for each host.
 pub(crate) struct UreqTransport {
     sites: Vec<Site>,
@@ -101,11 +97,18 @@ impl UreqTransport {
 
     fn with(hosts: &[Host], maker: Arc<AgentMaker>) -> Result<Self, ConfigError> {
         if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
-            let remedy = "build cluster-client with its feature \"rustls\"";
-            return Err(ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy));
+            return Err(no_tls(host));
         }
         let site = |host: &Host| Site { host: host.clone(), agent: OnceLock::new() };
         Ok(UreqTransport { sites: hosts.iter().map(site).collect(), maker })
+    }
+
+    /// A transport to other hosts that shares the bounds of this one.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an https host where the feature `rustls` is off.
+    pub(crate) fn beside(&self, hosts: &[Host]) -> Result<Self, ConfigError> {
+        Self::with(hosts, Arc::clone(&self.maker))
     }
 
     /// One request to `url`, a second time only where the first had a connection that was dead, or none
@@ -134,14 +137,14 @@ impl UreqTransport {
 impl Transport for UreqTransport {
     fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply {
         let Some(site) = self.sites.get(host) else {
-            return Reply::NotSent(RequestError::new(Kind::Internal, "there is no host of that number"));
+            return Reply::NotSent(errors::no_such_host());
         };
         let _outer = call::enter(stalled);
         self.request(site, request, Call::new(timeout))
     }
 
     fn to(&self, hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError> {
-        Ok(Arc::new(Self::with(hosts, Arc::clone(&self.maker))?))
+        Ok(Arc::new(self.beside(hosts)?))
     }
 
     fn shed_idle(&self) {
@@ -154,6 +157,18 @@ impl Transport for UreqTransport {
 }
 
 impl UreqTransport {
+    /// Sends `request`, whose `timeout` runs since `begun`.
+    #[cfg(feature = "multiplex")]
+    pub(crate) fn send_since(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
+        match self.sites.get(host) {
+            Some(site) => {
+                let _outer = call::enter(None);
+                self.request(site, request, Call::begun(begun, timeout))
+            }
+            None => Reply::NotSent(errors::no_such_host()),
+        }
+    }
+
     fn request(&self, site: &Site, request: &Request, call: Call) -> Reply {
         let url = format!("{}{}", site.host, request.path);
         let first = match self.exchange(site, request, &url, call) {
@@ -177,8 +192,8 @@ type Link = wire::Wire;
 
 /// What all agents share.
 struct AgentMaker {
-    lookups: Arc<Lookups>,
-    sockets: Arc<Sockets>,
+    lookups: Arc<Resolver>,
+    sockets: Arc<ConnectionLimit>,
     /// Idle connections of each agent.
     idle: Mutex<Vec<Weak<Idle<Link>>>>,
     #[cfg(feature = "rustls")]
@@ -234,7 +249,7 @@ fn config() -> ConfigBuilder<AgentScope> {
         .user_agent(USER_AGENT)
         .accept(JSON)
         .accept_encoding(AutoHeaderValue::None)
-        .max_response_header_size(wire::MAX_INPUT)
+        .max_response_header_size(crate::http::MAX_HEAD)
         // `idle` keeps them.
         .max_idle_connections(0)
         .max_idle_connections_per_host(0)
@@ -285,19 +300,19 @@ impl Answer {
     /// server that was asked, as where a slash was missing. Other redirects are answers.
     fn followed(&self, asked: &Host) -> Option<String> {
         let location = self.location.as_deref().filter(|_| matches!(self.status, 307 | 308))?;
-        answer::same_origin(asked, location)
+        headers::same_origin(asked, location)
     }
 }
 
 fn read_answer(response: Response<Body>) -> Result<Answer, RequestError> {
     let status = response.status().as_u16();
     if !(200..=599).contains(&status) {
-        return Err(RequestError::new(Kind::Garbage, format!("the answer has the status {status}")));
+        return Err(errors::odd_status(status));
     }
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     let answer = Answer {
         status,
-        retry_after: text(header::RETRY_AFTER).and_then(|value| answer::retry_after(value, SystemTime::now())),
+        retry_after: text(header::RETRY_AFTER).and_then(|value| headers::retry_after(value, SystemTime::now())),
         location: text(header::LOCATION).map(str::to_owned),
     };
     drain(response);
@@ -339,30 +354,15 @@ fn describe(error: ureq::Error) -> RequestError {
             Ok(ours) => *ours,
             Err(_) => RequestError::new(Kind::Internal, "the request failed"),
         },
-        ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => {
-            RequestError::new(Kind::Tls, "the TLS connection failed").caused_by(e)
-        }
-        ureq::Error::Io(e) => {
-            RequestError::new(Kind::Closed, "the connection was closed before the answer").caused_by(e)
-        }
-        ureq::Error::Protocol(e) if call.sent => {
-            RequestError::new(Kind::Garbage, "the answer is not HTTP").caused_by(e)
-        }
-        ureq::Error::LargeResponseHeader(..) => wire::head_too_large(),
+        ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => errors::tls_failed(e),
+        ureq::Error::Io(e) => errors::closed(e),
+        ureq::Error::Protocol(e) if call.sent => errors::not_http(e),
+        ureq::Error::LargeResponseHeader(..) => errors::head_too_large(),
         #[cfg(feature = "rustls")]
-        ureq::Error::Rustls(e) => RequestError::new(Kind::Tls, "the TLS connection failed").caused_by(e),
+        ureq::Error::Rustls(e) => errors::tls_failed(e),
         ureq::Error::Tls(what) => RequestError::new(Kind::Tls, what),
         _ if call.sent => RequestError::new(Kind::Garbage, "the answer could not be read"),
         _ => RequestError::new(Kind::Internal, "the request could not be written"),
     };
-    if call.securing { during_handshake(error, &call) } else { error }
-}
-
-fn during_handshake(error: RequestError, call: &Call) -> RequestError {
-    let message = match error.kind() {
-        Kind::Timeout => format!("no TLS connection within {:?}", call.timeout),
-        Kind::Closed => "the connection was closed during the TLS handshake".into(),
-        _ => "the TLS handshake failed".into(),
-    };
-    RequestError::new(Kind::Tls, message).caused_by(error)
+    if call.securing { errors::during_handshake(error, call.timeout) } else { error }
 }

@@ -39,9 +39,11 @@ fn the_lean_set_is_at_most_thirty_crates_and_the_readme_says_how_many() {
 #[test]
 fn no_async_runtime_is_among_the_normal_dependencies() {
     let all = crates(&["--all-features"]);
-    for runtime in ["tokio", "async-std", "smol", "futures-executor", "hyper", "reqwest", "mio"] {
+    for runtime in ["tokio", "async-std", "smol", "futures-executor", "hyper", "reqwest"] {
         assert!(!all.contains(runtime), "{runtime} came in: {all:?}");
     }
+    // Readiness alone is no runtime, and only the feature `multiplex` brings it.
+    assert!(all.contains("mio") && !crates(&["--features", "cli"]).contains("mio"));
     for wanted in
         ["ureq", "rayon", "retry", "thiserror", "log", "env_logger", "clap", "signal-hook", "toml", "httparse"]
     {
@@ -53,8 +55,8 @@ fn no_async_runtime_is_among_the_normal_dependencies() {
 const FLOORS: [&[&str]; 4] = [
     &["config", "group", "host", "mask", "printable"],
     &["api", "cause", "error", "event", "intent", "protocol", "report", "retry"],
-    &["observer", "store", "sync", "transport"],
-    &["builder", "bulk", "cancel", "client", "executor", "flight", "forget", "session"],
+    &["engine", "http", "observer", "store", "sync", "transport"],
+    &["builder", "bulk", "cancel", "client", "driver", "executor", "flight", "forget", "session"],
 ];
 /// It stands beside the floors: a server, which uses nothing of the client.
 const TESTING: &str = "testing";
@@ -72,7 +74,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 
 /// Modules that are only there for tests have these names.
 fn is_test(path: &Path) -> bool {
-    ["tests.rs", "faults.rs", "loom_models.rs", "sync/model.rs"].iter().any(|name| path.ends_with(name))
+    ["tests.rs", "subject.rs", "faults.rs", "loom_models.rs", "sync/model.rs"].iter().any(|name| path.ends_with(name))
 }
 
 /// The module of the library that a source file belongs to.
@@ -194,7 +196,7 @@ fn the_readme_names_what_exists() {
     let manifest = read("Cargo.toml");
     assert!(readme.contains("cargo run --release --features cli -- demo"));
     assert!(readme.contains("cargo test --all-features"));
-    for feature in ["rustls", "cli", "testing"] {
+    for feature in ["rustls", "cli", "multiplex", "testing"] {
         assert!(manifest.contains(&format!("\n{feature} = [")), "{feature}");
         assert!(readme.contains(&format!("`{feature}`")), "{feature}");
     }

@@ -59,6 +59,24 @@ impl Threads {
         Ok(())
     }
 
+    /// Runs `task` on a thread that is free, or gives it back if there is none.
+    #[cfg(feature = "multiplex")]
+    pub(crate) fn spawn(self: &Arc<Self>, task: Box<dyn FnOnce() + Send>) -> Result<(), Box<dyn FnOnce() + Send>> {
+        let ours = Arc::new(Mutex::new(Some(task)));
+        let theirs = Arc::clone(&ours);
+        let take = |task: &Mutex<Option<_>>| task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let started = self.start(move |place| {
+            if let Some(task) = take(&theirs) {
+                let _ = catch_unwind(AssertUnwindSafe(task));
+            }
+            drop(place);
+        });
+        match started {
+            Ok(()) => Ok(()),
+            Err(_) => take(&ours).map_or(Ok(()), Err),
+        }
+    }
+
     /// Runs `task` on the next thread that is free.
     pub(super) fn start_later(self: &Arc<Self>, task: impl FnOnce(Place) + Send + 'static) {
         let mut idle = self.idle();

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::Stalled;
 
-use crate::cause::{RequestError, RequestErrorKind};
+use crate::cause::RequestError;
+use crate::http::errors;
 
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "five facts, each noted at another place")]
@@ -37,8 +38,12 @@ const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Call {
     pub(super) fn new(timeout: Duration) -> Self {
-        let now = Instant::now();
-        let deadline = now + timeout.min(AGES);
+        Call::begun(Instant::now(), timeout)
+    }
+
+    /// A call whose time runs since `begun`.
+    pub(super) fn begun(begun: Instant, timeout: Duration) -> Self {
+        let deadline = begun + timeout.min(AGES);
         Call { deadline, timeout, fresh: false, connected: false, securing: false, sent: false, received: false }
     }
 
@@ -56,12 +61,7 @@ impl Call {
     }
 
     pub(super) fn out_of_time(&self) -> RequestError {
-        let message = if self.sent {
-            format!("no answer within {:?}", self.timeout)
-        } else {
-            format!("the request could not be sent within {:?}", self.timeout)
-        };
-        RequestError::new(RequestErrorKind::Timeout, message)
+        errors::out_of_time(self.sent, self.timeout)
     }
 }
 

@@ -7,17 +7,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::call;
-
-/// Maximum number of idle connections to one host.
-const MAX_IDLE: usize = 64;
-/// Maximum time between two uses. Common servers (Node, uvicorn) close an idle connection after 5 s, and a POST
-/// that crosses that close on its way is in doubt.
-const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
+use crate::http::{MAX_IDLE, MAX_IDLE_AGE};
 
 /// Idle connections to one host, in the order of their last use.
 pub(super) struct Idle<T> {

@@ -8,7 +8,6 @@ use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ureq::config::Config;
@@ -17,11 +16,14 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::call::{self, Call};
-use super::resolve::{Lookups, Target};
-use crate::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
+use super::resolve;
+use crate::cause::{RequestError, is_exhausted};
+use crate::http::errors;
+use crate::http::limit::ConnectionLimit;
+use crate::http::resolver::{Resolver as NameResolver, Target};
 
 /// The largest head of an answer.
-pub(super) const MAX_INPUT: usize = 16 * 1024;
+const MAX_INPUT: usize = crate::http::MAX_HEAD;
 /// What passes for no wait at all. The system rounds it up, to 4 ms here.
 pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// Most answers fit.
@@ -40,47 +42,16 @@ impl Resolver for NoResolver {
     }
 }
 
-/// The connections of one transport, to all its hosts.
-#[derive(Debug)]
-pub(super) struct Sockets {
-    open: AtomicUsize,
-    /// With more open than this, a connection is closed after its use.
-    keep: AtomicUsize,
-}
-
-/// Kept open in all, until the system says that it is too many.
-const MAX_KEPT: usize = 4096;
-/// Kept open in all, even where descriptors are short.
-const MIN_KEPT: usize = 16;
-
-impl Default for Sockets {
-    fn default() -> Self {
-        Sockets { open: AtomicUsize::new(0), keep: AtomicUsize::new(MAX_KEPT) }
-    }
-}
-
-impl Sockets {
-    fn has_room(&self) -> bool {
-        self.open.load(Ordering::Relaxed) <= self.keep.load(Ordering::Relaxed)
-    }
-
-    /// The descriptors are used up: from now on half as many stay open as are now.
-    pub(super) fn keep_fewer(&self) {
-        let half = self.open.load(Ordering::Relaxed) / 2;
-        self.keep.fetch_min(half.max(MIN_KEPT), Ordering::Relaxed);
-    }
-}
-
 /// Opens the connections to one host.
 #[derive(Debug)]
 pub(super) struct Dial {
     target: Target,
-    lookups: Arc<Lookups>,
-    sockets: Arc<Sockets>,
+    lookups: Arc<NameResolver>,
+    sockets: Arc<ConnectionLimit>,
 }
 
 impl Dial {
-    pub(super) fn new(target: Target, lookups: Arc<Lookups>, sockets: Arc<Sockets>) -> Self {
+    pub(super) fn new(target: Target, lookups: Arc<NameResolver>, sockets: Arc<ConnectionLimit>) -> Self {
         Dial { target, lookups, sockets }
     }
 }
@@ -90,7 +61,7 @@ impl Connector for Dial {
 
     fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, ureq::Error> {
         let call = call::current();
-        let addresses = self.target.addresses(&self.lookups, &call).map_err(carried)?;
+        let addresses = resolve::addresses(&self.target, &self.lookups, &call).map_err(carried)?;
         let stream = dial(&addresses, &call).map_err(carried)?;
         call::update(|call| {
             call.connected = true;
@@ -110,12 +81,12 @@ pub(super) fn dial(addresses: &[SocketAddr], call: &Call) -> Result<TcpStream, R
         match open_watched(*address, share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(e) if is_exhausted(&e) => {
-                return Err(RequestError::new(Kind::Exhausted, "no file descriptor for a connection").caused_by(e));
+                return Err(errors::no_descriptor(e));
             }
             Err(e) => last = Some(e),
         }
     }
-    Err(not_connected(last, call))
+    Err(errors::not_connected(last, call.timeout))
 }
 
 /// A connect cannot be waited for a little and then some more: where it is watched and takes longer than a
@@ -141,31 +112,13 @@ fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn not_connected(cause: Option<io::Error>, call: &Call) -> RequestError {
-    let timed_out = || RequestError::new(Kind::Connect, format!("no connection within {:?}", call.timeout));
-    let Some(cause) = cause else { return timed_out() };
-    match cause.kind() {
-        io::ErrorKind::TimedOut => timed_out(),
-        io::ErrorKind::ConnectionRefused => RequestError::new(Kind::Connect, "connection refused"),
-        io::ErrorKind::HostUnreachable => RequestError::new(Kind::Connect, "the host is unreachable"),
-        io::ErrorKind::NetworkUnreachable => RequestError::new(Kind::Connect, "the network is unreachable"),
-        _ => RequestError::new(Kind::Connect, "no connection"),
-    }
-    .caused_by(cause)
-}
-
 /// ureq carries our errors as they are.
 fn carried(error: RequestError) -> ureq::Error {
     ureq::Error::Other(Box::new(error))
 }
 
 fn closed(cause: io::Error) -> ureq::Error {
-    let error = RequestError::new(Kind::Closed, "the connection was closed before the answer");
-    carried(error.caused_by(cause))
-}
-
-pub(super) fn head_too_large() -> RequestError {
-    RequestError::new(Kind::Garbage, format!("the head of the answer is larger than {MAX_INPUT} bytes"))
+    carried(errors::closed(cause))
 }
 
 /// One connection.
@@ -174,15 +127,15 @@ pub(super) fn head_too_large() -> RequestError {
 /// handshake) leave together.
 pub(super) struct Wire {
     stream: TcpStream,
-    sockets: Arc<Sockets>,
+    sockets: Arc<ConnectionLimit>,
     bytes: Bytes,
     reads: Patience,
     writes: Patience,
 }
 
 impl Wire {
-    fn new(stream: TcpStream, sockets: Arc<Sockets>) -> Self {
-        sockets.open.fetch_add(1, Ordering::Relaxed);
+    fn new(stream: TcpStream, sockets: Arc<ConnectionLimit>) -> Self {
+        sockets.opened();
         Wire { stream, sockets, bytes: Bytes::default(), reads: Patience::default(), writes: Patience::default() }
     }
 
@@ -240,7 +193,7 @@ impl Transport for Wire {
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
         self.flush()?;
         if self.bytes.free().is_empty() {
-            return Err(carried(head_too_large()));
+            return Err(carried(errors::head_too_large()));
         }
         let amount = self.fill()?;
         self.bytes.input_appended(amount);
@@ -282,7 +235,7 @@ fn is_quiet(stream: &TcpStream) -> bool {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.sockets.open.fetch_sub(1, Ordering::Relaxed);
+        self.sockets.closed();
     }
 }
 

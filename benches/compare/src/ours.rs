@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cluster_client::{ClientBuilder, ClusterClient};
+use cluster_client::{ClientBuilder, ClusterClient, Engine};
 
 use crate::pace::Ids;
 use crate::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT};
@@ -13,6 +13,27 @@ pub struct Ours(ClusterClient);
 impl Client for Ours {
     fn new(hosts: &[String]) -> Result<Self, Failure> {
         build(hosts).map(Self)
+    }
+
+    fn create(&mut self, id: &str) -> Result<(), Failure> {
+        self.0.call().preflight(false).create_group(id)?;
+        Ok(())
+    }
+
+    fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
+        for done in self.0.call().preflight(false).create_groups(ids) {
+            done.result?;
+        }
+        Ok(())
+    }
+}
+
+/// As [`Ours`], with all connections on one thread.
+pub struct OursMultiplexed(ClusterClient);
+
+impl Client for OursMultiplexed {
+    fn new(hosts: &[String]) -> Result<Self, Failure> {
+        Ok(Self(settings(hosts).engine(Engine::Multiplexed).build()?))
     }
 
     fn create(&mut self, id: &str) -> Result<(), Failure> {
@@ -55,11 +76,55 @@ pub struct OursJournal {
     directory: PathBuf,
 }
 
+/// As [`Ours`], by the plain engine of threads.
+pub struct OursPool(ClusterClient);
+
+impl Client for OursPool {
+    fn new(hosts: &[String]) -> Result<Self, Failure> {
+        Ok(Self(settings(hosts).engine(Engine::Pool).build()?))
+    }
+
+    fn create(&mut self, id: &str) -> Result<(), Failure> {
+        self.0.call().preflight(false).create_group(id)?;
+        Ok(())
+    }
+
+    fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
+        for done in self.0.call().preflight(false).create_groups(ids) {
+            done.result?;
+        }
+        Ok(())
+    }
+}
+
+/// As [`OursMultiplexed`], with such a journal.
+pub struct OursMultiplexedJournal(OursJournal);
+
+impl Client for OursMultiplexedJournal {
+    fn new(hosts: &[String]) -> Result<Self, Failure> {
+        OursJournal::with(settings(hosts).engine(Engine::Multiplexed)).map(Self)
+    }
+
+    fn create(&mut self, id: &str) -> Result<(), Failure> {
+        self.0.create(id)
+    }
+
+    fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
+        self.0.create_all(ids)
+    }
+}
+
+impl OursJournal {
+    fn with(settings: ClientBuilder) -> Result<Self, Failure> {
+        let directory = std::env::current_exe()?.with_file_name(format!("journal-{}", std::process::id()));
+        let client = settings.journal(&directory)?.build()?;
+        Ok(Self { client, directory })
+    }
+}
+
 impl Client for OursJournal {
     fn new(hosts: &[String]) -> Result<Self, Failure> {
-        let directory = std::env::current_exe()?.with_file_name(format!("journal-{}", std::process::id()));
-        let client = settings(hosts).journal(&directory)?.build()?;
-        Ok(Self { client, directory })
+        Self::with(settings(hosts))
     }
 
     fn create(&mut self, id: &str) -> Result<(), Failure> {

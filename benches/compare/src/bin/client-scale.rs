@@ -2,7 +2,8 @@
 //!
 //! `client-scale create` creates a group, `client-scale status` asks all hosts for the status of one. `client-scale mute`
 //! does so with one more host, which accepts connections and never answers, and `client-scale blackholed` with one that
-//! does not even accept them; both also tell when all others were through.
+//! does not even accept them; both also tell when all others were through. A second word chooses the engine: `threads`, or
+//! `multiplexed`.
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cluster_client::{ClusterClient, Event, GroupId, Observer, Report};
+use cluster_client::{ClusterClient, Engine, Event, GroupId, Observer, Report};
 use cluster_client_compare::{Failure, usage};
 
 /// A connection on loopback that takes longer is not let in.
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<serde_json::Value, Failure> {
     let job = std::env::args().nth(1).unwrap_or_default();
+    let engine = match std::env::args().nth(2).as_deref() {
+        Some("multiplexed") => Engine::Multiplexed,
+        _ => Engine::Threads,
+    };
     let mut list = String::new();
     std::io::stdin().read_to_string(&mut list)?;
     let mut hosts: Vec<String> = list.split(',').map(|host| format!("http://{host}")).collect();
@@ -50,13 +55,14 @@ fn run() -> Result<serde_json::Value, Failure> {
     let client = ClusterClient::builder()
         .hosts(hosts)
         .request_timeout(Duration::from_secs(2))
+        .engine(engine)
         .observer(Arc::<Progress>::clone(&progress))
         .build()?;
     let start = Instant::now();
     let report = match job.as_str() {
         "create" => client.create_group("g-1")?,
         "status" | "mute" | "blackholed" => client.status("g-1")?,
-        _ => return Err("usage: client-scale create|status|mute|blackholed".into()),
+        _ => return Err("usage: client-scale create|status|mute|blackholed [threads|multiplexed]".into()),
     };
     let took = start.elapsed();
     let others = progress.last_but_one()?.filter(|_| has_dead).map(|then| millis(then - start));

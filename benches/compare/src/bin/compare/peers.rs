@@ -30,10 +30,17 @@ enum Kind {
 }
 
 /// In the order of the tables.
-const ALL: [(&str, &str, Kind); 11] = [
+const ALL: [(&str, &str, Kind); 14] = [
     ("ours", "cluster-client, preflight off", Kind::Rust("client-ours")),
+    ("ours-multiplexed", "cluster-client, multiplexed, preflight off", Kind::Rust("client-ours-multiplexed")),
     ("ours-default", "cluster-client, default (preflight)", Kind::Rust("client-ours-default")),
     ("ours-journal", "cluster-client, preflight off, journal", Kind::Rust("client-ours-journal")),
+    ("ours-pool", "cluster-client, plain threads, preflight off", Kind::Rust("client-ours-pool")),
+    (
+        "ours-multiplexed-journal",
+        "cluster-client, multiplexed, preflight off, journal",
+        Kind::Rust("client-ours-multiplexed-journal"),
+    ),
     (REFERENCE, "tokio + reqwest, one thread", Kind::Rust("client-reqwest-one")),
     ("reqwest-one-chained", "tokio + reqwest, one thread, chained", Kind::Rust("client-reqwest-one-chained")),
     ("reqwest-many", "tokio + reqwest, multi-thread", Kind::Rust("client-reqwest-many")),

@@ -21,11 +21,11 @@ const DELAY: Duration = Duration::from_millis(20);
 const FLAKY: usize = 10;
 const LIMIT: Duration = Duration::from_secs(120);
 /// Connections that the client keeps or has in use at a time, at the most, and a few for anything else.
-const CONNECTIONS: usize = 4_096 + 1_024 + 100;
+const CONNECTIONS: usize = 8_192 + 1_024 + 100;
 
 const HEAD: &str = "\
-| hosts | | operation | slowest host | ratio | all but the dead | threads | memory per host | peak memory |
-| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
+| hosts | | engine | operation | slowest host | ratio | all but the dead | threads | memory per host | peak memory |
+| ---: | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |";
 
 #[derive(Clone, Copy)]
 enum Weather {
@@ -47,8 +47,10 @@ pub(crate) fn measure(places: &Places) -> Result<String, Failure> {
             continue;
         }
         for weather in [Weather::Fair, Weather::Flaky, Weather::Status, Weather::Mute, Weather::Blackholed] {
-            eprintln!("compare: {hosts} hosts, {}", weather.name());
-            row(&mut table, places, hosts, weather)?;
+            for engine in ["threads", "multiplexed"] {
+                eprintln!("compare: {hosts} hosts, {}, {engine}", weather.name());
+                row(&mut table, places, hosts, weather, engine)?;
+            }
         }
     }
     Ok(table)
@@ -76,18 +78,18 @@ impl Weather {
     }
 }
 
-fn row(table: &mut String, places: &Places, hosts: usize, weather: Weather) -> Result<(), Failure> {
+fn row(table: &mut String, places: &Places, hosts: usize, weather: Weather, engine: &str) -> Result<(), Failure> {
     let server = match weather {
         Weather::Flaky => Server::start_flaky(places, hosts, DELAY, FLAKY)?,
         _ => Server::start(places, hosts, DELAY)?,
     };
-    let report = client(places, weather.job(), &server.hosts)?;
+    let report = client(places, [weather.job(), engine], &server.hosts)?;
     let figure = |name: &str| report[name].as_f64().ok_or_else(|| format!("the client reported no {name}: {report}"));
     let (took, slowest) = (figure("took_ms")?, figure("slowest_host_ms")?);
     let others = report["others_ms"].as_f64().map_or_else(String::new, |others| format!("{others:.0} ms"));
     writeln!(
         table,
-        "\n| {hosts} | {} | {took:.0} ms | {slowest:.0} ms | {:.2} | {others} | {} | {:.1} KiB | {:.0} MiB |",
+        "\n| {hosts} | {} | {engine} | {took:.0} ms | {slowest:.0} ms | {:.2} | {others} | {} | {:.1} KiB | {:.0} MiB |",
         weather.name(),
         took / slowest,
         figure("threads")?,
@@ -98,9 +100,12 @@ fn row(table: &mut String, places: &Places, hosts: usize, weather: Weather) -> R
     Ok(())
 }
 
-fn client(places: &Places, job: &str, hosts: &[String]) -> Result<Value, Failure> {
-    let mut client =
-        Command::new(places.program("client-scale")).arg(job).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+fn client(places: &Places, words: [&str; 2], hosts: &[String]) -> Result<Value, Failure> {
+    let mut client = Command::new(places.program("client-scale"))
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
     if let Some(mut stdin) = client.stdin.take() {
         stdin.write_all(hosts.join(",").as_bytes())?;
     }

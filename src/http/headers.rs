@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::host::Host;
 
-/// How long a server asks to be left alone: seconds, or a date by the clock `now`. A number too large
+/// The delay that a server asks for: seconds, or a date by the clock `now`. A number too large
 /// for seconds is the largest one, a date that has passed is zero, anything else is no wish at all.
 ///
 /// The answer may be absurdly long. Who waits has a cap.
@@ -25,7 +25,7 @@ pub(crate) fn same_origin(asked: &Host, location: &str) -> Option<String> {
     let location = location.split('#').next()?;
     let scheme = if asked.is_https() { "https:" } else { "http:" };
     let origin = format!("{scheme}//{}", asked.authority());
-    // What RFC 3986 has in URLs. A backslash is not among it: browsers read it as a slash, and `/\evil` as
+    // The characters that RFC 3986 allows in URLs. A backslash is not among them: browsers read it as a slash, and `/\evil` as
     // another server.
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&b);
     if !location.bytes().all(allowed) {

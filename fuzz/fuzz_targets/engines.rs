@@ -1,0 +1,87 @@
+//! What a node sends: any bytes, cut anywhere, on a connection that it then closes. Both engines ask over a real
+//! socket, and both say the same of the answer.
+//!
+//! The first line of an input is `ACTION CUT`: how long the first segment is. The rest is what the node sends.
+#![no_main]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{LazyLock, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use cluster_client::fuzzing::{Wire, ask_multiplexed};
+use cluster_client::{Action, GroupId, Host};
+use libfuzzer_sys::fuzz_target;
+
+/// No run waits for it: the node closes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The first segment of the answer, and the second.
+static SCRIPT: Mutex<(Vec<u8>, Vec<u8>)> = Mutex::new((Vec::new(), Vec::new()));
+
+static NODE: LazyLock<SocketAddr> = LazyLock::new(|| {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || serve(stream));
+        }
+    });
+    address
+});
+
+fn serve(mut stream: TcpStream) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    read_request(&mut stream)?;
+    let (head, tail) = SCRIPT.lock().unwrap().clone();
+    stream.write_all(&head).ok()?;
+    if !head.is_empty() {
+        // Long enough for the client to read a first segment by itself.
+        thread::sleep(Duration::from_micros(300));
+    }
+    stream.write_all(&tail).ok()?;
+    stream.shutdown(Shutdown::Write).ok()?;
+    // Until the client has read all: a reset would cost it what it has not.
+    while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+    Some(())
+}
+
+fn read_request(stream: &mut TcpStream) -> Option<()> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 2048];
+    loop {
+        let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        request.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
+        let Some(end) = text.find("\r\n\r\n") else { continue };
+        let length = text[..end].lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+        if request.len() >= end + 4 + length.unwrap_or(0) {
+            return Some(());
+        }
+    }
+}
+
+fuzz_target!(|input: &[u8]| {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let how = String::from_utf8_lossy(&input[..end]);
+    let answer = input.get(end + 1..).unwrap_or_default();
+    let mut words = how.split(' ');
+    let action = match words.next() {
+        Some("create") => Action::Create,
+        Some("delete") => Action::Delete,
+        _ => Action::Check,
+    };
+    // A redirect that is followed meets a connection that closes: what then happens first is a race.
+    if answer.windows(2).any(|two| two == b"30") {
+        return;
+    }
+    let cut = words.next().and_then(|word| word.parse::<usize>().ok()).unwrap_or(0) % (answer.len() + 1);
+    let (head, tail) = answer.split_at(cut);
+    *SCRIPT.lock().unwrap() = (head.to_vec(), tail.to_vec());
+    let group = GroupId::parse("g").expect("an id");
+    let host = Host::parse(format!("http://{}", *NODE)).expect("a host");
+    let (by_threads, _) = Wire::new(&host).expect("no TLS").ask(action, &group, PATIENCE);
+    let multiplexed = ask_multiplexed(&host, action, &group, PATIENCE);
+    assert_eq!(multiplexed, by_threads);
+});

@@ -1,0 +1,84 @@
+//! Drives an engine on a thread of its own, for tests that send one request at a time from many threads.
+
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::{Engine, Exchange};
+use crate::api::{Reply, Request};
+use crate::sync::Wake;
+
+enum Order {
+    Send(Exchange, Sender<Reply>),
+    Shed(Sender<()>),
+}
+
+pub(crate) struct Driving {
+    orders: Option<Mutex<Sender<Order>>>,
+    waker: Arc<dyn Wake>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Driving {
+    pub(crate) fn new(mut engine: impl Engine + 'static) -> Self {
+        let (orders, taken) = mpsc::channel();
+        let waker = engine.waker();
+        let drive = move || {
+            let mut open: Vec<Option<Sender<Reply>>> = Vec::new();
+            let mut completed = Vec::new();
+            loop {
+                loop {
+                    match taken.try_recv() {
+                        Ok(Order::Send(mut exchange, reply)) => {
+                            exchange.id = open.len() as u64;
+                            open.push(Some(reply));
+                            engine.submit(exchange);
+                        }
+                        Ok(Order::Shed(done)) => {
+                            engine.shed_idle_connections();
+                            done.send(()).unwrap();
+                        }
+                        Err(mpsc::TryRecvError::Empty) => break,
+                        Err(mpsc::TryRecvError::Disconnected) => return,
+                    }
+                }
+                engine.wait(None, &mut completed);
+                for completion in completed.drain(..) {
+                    let reply = open[usize::try_from(completion.id).unwrap()].take();
+                    reply.expect("an exchange completes once").send(completion.reply).unwrap();
+                }
+            }
+        };
+        let thread = Some(thread::spawn(drive));
+        Driving { orders: Some(Mutex::new(orders)), waker, thread }
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.as_ref().unwrap().lock().unwrap().send(order).unwrap();
+        self.waker.wake();
+    }
+
+    pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
+        let (reply, replied) = mpsc::channel();
+        let request = Arc::new(request.clone());
+        let exchange = Exchange { id: 0, host, request, headers: Arc::new([]), timeout, wants_body: false };
+        self.order(Order::Send(exchange, reply));
+        replied.recv().unwrap()
+    }
+
+    pub(crate) fn shed_idle_connections(&self) {
+        let (done, is_done) = mpsc::channel();
+        self.order(Order::Shed(done));
+        is_done.recv().unwrap();
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        self.waker.wake();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || thread::panicking());
+    }
+}

@@ -1,0 +1,86 @@
+//! Floor 2: sends requests to the hosts of a cluster, many at a time, for one driver.
+//!
+//! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended. Deliberately absent: knowledge of groups, operations and their order.
+
+#[cfg(test)]
+mod driving;
+pub(crate) mod multiplexed;
+pub(crate) mod threads;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::api::{Reply, Request};
+use crate::config::ConfigError;
+use crate::host::Host;
+use crate::sync::Wake;
+
+/// Runs exchanges for the one driver that owns it.
+///
+/// No method panics, and only `wait` blocks.
+pub(crate) trait Engine: Send {
+    /// The number of `host`, which is new to the engine or not. The hosts that an engine was made for are
+    /// numbered in their order, from 0.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an https host if TLS is not built in.
+    fn add_host(&mut self, host: &Host) -> Result<usize, ConfigError>;
+
+    /// Accepts an exchange. Each one completes exactly once, within its timeout.
+    fn submit(&mut self, exchange: Exchange);
+
+    /// Blocks until an exchange completes, another thread wakes the engine, or `until`, and appends what has
+    /// completed. Progress is made only in here.
+    fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>);
+
+    /// Interrupts `wait` from another thread.
+    fn waker(&self) -> Arc<dyn Wake>;
+
+    /// Closes idle connections, here or in all engines of the client, to free their descriptors.
+    fn shed_idle_connections(&mut self);
+}
+
+/// Threads that somebody else owns.
+pub(crate) trait Spawn: Send + Sync {
+    /// Runs `task` on a thread of its own, or returns false if there is none.
+    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool;
+}
+
+/// Whether an engine can be made for these hosts.
+///
+/// # Errors
+/// A [`ConfigError`] for an https host if TLS is not built in.
+pub(crate) fn check_hosts(hosts: &[Host]) -> Result<(), ConfigError> {
+    match hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
+        Some(host) => Err(crate::http::no_tls(host)),
+        None => Ok(()),
+    }
+}
+
+/// One request to one host, and its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    /// Chosen by the driver, and returned with the completion.
+    pub(crate) id: u64,
+    /// The number of the host.
+    pub(crate) host: usize,
+    pub(crate) request: Arc<Request>,
+    /// Sent beside the headers that every request has. Name and value are valid in HTTP.
+    pub(crate) headers: Arc<[(String, String)]>,
+    /// For everything, from the look-up of the name to the end of the answer.
+    pub(crate) timeout: Duration,
+    /// Whether the completion carries the body of the answer.
+    pub(crate) wants_body: bool,
+}
+
+/// The end of an exchange.
+#[derive(Debug, Clone)]
+pub(crate) struct Completion {
+    pub(crate) id: u64,
+    pub(crate) reply: Reply,
+    /// The whole body, if it was wanted, was not cut, and is not larger than [`crate::http::MAX_BODY`].
+    #[allow(dead_code, reason = "the API as data, whose answers may be told by their body, comes next")]
+    pub(crate) body: Option<Vec<u8>>,
+    /// From `submit` to here.
+    pub(crate) elapsed: Duration,
+}

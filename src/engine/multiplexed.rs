@@ -1,0 +1,343 @@
+//! The engine that multiplexes: all its connections on the thread that waits, over mio and ureq-proto.
+//!
+//! ```text
+//!   submit ─▶ start ─┬─ idle connection ───────────────────────────────▶ Exchanging ─▶ Idle, or closed
+//!                    ├─ address known ─▶ Connecting ─▶ (Securing) ─▶──────┘   │
+//!                    └─ name ─▶ look-up on a thread ─▶ Connecting             └─▶ completion
+//! ```
+//! Few system calls: a connection is registered once, edge-triggered. Head and body of a request leave in one
+//! write. After the write the engine waits for an event instead of trying a read, and a short read means that
+//! the socket is drained. Idle connections are looked at once per batch of exchanges.
+//!
+//! Invariants:
+//! * An exchange is in exactly one place: `submitted`, `lookups`, `parked`, or the slot of one connection.
+//! * An exchange is parked only while connections are busy, so that one of them lets it go on, or its time ends.
+//! * A connection in the phase `Idle` has no exchange, no bytes to read, and is in the list of its host.
+//! * A slot has at most one entry in the heap of timers that counts (`Connection::scheduled`). It fires no later
+//!   than the deadline of the connection.
+//! * An event for a slot that was closed and filled anew meanwhile is harmless: it only causes a read or a look at
+//!   the socket that finds nothing.
+
+mod answer;
+mod exchange;
+mod host;
+mod lookups;
+mod parked;
+mod request;
+mod slots;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod wakeup;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token};
+
+use self::exchange::InFlight;
+use self::host::HttpHost;
+use self::lookups::Lookups;
+use self::parked::Parked;
+use self::slots::{Connection, Phase, is_quiet};
+use self::wakeup::Wakeup;
+use super::{Completion, Engine, Exchange, check_hosts};
+use crate::config::ConfigError;
+use crate::host::Host;
+use crate::http::MAX_HEAD;
+use crate::http::limit::ConnectionLimit;
+use crate::http::resolver::Resolver;
+use crate::sync::Wake;
+
+/// Stands for timeouts that the clock cannot express.
+const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Maximum number of connections that one engine opens. Beyond it, exchanges wait for a connection to become
+/// free.
+const MAX_OPEN: usize = 8192;
+/// Events taken from the system at a time.
+const EVENTS: usize = 1024;
+/// Reads from one connection before others have their turn.
+const READS: usize = 8;
+/// Bytes of a body that are decoded at a time.
+const DECODED: usize = 4 * 1024;
+/// The token of the waker.
+const WAKER: Token = Token(usize::MAX);
+
+/// Shared by all engines of one client.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    resolver: Arc<Resolver>,
+    limit: ConnectionLimit,
+    /// Number of times that descriptors have run out. All engines then close idle connections.
+    sheds: AtomicUsize,
+    #[cfg(feature = "rustls")]
+    tls: std::sync::OnceLock<Arc<rustls::ClientConfig>>,
+}
+
+impl Shared {
+    /// Has all engines close their idle connections: each does so as soon as it waits. Returns the new number of
+    /// such calls.
+    pub(crate) fn shed_idle(&self) -> usize {
+        self.limit.keep_fewer();
+        let sheds = self.sheds.fetch_add(1, Ordering::Relaxed) + 1;
+        self.resolver.wake_watchers();
+        sheds
+    }
+}
+
+/// The engine. See the head of this file.
+pub(crate) struct Multiplexed {
+    shared: Arc<Shared>,
+    hosts: Vec<HttpHost>,
+    /// Filled when a host is added.
+    numbers: HashMap<Host, usize>,
+    /// Opened with the first exchange. `None` if the system has no descriptor for it.
+    poll: Option<(Poll, Events)>,
+    /// Kept for its memory.
+    ready: Vec<Ready>,
+    wakeup: Arc<Wakeup>,
+    submitted: VecDeque<Box<InFlight>>,
+    lookups: Lookups,
+    /// Exchanges that wait for a connection to become free.
+    parked: Parked,
+    /// Connections that may be open at once: [`MAX_OPEN`], or fewer if descriptors are short.
+    most: usize,
+    connections: Vec<Option<Box<Connection>>>,
+    free: Vec<usize>,
+    idle: usize,
+    /// The host at which the search for an idle connection to close begins.
+    next_victim: usize,
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// Connections that have had their turn and may have more to read.
+    unread: Vec<usize>,
+    completed: Vec<Completion>,
+    sheds_seen: usize,
+    /// The time of the last look at the clock.
+    now: Instant,
+    /// Bytes that were read.
+    input: Box<[u8]>,
+    /// The request that is written.
+    output: Vec<u8>,
+    /// Decoded bytes of a body.
+    decoded: Box<[u8]>,
+}
+
+/// An event.
+#[derive(Debug, Clone, Copy)]
+struct Ready {
+    slot: usize,
+    readable: bool,
+    /// The server sends nothing more.
+    ending: bool,
+}
+
+impl Multiplexed {
+    /// An engine for `hosts`, which [`check_hosts`] has accepted, and which are numbered in this order. Nothing is
+    /// opened yet.
+    pub(crate) fn new(hosts: &[Host], shared: Arc<Shared>) -> Self {
+        let wakeup = Arc::<Wakeup>::default();
+        let watcher: Arc<dyn Wake> = Arc::<Wakeup>::clone(&wakeup);
+        shared.resolver.watch(Arc::downgrade(&watcher));
+        Multiplexed {
+            lookups: Lookups::new(Arc::clone(&shared.resolver)),
+            sheds_seen: shared.sheds.load(Ordering::Relaxed),
+            shared,
+            hosts: hosts.iter().map(HttpHost::new).collect(),
+            numbers: HashMap::new(),
+            poll: None,
+            ready: Vec::new(),
+            wakeup,
+            submitted: VecDeque::new(),
+            parked: Parked::default(),
+            most: MAX_OPEN,
+            next_victim: 0,
+            connections: Vec::new(),
+            free: Vec::new(),
+            idle: 0,
+            timers: BinaryHeap::new(),
+            unread: Vec::new(),
+            completed: Vec::new(),
+            now: Instant::now(),
+            input: vec![0; MAX_HEAD].into(),
+            output: Vec::new(),
+            decoded: vec![0; DECODED].into(),
+        }
+    }
+
+    // --- events
+
+    fn poll(&mut self) -> io::Result<&Poll> {
+        if self.poll.is_none() {
+            let poll = Poll::new()?;
+            self.wakeup.attach(mio::Waker::new(poll.registry(), WAKER)?);
+            self.poll = Some((poll, Events::with_capacity(EVENTS)));
+        }
+        self.poll.as_ref().map(|(poll, _)| poll).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Waits for events until `until`, or not at all, and goes on with what they are about.
+    fn take_events(&mut self, until: Option<Instant>) {
+        let left = until.map(|until| until.saturating_duration_since(self.now));
+        let Some((poll, events)) = &mut self.poll else {
+            self.wakeup.park(left);
+            self.now = Instant::now();
+            return;
+        };
+        let may_block = left.is_none_or(|left| !left.is_zero());
+        if may_block && !self.wakeup.begin_poll() {
+            return;
+        }
+        // A signal interrupts it without events: the caller looks at the clock and polls again.
+        let polled = poll.poll(events, left);
+        if may_block {
+            self.wakeup.end_poll();
+        }
+        self.now = Instant::now();
+        if polled.is_err() {
+            return;
+        }
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.extend(events.iter().map(|event| Ready {
+            slot: event.token().0,
+            readable: event.is_readable(),
+            ending: event.is_read_closed() || event.is_error(),
+        }));
+        for event in ready.drain(..) {
+            self.handle(event);
+        }
+        self.ready = ready;
+    }
+
+    fn handle(&mut self, Ready { slot, readable, ending }: Ready) {
+        let Some(connection) = self.connections.get_mut(slot).and_then(Option::as_mut) else { return };
+        connection.stream.note(readable, ending);
+        match connection.phase {
+            Phase::Connecting { .. } => self.check_connect(slot),
+            #[cfg(feature = "rustls")]
+            Phase::Securing => self.shake_hands(slot),
+            Phase::Sending => {
+                let gone = connection.stream.flush();
+                self.after_send(slot, gone);
+            }
+            Phase::Receiving => self.receive(slot),
+            Phase::Idle if is_quiet(&mut connection.stream, &mut self.input) => {}
+            Phase::Idle => self.close_idle(slot),
+        }
+    }
+
+    fn take_unread(&mut self) {
+        for slot in std::mem::take(&mut self.unread) {
+            self.receive(slot);
+        }
+    }
+
+    /// Starts what was submitted, and what was parked if there is a connection for it by now.
+    fn start_exchanges(&mut self) {
+        while let Some(exchange) = self.submitted.pop_front() {
+            self.start(exchange);
+        }
+        while self.may_open()
+            && let Some(exchange) = self.parked.pop()
+        {
+            self.start(exchange);
+            if !self.submitted.is_empty() {
+                return;
+            }
+        }
+        for exchange in self.parked.take_expired(self.now) {
+            // Its time is over, and that is what it hears.
+            self.start(exchange);
+        }
+    }
+
+    fn next_time(&self, until: Option<Instant>) -> Option<Instant> {
+        if !self.unread.is_empty() {
+            return Some(self.now);
+        }
+        let timer = self.timers.peek().map(|Reverse((due, _))| *due);
+        [until, timer, self.lookups.next_deadline(), self.parked.next_deadline()].into_iter().flatten().min()
+    }
+}
+
+impl Engine for Multiplexed {
+    fn add_host(&mut self, host: &Host) -> Result<usize, ConfigError> {
+        if self.numbers.is_empty() {
+            self.numbers = self.hosts.iter().map(|known| known.host.clone()).zip(0..).collect();
+        }
+        if let Some(number) = self.numbers.get(host) {
+            return Ok(*number);
+        }
+        check_hosts(std::slice::from_ref(host))?;
+        self.hosts.push(HttpHost::new(host));
+        let number = self.hosts.len() - 1;
+        self.numbers.insert(host.clone(), number);
+        Ok(number)
+    }
+
+    fn submit(&mut self, exchange: Exchange) {
+        let begun = Instant::now();
+        let deadline = begun + exchange.timeout.min(AGES);
+        self.submitted.push_back(Box::new(InFlight::new(exchange, begun, deadline)));
+    }
+
+    fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
+        self.now = Instant::now();
+        let sheds = self.shared.sheds.load(Ordering::Relaxed);
+        if sheds != self.sheds_seen {
+            self.sheds_seen = sheds;
+            self.close_all_idle();
+        }
+        if self.busy() == 0 {
+            // Descriptors may be free again.
+            self.most = MAX_OPEN;
+        }
+        if self.idle > 0 && !self.submitted.is_empty() {
+            // Drops the idle connections that the server has closed meanwhile.
+            self.take_events(Some(self.now));
+        }
+        loop {
+            self.start_exchanges();
+            self.take_unread();
+            self.expire();
+            let woken = self.wakeup.take();
+            if woken || self.lookups.next_deadline().is_some_and(|deadline| deadline <= self.now) {
+                self.take_found();
+            }
+            if !self.submitted.is_empty() {
+                continue;
+            }
+            if woken || !self.completed.is_empty() || until.is_some_and(|until| until <= self.now) {
+                break;
+            }
+            self.take_events(self.next_time(until));
+        }
+        completed.append(&mut self.completed);
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::<Wakeup>::clone(&self.wakeup)
+    }
+
+    fn shed_idle_connections(&mut self) {
+        let sheds = self.shared.sheds.load(Ordering::Relaxed);
+        if sheds == self.sheds_seen {
+            self.sheds_seen = self.shared.shed_idle();
+        } else {
+            // Others have said so already, and this engine has yet to do its part.
+            self.sheds_seen = sheds;
+        }
+        self.close_all_idle();
+    }
+}
+
+impl Drop for Multiplexed {
+    fn drop(&mut self) {
+        for _ in self.connections.iter().flatten() {
+            self.shared.limit.closed();
+        }
+    }
+}

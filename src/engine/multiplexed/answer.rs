@@ -1,0 +1,214 @@
+//! Reads one answer from bytes as they come. No IO.
+//!
+//! ```text
+//!   Head ── whole head ──▶ Body ── its end, its limit, an error ──▶ complete
+//!     └── garbage, or larger than the limit ──▶ error
+//! ```
+//! Once the head is whole, the answer stands: what is wrong with the body costs only the connection.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use ureq_proto::BodyMode;
+use ureq_proto::client::state::{RecvBody, RecvResponse};
+use ureq_proto::client::{Call, RecvResponseResult};
+use ureq_proto::http::{HeaderMap, Response, header};
+
+use crate::cause::RequestError;
+use crate::http::{MAX_BODY, MAX_HEAD, errors, headers};
+
+/// The parts of an answer that count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) location: Option<String>,
+    /// The whole body, if it was wanted.
+    pub(super) body: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    NeedsInput,
+    /// The answer is whole, or its body is given up.
+    Complete {
+        /// Whether the connection can carry another request.
+        reusable: bool,
+    },
+}
+
+pub(super) struct AnswerReader {
+    state: State,
+    answer: Option<Answer>,
+    wants_body: bool,
+    body: Vec<u8>,
+    /// Bytes of the body until it is given up.
+    left: u64,
+    reusable: bool,
+}
+
+enum State {
+    Head(Call<RecvResponse>),
+    Body(Call<RecvBody>),
+    Over,
+}
+
+impl AnswerReader {
+    pub(super) fn new(call: Call<RecvResponse>, wants_body: bool) -> Self {
+        AnswerReader {
+            state: State::Head(call),
+            answer: None,
+            wants_body,
+            body: Vec::new(),
+            left: MAX_BODY,
+            reusable: true,
+        }
+    }
+
+    /// Whether the status is known.
+    pub(super) fn has_head(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    pub(super) fn into_answer(self) -> Option<Answer> {
+        self.answer
+    }
+
+    /// Takes in what came, and says how much of it was used. The rest is to be given again, with what comes
+    /// next behind it. `scratch` is overwritten.
+    ///
+    /// # Errors
+    /// If the head is garbage.
+    pub(super) fn feed(&mut self, input: &[u8], scratch: &mut [u8]) -> Result<(usize, Progress), RequestError> {
+        let mut used = 0;
+        if let State::Head(_) = self.state {
+            match self.feed_head(input)? {
+                (amount, true) => used = amount,
+                (amount, false) => return Ok((amount, Progress::NeedsInput)),
+            }
+        }
+        let (amount, progress) = self.feed_body(&input[used..], scratch);
+        Ok((used + amount, progress))
+    }
+
+    /// Takes in the end of the stream.
+    ///
+    /// # Errors
+    /// If the head is not whole.
+    pub(super) fn end(&mut self) -> Result<(), RequestError> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Head(_) => Err(errors::closed(io::ErrorKind::UnexpectedEof.into())),
+            State::Body(call) => {
+                if call.body_mode() == BodyMode::CloseDelimited {
+                    self.keep_body();
+                }
+                Ok(())
+            }
+            State::Over => Ok(()),
+        }
+    }
+
+    fn feed_head(&mut self, input: &[u8]) -> Result<(usize, bool), RequestError> {
+        let mut used = 0;
+        let State::Head(call) = &mut self.state else { return Ok((0, true)) };
+        let response = loop {
+            let rest = &input[used..];
+            let (amount, response) = call.try_response(rest, false).map_err(errors::not_http)?;
+            if (response.is_some() && amount > MAX_HEAD) || (amount == 0 && rest.len() >= MAX_HEAD) {
+                return Err(errors::head_too_large());
+            }
+            used += amount;
+            match response {
+                Some(response) => break response,
+                // An interim answer was passed over; the real one may be behind it.
+                None if amount > 0 => {}
+                None => return Ok((used, false)),
+            }
+        };
+        self.answer = Some(read_head(&response)?);
+        let headers = response.headers();
+        // Two framings that may contradict each other: the connection carries nothing more (RFC 9112, 6.3).
+        self.reusable =
+            !(headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING));
+        let State::Head(call) = std::mem::replace(&mut self.state, State::Over) else { return Ok((used, true)) };
+        match call.proceed() {
+            Some(RecvResponseResult::RecvBody(call)) => self.state = State::Body(call),
+            Some(RecvResponseResult::Redirect(call)) => self.reusable &= !call.must_close_connection(),
+            Some(RecvResponseResult::Cleanup(call)) => self.reusable &= !call.must_close_connection(),
+            None => self.reusable = false,
+        }
+        if matches!(self.state, State::Over) {
+            self.keep_body();
+        }
+        Ok((used, true))
+    }
+
+    fn feed_body(&mut self, input: &[u8], scratch: &mut [u8]) -> (usize, Progress) {
+        let mut used = 0;
+        let State::Body(call) = &mut self.state else {
+            return (0, Progress::Complete { reusable: self.reusable });
+        };
+        loop {
+            let Ok((amount, read)) = call.read(&input[used..], scratch) else { return (used, self.give_up()) };
+            used += amount;
+            let Some(left) = self.left.checked_sub(read as u64) else { return (used, self.give_up()) };
+            self.left = left;
+            if self.wants_body {
+                self.body.extend_from_slice(&scratch[..read]);
+            }
+            let ends_by_itself = call.body_mode() != BodyMode::CloseDelimited;
+            if ends_by_itself && call.can_proceed() {
+                break;
+            }
+            if self.left == 0 {
+                return (used, self.give_up());
+            }
+            if amount == 0 {
+                // A chunk's head or a trailer without end.
+                let progress = if input.len() - used >= MAX_HEAD { self.give_up() } else { Progress::NeedsInput };
+                return (used, progress);
+            }
+        }
+        self.end_body();
+        (used, Progress::Complete { reusable: self.reusable })
+    }
+
+    fn end_body(&mut self) {
+        self.keep_body();
+        if let State::Body(call) = std::mem::replace(&mut self.state, State::Over) {
+            use ureq_proto::client::RecvBodyResult::{Cleanup, Redirect};
+            self.reusable &= match call.proceed() {
+                Some(Redirect(call)) => !call.must_close_connection(),
+                Some(Cleanup(call)) => !call.must_close_connection(),
+                None => false,
+            };
+        }
+    }
+
+    fn give_up(&mut self) -> Progress {
+        self.state = State::Over;
+        self.reusable = false;
+        Progress::Complete { reusable: false }
+    }
+
+    fn keep_body(&mut self) {
+        if let Some(answer) = self.answer.as_mut().filter(|_| self.wants_body) {
+            answer.body = Some(std::mem::take(&mut self.body));
+        }
+    }
+}
+
+fn read_head(response: &Response<()>) -> Result<Answer, RequestError> {
+    let status = response.status().as_u16();
+    if !(200..=599).contains(&status) {
+        return Err(errors::odd_status(status));
+    }
+    let retry_after =
+        text(response.headers(), header::RETRY_AFTER).and_then(|value| headers::retry_after(value, SystemTime::now()));
+    let location = text(response.headers(), header::LOCATION).map(str::to_owned);
+    Ok(Answer { status, retry_after, location, body: None })
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}

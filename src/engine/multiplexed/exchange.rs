@@ -1,0 +1,447 @@
+//! Drives one exchange from its start to its completion, over as many attempts as it takes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::net::TcpStream;
+use mio::{Interest, Token};
+
+use super::answer::{AnswerReader, Progress};
+use super::lookups::Start;
+use super::slots::{Connection, Phase, is_quiet};
+use super::stream::Stream;
+use super::{Multiplexed, READS, request};
+use crate::api::Reply;
+use crate::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
+use crate::engine::{Completion, Engine as _, Exchange};
+use crate::http::{DRAIN, MAX_IDLE, errors, headers};
+
+/// An exchange and how far it got.
+pub(super) struct InFlight {
+    pub(super) exchange: Exchange,
+    /// The path of the request, with the base path of the host.
+    path: String,
+    begun: Instant,
+    pub(super) deadline: Instant,
+    /// No idle connection will do.
+    needs_fresh: bool,
+    has_shed: bool,
+    redirected: bool,
+}
+
+impl InFlight {
+    pub(super) fn new(exchange: Exchange, begun: Instant, deadline: Instant) -> Self {
+        InFlight {
+            exchange,
+            path: String::new(),
+            begun,
+            deadline,
+            needs_fresh: false,
+            has_shed: false,
+            redirected: false,
+        }
+    }
+}
+
+/// An attempt that failed.
+struct Failure {
+    error: RequestError,
+    sent: bool,
+    /// The server may have closed an idle connection before it saw the request.
+    maybe_stale: bool,
+}
+
+impl Failure {
+    fn not_sent(error: RequestError) -> Self {
+        Failure { error, sent: false, maybe_stale: false }
+    }
+}
+
+impl Multiplexed {
+    /// Sends the request over an idle connection, or begins to open one.
+    pub(super) fn start(&mut self, mut exchange: Box<InFlight>) {
+        let number = exchange.exchange.host;
+        let Some(host) = self.hosts.get_mut(number) else {
+            return self.fail(exchange, Failure::not_sent(errors::no_such_host()));
+        };
+        if exchange.path.is_empty() {
+            exchange.path = host.path(&exchange.exchange.request.path);
+        }
+        if self.now >= exchange.deadline {
+            let timeout = exchange.exchange.timeout;
+            return self.fail(exchange, Failure::not_sent(errors::not_connected(None, timeout)));
+        }
+        if !exchange.needs_fresh
+            && let Some(slot) = self.pop_idle(number)
+        {
+            return self.send(slot, exchange, false);
+        }
+        if !self.may_open() {
+            return self.parked.push(exchange);
+        }
+        match self.hosts[number].target.addresses() {
+            Ok(addresses) => self.connect(exchange, addresses.into_iter(), None),
+            Err(name) => match self.lookups.start(Arc::clone(name), exchange) {
+                Start::Waits => {}
+                Start::Failed(exchange, error) => self.fail(exchange, Failure::not_sent(error)),
+            },
+        }
+    }
+
+    /// Goes on with the exchanges whose look-up has ended.
+    pub(super) fn take_found(&mut self) {
+        for (exchange, found) in self.lookups.take_ended(self.now) {
+            match found {
+                Ok(_) if !self.may_open() => self.parked.push(exchange),
+                Ok(found) => {
+                    let addresses = self.hosts[exchange.exchange.host].target.with_port(found);
+                    self.connect(exchange, addresses.into_iter(), None);
+                }
+                Err(error) => self.fail(exchange, Failure::not_sent(error)),
+            }
+        }
+    }
+
+    /// Begins to connect to the next address that does not fail at once. Each address gets its share of the time
+    /// left, so that a silent one does not use up the others'.
+    fn connect(
+        &mut self,
+        exchange: Box<InFlight>,
+        mut addresses: std::vec::IntoIter<SocketAddr>,
+        mut last: Option<io::Error>,
+    ) {
+        let timeout = exchange.exchange.timeout;
+        loop {
+            let left = exchange.deadline.saturating_duration_since(self.now);
+            let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
+            let Some(address) = addresses.next().filter(|_| !left.is_zero()) else {
+                return self.fail(exchange, Failure::not_sent(errors::not_connected(last, timeout)));
+            };
+            if self.open() >= self.most {
+                self.close_one_idle();
+            }
+            let slot = self.free.last().copied().unwrap_or(self.connections.len());
+            let opened = self.poll().and_then(|poll| {
+                let mut socket = TcpStream::connect(address)?;
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                poll.registry().register(&mut socket, Token(slot), interest)?;
+                Ok(socket)
+            });
+            match opened {
+                Ok(socket) => {
+                    let host = exchange.exchange.host;
+                    let slot = self.insert(Connection {
+                        stream: Stream::new(socket),
+                        host,
+                        phase: Phase::Connecting { address, next: addresses },
+                        exchange: Some(exchange),
+                        reader: None,
+                        input: Vec::new(),
+                        is_fresh: true,
+                        received: false,
+                        deadline: None,
+                        scheduled: None,
+                    });
+                    return self.set_deadline(slot, self.now + left / count);
+                }
+                Err(e) if is_exhausted(&e) => {
+                    return self.fail(exchange, Failure::not_sent(errors::no_descriptor(e)));
+                }
+                Err(e) => last = Some(e),
+            }
+        }
+    }
+
+    /// Looks whether a connection is established by now.
+    pub(super) fn check_connect(&mut self, slot: usize) {
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        let Phase::Connecting { address, .. } = connection.phase else { return };
+        match is_connected(connection.stream.socket(), address) {
+            Ok(false) => {}
+            Ok(true) => self.connected(slot),
+            Err(e) => self.connect_next(slot, e),
+        }
+    }
+
+    fn connect_next(&mut self, slot: usize, error: io::Error) {
+        let Some(connection) = self.close(slot) else { return };
+        if let (Some(exchange), Phase::Connecting { next, .. }) = (connection.exchange, connection.phase) {
+            drop(connection.stream);
+            self.connect(exchange, next, Some(error));
+        }
+    }
+
+    fn connected(&mut self, slot: usize) {
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        let _ = connection.stream.socket().set_nodelay(true);
+        let Some(exchange) = connection.exchange.take() else { return };
+        #[cfg(feature = "rustls")]
+        if self.hosts[connection.host].target.https {
+            return self.secure(slot, exchange);
+        }
+        self.send(slot, exchange, true);
+    }
+
+    #[cfg(feature = "rustls")]
+    fn secure(&mut self, slot: usize, exchange: Box<InFlight>) {
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        connection.phase = Phase::Securing;
+        let deadline = exchange.deadline;
+        connection.exchange = Some(exchange);
+        let config = Arc::clone(self.shared.tls.get_or_init(crate::http::tls::with_built_in_roots));
+        let name = self.hosts[connection.host].target.tls_name().try_into();
+        let client = name.map_err(io::Error::other).and_then(|name| {
+            rustls::ClientConnection::new(config, name).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+        });
+        match client {
+            Ok(client) => {
+                connection.stream.secure(client);
+                self.set_deadline(slot, deadline);
+                self.shake_hands(slot);
+            }
+            Err(e) => self.attempt_failed(slot, errors::tls_failed(e)),
+        }
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(super) fn shake_hands(&mut self, slot: usize) {
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        match caught(|| connection.stream.shake_hands()).flatten() {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Some(exchange) = connection.exchange.take() {
+                    self.send(slot, exchange, true);
+                }
+            }
+            Err(e) => {
+                let error =
+                    if e.kind() == io::ErrorKind::InvalidData { errors::tls_failed(e) } else { errors::closed(e) };
+                self.attempt_failed(slot, error);
+            }
+        }
+    }
+
+    /// Sends the request on a connection that is ready for it.
+    fn send(&mut self, slot: usize, exchange: Box<InFlight>, is_fresh: bool) {
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        let Exchange { request, headers, wants_body, .. } = &exchange.exchange;
+        self.output.clear();
+        let host = &self.hosts[connection.host];
+        let written = caught(|| request::write(host, &exchange.path, request, headers, &mut self.output));
+        let call = match written.map_err(panicked).flatten() {
+            Ok(call) => call,
+            Err(error) => {
+                drop(self.close(slot));
+                return self.fail(exchange, Failure::not_sent(error));
+            }
+        };
+        connection.phase = Phase::Sending;
+        connection.reader = Some(AnswerReader::new(call, *wants_body));
+        connection.is_fresh = is_fresh;
+        connection.received = false;
+        let deadline = exchange.deadline;
+        connection.exchange = Some(exchange);
+        let gone = caught(|| connection.stream.send(&self.output)).flatten();
+        self.set_deadline(slot, deadline);
+        self.after_send(slot, gone);
+    }
+
+    pub(super) fn after_send(&mut self, slot: usize, gone: io::Result<bool>) {
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        match gone {
+            Ok(false) => connection.phase = Phase::Sending,
+            Ok(true) => {
+                connection.phase = Phase::Receiving;
+                // Otherwise an event will come.
+                if connection.stream.is_readable() {
+                    self.receive(slot);
+                }
+            }
+            Err(e) => self.attempt_failed(slot, errors::closed(e)),
+        }
+    }
+
+    /// Reads what there is of the answer.
+    pub(super) fn receive(&mut self, slot: usize) {
+        for _ in 0..READS {
+            let Some(connection) = self.connections[slot].as_mut() else { return };
+            let Some(reader) = connection.reader.as_mut() else { return };
+            let read = match caught(|| connection.stream.read(&mut self.input)).flatten() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) if reader.has_head() => return self.finish(slot, false),
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                    return self.attempt_failed(slot, errors::tls_failed(e));
+                }
+                Err(e) => return self.attempt_failed(slot, errors::closed(e)),
+                Ok(0) => {
+                    return match reader.end() {
+                        Ok(()) => self.finish(slot, false),
+                        Err(error) => self.attempt_failed(slot, error),
+                    };
+                }
+                Ok(read) => read,
+            };
+            connection.received = true;
+            let had_head = reader.has_head();
+            let kept = !connection.input.is_empty();
+            if kept {
+                connection.input.extend_from_slice(&self.input[..read]);
+            }
+            let bytes = if kept { &connection.input[..] } else { &self.input[..read] };
+            let fed = caught(|| reader.feed(bytes, &mut self.decoded));
+            let (used, progress) = match fed.map_err(panicked).flatten() {
+                Ok(fed) => fed,
+                Err(error) => return self.attempt_failed(slot, error),
+            };
+            let drains = !had_head && reader.has_head();
+            if kept {
+                connection.input.drain(..used);
+            } else {
+                connection.input.extend_from_slice(&self.input[used..read]);
+            }
+            match progress {
+                Progress::Complete { reusable } => return self.finish(slot, reusable),
+                Progress::NeedsInput if drains => self.shorten_deadline(slot, self.now + DRAIN),
+                Progress::NeedsInput => {}
+            }
+        }
+        self.unread.push(slot);
+    }
+
+    /// The answer is there.
+    fn finish(&mut self, slot: usize, reusable: bool) {
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        let (exchange, reader) = (connection.exchange.take(), connection.reader.take());
+        self.recycle(slot, reusable);
+        let (Some(mut exchange), Some(answer)) = (exchange, reader.and_then(AnswerReader::into_answer)) else {
+            return;
+        };
+        if !exchange.redirected
+            && matches!(answer.status, 307 | 308)
+            && let Some(location) = &answer.location
+            && let Some(url) = headers::same_origin(&self.hosts[exchange.exchange.host].host, location)
+        {
+            exchange.path = self.hosts[exchange.exchange.host].path_of(&url);
+            exchange.redirected = true;
+            exchange.needs_fresh = false;
+            return self.submitted.push_front(exchange);
+        }
+        let reply = Reply::Answered { status: answer.status, retry_after: answer.retry_after };
+        self.complete(&exchange, reply, answer.body);
+    }
+
+    /// Keeps the connection for the next request, or closes it.
+    fn recycle(&mut self, slot: usize, reusable: bool) {
+        let has_room = self.shared.limit.has_room();
+        let Some(connection) = self.connections[slot].as_mut() else { return };
+        let host = &mut self.hosts[connection.host];
+        let keep = reusable && has_room && connection.input.is_empty() && host.idle_count() < MAX_IDLE;
+        if !keep || !is_quiet(&mut connection.stream, &mut self.input) {
+            drop(self.close(slot));
+            return;
+        }
+        connection.phase = Phase::Idle;
+        connection.deadline = None;
+        connection.input = Vec::new();
+        host.push_idle(slot, self.now);
+        self.idle += 1;
+        let number = connection.host;
+        if let Some(expired) = self.hosts[number].pop_expired(self.now) {
+            self.idle -= 1;
+            drop(self.close(expired));
+        }
+    }
+
+    /// The exchange in this slot failed on its connection.
+    fn attempt_failed(&mut self, slot: usize, error: RequestError) {
+        let Some(connection) = self.close(slot) else { return };
+        let Some(exchange) = connection.exchange else { return };
+        let is_secured = matches!(connection.phase, Phase::Sending | Phase::Receiving | Phase::Idle);
+        let timeout = exchange.exchange.timeout;
+        let failure = Failure {
+            sent: is_secured && connection.stream.has_sent(),
+            maybe_stale: is_secured && !connection.is_fresh && !connection.received && error.kind() == Kind::Closed,
+            error: if is_secured { error } else { errors::during_handshake(error, timeout) },
+        };
+        drop(connection.stream);
+        self.fail(exchange, failure);
+    }
+
+    /// The deadline of this connection has passed.
+    pub(super) fn time_is_over(&mut self, slot: usize) {
+        let Some(connection) = self.connections[slot].as_ref() else { return };
+        if connection.reader.as_ref().is_some_and(AnswerReader::has_head) {
+            return self.finish(slot, false);
+        }
+        if matches!(connection.phase, Phase::Connecting { .. }) {
+            return self.connect_next(slot, io::ErrorKind::TimedOut.into());
+        }
+        let timeout = connection.exchange.as_ref().map(|exchange| exchange.exchange.timeout).unwrap_or_default();
+        let error = errors::out_of_time(connection.stream.has_sent(), timeout);
+        self.attempt_failed(slot, error);
+    }
+
+    /// Tries again if that is harmless, else completes the exchange.
+    fn fail(&mut self, mut exchange: Box<InFlight>, failure: Failure) {
+        // A GET changes nothing (RFC 9110, 9.2.2), and neither does a request of which nothing left.
+        if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
+            exchange.needs_fresh = true;
+            return self.submitted.push_front(exchange);
+        }
+        if failure.error.kind() == Kind::Exhausted && !failure.sent {
+            if !exchange.has_shed {
+                exchange.has_shed = true;
+                self.shed_idle_connections();
+                return self.submitted.push_front(exchange);
+            }
+            // Others of ours hold the descriptors, and will free one.
+            if self.busy() > 0 {
+                self.most = self.open();
+                return self.parked.push(exchange);
+            }
+        }
+        // After a redirect the server did get the request, whatever the second way was like.
+        let sent = failure.sent || exchange.redirected;
+        let reply = if sent { Reply::Ambiguous(failure.error) } else { Reply::NotSent(failure.error) };
+        self.complete(&exchange, reply, None);
+    }
+
+    fn complete(&mut self, exchange: &InFlight, reply: Reply, body: Option<Vec<u8>>) {
+        let elapsed = self.now.saturating_duration_since(exchange.begun);
+        self.completed.push(Completion { id: exchange.exchange.id, reply, body, elapsed });
+    }
+}
+
+/// Whether the socket is connected by now.
+///
+/// # Errors
+/// Why it will not be.
+fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotConnected => return Ok(false),
+        Err(e) => return Err(e),
+    }
+    // If nobody listens on a port that the system hands out to clients, it may hand out that port, and connect
+    // the socket to itself.
+    if address.ip().is_loopback() && socket.local_addr()? == address {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(true)
+}
+
+/// Turns a panic of the crates that read what a server sent into an error. What they were reading is dropped with
+/// its connection.
+pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("the code that reads it panicked"))
+}
+
+fn panicked(error: io::Error) -> RequestError {
+    RequestError::new(Kind::Internal, "the request panicked").caused_by(error)
+}

@@ -1,0 +1,77 @@
+//! One host: its address, the constant parts of its requests, and its idle connections.
+
+use std::time::Instant;
+
+use super::request::Origin;
+use crate::host::Host;
+use crate::http::MAX_IDLE_AGE;
+use crate::http::resolver::Target;
+
+/// One host of an engine.
+#[derive(Debug)]
+pub(super) struct HttpHost {
+    pub(super) host: Host,
+    pub(super) target: Target,
+    /// `None` if the authority is none that HTTP knows, which [`Host`] excludes.
+    pub(super) origin: Option<Origin>,
+    /// Slots of idle connections, each with the time of its last use; the latest is last.
+    idle: Vec<(usize, Instant)>,
+}
+
+impl HttpHost {
+    pub(super) fn new(host: &Host) -> Self {
+        HttpHost {
+            host: host.clone(),
+            target: Target::of(host),
+            origin: Origin::new(host.authority(), host.is_https()),
+            idle: Vec::new(),
+        }
+    }
+
+    /// The path of a request: the base path of the host, then `path`.
+    pub(super) fn path(&self, path: &str) -> String {
+        let base = &self.host.as_str()[self.origin_length()..];
+        let mut whole = String::with_capacity(base.len() + path.len());
+        whole.push_str(base);
+        whole.push_str(path);
+        whole
+    }
+
+    /// The path of a URL of this host.
+    pub(super) fn path_of(&self, url: &str) -> String {
+        let path = url.get(self.origin_length()..).unwrap_or_default();
+        if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+    }
+
+    fn origin_length(&self) -> usize {
+        let scheme = if self.host.is_https() { "https://" } else { "http://" };
+        scheme.len() + self.host.authority().len()
+    }
+
+    pub(super) fn idle_count(&self) -> usize {
+        self.idle.len()
+    }
+
+    pub(super) fn push_idle(&mut self, slot: usize, now: Instant) {
+        self.idle.push((slot, now));
+    }
+
+    /// The idle connection that was used last.
+    pub(super) fn pop_idle(&mut self) -> Option<usize> {
+        self.idle.pop().map(|(slot, _)| slot)
+    }
+
+    /// An idle connection that is too old.
+    pub(super) fn pop_expired(&mut self, now: Instant) -> Option<usize> {
+        let (slot, since) = *self.idle.first()?;
+        if now.saturating_duration_since(since) < MAX_IDLE_AGE {
+            return None;
+        }
+        self.idle.remove(0);
+        Some(slot)
+    }
+
+    pub(super) fn remove_idle(&mut self, slot: usize) {
+        self.idle.retain(|(idle, _)| *idle != slot);
+    }
+}

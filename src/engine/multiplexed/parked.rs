@@ -1,0 +1,46 @@
+//! The exchanges that wait for a connection to become free.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::exchange::InFlight;
+
+/// First come, first served.
+#[derive(Default)]
+pub(super) struct Parked {
+    waiting: VecDeque<Box<InFlight>>,
+    /// No deadline among the waiting is before this.
+    first_deadline: Option<Instant>,
+}
+
+impl Parked {
+    pub(super) fn push(&mut self, exchange: Box<InFlight>) {
+        let first = self.first_deadline.map_or(exchange.deadline, |first| first.min(exchange.deadline));
+        self.first_deadline = Some(first);
+        self.waiting.push_back(exchange);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Box<InFlight>> {
+        let popped = self.waiting.pop_front();
+        if self.waiting.is_empty() {
+            self.first_deadline = None;
+        }
+        popped
+    }
+
+    /// A time at which [`Parked::take_expired`] may have something.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.first_deadline
+    }
+
+    pub(super) fn take_expired(&mut self, now: Instant) -> VecDeque<Box<InFlight>> {
+        if self.first_deadline.is_none_or(|first| first > now) {
+            return VecDeque::new();
+        }
+        let (expired, waiting): (VecDeque<_>, VecDeque<_>) =
+            self.waiting.drain(..).partition(|exchange| exchange.deadline <= now);
+        self.first_deadline = waiting.iter().map(|exchange| exchange.deadline).min();
+        self.waiting = waiting;
+        expired
+    }
+}

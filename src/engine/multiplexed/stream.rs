@@ -1,0 +1,220 @@
+//! One socket that never blocks, with TLS on it or not.
+//!
+//! Readiness is edge-triggered: `readable` is set by an event, and cleared by a read that took less than there
+//! was room for. What comes later is a new event.
+
+use std::io::{self, Read as _, Write as _};
+
+use mio::net::TcpStream;
+#[cfg(feature = "rustls")]
+use rustls::ClientConnection;
+
+pub(super) struct Stream {
+    socket: TcpStream,
+    #[cfg(feature = "rustls")]
+    tls: Option<Box<ClientConnection>>,
+    /// Bytes that the kernel did not take yet, without TLS.
+    output: Vec<u8>,
+    /// There may be something to read.
+    readable: bool,
+    /// The server sends nothing more: read up to the end, however short the reads are.
+    ending: bool,
+    /// The kernel took at least one byte since the last `send`.
+    sent: bool,
+}
+
+impl Stream {
+    pub(super) fn new(socket: TcpStream) -> Self {
+        Stream {
+            socket,
+            #[cfg(feature = "rustls")]
+            tls: None,
+            output: Vec::new(),
+            readable: false,
+            ending: false,
+            sent: false,
+        }
+    }
+
+    pub(super) fn socket(&mut self) -> &mut TcpStream {
+        &mut self.socket
+    }
+
+    #[cfg(feature = "rustls")]
+    pub(super) fn secure(&mut self, tls: ClientConnection) {
+        self.tls = Some(Box::new(tls));
+    }
+
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    pub(super) fn has_sent(&self) -> bool {
+        self.sent
+    }
+
+    /// Notes an event.
+    pub(super) fn note(&mut self, readable: bool, ending: bool) {
+        self.readable |= readable || ending;
+        self.ending |= ending;
+    }
+
+    /// Hands `bytes` to the kernel, and keeps what it does not take. Returns whether all is gone.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<bool> {
+        self.sent = false;
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(bytes)?;
+            return self.flush();
+        }
+        let taken = match write(&mut self.socket, bytes) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+            taken => taken?,
+        };
+        self.sent = taken > 0;
+        if taken == bytes.len() {
+            return Ok(true);
+        }
+        self.output.extend_from_slice(&bytes[taken..]);
+        self.flush()
+    }
+
+    /// Hands the kernel what it did not take before. Returns whether all is gone.
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        #[cfg(feature = "rustls")]
+        if let Some(tls) = &mut self.tls {
+            while tls.wants_write() {
+                match tls.write_tls(&mut self.socket) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(_) => self.sent = true,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    Err(e) => return Err(e),
+                }
+            }
+            return Ok(true);
+        }
+        while !self.output.is_empty() {
+            match write(&mut self.socket, &self.output) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(taken) => {
+                    self.sent = true;
+                    self.output.drain(..taken);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+        self.output = Vec::new();
+        Ok(true)
+    }
+
+    /// Reads what is there. Zero is the end; [`io::ErrorKind::WouldBlock`] is nothing yet.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "rustls")]
+        if self.tls.is_some() {
+            return self.read_secured(buffer);
+        }
+        let read = self.read_socket(|socket| read(socket, buffer))?;
+        self.readable = self.ending || read == buffer.len();
+        Ok(read)
+    }
+
+    fn read_socket(&mut self, read: impl FnOnce(&mut TcpStream) -> io::Result<usize>) -> io::Result<usize> {
+        if !self.readable {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let result = read(&mut self.socket);
+        if matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock) {
+            self.readable = false;
+        }
+        result
+    }
+
+    #[cfg(feature = "rustls")]
+    fn read_secured(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(tls) = &mut self.tls else { return Err(io::ErrorKind::WouldBlock.into()) };
+            match tls.reader().read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                result => return result,
+            }
+            self.take_records()?;
+        }
+    }
+
+    /// Goes on with the TLS handshake as far as it goes. Returns whether it is over.
+    #[cfg(feature = "rustls")]
+    pub(super) fn shake_hands(&mut self) -> io::Result<bool> {
+        loop {
+            self.flush()?;
+            if self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking()) {
+                return Ok(true);
+            }
+            match self.take_records() {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) => {
+                    // The server hears why.
+                    let _ = self.flush();
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    /// Reads from the socket once, and decrypts what is there.
+    #[cfg(feature = "rustls")]
+    fn take_records(&mut self) -> io::Result<usize> {
+        let Some(mut tls) = self.tls.take() else { return Err(io::ErrorKind::WouldBlock.into()) };
+        let mut full = true;
+        let result = self.read_socket(|socket| tls.read_tls(&mut Watched { socket, full: &mut full }));
+        if result.is_ok() {
+            self.readable = self.ending || full;
+        }
+        let processed = match result {
+            Ok(_) => tls.process_new_packets().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)),
+            Err(e) => {
+                self.tls = Some(tls);
+                return Err(e);
+            }
+        };
+        self.tls = Some(tls);
+        processed.and(result)
+    }
+}
+
+/// Notes whether a read was short.
+#[cfg(feature = "rustls")]
+struct Watched<'a> {
+    socket: &'a mut TcpStream,
+    full: &'a mut bool,
+}
+
+#[cfg(feature = "rustls")]
+impl io::Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let amount = read(self.socket, buffer)?;
+        *self.full = amount == buffer.len();
+        Ok(amount)
+    }
+}
+
+fn read(socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.read(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+fn write(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.write(bytes) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}

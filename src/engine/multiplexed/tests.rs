@@ -1,0 +1,397 @@
+//! The engine runs the suite of the transport, on a thread of its own that takes the exchanges of many.
+
+#[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
+#[path = "../../transport/tests.rs"]
+mod suite;
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use self::suite::{PLENTY, serve, serve_at, told};
+use super::{Multiplexed, Shared};
+use crate::api::{Action, Api, Reply};
+use crate::engine::{Completion, Engine as _, Exchange};
+use crate::group::GroupId;
+use crate::host::Host;
+use crate::transport::subject::Subject as UreqSubject;
+
+fn exchange(id: u64, host: usize, action: Action, timeout: Duration) -> Exchange {
+    let request = Arc::new(Api::default().request(action, &GroupId::parse("g1").unwrap()));
+    Exchange { id, host, request, headers: Arc::new([]), timeout, wants_body: false }
+}
+
+/// Waits for all of `exchanges`, by their number.
+fn run(engine: &mut Multiplexed, exchanges: impl IntoIterator<Item = Exchange>) -> HashMap<u64, Completion> {
+    let mut open = 0;
+    for exchange in exchanges {
+        engine.submit(exchange);
+        open += 1;
+    }
+    let (mut completed, mut all) = (Vec::new(), HashMap::new());
+    while all.len() < open {
+        engine.wait(None, &mut completed);
+        for completion in completed.drain(..) {
+            assert!(all.insert(completion.id, completion).is_none(), "an exchange completes once");
+        }
+    }
+    all
+}
+
+fn host(address: impl std::fmt::Display) -> Host {
+    Host::parse(format!("http://{address}")).unwrap()
+}
+
+/// Answers of which each case changes a few bytes.
+const TEMPLATES: [&str; 6] = [
+    "HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx: y\r\n\r\n",
+    "HTTP/1.0 404 Not Found\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Later\r\nretry-after: 17\r\ncontent-length: 0\r\n\r\n",
+    "HTTP/1.1 302 Found\r\nlocation: /elsewhere/\r\nconnection: close\r\n\r\n",
+    "HTTP/1.1 204 No Content\r\nserver: x\r\n\r\n",
+];
+
+fn mutated(random: &mut fastrand::Rng) -> Vec<u8> {
+    const PIECES: [&[u8]; 12] = [
+        b"\r\n",
+        b"\n",
+        b" ",
+        b":",
+        b"0",
+        b"9",
+        b"\0",
+        b"\xff",
+        b"content-length: 1\r\n",
+        b"HTTP/1.1 101 x\r\n\r\n",
+        b"ffffffffffffffff\r\n",
+        b"transfer-encoding: chunked\r\n",
+    ];
+    let mut bytes = TEMPLATES[random.usize(..TEMPLATES.len())].as_bytes().to_vec();
+    for _ in 0..random.usize(..4) {
+        let at = random.usize(..=bytes.len());
+        match random.u8(..3) {
+            0 => bytes.truncate(at),
+            1 => drop(bytes.splice(at..at, PIECES[random.usize(..PIECES.len())].iter().copied())),
+            _ => {
+                let end = bytes.len().min(at + random.usize(..4));
+                drop(bytes.splice(at..end, PIECES[random.usize(..PIECES.len())].iter().copied()));
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn both_engines_read_the_same_answer_alike() {
+    let script = Arc::<Mutex<Vec<u8>>>::default();
+    let said = Arc::clone(&script);
+    let server = serve(move |_, mut peer| {
+        peer.request();
+        let answer = said.lock().unwrap().clone();
+        peer.say(answer);
+    });
+    let hosts = [host(server.address)];
+    let mut random = fastrand::Rng::with_seed(7);
+    for case in 0..1500 {
+        let answer = mutated(&mut random);
+        answer.clone_into(&mut script.lock().unwrap());
+        let action = [Action::Create, Action::Check, Action::Delete][case % 3];
+        // New ones each time: the server closes, and whether that is seen before the next request is a race.
+        let ureq = UreqSubject::to(&hosts).unwrap();
+        let mut engine = Multiplexed::new(&hosts, Arc::default());
+        let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+        let expected = told(&ureq.send(0, &request, PLENTY));
+        let completion = run(&mut engine, [exchange(0, 0, action, PLENTY)]).remove(&0).unwrap();
+        let shown = String::from_utf8_lossy(&answer).into_owned();
+        assert_eq!(told(&completion.reply), expected, "case {case}, {action}: {shown:?}");
+    }
+}
+
+#[test]
+fn body_is_returned_if_it_is_wanted_and_whole() {
+    let long = "x".repeat(65_537);
+    for (answer, expected) in [
+        ("HTTP/1.1 200 x\r\ncontent-length: 2\r\n\r\n{}".to_owned(), Some("{}")),
+        ("HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n".to_owned(), Some("{}")),
+        ("HTTP/1.1 200 x\r\n\r\nuntil the end".to_owned(), Some("until the end")),
+        ("HTTP/1.1 204 x\r\n\r\n".to_owned(), Some("")),
+        ("HTTP/1.1 200 x\r\ncontent-length: 3\r\n\r\n{}".to_owned(), None),
+        ("HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n".to_owned(), None),
+        (format!("HTTP/1.1 200 x\r\ncontent-length: {}\r\n\r\n{long}", long.len()), None),
+        (format!("HTTP/1.1 200 x\r\n\r\n{long}"), None),
+    ] {
+        let said = answer.clone();
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.say(&said);
+        });
+        let mut engine = Multiplexed::new(&[host(server.address)], Arc::default());
+        let wanted = Exchange { wants_body: true, ..exchange(0, 0, Action::Check, PLENTY) };
+        let completion = run(&mut engine, [wanted]).remove(&0).unwrap();
+        assert_eq!(completion.body.as_deref(), expected.map(str::as_bytes), "{answer:.80}");
+        let unwanted = run(&mut engine, [exchange(1, 0, Action::Check, PLENTY)]).remove(&1).unwrap();
+        assert_eq!(unwanted.body, None);
+    }
+}
+
+#[test]
+fn headers_of_an_exchange_are_sent() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n");
+    });
+    let mut engine = Multiplexed::new(&[host(server.address)], Arc::default());
+    let headers = [("Authorization".to_owned(), "Bearer x".to_owned())];
+    run(&mut engine, [Exchange { headers: Arc::new(headers), ..exchange(0, 0, Action::Create, PLENTY) }]);
+    let request = server.requests.recv().unwrap();
+    assert!(
+        request.contains("\r\nauthorization: Bearer x\r\n") && request.ends_with("\r\n\r\n{\"groupId\": \"g1\"}"),
+        "{request}"
+    );
+}
+
+#[test]
+fn server_that_floods_does_not_hold_up_the_others() {
+    let flood = serve(|_, mut peer| {
+        peer.request();
+        let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1000);
+        while peer.stream.get_mut().write_all(many.as_bytes()).is_ok() {}
+    });
+    let well = serve(|_, mut peer| {
+        while peer.request().is_some() {
+            peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let mut engine = Multiplexed::new(&[host(flood.address), host(well.address)], Arc::default());
+    engine.submit(exchange(0, 0, Action::Create, PLENTY));
+    let (start, mut completed) = (Instant::now(), Vec::new());
+    for id in 1..=20 {
+        engine.submit(exchange(id, 1, Action::Create, PLENTY));
+        while completed.iter().all(|completion: &Completion| completion.id != id) {
+            engine.wait(None, &mut completed);
+            assert!(completed.iter().all(|completion| completion.id != 0), "20 answers within {:?}", start.elapsed());
+        }
+    }
+}
+
+#[test]
+fn wait_returns_at_its_time_and_when_it_is_woken() {
+    let mute = serve(|_, mut peer| peer.wait());
+    let mut engine = Multiplexed::new(&[host(mute.address)], Arc::default());
+    let mut completed = Vec::new();
+    for under_way in [false, true] {
+        if under_way {
+            engine.submit(exchange(0, 0, Action::Check, PLENTY));
+        }
+        let until = Instant::now() + Duration::from_millis(20);
+        engine.wait(Some(until), &mut completed);
+        assert!(Instant::now() >= until);
+        // Before the wait, and during it.
+        engine.waker().wake();
+        engine.wait(None, &mut completed);
+        let (waker, (begins, has_begun)) = (engine.waker(), std::sync::mpsc::channel());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                has_begun.recv().unwrap();
+                waker.wake();
+            });
+            begins.send(()).unwrap();
+            engine.wait(None, &mut completed);
+        });
+        assert!(completed.is_empty());
+    }
+}
+
+#[test]
+fn times_of_many_exchanges_are_kept_apart() {
+    let mute = serve(|_, mut peer| peer.wait());
+    let mut engine = Multiplexed::new(&[host(mute.address)], Arc::default());
+    let timeout = |id| Duration::from_millis(10 + 13 * (id * 7 % 10));
+    let start = Instant::now();
+    let all = run(&mut engine, (0..10).map(|id| exchange(id, 0, Action::Check, timeout(id))));
+    for (id, completion) in all {
+        assert!(completion.elapsed >= timeout(id), "{id}: {:?}", completion.elapsed);
+        let expected = format!("ambiguous, Timeout: no answer within {:?}", timeout(id));
+        assert_eq!(told(&completion.reply), expected);
+    }
+    assert!(start.elapsed() >= timeout(7));
+}
+
+#[test]
+fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
+    let resolve = |name: &str| {
+        while name.ends_with("hangs") {
+            std::thread::park();
+        }
+        Ok(vec![std::net::Ipv4Addr::LOCALHOST.into()])
+    };
+    let server = serve_at("127.0.0.1:0", |_, mut peer| {
+        while peer.request().is_some() {
+            peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let port = server.address.port();
+    let shared =
+        || Shared { resolver: Arc::new(crate::http::resolver::Resolver::resolving_by(resolve)), ..Shared::default() };
+    let hosts: Vec<_> = (0..100).map(|number| host(format!("node{number}:{port}"))).collect();
+    let mut engine = Multiplexed::new(&hosts, Arc::new(shared()));
+    let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY)));
+    assert!(all.values().all(|completion| told(&completion.reply) == "201"));
+
+    let hosts: Vec<_> = (0..100).map(|number| host(format!("{number}.hangs:{port}"))).collect();
+    let mut engine = Multiplexed::new(&hosts, Arc::new(shared()));
+    let brief = Duration::from_millis(50);
+    let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, brief)));
+    for completion in all.values() {
+        assert_eq!(told(&completion.reply), "not sent, Resolve: the host name was not looked up within 50ms");
+    }
+}
+
+#[test]
+fn exchanges_beyond_the_bound_of_connections_wait_for_one_within_their_time() {
+    let under_way = Arc::<std::sync::atomic::AtomicUsize>::default();
+    let most = Arc::<std::sync::atomic::AtomicUsize>::default();
+    let (open, highest) = (Arc::clone(&under_way), Arc::clone(&most));
+    let server = serve_at("0.0.0.0:0", move |_, mut peer| {
+        let now = open.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        highest.fetch_max(now, std::sync::atomic::Ordering::SeqCst);
+        peer.request();
+        open.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        peer.wait();
+    });
+    let port = server.address.port();
+    let hosts: Vec<_> = (1..=40).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
+    let mut engine = Multiplexed::new(&hosts, Arc::default());
+    // Something is under way, so that the bound stays.
+    let mute = serve(|_, mut peer| peer.wait());
+    let silent = engine.add_host(&host(mute.address)).unwrap();
+    engine.submit(exchange(99, silent, Action::Create, Duration::from_secs(20)));
+    let mut completed = Vec::new();
+    engine.wait(Some(Instant::now()), &mut completed);
+    engine.most = 4;
+    for id in 0..40 {
+        engine.submit(exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY));
+    }
+    while completed.len() < 40 {
+        engine.wait(None, &mut completed);
+    }
+    assert!(completed.iter().all(|completion| told(&completion.reply) == "201"));
+    assert!(engine.open() <= 4 && most.load(std::sync::atomic::Ordering::SeqCst) <= 3);
+
+    engine.most = 1;
+    engine.submit(exchange(100, 0, Action::Create, Duration::from_millis(20)));
+    completed.clear();
+    engine.wait(None, &mut completed);
+    assert_eq!(told(&completed[0].reply), "not sent, Connect: no connection within 20ms");
+}
+
+/// In a process of its own with few descriptors, started by the test after it.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "runs in a process with few file descriptors"]
+fn ask_all_at_once_with_few_descriptors() {
+    let Ok(port) = std::env::var("ENGINE_TEST_PORT") else { return };
+    let hosts: Vec<_> = (1..=100).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
+    let mut engine = Multiplexed::new(&hosts, Arc::default());
+    for _ in 0..2 {
+        let all = (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY));
+        for completion in run(&mut engine, all).values() {
+            assert_eq!(told(&completion.reply), "200");
+        }
+    }
+    let mut taken: Vec<_> = (0..).map_while(|_| std::fs::File::open("/dev/null").ok()).collect();
+    engine.shed_idle_connections();
+    taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
+    let none = run(&mut engine, [exchange(0, 0, Action::Create, PLENTY)]).remove(&0).unwrap();
+    taken.clear();
+    assert_eq!(told(&none.reply), "not sent, Exhausted: no file descriptor for a connection");
+    let one = run(&mut engine, [exchange(0, 0, Action::Create, PLENTY)]).remove(&0).unwrap();
+    assert_eq!(told(&one.reply), "200");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn exchanges_wait_for_descriptors_that_others_hold() {
+    let server = serve_at("0.0.0.0:0", |_, mut peer| {
+        while peer.request().is_some() {
+            peer.say("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact"])
+        .arg(format!("{module}::ask_all_at_once_with_few_descriptors"))
+        .env("ENGINE_TEST_PORT", server.address.port().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn panic_of_what_reads_an_answer_is_an_error() {
+    assert!(super::exchange::caught(|| panic!("as planned")).is_err());
+    assert_eq!(super::exchange::caught(|| 7).unwrap(), 7);
+}
+
+#[test]
+fn host_is_added_once_and_asked_by_its_number() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+    });
+    let mut engine = Multiplexed::new(&[host("127.0.0.1:1")], Arc::default());
+    let number = engine.add_host(&host(server.address)).unwrap();
+    assert_eq!((number, engine.add_host(&host("127.0.0.1:1")).unwrap()), (1, 0));
+    let all = run(&mut engine, [exchange(0, number, Action::Create, PLENTY), exchange(1, 9, Action::Create, PLENTY)]);
+    assert_eq!(told(&all[&0].reply), "201");
+    assert!(matches!(all[&1].reply, Reply::NotSent(_)));
+}
+
+mod subject {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::api::{Reply, Request};
+    use crate::config::ConfigError;
+    use crate::engine::check_hosts;
+    use crate::engine::driving::Driving;
+    use crate::engine::multiplexed::Multiplexed;
+    use crate::host::Host;
+
+    pub(super) struct Subject(Driving);
+
+    impl Subject {
+        pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
+            check_hosts(hosts)?;
+            Ok(Subject(Driving::new(Multiplexed::new(hosts, Arc::default()))))
+        }
+
+        /// Trusts the certificates of this authority only.
+        #[cfg(feature = "rustls")]
+        pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
+            use rustls::pki_types::CertificateDer;
+            use rustls::pki_types::pem::PemObject as _;
+
+            use crate::engine::multiplexed::Shared;
+
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
+            let shared = Shared { tls: crate::http::tls::with_roots(roots).into(), ..Shared::default() };
+            Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(shared))))
+        }
+
+        pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
+            self.0.send(host, request, timeout)
+        }
+
+        pub(super) fn shed_idle_connections(&self) {
+            self.0.shed_idle_connections();
+        }
+    }
+}

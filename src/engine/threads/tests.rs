@@ -1,0 +1,51 @@
+//! The engine runs the suite of the transport.
+
+#[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
+#[path = "../../transport/tests.rs"]
+mod suite;
+
+mod subject {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::api::{Reply, Request};
+    use crate::config::ConfigError;
+    use crate::engine::threads::Threads;
+    use crate::engine::{Spawn, driving::Driving};
+    use crate::host::Host;
+    use crate::transport::UreqTransport;
+
+    /// A thread for each exchange.
+    struct Plain;
+
+    impl Spawn for Plain {
+        fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool {
+            std::thread::spawn(task);
+            true
+        }
+    }
+
+    pub(super) struct Subject(Driving);
+
+    impl Subject {
+        pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
+            let transport = Arc::new(UreqTransport::new(hosts)?);
+            Ok(Subject(Driving::new(Threads::new(hosts, &transport, Arc::new(Plain)))))
+        }
+
+        #[cfg(feature = "rustls")]
+        pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
+            let hosts = std::slice::from_ref(host);
+            let transport = Arc::new(UreqTransport::trusting(hosts, authority));
+            Subject(Driving::new(Threads::new(hosts, &transport, Arc::new(Plain))))
+        }
+
+        pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
+            self.0.send(host, request, timeout)
+        }
+
+        pub(super) fn shed_idle_connections(&self) {
+            self.0.shed_idle_connections();
+        }
+    }
+}

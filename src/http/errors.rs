@@ -1,0 +1,67 @@
+//! The words for what goes wrong between us and a server. They show neither URL nor address.
+
+use std::io;
+use std::time::Duration;
+
+use super::MAX_HEAD;
+use crate::cause::{RequestError, RequestErrorKind as Kind};
+
+pub(crate) fn not_connected(cause: Option<io::Error>, timeout: Duration) -> RequestError {
+    let timed_out = || RequestError::new(Kind::Connect, format!("no connection within {timeout:?}"));
+    let Some(cause) = cause else { return timed_out() };
+    match cause.kind() {
+        io::ErrorKind::TimedOut => timed_out(),
+        io::ErrorKind::ConnectionRefused => RequestError::new(Kind::Connect, "connection refused"),
+        io::ErrorKind::HostUnreachable => RequestError::new(Kind::Connect, "the host is unreachable"),
+        io::ErrorKind::NetworkUnreachable => RequestError::new(Kind::Connect, "the network is unreachable"),
+        _ => RequestError::new(Kind::Connect, "no connection"),
+    }
+    .caused_by(cause)
+}
+
+pub(crate) fn no_descriptor(cause: io::Error) -> RequestError {
+    RequestError::new(Kind::Exhausted, "no file descriptor for a connection").caused_by(cause)
+}
+
+pub(crate) fn closed(cause: io::Error) -> RequestError {
+    RequestError::new(Kind::Closed, "the connection was closed before the answer").caused_by(cause)
+}
+
+pub(crate) fn out_of_time(sent: bool, timeout: Duration) -> RequestError {
+    let message = if sent {
+        format!("no answer within {timeout:?}")
+    } else {
+        format!("the request could not be sent within {timeout:?}")
+    };
+    RequestError::new(Kind::Timeout, message)
+}
+
+/// The error to report for an `error` that came before the TLS handshake was over.
+pub(crate) fn during_handshake(error: RequestError, timeout: Duration) -> RequestError {
+    let message = match error.kind() {
+        Kind::Timeout => format!("no TLS connection within {timeout:?}"),
+        Kind::Closed => "the connection was closed during the TLS handshake".into(),
+        _ => "the TLS handshake failed".into(),
+    };
+    RequestError::new(Kind::Tls, message).caused_by(error)
+}
+
+pub(crate) fn tls_failed(cause: impl std::error::Error + Send + Sync + 'static) -> RequestError {
+    RequestError::new(Kind::Tls, "the TLS connection failed").caused_by(cause)
+}
+
+pub(crate) fn not_http(cause: impl std::error::Error + Send + Sync + 'static) -> RequestError {
+    RequestError::new(Kind::Garbage, "the answer is not HTTP").caused_by(cause)
+}
+
+pub(crate) fn head_too_large() -> RequestError {
+    RequestError::new(Kind::Garbage, format!("the head of the answer is larger than {MAX_HEAD} bytes"))
+}
+
+pub(crate) fn odd_status(status: u16) -> RequestError {
+    RequestError::new(Kind::Garbage, format!("the answer has the status {status}"))
+}
+
+pub(crate) fn no_such_host() -> RequestError {
+    RequestError::new(Kind::Internal, "there is no host of that number")
+}

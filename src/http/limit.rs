@@ -1,0 +1,42 @@
+//! The limit on open connections.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Counts the open connections to all hosts of one client.
+#[derive(Debug)]
+pub(crate) struct ConnectionLimit {
+    open: AtomicUsize,
+    /// With more open than this, a connection is closed after its use.
+    keep: AtomicUsize,
+}
+
+/// Maximum number of connections kept open, until the system says that it is too many.
+const MAX_KEPT: usize = 8192;
+/// Number of connections kept open even if descriptors are short.
+const MIN_KEPT: usize = 16;
+
+impl Default for ConnectionLimit {
+    fn default() -> Self {
+        ConnectionLimit { open: AtomicUsize::new(0), keep: AtomicUsize::new(MAX_KEPT) }
+    }
+}
+
+impl ConnectionLimit {
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.open.load(Ordering::Relaxed) <= self.keep.load(Ordering::Relaxed)
+    }
+
+    /// The descriptors are used up: from now on, keep half as many open as are open now.
+    pub(crate) fn keep_fewer(&self) {
+        let half = self.open.load(Ordering::Relaxed) / 2;
+        self.keep.fetch_min(half.max(MIN_KEPT), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,36 @@
+//! Floor 2: what all ways to send a request share: limits, names, TLS settings, and the headers that count.
+//!
+//! Nothing here opens a connection.
+
+use std::time::Duration;
+
+use crate::config::ConfigError;
+use crate::host::Host;
+
+pub(crate) mod errors;
+pub(crate) mod headers;
+pub(crate) mod limit;
+pub(crate) mod resolver;
+#[cfg(all(feature = "multiplex", feature = "rustls"))]
+pub(crate) mod tls;
+
+/// Maximum size of the head of an answer.
+pub(crate) const MAX_HEAD: usize = 16 * 1024;
+/// Maximum size of a body that is read to its end. A longer one closes its connection.
+pub(crate) const MAX_BODY: u64 = 64 * 1024;
+/// Maximum time to read a body. The status is known when the body starts, so a slow body delays the answer no
+/// longer than this.
+pub(crate) const DRAIN: Duration = Duration::from_secs(1);
+/// Maximum number of idle connections to one host.
+pub(crate) const MAX_IDLE: usize = 64;
+/// Maximum age of an idle connection: below the 5 s after which common servers (Node, uvicorn) close it. A POST
+/// that crosses that close on its way is in doubt.
+pub(crate) const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
+pub(crate) const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
+pub(crate) const JSON: &str = "application/json";
+
+/// Why an https host is refused if TLS is not built in.
+pub(crate) fn no_tls(host: &Host) -> ConfigError {
+    let remedy = "build cluster-client with its feature \"rustls\"";
+    ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy)
+}

@@ -1,0 +1,250 @@
+//! Looks up the addresses of a host.
+//!
+//! A look-up cannot be interrupted, so it runs on a thread of its own. When the time is over, that thread is
+//! abandoned. Nothing is cached: the system's resolver knows how long an address is valid.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+use crate::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
+use crate::host::Host;
+use crate::sync::Wake;
+
+/// Maximum number of look-ups at once, abandoned ones included. The next waits for one to end.
+pub(crate) const MAX_LOOKUPS: usize = 32;
+/// More addresses of one name are not tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// The place that a base URL names.
+#[derive(Debug)]
+pub(crate) struct Target {
+    place: Place,
+    port: u16,
+    pub(crate) https: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    Address(IpAddr),
+    /// Never a matter for the resolver (RFC 6761, 6.3), and the host of every first try.
+    Localhost,
+    Name(Arc<str>),
+}
+
+impl Target {
+    pub(crate) fn of(host: &Host) -> Self {
+        let authority = host.authority();
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
+            _ => (authority, None),
+        };
+        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+        let place = match bare.parse() {
+            Ok(address) => Place::Address(address),
+            Err(_) if bare == "localhost" => Place::Localhost,
+            Err(_) => Place::Name(bare.into()),
+        };
+        let port = port.unwrap_or(if host.is_https() { 443 } else { 80 });
+        Target { place, port, https: host.is_https() }
+    }
+
+    /// The addresses to try where no look-up is needed, else the name to look up.
+    pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, &Arc<str>> {
+        match &self.place {
+            Place::Address(address) => Ok(vec![(*address, self.port).into()]),
+            Place::Localhost => {
+                Ok(vec![(Ipv4Addr::LOCALHOST, self.port).into(), (Ipv6Addr::LOCALHOST, self.port).into()])
+            }
+            Place::Name(name) => Err(name),
+        }
+    }
+
+    /// The addresses that a look-up found, with the port of this target.
+    pub(crate) fn with_port(&self, found: Vec<IpAddr>) -> Vec<SocketAddr> {
+        found.into_iter().map(|address| (address, self.port).into()).collect()
+    }
+
+    /// The host name as TLS verifies it: without port and brackets.
+    #[cfg(all(feature = "multiplex", feature = "rustls"))]
+    pub(crate) fn tls_name(&self) -> String {
+        match &self.place {
+            Place::Address(address) => address.to_string(),
+            Place::Localhost => "localhost".into(),
+            Place::Name(name) => name.to_string(),
+        }
+    }
+}
+
+/// The look-ups that run, at most one for each name. Everybody who asks for that name shares its answer, so a
+/// name whose look-up hangs takes one slot.
+pub(crate) struct Resolver {
+    running: Mutex<HashMap<Arc<str>, Arc<LookUp>>>,
+    ended: Condvar,
+    /// Called after each look-up that ends.
+    watchers: Mutex<Vec<Weak<dyn Wake>>>,
+    resolve: fn(&str) -> io::Result<Vec<IpAddr>>,
+}
+
+pub(crate) type Found = Result<Vec<IpAddr>, RequestError>;
+
+#[derive(Default)]
+pub(crate) struct LookUp {
+    found: Mutex<Option<Found>>,
+    ended: Condvar,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        let resolve =
+            |name: &str| Ok((name, 0).to_socket_addrs()?.take(MAX_ADDRESSES).map(|found| found.ip()).collect());
+        Resolver { running: Mutex::default(), ended: Condvar::new(), watchers: Mutex::default(), resolve }
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolver").field("running", &self.running().len()).finish_non_exhaustive()
+    }
+}
+
+impl Resolver {
+    #[cfg(test)]
+    pub(crate) fn resolving_by(resolve: fn(&str) -> io::Result<Vec<IpAddr>>) -> Self {
+        Resolver { resolve, ..Resolver::default() }
+    }
+
+    /// The look-up of the name that runs, or a new one. `None` while [`MAX_LOOKUPS`] others run.
+    pub(crate) fn start(self: &Arc<Self>, name: &Arc<str>) -> Result<Option<Arc<LookUp>>, RequestError> {
+        let mut running = self.running();
+        if let Some(look_up) = running.get(name) {
+            return Ok(Some(Arc::clone(look_up)));
+        }
+        if running.len() >= MAX_LOOKUPS {
+            return Ok(None);
+        }
+        let look_up = Arc::<LookUp>::default();
+        running.insert(Arc::clone(name), Arc::clone(&look_up));
+        drop(running);
+        let mut slot = Slot { resolver: Arc::clone(self), name: Arc::clone(name), found: None };
+        let resolve = self.resolve;
+        let run = move || slot.found = Some(at_least_one(resolve(&slot.name)));
+        match thread::Builder::new().name("cluster-client-name".into()).spawn(run) {
+            Ok(_) => Ok(Some(look_up)),
+            Err(e) => Err(RequestError::new(Kind::Exhausted, "no thread to look the host name up").caused_by(e)),
+        }
+    }
+
+    /// Blocks until a look-up ends, or for at most `timeout`.
+    pub(crate) fn wait_for_slot(&self, timeout: Duration) {
+        let running = self.running();
+        if running.len() >= MAX_LOOKUPS {
+            drop(self.ended.wait_timeout(running, timeout).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Calls `watcher` after each look-up that ends, as long as it lives.
+    #[cfg(feature = "multiplex")]
+    pub(crate) fn watch(&self, watcher: Weak<dyn Wake>) {
+        let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(watcher);
+    }
+
+    /// Calls all watchers, which are the engines of a client.
+    pub(crate) fn wake_watchers(&self) {
+        let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        watchers.iter().filter_map(Weak::upgrade).for_each(|watcher| watcher.wake());
+    }
+
+    pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<LookUp>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LookUp {
+    /// Blocks until the look-up ends, or for at most `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) -> Option<Found> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.ended.wait_timeout_while(found, timeout, |found| found.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// The addresses, if the look-up has ended.
+    #[cfg(feature = "multiplex")]
+    pub(crate) fn found(&self) -> Option<Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The place of a look-up among those that run. Dropping it delivers what was found.
+pub(crate) struct Slot {
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) name: Arc<str>,
+    pub(crate) found: Option<Found>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // The slot is free before the answer is there: whoever has the answer may start the next look-up.
+        let look_up = self.resolver.running().remove(&self.name);
+        self.resolver.ended.notify_all();
+        let died = || Err(RequestError::new(Kind::Resolve, "the look-up of the host name died"));
+        let found = self.found.take().unwrap_or_else(died);
+        if let Some(look_up) = look_up {
+            *look_up.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+            look_up.ended.notify_all();
+        }
+        self.resolver.wake_watchers();
+    }
+}
+
+pub(crate) fn too_late(timeout: Duration) -> RequestError {
+    RequestError::new(Kind::Resolve, format!("the host name was not looked up within {timeout:?}"))
+}
+
+fn at_least_one(found: io::Result<Vec<IpAddr>>) -> Found {
+    const NONE: &str = "the host name has no address";
+    match found {
+        Ok(found) if found.is_empty() => Err(RequestError::new(Kind::Resolve, NONE)),
+        Ok(found) => Ok(found),
+        Err(e) if is_exhausted(&e) => {
+            Err(RequestError::new(Kind::Exhausted, "no file descriptor to look the host name up").caused_by(e))
+        }
+        Err(e) => Err(RequestError::new(Kind::Resolve, NONE).caused_by(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(url: &str) -> (String, u16, bool) {
+        let target = Target::of(&Host::parse(url).unwrap());
+        let place = match target.place {
+            Place::Address(address) => address.to_string(),
+            Place::Localhost => "(localhost)".into(),
+            Place::Name(name) => name.to_string(),
+        };
+        (place, target.port, target.https)
+    }
+
+    #[test]
+    fn a_base_url_names_a_place() {
+        for (url, expected) in [
+            ("http://127.0.0.1:8000/x", ("127.0.0.1", 8000, false)),
+            ("https://10.0.0.7", ("10.0.0.7", 443, true)),
+            ("http://[::1]", ("::1", 80, false)),
+            ("http://[::1]:8000/a", ("::1", 8000, false)),
+            ("http://localhost:8000", ("(localhost)", 8000, false)),
+            ("https://node1.example.", ("node1.example.", 443, true)),
+        ] {
+            let (name, port, https) = place(url);
+            assert_eq!((name.as_str(), port, https), expected, "{url}");
+        }
+    }
+}
