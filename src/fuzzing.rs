@@ -4,12 +4,12 @@
 use std::time::{Duration, SystemTime};
 
 use crate::api::{self, Action, Api, Reply, Verdict};
-use crate::config::ConfigError;
-use crate::group::GroupId;
-use crate::host::Host;
+use crate::engine::threads::transport::{Transport as _, UreqTransport};
 use crate::http::headers::{retry_after as wish, same_origin as followed};
-use crate::intent::{Intent, Purpose, fnv1a};
-use crate::transport::{Transport as _, UreqTransport};
+use crate::values::config::ConfigError;
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::intent::{Intent, Purpose, fnv1a};
 
 /// What a `Retry-After` asks for, by the clock `now`.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {

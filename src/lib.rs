@@ -4,12 +4,11 @@
 //!
 //! An import points to its own floor or to one below, and a test holds it to that.
 //!
-//! | floor | modules | what they know |
+//! | floor | folders | knowledge |
 //! | --- | --- | --- |
-//! | 0, values | `config`, `group`, `host`, `mask`, `printable` | text that was checked once; nothing raw gets further, not even into an error |
-//! | 1, decisions | `protocol`, `api`, `retry`, `intent`, `report`, `event`, `error`, `cause` | what to do next; no IO, no clock, no thread, no randomness |
-//! | 2, edges | `transport`, `engine`, `http`, `store`, `observer`, `sync` | one request, one file, one line, one lock; they decide nothing |
-//! | 3, driver | `builder`, `client`, `bulk`, `session`, `cancel`, `flight`, `executor`, `driver`, `forget` | who does what the machines say, and when |
+//! | 1, decisions | `values`, `api`, `protocol` | what to do next; no IO, no clock, no thread, no randomness |
+//! | 2, edges | `http`, `engine`, `journal`, `sync` | one request, one file, one lock; they decide nothing |
+//! | 3, driver | `client` | runs operations: hands requests to an engine and results to the machines |
 //! | 4, people | the command; `testing` | only what is public here |
 //!
 //! An id goes this way: [`GroupId::parse`], [`ClusterClient::create_group`], the machine of `protocol` says what to
@@ -23,58 +22,36 @@
 pub mod contract {}
 
 mod api;
-mod builder;
-mod bulk;
-mod cancel;
-mod cause;
 mod client;
-mod config;
-#[cfg(feature = "multiplex")]
-mod driver;
-#[cfg(feature = "multiplex")]
 mod engine;
-mod error;
-mod event;
-mod executor;
-mod flight;
-mod forget;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod group;
-mod host;
 mod http;
-mod intent;
-mod mask;
-mod observer;
-mod printable;
+mod journal;
 mod protocol;
-mod report;
-mod retry;
-mod session;
 #[cfg(test)]
 mod simulation;
-mod store;
 mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod transport;
+mod values;
 
 pub use crate::api::{Action, Api};
-pub use crate::builder::{ClientBuilder, Engine};
-pub use crate::bulk::{Bulk, Completed};
-pub use crate::cancel::CancelToken;
-pub use crate::cause::{RequestError, RequestErrorKind, StoreError};
+pub use crate::client::batch::{Bulk, Completed};
+pub use crate::client::builder::{ClientBuilder, Engine};
+pub use crate::client::cancel::CancelToken;
+pub use crate::client::forget::Forgotten;
+pub use crate::client::observer::Observer;
 pub use crate::client::{Call, ClusterClient, Recovery};
-pub use crate::config::{ConfigError, Origin};
-pub use crate::error::Error;
-pub use crate::event::{Event, Phase};
-pub use crate::forget::Forgotten;
-pub use crate::group::GroupId;
-pub use crate::host::{Host, Hosts};
-pub use crate::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
-pub use crate::observer::Observer;
-pub use crate::printable::Printable;
-pub use crate::report::{Cause, Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
-pub use crate::retry::RetryPolicy;
-pub use crate::store::{Claim, DirectoryStore, IntentStore, JournalEntry, Unfinished};
+pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
+pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
+pub use crate::values::config::{ConfigError, Origin};
+pub use crate::values::error::Error;
+pub use crate::values::event::{Event, Phase};
+pub use crate::values::group::GroupId;
+pub use crate::values::host::{Host, Hosts};
+pub use crate::values::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
+pub use crate::values::printable::Printable;
+pub use crate::values::report::{Cause, Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
+pub use crate::values::retry::RetryPolicy;

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 use cluster_client::{
-    Action, Api, ClusterClient, DirectoryStore, Error, Event, GroupId, IntentStore as _, Observer, Outcome, Phase,
-    State, Target,
+    Action, Api, ClusterClient, DirectoryJournal, Error, Event, GroupId, Journal as _, Observer, Outcome, Phase, State,
+    Target,
 };
 use support::{REQUEST_TIMEOUT, SETTLE, builder, client, states};
 
 /// The groups that the journal in that directory calls unfinished.
 fn unfinished(journal: &tempfile::TempDir) -> Vec<String> {
-    let unfinished = DirectoryStore::open(journal.path()).unwrap().unfinished().unwrap();
+    let unfinished = DirectoryJournal::open(journal.path()).unwrap().unfinished().unwrap();
     assert!(unfinished.unreadable.is_empty(), "{:?}", unfinished.unreadable);
     unfinished.groups().map(ToString::to_string).collect()
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use cluster_client::testing::{Cluster, Fault, Method};
 use cluster_client::{
-    Claim, ClaimError, ClusterClient, DirectoryStore, Error, GroupId, Intent, IntentStore, StoreError, Unfinished,
+    Claim, ClaimError, ClusterClient, DirectoryJournal, Error, GroupId, Intent, Journal, JournalError, Unfinished,
 };
 use proof::{Client, Figures, PATIENCE, Ran, Running, acknowledged, binary, outcome, spread, strace_works};
 
@@ -216,7 +216,7 @@ fn idle_connections_never_make_a_create_fail_in_the_journal() {
 
 /// Store that fails the first call of each kind with an error of the system.
 struct FailsFirst {
-    inner: DirectoryStore,
+    inner: DirectoryJournal,
     error: i32,
     calls: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     cluster: Arc<Cluster>,
@@ -224,7 +224,7 @@ struct FailsFirst {
 
 impl FailsFirst {
     /// Counts the call. A second one fails unless the client has closed its connections.
-    fn check(&self, call: &'static str) -> Result<(), StoreError> {
+    fn check(&self, call: &'static str) -> Result<(), JournalError> {
         let mut calls = self.calls.lock().unwrap();
         let number = calls.entry(call).or_default();
         *number += 1;
@@ -233,7 +233,7 @@ impl FailsFirst {
             2 => !self.cluster.nodes().iter().all(|node| node.wait_until(|node| node.connections() == 0, PATIENCE)),
             _ => false,
         };
-        if fails { Err(StoreError::new(call, "x", io::Error::from_raw_os_error(self.error))) } else { Ok(()) }
+        if fails { Err(JournalError::new(call, "x", io::Error::from_raw_os_error(self.error))) } else { Ok(()) }
     }
 }
 
@@ -242,13 +242,13 @@ struct Handle(Arc<FailsFirst>);
 
 struct FailsFirstClaim(Box<dyn Claim>, Arc<FailsFirst>);
 
-impl IntentStore for Handle {
+impl Journal for Handle {
     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         self.0.check("claim").map_err(ClaimError::Failed)?;
         Ok(Box::new(FailsFirstClaim(self.0.inner.claim(group)?, Arc::clone(&self.0))))
     }
 
-    fn unfinished(&self) -> Result<Unfinished, StoreError> {
+    fn unfinished(&self) -> Result<Unfinished, JournalError> {
         self.0.check("list")?;
         let mut found = self.0.inner.unfinished()?;
         // The first recovery is about the list, the second about a file.
@@ -264,12 +264,12 @@ impl Claim for FailsFirstClaim {
         self.0.inherited()
     }
 
-    fn record(&mut self, intent: &Intent) -> Result<(), StoreError> {
+    fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
         self.1.check("record")?;
         self.0.record(intent)
     }
 
-    fn erase(&mut self) -> Result<(), StoreError> {
+    fn erase(&mut self) -> Result<(), JournalError> {
         self.1.check("erase")?;
         self.0.erase()
     }
@@ -277,7 +277,7 @@ impl Claim for FailsFirstClaim {
 
 fn with_a_store_that_fails_first(error: i32) -> (ClusterClient, Arc<FailsFirst>, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let inner = DirectoryStore::open(directory.path()).unwrap();
+    let inner = DirectoryJournal::open(directory.path()).unwrap();
     let cluster = Arc::new(Cluster::start(3).unwrap());
     let urls = cluster.urls();
     let store = Arc::new(FailsFirst { inner, error, calls: Arc::default(), cluster });

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use cluster_client::testing::{Cluster, Fault, Method};
 use cluster_client::{
-    Claim, ClaimError, ClusterClient, Engine, Event, GroupId, Intent, IntentStore, Observer, StoreError, Unfinished,
+    Claim, ClaimError, ClusterClient, Engine, Event, GroupId, Intent, Journal, JournalError, Observer, Unfinished,
 };
 use support::{PATIENCE, builder};
 
@@ -47,7 +47,7 @@ struct Slow {
 
 struct SlowClaim;
 
-impl IntentStore for Slow {
+impl Journal for Slow {
     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         if group.as_str() == "slow" {
             let (ended, changed) = &*self.ended;
@@ -58,7 +58,7 @@ impl IntentStore for Slow {
         Ok(Box::new(SlowClaim))
     }
 
-    fn unfinished(&self) -> Result<Unfinished, StoreError> {
+    fn unfinished(&self) -> Result<Unfinished, JournalError> {
         Ok(Unfinished::default())
     }
 }
@@ -68,11 +68,11 @@ impl Claim for SlowClaim {
         None
     }
 
-    fn record(&mut self, _: &Intent) -> Result<(), StoreError> {
+    fn record(&mut self, _: &Intent) -> Result<(), JournalError> {
         Ok(())
     }
 
-    fn erase(&mut self) -> Result<(), StoreError> {
+    fn erase(&mut self) -> Result<(), JournalError> {
         Ok(())
     }
 }
@@ -160,7 +160,7 @@ struct Exhausted {
     claims: Arc<Mutex<usize>>,
 }
 
-impl IntentStore for Exhausted {
+impl Journal for Exhausted {
     fn claim(&self, _: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         let mut claims = self.claims.lock().unwrap();
         *claims += 1;
@@ -169,12 +169,12 @@ impl IntentStore for Exhausted {
         if *claims == 1 || !is_closed() {
             const EMFILE: i32 = 24;
             let error = std::io::Error::from_raw_os_error(EMFILE);
-            return Err(ClaimError::Failed(StoreError::new("claim", "x", error)));
+            return Err(ClaimError::Failed(JournalError::new("claim", "x", error)));
         }
         Ok(Box::new(SlowClaim))
     }
 
-    fn unfinished(&self) -> Result<Unfinished, StoreError> {
+    fn unfinished(&self) -> Result<Unfinished, JournalError> {
         Ok(Unfinished::default())
     }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use cluster_client::testing::{Cluster, Fault, Method};
 use cluster_client::{
-    Bulk, CancelToken, Claim, ClaimError, ClientBuilder, ClusterClient, DirectoryStore, Engine, Error, Event, GroupId,
-    Intent, IntentStore, Observer, StoreError, Unfinished,
+    Bulk, CancelToken, Claim, ClaimError, ClientBuilder, ClusterClient, DirectoryJournal, Engine, Error, Event,
+    GroupId, Intent, Journal, JournalError, Observer, Unfinished,
 };
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -438,7 +438,7 @@ fn bulk_and_client_dropped_by_their_own_observer_leave_each_group_on_all_hosts_o
 
 /// A store that calls the client of which it keeps the intents.
 struct Curious {
-    inner: DirectoryStore,
+    inner: DirectoryJournal,
     client: Arc<Mutex<Option<ClusterClient>>>,
 }
 
@@ -461,14 +461,14 @@ fn pry(client: &Mutex<Option<ClusterClient>>, about: &str) {
     }
 }
 
-impl IntentStore for Curious {
+impl Journal for Curious {
     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         pry(&self.client, group.as_str());
         let inner = self.inner.claim(group)?;
         Ok(Box::new(CuriousClaim { inner, group: group.clone(), client: Arc::clone(&self.client) }))
     }
 
-    fn unfinished(&self) -> Result<Unfinished, StoreError> {
+    fn unfinished(&self) -> Result<Unfinished, JournalError> {
         pry(&self.client, "outer");
         self.inner.unfinished()
     }
@@ -479,12 +479,12 @@ impl Claim for CuriousClaim {
         self.inner.inherited()
     }
 
-    fn record(&mut self, intent: &Intent) -> Result<(), StoreError> {
+    fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
         pry(&self.client, self.group.as_str());
         self.inner.record(intent)
     }
 
-    fn erase(&mut self) -> Result<(), StoreError> {
+    fn erase(&mut self) -> Result<(), JournalError> {
         pry(&self.client, self.group.as_str());
         self.inner.erase()
     }
@@ -502,7 +502,7 @@ fn calls_from_a_store_succeed() {
     for threads in [1, 64] {
         let cluster = Cluster::start(3).unwrap();
         let journal = tempfile::tempdir().unwrap();
-        let store = Curious { inner: DirectoryStore::open(journal.path()).unwrap(), client: Arc::default() };
+        let store = Curious { inner: DirectoryJournal::open(journal.path()).unwrap(), client: Arc::default() };
         let known = Arc::clone(&store.client);
         let client = builder(&cluster).threads(threads).in_flight(4).store(Arc::new(store)).build().unwrap();
         *known.lock().unwrap() = Some(client.clone());
@@ -522,12 +522,12 @@ fn calls_from_a_store_succeed() {
 
 struct Broken;
 
-impl IntentStore for Broken {
+impl Journal for Broken {
     fn claim(&self, _: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         panic!("as planned");
     }
 
-    fn unfinished(&self) -> Result<Unfinished, StoreError> {
+    fn unfinished(&self) -> Result<Unfinished, JournalError> {
         panic!("as planned");
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended. Deliberately absent: knowledge of groups, operations and their order.
 
+#![cfg_attr(not(feature = "multiplex"), allow(dead_code))]
+
 #[cfg(test)]
 mod driving;
+#[cfg(feature = "multiplex")]
 pub(crate) mod multiplexed;
 pub(crate) mod threads;
 
@@ -11,9 +14,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::api::{Reply, Request};
-use crate::config::ConfigError;
-use crate::host::Host;
 use crate::sync::Wake;
+use crate::values::config::ConfigError;
+use crate::values::host::Host;
 
 /// Runs exchanges for the one driver that owns it.
 ///

@@ -46,12 +46,12 @@ use self::parked::Parked;
 use self::slots::{Connection, Phase, is_quiet};
 use self::wakeup::Wakeup;
 use super::{Completion, Engine, Exchange, check_hosts};
-use crate::config::ConfigError;
-use crate::host::Host;
 use crate::http::MAX_HEAD;
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::Resolver;
 use crate::sync::Wake;
+use crate::values::config::ConfigError;
+use crate::values::host::Host;
 
 /// Stands for timeouts that the clock cannot express.
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);

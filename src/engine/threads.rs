@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod tests;
+pub(crate) mod transport;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,12 +14,12 @@ use std::time::Instant;
 
 use super::{Completion, Engine, Exchange, Spawn, check_hosts};
 use crate::api::Reply;
-use crate::cause::{RequestError, RequestErrorKind as Kind};
-use crate::config::ConfigError;
-use crate::host::Host;
+use crate::engine::threads::transport::{Transport as _, UreqTransport};
 use crate::http::errors;
 use crate::sync::Wake;
-use crate::transport::{Transport as _, UreqTransport};
+use crate::values::cause::{RequestError, RequestErrorKind as Kind};
+use crate::values::config::ConfigError;
+use crate::values::host::Host;
 
 /// The engine. See the head of this file.
 pub(crate) struct Threads {

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::MAX_HEAD;
-use crate::cause::{RequestError, RequestErrorKind as Kind};
+use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 
 pub(crate) fn not_connected(cause: Option<io::Error>, timeout: Duration) -> RequestError {
     let timed_out = || RequestError::new(Kind::Connect, format!("no connection within {timeout:?}"));

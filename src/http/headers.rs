@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::host::Host;
+use crate::values::host::Host;
 
 /// The delay that a server asks for: seconds, or a date by the clock `now`. A number too large
 /// for seconds is the largest one, a date that has passed is zero, anything else is no wish at all.

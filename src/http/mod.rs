@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use crate::config::ConfigError;
-use crate::host::Host;
+use crate::values::config::ConfigError;
+use crate::values::host::Host;
 
 pub(crate) mod errors;
 pub(crate) mod headers;

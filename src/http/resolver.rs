@@ -11,9 +11,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-use crate::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
-use crate::host::Host;
 use crate::sync::Wake;
+use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
+use crate::values::host::Host;
 
 /// Maximum number of look-ups at once, abandoned ones included. The next waits for one to end.
 pub(crate) const MAX_LOOKUPS: usize = 32;

@@ -40,13 +40,13 @@ pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
 use self::track::{Stop, Track, Walk};
 use crate::api::{Action, Api, Reading};
-use crate::cause::StoreError;
-use crate::event::{Event, Phase};
-use crate::group::GroupId;
-use crate::host::Host;
-use crate::intent::{ClaimError, Intent, Purpose};
-use crate::report::{Cause, Operation, Outcome, Report, State, Target};
-use crate::retry::{Delays, RetryBudgets, RetryPolicy};
+use crate::values::cause::JournalError;
+use crate::values::event::{Event, Phase};
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::intent::{ClaimError, Intent, Purpose};
+use crate::values::report::{Cause, Operation, Outcome, Report, State, Target};
+use crate::values::retry::{Delays, RetryBudgets, RetryPolicy};
 
 /// What bounds one operation. All times are above zero.
 #[derive(Debug, Clone)]
@@ -81,8 +81,8 @@ pub(crate) enum Step {
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {
     Claimed(Result<Option<Intent>, ClaimError>),
-    Recorded(Result<(), StoreError>),
-    Erased(Result<(), StoreError>),
+    Recorded(Result<(), JournalError>),
+    Erased(Result<(), JournalError>),
     Replied { host: usize, action: Action, reading: Reading, elapsed: Duration },
 }
 
@@ -90,14 +90,14 @@ pub(crate) enum Fact {
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Reported(Outcome),
-    Unrecorded(StoreError),
+    Unrecorded(JournalError),
     Busy(String),
     /// The unfinished operation that a repair may not replace.
     Conflict {
         unfinished: Box<Intent>,
         unnamed: Vec<Host>,
     },
-    Journal(StoreError),
+    Journal(JournalError),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -496,7 +496,7 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    fn recorded(&mut self, recorded: Result<(), StoreError>) {
+    fn recorded(&mut self, recorded: Result<(), JournalError>) {
         self.asked = false;
         match (self.at, recorded) {
             // An older intent that this one was to replace is not ours to erase.
@@ -520,7 +520,7 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    fn erased(&mut self, erased: Result<(), StoreError>) {
+    fn erased(&mut self, erased: Result<(), JournalError>) {
         self.asked = false;
         match (self.at, erased) {
             (At::Commit, Err(error)) => {
@@ -547,7 +547,7 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    fn note_failure(&mut self, result: Result<(), StoreError>, consequence: &str) {
+    fn note_failure(&mut self, result: Result<(), JournalError>, consequence: &str) {
         if let Err(error) = result {
             self.notes.push(format!("{error}; {consequence}"));
         }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{At, Ending, Machine, Rules};
 use crate::api::{Action, Reading, Verdict};
-use crate::event::Event;
-use crate::intent::Purpose;
-use crate::report::{Cause, HostReport, HostStep, Operation, Outcome, Report, State};
+use crate::values::event::Event;
+use crate::values::intent::Purpose;
+use crate::values::report::{Cause, HostReport, HostStep, Operation, Outcome, Report, State};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn end(&mut self, ending: Ending) {

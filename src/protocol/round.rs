@@ -8,8 +8,8 @@ use super::narration::explain;
 use super::track::{Next, Stop, Then, Track, Walk};
 use super::{At, Machine, Rules, Step};
 use crate::api::{Action, Reading, Verdict};
-use crate::event::Event;
-use crate::retry::{RetryBudget, RetryBudgets, RetryPolicy};
+use crate::values::event::Event;
+use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_round(&mut self, at: At, walk: impl Fn(&mut Track) -> Option<Walk>) {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::report::State;
+use crate::values::report::State;
 
 /// What our own POSTs may have done on one host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::{Ending, Fact, Limits, Machine, Step};
 use crate::api::{Action, Api, Reply, read};
-use crate::cause::{RequestError, RequestErrorKind, StoreError};
-use crate::group::GroupId;
-use crate::host::Host;
-use crate::intent::{ClaimError, Intent, Purpose};
-use crate::report::{Cause, Operation, Outcome, Report, State, Target};
-use crate::retry::{RetryBudgets, RetryPolicy};
+use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::intent::{ClaimError, Intent, Purpose};
+use crate::values::report::{Cause, Operation, Outcome, Report, State, Target};
+use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,8 +32,8 @@ fn intent(purpose: Purpose) -> Intent {
     Intent { group: GroupId::parse("g").unwrap(), purpose, api: Api::default(), hosts: hosts().to_vec() }
 }
 
-fn full() -> StoreError {
-    StoreError::new("write", "g.intent", std::io::ErrorKind::StorageFull.into())
+fn full() -> JournalError {
+    JournalError::new("write", "g.intent", std::io::ErrorKind::StorageFull.into())
 }
 
 fn timeout() -> Reply {
@@ -82,7 +82,7 @@ impl Scene {
         self.record(purpose, hosts, Err(full()))
     }
 
-    fn record(mut self, purpose: Purpose, hosts: &str, result: Result<(), StoreError>) -> Self {
+    fn record(mut self, purpose: Purpose, hosts: &str, result: Result<(), JournalError>) -> Self {
         let Step::Record(intent) = self.machine.step(self.now) else { panic!("expected a record") };
         let named: String = intent.hosts.iter().map(Host::authority).collect();
         assert_eq!((intent.purpose, named.as_str()), (purpose, hosts));
@@ -98,7 +98,7 @@ impl Scene {
         self.erase(Err(full()))
     }
 
-    fn erase(mut self, result: Result<(), StoreError>) -> Self {
+    fn erase(mut self, result: Result<(), JournalError>) -> Self {
         assert_eq!(self.machine.step(self.now), Step::Erase);
         self.tell(Fact::Erased(result));
         self
@@ -596,7 +596,7 @@ fn repair_that_is_cancelled_before_it_changes_anything_is_cancelled() {
         .end();
     // Both have the group, but the journal still says that it is to be rolled back.
     assert!(report.recoverable);
-    let error = crate::session::conclude(ending, report).unwrap_err();
+    let error = crate::client::session::conclude(ending, report).unwrap_err();
     assert!(matches!(error, crate::Error::Cancelled(_)) && error.is_unchanged(), "{error}");
 }
 

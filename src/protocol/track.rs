@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::rules::{Deletes, Evidence, Posts, Rules};
 use crate::api::{Action, Reading, Verdict};
-use crate::report::{Cause, HostStep, State};
-use crate::retry::RetryPolicy;
+use crate::values::report::{Cause, HostStep, State};
+use crate::values::retry::RetryPolicy;
 
 /// What a host does in the current phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::{Action, Reply, read};
-use crate::group::GroupId;
-use crate::host::Host;
 use crate::protocol::{Fact, Limits, Machine, Step};
-use crate::report::{Operation, Outcome};
-use crate::retry::{RetryBudgets, RetryPolicy};
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::report::{Operation, Outcome};
+use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 struct Case {
     name: &'static str,

@@ -8,12 +8,12 @@ use super::oracle::{Invariant, bound};
 use super::schedule::Choices;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
 use crate::api::Api;
-use crate::group::GroupId;
-use crate::host::Host;
-use crate::intent::{Intent, Purpose};
 use crate::protocol::{Ending, Fact, Limits, Machine, Rules, Step};
-use crate::report::{Operation, Outcome, Target};
-use crate::retry::{RetryBudgets, RetryPolicy};
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::intent::{Intent, Purpose};
+use crate::values::report::{Operation, Outcome, Target};
+use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 const DEADLINE: Duration = Duration::from_millis(300);
 const ROLLBACK: Duration = Duration::from_millis(200);

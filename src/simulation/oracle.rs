@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::driver::TRIES;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
 use crate::api::{Action, Reading, Verdict};
-use crate::host::Host;
-use crate::intent::{Intent, Purpose};
 use crate::protocol::{Ending, Limits};
-use crate::report::{HostReport, Operation, Outcome, Report, State, Target};
+use crate::values::host::Host;
+use crate::values::intent::{Intent, Purpose};
+use crate::values::report::{HostReport, Operation, Outcome, Report, State, Target};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Invariant {

@@ -10,7 +10,7 @@ use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I1
 use super::schedule::shorten;
 use super::{Failure, Wanted, breaks, scenarios, shortest, story};
 use crate::protocol::{Deletes, Evidence, Posts, Rules, Sound};
-use crate::report::State;
+use crate::values::report::State;
 
 macro_rules! wrong {
     ($($(#[$why:meta])* $name:ident { $($rules:item)* })*) => {

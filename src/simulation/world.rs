@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::oracle::{Breaches, HostLog, Pass};
 use super::schedule::Choices;
 use crate::api::{Action, Reading, Reply, read};
-use crate::cause::{RequestError, RequestErrorKind, StoreError};
-use crate::host::Host;
-use crate::intent::{ClaimError, Intent};
+use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
+use crate::values::host::Host;
+use crate::values::intent::{ClaimError, Intent};
 
 /// The settle time S, and the longest L that a request can take effect after its failure was seen.
 pub(super) const SETTLE: Duration = Duration::from_millis(10);
@@ -158,7 +158,7 @@ struct Errors {
     refused: RequestError,
     closed: RequestError,
     timeout: RequestError,
-    store: StoreError,
+    store: JournalError,
 }
 
 #[derive(Debug)]
@@ -197,7 +197,7 @@ impl World {
                 refused: RequestError::new(RequestErrorKind::Connect, "connection refused"),
                 closed: RequestError::new(RequestErrorKind::Closed, "connection closed"),
                 timeout: RequestError::new(RequestErrorKind::Timeout, "no answer in time"),
-                store: StoreError::new("write", "intent", std::io::ErrorKind::StorageFull.into()),
+                store: JournalError::new("write", "intent", std::io::ErrorKind::StorageFull.into()),
             },
         }
     }
@@ -511,7 +511,7 @@ impl World {
         claimed
     }
 
-    pub(super) fn record(&mut self, intent: Intent) -> Result<(), StoreError> {
+    pub(super) fn record(&mut self, intent: Intent) -> Result<(), JournalError> {
         let fate = self.choices.choose(3);
         self.tell(|_| {
             let names: Vec<_> = intent.hosts.iter().map(Host::authority).collect();
@@ -525,7 +525,7 @@ impl World {
         self.outcome(fate)
     }
 
-    pub(super) fn erase(&mut self) -> Result<(), StoreError> {
+    pub(super) fn erase(&mut self) -> Result<(), JournalError> {
         let fate = self.choices.choose(3);
         self.tell(|_| format!("erase{}", told(fate)));
         self.check_erase();
@@ -537,7 +537,7 @@ impl World {
         self.outcome(fate)
     }
 
-    fn outcome(&self, fate: usize) -> Result<(), StoreError> {
+    fn outcome(&self, fate: usize) -> Result<(), JournalError> {
         if fate == 0 { Ok(()) } else { Err(self.errors.store.clone()) }
     }
 

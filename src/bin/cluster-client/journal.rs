@@ -5,8 +5,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::sync::Arc;
 
 use cluster_client::{
-    ClusterClient, ConfigError, DirectoryStore, Error, Forgotten, GroupId, Host, IntentStore as _, JournalEntry,
-    Origin, Printable, Purpose, StoreError, Unfinished,
+    ClusterClient, ConfigError, DirectoryJournal, Error, Forgotten, GroupId, Host, Journal as _, JournalEntry,
+    JournalError, Origin, Printable, Purpose, Unfinished,
 };
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ pub(crate) fn obey(action: JournalAction, shared: &Shared, output: &mut Output) 
 }
 
 /// The store, if its directory exists, and its path for messages. A missing directory is not made.
-fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryStore>, String), Stop> {
+fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), Stop> {
     let directory = match journal.value {
         Journal::Directory(directory) => directory,
         Journal::Off => {
@@ -60,7 +60,7 @@ fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryStore>, String), S
     if directory.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok((None, place));
     }
-    let store = DirectoryStore::open(&directory).map_err(|error| {
+    let store = DirectoryJournal::open(&directory).map_err(|error| {
         let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         let shown = directory.to_string_lossy();
         ConfigError::new("journal directory", shown, error.to_string(), cause).from_origin(journal.origin.clone())
@@ -99,7 +99,7 @@ fn typed(error: ConfigError) -> ConfigError {
 
 /// A journal that is not empty.
 struct Opened<'a> {
-    store: DirectoryStore,
+    store: DirectoryJournal,
     found: Unfinished,
     /// The command to recover, with its options.
     next: Next,
@@ -319,7 +319,7 @@ fn object(entry: &JournalEntry) -> Value {
     })
 }
 
-fn unreadable(error: &StoreError) -> Value {
+fn unreadable(error: &JournalError) -> Value {
     json!({
         "group": null,
         "for": null,

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use cluster_client::{Error, HostReport, HostStep, Printable, Report, StoreError};
+use cluster_client::{Error, HostReport, HostStep, JournalError, Printable, Report};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, with_causes};
@@ -44,7 +44,7 @@ pub(crate) fn render(done: &Done, verdict: &Verdict) -> String {
 }
 
 /// The line for a journal entry that cannot be read: nobody knows its group.
-pub(crate) fn unreadable(error: &StoreError) -> String {
+pub(crate) fn unreadable(error: &JournalError) -> String {
     line(&json!({
         "group": null,
         "operation": "recover",

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use cluster_client::{Call, CancelToken, DirectoryStore, GroupId, IntentStore as _, Operation, Report, Target};
+use cluster_client::{Call, CancelToken, DirectoryJournal, GroupId, Journal as _, Operation, Report, Target};
 
 use crate::args::{Format, Groups, Shared};
 use crate::confirm::confirmed;
@@ -163,7 +163,7 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
     if !directory.is_dir() {
         return HashSet::new();
     }
-    let held = DirectoryStore::open(directory).and_then(|store| store.unfinished());
+    let held = DirectoryJournal::open(directory).and_then(|store| store.unfinished());
     held.map(|held| held.groups().cloned().collect()).unwrap_or_default()
 }
 

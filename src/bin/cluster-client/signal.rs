@@ -6,7 +6,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use cluster_client::{CancelToken, DirectoryStore, IntentStore as _};
+use cluster_client::{CancelToken, DirectoryJournal, Journal as _};
 
 use crate::exit::{Exit, Stop};
 use crate::next::Next;
@@ -195,7 +195,7 @@ fn what_is_left(journal: &Journal, recover: &str, look: &str) -> String {
         return format!("left at once. There is no journal; a status shows what is left.\n{look}");
     };
     let place = directory.display();
-    match DirectoryStore::open(directory).and_then(|store| store.unfinished()) {
+    match DirectoryJournal::open(directory).and_then(|store| store.unfinished()) {
         Ok(held) if held.entries.is_empty() && held.unreadable.is_empty() => {
             format!("left at once. The journal in {place} is empty: nothing was begun, or all is settled.")
         }

@@ -14,8 +14,8 @@ use ureq_proto::client::state::{RecvBody, RecvResponse};
 use ureq_proto::client::{Call, RecvResponseResult};
 use ureq_proto::http::{HeaderMap, Response, header};
 
-use crate::cause::RequestError;
 use crate::http::{MAX_BODY, MAX_HEAD, errors, headers};
+use crate::values::cause::RequestError;
 
 /// The parts of an answer that count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

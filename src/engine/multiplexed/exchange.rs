@@ -15,9 +15,9 @@ use super::slots::{Connection, Phase, is_quiet};
 use super::stream::Stream;
 use super::{Multiplexed, READS, request};
 use crate::api::Reply;
-use crate::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::{DRAIN, MAX_IDLE, errors, headers};
+use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 
 /// An exchange and how far it got.
 pub(super) struct InFlight {

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::request::Origin;
-use crate::host::Host;
 use crate::http::MAX_IDLE_AGE;
 use crate::http::resolver::Target;
+use crate::values::host::Host;
 
 /// One host of an engine.
 #[derive(Debug)]

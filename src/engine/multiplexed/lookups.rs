@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::exchange::InFlight;
-use crate::cause::RequestError;
 use crate::http::resolver::{Found, LookUp, Resolver, too_late};
+use crate::values::cause::RequestError;
 
 pub(super) struct Lookups {
     resolver: Arc<Resolver>,

@@ -7,8 +7,8 @@ use ureq_proto::http::{HeaderName, HeaderValue, Method, Request as Head, Uri, he
 
 use super::host::HttpHost;
 use crate::api::Request;
-use crate::cause::{RequestError, RequestErrorKind as Kind};
 use crate::http::{JSON, USER_AGENT};
+use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 
 /// The constant parts of every request to one host.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The engine runs the suite of the transport, on a thread of its own that takes the exchanges of many.
 
 #[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
-#[path = "../../transport/tests.rs"]
+#[path = "../threads/transport/tests.rs"]
 mod suite;
 
 use std::collections::HashMap;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use self::suite::{PLENTY, serve, serve_at, told};
 use super::{Multiplexed, Shared};
 use crate::api::{Action, Api, Reply};
+use crate::engine::threads::transport::subject::Subject as UreqSubject;
 use crate::engine::{Completion, Engine as _, Exchange};
-use crate::group::GroupId;
-use crate::host::Host;
-use crate::transport::subject::Subject as UreqSubject;
+use crate::values::group::GroupId;
+use crate::values::host::Host;
 
 fn exchange(id: u64, host: usize, action: Action, timeout: Duration) -> Exchange {
     let request = Arc::new(Api::default().request(action, &GroupId::parse("g1").unwrap()));
@@ -358,11 +358,11 @@ mod subject {
     use std::time::Duration;
 
     use crate::api::{Reply, Request};
-    use crate::config::ConfigError;
     use crate::engine::check_hosts;
     use crate::engine::driving::Driving;
     use crate::engine::multiplexed::Multiplexed;
-    use crate::host::Host;
+    use crate::values::config::ConfigError;
+    use crate::values::host::Host;
 
     pub(super) struct Subject(Driving);
 

@@ -1,0 +1,249 @@
+//! Floor 3: `forget`, which drops a host that never comes back from an unfinished operation.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::client::ClusterClient;
+use crate::journal::Claim;
+use crate::values::cause::JournalError;
+use crate::values::config::ConfigError;
+use crate::values::error::Error;
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::intent::{ClaimError, Intent, Purpose};
+
+impl ClusterClient {
+    /// Drops one host from the unfinished operation on a group. It is for a host that never comes back: the
+    /// operation could not be settled otherwise, and recovery would ask the host again and again.
+    ///
+    /// Nothing is sent, and no host changes. It is unknown for good whether that host has the group. The host need
+    /// not be one of the client's. The other hosts of the operation stay in the journal for
+    /// [`ClusterClient::recover`].
+    ///
+    /// # Errors
+    /// * [`Error::Config`] if the group has no unfinished operation, or the operation does not name the host.
+    /// * [`Error::Busy`] while another operation works on the group.
+    /// * [`Error::Journal`] if the journal could not be read or written. It may still name the host or not.
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let builder = ClusterClient::builder().hosts(["http://node1:8000"]);
+    /// let client = builder.journal(directory.path().join("journal"))?.build()?;
+    ///
+    /// let refused = client.forget("payments", "http://node3:8000").unwrap_err();
+    /// assert!(refused.to_string().contains("has no unfinished operation"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn forget<G>(&self, group: G, host: impl AsRef<str>) -> Result<Forgotten, Error>
+    where
+        G: TryInto<GroupId>,
+        ConfigError: From<G::Error>,
+    {
+        let group = group.try_into().map_err(ConfigError::from)?;
+        let host = Host::parse(host.as_ref())?;
+        let Some(journal) = self.journal() else {
+            let remedy = "give the client the journal that has it";
+            let problem = "has no unfinished operation here, because the client keeps no journal";
+            return Err(ConfigError::new("group", group.as_str(), problem, remedy).into());
+        };
+        // The journal may be a user's own type, and no panic crosses the API.
+        catch_unwind(AssertUnwindSafe(|| match journal.claim(&group) {
+            Ok(claim) => forget(claim, &group, host),
+            Err(ClaimError::Busy(holder)) => Err(Error::Busy { group: group.clone(), holder }),
+            Err(ClaimError::Failed(error)) => Err(failed(&group, error)),
+        }))
+        .unwrap_or_else(|_| Err(failed(&group, JournalError::panicked())))
+    }
+}
+
+/// Result of [`ClusterClient::forget`]. Its `Display` is a sentence for a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "the state of the group on that host is now unknown for good"]
+#[non_exhaustive]
+pub struct Forgotten {
+    /// The group. Its state on the host is now unknown for good.
+    pub group: GroupId,
+    /// The purpose of the unfinished operation.
+    pub purpose: Purpose,
+    /// The host that was dropped.
+    pub host: Host,
+    /// The hosts that the operation still has to settle. If there are none, the operation is gone from the journal.
+    pub remaining: Vec<Host>,
+}
+
+impl fmt::Display for Forgotten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Forgotten { group, purpose, host, remaining } = self;
+        write!(f, "{host} is forgotten: whether it has {group} is now unknown for good. ")?;
+        let operation = operation(*purpose);
+        match remaining.len() {
+            0 => write!(f, "The unfinished {operation} of {group} is gone from the journal."),
+            _ => write!(f, "The unfinished {operation} of {group} still has to settle {}.", names(remaining)),
+        }
+    }
+}
+
+fn forget(mut claim: Box<dyn Claim>, group: &GroupId, host: Host) -> Result<Forgotten, Error> {
+    let Some(mut intent) = claim.inherited().cloned() else {
+        let remedy = "look at the journal for what is unfinished";
+        return Err(ConfigError::new("group", group.as_str(), "has no unfinished operation", remedy).into());
+    };
+    let Some(place) = intent.hosts.iter().position(|named| *named == host) else {
+        return Err(not_named(&intent, &host).into());
+    };
+    intent.hosts.remove(place);
+    let changed = if intent.hosts.is_empty() { claim.erase() } else { claim.record(&intent) };
+    changed.map_err(|error| failed(group, error))?;
+    log::warn!(target: "cluster_client", group = group.as_str(), host = host.as_str(); "{host} is forgotten for {group}");
+    Ok(Forgotten { group: group.clone(), purpose: intent.purpose, host, remaining: intent.hosts })
+}
+
+fn not_named(intent: &Intent, host: &Host) -> ConfigError {
+    let problem = format!("is not in the unfinished {} of {}", operation(intent.purpose), intent.group);
+    ConfigError::new("host", host.as_str(), problem, format!("name one of {}", names(&intent.hosts)))
+}
+
+fn failed(group: &GroupId, source: JournalError) -> Error {
+    Error::Journal { group: group.clone(), report: None, source }
+}
+
+fn operation(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Create { .. } => "create",
+        Purpose::Delete => "delete",
+        Purpose::Present => "repair to present",
+    }
+}
+
+/// All of a few hosts, the first of many.
+fn names(hosts: &[Host]) -> String {
+    const SHOWN: usize = 10;
+    let mut names: Vec<String> = hosts.iter().take(SHOWN).map(Host::to_string).collect();
+    if hosts.len() > SHOWN {
+        names.push(format!("and {} more", hosts.len() - SHOWN));
+    }
+    names.join(", ")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::sync::Arc;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::journal::directory::tests::{group, intent};
+    use crate::journal::{DirectoryJournal, Journal, JournalEntry, Unfinished};
+
+    const HOSTS: [&str; 3] = ["http://a", "http://b", "http://c"];
+
+    /// A journal with an unfinished delete of `g` on [`HOSTS`], and a client of other hosts.
+    fn bench() -> (TempDir, DirectoryJournal, ClusterClient) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = DirectoryJournal::open(directory.path().join("journal")).unwrap();
+        store.claim(&group("g")).unwrap().record(&intent("g", &HOSTS)).unwrap();
+        let client = client(Arc::new(store.clone()));
+        (directory, store, client)
+    }
+
+    fn client(store: Arc<dyn Journal>) -> ClusterClient {
+        ClusterClient::builder().hosts(["http://other"]).store(store).build().unwrap()
+    }
+
+    fn hosts(store: &DirectoryJournal) -> Vec<String> {
+        let unfinished = store.unfinished().unwrap();
+        unfinished.entries.iter().flat_map(JournalEntry::hosts).map(Host::to_string).collect()
+    }
+
+    #[test]
+    fn forget_drops_one_host_and_the_last_one_ends_the_operation() {
+        let (_directory, store, client) = bench();
+        let forgotten = client.forget("g", "HTTP://B:80/").unwrap();
+        assert_eq!((forgotten.purpose, forgotten.host.as_str()), (Purpose::Delete, "http://b"));
+        assert_eq!(forgotten.remaining.iter().map(Host::as_str).collect::<Vec<_>>(), ["http://a", "http://c"]);
+        assert_eq!(hosts(&store), ["http://a", "http://c"]);
+        let said = forgotten.to_string();
+        assert!(said.contains("http://b is forgotten: whether it has g is now unknown for good"), "{said}");
+        assert!(said.contains("The unfinished delete of g still has to settle http://a, http://c."), "{said}");
+
+        let _ = client.forget("g", "http://a").unwrap();
+        let last = client.forget("g", "http://c").unwrap();
+        assert!(last.remaining.is_empty() && last.to_string().ends_with("is gone from the journal."), "{last}");
+        assert!(hosts(&store).is_empty());
+    }
+
+    #[test]
+    fn forget_keeps_what_recovery_needs() {
+        let (_directory, store, client) = bench();
+        let before = store.unfinished().unwrap().entries.remove(0).intent().clone();
+        let _ = client.forget("g", "http://a").unwrap();
+        let after = store.unfinished().unwrap().entries.remove(0).intent().clone();
+        assert_eq!(Intent { hosts: before.hosts.clone(), ..after }, before);
+    }
+
+    #[test]
+    fn forget_names_the_hosts_that_are_in_the_operation() {
+        let (_directory, store, client) = bench();
+        let refused = client.forget("g", "http://other").unwrap_err();
+        assert!(matches!(refused, Error::Config(_)));
+        let said = refused.to_string();
+        assert!(
+            said.contains("is not in the unfinished delete of g: name one of http://a, http://b, http://c"),
+            "{said}"
+        );
+        assert_eq!(hosts(&store), HOSTS);
+        let many: Vec<String> = (0..30).map(|number| format!("http://n{number}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        store.claim(&group("many")).unwrap().record(&intent("many", &many)).unwrap();
+        let said = client.forget("many", "http://other").unwrap_err().to_string();
+        assert!(said.ends_with("http://n9, and 20 more"), "{said}");
+    }
+
+    #[test]
+    fn forget_refuses_a_group_without_an_unfinished_operation() {
+        let (_directory, store, client) = bench();
+        let said = client.forget("h", "http://a").unwrap_err().to_string();
+        assert!(said.contains("\"h\"") && said.contains("has no unfinished operation"), "{said}");
+        assert!(client.forget("..", "http://a").is_err() && client.forget("g", "a").is_err());
+        let without = ClusterClient::new(["http://a"]).unwrap();
+        let said = without.forget("g", "http://a").unwrap_err().to_string();
+        assert!(said.contains("keeps no journal"), "{said}");
+        assert_eq!(hosts(&store), HOSTS);
+    }
+
+    #[test]
+    fn forget_leaves_a_group_alone_that_somebody_works_on() {
+        let (_directory, store, client) = bench();
+        let held = store.claim(&group("g")).unwrap();
+        assert!(matches!(client.forget("g", "http://a"), Err(Error::Busy { .. })));
+        drop(held);
+        assert_eq!(hosts(&store), HOSTS);
+        assert!(client.forget("g", "http://a").is_ok());
+    }
+
+    #[test]
+    fn forget_fails_with_the_journal() {
+        let (directory, _store, client) = bench();
+        std::fs::rename(directory.path().join("journal"), directory.path().join("away")).unwrap();
+        assert!(matches!(client.forget("g", "http://a"), Err(Error::Journal { .. })));
+    }
+
+    struct Panics;
+
+    impl Journal for Panics {
+        fn claim(&self, _: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+            panic!("as planned")
+        }
+
+        fn unfinished(&self) -> Result<Unfinished, JournalError> {
+            Ok(Unfinished::default())
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_journal_does_not_cross_forget() {
+        assert!(matches!(client(Arc::new(Panics)).forget("g", "http://a"), Err(Error::Journal { .. })));
+    }
+}

@@ -1,0 +1,212 @@
+//! The transport as the subject of the suite of `tests.rs`, and what is tested of it alone.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Instant;
+
+use super::tests::{ACTIONS, BRIEF, OK, PLENTY, REFUSED, assert_told, refusing, serve};
+use super::*;
+use crate::api::{Action, Api};
+use crate::values::group::GroupId;
+
+pub(crate) struct Subject(UreqTransport);
+
+impl Subject {
+    pub(crate) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
+        UreqTransport::new(hosts).map(Self)
+    }
+
+    /// Trusts the certificates of this authority only.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn trusting(host: &Host, authority: &[u8]) -> Self {
+        Subject(UreqTransport::trusting(std::slice::from_ref(host), authority))
+    }
+
+    pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
+        self.0.send(host, request, timeout, None)
+    }
+
+    pub(crate) fn shed_idle_connections(&self) {
+        self.0.shed_idle();
+    }
+}
+
+impl UreqTransport {
+    /// Trusts the certificates of this authority only.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn trusting(hosts: &[Host], authority: &[u8]) -> Self {
+        let mut transport = UreqTransport::new(hosts).unwrap();
+        let authority = ureq::tls::Certificate::from_pem(authority).unwrap();
+        let maker = Arc::get_mut(&mut transport.maker).unwrap();
+        maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
+        transport
+    }
+}
+
+/// Number of times that a request is reported to hold its thread up.
+fn stalls(server: &tests::Server, action: Action, timeout: Duration) -> usize {
+    let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let stalled: Stalled = {
+        let count = Arc::clone(&count);
+        Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+        })
+    };
+    server.transport().0.send(0, &request, timeout, Some(&stalled));
+    count.load(Ordering::SeqCst)
+}
+
+#[test]
+fn a_mute_server_holds_the_thread_up_and_that_is_told_once() {
+    let mute = tests::serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    assert_eq!(stalls(&mute, Action::Check, Duration::from_millis(100)), 1);
+    assert_eq!(stalls(&mute, Action::Create, Duration::from_millis(100)), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_next_address_is_tried_within_the_time() {
+    let (silent, _queue) = tests::blackhole();
+    let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = tests::answering(tests::OK);
+    let call = Call::new(Duration::from_secs(2));
+    let stream = wire::dial(&[refusing, silent, server.address], &call).unwrap();
+    assert_eq!(stream.peer_addr().unwrap(), server.address);
+    assert!(call.left().is_some());
+}
+
+fn request(action: Action) -> Request {
+    Api::default().request(action, &GroupId::parse("g1").unwrap())
+}
+
+#[test]
+fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
+    let (closed, is_closed) = mpsc::channel();
+    let serving = move || {
+        let closed = closed.clone();
+        serve(move |_, mut peer| {
+            peer.request();
+            peer.say(OK);
+            peer.wait();
+            closed.send(()).unwrap();
+        })
+    };
+    let servers = [serving(), serving(), serving()];
+    let hosts = servers.each_ref().map(|server| Host::parse(format!("http://{}", server.address)).unwrap());
+    let transport = UreqTransport::new(&hosts[..2]).unwrap();
+    let other = transport.to(&hosts[2..]).unwrap();
+    let request = request(Action::Check);
+    assert_told(&transport.send(0, &request, PLENTY, None), "200");
+    assert_told(&transport.send(1, &request, PLENTY, None), "200");
+    assert_told(&other.send(0, &request, PLENTY, None), "200");
+    assert!(is_closed.try_recv().is_err());
+    transport.shed_idle();
+    for _ in 0..servers.len() {
+        is_closed.recv_timeout(PLENTY).unwrap();
+    }
+    assert_told(&other.send(0, &request, PLENTY, None), "200");
+}
+
+/// Sends a request on a thread that has one in flight, as a logger does when no thread can be started.
+#[test]
+fn nested_request_does_not_change_what_is_said_of_the_outer_one() {
+    let mute = serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    let (refusing, _socket) = refusing();
+    let hosts = [mute.address, refusing].map(|address| Host::parse(format!("http://{address}")).unwrap());
+    let transport = Arc::new(UreqTransport::new(&hosts).unwrap());
+    let (nested, check) = (Arc::clone(&transport), request(Action::Check));
+    let stalled: Stalled = Arc::new(move || assert_told(&nested.send(1, &check, BRIEF * 4, None), REFUSED));
+    let begun = Instant::now();
+    let reply = transport.send(0, &request(Action::Create), BRIEF, Some(&stalled));
+    assert_told(&reply, "ambiguous, Timeout: no answer within 150ms");
+    assert!(begun.elapsed() < BRIEF * 4, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn end_of_a_nested_request_restores_the_outer_one() {
+    let stalled: Stalled = Arc::new(|| ());
+    let outer = call::enter(Some(&stalled));
+    call::begin(Call::new(PLENTY));
+    call::update(|call| call.sent = true);
+    drop(call::enter(None));
+    assert!(call::is_watched() && call::current().sent);
+    drop(outer);
+    assert!(!call::is_watched() && !call::current().sent);
+}
+
+/// The one logger of the process, with a hook per thread.
+struct PerThread;
+
+type OnRecord = Box<dyn Fn(&log::Record<'_>)>;
+
+thread_local! {
+    static ON_RECORD: std::cell::RefCell<Option<OnRecord>> = const { std::cell::RefCell::new(None) };
+}
+
+impl log::Log for PerThread {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        ON_RECORD.with_borrow(Option::is_some)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // Taken out, so that records of nested requests do not call it.
+        let Some(act) = ON_RECORD.take() else { return };
+        act(record);
+        ON_RECORD.set(Some(act));
+    }
+
+    fn flush(&self) {}
+}
+
+fn ends_with_a_logger_that_sends(transport: UreqTransport) {
+    static INSTALLED: std::sync::Once = std::sync::Once::new();
+    INSTALLED.call_once(|| {
+        log::set_logger(&PerThread).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+    });
+    let (ended, end) = mpsc::channel();
+    let transport = Arc::new(transport);
+    thread::spawn(move || {
+        let (records, nested) = (Arc::<AtomicUsize>::default(), Arc::clone(&transport));
+        let count = Arc::clone(&records);
+        ON_RECORD.set(Some(Box::new(move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            assert_told(&nested.send(0, &request(Action::Check), PLENTY, None), "200");
+        })));
+        for _ in 0..3 {
+            for action in ACTIONS {
+                assert_told(&transport.send(0, &request(action), PLENTY, None), "200");
+            }
+        }
+        ON_RECORD.set(None);
+        ended.send(records.load(Ordering::SeqCst)).unwrap();
+    });
+    let records = end.recv_timeout(PLENTY).expect("it hangs");
+    assert!(records > 50, "{records}");
+}
+
+#[test]
+fn logger_that_sends_to_the_same_host_does_not_hang() {
+    let server = serve(|_, mut peer| {
+        while peer.request().is_some() {
+            peer.say(OK);
+        }
+    });
+    ends_with_a_logger_that_sends(server.transport().0);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn logger_that_sends_to_the_same_tls_host_does_not_hang() {
+    let server = tests::tls::node_with(usize::MAX);
+    let host = Host::parse(format!("https://localhost:{}", server.address.port())).unwrap();
+    ends_with_a_logger_that_sends(UreqTransport::trusting(&[host], tests::tls::AUTHORITY));
+}

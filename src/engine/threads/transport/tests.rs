@@ -1,0 +1,955 @@
+//! Against raw sockets that say what no decent server would. The suite runs for each way to send a request: the
+//! module that includes it names one as `Subject`.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::subject::Subject;
+use crate::api::{Action, Api, Reply};
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+
+/// Long enough for a busy machine; no test that passes waits for it.
+pub(super) const PLENTY: Duration = Duration::from_secs(30);
+/// Where the time has to run out.
+pub(super) const BRIEF: Duration = Duration::from_millis(150);
+pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+
+/// A server whose connections are handled by a function of their number.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) requests: Receiver<String>,
+}
+
+/// One connection at the server.
+pub(super) struct Peer {
+    pub(super) stream: BufReader<TcpStream>,
+    seen: Sender<String>,
+}
+
+impl Peer {
+    /// Waits for a whole request and notes it. `None` is the end of the connection.
+    pub(super) fn request(&mut self) -> Option<String> {
+        let mut text = String::new();
+        let mut length = 0;
+        loop {
+            let start = text.len();
+            if self.stream.read_line(&mut text).ok()? == 0 {
+                return None;
+            }
+            let line = text[start..].to_ascii_lowercase();
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).ok()?;
+        text += std::str::from_utf8(&body).unwrap();
+        self.seen.send(text.clone()).ok();
+        Some(text)
+    }
+
+    pub(super) fn say(&mut self, text: impl AsRef<[u8]>) {
+        // The client may have left, which is then what the test is about.
+        let _ = self.stream.get_mut().write_all(text.as_ref());
+    }
+
+    /// Until the client closes.
+    pub(super) fn wait(&mut self) {
+        let _ = io::copy(&mut self.stream, &mut io::sink());
+    }
+
+    /// Says `piece` every few milliseconds until the client closes.
+    fn trickle(&mut self, piece: &[u8]) {
+        let socket = self.stream.get_mut();
+        socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        while socket.write_all(piece).is_ok() && !matches!(socket.read(&mut [0; 64]), Ok(0)) {}
+    }
+
+    /// Closes with a reset instead of an end.
+    #[cfg(unix)]
+    fn reset(self) {
+        socket2::SockRef::from(self.stream.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
+    }
+}
+
+pub(super) fn serve(handle: impl Fn(usize, Peer) + Send + Sync + 'static) -> Server {
+    serve_at("127.0.0.1:0", handle)
+}
+
+pub(super) fn serve_at(address: &str, handle: impl Fn(usize, Peer) + Send + Sync + 'static) -> Server {
+    let listener = TcpListener::bind(address).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (seen, requests) = mpsc::channel();
+    let handle = Arc::new(handle);
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let peer = Peer { stream: BufReader::new(stream.unwrap()), seen: seen.clone() };
+            let handle = Arc::clone(&handle);
+            thread::spawn(move || handle(number, peer));
+        }
+    });
+    Server { address, requests }
+}
+
+/// Answers every request with `answer` and then closes.
+pub(super) fn answering(answer: &'static str) -> Server {
+    serve(move |_, mut peer| {
+        peer.request();
+        peer.say(answer);
+    })
+}
+
+impl Server {
+    pub(super) fn transport(&self) -> Subject {
+        transport(&format!("http://{}", self.address))
+    }
+
+    fn ask(&self, action: Action, timeout: Duration) -> Reply {
+        ask(&self.transport(), action, timeout)
+    }
+}
+
+fn transport(url: &str) -> Subject {
+    Subject::to(&[Host::parse(url).unwrap()]).unwrap()
+}
+
+pub(super) fn ask(transport: &Subject, action: Action, timeout: Duration) -> Reply {
+    let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+    let start = Instant::now();
+    let reply = transport.send(0, &request, timeout);
+    assert!(start.elapsed() < timeout + Duration::from_secs(5), "{action} took {:?}", start.elapsed());
+    reply
+}
+
+/// A reply in one line: what tests compare.
+pub(super) fn told(reply: &Reply) -> String {
+    match reply {
+        Reply::NotSent(e) => format!("not sent, {:?}: {e}", e.kind()),
+        Reply::Ambiguous(e) => format!("ambiguous, {:?}: {e}", e.kind()),
+        Reply::Answered { status, retry_after: None } => format!("{status}"),
+        Reply::Answered { status, retry_after: Some(after) } => format!("{status}, retry after {after:?}"),
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_told(reply: &Reply, expected: &str) {
+    assert_eq!(told(reply), expected);
+}
+
+pub(super) const ACTIONS: [Action; 3] = [Action::Create, Action::Check, Action::Delete];
+const CLOSED: &str = "ambiguous, Closed: the connection was closed before the answer";
+pub(super) const REFUSED: &str = "not sent, Connect: connection refused";
+
+#[test]
+fn each_request_has_its_bytes() {
+    let server = answering(OK);
+    let head = |line: &str, extra: &str| {
+        let version = env!("CARGO_PKG_VERSION");
+        let host = server.address;
+        format!(
+            "{line} HTTP/1.1\r\nhost: {host}\r\n{extra}user-agent: cluster-client/{version}\r\naccept: application/json\r\n"
+        )
+    };
+    let json = "content-type: application/json\r\n";
+    let body = "content-length: 17\r\n\r\n{\"groupId\": \"g1\"}";
+    for (action, expected) in [
+        (Action::Create, head("POST /base/v1/group/", json)),
+        (Action::Check, head("GET /base/v1/group/g1/", "")),
+        (Action::Delete, head("DELETE /base/v1/group/", json)),
+    ] {
+        assert_told(&ask(&transport(&format!("http://{}/base", server.address)), action, PLENTY), "200");
+        let request = server.requests.recv().unwrap();
+        let (head, content) = request.split_once("\r\n\r\n").unwrap();
+        let mut lines: Vec<_> = head.split("\r\n").collect();
+        let mut expected: Vec<_> = expected.trim_end().split("\r\n").collect();
+        if action == Action::Check {
+            assert_eq!(content, "");
+        } else {
+            let (length, text) = body.split_once("\r\n\r\n").unwrap();
+            expected.push(length);
+            assert_eq!(content, text);
+        }
+        assert_eq!(lines[0], expected[0]);
+        lines.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(lines, expected);
+    }
+}
+
+#[test]
+fn a_connection_serves_many_requests() {
+    let server = serve(|number, mut peer| {
+        let status = if number == 0 { "200" } else { "500" };
+        while peer.request().is_some() {
+            peer.say(format!("HTTP/1.1 {status} x\r\ncontent-length: 5000\r\n\r\n{}", "b".repeat(5000)));
+        }
+    });
+    let transport = server.transport();
+    for _ in 0..5 {
+        for action in ACTIONS {
+            assert_told(&ask(&transport, action, PLENTY), "200");
+        }
+    }
+}
+
+#[test]
+fn many_requests_at_once_keep_their_connections() {
+    let server = serve(|number, mut peer| {
+        while peer.request().is_some() {
+            peer.say(if number < 32 { OK } else { "HTTP/1.1 500 more\r\ncontent-length: 0\r\n\r\n" });
+        }
+    });
+    let transport = server.transport();
+    for _ in 0..4 {
+        thread::scope(|scope| {
+            for _ in 0..32 {
+                scope.spawn(|| assert_told(&ask(&transport, Action::Create, PLENTY), "200"));
+            }
+        });
+    }
+}
+
+#[test]
+fn a_status_is_read_whatever_the_body_is_like() {
+    for (answer, expected) in [
+        ("HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n", "201"),
+        ("HTTP/1.1 204 No Content\r\n\r\n", "204"),
+        ("HTTP/1.1 404\r\n\r\nuntil the end", "404"),
+        ("HTTP/1.0 200 OK\r\n\r\nold", "200"),
+        ("HTTP/1.1 599 x\r\n\r\n", "599"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "200"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense", "200"),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nff\r\n{}", "200"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{}", "200"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551615\r\n\r\n{}", "200"),
+        ("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", "200"),
+    ] {
+        for action in ACTIONS {
+            assert_eq!(told(&answering(answer).ask(action, PLENTY)), expected, "{answer}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_none_is_ambiguous() {
+    for (answer, expected) in [
+        ("", CLOSED),
+        ("HTTP/1.1 200 OK\r\ncontent-len", CLOSED),
+        ("HTTP/1.1 200", CLOSED),
+        ("HTTP/1.1 102 Processing\r\n\r\n", CLOSED),
+        ("SSH-2.0-OpenSSH_9.2\r\n", "ambiguous, Garbage: the answer is not HTTP"),
+        ("\0\0\0\0\0\0\0\0", "ambiguous, Garbage: the answer is not HTTP"),
+        ("HTTP/2 200 OK\r\n\r\n", "ambiguous, Garbage: the answer is not HTTP"),
+        ("HTTP/1.1 2x0 OK\r\n\r\n", "ambiguous, Garbage: the answer is not HTTP"),
+        ("HTTP/1.1 000 OK\r\n\r\n", "ambiguous, Garbage: the answer is not HTTP"),
+        ("HTTP/1.1 099 OK\r\n\r\n", "ambiguous, Garbage: the answer is not HTTP"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n{}", "ambiguous, Garbage: the answer is not HTTP"),
+        ("HTTP/1.1 200 OK\r\na b: c\r\n\r\n{}", "ambiguous, Garbage: the answer is not HTTP"),
+        ("HTTP/1.1 101 Switching\r\n\r\n", "ambiguous, Garbage: the answer has the status 101"),
+        ("HTTP/1.1 600 x\r\n\r\n", "ambiguous, Garbage: the answer has the status 600"),
+        ("HTTP/1.1 999 x\r\n\r\n", "ambiguous, Garbage: the answer has the status 999"),
+    ] {
+        for action in ACTIONS {
+            assert_eq!(told(&answering(answer).ask(action, PLENTY)), expected, "{answer}");
+        }
+    }
+}
+
+#[test]
+fn interim_answers_are_passed_over() {
+    let server = answering(
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.1 201 OK\r\ncontent-length: 0\r\n\r\n",
+    );
+    assert_told(&server.ask(Action::Create, PLENTY), "201");
+    let endless = serve(|_, mut peer| {
+        peer.request();
+        peer.trickle(b"HTTP/1.1 102 Processing\r\n\r\n");
+    });
+    assert_told(&endless.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+}
+
+#[test]
+fn a_head_without_end_is_garbage() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say("HTTP/1.1 200 OK\r\nx: ");
+        peer.say("y".repeat(20_000));
+        peer.wait();
+    });
+    let expected = "ambiguous, Garbage: the head of the answer is larger than 16384 bytes";
+    assert_told(&server.ask(Action::Create, PLENTY), expected);
+    let many = serve(|_, mut peer| {
+        peer.request();
+        peer.say(format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1000)));
+        peer.wait();
+    });
+    assert_told(&many.ask(Action::Create, PLENTY), "ambiguous, Garbage: the answer is not HTTP");
+}
+
+#[test]
+fn a_long_head_is_read() {
+    let server = serve(|_, mut peer| {
+        while peer.request().is_some() {
+            peer.say(format!("HTTP/1.1 201 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(15_000)));
+        }
+    });
+    assert_told(&server.ask(Action::Create, PLENTY), "201");
+}
+
+#[test]
+fn a_mute_server_costs_the_timeout() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    for action in ACTIONS {
+        let start = Instant::now();
+        assert_told(&server.ask(action, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+        assert!(start.elapsed() >= BRIEF);
+    }
+}
+
+#[test]
+fn each_request_on_a_connection_has_its_own_timeout() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.wait();
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert_eq!(server.requests.try_iter().count(), 2);
+}
+
+#[test]
+fn a_trickled_head_costs_the_timeout() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say("HTTP/1.1 200 OK\r\nx: ");
+        peer.trickle(b"y");
+    });
+    assert_told(&server.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+}
+
+#[test]
+fn a_slow_endless_or_huge_body_does_not_hold_the_answer_up() {
+    let head = "HTTP/1.1 201 OK\r\n";
+    for (framing, piece) in [
+        ("transfer-encoding: chunked\r\n\r\n", "2\r\n{}\r\n".to_owned()),
+        ("content-length: 1000000000\r\n\r\n", "{".to_owned()),
+        ("content-length: 1000000000\r\n\r\n", "{".repeat(10_000)),
+        ("\r\n", "{".repeat(10_000)),
+        ("\r\n", "{".to_owned()),
+    ] {
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.say(head);
+            peer.say(framing);
+            peer.trickle(piece.as_bytes());
+        });
+        let start = Instant::now();
+        // Longer than a loaded machine takes to answer, and far below what the body would take.
+        assert_told(&server.ask(Action::Create, Duration::from_secs(5)), "201");
+        assert_told(&server.ask(Action::Create, PLENTY), "201");
+        assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_connection_with_an_unfinished_body_is_not_used_again() {
+    let server = serve(|number, mut peer| {
+        peer.request();
+        if number == 0 {
+            peer.say(format!("HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n{}", "x".repeat(70_000)));
+        } else {
+            peer.say("HTTP/1.1 204 OK\r\n\r\n");
+        }
+        peer.wait();
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Create, PLENTY), "204");
+}
+
+#[test]
+fn bytes_that_nobody_asked_for_are_no_answer() {
+    let (done, is_done) = mpsc::channel::<()>();
+    let (said, is_said) = mpsc::channel();
+    let is_done = Mutex::new(is_done);
+    let server = serve(move |number, mut peer| {
+        peer.request();
+        peer.say(OK);
+        if number == 0 {
+            is_done.lock().unwrap().recv().unwrap();
+            peer.say("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n");
+            said.send(()).unwrap();
+        }
+        peer.wait();
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    done.send(()).unwrap();
+    is_said.recv().unwrap();
+    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    let at_once = answering("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\nHTTP/1.1 500 x\r\n\r\n");
+    assert_told(&at_once.ask(Action::Create, PLENTY), "200");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_reset_before_the_answer_is_ambiguous() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.reset();
+    });
+    for action in ACTIONS {
+        assert_told(&server.ask(action, PLENTY), CLOSED);
+    }
+}
+
+/// Address that refuses connections: bound but not listening, so that nobody else gets the port meanwhile.
+#[cfg(unix)]
+pub(super) fn refusing() -> (SocketAddr, impl Sized) {
+    let socket = reserved(0).unwrap();
+    (socket.local_addr().unwrap().as_socket().unwrap(), socket)
+}
+
+#[cfg(not(unix))]
+pub(super) fn refusing() -> (SocketAddr, impl Sized) {
+    (TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(), ())
+}
+
+#[cfg(unix)]
+fn reserved(port: u16) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    Ok(socket)
+}
+
+#[cfg(not(unix))]
+fn reserved(_: u16) -> io::Result<()> {
+    Ok(())
+}
+
+#[test]
+fn a_refused_connection_is_not_sent() {
+    let (free, _socket) = refusing();
+    assert_told(&ask(&transport(&format!("http://{free}")), Action::Create, PLENTY), REFUSED);
+    let host = format!("http://localhost:{}", free.port());
+    assert_told(&ask(&transport(&host), Action::Create, PLENTY), REFUSED);
+}
+
+/// A listener that takes no more connections, with those that fill its queue.
+#[cfg(target_os = "linux")]
+pub(super) fn blackhole() -> (SocketAddr, impl Sized) {
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, BRIEF) {
+        queued.push(stream);
+        assert!(queued.len() < 64, "the queue has no end");
+    }
+    (address, (listener, queued))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_connect_that_nobody_answers_costs_the_timeout() {
+    let (address, _queue) = blackhole();
+    let start = Instant::now();
+    let reply = ask(&transport(&format!("http://{address}")), Action::Create, BRIEF);
+    assert_told(&reply, "not sent, Connect: no connection within 150ms");
+    assert!(start.elapsed() >= BRIEF);
+}
+
+#[test]
+fn no_time_is_no_request() {
+    let server = answering(OK);
+    assert_told(&server.ask(Action::Create, Duration::ZERO), "not sent, Connect: no connection within 0ns");
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    assert!(matches!(ask(&transport, Action::Create, Duration::ZERO), Reply::NotSent(_)));
+    let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
+    assert_told(&transport.send(0, &request, Duration::MAX), "200");
+    assert!(matches!(transport.send(1, &request, PLENTY), Reply::NotSent(_)));
+}
+
+#[test]
+fn only_a_redirect_that_keeps_the_request_on_its_server_is_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        for action in ACTIONS {
+            let elsewhere = answering(OK);
+            let away = elsewhere.address;
+            let server = serve(move |_, mut peer| {
+                while let Some(request) = peer.request() {
+                    let target = match request.split(' ').nth(1).unwrap() {
+                        path if path.starts_with("/moved") => {
+                            peer.say("HTTP/1.1 299 there\r\ncontent-length: 0\r\n\r\n");
+                            continue;
+                        }
+                        path if path.starts_with("/away") => format!("http://{away}/moved"),
+                        path if path.starts_with("/circle") => "/circle".to_owned(),
+                        _ => "/moved".to_owned(),
+                    };
+                    peer.say(format!("HTTP/1.1 {status} x\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n"));
+                }
+            });
+            let base = format!("http://{}", server.address);
+            let followed = matches!(status, 307 | 308);
+            let expected = if followed { "299".into() } else { status.to_string() };
+            assert_told(&ask(&transport(&base), action, PLENTY), &expected);
+            let first = server.requests.recv().unwrap();
+            if followed {
+                let second = server.requests.recv().unwrap();
+                let moved = first.replacen(first.split(' ').nth(1).unwrap(), "/moved", 1);
+                assert_eq!(second, moved);
+            }
+            assert_told(&ask(&transport(&format!("{base}/away")), action, PLENTY), &status.to_string());
+            assert_told(&ask(&transport(&format!("{base}/circle")), action, PLENTY), &status.to_string());
+            let asked = server.requests.try_iter().count();
+            assert_eq!(asked, if followed { 3 } else { 2 });
+            assert_eq!(elsewhere.requests.try_iter().count(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_redirect_to_nowhere_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let transport = transport(&format!("http://{}", listener.local_addr().unwrap()));
+    thread::spawn(move || {
+        let mut peer = Peer { stream: BufReader::new(listener.accept().unwrap().0), seen: mpsc::channel().0 };
+        drop(listener);
+        peer.request();
+        peer.say("HTTP/1.1 307 x\r\nlocation: /there\r\nconnection: close\r\n\r\n");
+    });
+    assert_told(&ask(&transport, Action::Create, PLENTY), "ambiguous, Connect: connection refused");
+}
+
+/// The first connection serves one request, then swallows the next one.
+#[cfg(unix)]
+fn stale() -> Server {
+    serve(|number, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        if number == 0 {
+            peer.reset();
+        } else {
+            peer.say(OK);
+        }
+    })
+}
+
+#[cfg(unix)]
+#[test]
+fn a_connection_that_dies_under_a_request_is_replaced_for_a_get_only() {
+    for (action, expected) in [(Action::Create, CLOSED), (Action::Check, "200"), (Action::Delete, CLOSED)] {
+        let server = stale();
+        let transport = server.transport();
+        assert_told(&ask(&transport, action, PLENTY), "200");
+        assert_told(&ask(&transport, action, PLENTY), expected);
+        let requests = if action == Action::Check { 3 } else { 2 };
+        assert_eq!(server.requests.iter().take(requests).count(), requests);
+        assert!(server.requests.try_recv().is_err());
+    }
+}
+
+#[test]
+fn an_answer_that_had_begun_is_not_asked_for_again() {
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.say("HTTP/1.1 2");
+    });
+    let transport = server.transport();
+    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Check, PLENTY), CLOSED);
+    assert_eq!(server.requests.try_iter().count(), 2);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_dead_connection_is_not_replaced_by_another_dead_one() {
+    let both_are_open = Barrier::new(2);
+    let server = serve(move |number, mut peer| {
+        peer.request();
+        if number < 2 {
+            both_are_open.wait();
+            peer.say(OK);
+            peer.request();
+            peer.reset();
+        } else {
+            peer.say(OK);
+        }
+    });
+    let transport = server.transport();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| assert_told(&ask(&transport, Action::Check, PLENTY), "200"));
+        }
+    });
+    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+}
+
+#[test]
+fn an_idle_connection_that_was_closed_is_replaced_unseen() {
+    for action in ACTIONS {
+        let (closed, is_closed) = mpsc::channel();
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.say(OK);
+            peer.stream.get_ref().shutdown(Shutdown::Both).unwrap();
+            closed.send(()).unwrap();
+        });
+        let transport = server.transport();
+        for _ in 0..3 {
+            assert_told(&ask(&transport, action, PLENTY), "200");
+            is_closed.recv().unwrap();
+        }
+    }
+}
+
+#[test]
+fn retry_after_is_passed_on() {
+    let answer = "HTTP/1.1 503 x\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
+    assert_told(&answering(answer).ask(Action::Create, PLENTY), "503, retry after 7s");
+    let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
+    let dated = serve(move |_, mut peer| {
+        peer.request();
+        peer.say(format!("HTTP/1.1 429 x\r\nretry-after: {soon}\r\ncontent-length: 0\r\n\r\n"));
+    });
+    let Reply::Answered { status: 429, retry_after: Some(after) } = dated.ask(Action::Create, PLENTY) else {
+        panic!("no date was read");
+    };
+    assert!((60..=100).contains(&after.as_secs()), "{after:?}");
+    let garbage = "HTTP/1.1 503 x\r\nretry-after: soon\r\ncontent-length: 0\r\n\r\n";
+    assert_told(&answering(garbage).ask(Action::Create, PLENTY), "503");
+}
+
+#[test]
+fn addresses_and_names_lead_to_the_server() {
+    let ipv4 = answering(OK);
+    assert_told(&ask(&transport(&format!("http://localhost:{}", ipv4.address.port())), Action::Check, PLENTY), "200");
+    if TcpListener::bind("[::1]:0").is_ok() {
+        let handle = |_, mut peer: Peer| {
+            peer.request();
+            peer.say(OK);
+        };
+        // Nobody may listen on that port of the other address, which "localhost" leads to first.
+        let (ipv6, _reserved) = std::iter::repeat_with(|| serve_at("[::1]:0", handle))
+            .find_map(|server| reserved(server.address.port()).ok().map(|reserved| (server, reserved)))
+            .unwrap();
+        assert_told(&ipv6.ask(Action::Check, PLENTY), "200");
+        let named = format!("http://localhost:{}", ipv6.address.port());
+        assert_told(&ask(&transport(&named), Action::Check, PLENTY), "200");
+    }
+}
+
+#[test]
+fn a_name_without_address_is_not_sent() {
+    let reply = ask(&transport("http://x.invalid:8000"), Action::Create, PLENTY);
+    assert_told(&reply, "not sent, Resolve: the host name has no address");
+}
+
+/// In a process of its own with few descriptors, asked for by the test after it.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "runs in a process with few file descriptors"]
+fn ask_more_hosts_than_there_are_descriptors() {
+    let Ok(port) = std::env::var("TRANSPORT_TEST_PORT") else { return };
+    let hosts: Vec<_> = (1..=100).map(|n| Host::parse(format!("http://127.0.0.{n}:{port}")).unwrap()).collect();
+    let transport = Subject::to(&hosts).unwrap();
+    let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
+    for _ in 0..2 {
+        for host in 0..hosts.len() {
+            assert_told(&transport.send(host, &request, PLENTY), "200");
+        }
+    }
+    let mut taken = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    transport.shed_idle_connections();
+    taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
+    let reply = transport.send(0, &request, PLENTY);
+    taken.clear();
+    assert_told(&reply, "not sent, Exhausted: no file descriptor for a connection");
+    assert_told(&transport.send(0, &request, PLENTY), "200");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connections_make_room_where_descriptors_are_short() {
+    let server = serve_at("0.0.0.0:0", |_, mut peer| {
+        while peer.request().is_some() {
+            peer.say(OK);
+        }
+    });
+    // The name of the crate is not part of a test's.
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact"])
+        .arg(format!("{module}::ask_more_hosts_than_there_are_descriptors"))
+        .env("TRANSPORT_TEST_PORT", server.address.port().to_string())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn errors_say_what_caused_them_and_show_no_url() {
+    let server = answering("nonsense\r\n\r\n");
+    let Reply::Ambiguous(error) = server.ask(Action::Create, PLENTY) else { panic!("garbage was believed") };
+    let mut next: Option<&dyn std::error::Error> = Some(&error);
+    let mut length = 0;
+    while let Some(error) = next {
+        assert!(!error.to_string().contains("127.0.0.1"), "{error}");
+        next = error.source();
+        length += 1;
+    }
+    assert_eq!(length, 2);
+}
+
+#[cfg(not(feature = "rustls"))]
+#[test]
+fn https_without_tls_is_refused_by_name() {
+    let error = Subject::to(&[Host::parse("https://node1").unwrap()]).err().unwrap();
+    assert!(error.to_string().contains("\"rustls\""), "{error}");
+}
+
+#[cfg(feature = "rustls")]
+pub(super) mod tls {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+    use super::*;
+
+    pub(in super::super) const AUTHORITY: &[u8] = include_bytes!("testdata/ca.pem");
+    const NODE: &[u8] = include_bytes!("testdata/node.pem");
+    const KEY: &[u8] = include_bytes!("testdata/node.key");
+
+    fn secured(stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from_pem_slice(NODE).unwrap()],
+                PrivateKeyDer::from_pem_slice(KEY).unwrap(),
+            )
+            .unwrap();
+        StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), stream)
+    }
+
+    fn trusting(url: &str) -> Subject {
+        Subject::trusting(&Host::parse(url).unwrap(), AUTHORITY)
+    }
+
+    /// Answers 200 on its first connection, 500 on others.
+    fn node() -> Server {
+        node_with(1)
+    }
+
+    /// Answers 200 on so many connections, 500 on others.
+    pub(in super::super) fn node_with(good: usize) -> Server {
+        serve(move |number, peer| {
+            let mut stream = BufReader::new(secured(peer.stream.into_inner()));
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|length| length > 0) {
+                if line == "\r\n" {
+                    let status = if number < good { 200 } else { 500 };
+                    let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\n{{}}");
+                    stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                }
+                line.clear();
+            }
+        })
+    }
+
+    #[test]
+    fn a_trusted_server_is_asked_on_one_connection() {
+        let server = node();
+        let transport = trusting(&format!("https://localhost:{}", server.address.port()));
+        for _ in 0..3 {
+            assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+        }
+    }
+
+    #[test]
+    fn an_unknown_certificate_is_not_sent() {
+        let transport = transport(&format!("https://{}", node().address));
+        assert_told(&ask(&transport, Action::Create, PLENTY), "not sent, Tls: the TLS handshake failed");
+    }
+
+    #[test]
+    fn a_server_without_tls_is_not_sent() {
+        for (answer, expected) in [
+            ("HTTP/1.1 400 Bad Request\r\n\r\n", "not sent, Tls: the TLS handshake failed"),
+            ("", "not sent, Tls: the connection was closed during the TLS handshake"),
+        ] {
+            let server = serve(move |_, mut peer| {
+                let _ = peer.stream.read(&mut [0; 5]);
+                peer.say(answer);
+                peer.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+                peer.wait();
+            });
+            assert_told(&ask(&transport(&format!("https://{}", server.address)), Action::Create, PLENTY), expected);
+        }
+    }
+
+    #[test]
+    fn a_mute_handshake_costs_the_timeout() {
+        let server = serve(|_, mut peer| peer.wait());
+        let reply = ask(&transport(&format!("https://{}", server.address)), Action::Create, BRIEF);
+        assert_told(&reply, "not sent, Tls: no TLS connection within 150ms");
+    }
+
+    #[test]
+    fn a_server_that_leaves_after_the_handshake_is_ambiguous() {
+        let server = serve(|_, peer| {
+            let mut stream = secured(peer.stream.into_inner());
+            let _ = stream.read(&mut [0; 1]);
+        });
+        let transport = trusting(&format!("https://127.0.0.1:{}", server.address.port()));
+        assert_told(&ask(&transport, Action::Create, PLENTY), CLOSED);
+        assert_told(&ask(&transport, Action::Create, BRIEF), CLOSED);
+    }
+}
+
+/// Keeps its connections; answers the first request of each with `first`, the others with 204.
+fn keeping(first: &'static [u8]) -> Server {
+    serve(move |_, mut peer| {
+        let mut answer = first;
+        while peer.request().is_some() {
+            peer.say(answer);
+            answer = b"HTTP/1.1 204 x\r\n\r\n";
+        }
+    })
+}
+
+#[test]
+fn answer_with_chunks_and_trailers_keeps_its_connection() {
+    for answer in [
+        &b"HTTP/1.1 201 x\r\ntransfer-encoding: chunked\r\n\r\n1;a=b\r\n{\r\n1\r\n}\r\n0\r\nx-sum: 1\r\nx-more: 2\r\n\r\n"[..],
+        b"HTTP/1.1 201 x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 201 x\r\ncontent-length: 2\r\ncontent-length: 2\r\n\r\n{}",
+    ] {
+        let server = keeping(answer);
+        let transport = server.transport();
+        assert_told(&ask(&transport, Action::Create, PLENTY), "201");
+        assert_told(&ask(&transport, Action::Delete, PLENTY), "204");
+    }
+}
+
+#[test]
+fn answer_with_conflicting_lengths_is_garbage() {
+    for lengths in
+        ["content-length: 2\r\ncontent-length: 3", "content-length: 2, 3", "content-length: -1", "content-length: "]
+    {
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.say(format!("HTTP/1.1 201 x\r\n{lengths}\r\n\r\n{{}}"));
+            peer.wait();
+        });
+        for action in ACTIONS {
+            assert_told(&server.ask(action, PLENTY), "ambiguous, Garbage: the answer is not HTTP");
+        }
+    }
+}
+
+#[test]
+fn answer_that_comes_byte_by_byte_is_read() {
+    const ANSWER: &[u8] = b"HTTP/1.1 102 x\r\n\r\nHTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n\
+        2\r\n{}\r\n0\r\nx: y\r\n\r\n";
+    let server = serve(|number, mut peer| {
+        peer.stream.get_ref().set_nodelay(true).unwrap();
+        while peer.request().is_some() {
+            for byte in ANSWER {
+                peer.say([*byte]);
+                thread::yield_now();
+            }
+            assert_eq!(number, 0, "the first connection is used again");
+        }
+    });
+    let transport = server.transport();
+    for action in ACTIONS {
+        assert_told(&ask(&transport, action, PLENTY), "201");
+    }
+}
+
+#[test]
+fn answer_cut_at_any_byte_is_ambiguous_until_its_head_is_whole() {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 201 Created\r\nretry-after: 7\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+    let head = ANSWER.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let server = serve(|number, mut peer| {
+        peer.request();
+        peer.say(&ANSWER[..number]);
+    });
+    for length in 0..=ANSWER.len() {
+        let expected = if length < head { CLOSED } else { "201, retry after 7s" };
+        assert_eq!(told(&server.ask(Action::Create, PLENTY)), expected, "{length} bytes");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn answer_that_ends_with_a_reset_counts_once_its_head_is_whole() {
+    for (answer, expected) in [
+        ("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{}", "201"),
+        ("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n", CLOSED),
+    ] {
+        let (read, is_read) = mpsc::channel::<()>();
+        let is_read = Mutex::new(is_read);
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.say(answer);
+            // A reset discards what the client has not read, so it comes after that.
+            let _ = is_read.lock().unwrap().recv_timeout(BRIEF);
+            peer.reset();
+        });
+        assert_told(&server.ask(Action::Create, PLENTY), expected);
+        drop(read);
+    }
+}
+
+#[test]
+fn interim_answers_without_pause_cost_the_timeout() {
+    let flood = serve(|_, mut peer| {
+        peer.request();
+        let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1000);
+        while peer.stream.get_mut().write_all(many.as_bytes()).is_ok() {}
+    });
+    let start = Instant::now();
+    assert_told(&flood.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert!(start.elapsed() >= BRIEF);
+}
+
+#[test]
+fn server_that_closes_early_without_reading_is_no_answer() {
+    let server = serve(|_, peer| drop(peer));
+    for action in ACTIONS {
+        let reply = told(&server.ask(action, PLENTY));
+        // Whether the first byte left before the close is a race; an answer it is not.
+        assert!(reply == CLOSED || reply == CLOSED.replace("ambiguous", "not sent"), "{reply}");
+    }
+}

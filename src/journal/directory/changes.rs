@@ -1,0 +1,146 @@
+//! What a round does on the disk: intents are put in place and removed, then one sync makes it durable.
+//!
+//! The intents of several groups are written into one file, synced once, and that file gets the name of each
+//! group. So a round takes two syncs for all groups whose texts are short. Where the file system knows no
+//! second names, each group gets a file of its own, one after the other.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::group_commit::Ended;
+use super::open_directory::OpenDirectory;
+use crate::values::cause::JournalError;
+
+/// What is to become of one group's intent.
+pub(super) enum Change {
+    Put(Put),
+    /// Where the file is gone already, an owner that died may have removed it without a sync.
+    Remove(PathBuf),
+    /// As it is now, it has to last.
+    Keep,
+}
+
+/// An intent and its file.
+pub(super) struct Put {
+    pub(super) path: PathBuf,
+    /// The name under which it is written; nobody else uses it.
+    pub(super) temporary: PathBuf,
+    pub(super) text: String,
+}
+
+/// So long are texts that are written together, so that nobody who looks for one has much to read: some 50
+/// intents for eight hosts.
+const SHARED_LIMIT: usize = 16 << 10;
+
+/// Carries out changes of different groups. One that fails hinders no other, but for the last sync.
+///
+/// A failed sync of the directory breaks the store. The kernel may have dropped what it could not write and
+/// call the rest clean, so that a second fsync succeeds without having done anything (Rebello et al., "Can
+/// Applications Recover from fsync Failures?", USENIX ATC 2020). Nothing here can tell, so nothing is
+/// promised any more; a new start reads what is really there. A failed sync of a file breaks nothing: the
+/// file has no group's name yet, and is not used again.
+pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[Change]) -> Ended {
+    let mut results = vec![Ok(()); changes.len()];
+    for puts in batches(changes) {
+        for ((place, _), result) in puts.iter().zip(put_together(disk, &puts)) {
+            results[*place] = result;
+        }
+    }
+    for (change, result) in changes.iter().zip(&mut results) {
+        if let Change::Remove(path) = change {
+            *result = remove(disk, path);
+        }
+    }
+    if results.iter().all(Result::is_err) {
+        return Ended { results, broken: None };
+    }
+    let (synced, broken) = match directory.sync(disk) {
+        // The open directory was synced. A reader of the journal follows the path.
+        Ok(()) => (directory.check_place(disk), None),
+        Err(error) => {
+            let broken = broken(directory.path(), &error);
+            (Err(broken.clone()), Some(broken))
+        }
+    };
+    Ended { results: results.into_iter().map(|result| result.and(synced.clone())).collect(), broken }
+}
+
+fn broken(path: &Path, error: &io::Error) -> JournalError {
+    let message = format!("{error}: check the disk, then start this program again");
+    JournalError::new("sync", path, io::Error::new(error.kind(), message))
+}
+
+/// The intents among the changes with their places, as they are written together.
+fn batches(changes: &[Change]) -> Vec<Vec<(usize, &Put)>> {
+    let mut batches: Vec<Vec<_>> = Vec::new();
+    let mut left = 0;
+    for (place, change) in changes.iter().enumerate() {
+        let Change::Put(put) = change else { continue };
+        if put.text.len() > left {
+            batches.push(Vec::new());
+            left = SHARED_LIMIT;
+        }
+        left = left.saturating_sub(put.text.len());
+        batches.last_mut().into_iter().for_each(|batch| batch.push((place, put)));
+    }
+    batches
+}
+
+fn put_together(disk: &dyn Disk, puts: &[(usize, &Put)]) -> Vec<Result<(), JournalError>> {
+    let alone = || puts.iter().map(|(_, put)| put_alone(disk, put)).collect();
+    let Some(((_, first), others @ [_, ..])) = puts.split_first() else { return alone() };
+    let text: String = puts.iter().map(|(_, put)| put.text.as_str()).collect();
+    let Ok(file) = write(disk, &first.temporary, &text) else { return alone() };
+    // Not once more for each: a disk that fails may take its time over it.
+    if let Err(error) = sync(disk, &first.temporary, &file) {
+        return vec![Err(error); puts.len()];
+    }
+    drop(file);
+    let shares = |put: &Put| disk.link(&first.temporary, &put.temporary).is_ok() && rename(disk, put).is_ok();
+    let others: Vec<_> =
+        others.iter().map(|(_, put)| if shares(put) { Ok(()) } else { put_alone(disk, put) }).collect();
+    std::iter::once(rename(disk, first)).chain(others).collect()
+}
+
+/// The content is durable before it gets its name, so that the name never leads to half an intent.
+fn put_alone(disk: &dyn Disk, put: &Put) -> Result<(), JournalError> {
+    let file = write(disk, &put.temporary, &put.text)?;
+    sync(disk, &put.temporary, &file)?;
+    drop(file);
+    rename(disk, put)
+}
+
+fn write(disk: &dyn Disk, temporary: &Path, text: &str) -> Result<File, JournalError> {
+    let written = || {
+        let mut file = disk.create(temporary).map_err(|error| JournalError::new("create", temporary, error))?;
+        disk.write(&mut file, text.as_bytes()).map_err(|error| JournalError::new("write", temporary, error))?;
+        Ok(file)
+    };
+    written().inspect_err(|_| clear_away(disk, temporary))
+}
+
+fn sync(disk: &dyn Disk, temporary: &Path, file: &File) -> Result<(), JournalError> {
+    let synced = disk.sync(file).map_err(|error| JournalError::new("sync", temporary, error));
+    synced.inspect_err(|_| clear_away(disk, temporary))
+}
+
+fn rename(disk: &dyn Disk, put: &Put) -> Result<(), JournalError> {
+    let renamed = disk.rename(&put.temporary, &put.path);
+    renamed.map_err(|error| JournalError::new("rename a file to", &put.path, error)).inspect_err(|_| {
+        clear_away(disk, &put.temporary);
+    })
+}
+
+fn remove(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(JournalError::new("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// One that stays would be in the way of the next record.
+fn clear_away(disk: &dyn Disk, temporary: &Path) {
+    let _ = disk.remove(temporary);
+}

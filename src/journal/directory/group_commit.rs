@@ -1,0 +1,121 @@
+//! Many changes at the price of one: what databases call group commit.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::values::cause::JournalError;
+
+/// Lets changes that come at the same time be carried out together, by one of the threads that wait for
+/// them. Whoever comes while a round is running joins the next one.
+///
+/// After a round that broke the store every later change fails too, without being tried.
+pub(super) struct GroupCommit<C> {
+    state: Mutex<State<C>>,
+}
+
+struct State<C> {
+    running: bool,
+    /// The round that has not started yet, and its changes.
+    next: Arc<Round>,
+    changes: Vec<C>,
+    broken: Option<JournalError>,
+}
+
+#[derive(Default)]
+struct Round {
+    results: OnceLock<Vec<Result<(), JournalError>>>,
+    /// Its members wait here for its end, or for one of them to lead it.
+    changed: Condvar,
+}
+
+/// How a round ended.
+pub(super) struct Ended {
+    /// As many as there were changes, in their order.
+    pub(super) results: Vec<Result<(), JournalError>>,
+    /// Why nothing can be promised any more.
+    pub(super) broken: Option<JournalError>,
+}
+
+impl Ended {
+    /// Nobody is told that it went well.
+    pub(super) fn broken(error: JournalError, changes: usize) -> Self {
+        Ended { results: vec![Err(error.clone()); changes], broken: Some(error) }
+    }
+}
+
+impl<C> Default for GroupCommit<C> {
+    fn default() -> Self {
+        let state = State { running: false, next: Arc::default(), changes: Vec::new(), broken: None };
+        GroupCommit { state: Mutex::new(state) }
+    }
+}
+
+impl<C> GroupCommit<C> {
+    /// Returns once a round that started after this call has carried `change` out, with its result.
+    /// `carry_out` is called without a lock, by one thread at a time.
+    pub(super) fn join(&self, change: C, carry_out: impl FnOnce(&[C]) -> Ended) -> Result<(), JournalError> {
+        let mut state = self.state();
+        if let Some(broken) = &state.broken {
+            return Err(broken.clone());
+        }
+        let (round, place) = (Arc::clone(&state.next), state.changes.len());
+        state.changes.push(change);
+        loop {
+            if let Some(results) = round.results.get() {
+                return results[place].clone();
+            }
+            if let Some(broken) = &state.broken {
+                return Err(broken.clone());
+            }
+            if !state.running {
+                return self.lead(state, place, carry_out);
+            }
+            state = round.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Runs the next round in the name of all who have joined it; returns the result at `place`.
+    fn lead(
+        &self,
+        mut state: MutexGuard<'_, State<C>>,
+        place: usize,
+        carry_out: impl FnOnce(&[C]) -> Ended,
+    ) -> Result<(), JournalError> {
+        let round = std::mem::take(&mut state.next);
+        let changes = std::mem::take(&mut state.changes);
+        state.running = true;
+        drop(state);
+        let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&changes)))
+            .unwrap_or_else(|_| Ended::broken(JournalError::panicked(), changes.len()));
+        let result = ended.results[place].clone();
+        let mut state = self.state();
+        state.running = false;
+        state.broken = ended.broken;
+        let _ = round.results.set(ended.results);
+        round.changed.notify_all();
+        // One of them leads. When nothing is led any more, all hear of it.
+        if state.broken.is_none() {
+            state.next.changed.notify_one();
+        } else {
+            state.changes.clear();
+            state.next.changed.notify_all();
+        }
+        result
+    }
+
+    /// How many wait for the round that has not started yet.
+    #[cfg(all(test, not(loom)))]
+    fn waiting(&self) -> usize {
+        self.state().changes.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<C>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_models;
+#[cfg(all(test, not(loom)))]
+mod tests;

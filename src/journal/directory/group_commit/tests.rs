@@ -1,0 +1,95 @@
+//! Who shares a round with whom, and what each hears of it.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
+use super::{Ended, GroupCommit};
+use crate::values::cause::JournalError;
+
+/// One caller begins a round; eight come while it runs. Returns how the one and the eight ended, and the
+/// changes of each round.
+fn one_and_eight(broken: Option<usize>) -> (bool, Vec<bool>, Vec<usize>, bool) {
+    let rounds = GroupCommit::default();
+    let sizes = Mutex::new(Vec::new());
+    let ((begun, hear), (go, wait)) = (channel(), channel::<()>());
+    let gate = Mutex::new((begun, wait));
+    let join = || {
+        let carry_out = |changes: &[()]| {
+            let gate = gate.lock().unwrap();
+            gate.0.send(()).unwrap();
+            let _ = gate.1.recv();
+            let mut sizes = sizes.lock().unwrap();
+            sizes.push(changes.len());
+            let error = || JournalError::new("sync", "here", io::Error::other("a fault of the test"));
+            let broken = (broken == Some(sizes.len())).then(error);
+            match broken {
+                Some(error) => Ended::broken(error, changes.len()),
+                None => Ended { results: vec![Ok(()); changes.len()], broken: None },
+            }
+        };
+        rounds.join((), carry_out).is_ok()
+    };
+    let (one, eight) = std::thread::scope(|scope| {
+        let one = scope.spawn(join);
+        hear.recv().unwrap();
+        let eight: Vec<_> = (0..8).map(|_| scope.spawn(join)).collect();
+        while rounds.waiting() < 8 {
+            std::thread::yield_now();
+        }
+        drop(go);
+        (one.join().unwrap(), eight.into_iter().map(|thread| thread.join().unwrap()).collect())
+    });
+    let after = join();
+    drop(hear);
+    assert_eq!(rounds.waiting(), 0, "what nobody will carry out is not kept");
+    (one, eight, sizes.into_inner().unwrap(), after)
+}
+
+#[test]
+fn those_who_come_during_a_round_share_the_next_one() {
+    assert_eq!(one_and_eight(None), (true, vec![true; 8], vec![1, 8, 1], true));
+}
+
+#[test]
+fn a_round_that_panics_breaks_the_store_and_leaves_nobody_waiting() {
+    let rounds = GroupCommit::default();
+    let broken = |rounds: &GroupCommit<()>| rounds.join((), |_| panic!("as planned")).unwrap_err();
+    for _ in 0..3 {
+        assert_eq!(broken(&rounds).to_string(), "cannot use the intent store");
+        assert_eq!(rounds.waiting(), 0, "what nobody will carry out is not kept");
+    }
+}
+
+#[test]
+fn a_broken_store_fails_for_all_who_waited_and_for_all_who_come_after() {
+    assert_eq!(one_and_eight(Some(2)), (true, vec![false; 8], vec![1, 8], false));
+    assert_eq!(one_and_eight(Some(1)), (false, vec![false; 8], vec![1], false));
+}
+
+#[test]
+fn two_hundred_threads_share_their_rounds_and_none_returns_before_its_own() {
+    let (rounds, done, led) = (GroupCommit::default(), Mutex::new(HashSet::new()), AtomicUsize::new(0));
+    let carry_out = |changes: &[usize]| {
+        std::thread::yield_now();
+        led.fetch_add(1, Ordering::Relaxed);
+        done.lock().unwrap().extend(changes.iter().copied());
+        // Each is told apart: the odd ones are refused.
+        let refused = || Err(JournalError::new("put", "it", io::Error::other("odd")));
+        Ended { results: changes.iter().map(|n| if n % 2 == 0 { Ok(()) } else { refused() }).collect(), broken: None }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..200 {
+            let (rounds, done) = (&rounds, &done);
+            scope.spawn(move || {
+                for number in thread * 20..(thread + 1) * 20 {
+                    assert_eq!(rounds.join(number, carry_out).is_ok(), number % 2 == 0, "somebody else's answer");
+                    assert!(done.lock().unwrap().contains(&number), "it returned before its round");
+                }
+            });
+        }
+    });
+    println!("{} changes in {} rounds", 200 * 20, led.into_inner());
+}

@@ -1,0 +1,145 @@
+//! The lock on one group: a file beside its intent, locked as long as the owner lives.
+//!
+//! It is not on the intent file itself, for two reasons. An operation holds its group from before it looks
+//! at the hosts, when there is no intent yet. And a new intent takes the place of an older one by a rename,
+//! which puts another file under the name: the lock would stay on the one that nobody can find any more.
+//!
+//! The lock is the operating system's (`flock` on Unix), so that it ends with the process, however that
+//! ends. The file is only where it is taken. An owner that finishes removes the file while it still holds
+//! the lock; one that died leaves the file, and the next owner locks it again. So whoever gets a lock looks
+//! whether the name still leads to the file that was locked, and starts again where it does not: the same
+//! rule as with any lock file that is removed, by an owner who has just finished, or by hand.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::disk::Disk;
+use super::trust::{User, unopened_lock};
+use crate::values::cause::JournalError;
+use crate::values::intent::{ClaimError, Stamp};
+
+/// How often a file is locked that was removed meanwhile. Each time, another owner has finished.
+const ATTEMPTS: usize = 16;
+
+/// What a lock file says of its owner is a line; more than this is not from us.
+const OWNER_LIMIT: u64 = 512;
+
+/// Number of times that a held lock is tried before the group counts as busy. The removal of leftovers
+/// ([`super::leftovers`]) and an owner that has just finished hold it only for a moment.
+const LOOKS: usize = 4;
+
+/// Longest time between the creation of a lock file and its signature, with ample room for a stalled machine.
+const SIGNING: Duration = Duration::from_secs(10);
+
+/// A held lock; dropping it frees it and removes its file.
+pub(super) struct GroupLock {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    file: File,
+}
+
+/// State of a lock whose owner may be dead.
+pub(super) enum Left {
+    /// A living owner holds it: its name.
+    InMemoryClaim(String),
+    /// No process held it. It is held now.
+    Dead(GroupLock),
+    /// It is gone, is not ours, or cannot be checked.
+    Unknown,
+}
+
+impl GroupLock {
+    /// Takes the lock in the name of `owner`, without waiting.
+    pub(super) fn take(disk: &Arc<dyn Disk>, path: &Path, owner: &Stamp, user: User) -> Result<Self, ClaimError> {
+        let failed = |error| ClaimError::Failed(JournalError::new("lock", path, error));
+        for attempt in 0..ATTEMPTS {
+            let mut file = disk.open_lock(path).map_err(|error| failed(unopened_lock(path, error)))?;
+            user.check_lock(&file).map_err(failed)?;
+            match disk.try_lock(&file) {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if attempt + 1 < LOOKS => {
+                    std::thread::yield_now();
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => return Err(ClaimError::Busy(holder(&mut file))),
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            if disk.names(path, &file).map_err(failed)? {
+                sign(&**disk, &mut file, owner);
+                return Ok(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
+            }
+        }
+        Err(ClaimError::Busy(format!("{ATTEMPTS} other operations have finished on it just now")))
+    }
+
+    /// Takes a lock that a killed owner has left.
+    pub(super) fn take_left(disk: &Arc<dyn Disk>, path: &Path, user: User) -> Left {
+        let opened = disk.reopen_lock(path).and_then(|file| user.check_lock(&file).map(|()| file));
+        let Ok(mut file) = opened else { return Left::Unknown };
+        let age = empty_since(&file);
+        if age.is_some_and(|age| age < SIGNING) {
+            return Left::Unknown;
+        }
+        match disk.try_lock(&file) {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Left::InMemoryClaim(holder(&mut file)),
+            Err(TryLockError::Error(_)) => return Left::Unknown,
+        }
+        if (age.is_some() || signature(&mut file).is_some()) && disk.names(path, &file).unwrap_or(false) {
+            return Left::Dead(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
+        }
+        Left::Unknown
+    }
+
+    /// Whether the file still has its name. Where somebody has removed it, another operation may hold the
+    /// group too, and what is in the directory may be of that one.
+    pub(super) fn is_held(&self) -> Result<(), JournalError> {
+        let lost = |error| JournalError::new("rely on", &self.path, error);
+        if self.disk.names(&self.path, &self.file).map_err(lost)? {
+            return Ok(());
+        }
+        let problem = "it was removed while its owner was at work: leave lock files alone, then recover the group";
+        Err(lost(std::io::Error::new(std::io::ErrorKind::NotFound, problem)))
+    }
+}
+
+impl Drop for GroupLock {
+    fn drop(&mut self) {
+        // The file of another owner is not ours to remove. One that stays is locked again by the next owner.
+        if cfg!(unix) && self.is_held().is_ok() {
+            let _ = self.disk.remove(&self.path);
+        }
+    }
+}
+
+/// Age of a lock file without a signature; `None` if it has one. The owner of an old one was killed before it signed.
+/// The owner of a young one is about to lock it, and must not find it locked.
+fn empty_since(file: &File) -> Option<Duration> {
+    let found = file.metadata().ok().filter(|found| found.len() == 0)?;
+    Some(found.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default())
+}
+
+/// Only for the message of whoever finds the group busy, so a full disk does not keep anybody from working.
+fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) {
+    let line = format!("{} (since {})\n", owner.writer(), owner.started());
+    // ext4 writes a file that was ever truncated to the disk when it is closed, even one of no bytes.
+    let is_fresh = file.metadata().is_ok_and(|found| found.len() == 0);
+    let cleared = if is_fresh { Ok(()) } else { file.set_len(0) };
+    let _ = cleared.and_then(|()| disk.write(file, line.as_bytes()));
+}
+
+/// Who holds the lock, as far as its file tells: an owner may be just about to sign it.
+fn holder(file: &mut File) -> String {
+    signature(file).map_or_else(|| "another process holds it".into(), |owner| format!("{owner} holds it"))
+}
+
+/// The line by which an owner has signed, if it has no character that could steer a terminal.
+fn signature(file: &mut File) -> Option<String> {
+    let mut line = String::new();
+    file.rewind().and_then(|()| file.take(OWNER_LIMIT).read_to_string(&mut line)).ok()?;
+    let is_plain = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';
+    line.strip_suffix('\n').filter(|line| line.starts_with("process ") && line.chars().all(is_plain)).map(str::to_owned)
+}

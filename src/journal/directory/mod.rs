@@ -1,0 +1,358 @@
+//! Intents as files of one directory.
+//!
+//! A group has up to three files there, and all are named after it: `<name>.intent` as long as an operation
+//! on it is unfinished, `<name>.lock` as long as an operation is at work, and `<name>.new` for the moment in
+//! which an intent is written. What is written together is one file with several names ([`changes`]).
+//! Deliberately absent: a list of all groups, a log, a cache. The directory is the only memory, so that no
+//! two of them can disagree.
+
+mod changes;
+mod disk;
+#[cfg(all(test, unix))]
+mod faults;
+mod group_commit;
+mod leftovers;
+mod lock;
+mod open_directory;
+#[cfg(all(test, unix))]
+pub(crate) mod tests;
+mod trust;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use self::changes::{Change, Put, carry_out};
+use self::disk::{Disk, RealDisk};
+use self::group_commit::GroupCommit;
+use self::leftovers::clear_away;
+use self::lock::GroupLock;
+use self::open_directory::OpenDirectory;
+use self::trust::unopened_intent;
+use super::{Claim, Journal, JournalEntry, Unfinished};
+use crate::values::cause::JournalError;
+use crate::values::group::GroupId;
+use crate::values::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
+
+/// Keeps each intent as a small readable file of one directory. Cloning is cheap, and clones share syncs.
+///
+/// # Guarantees
+/// * An intent is written to a temporary name, synced and renamed, and the directory is synced, before
+///   [`Claim::record`] returns; it is removed and the directory synced before [`Claim::erase`] returns. So a
+///   crash of the process or the machine leaves the older state or the newer one, and never a part.
+/// * A group is locked by `flock` on a file beside its intent. It ends with its owner, also where the owner
+///   is killed. The lock counts between processes of one machine and within one process.
+/// * Operations at work at the same time share their syncs: intents are written into one file, which gets the
+///   name of each group (a hard link), so that two syncs do for some 50 groups of eight hosts. Where the file
+///   system has no hard links, each intent is written and synced by itself, one after the other.
+/// * So a file may hold intents of other groups too; only the one that it is named after counts. Delete or
+///   move such a file where you have to, but do not edit it: the others would be changed with it.
+/// * An intent file that cannot be read is reported and kept, and its group is not worked on until a person
+///   has seen to it.
+/// * On Unix, a directory or an intent of another user is refused with an error, and so is one that group or
+///   others can write: its content may be forged. This holds for root too. Group and others may read.
+/// * Locks and intents are opened without following symbolic links. A lock file with a second hard link is refused,
+///   because writing to it would change another file.
+/// * Parent directories are not checked. A journal in a new directory below `/tmp` is accepted, `/tmp` itself is
+///   refused. A parent without the sticky bit that others can write lets them remove the journal.
+/// * The directory is held open. If its path leads to another directory later, every call returns an error.
+/// * Lock files and temporary files of killed processes are removed by [`Journal::unfinished`] and by the first
+///   claim of each store. Files of living owners are kept, and so are files that do not look like ours.
+/// * After the directory could not be synced, nothing is recorded or erased any more until the program
+///   starts again, because a later sync may then succeed without having done anything.
+///
+/// # Bounds
+/// At most three files per group at work, and two descriptors for each, beside one for the directory. Erasing an
+/// intent needs no new descriptor. One intent is at most 64 MiB. At most 1,000 lock files and 1,000 temporary files
+/// are removed at a time. A new directory has mode 0700, the files in it 0600. They contain no credentials: a
+/// [`Host`](crate::Host) has none.
+///
+/// # Where it does not fit
+/// On NFS, `flock` is a lock between machines only where the client has not been told otherwise
+/// (`local_lock`), and a server that restarts may forget it. Use a local disk. Two machines that work on the
+/// same groups need a store that both can reach, behind the same trait.
+///
+/// ```
+/// use cluster_client::{ClaimError, DirectoryJournal, GroupId, Journal};
+///
+/// let directory = tempfile::tempdir()?;
+/// let store = DirectoryJournal::open(directory.path().join("journal"))?;
+/// let group = GroupId::parse("users-42")?;
+///
+/// let claim = store.claim(&group).unwrap();
+/// assert!(claim.inherited().is_none());
+/// assert!(matches!(store.claim(&group), Err(ClaimError::Busy(_))));
+/// drop(claim);
+/// assert!(store.claim(&group).is_ok());
+/// assert!(store.unfinished()?.entries.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct DirectoryJournal {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    directory: OpenDirectory,
+    disk: Arc<dyn Disk>,
+    rounds: GroupCommit<Change>,
+    machine: Option<String>,
+    /// Leftovers of killed processes were looked for once.
+    cleared: AtomicBool,
+}
+
+/// The most bytes of an intent that are written or read: 65,536 hosts with URLs of a thousand bytes.
+const INTENT_LIMIT: u64 = 64 << 20;
+
+pub(super) const INTENT: &str = "intent";
+pub(super) const LOCK: &str = "lock";
+pub(super) const TEMPORARY: &str = "new";
+
+impl DirectoryJournal {
+    /// Opens the directory `path`, and makes it where it is not there. A relative path is meant from where
+    /// the process is now, also if that changes.
+    ///
+    /// # Errors
+    /// A [`JournalError`] if the path is a file, if the directory can be neither opened nor made, or if another user
+    /// owns it or can write to it.
+    ///
+    /// ```
+    /// use cluster_client::DirectoryJournal;
+    ///
+    /// let refused = DirectoryJournal::open("/dev/null").unwrap_err();
+    /// assert_eq!(refused.to_string(), "cannot open /dev/null");
+    /// ```
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, JournalError> {
+        DirectoryJournal::open_on(Arc::new(RealDisk), path.as_ref())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.shared.directory.path()
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, JournalError> {
+        let path = std::path::absolute(path).map_err(|error| JournalError::new("find", path, error))?;
+        let directory = OpenDirectory::open(&*disk, path)?;
+        let rounds = GroupCommit::default();
+        let shared = Shared { directory, disk, rounds, machine: machine_name(), cleared: AtomicBool::new(false) };
+        Ok(DirectoryJournal { shared: Arc::new(shared) })
+    }
+}
+
+impl fmt::Debug for DirectoryJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectoryJournal").field("path", &self.path()).finish_non_exhaustive()
+    }
+}
+
+impl Journal for DirectoryJournal {
+    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+        let shared = Arc::clone(&self.shared);
+        shared.directory.check(&*shared.disk).map_err(ClaimError::Failed)?;
+        let stamp = shared.stamp();
+        if !shared.cleared.swap(true, Ordering::Relaxed) {
+            // A failure hinders no claim. A reader of the journal reports it.
+            let _ = shared.list().map(|files| shared.clear_away(&stamp, &files));
+        }
+        let user = shared.directory.user();
+        let lock = GroupLock::take(&shared.disk, &shared.file_of(group, LOCK), &stamp, user)?;
+        // Left by an owner that died while it wrote; a record that needs the name says so if it stays.
+        let _ = shared.disk.remove(&shared.file_of(group, TEMPORARY));
+        let inherited = shared.read_of(group).map_err(ClaimError::Failed)?;
+        if inherited.is_some() {
+            // Its owner may have died before the directory was synced; we act on it, so it has to last.
+            shared.change(Change::Keep).map_err(ClaimError::Failed)?;
+        }
+        Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
+    }
+
+    fn unfinished(&self) -> Result<Unfinished, JournalError> {
+        let shared = &self.shared;
+        shared.directory.check(&*shared.disk)?;
+        let mut files = shared.list()?;
+        shared.cleared.store(true, Ordering::Relaxed);
+        let mut holders = shared.clear_away(&shared.stamp(), &files);
+        files.retain(|file| file.extension().is_some_and(|extension| extension == INTENT));
+        files.sort();
+        let mut unfinished = Unfinished::default();
+        for file in files {
+            match (shared.read(&file), holders.remove(&file.with_extension(LOCK))) {
+                (Ok(Some(entry)), Some(holder)) => unfinished.entries.push(entry.held_by(holder)),
+                (Ok(Some(entry)), None) => unfinished.entries.push(entry),
+                (Ok(None), _) => {}
+                (Err(error), _) => unfinished.unreadable.push(error),
+            }
+        }
+        unfinished.entries.sort_by(|one, other| one.group().cmp(other.group()));
+        Ok(unfinished)
+    }
+}
+
+impl Shared {
+    fn file_of(&self, group: &GroupId, extension: &str) -> PathBuf {
+        self.directory.path().join(format!("{}.{extension}", file_stem(group)))
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp::new(std::process::id(), self.machine.as_deref(), SystemTime::now())
+    }
+
+    fn list(&self) -> Result<Vec<PathBuf>, JournalError> {
+        let path = self.directory.path();
+        self.disk.list(path).map_err(|error| JournalError::new("list", path, error))
+    }
+
+    fn clear_away(&self, stamp: &Stamp, files: &[PathBuf]) -> HashMap<PathBuf, String> {
+        clear_away(&self.disk, self.directory.user(), stamp, files)
+    }
+
+    fn change(&self, change: Change) -> Result<(), JournalError> {
+        self.rounds.join(change, |changes| carry_out(&*self.disk, &self.directory, changes))
+    }
+
+    fn read_of(&self, group: &GroupId) -> Result<Option<Intent>, JournalError> {
+        let path = self.file_of(group, INTENT);
+        match self.read(&path)? {
+            // Two long names with one hash, or two that differ in case where the file system has none.
+            Some(entry) if entry.group() != group => {
+                let problem = format!("it is of the group {:?}: settle that one first", entry.group().as_str());
+                Err(invalid("read", &path, problem))
+            }
+            entry => Ok(entry.map(|entry| entry.intent().clone())),
+        }
+    }
+
+    /// The intent that a file is named after, if the file is there. Others in it were written together with
+    /// this one, and have files of their own as long as they are unfinished.
+    fn read(&self, path: &Path) -> Result<Option<JournalEntry>, JournalError> {
+        let mut file = match self.disk.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(JournalError::new("read", path, unopened_intent(path, error))),
+        };
+        // Checked on the open file, so that no other file can be read in its place.
+        self.directory.user().check_intent(&file).map_err(|error| JournalError::new("read", path, error))?;
+        let text = self.disk.read(&mut file, INTENT_LIMIT).map_err(|error| JournalError::new("read", path, error))?;
+        let (mut own, mut problem) = (None, None);
+        for part in Intent::split(&text) {
+            match JournalEntry::parse(part) {
+                Ok(entry) if path != self.file_of(entry.group(), INTENT) => {
+                    problem = problem.or_else(|| Some(misnamed(entry.group())));
+                }
+                Ok(entry) if own.is_none() => own = Some(entry),
+                Ok(_) => return Err(invalid("read", path, format!("it has two intents of its group: {BY_HAND}"))),
+                Err(reason) => problem = Some(reason.to_string()),
+            }
+        }
+        if own.is_none() {
+            return Err(invalid("read", path, problem.unwrap_or_default()));
+        }
+        Ok(own)
+    }
+}
+
+fn misnamed(group: &GroupId) -> String {
+    format!("it has another name than the file of its group {:?} would have: {BY_HAND}", group.as_str())
+}
+
+/// The lock comes last, so that it is the last to go.
+struct DirectoryClaim {
+    shared: Arc<Shared>,
+    group: GroupId,
+    stamp: Stamp,
+    inherited: Option<Intent>,
+    lock: GroupLock,
+}
+
+impl Claim for DirectoryClaim {
+    fn inherited(&self) -> Option<&Intent> {
+        self.inherited.as_ref()
+    }
+
+    fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
+        let (temporary, path) = (self.file(TEMPORARY), self.file(INTENT));
+        let text = self.text_of(intent).map_err(|problem| invalid("write", &path, problem))?;
+        self.check_held()?;
+        self.shared.change(Change::Put(Put { path, temporary, text }))
+    }
+
+    fn erase(&mut self) -> Result<(), JournalError> {
+        self.check_held()?;
+        self.shared.change(Change::Remove(self.file(INTENT)))
+    }
+}
+
+impl DirectoryClaim {
+    /// Checks that the directory and the lock are still those that the claim was given.
+    fn check_held(&self) -> Result<(), JournalError> {
+        self.shared.directory.check_place(&*self.shared.disk)?;
+        self.lock.is_held()
+    }
+
+    fn file(&self, extension: &str) -> PathBuf {
+        self.shared.file_of(&self.group, extension)
+    }
+
+    /// The text of an intent, if it can be read again: the time to refuse one is before anything is sent.
+    fn text_of(&self, intent: &Intent) -> Result<String, String> {
+        if intent.group != self.group {
+            return Err(format!("the intent is of another group, {:?}", intent.group.as_str()));
+        }
+        let text = intent.to_text(&self.stamp);
+        if text.len() as u64 > INTENT_LIMIT {
+            return Err(format!("the intent has {} bytes, more than {INTENT_LIMIT}: split the cluster", text.len()));
+        }
+        match Intent::parse(text.as_bytes()) {
+            Ok(_) => Ok(text),
+            Err(reason) => Err(format!("the intent could not be read again, {reason}")),
+        }
+    }
+}
+
+/// Letters, digits and these stand for themselves. A `~` never does: it marks a name that was cut.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+
+/// The longest name that is not cut. With a hash and an extension it stays far below the 255 bytes that
+/// file systems take, and a line of `ls` can show it.
+const LONGEST: usize = 128;
+
+/// The name of a group's files without the extension: readable, and another one for each group. It is the
+/// percent-encoded id, and where that is long, its beginning with a hash of the whole id.
+fn file_stem(group: &GroupId) -> String {
+    let encoded: Cow<'_, str> = utf8_percent_encode(group.as_str(), ENCODED).into();
+    // A dot in front would hide the file from whoever looks for what is unfinished.
+    let encoded = match encoded.strip_prefix('.') {
+        Some(rest) => format!("%2E{rest}"),
+        None => encoded.into_owned(),
+    };
+    if encoded.len() <= LONGEST {
+        return encoded;
+    }
+    format!("{}~{:016x}", &encoded[..LONGEST - 17], fnv1a(group.as_str().as_bytes()))
+}
+
+/// Whether a name has the form that [`file_stem`] makes.
+pub(super) fn is_stem(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.%~".contains(&byte);
+    (1..=LONGEST).contains(&name.len()) && name.bytes().all(is_plain)
+}
+
+fn invalid(action: &'static str, path: &Path, problem: String) -> JournalError {
+    JournalError::new(action, path, io::Error::new(io::ErrorKind::InvalidData, problem))
+}
+
+/// The machine's name, for the person who finds an intent on a disk that has moved. The standard library
+/// has no call for it; where neither place knows it, it is left out.
+fn machine_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME")).ok()?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.chars().take(64).collect())
+}

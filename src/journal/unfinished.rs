@@ -1,0 +1,134 @@
+//! The content of a store, as values.
+
+use crate::values::cause::JournalError;
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::intent::{Intent, Purpose, Stamp, UnreadableIntent};
+
+/// Content of a store.
+///
+/// ```
+/// use cluster_client::{DirectoryJournal, Journal};
+///
+/// let directory = tempfile::tempdir()?;
+/// let unfinished = DirectoryJournal::open(directory.path().join("journal"))?.unfinished()?;
+/// for entry in &unfinished.entries {
+///     println!("{} is unfinished on {} hosts", entry.group(), entry.hosts().len());
+/// }
+/// assert_eq!(unfinished.groups().count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// One entry for each group with an intent that can be read, sorted by group.
+    pub entries: Vec<JournalEntry>,
+    /// One error for each file that is there and cannot be read, with its path. They are kept as they are.
+    pub unreadable: Vec<JournalError>,
+}
+
+impl Unfinished {
+    /// The groups with an intent that can be read, sorted.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupId> {
+        self.entries.iter().map(JournalEntry::group)
+    }
+}
+
+/// One unfinished operation in a store: its intent, its writer, and the living process that works on it, if any.
+///
+/// ```
+/// use cluster_client::JournalEntry;
+///
+/// let unreadable = JournalEntry::parse(b"cluster-client").unwrap_err();
+/// assert!(unreadable.to_string().contains("first line"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    intent: Intent,
+    stamp: Stamp,
+    holder: Option<String>,
+}
+
+impl JournalEntry {
+    /// An entry without a living owner.
+    pub fn new(intent: Intent, stamp: Stamp) -> Self {
+        JournalEntry { intent, stamp, holder: None }
+    }
+
+    /// Reads what [`Intent::to_text`] has written, as [`Intent::parse`] does, and keeps its stamp.
+    ///
+    /// # Errors
+    /// An [`UnreadableIntent`] that names the first thing wrong, and what to do.
+    pub fn parse(text: &[u8]) -> Result<Self, UnreadableIntent> {
+        let intent = Intent::parse(text)?;
+        Ok(JournalEntry::new(intent, Stamp::of_text(&String::from_utf8_lossy(text))))
+    }
+
+    /// The same entry with the living owner that holds its group, in words.
+    #[must_use]
+    pub fn held_by(mut self, holder: impl Into<String>) -> Self {
+        self.holder = Some(holder.into());
+        self
+    }
+
+    /// The group that is unfinished.
+    pub fn group(&self) -> &GroupId {
+        self.intent.group()
+    }
+
+    /// What the operation was for.
+    pub fn purpose(&self) -> Purpose {
+        self.intent.purpose()
+    }
+
+    /// The hosts that are not settled.
+    pub fn hosts(&self) -> &[Host] {
+        self.intent.hosts()
+    }
+
+    /// The intent itself.
+    pub fn intent(&self) -> &Intent {
+        &self.intent
+    }
+
+    /// The process that wrote the intent, and its machine.
+    pub fn writer(&self) -> &str {
+        self.stamp.writer()
+    }
+
+    /// Start of the operation that wrote the intent: UTC, to the second, as in RFC 3339.
+    pub fn started(&self) -> &str {
+        self.stamp.started()
+    }
+
+    /// The living operation that held the group when the store was read, in words. `None` if its owner has died.
+    pub fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+    use crate::journal::directory::tests::intent;
+
+    #[test]
+    fn an_entry_keeps_who_signed_it_and_since_when() {
+        let stamp = Stamp::new(7, Some("admin1"), UNIX_EPOCH + Duration::from_secs(60));
+        let written = intent("started: never", &["http://a", "http://b"]);
+        let entry = JournalEntry::parse(written.to_text(&stamp).as_bytes()).unwrap();
+        assert_eq!(entry, JournalEntry::new(written.clone(), stamp));
+        assert_eq!((entry.writer(), entry.started()), ("process 7 on admin1", "1970-01-01T00:01:00Z"));
+        assert_eq!((entry.intent(), entry.hosts().len(), entry.holder()), (&written, 2, None));
+        assert_eq!(entry.held_by("process 9").holder(), Some("process 9"));
+    }
+
+    #[test]
+    fn a_text_that_is_no_intent_is_no_entry() {
+        let stamp = Stamp::new(7, None, UNIX_EPOCH);
+        let text = intent("g", &["http://a"]).to_text(&stamp);
+        assert!(JournalEntry::parse(&text.as_bytes()[1..]).is_err());
+    }
+}

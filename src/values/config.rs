@@ -1,0 +1,124 @@
+//! Floor 0: where a value came from, and what is wrong with one that is refused.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::values::mask;
+use crate::values::printable::Printable;
+
+/// Where a configured value came from, so that an error can name it.
+///
+/// ```
+/// use cluster_client::Origin;
+///
+/// assert_eq!(Origin::Environment("HOSTS".into()).to_string(), "from the variable HOSTS");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Origin {
+    /// Passed by the calling program.
+    #[default]
+    Code,
+    /// A command-line option, named with its dashes.
+    Option(String),
+    /// An environment variable, by name.
+    Environment(String),
+    /// A configuration file.
+    File(PathBuf),
+    /// Nothing was configured; this is the built-in default.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Code => f.write_str("passed by the program"),
+            Origin::Option(name) => write!(f, "from {}", Printable::new(name)),
+            Origin::Environment(name) => write!(f, "from the variable {}", Printable::new(name)),
+            Origin::File(path) => write!(f, "from the file {}", Printable::path(path)),
+            Origin::Default => f.write_str("the default"),
+        }
+    }
+}
+
+/// A value that was refused before anything was sent: what it is, where it came from, what is wrong
+/// with it and what to write instead.
+///
+/// It holds no password. What may be user info in the value, the problem or the remedy is masked when the error
+/// is made, so neither `Display` nor `Debug` can show it. `Display` escapes what could steer a terminal, see
+/// [`Printable`].
+///
+/// ```
+/// use cluster_client::Host;
+///
+/// let refused = Host::parse("node1:8000").unwrap_err();
+/// assert_eq!(
+///     refused.to_string(),
+///     "host \"node1:8000\" (passed by the program) has no scheme: write http://node1:8000",
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} \"{}\" ({origin}) {}: {}", Printable::new(value), Printable::new(problem), Printable::new(remedy))]
+pub struct ConfigError {
+    what: &'static str,
+    value: String,
+    origin: Origin,
+    problem: String,
+    remedy: String,
+}
+
+impl ConfigError {
+    /// A refusal of `value` as a `what`. `problem` continues the sentence, `remedy` ends it. What may be user
+    /// info in them is masked, and a very long value is cut.
+    ///
+    /// ```
+    /// use cluster_client::ConfigError;
+    ///
+    /// let refused = ConfigError::new("timeout", "-1s", "is negative", "give a time above zero");
+    /// assert!(refused.to_string().contains("is negative: give a time above zero"));
+    /// ```
+    pub fn new(
+        what: &'static str,
+        value: impl Into<String>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        let value = value.into();
+        // With a secret in the value, no part of a sentence that may repeat the value is trusted.
+        let mask_words = if mask::has_user_info(&value) { mask::value } else { mask::sentence };
+        ConfigError {
+            what,
+            value: shortened(&mask::value(&value)),
+            origin: Origin::Code,
+            problem: mask_words(&problem.into()).into_owned(),
+            remedy: mask_words(&remedy.into()).into_owned(),
+        }
+    }
+
+    /// The same refusal, naming another origin.
+    #[must_use]
+    pub fn from_origin(mut self, origin: Origin) -> Self {
+        self.origin = origin;
+        self
+    }
+
+    /// The refused value; what may be user info in it is masked, and a very long one is cut.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// Where the value came from.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+/// An error line stays readable whatever was typed: the first 80 characters tell which value it was. The value is
+/// masked before, because a cut may take the at sign away that marks a password.
+pub(crate) fn shortened(masked: &str) -> String {
+    const SHOWN: usize = 80;
+    match masked.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &masked[..end]),
+        None => masked.to_owned(),
+    }
+}

@@ -1,0 +1,158 @@
+//! Floor 0: the id of a group, checked once.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::values::config::ConfigError;
+use crate::values::printable::Printable;
+
+/// The id of a group: 1 to [`GroupId::MAX_BYTES`] bytes of text without control characters, and
+/// neither `.` nor `..`.
+///
+/// Those two are refused because the id becomes a segment of a path, where they mean another place
+/// (RFC 3986, section 5.2.4). Everything else, a slash too, is percent-encoded on the way.
+/// `Display` is for people: it escapes what could deceive them, see [`Printable`]. The id itself is
+/// [`GroupId::as_str`]. Cloning is cheap.
+///
+/// ```
+/// use cluster_client::GroupId;
+///
+/// let group = GroupId::parse("users-42")?;
+/// assert_eq!(group.as_str(), "users-42");
+/// assert!(GroupId::parse("..").is_err());
+/// # Ok::<(), cluster_client::ConfigError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(Arc<str>);
+
+impl GroupId {
+    /// The longest id, in bytes of UTF-8. Percent-encoded it is at most three times as long, which
+    /// every server and proxy we know takes in a path.
+    pub const MAX_BYTES: usize = 255;
+
+    /// Checks `id` and keeps it.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] where the id is empty or blank, too long, `.` or `..`, or has a control
+    /// character.
+    pub fn parse(id: impl AsRef<str>) -> Result<Self, ConfigError> {
+        let id = id.as_ref();
+        let refused = |problem: String, remedy: &str| Err(ConfigError::new("group id", id, problem, remedy));
+        if id.trim().is_empty() {
+            return refused("is empty".into(), "give the group a name");
+        }
+        if id.len() > Self::MAX_BYTES {
+            let problem = format!("has {} bytes, more than {}", id.len(), Self::MAX_BYTES);
+            return refused(problem, "give the group a shorter name");
+        }
+        if id == "." || id == ".." {
+            return refused("means another path, not a name".into(), "give the group a name of its own");
+        }
+        if let Some(control) = id.chars().find(|c| c.is_control()) {
+            let problem = format!("has the control character U+{:04X}", u32::from(control));
+            return refused(problem, "remove it");
+        }
+        Ok(GroupId(id.into()))
+    }
+
+    /// The id as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for GroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Printable::new(&self.0).fmt(f)
+    }
+}
+
+impl AsRef<str> for GroupId {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for GroupId {
+    type Err = ConfigError;
+    fn from_str(id: &str) -> Result<Self, ConfigError> {
+        GroupId::parse(id)
+    }
+}
+
+impl TryFrom<&str> for GroupId {
+    type Error = ConfigError;
+    fn try_from(id: &str) -> Result<Self, ConfigError> {
+        GroupId::parse(id)
+    }
+}
+
+impl TryFrom<String> for GroupId {
+    type Error = ConfigError;
+    fn try_from(id: String) -> Result<Self, ConfigError> {
+        GroupId::parse(id)
+    }
+}
+
+impl TryFrom<&String> for GroupId {
+    type Error = ConfigError;
+    fn try_from(id: &String) -> Result<Self, ConfigError> {
+        GroupId::parse(id)
+    }
+}
+
+impl TryFrom<&GroupId> for GroupId {
+    type Error = ConfigError;
+    fn try_from(id: &GroupId) -> Result<Self, ConfigError> {
+        Ok(id.clone())
+    }
+}
+
+/// Lets every method that takes `TryInto<GroupId>` take a parsed id too: its conversion cannot fail,
+/// and this says so in the types.
+impl From<std::convert::Infallible> for ConfigError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_and_odd_names_are_kept_as_given() {
+        for id in ["users-42", "a", "a/b", "...", "größe", "100%", "a?b#c", " padded ", &"x".repeat(255)] {
+            assert_eq!(GroupId::parse(id).map(|g| g.as_str().to_owned()), Ok(id.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_could_deceive_a_reader_is_allowed_and_shown_escaped() {
+        let group = GroupId::parse("pay\u{202e}x\u{2028}y").unwrap();
+        assert_eq!(group.to_string(), r"pay\u{202e}x\u{2028}y");
+        assert_eq!(group.as_str(), "pay\u{202e}x\u{2028}y");
+        let busy = crate::Error::Busy { group, holder: "process 7 on \u{202e}host".into() };
+        assert_eq!(busy.to_string(), r"group pay\u{202e}x\u{2028}y is busy: process 7 on \u{202e}host");
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_refused_with_its_reason() {
+        let long = "x".repeat(256);
+        for (id, reason) in [
+            ("", "is empty"),
+            ("  ", "is empty"),
+            (".", "another path"),
+            ("..", "another path"),
+            ("a\nb", "U+000A"),
+            ("a\u{0}", "U+0000"),
+            ("a\u{85}", "U+0085"),
+            (&long, "256 bytes"),
+        ] {
+            let message = GroupId::parse(id).unwrap_err().to_string();
+            assert!(message.contains(reason), "{message}");
+            assert!(!message.contains(Printable::escapes), "an error is one line: {message}");
+        }
+    }
+}

@@ -1,0 +1,542 @@
+//! Floor 1: the durable record that an operation is unfinished, as a value and as text.
+//!
+//! The text is for two readers: the recovery that finishes what a dead process began, and the person who
+//! finds the file. So it is `key: value` lines, and it ends in a checksum of all bytes before that line. The
+//! checksum is there for torn writes and flipped bits, where half an intent would pass for a whole one with
+//! fewer hosts; it is no protection against somebody who wants to deceive (the directory's mode is).
+
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::api::Api;
+use crate::values::cause::JournalError;
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::mask;
+use crate::values::printable::Printable;
+
+/// The durable record that an operation on a group is unfinished: what it was for, and which hosts are
+/// not settled. It exists exactly as long as the operation does.
+///
+/// ```
+/// use cluster_client::{Intent, Purpose};
+///
+/// let text = "\
+/// cluster-client intent 2
+/// group: users-42
+/// for: delete
+/// collection: /v1/group/
+/// member: /v1/group/{id}/
+/// host: http://node1:8000
+/// host: http://node2:8000
+/// writer: process 4242 on admin1
+/// started: 2026-01-31T23:59:59Z
+/// checksum: 49ccf75b47a50052
+/// ";
+/// let intent = Intent::parse(text.as_bytes())?;
+/// assert_eq!(intent.group().as_str(), "users-42");
+/// assert_eq!(intent.purpose(), Purpose::Delete);
+/// assert_eq!(intent.hosts().len(), 2);
+/// # Ok::<(), cluster_client::UnreadableIntent>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    pub(crate) group: GroupId,
+    pub(crate) purpose: Purpose,
+    /// The paths in which its hosts were asked, and have to be asked again.
+    pub(crate) api: Api,
+    pub(crate) hosts: Vec<Host>,
+}
+
+/// What a recovery has to do about an intent.
+///
+/// ```
+/// use cluster_client::Purpose;
+///
+/// let rolled_back = |purpose: Purpose| matches!(purpose, Purpose::Create { .. });
+/// assert!(!rolled_back(Purpose::Delete) && !rolled_back(Purpose::Present));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// A create: it is rolled back.
+    #[non_exhaustive]
+    Create {
+        /// Whether every host was verified without the group before. Where it was not, nothing on the
+        /// hosts is known to be ours, and a recovery only looks.
+        was_absent: bool,
+    },
+    /// A delete: it is finished.
+    Delete,
+    /// A repair to present: it is finished.
+    Present,
+}
+
+/// Why a group could not be claimed.
+///
+/// ```
+/// use cluster_client::ClaimError;
+///
+/// let ClaimError::Busy(holder) = ClaimError::Busy("process 7 holds it".into()) else { unreachable!() };
+/// assert_eq!(holder, "process 7 holds it");
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// A living operation holds it; says who, as far as that is known.
+    Busy(String),
+    /// The store could not be read or written.
+    Failed(JournalError),
+}
+
+/// Who writes an intent, and since when: for the person who finds it.
+///
+/// ```
+/// use cluster_client::Stamp;
+///
+/// let stamp = Stamp::new(4242, Some("admin1"), std::time::SystemTime::UNIX_EPOCH);
+/// assert_eq!(stamp.writer(), "process 4242 on admin1");
+/// assert_eq!(stamp.started(), "1970-01-01T00:00:00Z");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    writer: String,
+    started: String,
+}
+
+impl Stamp {
+    /// A process, on the machine of that name where it is known, at that time. Control characters in the
+    /// name are left out.
+    pub fn new(process: u32, machine: Option<&str>, started: SystemTime) -> Self {
+        let mut writer = format!("process {process}");
+        if let Some(machine) = machine {
+            writer.push_str(" on ");
+            writer.extend(machine.chars().filter(|c| !c.is_control()));
+        }
+        Stamp { writer, started: rfc3339(started) }
+    }
+
+    /// The stamp of a text that [`Intent::parse`] accepts.
+    pub(crate) fn of_text(text: &str) -> Self {
+        let value = |key| text.split('\n').find_map(|line| line.strip_prefix(key)).unwrap_or_default().to_owned();
+        Stamp { writer: value("writer: "), started: value("started: ") }
+    }
+
+    /// The process and its machine.
+    pub fn writer(&self) -> &str {
+        &self.writer
+    }
+
+    /// When the operation began: UTC, to the second, as in RFC 3339.
+    pub fn started(&self) -> &str {
+        &self.started
+    }
+}
+
+/// Why a text is not an intent, and what to do about it. It continues a sentence that names the file.
+///
+/// ```
+/// use cluster_client::Intent;
+///
+/// let unreadable = Intent::parse(b"cluster-client intent 2\ngroup: users-42\n").unwrap_err();
+/// assert!(unreadable.to_string().starts_with("it is damaged or cut short"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {remedy}", Printable::new(problem))]
+pub struct UnreadableIntent {
+    problem: String,
+    remedy: &'static str,
+}
+
+/// What a person does about a file that no program can read.
+pub(crate) const BY_HAND: &str =
+    "ask for the status of its group, delete this file, then repair the group to present or absent";
+
+/// The first words of the first line; the version of the format follows.
+const FORMAT: &str = "cluster-client intent ";
+const VERSION: &str = "2";
+const CHECKSUM: &str = "checksum: ";
+
+impl Intent {
+    /// The group that is unfinished.
+    pub fn group(&self) -> &GroupId {
+        &self.group
+    }
+
+    /// What the operation was for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// The API in which the operation spoke to its hosts. Recovery speaks it too, whatever the client is
+    /// configured with: a 404 in another API says nothing.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// The hosts that are not settled.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The text of it, signed with `stamp`: what [`Intent::parse`] reads. A store that is no directory can
+    /// keep it as a value.
+    ///
+    /// ```
+    /// # let text = "cluster-client intent 2\ngroup: g\nfor: delete\ncollection: /v1/group/\n\
+    /// #     member: /v1/group/{id}/\nhost: http://a\nwriter: process 1\n\
+    /// #     started: 2026-01-31T23:59:59Z\nchecksum: 90f989bb6cef9ef8\n";
+    /// use cluster_client::{Intent, Stamp};
+    ///
+    /// let intent = Intent::parse(text.as_bytes())?;
+    /// let again = intent.to_text(&Stamp::new(1, None, std::time::SystemTime::now()));
+    /// assert_eq!(Intent::parse(again.as_bytes())?, intent);
+    /// # Ok::<(), cluster_client::UnreadableIntent>(())
+    /// ```
+    pub fn to_text(&self, stamp: &Stamp) -> String {
+        let mut text = format!("{FORMAT}{VERSION}\ngroup: {}\nfor: {}\n", self.group.as_str(), words_of(self.purpose));
+        text.extend(["collection: ", self.api.collection_path(), "\nmember: ", &self.api.member_template(), "\n"]);
+        for host in &self.hosts {
+            text.extend(["host: ", host.as_str(), "\n"]);
+        }
+        text.extend(["writer: ", stamp.writer(), "\nstarted: ", stamp.started(), "\n"]);
+        let sum = fnv1a(text.as_bytes());
+        let _ = writeln!(text, "{CHECKSUM}{sum:016x}");
+        text
+    }
+
+    /// Reads what [`Intent::to_text`] has written, whole and unchanged: a text that lacks its end or has
+    /// one byte changed is refused, and so is one that names a host twice, has a key too many or too few,
+    /// or is of another version. A file of a [`DirectoryJournal`](crate::DirectoryJournal) may hold several such
+    /// texts, one after the other.
+    ///
+    /// # Errors
+    /// An [`UnreadableIntent`] that names the first thing wrong, and what to do.
+    ///
+    /// ```
+    /// use cluster_client::Intent;
+    ///
+    /// let newer = Intent::parse(b"cluster-client intent 3\n").unwrap_err();
+    /// assert!(newer.to_string().contains("version 3"), "{newer}");
+    /// ```
+    pub fn parse(text: &[u8]) -> Result<Self, UnreadableIntent> {
+        let text = str::from_utf8(text).map_err(|_| by_hand("it is not text"))?;
+        check_version(text)?;
+        let mut found = Found::default();
+        for line in checked_body(text)?.split_terminator('\n').skip(1) {
+            found.take(line)?;
+        }
+        found.into_intent()
+    }
+
+    /// The texts of a file into which several were written one after the other, for [`Intent::parse`]; at
+    /// least one, even if it is no intent. What lies before a text or after it belongs to a neighbour, which
+    /// then cannot be read.
+    pub(crate) fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let begins = |at: &usize| text[*at..].starts_with(FORMAT.as_bytes()) && text[at - 1] == b'\n';
+        let mut starts = (1..text.len()).filter(begins);
+        let mut start = Some(0);
+        std::iter::from_fn(move || {
+            let from = start?;
+            start = starts.next();
+            Some(&text[from..start.unwrap_or(text.len())])
+        })
+    }
+}
+
+/// The version comes before the checksum: a later format may have another one.
+fn check_version(text: &str) -> Result<(), UnreadableIntent> {
+    let first = text.split('\n').next().unwrap_or_default();
+    match first.strip_prefix(FORMAT) {
+        Some(VERSION) => Ok(()),
+        Some(other) if !other.is_empty() && other.bytes().all(|b| b.is_ascii_digit()) => Err(UnreadableIntent {
+            problem: format!("it is of version {other} of the format, and this program reads version {VERSION}"),
+            remedy: "recover with the version of cluster-client that wrote it",
+        }),
+        _ => Err(by_hand("its first line is not that of an intent")),
+    }
+}
+
+/// All lines before the last one, if the last one is their checksum and the text ends right after it.
+fn checked_body(text: &str) -> Result<&str, UnreadableIntent> {
+    let damaged = || by_hand("it is damaged or cut short, its last line is not the checksum of the others");
+    let lines = text.strip_suffix('\n').ok_or_else(damaged)?;
+    let (body, last) = lines.split_at(lines.rfind('\n').ok_or_else(damaged)? + 1);
+    // Compared as text: that leaves one spelling of each number, so that no changed byte is overlooked.
+    let expected = format!("{CHECKSUM}{:016x}", fnv1a(body.as_bytes()));
+    if last == expected { Ok(body) } else { Err(damaged()) }
+}
+
+/// What the lines read so far have said.
+#[derive(Default)]
+struct Found<'a> {
+    group: Option<&'a str>,
+    purpose: Option<&'a str>,
+    collection: Option<&'a str>,
+    member: Option<&'a str>,
+    writer: Option<&'a str>,
+    started: Option<&'a str>,
+    hosts: Vec<Host>,
+    seen: HashSet<Host>,
+}
+
+impl<'a> Found<'a> {
+    fn take(&mut self, line: &'a str) -> Result<(), UnreadableIntent> {
+        let (key, value) =
+            line.split_once(": ").ok_or_else(|| by_hand(format!("the line {line:?} has no \"key: value\"")))?;
+        let place = match key {
+            "group" => &mut self.group,
+            "for" => &mut self.purpose,
+            "collection" => &mut self.collection,
+            "member" => &mut self.member,
+            "writer" => &mut self.writer,
+            "started" => &mut self.started,
+            "host" => return self.take_host(value),
+            // The colon may be one of a password.
+            _ if mask::has_user_info(line) => return Err(by_hand("it has an unknown key")),
+            _ => return Err(by_hand(format!("it has the unknown key {key:?}"))),
+        };
+        match place.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(by_hand(format!("it has the key {key:?} twice"))),
+        }
+    }
+
+    fn take_host(&mut self, value: &str) -> Result<(), UnreadableIntent> {
+        let host = Host::parse(value).map_err(|refused| by_hand(refused.to_string()))?;
+        if !self.seen.insert(host.clone()) {
+            return Err(by_hand(format!("it names the host {host} twice")));
+        }
+        self.hosts.push(host);
+        Ok(())
+    }
+
+    fn into_intent(self) -> Result<Intent, UnreadableIntent> {
+        let missing = |key: &str| by_hand(format!("it has no line {key:?}"));
+        let group = self.group.ok_or_else(|| missing("group"))?;
+        let group = GroupId::parse(group).map_err(|refused| by_hand(refused.to_string()))?;
+        let purpose = purpose_of(self.purpose.ok_or_else(|| missing("for"))?)?;
+        let collection = self.collection.ok_or_else(|| missing("collection"))?;
+        let member = self.member.ok_or_else(|| missing("member"))?;
+        let api = Api::new(collection, member).map_err(|refused| by_hand(refused.to_string()))?;
+        self.writer.ok_or_else(|| missing("writer"))?;
+        self.started.ok_or_else(|| missing("started"))?;
+        if self.hosts.is_empty() {
+            return Err(missing("host"));
+        }
+        Ok(Intent { group, purpose, api, hosts: self.hosts })
+    }
+}
+
+fn words_of(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Create { was_absent: true } => "create, verified absent before",
+        Purpose::Create { was_absent: false } => "create, not looked at before",
+        Purpose::Delete => "delete",
+        Purpose::Present => "repair to present",
+    }
+}
+
+fn purpose_of(words: &str) -> Result<Purpose, UnreadableIntent> {
+    [Purpose::Create { was_absent: true }, Purpose::Create { was_absent: false }, Purpose::Delete, Purpose::Present]
+        .into_iter()
+        .find(|purpose| words_of(*purpose) == words)
+        .ok_or_else(|| by_hand(format!("it is for {words:?}, which is no known purpose")))
+}
+
+fn by_hand(problem: impl Into<String>) -> UnreadableIntent {
+    UnreadableIntent { problem: mask::sentence(&problem.into()).into_owned(), remedy: BY_HAND }
+}
+
+impl Intent {
+    /// Beginning of the first line in every version of the format.
+    pub(crate) const FIRST_WORDS: &[u8] = FORMAT.as_bytes();
+}
+
+/// FNV-1a of 64 bits (RFC 9923). Each step is a bijection of the state, so that two texts of one length
+/// that differ in a single byte never have the same sum.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The standard library has a clock and no calendar. A clock before 1970 is shown as 1970.
+fn rfc3339(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date_of(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Year, month and day of a count of days since 1970, in the Gregorian calendar. Years are counted from
+/// the first of March: the leap day is then a year's last, and the lengths of the months have one formula.
+fn date_of(days: u64) -> (u64, u64, u64) {
+    const DAYS_TO_1970: u64 = 719_468; // from the first of March of the year 0
+    const DAYS_IN_400_YEARS: u64 = 146_097;
+    let days = days + DAYS_TO_1970;
+    let (cycle, day) = (days / DAYS_IN_400_YEARS, days % DAYS_IN_400_YEARS);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let january_on = u64::from(month >= 10);
+    (cycle * 400 + year + january_on, if month < 10 { month + 3 } else { month - 9 }, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent(purpose: Purpose, hosts: &[&str]) -> Intent {
+        let hosts = hosts.iter().map(|host| Host::parse(host).unwrap()).collect();
+        Intent { group: GroupId::parse("users-42").unwrap(), purpose, api: Api::default(), hosts }
+    }
+
+    fn stamp() -> Stamp {
+        Stamp::new(4242, Some("admin1"), UNIX_EPOCH + Duration::from_secs(1_769_903_999))
+    }
+
+    /// A text with those lines, whose checksum is right.
+    fn signed(lines: &[&str]) -> String {
+        let body = lines.join("\n") + "\n";
+        format!("{body}{CHECKSUM}{:016x}\n", fnv1a(body.as_bytes()))
+    }
+
+    const LINES: [&str; 8] = [
+        "cluster-client intent 2",
+        "group: users-42",
+        "for: delete",
+        "collection: /v1/group/",
+        "member: /v1/group/{id}/",
+        "host: http://node1:8000",
+        "writer: process 1",
+        "started: 2026-01-31T23:59:59Z",
+    ];
+
+    #[test]
+    fn the_text_is_the_one_in_the_documentation() {
+        let text = intent(Purpose::Delete, &["http://node1:8000", "http://node2:8000"]).to_text(&stamp());
+        let expected = "cluster-client intent 2\ngroup: users-42\nfor: delete\ncollection: /v1/group/\n\
+            member: /v1/group/{id}/\nhost: http://node1:8000\nhost: http://node2:8000\nwriter: process 4242 on admin1\nstarted: 2026-01-31T23:59:59Z\n\
+            checksum: 49ccf75b47a50052\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let (create, blind) = (Purpose::Create { was_absent: true }, Purpose::Create { was_absent: false });
+        for purpose in [create, blind, Purpose::Delete, Purpose::Present] {
+            for id in ["users-42", " padded ", "a: b", "checksum: 0", "größe\u{2028}x", &"ß".repeat(127)] {
+                let group = GroupId::parse(id).unwrap();
+                let intent = Intent { group, ..intent(purpose, &["http://[::1]:1/a", "https://n"]) };
+                assert_eq!(Intent::parse(intent.to_text(&stamp()).as_bytes()), Ok(intent));
+            }
+        }
+    }
+
+    #[test]
+    fn every_cut_text_is_refused() {
+        let text = intent(Purpose::Delete, &["http://node1:8000", "http://node2:8000"]).to_text(&stamp());
+        for end in 0..text.len() {
+            assert!(Intent::parse(&text.as_bytes()[..end]).is_err(), "cut at {end}");
+            assert!(Intent::parse(&text.as_bytes()[end + 1..]).is_err(), "from {}", end + 1);
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_refused() {
+        let intent = intent(Purpose::Present, &["http://node1:8000", "http://node2:8000"]);
+        let intent = Intent { group: GroupId::parse("größe").unwrap(), ..intent };
+        let text = intent.to_text(&stamp()).into_bytes();
+        let mut changed = text.clone();
+        for at in 0..text.len() {
+            for flip in 1..=255 {
+                changed[at] = text[at] ^ flip;
+                assert!(Intent::parse(&changed).is_err(), "byte {at} as {}", changed[at]);
+            }
+            changed[at] = text[at];
+        }
+        assert!(Intent::parse(&changed).is_ok());
+    }
+
+    #[test]
+    fn added_bytes_and_doubled_texts_are_refused() {
+        let text = signed(&LINES);
+        assert!(Intent::parse(text.as_bytes()).is_ok());
+        for wrong in [format!("{text}\n"), format!("{text}x"), format!("\n{text}"), text.repeat(2)] {
+            assert!(Intent::parse(wrong.as_bytes()).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_text_with_a_right_checksum_is_refused_with_its_reason() {
+        let with = |at: usize, line| {
+            let mut lines = LINES.to_vec();
+            lines[at] = line;
+            signed(&lines)
+        };
+        let and = |line| signed(&[&LINES[..], &[line]].concat());
+        let without = |at: usize| signed(&[&LINES[..at], &LINES[at + 1..]].concat());
+        for (text, reason) in [
+            (with(0, "cluster-client intent 1"), "recover with the version"),
+            (with(0, "cluster-client intent 3"), "recover with the version"),
+            (with(0, "cluster-client intent 01"), "version 01"),
+            (with(0, "cluster-client intent "), "first line"),
+            (with(0, "something else"), "first line"),
+            (without(0), "first line"),
+            (without(1), "no line \"group\""),
+            (without(2), "no line \"for\""),
+            (without(3), "no line \"collection\""),
+            (without(4), "no line \"member\""),
+            (without(5), "no line \"host\""),
+            (without(6), "no line \"writer\""),
+            (without(7), "no line \"started\""),
+            (and("group: users-42"), "\"group\" twice"),
+            (and("for: delete"), "\"for\" twice"),
+            (and("host: HTTP://NODE1:8000/"), "host http://node1:8000 twice"),
+            (and("note: x"), "unknown key \"note\""),
+            (and(""), "no \"key: value\""),
+            (with(1, "group: .."), "another path"),
+            (with(1, "group: a\rb"), "U+000D"),
+            (with(2, "for: fun"), "no known purpose"),
+            (with(3, "collection: v1"), "start with a slash"),
+            (with(4, "member: /v1/group/"), "exactly once"),
+            (with(5, "host: node1"), "no scheme"),
+        ] {
+            let message = Intent::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(reason) && message.contains(": "), "{reason}: {message}");
+            assert!(!message.contains('\n'), "an error is one line: {message}");
+        }
+        assert_eq!(Intent::parse(b"\xff").unwrap_err().problem, "it is not text");
+    }
+
+    #[test]
+    fn seconds_become_the_dates_that_date_prints() {
+        // From `date -u -d @N +%FT%TZ`.
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_800, "2000-03-01T00:00:00Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+            (253_402_300_799, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)), date);
+        }
+        assert_eq!(rfc3339(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_machine_cannot_add_lines() {
+        let stamp = Stamp::new(1, Some("a\nhost: http://b"), UNIX_EPOCH);
+        assert!(!stamp.writer().contains('\n'));
+    }
+
+    #[test]
+    fn the_checksum_is_fnv_1a() {
+        // The first two are test vectors of the reference implementation; the last has a high bit.
+        assert_eq!((fnv1a(b""), fnv1a(b"foobar")), (0xcbf2_9ce4_8422_2325, 0x8594_4171_f739_67e8));
+        assert_eq!(fnv1a(b"\xff"), 0xaf64_724c_8602_eb6e);
+    }
+}

@@ -1,0 +1,16 @@
+//! Floor 0: values that are checked once, where they are made, and what is said of an operation.
+//!
+//! Text from outside is parsed here; nothing raw gets further, not even into an error. Deliberately absent: IO, a
+//! clock, threads and randomness.
+
+pub(crate) mod cause;
+pub(crate) mod config;
+pub(crate) mod error;
+pub(crate) mod event;
+pub(crate) mod group;
+pub(crate) mod host;
+pub(crate) mod intent;
+pub(crate) mod mask;
+pub(crate) mod printable;
+pub(crate) mod report;
+pub(crate) mod retry;
