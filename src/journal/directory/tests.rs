@@ -255,7 +255,7 @@ const OWNED_DIRECTORY: &str = "CLUSTER_CLIENT_TEST_OWNED_DIRECTORY";
 impl Owner {
     fn start(store: &DirectoryJournal) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "store::tests::an_owner_in_another_process", "--ignored", "--nocapture"])
+            .args(["--exact", "journal::directory::tests::an_owner_in_another_process", "--ignored", "--nocapture"])
             .env(OWNED_DIRECTORY, store.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -743,7 +743,7 @@ fn a_path_that_cannot_be_a_directory_is_refused() {
 // --- what it costs
 
 #[test]
-#[ignore = "a measurement: cargo test --release --lib store::tests::cost -- --ignored --nocapture"]
+#[ignore = "a measurement: cargo test --release --lib journal::directory::tests::cost -- --ignored --nocapture"]
 fn cost_of_record_and_erase() {
     let directory = TempDir::new_in("target").unwrap();
     let store = DirectoryJournal::open(directory.path().join("journal")).unwrap();
