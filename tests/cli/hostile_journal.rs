@@ -55,6 +55,29 @@ fn recover_refuses_a_journal_that_others_can_write() {
 }
 
 #[test]
+fn status_names_the_unfinished_operation_also_where_the_group_is_on_every_host() {
+    let bench = Bench::new();
+    live_group_with_a_forged_entry(&bench);
+    let next = format!(
+        "payments is on 3 of 3 hosts, and the journal holds an unfinished operation on it\nNext: cluster-client recover {}\n",
+        bench.recover_options()
+    );
+    bench.run(&["status", "payments"]).exits(0).prints(&next);
+}
+
+#[test]
+fn status_warns_of_a_journal_that_others_can_write() {
+    let bench = Bench::new();
+    live_group_with_a_forged_entry(&bench);
+    fs::set_permissions(bench.journal(), fs::Permissions::from_mode(0o777)).unwrap();
+    let ran = bench.run(&["status", "payments"]).exits(0).prints("payments is on 3 of 3 hosts\n");
+    ran.says("warning: unfinished operations are not known").says("others can write to it").says("chmod 700");
+    fs::set_permissions(bench.journal(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(bench.journal().join("orders.intent"), "no intent").unwrap();
+    bench.run(&["status", "payments"]).exits(0).says("warning: unfinished operations are not known").says("orders");
+}
+
+#[test]
 fn recover_refuses_a_journal_of_another_user() {
     let bench = Bench::new();
     let entry = live_group_with_a_forged_entry(&bench);

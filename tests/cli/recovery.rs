@@ -27,7 +27,7 @@ fn a_killed_create_is_rolled_back_by_recover() {
     let bench = Bench::new();
     crash(&bench, "payments");
     let next = format!(
-        "and the journal holds an unfinished operation.\nNext: cluster-client recover {}\n",
+        "and the journal holds an unfinished operation on it.\nNext: cluster-client recover {}\n",
         bench.recover_options()
     );
     bench.run(&["status", "payments"]).exits(3).prints(&next);

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use cluster_client::{Call, CancelToken, DirectoryJournal, GroupId, Journal as _, Operation, Report, Target};
+use cluster_client::{
+    Call, CancelToken, DirectoryJournal, GroupId, Journal as _, JournalError, Operation, Report, Target,
+};
 
 use crate::args::{Format, Groups, Shared};
 use crate::confirm::confirmed;
-use crate::exit::{Exit, Stop};
+use crate::exit::{Exit, Stop, with_causes};
 use crate::groups;
 use crate::json;
 use crate::next::Advice;
@@ -158,13 +160,25 @@ fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
     report.map(Report::notes).unwrap_or_default().iter()
 }
 
-/// What the journal holds, so that a status can say that a recovery is due. It only looks.
+/// Reads the groups with an unfinished operation, so that a status can advise a recovery. A journal that cannot be
+/// read is no reason to refuse a status: it is a warning.
 fn unfinished(directory: &Path) -> HashSet<GroupId> {
-    if !directory.is_dir() {
+    if !directory.exists() {
         return HashSet::new();
     }
-    let held = DirectoryJournal::open(directory).and_then(|store| store.unfinished());
-    held.map(|held| held.groups().cloned().collect()).unwrap_or_default()
+    let warn = |error: &JournalError| {
+        say(&format!("warning: unfinished operations are not known: {}", with_causes(error)));
+    };
+    match DirectoryJournal::open(directory).and_then(|journal| journal.unfinished()) {
+        Ok(held) => {
+            held.unreadable.iter().for_each(warn);
+            held.groups().cloned().collect()
+        }
+        Err(error) => {
+            warn(&error);
+            HashSet::new()
+        }
+    }
 }
 
 /// How the next command is put together, from what was typed for this one.

@@ -118,16 +118,21 @@ fn status(report: &Report, advice: &Advice) -> Verdict {
         let text = format!("unknown on {}: on {present} of {total} hosts as far as known.", names(report.unknown()));
         return Verdict::new(Exit::InDoubt, "observed", text).then(advice.again(Operation::Status, group));
     }
-    match present {
-        0 => Verdict::new(Exit::Unchanged, "observed", format!("{group} is on none of {total} hosts")),
-        _ if present == total => Verdict::new(Exit::Done, "observed", everywhere(report)),
-        _ if advice.unfinished.contains(group) => {
-            let text = format!("mixed: on {present} of {total} hosts, and the journal holds an unfinished operation.");
-            Verdict::new(Exit::Inconsistent, "observed", text).then(advice.recover())
-        }
-        _ => Verdict::new(Exit::Inconsistent, "observed", format!("mixed: on {present} of {total} hosts."))
-            .then(advice.repair_either_way(group)),
-    }
+    let (exit, text) = match present {
+        0 => (Exit::Unchanged, format!("{group} is on none of {total} hosts")),
+        _ if present == total => (Exit::Done, everywhere(report)),
+        _ => (Exit::Inconsistent, format!("mixed: on {present} of {total} hosts")),
+    };
+    let is_mixed = exit == Exit::Inconsistent;
+    let is_unfinished = advice.unfinished.contains(group);
+    let more = if is_unfinished { ", and the journal holds an unfinished operation on it" } else { "" };
+    let stop = if is_mixed { "." } else { "" };
+    let next = match (is_unfinished, is_mixed) {
+        (true, _) => advice.recover(),
+        (false, true) => advice.repair_either_way(group),
+        (false, false) => Next::default(),
+    };
+    Verdict::new(exit, "observed", format!("{text}{more}{stop}")).then(next)
 }
 
 fn repaired(report: &Report) -> Verdict {
