@@ -68,13 +68,13 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     #[command(flatten)]
-    pub(crate) shared: Shared,
+    pub(crate) global: GlobalOptions,
 }
 
 /// The options of every command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
-pub(crate) struct Shared {
+pub(crate) struct GlobalOptions {
     /// The hosts' base URLs, separated by commas [default: CLUSTER_CLIENT_HOSTS, HOSTS, then the configuration file]
     #[arg(long, global = true, value_name = "A,B")]
     pub(crate) hosts: Option<String>,

@@ -6,21 +6,24 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use cluster_client::{GroupId, Host, Hosts};
 use terminal_size::{Height, terminal_size_of};
 
-use crate::exit::Stop;
+use crate::exit::CliError;
 use crate::output::ask;
 
 /// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.
-pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, Stop> {
+pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, CliError> {
     let what = match groups {
         [group] => group.to_string(),
         many => format!("{} groups", many.len()),
     };
     if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Stop::usage(format!("delete {what} needs --yes where nobody can be asked: add --yes")));
+        return Err(CliError::usage(format!("delete {what} needs --yes where nobody can be asked: add --yes")));
     }
     ask(question(&what, groups, hosts));
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| Stop::usage(format!("no answer: {error}: add --yes")))?;
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| CliError::usage(format!("no answer: {error}: add --yes")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 

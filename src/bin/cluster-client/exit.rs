@@ -50,34 +50,34 @@ impl From<Exit> for ExitCode {
 
 /// Why the command ends without a result: one message, which names what to type instead.
 #[derive(Debug)]
-pub(crate) struct Stop {
+pub(crate) struct CliError {
     pub(crate) exit: Exit,
     pub(crate) message: String,
 }
 
-impl Stop {
+impl CliError {
     /// Nothing was sent, because of what was typed or configured. What may be user info in the message is masked.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Stop { exit: Exit::Usage, message: Printable::masked_sentence(&message.into()).to_string() }
+        CliError { exit: Exit::Usage, message: Printable::masked_sentence(&message.into()).to_string() }
     }
 
     /// It failed, and nothing was changed.
     pub(crate) fn unchanged(message: impl Into<String>) -> Self {
-        Stop { exit: Exit::Unchanged, message: Printable::new(&message.into()).to_string() }
+        CliError { exit: Exit::Unchanged, message: Printable::new(&message.into()).to_string() }
     }
 }
 
-impl From<ConfigError> for Stop {
+impl From<ConfigError> for CliError {
     /// The error has masked its texts by itself, and knows better where each begins.
     fn from(error: ConfigError) -> Self {
-        Stop { exit: Exit::Usage, message: error.to_string() }
+        CliError { exit: Exit::Usage, message: error.to_string() }
     }
 }
 
-impl From<Error> for Stop {
+impl From<Error> for CliError {
     fn from(error: Error) -> Self {
         let exit = if matches!(error, Error::Config(_)) { Exit::Usage } else { Exit::Unchanged };
-        Stop { exit, message: with_causes(&error) }
+        CliError { exit, message: with_causes(&error) }
     }
 }
 

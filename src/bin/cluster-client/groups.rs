@@ -8,7 +8,7 @@ use std::path::Path;
 use cluster_client::{ConfigError, GroupId, Origin, Printable};
 
 use crate::args::Groups;
-use crate::exit::Stop;
+use crate::exit::CliError;
 
 /// The longest list that is read, in bytes: its comments count too.
 const MAX_BYTES: u64 = 256 << 20;
@@ -20,7 +20,7 @@ const MAX_LINE: u64 = 64 << 10;
 const MAX_GROUPS: usize = 1_000_000;
 
 /// All groups, or why one of them is refused.
-pub(crate) fn read(groups: &Groups) -> Result<Vec<GroupId>, Stop> {
+pub(crate) fn read(groups: &Groups) -> Result<Vec<GroupId>, CliError> {
     let read = match &groups.file {
         None => arguments(&groups.ids)?,
         Some(path) if is_stdin(path) => lines(path, io::stdin().lock())?,
@@ -31,14 +31,14 @@ pub(crate) fn read(groups: &Groups) -> Result<Vec<GroupId>, Stop> {
     };
     if read.is_empty() {
         return Err(match &groups.file {
-            None => Stop::usage("no group was named: give one or more, or -f FILE with one a line"),
-            Some(path) => Stop::usage(format!("{} names no group: write one a line", shown(path))),
+            None => CliError::usage("no group was named: give one or more, or -f FILE with one a line"),
+            Some(path) => CliError::usage(format!("{} names no group: write one a line", shown(path))),
         });
     }
     Ok(read)
 }
 
-fn arguments(ids: &[String]) -> Result<Vec<GroupId>, Stop> {
+fn arguments(ids: &[String]) -> Result<Vec<GroupId>, CliError> {
     let place = |_: usize| "the command line".to_owned();
     let mut found = Found::default();
     ids.iter().try_for_each(|id| found.add(id, 0, place))?;
@@ -46,9 +46,9 @@ fn arguments(ids: &[String]) -> Result<Vec<GroupId>, Stop> {
 }
 
 /// Each line names a group, is blank or is a comment. The list may be a pipe, and may never end.
-fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, Stop> {
+fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, CliError> {
     let place = |number: usize| format!("{}, line {number}", shown(path));
-    let refused = |number, problem: &str| Stop::usage(format!("{} {problem}", place(number)));
+    let refused = |number, problem: &str| CliError::usage(format!("{} {problem}", place(number)));
     let mut reader = reader.take(MAX_BYTES);
     let mut found = Found::default();
     let mut line = Vec::new();
@@ -57,7 +57,11 @@ fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, Stop> {
         let length = reader.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut line);
         match length.map_err(|error| unreadable(path, &error))? as u64 {
             0 if reader.limit() == 0 => {
-                return Err(Stop::usage(format!("{} has more than {} MiB: split it", shown(path), MAX_BYTES >> 20)));
+                return Err(CliError::usage(format!(
+                    "{} has more than {} MiB: split it",
+                    shown(path),
+                    MAX_BYTES >> 20
+                )));
             }
             0 => break,
             1..=MAX_LINE => {}
@@ -72,7 +76,7 @@ fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, Stop> {
         }
         found.add(text, number, place)?;
         if found.groups.len() > MAX_GROUPS {
-            return Err(Stop::usage(format!("{} names more than {MAX_GROUPS} groups: split it", shown(path))));
+            return Err(CliError::usage(format!("{} names more than {MAX_GROUPS} groups: split it", shown(path))));
         }
     }
     Ok(found.groups)
@@ -86,7 +90,7 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, id: &str, line: usize, place: impl Fn(usize) -> String) -> Result<(), Stop> {
+    fn add(&mut self, id: &str, line: usize, place: impl Fn(usize) -> String) -> Result<(), CliError> {
         let group = GroupId::parse(id).map_err(|error| error.from_origin(Origin::Option(place(line))))?;
         if let Some(first) = self.lines.insert(group.clone(), line) {
             let places = if first == line { place(line) } else { format!("{} and {}", place(first), place(line)) };
@@ -98,8 +102,8 @@ impl Found {
     }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Stop {
-    Stop::usage(format!("cannot read the groups from {}: {error}: name a file that can be read", shown(path)))
+fn unreadable(path: &Path, error: &io::Error) -> CliError {
+    CliError::usage(format!("cannot read the groups from {}: {error}: name a file that can be read", shown(path)))
 }
 
 pub(crate) fn is_stdin(path: &Path) -> bool {

@@ -10,19 +10,19 @@ use cluster_client::{
 };
 use serde_json::{Value, json};
 
-use crate::args::{Format, JournalAction, Shared};
-use crate::exit::{Exit, Stop, with_causes};
+use crate::args::{Format, GlobalOptions, JournalAction};
+use crate::exit::{CliError, Exit, with_causes};
 use crate::json;
 use crate::next::{Advice, Next};
-use crate::output::{Output, say};
+use crate::output::{Output, eprint};
 use crate::settings::{self, Journal, Sourced};
 
-pub(crate) fn obey(action: JournalAction, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
-    let (setting, config) = settings::journal_alone(shared)?;
-    let next = Advice::without_hosts(shared, config.as_deref(), &setting).recover();
+pub(crate) fn obey(action: JournalAction, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
+    let (setting, config) = settings::journal_alone(global)?;
+    let next = Advice::without_hosts(global, config.as_deref(), &setting).recover();
     let (store, place) = open(setting)?;
     let found = match &store {
-        Some(store) => store.unfinished().map_err(|error| Stop::unchanged(with_causes(&error)))?,
+        Some(store) => store.unfinished().map_err(|error| CliError::unchanged(with_causes(&error)))?,
         None => Unfinished::default(),
     };
     let Some(store) = store.filter(|_| !found.entries.is_empty() || !found.unreadable.is_empty()) else {
@@ -41,17 +41,17 @@ pub(crate) fn obey(action: JournalAction, shared: &Shared, output: &mut Output) 
 }
 
 /// The store, if its directory exists, and its path for messages. A missing directory is not made.
-fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), Stop> {
+fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
     let directory = match journal.value {
         Journal::Directory(directory) => directory,
         Journal::Off => {
-            return Err(Stop::usage(format!(
+            return Err(CliError::usage(format!(
                 "there is no journal to look at ({}): give --journal DIR",
                 journal.origin
             )));
         }
         Journal::Homeless => {
-            return Err(Stop::usage(
+            return Err(CliError::usage(
                 "there is no place for a journal, because neither XDG_STATE_HOME nor HOME is set: give --journal DIR",
             ));
         }
@@ -68,17 +68,17 @@ fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String),
     Ok((Some(store), place))
 }
 
-fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<Exit, Stop> {
+fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<Exit, CliError> {
     let missing = match action {
         JournalAction::List => {
             if output.format == Format::Table {
-                say(&format!("nothing is unfinished: the journal in {place} is empty"));
+                eprint(&format!("nothing is unfinished: the journal in {place} is empty"));
             }
             return Ok(Exit::Done);
         }
         JournalAction::Show { group } => {
             let group = printable(group_of(&group)?.as_str());
-            say(&format!("{group} has no unfinished operation: the journal in {place} is empty"));
+            eprint(&format!("{group} has no unfinished operation: the journal in {place} is empty"));
             return Ok(Exit::Unchanged);
         }
         JournalAction::Forget { host, group, .. } => {
@@ -86,7 +86,7 @@ fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<
             Host::parse(&host).map_err(typed)?
         }
     };
-    Err(Stop::usage(format!("no unfinished operation names {missing}: the journal in {place} is empty")))
+    Err(CliError::usage(format!("no unfinished operation names {missing}: the journal in {place} is empty")))
 }
 
 fn group_of(id: &str) -> Result<GroupId, ConfigError> {
@@ -139,7 +139,7 @@ impl Opened<'_> {
             (Some(entry), Format::Json) => json::line(&object(entry)),
             (Some(entry), Format::Table) => whole(entry),
             (None, _) => {
-                say(&printable(&format!("{group} has no unfinished operation in the journal that can be read")));
+                eprint(&printable(&format!("{group} has no unfinished operation in the journal that can be read")));
                 self.print_unreadable();
                 return self.exit().with(Exit::Unchanged);
             }
@@ -148,7 +148,7 @@ impl Opened<'_> {
         Exit::Done
     }
 
-    fn forget(&mut self, host: &Host, only: Option<&GroupId>, yes: bool) -> Result<Exit, Stop> {
+    fn forget(&mut self, host: &Host, only: Option<&GroupId>, yes: bool) -> Result<Exit, CliError> {
         let named = |entry: &&JournalEntry| entry.hosts().contains(host);
         let groups: Vec<GroupId> = match only {
             // The library refuses it with the reason, if the entry does not name the host or cannot be read.
@@ -156,10 +156,12 @@ impl Opened<'_> {
             None => self.found.entries.iter().filter(named).map(|entry| entry.group().clone()).collect(),
         };
         if groups.is_empty() && self.found.unreadable.is_empty() {
-            return Err(Stop::usage(format!("no unfinished operation names {host}: see cluster-client journal list")));
+            return Err(CliError::usage(format!(
+                "no unfinished operation names {host}: see cluster-client journal list"
+            )));
         }
         if !groups.is_empty() && !yes && !confirmed(host, &groups)? {
-            say("nothing was forgotten");
+            eprint("nothing was forgotten");
             return Ok(Exit::Unchanged);
         }
         // The builder needs a host. Nothing is sent to it.
@@ -233,10 +235,10 @@ impl Opened<'_> {
 }
 
 /// Asks on a terminal. Without one, `--yes` is needed.
-fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, Stop> {
+fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, CliError> {
     const SHOWN: usize = 10;
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Stop::usage(format!("forgetting {host} needs --yes where nobody can be asked: add --yes")));
+        return Err(CliError::usage(format!("forgetting {host} needs --yes where nobody can be asked: add --yes")));
     }
     let mut names: Vec<String> = groups.iter().take(SHOWN).map(|group| printable(group.as_str())).collect();
     if groups.len() > SHOWN {
@@ -245,7 +247,10 @@ fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, Stop> {
     let names = names.join(", ");
     let _ = write!(io::stderr(), "forget {host}, so that it is unknown for good whether it has {names}? [y/N] ");
     let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).map_err(|error| Stop::usage(format!("no answer: {error}: add --yes")))?;
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|error| CliError::usage(format!("no answer: {error}: add --yes")))?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 

@@ -453,9 +453,9 @@ mod tests {
     }
 
     /// Fails like a descriptor that another process has made non-blocking, every second time.
-    struct Shared(bool, Arc<Mutex<Vec<u8>>>);
+    struct GlobalOptions(bool, Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Shared {
+    impl Write for GlobalOptions {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0 = !self.0;
             if self.0 {
@@ -473,7 +473,7 @@ mod tests {
     #[test]
     fn stream_that_would_block_is_tried_again() {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let lane = lane(Shared(false, Arc::clone(&written)), io::sink());
+        let lane = lane(GlobalOptions(false, Arc::clone(&written)), io::sink());
         lane.put(Entry::Result("all of it".into()));
         assert!(lane.wait_for_reader(PATIENCE));
         assert_eq!(*lock(&written), b"all of it");

@@ -5,20 +5,20 @@ use std::panic;
 
 use env_logger::{Builder, Target, WriteStyle};
 
-use crate::args::Shared;
-use crate::output::{self, say, say_as_it_is};
+use crate::args::GlobalOptions;
+use crate::output::{self, eprint, eprint_raw};
 
 /// `-v` and `-vv` choose the level unless `RUST_LOG` does. A node has no table, so it warns by itself.
-pub(crate) fn start(shared: &Shared, is_node: bool) {
+pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
     let mut builder = Builder::new();
-    match (std::env::var("RUST_LOG"), shared.verbose) {
+    match (std::env::var("RUST_LOG"), global.verbose) {
         (Ok(filter), _) if !filter.is_empty() => builder.parse_filters(&filter),
         (_, 0) if is_node => builder.parse_filters("warn"),
         (_, 0) => builder.parse_filters("off"),
         (_, 1) => builder.parse_filters("cluster_client=info"),
         (_, _) => builder.parse_filters("cluster_client=debug"),
     };
-    let styled = output::is_styled(&io::stderr(), shared.color);
+    let styled = output::is_styled(&io::stderr(), global.color);
     builder.write_style(if styled { WriteStyle::Always } else { WriteStyle::Never });
     builder.target(Target::Pipe(Box::new(Lines)));
     builder.init();
@@ -30,7 +30,7 @@ struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        say_as_it_is(String::from_utf8_lossy(bytes).into_owned());
+        eprint_raw(String::from_utf8_lossy(bytes).into_owned());
         Ok(bytes.len())
     }
 
@@ -44,8 +44,8 @@ fn say_panics() {
     panic::set_hook(Box::new(|panic| {
         let trace = std::backtrace::Backtrace::capture();
         match trace.status() {
-            std::backtrace::BacktraceStatus::Captured => say(&format!("{panic}\n{trace}")),
-            _ => say(&panic.to_string()),
+            std::backtrace::BacktraceStatus::Captured => eprint(&format!("{panic}\n{trace}")),
+            _ => eprint(&panic.to_string()),
         }
         if std::thread::current().name() == Some("main") {
             output::finish();

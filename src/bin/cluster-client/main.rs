@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{Arguments, Command};
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 use crate::output::Output;
 use crate::run::Job;
 
@@ -58,29 +58,29 @@ fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    let exit = obey(arguments).unwrap_or_else(|stop| {
-        output::say(&format!("error: {}", stop.message));
-        stop.exit
+    let exit = obey(arguments).unwrap_or_else(|error| {
+        output::eprint(&format!("error: {}", error.message));
+        error.exit
     });
     if output::finish() { exit.into() } else { Exit::Interrupted.into() }
 }
 
-fn obey(arguments: Arguments) -> Result<Exit, Stop> {
-    let Arguments { command, shared } = arguments;
-    let mut output = Output::new(&shared);
-    logging::start(&shared, matches!(command, Command::Node(_)));
+fn obey(arguments: Arguments) -> Result<Exit, CliError> {
+    let Arguments { command, global } = arguments;
+    let mut output = Output::new(&global);
+    logging::start(&global, matches!(command, Command::Node(_)));
     match command {
         Command::Create { groups, no_preflight } => {
-            run::run(Job::Create { preflight: !no_preflight }, &groups, &shared, &mut output)
+            run::run(Job::Create { preflight: !no_preflight }, &groups, &global, &mut output)
         }
-        Command::Delete { groups, yes } => run::run(Job::Delete { asked: yes }, &groups, &shared, &mut output),
-        Command::Status { groups } => run::run(Job::Status, &groups, &shared, &mut output),
-        Command::Repair { groups, to } => run::run(Job::Repair(to.into()), &groups, &shared, &mut output),
-        Command::Recover => recover::recover(&shared, &mut output),
-        Command::Journal { action } => journal::obey(action, &shared, &mut output),
-        Command::Hosts => show::show(&shared, &mut output),
+        Command::Delete { groups, yes } => run::run(Job::Delete { asked: yes }, &groups, &global, &mut output),
+        Command::Status { groups } => run::run(Job::Status, &groups, &global, &mut output),
+        Command::Repair { groups, to } => run::run(Job::Repair(to.into()), &groups, &global, &mut output),
+        Command::Recover => recover::recover(&global, &mut output),
+        Command::Journal { action } => journal::obey(action, &global, &mut output),
+        Command::Hosts => show::show(&global, &mut output),
         Command::Node(options) => node::serve(*options, &mut output),
-        Command::Demo => demo::play(&shared, &mut output),
+        Command::Demo => demo::play(&global, &mut output),
         Command::Completions { shell } => Ok(shell::completions(shell, &mut output)),
         Command::Man { command } => shell::man(command.as_deref(), &mut output),
     }

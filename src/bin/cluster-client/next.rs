@@ -9,7 +9,7 @@ use std::time::Duration;
 use cluster_client::{GroupId, Host, Hosts, Operation, Origin, Target};
 use serde_json::{Value, json};
 
-use crate::args::{Groups, Shared};
+use crate::args::{GlobalOptions, Groups};
 use crate::groups;
 use crate::settings::{Journal, Settings, Sourced};
 use crate::time;
@@ -43,26 +43,26 @@ pub(crate) struct Advice {
 }
 
 impl Advice {
-    pub(crate) fn new(shared: &Shared, settings: &Settings) -> Self {
+    pub(crate) fn new(global: &GlobalOptions, settings: &Settings) -> Self {
         let hosts = spelled_out(&settings.hosts.value, &settings.hosts.origin);
-        let advice = Self::without_hosts(shared, settings.config.as_deref(), &settings.journal);
+        let advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
         Advice { hosts, timeout: settings.timeout.value, ..advice }
     }
 
     /// For what needs no hosts: those of the journal are named there.
-    pub(crate) fn without_hosts(shared: &Shared, config: Option<&Path>, journal: &Sourced<Journal>) -> Self {
+    pub(crate) fn without_hosts(global: &GlobalOptions, config: Option<&Path>, journal: &Sourced<Journal>) -> Self {
         let mut common = Vec::new();
         let mut add = |option: &str, value: OsString| common.extend([option.into(), value]);
         if let Some(file) = config {
             add("--config", absolute(file));
         }
-        if let Some(time) = shared.timeout {
+        if let Some(time) = global.timeout {
             add("--timeout", time::show(time).into());
         }
-        if let Some(time) = shared.request_timeout {
+        if let Some(time) = global.request_timeout {
             add("--request-timeout", time::show(time).into());
         }
-        if let Some(attempts) = shared.attempts {
+        if let Some(attempts) = global.attempts {
             add("--attempts", attempts.to_string().into());
         }
         // A journal of the file comes with the file, and the default one is the same everywhere.

@@ -9,8 +9,8 @@ use clap::{Args, ValueEnum};
 use cluster_client::Printable;
 use cluster_client::testing::{Node, NodeBuilder, Rates, TrailingSlash};
 
-use crate::exit::{Exit, Stop};
-use crate::output::{Output, say};
+use crate::exit::{CliError, Exit};
+use crate::output::{Output, eprint};
 use crate::signal;
 use crate::time::parse_option;
 
@@ -96,7 +96,7 @@ enum Slash {
 }
 
 /// Serves until a signal comes. The URL on standard output says that it serves.
-pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, Stop> {
+pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, CliError> {
     let address = options.address.clone();
     let (stop, stopped) = mpsc::channel();
     signal::once(move || {
@@ -104,7 +104,7 @@ pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, S
     })?;
     let node = builder(options).start().map_err(|error| refused(&address, &error))?;
     output.print(&format!("{}\n", node.url()));
-    say("a node of the group API; Ctrl-C stops it");
+    eprint("a node of the group API; Ctrl-C stops it");
     let _ = stopped.recv();
     drop(node);
     Ok(Exit::Done)
@@ -142,7 +142,7 @@ fn builder(options: NodeOptions) -> NodeBuilder {
     }
 }
 
-fn refused(address: &str, error: &io::Error) -> Stop {
+fn refused(address: &str, error: &io::Error) -> CliError {
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => ": give another address, or 127.0.0.1:0 for any free port",
         io::ErrorKind::PermissionDenied => ": give an address with a port above 1023",
@@ -150,5 +150,5 @@ fn refused(address: &str, error: &io::Error) -> Stop {
         _ => "",
     };
     let error = error.to_string().replace(address, &Printable::masked(address).to_string());
-    Stop::usage(format!("{error}{remedy}"))
+    CliError::usage(format!("{error}{remedy}"))
 }

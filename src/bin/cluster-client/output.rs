@@ -10,7 +10,7 @@ use anstream::{AutoStream, ColorChoice};
 use cluster_client::Printable;
 use terminal_size::{Width, terminal_size_of};
 
-use crate::args::{Format, Shared};
+use crate::args::{Format, GlobalOptions};
 use crate::exit::Exit;
 use crate::lane::{Entry, Frame, Lane, Streams};
 
@@ -42,10 +42,10 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(shared: &Shared) -> Self {
-        let styled = is_styled(&io::stdout(), shared.color);
-        let marks = io::stdout().is_terminal() || shared.color == clap::ColorChoice::Always;
-        Output { format: shared.output, marks, styled }
+    pub(crate) fn new(global: &GlobalOptions) -> Self {
+        let styled = is_styled(&io::stdout(), global.color);
+        let marks = io::stdout().is_terminal() || global.color == clap::ColorChoice::Always;
+        Output { format: global.output, marks, styled }
     }
 
     /// Prints a result. It may be styled; the styles are taken out where they are not wanted.
@@ -67,19 +67,19 @@ pub(crate) fn flush() {
 }
 
 /// Says something on standard error, escaped but for the ends of lines.
-pub(crate) fn say(text: &str) {
+pub(crate) fn eprint(text: &str) {
     let lines: Vec<String> = text.trim_end().split('\n').map(|line| Printable::new(line).to_string()).collect();
-    say_as_it_is(lines.join("\n") + "\n");
+    eprint_raw(lines.join("\n") + "\n");
 }
 
 /// The same without an end of line.
-pub(crate) fn say_as_it_is(text: String) {
+pub(crate) fn eprint_raw(text: String) {
     console().err.put(Entry::Message(text));
 }
 
 /// Asks something on standard error: returns when it can be read there.
 pub(crate) fn ask(text: String) {
-    say_as_it_is(text);
+    eprint_raw(text);
     console().err.wait_until_written(None);
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn finish() -> bool {
     FINISHING.store(true, Ordering::SeqCst);
     let all = console.out.wait_for_reader(PATIENCE_FOR_RESULTS);
     if !all {
-        say(UNREAD);
+        eprint(UNREAD);
     }
     console.err.wait_while_read(PATIENCE_FOR_MESSAGES);
     all
@@ -133,7 +133,7 @@ pub(crate) const UNREAD: &str = "interrupted: left before all results were read"
 /// Leaves at once, with a last word if somebody reads it.
 pub(crate) fn leave(text: &str) -> ! {
     show_frames(None);
-    say(text);
+    eprint(text);
     console().err.wait_while_read(PATIENCE_FOR_MESSAGES);
     std::process::exit(Exit::Interrupted.code().into())
 }
@@ -165,7 +165,7 @@ fn columns() -> usize {
 }
 
 fn complain(error: &io::Error) {
-    say(&format!("warning: results cannot be printed: {error}"));
+    eprint(&format!("warning: results cannot be printed: {error}"));
 }
 
 /// Without the locks and the buffer of the standard library: a thread that is stuck in a write holds them.

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use cluster_client::{Event, GroupId, Host, Observer, Phase};
 
-use crate::args::Shared;
+use crate::args::GlobalOptions;
 use crate::lane::Frame;
-use crate::output::{say, show_frames};
+use crate::output::{eprint, show_frames};
 
 /// A host is named when it was waited for so long: before, the names would only flicker.
 const WORTH_A_NAME: Duration = Duration::from_secs(1);
@@ -80,9 +80,9 @@ struct Awaited {
 
 impl Progress {
     /// For operations on this number of groups; `None` if it is not known.
-    pub(crate) fn new(shared: &Shared, groups: Option<usize>, tries: Tries) -> Arc<Self> {
+    pub(crate) fn new(global: &GlobalOptions, groups: Option<usize>, tries: Tries) -> Arc<Self> {
         let mode = match groups {
-            _ if shared.quiet => Mode::Silent,
+            _ if global.quiet => Mode::Silent,
             _ if is_live() => Mode::Live,
             None | Some(1) => Mode::Phases,
             Some(_) => Mode::Tenths,
@@ -109,7 +109,7 @@ impl Progress {
         if let (Mode::Tenths, Some(total)) = (self.mode, state.groups)
             && state.shown * 10 / total > (state.shown - 1) * 10 / total
         {
-            say(&format!("{} of {total} groups", state.shown));
+            eprint(&format!("{} of {total} groups", state.shown));
         }
     }
 
@@ -130,7 +130,7 @@ impl Observer for Progress {
             (Mode::Live, event) => self.state().note(group, event, Instant::now()),
             (Mode::Phases, Event::Entered(phase)) => {
                 if let Some(doing) = doing(*phase) {
-                    say(&format!("{group}: {doing}"));
+                    eprint(&format!("{group}: {doing}"));
                 }
             }
             _ => {}

@@ -2,54 +2,54 @@
 
 use cluster_client::{Error, GroupId, Operation, Recovery, Report};
 
-use crate::args::{Format, Shared};
-use crate::exit::{Exit, Stop, with_causes};
+use crate::args::{Format, GlobalOptions};
+use crate::exit::{CliError, Exit, with_causes};
 use crate::json;
 use crate::next::{Advice, Next};
-use crate::output::{Output, say};
+use crate::output::{Output, eprint};
 use crate::progress::Progress;
-use crate::run::Shown;
+use crate::run::ResultPrinter;
 use crate::settings::{Journal, Settings};
-use crate::signal::{self, Leaving};
+use crate::signal::{self, SignalContext};
 use crate::verdict::Done;
 
-pub(crate) fn recover(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
-    let settings = Settings::resolve(shared)?;
+pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
+    let settings = Settings::resolve(global)?;
     if settings.journal.value == Journal::Off {
         let origin = &settings.journal.origin;
-        return Err(Stop::usage(format!(
+        return Err(CliError::usage(format!(
             "recover reads the journal, and there is none ({origin}): give --journal DIR"
         )));
     }
-    let progress = Progress::new(shared, None, settings.tries());
+    let progress = Progress::new(global, None, settings.tries());
     let client = settings.writer(progress.clone())?;
-    let advice = Advice::new(shared, &settings);
-    let token = signal::watch(Leaving {
+    let advice = Advice::new(global, &settings);
+    let token = signal::watch(SignalContext {
         journal: settings.journal.value.clone(),
         look: Next::default(),
         recover: advice.recover(),
         meaning: "waiting for the requests under way",
     })?;
-    let recovery = client.call().cancel(&token).recover().map_err(|error| Stop::unchanged(with_causes(&error)))?;
+    let recovery = client.call().cancel(&token).recover().map_err(|error| CliError::unchanged(with_causes(&error)))?;
     if recovery.is_complete() && recovery.settled.is_empty() {
-        say("nothing to recover: the journal is empty");
+        eprint("nothing to recover: the journal is empty");
     }
-    let mut shown = Shown { output, progress: &progress, advice, several: false, exit: None, cut: false };
+    let mut printer = ResultPrinter { output, progress: &progress, advice, several: false, exit: None, cut: false };
     let Recovery { settled, unsettled, unreadable, .. } = recovery;
     for done in settled.into_iter().map(settlement).chain(unsettled.into_iter().filter_map(failure)) {
-        shown.show(&done);
+        printer.show(&done);
     }
     for error in &unreadable {
-        shown.add(Exit::InDoubt);
-        match shown.output.format {
-            Format::Json => shown.output.print(&json::unreadable(error)),
-            Format::Table => shown.output.print(&format!(
+        printer.add(Exit::InDoubt);
+        match printer.output.format {
+            Format::Json => printer.output.print(&json::unreadable(error)),
+            Format::Table => printer.output.print(&format!(
                 "{}. It was left as it is. Ask for the status of its group, then remove the file.\n",
                 with_causes(error)
             )),
         }
     }
-    Ok(shown.finish(0, token.is_cancelled()))
+    Ok(printer.finish(0, token.is_cancelled()))
 }
 
 fn settlement(report: Report) -> Done {

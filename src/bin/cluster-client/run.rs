@@ -7,16 +7,16 @@ use cluster_client::{
     Call, CancelToken, DirectoryJournal, GroupId, Journal as _, JournalError, Operation, Report, Target,
 };
 
-use crate::args::{Format, Groups, Shared};
+use crate::args::{Format, GlobalOptions, Groups};
 use crate::confirm::confirmed;
-use crate::exit::{Exit, Stop, with_causes};
+use crate::exit::{CliError, Exit, with_causes};
 use crate::groups;
 use crate::json;
 use crate::next::Advice;
-use crate::output::{self, Output, say};
+use crate::output::{self, Output, eprint};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
-use crate::signal::{self, Leaving};
+use crate::signal::{self, SignalContext};
 use crate::table;
 use crate::verdict::{self, Done, Verdict};
 
@@ -47,8 +47,8 @@ impl Job {
     }
 }
 
-pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
-    let settings = Settings::resolve(shared)?;
+pub(crate) fn run(job: Job, named: &Groups, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
+    let settings = Settings::resolve(global)?;
     let groups = groups::read(named)?;
     match job {
         Job::Status => settings.warn_of_default_hosts(),
@@ -57,39 +57,40 @@ pub(crate) fn run(job: Job, named: &Groups, shared: &Shared, output: &mut Output
     if let Job::Delete { asked: false } = job {
         let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
         if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
-            say("not deleted; nothing was sent");
+            eprint("not deleted; nothing was sent");
             return Ok(Exit::Unchanged);
         }
     }
-    let progress = Progress::new(shared, Some(groups.len()), settings.tries());
+    let progress = Progress::new(global, Some(groups.len()), settings.tries());
     let client = match job {
         Job::Status => settings.reader(progress.clone())?,
         _ => settings.writer(progress.clone())?,
     };
-    let mut advice = advice(job, shared, &settings);
+    let mut advice = advice(job, global, &settings);
     if let (Job::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
         advice.unfinished = unfinished(directory);
     }
-    let token = signal::watch(Leaving {
+    let token = signal::watch(SignalContext {
         journal: settings.journal.value.clone(),
         look: advice.status_of_all(named),
         recover: advice.recover(),
         meaning: job.when_interrupted(),
     })?;
     let call = client.call().cancel(&token);
-    let mut shown = Shown { output, progress: &progress, advice, several: groups.len() > 1, exit: None, cut: false };
+    let mut printer =
+        ResultPrinter { output, progress: &progress, advice, several: groups.len() > 1, exit: None, cut: false };
     let mut left = &groups[..];
     while !left.is_empty() && !token.is_cancelled() {
         let mut ended = 0;
         for done in results(job, call.clone(), left, &token) {
             ended += 1;
-            shown.show(&done);
+            printer.show(&done);
         }
         left = &left[ended..];
         // Nothing is in flight that this could hold up.
         output::wait_for_room();
     }
-    Ok(shown.finish(left.len(), token.is_cancelled()))
+    Ok(printer.finish(left.len(), token.is_cancelled()))
 }
 
 /// The results, as they come. After an interruption no further group is begun, nor while too many results wait for
@@ -107,7 +108,7 @@ fn results<'a>(job: Job, call: Call, groups: &'a [GroupId], token: &'a CancelTok
 }
 
 /// Results on their way out, and the exit code that they add up to.
-pub(crate) struct Shown<'a> {
+pub(crate) struct ResultPrinter<'a> {
     pub(crate) output: &'a mut Output,
     pub(crate) progress: &'a Progress,
     pub(crate) advice: Advice,
@@ -117,7 +118,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) cut: bool,
 }
 
-impl Shown<'_> {
+impl ResultPrinter<'_> {
     pub(crate) fn show(&mut self, done: &Done) {
         let verdict = verdict::judge(done, &self.advice);
         self.cut |= !verdict::had_completed(done.asked, &verdict);
@@ -132,7 +133,7 @@ impl Shown<'_> {
         };
         self.output.print(&text);
         if self.output.format == Format::Table {
-            notes(done.report()).for_each(|note| say(&format!("warning: {note}")));
+            notes(done.report()).for_each(|note| eprint(&format!("warning: {note}")));
         }
     }
 
@@ -148,7 +149,7 @@ impl Shown<'_> {
     pub(crate) fn finish(self, not_begun: usize, interrupted: bool) -> Exit {
         self.progress.end();
         if not_begun > 0 {
-            say(&format!("{not_begun} groups were not begun"));
+            eprint(&format!("{not_begun} groups were not begun"));
         }
         let cut = interrupted && (self.cut || not_begun > 0);
         if cut { Exit::Interrupted } else { self.exit.unwrap_or(Exit::Done) }
@@ -167,7 +168,7 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
         return HashSet::new();
     }
     let warn = |error: &JournalError| {
-        say(&format!("warning: unfinished operations are not known: {}", with_causes(error)));
+        eprint(&format!("warning: unfinished operations are not known: {}", with_causes(error)));
     };
     match DirectoryJournal::open(directory).and_then(|journal| journal.unfinished()) {
         Ok(held) => {
@@ -182,8 +183,8 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
 }
 
 /// How the next command is put together, from what was typed for this one.
-fn advice(job: Job, shared: &Shared, settings: &Settings) -> Advice {
-    let advice = Advice::new(shared, settings);
+fn advice(job: Job, global: &GlobalOptions, settings: &Settings) -> Advice {
+    let advice = Advice::new(global, settings);
     match job {
         Job::Create { preflight: false } => advice.without_preflight(),
         Job::Delete { asked: true } => advice.without_question(),

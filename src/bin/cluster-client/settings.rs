@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
-use crate::args::Shared;
-use crate::exit::Stop;
+use crate::args::GlobalOptions;
+use crate::exit::CliError;
 use crate::file::ConfigFile;
-use crate::output::say;
+use crate::output::eprint;
 use crate::progress::Tries;
 
 /// The variables that name the hosts; the first that is set counts.
@@ -80,10 +80,10 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Finds every value and checks it. Nothing is sent, and no file is written.
-    pub(crate) fn resolve(shared: &Shared) -> Result<Self, Stop> {
-        let file = ConfigFile::read(shared.config.as_deref())?;
+    pub(crate) fn resolve(global: &GlobalOptions) -> Result<Self, CliError> {
+        let file = ConfigFile::read(global.config.as_deref())?;
         let usual = RetryPolicy::default();
-        let request_timeout = match shared.request_timeout {
+        let request_timeout = match global.request_timeout {
             Some(time) => Sourced::option("--request-timeout", time),
             None => or_default(file.time("request_timeout")?, Duration::from_secs(10)),
         };
@@ -92,13 +92,13 @@ impl Settings {
         let collection = or_default(file.path("collection")?, "/v1/group/".into());
         let member = or_default(file.path("member")?, "/v1/group/{id}/".into());
         let settings = Settings {
-            hosts: hosts(shared, &file)?,
-            timeout: match shared.timeout {
+            hosts: hosts(global, &file)?,
+            timeout: match global.timeout {
                 Some(time) => Sourced::option("--timeout", Some(time)),
                 None => file.time("timeout")?.map_or(Sourced::default(None), |time| time.map(Some)),
             },
             request_timeout,
-            attempts: match shared.attempts {
+            attempts: match global.attempts {
                 Some(attempts) => Sourced::option("--attempts", attempts),
                 None => or_default(file.number("attempts")?, usual.attempts),
             },
@@ -106,7 +106,7 @@ impl Settings {
             max_delay: or_default(file.time("max_delay")?, usual.max_delay),
             settle,
             rollback_timeout: or_default(file.time("rollback_timeout")?, rollback_timeout),
-            journal: journal(shared, &file)?,
+            journal: journal(global, &file)?,
             config: file.read_from(),
             api: api(&collection, &member)?,
             collection,
@@ -138,16 +138,16 @@ impl Settings {
     }
 
     /// A client that only reads.
-    pub(crate) fn reader(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, Stop> {
+    pub(crate) fn reader(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, CliError> {
         self.build(self.builder().observer(observer))
     }
 
     /// A client that keeps the journal, where there is to be one.
-    pub(crate) fn writer(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, Stop> {
+    pub(crate) fn writer(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, CliError> {
         let builder = self.builder().observer(observer);
         match &self.journal.value {
             Journal::Off => self.build(builder),
-            Journal::Homeless => Err(Stop::usage(
+            Journal::Homeless => Err(CliError::usage(
                 "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: \
                  give --journal DIR, or --no-journal to do without",
             )),
@@ -159,11 +159,11 @@ impl Settings {
     }
 
     /// Refuses the default hosts: what changes hosts changes only those that somebody has named.
-    pub(crate) fn require_named_hosts(&self) -> Result<(), Stop> {
+    pub(crate) fn require_named_hosts(&self) -> Result<(), CliError> {
         match self.hosts.origin {
-            Origin::Default => {
-                Err(Stop::usage(format!("no hosts were named, and what changes hosts has no default: {NAME_HOSTS}")))
-            }
+            Origin::Default => Err(CliError::usage(format!(
+                "no hosts were named, and what changes hosts has no default: {NAME_HOSTS}"
+            ))),
             _ => Ok(()),
         }
     }
@@ -171,7 +171,7 @@ impl Settings {
     /// Looking at the default hosts is for trying things; elsewhere somebody forgot to name the right ones.
     pub(crate) fn warn_of_default_hosts(&self) {
         if self.hosts.origin == Origin::Default {
-            say(&format!("warning: no hosts were named; using http://localhost:8000 to 8002 ({NAME_HOSTS})"));
+            eprint(&format!("warning: no hosts were named; using http://localhost:8000 to 8002 ({NAME_HOSTS})"));
         }
     }
 
@@ -210,7 +210,7 @@ impl Settings {
         }
     }
 
-    fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, Stop> {
+    fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, CliError> {
         // Each setting was checked, so what is refused now is a host.
         builder.build().map_err(|error| named(error, &self.hosts.origin).into())
     }
@@ -241,8 +241,8 @@ fn named(error: Error, origin: &Origin) -> Error {
     }
 }
 
-fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigError> {
-    if let Some(list) = &shared.hosts {
+fn hosts(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigError> {
+    if let Some(list) = &global.hosts {
         let origin = Origin::Option("--hosts".into());
         return Ok(Sourced::option("--hosts", Hosts::parse_list(list, origin)?));
     }
@@ -263,16 +263,16 @@ fn hosts(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigErr
 }
 
 /// The setting of the journal alone, and the configuration file, for a command that needs no other.
-pub(crate) fn journal_alone(shared: &Shared) -> Result<(Sourced<Journal>, Option<PathBuf>), Stop> {
-    let file = ConfigFile::read(shared.config.as_deref())?;
-    Ok((journal(shared, &file)?, file.read_from()))
+pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>, Option<PathBuf>), CliError> {
+    let file = ConfigFile::read(global.config.as_deref())?;
+    Ok((journal(global, &file)?, file.read_from()))
 }
 
-fn journal(shared: &Shared, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
-    if shared.no_journal {
+fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
+    if global.no_journal {
         return Ok(Sourced::option("--no-journal", Journal::Off));
     }
-    if let Some(directory) = &shared.journal {
+    if let Some(directory) = &global.journal {
         return Ok(Sourced::option("--journal", Journal::Directory(directory.clone())));
     }
     if let Some(directory) = variable(JOURNAL) {

@@ -5,7 +5,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 
 use crate::args::Arguments;
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 use crate::output::Output;
 
 const NAME: &str = "cluster-client";
@@ -18,18 +18,18 @@ pub(crate) fn completions(shell: Shell, output: &mut Output) -> Exit {
 }
 
 /// The page of the whole, or of one command.
-pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, Stop> {
+pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
     let mut whole = Arguments::command();
     whole.build();
     let page = match command {
         None => whole,
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
             let known: Vec<&str> = whole.get_subcommands().map(clap::Command::get_name).collect();
-            Stop::usage(format!("there is no command {name:?}: use one of {}", known.join(", ")))
+            CliError::usage(format!("there is no command {name:?}: use one of {}", known.join(", ")))
         })?,
     };
     let mut roff = Vec::new();
-    Man::new(page).render(&mut roff).map_err(|error| Stop::unchanged(format!("no manual page: {error}")))?;
+    Man::new(page).render(&mut roff).map_err(|error| CliError::unchanged(format!("no manual page: {error}")))?;
     output.print(&String::from_utf8_lossy(&roff));
     Ok(Exit::Done)
 }

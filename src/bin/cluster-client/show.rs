@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use cluster_client::{Host, Origin, Printable};
 use serde_json::{Map, Value, json};
 
-use crate::args::{Format, Shared};
-use crate::exit::{Exit, Stop};
+use crate::args::{Format, GlobalOptions};
+use crate::exit::{CliError, Exit};
 use crate::json;
 use crate::output::Output;
 use crate::settings::{Journal, Settings};
@@ -20,8 +20,8 @@ struct Row<'a> {
     origin: &'a Origin,
 }
 
-pub(crate) fn show(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
-    let settings = Settings::resolve(shared)?;
+pub(crate) fn show(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
+    let settings = Settings::resolve(global)?;
     settings.warn_of_default_hosts();
     let rows = rows(&settings);
     let text = match output.format {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use cluster_client::{CancelToken, DirectoryJournal, Journal as _};
 
-use crate::exit::{Exit, Stop};
+use crate::exit::{CliError, Exit};
 use crate::next::Next;
-use crate::output::{self, say};
+use crate::output::{self, eprint};
 use crate::settings::Journal;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ enum Signal {
 }
 
 /// What has to be known when a signal comes.
-pub(crate) struct Leaving {
+pub(crate) struct SignalContext {
     pub(crate) journal: Journal,
     /// What to type next if there is a journal.
     pub(crate) recover: Next,
@@ -34,7 +34,7 @@ pub(crate) struct Leaving {
 }
 
 /// Cancels operations with this token when a signal comes.
-pub(crate) fn watch(leaving: Leaving) -> Result<CancelToken, Stop> {
+pub(crate) fn watch(leaving: SignalContext) -> Result<CancelToken, CliError> {
     let token = CancelToken::new();
     let cancel = token.clone();
     on_signal(move |signal, interrupts| {
@@ -47,13 +47,13 @@ pub(crate) fn watch(leaving: Leaving) -> Result<CancelToken, Stop> {
         let still = if again { "still " } else { "" };
         let how = if interrupts > 0 { "once more" } else { "Ctrl-C twice" };
         let text = format!("interrupted: {still}{}; {how} to leave at once", leaving.meaning);
-        say(&text);
+        eprint(&text);
     })?;
     Ok(token)
 }
 
 /// Calls `end` at the first signal; a second SIGINT ends the process.
-pub(crate) fn once(end: impl Fn() + Send + 'static) -> Result<(), Stop> {
+pub(crate) fn once(end: impl Fn() + Send + 'static) -> Result<(), CliError> {
     let mut ended = false;
     on_signal(move |signal, interrupts| {
         if signal == Signal::Interrupt && interrupts > 1 {
@@ -67,7 +67,7 @@ pub(crate) fn once(end: impl Fn() + Send + 'static) -> Result<(), Stop> {
 
 /// Calls `handler` on a thread of its own, where locks and files may be used, with each signal and the number of
 /// SIGINTs so far.
-fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<(), Stop> {
+fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<(), CliError> {
     let mut interrupts = 0;
     deliver(move |signal| {
         if output::is_finishing() {
@@ -77,7 +77,7 @@ fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<()
         handler(signal, interrupts);
         output::hurry();
     })
-    .map_err(|error| Stop::unchanged(format!("signals cannot be watched: {error}")))
+    .map_err(|error| CliError::unchanged(format!("signals cannot be watched: {error}")))
 }
 
 #[cfg(unix)]
@@ -179,7 +179,7 @@ mod ignored {
 /// The journal may lie on a disk that does not answer.
 const PATIENCE_FOR_JOURNAL: Duration = Duration::from_secs(2);
 
-impl Leaving {
+impl SignalContext {
     fn leave(&self) -> ! {
         let (journal, recover, look) = (self.journal.clone(), self.recover.lines(), self.look.lines());
         let (tell, told) = mpsc::channel();

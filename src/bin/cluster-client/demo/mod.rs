@@ -8,14 +8,14 @@ use std::time::Duration;
 use cluster_client::testing::{Entry, Fault, Method, Node};
 
 use self::stage::Stage;
-use crate::args::Shared;
-use crate::exit::{Exit, Stop};
-use crate::output::{Output, say};
+use crate::args::GlobalOptions;
+use crate::exit::{CliError, Exit};
+use crate::output::{Output, eprint};
 
 const HOSTS: usize = 3;
 
-pub(crate) fn play(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
-    let mut stage = Stage::set(shared, HOSTS, output).map_err(|error| stopped(&error))?;
+pub(crate) fn play(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
+    let mut stage = Stage::set(global, HOSTS, output).map_err(|error| stopped(&error))?;
     stage.tell(&format!(
         "A cluster of {HOSTS} nodes runs in this process, each with its own address and its own memory:\n  {}\n\
          They know nothing of each other. A group shall be on all of them, or on none.",
@@ -29,15 +29,15 @@ pub(crate) fn play(shared: &Shared, output: &mut Output) -> Result<Exit, Stop> {
         stage.tell("\nEvery promise was kept.\nNext: cluster-client --help");
         return Ok(Exit::Done);
     }
-    say(&format!("error: promises that were not kept: {broken}; see above"));
+    eprint(&format!("error: promises that were not kept: {broken}; see above"));
     Ok(Exit::Unchanged)
 }
 
-fn stopped(error: &std::io::Error) -> Stop {
+fn stopped(error: &std::io::Error) -> CliError {
     match error.kind() {
         // The stage was cleared under us, and the process is about to leave.
-        std::io::ErrorKind::Interrupted => Stop { exit: Exit::Interrupted, message: "interrupted".into() },
-        _ => Stop::unchanged(format!("the demo cannot go on: {error}")),
+        std::io::ErrorKind::Interrupted => CliError { exit: Exit::Interrupted, message: "interrupted".into() },
+        _ => CliError::unchanged(format!("the demo cannot go on: {error}")),
     }
 }
 

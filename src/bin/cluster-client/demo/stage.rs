@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use clap::ColorChoice;
 use cluster_client::testing::Cluster;
 
-use crate::args::Shared;
+use crate::args::GlobalOptions;
 use crate::exit::Exit;
 use crate::output::{self, Output};
 use crate::signal;
@@ -48,7 +48,7 @@ enum Prop {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn set(shared: &Shared, hosts: usize, output: &'a mut Output) -> io::Result<Self> {
+    pub(super) fn set(global: &GlobalOptions, hosts: usize, output: &'a mut Output) -> io::Result<Self> {
         let cluster = Cluster::start(hosts)?;
         let name = format!("cluster-client-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let directory = std::env::temp_dir().join(name);
@@ -65,7 +65,7 @@ impl<'a> Stage<'a> {
             std::process::exit(Exit::Interrupted.code().into());
         })
         .map_err(|stop| io::Error::other(stop.message))?;
-        Ok(Stage { cluster, output, color: shared.color, props, acts: 0, broken: 0 })
+        Ok(Stage { cluster, output, color: global.color, props, acts: 0, broken: 0 })
     }
 
     pub(super) fn broken(&self) -> usize {
