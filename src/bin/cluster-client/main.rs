@@ -7,7 +7,7 @@
 //!      -> run           create, delete, status, repair   \
 //!         recover, journal, show                          }-> verdict, next -> table | json -> output
 //!         node, demo, shell                              /
-//!         signal, progress, logging: while it runs      output -> lane: the only one that writes
+//!         signal, progress, logging: while it runs      output -> output_queue: the only one that writes
 //! ```
 
 mod args;
@@ -18,7 +18,6 @@ mod file;
 mod groups;
 mod journal;
 mod json;
-mod lane;
 mod logging;
 #[cfg(test)]
 #[path = "../../../tests/support/malformed.rs"]
@@ -27,6 +26,7 @@ mod next;
 mod node;
 mod open;
 mod output;
+mod output_queue;
 mod progress;
 mod recover;
 mod refusal;

@@ -1,5 +1,5 @@
-//! Standard output for results, standard error for everything else. Nothing here blocks whoever prints: see `lane`.
-//! A reader that went away is no error: the operations go on, and the exit code tells.
+//! Prints results on standard output and everything else on standard error, without blocking: see `output_queue`.
+//! A closed stream is no error. The operations go on, and the exit code reports their results.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +12,24 @@ use terminal_size::{Width, terminal_size_of};
 
 use crate::args::{Format, GlobalOptions};
 use crate::exit::Exit;
-use crate::lane::{Entry, Frame, Lane, Streams};
+use crate::output_queue::{Entry, Frame, OutputQueue, Streams};
 
-/// A reader of results that takes nothing for so long after a signal is given up.
-const PATIENCE_FOR_RESULTS: Duration = Duration::from_secs(5);
-/// A reader of messages, always.
-const PATIENCE_FOR_MESSAGES: Duration = Duration::from_secs(1);
-/// To take the frame off the screen, before a result goes to another program that may show it there.
-const PATIENCE_FOR_FRAME: Duration = Duration::from_millis(100);
+/// After a signal, time without a successful write upon which unread results are dropped.
+const RESULTS_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time without a successful write upon which unread messages are dropped.
+const MESSAGES_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time to remove the frame before a result goes to another program that may show it on this terminal.
+const FRAME_TIMEOUT: Duration = Duration::from_millis(100);
 
 static CONSOLE: OnceLock<Console> = OnceLock::new();
-/// All work is done; only the writing is not.
+/// True once all work is done except for the output.
 static FINISHING: AtomicBool = AtomicBool::new(false);
 
 struct Console {
-    out: Arc<Lane>,
-    /// The same as `out` if both streams are one file: then the order between them is kept.
-    err: Arc<Lane>,
-    /// What goes to standard output may come out on the terminal of standard error.
+    out: Arc<OutputQueue>,
+    /// Same queue as `out` if both streams are one file, which keeps the order between them.
+    err: Arc<OutputQueue>,
+    /// Standard output may end up on the terminal of standard error.
     may_meet: bool,
 }
 
@@ -48,93 +48,93 @@ impl Output {
         Output { format: global.output, marks, styled }
     }
 
-    /// Prints a result. It may be styled; the styles are taken out where they are not wanted.
+    /// Prints a result, without its styles if none are wanted.
     pub(crate) fn print(&mut self, text: &str) {
         let console = console();
         if console.may_meet && console.err.shows_a_frame() {
-            console.err.put(Entry::Pause);
-            console.err.wait_until_written(Some(PATIENCE_FOR_FRAME));
+            console.err.push(Entry::Pause);
+            console.err.wait_until_written(Some(FRAME_TIMEOUT));
         }
         let text = if self.styled { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() };
-        console.out.put(Entry::Result(text));
+        console.out.push(Entry::Result(text));
     }
 }
 
-/// Waits until everything is where it was printed to.
+/// Blocks until everything is written.
 pub(crate) fn flush() {
     console().out.wait_until_written(None);
     console().err.wait_until_written(None);
 }
 
-/// Says something on standard error, escaped but for the ends of lines.
+/// Prints text on standard error, escaped except for line ends.
 pub(crate) fn eprint(text: &str) {
     let lines: Vec<String> = text.trim_end().split('\n').map(|line| Printable::new(line).to_string()).collect();
     eprint_raw(lines.join("\n") + "\n");
 }
 
-/// The same without an end of line.
+/// Prints text on standard error without escapes and without adding a line end.
 pub(crate) fn eprint_raw(text: String) {
-    console().err.put(Entry::Message(text));
+    console().err.push(Entry::Message(text));
 }
 
-/// Asks something on standard error: returns when it can be read there.
+/// Prints a prompt on standard error, and returns when it is written.
 pub(crate) fn ask(text: String) {
     eprint_raw(text);
     console().err.wait_until_written(None);
 }
 
-/// Shows live progress from now on, or no longer.
+/// Starts or ends live progress.
 pub(crate) fn show_frames(frames: Option<Arc<dyn Frame>>) {
     let console = console();
     let erase = frames.is_none() && console.may_meet && console.err.shows_a_frame();
-    console.err.put(Entry::Frames(frames));
+    console.err.push(Entry::Frames(frames));
     if erase {
-        console.err.wait_until_written(Some(PATIENCE_FOR_FRAME));
+        console.err.wait_until_written(Some(FRAME_TIMEOUT));
     }
 }
 
-/// Whether so few results wait for their reader that more work may be begun.
+/// Whether more work may be begun, because few results are unread.
 pub(crate) fn has_room() -> bool {
     console().out.has_room()
 }
 
-/// Waits until there is room, or a signal came.
+/// Blocks until there is room, or a signal arrived.
 pub(crate) fn wait_for_room() {
     console().out.wait_for_room();
 }
 
-/// A signal came: from now on nobody waits long for a reader.
-pub(crate) fn hurry() {
-    console().out.hurry();
-    console().err.hurry();
+/// Bounds all waits for a reader, after a signal.
+pub(crate) fn limit_waits() {
+    console().out.limit_waits();
+    console().err.limit_waits();
 }
 
-/// Whether only the reader of the results is waited for.
+/// Whether all work is done except for the output.
 pub(crate) fn is_finishing() -> bool {
     FINISHING.load(Ordering::SeqCst)
 }
 
-/// The end of the command: waits for the reader of the results, and a moment for that of the messages. Whether all
-/// results were written, or nobody was there to read them.
+/// Waits for the reader of the results, and briefly for the reader of the messages. Returns false if results were
+/// dropped.
 pub(crate) fn finish() -> bool {
     let Some(console) = CONSOLE.get() else { return true };
     FINISHING.store(true, Ordering::SeqCst);
-    let all = console.out.wait_for_reader(PATIENCE_FOR_RESULTS);
+    let all = console.out.wait_for_reader(RESULTS_TIMEOUT);
     if !all {
         eprint(UNREAD);
     }
-    console.err.wait_while_read(PATIENCE_FOR_MESSAGES);
+    console.err.wait_while_read(MESSAGES_TIMEOUT);
     all
 }
 
-/// Why the exit code is not that of the results.
+/// Message for dropped results, which change the exit code.
 pub(crate) const UNREAD: &str = "interrupted: left before all results were read";
 
-/// Leaves at once, with a last word if somebody reads it.
+/// Exits at once, after an attempt to print `text`.
 pub(crate) fn leave(text: &str) -> ! {
     show_frames(None);
     eprint(text);
-    console().err.wait_while_read(PATIENCE_FOR_MESSAGES);
+    console().err.wait_while_read(MESSAGES_TIMEOUT);
     std::process::exit(Exit::Interrupted.code().into())
 }
 
@@ -149,14 +149,14 @@ pub(crate) fn is_styled(stream: &impl anstream::stream::RawStream, color: clap::
 
 fn console() -> &'static Console {
     CONSOLE.get_or_init(|| {
-        let lane = |out, err| Lane::new(Streams { out, err, columns, complain });
+        let queue = |out, err| OutputQueue::new(Streams { out, err, columns, complain });
         if is_one_file() {
-            let lane = lane(stdout(), stderr());
-            return Console { out: Arc::clone(&lane), err: lane, may_meet: false };
+            let both = queue(stdout(), stderr());
+            return Console { out: Arc::clone(&both), err: both, may_meet: false };
         }
         let nowhere = || Box::new(io::sink());
         let may_meet = io::stderr().is_terminal() && goes_to_a_program();
-        Console { out: lane(stdout(), nowhere()), err: lane(nowhere(), stderr()), may_meet }
+        Console { out: queue(stdout(), nowhere()), err: queue(nowhere(), stderr()), may_meet }
     })
 }
 
@@ -168,7 +168,7 @@ fn complain(error: &io::Error) {
     eprint(&format!("warning: results cannot be printed: {error}"));
 }
 
-/// Without the locks and the buffer of the standard library: a thread that is stuck in a write holds them.
+/// Bypasses the locks and the buffer of the standard library, because a thread blocked in a write holds them.
 #[cfg(unix)]
 fn stdout() -> Box<dyn Write + Send> {
     use std::os::fd::AsFd as _;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use cluster_client::{Event, GroupId, Host, Observer, Phase};
 
 use crate::args::GlobalOptions;
-use crate::lane::Frame;
 use crate::output::{eprint, show_frames};
+use crate::output_queue::Frame;
 
 /// A host is named when it was waited for so long: before, the names would only flicker.
 const WORTH_A_NAME: Duration = Duration::from_secs(1);

@@ -75,7 +75,7 @@ fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<()
         }
         interrupts += u32::from(signal == Signal::Interrupt);
         handler(signal, interrupts);
-        output::hurry();
+        output::limit_waits();
     })
     .map_err(|error| CliError::unchanged(format!("signals cannot be watched: {error}")))
 }

@@ -1,4 +1,4 @@
-//! Output to one destination: a queue, and a thread that writes. Callers put text into the queue and return at once.
+//! Output to one destination: a queue, and a thread that writes. Callers push text into the queue and return at once.
 //! Only the thread blocks on a full pipe or a stopped terminal.
 //!
 //! Results are kept until they are written. Messages are kept up to a limit, and counted beyond it. A frame of
@@ -10,20 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The most messages that wait for a stuck reader.
+/// Maximum number of unwritten messages.
 const MOST_MESSAGES: usize = 4096;
-/// Results that wait for their reader before no further group is begun.
+/// Bytes of unread results above which no further group is begun.
 const ROOM: usize = 4 << 20;
-/// Each piece that is written shows that the reader lives.
+/// Bytes of one write. Each that succeeds proves that the reader is alive.
 const PIECE: usize = 4096;
-/// Between two frames.
+/// Time between two frames.
 const FRAME: Duration = Duration::from_millis(125);
-/// After a result went to where it may be shown on this terminal by another program.
+/// Time without a frame after a result, which another program may show on this terminal.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// One row of live progress.
 pub(crate) trait Frame: Send + Sync {
-    /// At most so many columns. Empty if there is nothing to show.
+    /// Returns a row of at most `columns` characters, or an empty one if there is nothing to show.
     fn row(&self, columns: usize) -> String;
 }
 
@@ -32,18 +32,18 @@ pub(crate) enum Entry {
     Result(String),
     /// For standard error.
     Message(String),
-    /// Shows these frames from now on, or none.
+    /// Starts or ends live progress.
     Frames(Option<Arc<dyn Frame>>),
-    /// Takes the frame off the screen for a moment.
+    /// Removes the frame from the screen for [`PAUSE`].
     Pause,
 }
 
-pub(crate) struct Lane {
+pub(crate) struct OutputQueue {
     queue: Mutex<Queue>,
     changed: Condvar,
     /// A frame is on the screen.
     drawn: AtomicBool,
-    /// False if the system refused a thread: `put` then writes.
+    /// False if the system refused a thread: `push` then writes itself.
     has_thread: AtomicBool,
     writer: Mutex<Option<Writer>>,
 }
@@ -53,48 +53,48 @@ struct Queue {
     messages: usize,
     lost: usize,
     result_bytes: usize,
-    /// Entries that were ever put in, and the number of the last result among them.
-    put: u64,
+    /// Number of entries ever pushed, and the number of the last result.
+    pushed: u64,
     last_result: u64,
-    /// Entries that are over and done with.
+    /// Number of entries written or dropped.
     done: u64,
-    /// The last time that a piece was written.
-    moved: Instant,
-    /// A signal came: nobody is waited for longer than a while.
-    hurried: Option<Instant>,
+    /// Time of the last successful write.
+    progressed: Instant,
+    /// Time of the signal after which waits are bounded.
+    limited_since: Option<Instant>,
 }
 
 /// The destinations of the text.
 pub(crate) struct Streams {
     pub(crate) out: Box<dyn Write + Send>,
     pub(crate) err: Box<dyn Write + Send>,
-    /// The width of the terminal that frames are drawn on.
+    /// Returns the width of the terminal that shows the frames.
     pub(crate) columns: fn() -> usize,
-    /// Called once with what keeps results from being written.
+    /// Called once with the error that stops the output of results.
     pub(crate) complain: fn(&io::Error),
 }
 
-impl Lane {
+impl OutputQueue {
     pub(crate) fn new(streams: Streams) -> Arc<Self> {
         let queue = Queue {
             entries: VecDeque::new(),
             messages: 0,
             lost: 0,
             result_bytes: 0,
-            put: 0,
+            pushed: 0,
             last_result: 0,
             done: 0,
-            moved: Instant::now(),
-            hurried: None,
+            progressed: Instant::now(),
+            limited_since: None,
         };
-        let lane = Arc::new(Lane {
+        let output = Arc::new(OutputQueue {
             queue: Mutex::new(queue),
             changed: Condvar::new(),
             drawn: AtomicBool::new(false),
             has_thread: AtomicBool::new(true),
             writer: Mutex::new(Some(Writer::new(streams))),
         });
-        let for_thread = Arc::clone(&lane);
+        let for_thread = Arc::clone(&output);
         let run = move || {
             let writer = lock(&for_thread.writer).take();
             if let Some(writer) = writer {
@@ -102,12 +102,12 @@ impl Lane {
             }
         };
         let spawned = std::thread::Builder::new().name("writer".into()).spawn(run);
-        lane.has_thread.store(spawned.is_ok(), Ordering::SeqCst);
-        lane
+        output.has_thread.store(spawned.is_ok(), Ordering::SeqCst);
+        output
     }
 
-    /// Puts it in the queue. Never blocks where there is a thread.
-    pub(crate) fn put(&self, entry: Entry) {
+    /// Adds an entry. Never blocks if there is a thread.
+    pub(crate) fn push(&self, entry: Entry) {
         let mut queue = lock(&self.queue);
         match &entry {
             Entry::Message(_) if queue.messages >= MOST_MESSAGES => {
@@ -117,11 +117,11 @@ impl Lane {
             Entry::Message(_) => queue.messages += 1,
             Entry::Result(text) => {
                 queue.result_bytes += text.len();
-                queue.last_result = queue.put + 1;
+                queue.last_result = queue.pushed + 1;
             }
             Entry::Frames(_) | Entry::Pause => {}
         }
-        queue.put += 1;
+        queue.pushed += 1;
         queue.entries.push_back(entry);
         drop(queue);
         self.changed.notify_all();
@@ -133,12 +133,12 @@ impl Lane {
     fn write_here(&self) {
         let mut writer = lock(&self.writer);
         let Some(writer) = writer.as_mut() else { return };
-        // No frames: nobody is there to draw the next one.
+        // Without a thread no later frame would be drawn.
         while let Some(entry) = self.next(Some(Instant::now())) {
             if !matches!(entry, Entry::Frames(_)) {
-                writer.obey(self, &entry);
+                writer.write_entry(self, &entry);
             }
-            self.is_done_with(&entry);
+            self.mark_done(&entry);
         }
     }
 
@@ -147,32 +147,32 @@ impl Lane {
         self.drawn.load(Ordering::SeqCst)
     }
 
-    /// Whether so little waits to be read that more work may be begun.
+    /// Whether more work may be begun, because few results are unread.
     pub(crate) fn has_room(&self) -> bool {
         lock(&self.queue).result_bytes < ROOM
     }
 
-    /// Waits for room, or for a signal.
+    /// Blocks until there is room, or a signal arrived.
     pub(crate) fn wait_for_room(&self) {
-        self.wait(None, |queue| queue.result_bytes < ROOM || queue.hurried.is_some());
+        self.wait(None, |queue| queue.result_bytes < ROOM || queue.limited_since.is_some());
     }
 
-    /// Waits until all is written; at most so long.
+    /// Blocks until everything is written, for at most `limit`. Returns whether it is.
     pub(crate) fn wait_until_written(&self, limit: Option<Duration>) -> bool {
-        let all = lock(&self.queue).put;
+        let all = lock(&self.queue).pushed;
         self.wait(limit.map(|limit| Instant::now() + limit), |queue| queue.done >= all)
     }
 
-    /// Waits until all results are written, however long their reader takes. After a signal, only as long as the
-    /// reader takes something within `patience`.
+    /// Blocks until all results are written, with no bound before a signal. After a signal, gives up when nothing
+    /// could be written for `patience`. Returns whether all are written.
     pub(crate) fn wait_for_reader(&self, patience: Duration) -> bool {
         let last = lock(&self.queue).last_result;
         self.wait_while_moving(patience, true, |queue| queue.done >= last)
     }
 
-    /// Waits until all is written, as long as something is written within `patience`.
+    /// Blocks until everything is written, or nothing could be written for `patience`.
     pub(crate) fn wait_while_read(&self, patience: Duration) -> bool {
-        let all = lock(&self.queue).put;
+        let all = lock(&self.queue).pushed;
         self.wait_while_moving(patience, false, |queue| queue.done >= all)
     }
 
@@ -183,12 +183,12 @@ impl Lane {
             if over(&queue) {
                 return true;
             }
-            let limit = match queue.hurried {
-                Some(hurried) => Some(hurried.max(begun)),
+            let limit = match queue.limited_since {
+                Some(limited_since) => Some(limited_since.max(begun)),
                 None if only_hurried => None,
                 None => Some(begun),
             };
-            let limit = limit.map(|since| since.max(queue.moved) + patience);
+            let limit = limit.map(|since| since.max(queue.progressed) + patience);
             match limit.map(|limit| limit.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return false,
                 Some(left) => queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,
@@ -209,19 +209,19 @@ impl Lane {
         true
     }
 
-    /// Bounds every later wait for a reader.
-    pub(crate) fn hurry(&self) {
-        lock(&self.queue).hurried.get_or_insert_with(Instant::now);
+    /// Bounds all waits for a reader from now on.
+    pub(crate) fn limit_waits(&self) {
+        lock(&self.queue).limited_since.get_or_insert_with(Instant::now);
         self.changed.notify_all();
     }
 
-    /// The next entry; `None` when it is time for a frame.
+    /// Blocks until there is an entry. Returns `None` when the next frame is due.
     fn next(&self, frame: Option<Instant>) -> Option<Entry> {
         let mut queue = lock(&self.queue);
         loop {
             if queue.lost > 0 && queue.messages < MOST_MESSAGES / 2 {
                 let lost = std::mem::take(&mut queue.lost);
-                queue.put += 1;
+                queue.pushed += 1;
                 queue.messages += 1;
                 queue.entries.push_back(Entry::Message(format!("{lost} messages were lost: nobody read them\n")));
             }
@@ -236,7 +236,7 @@ impl Lane {
         }
     }
 
-    fn is_done_with(&self, entry: &Entry) {
+    fn mark_done(&self, entry: &Entry) {
         let mut queue = lock(&self.queue);
         queue.done += 1;
         match entry {
@@ -248,13 +248,13 @@ impl Lane {
         self.changed.notify_all();
     }
 
-    fn moved(&self) {
-        lock(&self.queue).moved = Instant::now();
+    fn progressed(&self) {
+        lock(&self.queue).progressed = Instant::now();
         self.changed.notify_all();
     }
 }
 
-/// The thread's side.
+/// State of the thread that writes.
 struct Writer {
     streams: Streams,
     out_closed: bool,
@@ -269,76 +269,76 @@ impl Writer {
         Writer { streams, out_closed: false, err_closed: false, frames: None, drawn: false, next_frame: Instant::now() }
     }
 
-    fn run(mut self, lane: &Lane) {
+    fn run(mut self, output: &OutputQueue) {
         loop {
             let frame = self.frames.is_some().then_some(self.next_frame);
-            match lane.next(frame) {
+            match output.next(frame) {
                 Some(entry) => {
-                    self.obey(lane, &entry);
-                    lane.is_done_with(&entry);
+                    self.write_entry(output, &entry);
+                    output.mark_done(&entry);
                 }
-                None => self.draw(lane),
+                None => self.draw(output),
             }
         }
     }
 
-    fn obey(&mut self, lane: &Lane, entry: &Entry) {
+    fn write_entry(&mut self, output: &OutputQueue, entry: &Entry) {
         match entry {
             Entry::Result(text) => {
-                self.erase(lane);
-                if let Err(error) = write(&mut *self.streams.out, &mut self.out_closed, text, lane)
+                self.erase(output);
+                if let Err(error) = write(&mut *self.streams.out, &mut self.out_closed, text, output)
                     && error.kind() != io::ErrorKind::BrokenPipe
                 {
                     (self.streams.complain)(&error);
                 }
             }
             Entry::Message(text) => {
-                self.erase(lane);
+                self.erase(output);
                 // Ignore the error: a closed standard error leaves no place to report it.
-                let _ = write(&mut *self.streams.err, &mut self.err_closed, text, lane);
+                let _ = write(&mut *self.streams.err, &mut self.err_closed, text, output);
             }
             Entry::Frames(frames) => {
-                self.erase(lane);
+                self.erase(output);
                 self.frames.clone_from(frames);
                 // Draw nothing for an operation that ends at once.
                 self.next_frame = Instant::now() + FRAME;
             }
             Entry::Pause => {
-                self.erase(lane);
+                self.erase(output);
                 self.next_frame = Instant::now() + PAUSE;
             }
         }
     }
 
-    /// Draws the row and leaves the cursor at its start. Wherever a resize moves the row to, the cursor goes along, and
-    /// everything from there on is the row.
-    fn draw(&mut self, lane: &Lane) {
+    /// Draws the row and leaves the cursor at its start. A resize moves row and cursor together, so that erasing from
+    /// the cursor to the end of the screen removes the row.
+    fn draw(&mut self, output: &OutputQueue) {
         self.next_frame = Instant::now() + FRAME;
         let Some(frames) = &self.frames else { return };
-        // The last column stays free: a terminal may break the line after it.
+        // Leave the last column free: some terminals break the line after it.
         let row = frames.row((self.streams.columns)().saturating_sub(1));
         let erase = if self.drawn { ERASE } else { "" };
         if !self.drawn && row.is_empty() {
             return;
         }
         self.drawn = !row.is_empty();
-        lane.drawn.store(self.drawn, Ordering::SeqCst);
-        let _ = write(&mut *self.streams.err, &mut self.err_closed, &format!("{erase}{row}\r"), lane);
+        output.drawn.store(self.drawn, Ordering::SeqCst);
+        let _ = write(&mut *self.streams.err, &mut self.err_closed, &format!("{erase}{row}\r"), output);
     }
 
-    fn erase(&mut self, lane: &Lane) {
+    fn erase(&mut self, output: &OutputQueue) {
         if std::mem::take(&mut self.drawn) {
-            let _ = write(&mut *self.streams.err, &mut self.err_closed, ERASE, lane);
-            lane.drawn.store(false, Ordering::SeqCst);
+            let _ = write(&mut *self.streams.err, &mut self.err_closed, ERASE, output);
+            output.drawn.store(false, Ordering::SeqCst);
         }
     }
 }
 
-/// To the start of the row, and everything from there to the end of the screen.
+/// Moves to the start of the row, and erases to the end of the screen.
 const ERASE: &str = "\r\x1b[J";
 
-/// Writes all of it, unless the stream has failed before.
-fn write(to: &mut dyn Write, closed: &mut bool, text: &str, lane: &Lane) -> io::Result<()> {
+/// Writes the whole text, unless the stream has failed before.
+fn write(to: &mut dyn Write, closed: &mut bool, text: &str, output: &OutputQueue) -> io::Result<()> {
     if *closed {
         return Ok(());
     }
@@ -348,10 +348,10 @@ fn write(to: &mut dyn Write, closed: &mut bool, text: &str, lane: &Lane) -> io::
             Ok(0) => return fail(closed, io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 rest = &rest[written..];
-                lane.moved();
+                output.progressed();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Another process has made the terminal or pipe that we share non-blocking.
+            // Another process made the shared terminal or pipe non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(10)),
             Err(error) => return fail(closed, error),
         }
@@ -376,13 +376,13 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    fn lane(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Arc<Lane> {
-        Lane::new(Streams { out: Box::new(out), err: Box::new(err), columns: || 40, complain: |_| {} })
+    fn queue(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Arc<OutputQueue> {
+        OutputQueue::new(Streams { out: Box::new(out), err: Box::new(err), columns: || 40, complain: |_| {} })
     }
 
-    fn to_pipes() -> (Arc<Lane>, PipeReader, PipeReader) {
+    fn to_pipes() -> (Arc<OutputQueue>, PipeReader, PipeReader) {
         let ((out, out_end), (err, err_end)) = (io::pipe().unwrap(), io::pipe().unwrap());
-        (lane(out_end, err_end), out, err)
+        (queue(out_end, err_end), out, err)
     }
 
     fn read(mut from: &PipeReader, length: usize) -> String {
@@ -393,29 +393,29 @@ mod tests {
 
     #[test]
     fn results_are_kept_until_they_are_read_and_room_comes_back() {
-        let (lane, out, _err) = to_pipes();
-        assert!(lane.has_room());
+        let (output, out, _err) = to_pipes();
+        assert!(output.has_room());
         let result = "x".repeat(ROOM);
-        lane.put(Entry::Result(result.clone()));
-        lane.put(Entry::Result("last\n".into()));
-        assert!(!lane.has_room());
+        output.push(Entry::Result(result.clone()));
+        output.push(Entry::Result("last\n".into()));
+        assert!(!output.has_room());
         let reader = std::thread::spawn(move || read(&out, ROOM + 5));
-        lane.wait_for_room();
-        assert!(lane.wait_until_written(Some(PATIENCE)));
+        output.wait_for_room();
+        assert!(output.wait_until_written(Some(PATIENCE)));
         assert_eq!(reader.join().unwrap(), result + "last\n");
     }
 
     #[test]
     fn signal_ends_the_wait_for_a_reader_that_takes_nothing() {
-        let (lane, _out, _err) = to_pipes();
-        lane.put(Entry::Result("x".repeat(ROOM)));
-        lane.hurry();
-        lane.wait_for_room();
-        assert!(!lane.wait_for_reader(Duration::from_millis(50)));
-        assert!(!lane.wait_while_read(Duration::from_millis(50)));
+        let (output, _out, _err) = to_pipes();
+        output.push(Entry::Result("x".repeat(ROOM)));
+        output.limit_waits();
+        output.wait_for_room();
+        assert!(!output.wait_for_reader(Duration::from_millis(50)));
+        assert!(!output.wait_while_read(Duration::from_millis(50)));
     }
 
-    /// Takes nothing before it is allowed to.
+    /// Blocks every write until it is opened.
     struct Gate(Arc<(Mutex<bool>, Condvar)>, Arc<Mutex<Vec<u8>>>);
 
     impl Write for Gate {
@@ -436,9 +436,9 @@ mod tests {
     #[test]
     fn messages_beyond_the_limit_are_counted() {
         let (gate, written) = (Arc::new((Mutex::new(false), Condvar::new())), Arc::new(Mutex::new(Vec::new())));
-        let lane = lane(io::sink(), Gate(Arc::clone(&gate), Arc::clone(&written)));
+        let output = queue(io::sink(), Gate(Arc::clone(&gate), Arc::clone(&written)));
         for number in 0..MOST_MESSAGES + 7 {
-            lane.put(Entry::Message(format!("{number}\n")));
+            output.push(Entry::Message(format!("{number}\n")));
         }
         *lock(&gate.0) = true;
         gate.1.notify_all();
@@ -452,10 +452,10 @@ mod tests {
         assert_eq!(text().lines().count(), MOST_MESSAGES + 1);
     }
 
-    /// Fails like a descriptor that another process has made non-blocking, every second time.
-    struct GlobalOptions(bool, Arc<Mutex<Vec<u8>>>);
+    /// Fails every second write like a non-blocking descriptor.
+    struct WouldBlock(bool, Arc<Mutex<Vec<u8>>>);
 
-    impl Write for GlobalOptions {
+    impl Write for WouldBlock {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0 = !self.0;
             if self.0 {
@@ -473,39 +473,39 @@ mod tests {
     #[test]
     fn stream_that_would_block_is_tried_again() {
         let written = Arc::new(Mutex::new(Vec::new()));
-        let lane = lane(GlobalOptions(false, Arc::clone(&written)), io::sink());
-        lane.put(Entry::Result("all of it".into()));
-        assert!(lane.wait_for_reader(PATIENCE));
+        let output = queue(WouldBlock(false, Arc::clone(&written)), io::sink());
+        output.push(Entry::Result("all of it".into()));
+        assert!(output.wait_for_reader(PATIENCE));
         assert_eq!(*lock(&written), b"all of it");
     }
 
     #[test]
     fn closed_stream_swallows_the_rest() {
-        let (lane, out, _err) = to_pipes();
+        let (output, out, _err) = to_pipes();
         drop(out);
         for _ in 0..3 {
-            lane.put(Entry::Result("x".repeat(PIECE * 4)));
+            output.push(Entry::Result("x".repeat(PIECE * 4)));
         }
-        assert!(lane.wait_for_reader(PATIENCE));
+        assert!(output.wait_for_reader(PATIENCE));
     }
 
     #[test]
     fn without_a_thread_it_is_written_at_once() {
         let written = Arc::new(Mutex::new(Vec::new()));
         let open = Arc::new((Mutex::new(true), Condvar::new()));
-        let lane = lane(Gate(open, Arc::clone(&written)), io::sink());
-        // As if the system had refused the thread.
-        lane.put(Entry::Frames(None));
-        assert!(lane.wait_until_written(Some(PATIENCE)));
-        *lock(&lane.writer) = Some(Writer::new(Streams {
+        let output = queue(Gate(open, Arc::clone(&written)), io::sink());
+        // Stop the thread, as if the system had refused it.
+        output.push(Entry::Frames(None));
+        assert!(output.wait_until_written(Some(PATIENCE)));
+        *lock(&output.writer) = Some(Writer::new(Streams {
             out: Box::new(Gate(Arc::new((Mutex::new(true), Condvar::new())), Arc::clone(&written))),
             err: Box::new(io::sink()),
             columns: || 40,
             complain: |_| {},
         }));
-        lane.has_thread.store(false, Ordering::SeqCst);
-        lane.put(Entry::Result("now".into()));
-        assert!(lane.wait_until_written(Some(PATIENCE)));
+        output.has_thread.store(false, Ordering::SeqCst);
+        output.push(Entry::Result("now".into()));
+        assert!(output.wait_until_written(Some(PATIENCE)));
         assert_eq!(*lock(&written), b"now");
     }
 
@@ -520,15 +520,15 @@ mod tests {
 
     #[test]
     fn frame_is_taken_away_before_anything_else_is_written() {
-        let (lane, out, err) = to_pipes();
+        let (output, out, err) = to_pipes();
         let row = Arc::new(Row(Mutex::new("1 of 2")));
-        lane.put(Entry::Frames(Some(row.clone())));
+        output.push(Entry::Frames(Some(row.clone())));
         assert_eq!(read(&err, 7), "1 of 2\r");
-        lane.put(Entry::Frames(None));
-        lane.put(Entry::Message("message\n".into()));
-        lane.put(Entry::Result("result\n".into()));
-        assert!(lane.wait_until_written(Some(PATIENCE)));
-        drop(lane);
+        output.push(Entry::Frames(None));
+        output.push(Entry::Message("message\n".into()));
+        output.push(Entry::Result("result\n".into()));
+        assert!(output.wait_until_written(Some(PATIENCE)));
+        drop(output);
         let rest = read(&err, ERASE.len());
         // A second frame may have come in between.
         let rest = if rest == ERASE { rest } else { rest + &read(&err, 7) + &read(&err, ERASE.len()) };
