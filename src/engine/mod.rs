@@ -2,10 +2,9 @@
 //!
 //! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended. Deliberately absent: knowledge of groups, operations and their order.
 
-#![cfg_attr(not(feature = "multiplex"), allow(dead_code))]
-
 #[cfg(test)]
 mod driving;
+pub(crate) mod engines;
 #[cfg(feature = "multiplex")]
 pub(crate) mod multiplexed;
 pub(crate) mod threads;
@@ -41,12 +40,6 @@ pub(crate) trait Engine: Send {
 
     /// Closes idle connections, here or in all engines of the client, to free their descriptors.
     fn shed_idle_connections(&mut self);
-}
-
-/// Threads that somebody else owns.
-pub(crate) trait Spawn: Send + Sync {
-    /// Runs `task` on a thread of its own, or returns false if there is none.
-    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool;
 }
 
 /// Whether an engine can be made for these hosts.
