@@ -62,10 +62,18 @@ pub(crate) struct Exchange {
     pub(crate) host: usize,
     pub(crate) request: Arc<Request>,
     /// Sent beside the headers that every request has. Name and value are valid in HTTP.
+    #[cfg_attr(
+        not(feature = "multiplex"),
+        expect(dead_code, reason = "the thread engine gets it with the API as data")
+    )]
     pub(crate) headers: Arc<[(String, String)]>,
     /// For everything, from the look-up of the name to the end of the answer.
     pub(crate) timeout: Duration,
     /// Whether the completion carries the body of the answer.
+    #[cfg_attr(
+        not(feature = "multiplex"),
+        expect(dead_code, reason = "the thread engine gets it with the API as data")
+    )]
     pub(crate) wants_body: bool,
 }
 
