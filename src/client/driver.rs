@@ -90,7 +90,7 @@ impl Driver {
         })
     }
 
-    /// Adds an operation. It goes on when its result is waited for, or after [`GRACE`].
+    /// Adds an operation. It goes on when its result is waited for, or soon after.
     pub(crate) fn add(self: &Arc<Self>, position: usize, machine: Machine) {
         let mut seat = lock(&self.seat);
         // Counted before another thread can end it.
@@ -267,7 +267,7 @@ impl Driver {
             events = std::mem::take(&mut seat.passed_on);
         }
         seat.emitter = None;
-        seat.parts.take().expect("no other thread takes the seat from a emitter, and its own puts them back")
+        seat.parts.take().expect("no other thread takes the parts from an emitter, and its own thread puts them back")
     }
 
     /// Hands out all that the machines want done. Returns when they are to be asked again.
