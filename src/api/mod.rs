@@ -1,5 +1,5 @@
 //! Floor 1: the node API as data. An [`Action`] becomes a [`Request`]; a [`Reply`] becomes a
-//! [`Reading`], which is all that the protocol ever sees of HTTP.
+//! [`ClassifiedReply`], which is all that the protocol ever sees of HTTP.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -63,21 +63,21 @@ pub(crate) enum Reply {
 
 /// What a reply says to the question that its action asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Verdict {
+pub(crate) enum Classification {
     /// Created, present, or deleted.
-    Yes,
+    Confirmed,
     /// Refused, absent, or nothing to delete. Certainly nothing was applied.
-    No,
+    Denied,
     /// Certainly nothing was applied, because the request did not leave.
-    Unsent,
+    NotSent,
     /// Perhaps it was applied, or the question is still open.
-    Unclear,
+    Ambiguous,
 }
 
 /// A reply as the protocol reads it.
 #[derive(Debug, Clone)]
-pub(crate) struct Reading {
-    pub(crate) verdict: Verdict,
+pub(crate) struct ClassifiedReply {
+    pub(crate) classification: Classification,
     /// Whether the fault is of the kind that passes.
     pub(crate) transient: bool,
     pub(crate) status: Option<u16>,
@@ -205,19 +205,25 @@ fn body(group: &GroupId) -> String {
 }
 
 /// What `reply` says about `action`. The table of PROTOCOL.md, "the node API".
-pub(crate) fn read(action: Action, reply: Reply) -> Reading {
+pub(crate) fn classify(action: Action, reply: Reply) -> ClassifiedReply {
     match reply {
-        Reply::NotSent(error) => Reading::failed(Verdict::Unsent, error),
-        Reply::Ambiguous(error) => Reading::failed(Verdict::Unclear, error),
+        Reply::NotSent(error) => ClassifiedReply::failed(Classification::NotSent, error),
+        Reply::Ambiguous(error) => ClassifiedReply::failed(Classification::Ambiguous, error),
         Reply::Answered { status, retry_after } => {
-            let verdict = match (action, status) {
-                (Action::Create, 201) | (Action::Check, 200) | (Action::Delete, 200 | 204) => Verdict::Yes,
-                (Action::Check, 404) | (Action::Delete, 400 | 404) => Verdict::No,
+            let classification = match (action, status) {
+                (Action::Create, 201) | (Action::Check, 200) | (Action::Delete, 200 | 204) => Classification::Confirmed,
+                (Action::Check, 404) | (Action::Delete, 400 | 404) => Classification::Denied,
                 // A server says 408 and 429 of a request that it may have handled all the same.
-                (Action::Create, 400..=499) if !is_transient(status) => Verdict::No,
-                _ => Verdict::Unclear,
+                (Action::Create, 400..=499) if !is_transient(status) => Classification::Denied,
+                _ => Classification::Ambiguous,
             };
-            Reading { verdict, transient: is_transient(status), status: Some(status), retry_after, error: None }
+            ClassifiedReply {
+                classification,
+                transient: is_transient(status),
+                status: Some(status),
+                retry_after,
+                error: None,
+            }
         }
     }
 }
@@ -228,11 +234,11 @@ fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-impl Reading {
+impl ClassifiedReply {
     /// Whether the request may have been applied, or may yet be.
     pub(crate) fn is_ambiguous(&self) -> bool {
         let answered_for_good = matches!(self.status, Some(400..=499)) && !self.transient;
-        self.verdict == Verdict::Unclear && !answered_for_good
+        self.classification == Classification::Ambiguous && !answered_for_good
     }
 
     /// Whether the request may take effect after this moment. A node that answered has ended its work; a
@@ -243,11 +249,11 @@ impl Reading {
 
     /// Whether the host answered, with a status that does not settle the question.
     pub(crate) fn is_refused(&self) -> bool {
-        self.verdict == Verdict::Unclear && self.status.is_some()
+        self.classification == Classification::Ambiguous && self.status.is_some()
     }
 
-    fn failed(verdict: Verdict, error: RequestError) -> Self {
-        Reading { verdict, transient: true, status: None, retry_after: None, error: Some(error) }
+    fn failed(classification: Classification, error: RequestError) -> Self {
+        ClassifiedReply { classification, transient: true, status: None, retry_after: None, error: Some(error) }
     }
 
     /// Why the question is open, or the answer is not the one hoped for, in a few words.
@@ -284,44 +290,44 @@ mod tests {
     #[test]
     fn every_status_has_one_reading() {
         use Action::{Check, Create, Delete};
-        use Verdict::{No, Unclear, Yes};
-        for (action, status, verdict, transient) in [
-            (Create, 201, Yes, false),
-            (Create, 200, Unclear, false),
-            (Create, 204, Unclear, false),
-            (Create, 302, Unclear, false),
-            (Create, 400, No, false),
-            (Create, 409, No, false),
-            (Create, 408, Unclear, true),
-            (Create, 429, Unclear, true),
-            (Create, 500, Unclear, true),
-            (Create, 501, Unclear, false),
-            (Create, 999, Unclear, false),
-            (Check, 200, Yes, false),
-            (Check, 404, No, false),
-            (Check, 204, Unclear, false),
-            (Check, 400, Unclear, false),
-            (Check, 403, Unclear, false),
-            (Check, 503, Unclear, true),
-            (Delete, 200, Yes, false),
-            (Delete, 204, Yes, false),
-            (Delete, 202, Unclear, false),
-            (Delete, 400, No, false),
-            (Delete, 404, No, false),
-            (Delete, 403, Unclear, false),
-            (Delete, 308, Unclear, false),
-            (Delete, 504, Unclear, true),
+        use Classification::{Ambiguous, Confirmed, Denied};
+        for (action, status, classification, transient) in [
+            (Create, 201, Confirmed, false),
+            (Create, 200, Ambiguous, false),
+            (Create, 204, Ambiguous, false),
+            (Create, 302, Ambiguous, false),
+            (Create, 400, Denied, false),
+            (Create, 409, Denied, false),
+            (Create, 408, Ambiguous, true),
+            (Create, 429, Ambiguous, true),
+            (Create, 500, Ambiguous, true),
+            (Create, 501, Ambiguous, false),
+            (Create, 999, Ambiguous, false),
+            (Check, 200, Confirmed, false),
+            (Check, 404, Denied, false),
+            (Check, 204, Ambiguous, false),
+            (Check, 400, Ambiguous, false),
+            (Check, 403, Ambiguous, false),
+            (Check, 503, Ambiguous, true),
+            (Delete, 200, Confirmed, false),
+            (Delete, 204, Confirmed, false),
+            (Delete, 202, Ambiguous, false),
+            (Delete, 400, Denied, false),
+            (Delete, 404, Denied, false),
+            (Delete, 403, Ambiguous, false),
+            (Delete, 308, Ambiguous, false),
+            (Delete, 504, Ambiguous, true),
         ] {
-            let reading = read(action, Reply::Answered { status, retry_after: None });
-            assert_eq!((reading.verdict, reading.transient), (verdict, transient), "{action} {status}");
+            let reply = classify(action, Reply::Answered { status, retry_after: None });
+            assert_eq!((reply.classification, reply.transient), (classification, transient), "{action} {status}");
         }
     }
 
     #[test]
     fn what_was_not_sent_is_not_unclear() {
         let error = RequestError::new(RequestErrorKind::Connect, "refused");
-        assert_eq!(read(Action::Create, Reply::NotSent(error.clone())).verdict, Verdict::Unsent);
-        assert_eq!(read(Action::Create, Reply::Ambiguous(error)).verdict, Verdict::Unclear);
+        assert_eq!(classify(Action::Create, Reply::NotSent(error.clone())).classification, Classification::NotSent);
+        assert_eq!(classify(Action::Create, Reply::Ambiguous(error)).classification, Classification::Ambiguous);
     }
 
     #[test]

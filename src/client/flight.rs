@@ -12,7 +12,7 @@ use crate::client::executor::{Next, Source, Waits, Worker};
 use crate::client::observer::Audience;
 use crate::engine::threads::transport::{Stalled, Transport};
 use crate::journal::{Claim, Journal, Unfinished};
-use crate::protocol::{Ending, Fact, Machine, Step};
+use crate::protocol::{Ending, Input, Machine, Output};
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::config::ConfigError;
 use crate::values::event::Event;
@@ -155,7 +155,7 @@ impl Flight {
         while self.slots.len() - self.free.len() < self.limit {
             let Some((position, mut machine)) = self.backlog.pop_front() else { return };
             if !self.edges.keeps_intents {
-                machine.without_store();
+                machine.without_journal();
             }
             if self.cancelled {
                 machine.cancel(Duration::ZERO);
@@ -211,22 +211,22 @@ impl Flight {
             self.leave_queue(number);
             return None;
         };
-        let step = slot.machine.step(now.saturating_duration_since(slot.begun));
+        let step = slot.machine.poll_output(now.saturating_duration_since(slot.begun));
         let claim = slot.claim.clone();
         let work = match step {
-            Step::Claim => Some(JournalCall::Claim(slot.machine.group().clone())),
-            Step::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
-            Step::Erase => claim.map(JournalCall::Erase),
-            Step::Send { host, action, timeout, .. } => {
+            Output::Claim => Some(JournalCall::Claim(slot.machine.group().clone())),
+            Output::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
+            Output::Erase => claim.map(JournalCall::Erase),
+            Output::Send { host, action, timeout, .. } => {
                 let route = route(&self.edges, &slot.machine, &mut slot.route);
                 return Some(Work::Send { route, host, action, timeout });
             }
-            Step::Done if slot.releasing => None,
-            Step::Done => {
+            Output::Done if slot.releasing => None,
+            Output::Done => {
                 slot.releasing = true;
                 Some(JournalCall::Release(slot.claim.take()))
             }
-            Step::Wait(due) => {
+            Output::Wait(due) => {
                 let due = due.and_then(|due| slot.begun.checked_add(due));
                 if let Some(due) = due.filter(|due| slot.wakes.is_none_or(|wakes| *due < wakes)) {
                     slot.wakes = Some(due);
@@ -294,21 +294,21 @@ impl Source for Flight {
 
     fn done(&mut self, Done { slot: number, result }: Done, now: Instant) {
         let Some(slot) = &mut self.slots[number] else { return };
-        let fact = match result {
+        let input = match result {
             Came::Released => return self.land(number, now),
             Came::Claimed(Ok((claim, inherited))) => {
                 slot.claim = Some(Arc::new(Mutex::new(claim)));
-                Fact::Claimed(Ok(inherited))
+                Input::Claimed(Ok(inherited))
             }
-            Came::Claimed(Err(error)) => Fact::Claimed(Err(error)),
-            Came::Recorded(recorded) => Fact::Recorded(recorded),
-            Came::Erased(erased) => Fact::Erased(erased),
+            Came::Claimed(Err(error)) => Input::Claimed(Err(error)),
+            Came::Recorded(recorded) => Input::Recorded(recorded),
+            Came::Erased(erased) => Input::Erased(erased),
             Came::Replied { host, action, reply, elapsed } => {
-                Fact::Replied { host, action, reading: api::read(action, reply), elapsed }
+                Input::Replied { host, action, reply: api::classify(action, reply), elapsed }
             }
         };
         let elapsed = now.saturating_duration_since(slot.begun);
-        slot.machine.on(fact, elapsed, &mut self.budgets.lock().unwrap_or_else(PoisonError::into_inner));
+        slot.machine.handle_input(input, elapsed, &mut self.budgets.lock().unwrap_or_else(PoisonError::into_inner));
         self.gather_news(number);
         self.requeue(number);
     }

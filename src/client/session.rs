@@ -94,7 +94,7 @@ impl Session {
         let api = Arc::clone(&self.shared.edges.api);
         let mut machine = Machine::new(operation, self.preflight, group, cluster, api, limits, fastrand::u64(..));
         if self.shared.edges.audience.listens() {
-            machine.narrate();
+            machine.record_events();
         }
         machine
     }

@@ -19,15 +19,15 @@
 //!
 //! There is no IO here, no clock, no thread and no randomness: `now` is the time since the operation
 //! began and is handed in, jitter comes from a seed, and whoever drives the machine does what
-//! [`Machine::step`] says and tells [`Machine::on`] what came of it. Steps may be done by many threads at
+//! [`Machine::poll_output`] says and tells [`Machine::handle_input`] what came of it. Steps may be done by many threads at
 //! once, in any order.
 
-mod narration;
+mod participant;
+mod reporting;
 mod round;
 mod rules;
 #[cfg(test)]
 mod tests;
-mod track;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -35,11 +35,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::participant::{Goal, Participant, Stop};
 #[cfg(test)]
 pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
-use self::track::{Stop, Track, Walk};
-use crate::api::{Action, Api, Reading};
+use crate::api::{Action, Api, ClassifiedReply};
 use crate::values::cause::JournalError;
 use crate::values::event::{Event, Phase};
 use crate::values::group::GroupId;
@@ -62,7 +62,7 @@ pub(crate) struct Limits {
 
 /// What the machine wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Output {
     /// Take the group's lock and read its unfinished intent.
     Claim,
     /// Make this intent durable, in the place of an older one.
@@ -79,11 +79,11 @@ pub(crate) enum Step {
 
 /// What came of a step.
 #[derive(Debug, Clone)]
-pub(crate) enum Fact {
+pub(crate) enum Input {
     Claimed(Result<Option<Intent>, ClaimError>),
     Recorded(Result<(), JournalError>),
     Erased(Result<(), JournalError>),
-    Replied { host: usize, action: Action, reading: Reading, elapsed: Duration },
+    Replied { host: usize, action: Action, reply: ClassifiedReply, elapsed: Duration },
 }
 
 /// How an operation ended, where no report of hosts tells it.
@@ -147,7 +147,7 @@ pub(crate) struct Machine<R = Sound> {
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
     api: Arc<Api>,
-    tracks: Vec<Track>,
+    participants: Vec<Participant>,
     at: At,
     /// What the intent on disk is for, during a pass that has one.
     purpose: Option<Purpose>,
@@ -217,7 +217,7 @@ impl<R: Rules> Machine<R> {
             cluster,
             api: Arc::clone(&api),
             cluster_api: api,
-            tracks: Vec::new(),
+            participants: Vec::new(),
             at: At::Claim,
             purpose: None,
             recovering: false,
@@ -250,7 +250,7 @@ impl<R: Rules> Machine<R> {
     }
 
     /// From here on keeps what happens, for [`Machine::take_events`].
-    pub(crate) fn narrate(&mut self) {
+    pub(crate) fn record_events(&mut self) {
         let started = Event::Started { operation: self.operation, hosts: self.cluster.len() };
         let entered = Event::Entered(if self.at == At::Probe { Phase::Probe } else { Phase::Claim });
         let mut events = vec![started, entered];
@@ -260,7 +260,7 @@ impl<R: Rules> Machine<R> {
     }
 
     /// Nothing that it has recorded can be recovered later.
-    pub(crate) fn without_store(&mut self) {
+    pub(crate) fn without_journal(&mut self) {
         self.kept = false;
     }
 
@@ -291,44 +291,44 @@ impl<R: Rules> Machine<R> {
         !self.waiting.is_empty()
     }
 
-    /// What to do now. Ask again after each event, and at the time of a [`Step::Wait`]; as long as it
-    /// says [`Step::Send`], more may be done at the same time.
-    pub(crate) fn step(&mut self, now: Duration) -> Step {
+    /// What to do now. Ask again after each event, and at the time of a [`Output::Wait`]; as long as it
+    /// says [`Output::Send`], more may be done at the same time.
+    pub(crate) fn poll_output(&mut self, now: Duration) -> Output {
         self.now = now;
         if self.asked {
-            return Step::Wait(None);
+            return Output::Wait(None);
         }
         if self.at == At::Intend {
-            self.turn_back_in_time();
+            self.abort_if_expired();
         }
         match self.at {
-            At::Claim | At::Quiet(_) if now < self.not_before => return Step::Wait(Some(self.not_before)),
+            At::Claim | At::Quiet(_) if now < self.not_before => return Output::Wait(Some(self.not_before)),
             At::Quiet(next) => {
                 self.after_quiet(next);
-                return self.step(now);
+                return self.poll_output(now);
             }
             At::Probe | At::Create | At::Remove => return self.next_request(),
-            At::Done => return Step::Done,
+            At::Done => return Output::Done,
             At::Claim | At::Intend | At::Remember | At::Abandon | At::Commit | At::Forget => {}
         }
         self.asked = true;
         match self.at {
-            At::Claim => Step::Claim,
-            At::Intend | At::Remember => Step::Record(self.intent()),
-            _ => Step::Erase,
+            At::Claim => Output::Claim,
+            At::Intend | At::Remember => Output::Record(self.intent()),
+            _ => Output::Erase,
         }
     }
 
     /// Takes in what came of a step.
-    pub(crate) fn on(&mut self, fact: Fact, now: Duration, budgets: &mut RetryBudgets) {
+    pub(crate) fn handle_input(&mut self, input: Input, now: Duration, budgets: &mut RetryBudgets) {
         self.now = now;
-        match fact {
-            Fact::Replied { host, action, reading, elapsed } => {
-                self.replied(host, action, &reading, elapsed, budgets);
+        match input {
+            Input::Replied { host, action, reply, elapsed } => {
+                self.replied(host, action, &reply, elapsed, budgets);
             }
-            Fact::Claimed(claimed) => self.claimed(claimed),
-            Fact::Recorded(recorded) => self.recorded(recorded),
-            Fact::Erased(erased) => self.erased(erased),
+            Input::Claimed(claimed) => self.claimed(claimed),
+            Input::Recorded(recorded) => self.recorded(recorded),
+            Input::Erased(erased) => self.erased(erased),
         }
     }
 
@@ -351,7 +351,7 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// How it ended; only after [`Step::Done`].
+    /// How it ended; only after [`Output::Done`].
     pub(crate) fn into_ending(mut self) -> (Ending, Report) {
         let ending = self.ending.take().unwrap_or(Ending::Reported(Outcome::InDoubt));
         let report = self.report(&ending);
@@ -367,7 +367,7 @@ impl<R: Rules> Machine<R> {
             Ok(Some(intent)) => {
                 self.recoverable = true;
                 if self.cancelled || !self.time_left(self.now) {
-                    return self.turn_back_in_time();
+                    return self.abort_if_expired();
                 }
                 self.begin_recovery(intent);
             }
@@ -387,7 +387,7 @@ impl<R: Rules> Machine<R> {
     fn begin_recovery(&mut self, intent: Intent) {
         self.purpose = Some(intent.purpose);
         if matches!(self.operation, Operation::Repair(_)) {
-            return self.begin_superseding(intent);
+            return self.begin_override(intent);
         }
         self.recovering = true;
         if R::speaks_intent_api() {
@@ -396,15 +396,15 @@ impl<R: Rules> Machine<R> {
         self.take_hosts(intent.hosts.into());
         match intent.purpose {
             Purpose::Create { was_absent } => {
-                for track in &mut self.tracks {
-                    track.posts = R::inherited_posts();
-                    track.was_absent = was_absent;
+                for participant in &mut self.participants {
+                    participant.posts = R::inherited_posts();
+                    participant.was_absent = was_absent;
                 }
                 self.begin_removal();
             }
             // It may have taken over an unfinished create, whose POSTs may still land.
             Purpose::Delete => {
-                self.tracks.iter_mut().for_each(|track| track.posts = R::inherited_posts());
+                self.participants.iter_mut().for_each(|participant| participant.posts = R::inherited_posts());
                 self.begin_removal();
             }
             Purpose::Present => self.begin_quiet(AfterQuiet::Probe, self.now + self.limits.settle),
@@ -412,15 +412,15 @@ impl<R: Rules> Machine<R> {
     }
 
     /// A repair takes the place of the older operation where it drives all its hosts, so that none is forgotten.
-    fn begin_superseding(&mut self, intent: Intent) {
+    fn begin_override(&mut self, intent: Intent) {
         let unnamed: Vec<Host> = intent.hosts.iter().filter(|host| !self.cluster.contains(host)).cloned().collect();
         if !R::may_override(unnamed.is_empty(), intent.api == *self.cluster_api) {
             return self.end(Ending::Conflict { unfinished: Box::new(intent), unnamed });
         }
         self.take_hosts(self.cluster.iter().chain(&unnamed).cloned().collect());
-        for (host, track) in self.hosts.iter().zip(&mut self.tracks) {
+        for (host, participant) in self.hosts.iter().zip(&mut self.participants) {
             if intent.hosts.contains(host) {
-                track.posts = R::inherited_posts();
+                participant.posts = R::inherited_posts();
             }
         }
         match self.operation {
@@ -446,7 +446,7 @@ impl<R: Rules> Machine<R> {
         match self.operation {
             Operation::Create if !self.preflight => self.begin_intent(),
             Operation::Create | Operation::Status | Operation::Repair(Target::Present) => {
-                self.begin_round(At::Probe, |_| Some(Walk::Probe));
+                self.begin_round(At::Probe, |_| Some(Goal::Probe));
             }
             Operation::Delete | Operation::Repair(Target::Absent) => self.begin_intent(),
             Operation::Recover => self.end(Ending::Reported(Outcome::Recovered)),
@@ -454,7 +454,7 @@ impl<R: Rules> Machine<R> {
     }
 
     fn take_hosts(&mut self, hosts: Arc<[Host]>) {
-        self.tracks = vec![Track::new(); hosts.len()];
+        self.participants = vec![Participant::new(); hosts.len()];
         self.hosts = hosts;
     }
 
@@ -468,7 +468,7 @@ impl<R: Rules> Machine<R> {
     }
 
     /// Nothing was sent yet: an operation that is already given up leaves nothing to undo.
-    fn turn_back_in_time(&mut self) {
+    fn abort_if_expired(&mut self) {
         if self.cancelled {
             self.give_up(Cause::Cancelled);
         } else if !self.time_left(self.now) {
@@ -558,9 +558,11 @@ impl<R: Rules> Machine<R> {
     fn begin_changes(&mut self) {
         match self.own_purpose() {
             Purpose::Delete => self.begin_removal(),
-            Purpose::Create { .. } => self.begin_round(At::Create, |_| Some(Walk::Create)),
+            Purpose::Create { .. } => self.begin_round(At::Create, |_| Some(Goal::Create)),
             Purpose::Present => {
-                self.begin_round(At::Create, |track| (track.state != State::Present).then_some(Walk::Ensure));
+                self.begin_round(At::Create, |participant| {
+                    (participant.state != State::Present).then_some(Goal::Ensure)
+                });
             }
         }
     }
@@ -568,21 +570,21 @@ impl<R: Rules> Machine<R> {
     /// Deletes what is ours, and looks at what may not be.
     fn begin_removal(&mut self) {
         let undo = matches!(self.own_purpose(), Purpose::Create { .. });
-        self.begin_round(At::Remove, |track| {
-            if !undo || R::may_undo(track.evidence()) {
-                Some(Walk::Remove)
-            } else if track.posts == Posts::default() && track.was_absent {
+        self.begin_round(At::Remove, |participant| {
+            if !undo || R::may_undo(participant.evidence()) {
+                Some(Goal::Remove)
+            } else if participant.posts == Posts::default() && participant.was_absent {
                 // Nothing was sent, and the probe saw nothing.
-                track.state = State::Absent;
+                participant.state = State::Absent;
                 None
             } else {
-                Some(Walk::Look)
+                Some(Goal::VerifyAbsent)
             }
         });
     }
 
     fn after_probe(&mut self) {
-        let any = |state| self.tracks.iter().any(|track| track.state == state);
+        let any = |state| self.participants.iter().any(|participant| participant.state == state);
         let (present, unknown) = (any(State::Present), any(State::Unknown));
         match self.own_purpose() {
             _ if self.operation == Operation::Status && !self.recovering => {
@@ -590,7 +592,7 @@ impl<R: Rules> Machine<R> {
             }
             Purpose::Create { .. } if present => self.end(Ending::Reported(Outcome::AlreadyExists)),
             Purpose::Create { .. } if unknown || self.cancelled => {
-                self.blame_unknown();
+                self.set_cause_from_unknown();
                 self.end(Ending::Reported(Outcome::Unavailable));
             }
             // A recovery has its intent already. A repair that was given up has changed nothing, and whatever it saw,
@@ -602,7 +604,7 @@ impl<R: Rules> Machine<R> {
     }
 
     fn after_create(&mut self) {
-        let complete = self.tracks.iter().all(|track| R::may_commit(track.evidence()));
+        let complete = self.participants.iter().all(|participant| R::may_commit(participant.evidence()));
         if self.creating() && complete && self.stopping.is_none() {
             self.begin_quiet(AfterQuiet::Commit, self.quiet_from());
         } else if self.creating() {
@@ -629,18 +631,18 @@ impl<R: Rules> Machine<R> {
 
     /// From when on no POST of ours can take effect any more.
     fn quiet_from(&self) -> Duration {
-        let loud = self.tracks.iter().filter_map(|track| track.loud_post).max();
+        let loud = self.participants.iter().filter_map(|participant| participant.loud_post).max();
         loud.filter(|_| R::ends_quiet()).map_or(self.now, |ended| ended + self.limits.settle)
     }
 
     /// From when on every replica knows of what this pass has changed.
     fn known_from(&self) -> Duration {
-        let changed = self.tracks.iter().filter_map(|track| track.changed).max();
+        let changed = self.participants.iter().filter_map(|participant| participant.changed).max();
         changed.filter(|_| R::lets_replicas_catch_up()).map_or(self.now, |changed| changed + self.limits.settle)
     }
 
     fn is_loud(&self, host: usize) -> bool {
-        self.tracks[host].loud_post.is_some_and(|ended| self.now < ended + self.limits.settle)
+        self.participants[host].loud_post.is_some_and(|ended| self.now < ended + self.limits.settle)
     }
 
     /// Waits until `quiet`. Like a rollback, the wait has time of its own beyond the operation's.
@@ -655,7 +657,7 @@ impl<R: Rules> Machine<R> {
 
     fn after_quiet(&mut self, next: AfterQuiet) {
         match next {
-            AfterQuiet::Probe => self.begin_round(At::Probe, |_| Some(Walk::Probe)),
+            AfterQuiet::Probe => self.begin_round(At::Probe, |_| Some(Goal::Probe)),
             AfterQuiet::Commit => self.enter(At::Commit, Phase::Commit),
             AfterQuiet::Forget => self.enter(At::Forget, Phase::Settle),
             AfterQuiet::Operation => self.begin_operation(),
@@ -664,11 +666,13 @@ impl<R: Rules> Machine<R> {
 
     /// Whether the intent must still name this host.
     fn is_left(&self, host: usize) -> bool {
-        let track = &self.tracks[host];
+        let participant = &self.participants[host];
         match self.own_purpose() {
-            Purpose::Present => track.state != State::Present,
-            Purpose::Delete => !R::may_forget(track.state),
-            Purpose::Create { .. } => (track.posts.created || track.posts.ambiguous) && !R::may_forget(track.state),
+            Purpose::Present => participant.state != State::Present,
+            Purpose::Delete => !R::may_forget(participant.state),
+            Purpose::Create { .. } => {
+                (participant.posts.created || participant.posts.ambiguous) && !R::may_forget(participant.state)
+            }
         }
     }
 
@@ -694,8 +698,8 @@ impl<R: Rules> Machine<R> {
 
     fn judge_rollback(&self) -> Outcome {
         let left = (0..self.hosts.len()).any(|host| self.is_left(host));
-        let unknown = self.tracks.iter().any(|track| track.state == State::Unknown);
-        if self.tracks.iter().all(|track| R::counts_as_absent(track.state)) {
+        let unknown = self.participants.iter().any(|participant| participant.state == State::Unknown);
+        if self.participants.iter().all(|participant| R::counts_as_absent(participant.state)) {
             Outcome::RolledBack
         } else if left || unknown {
             Outcome::InDoubt
@@ -743,6 +747,6 @@ impl<R: Rules> Machine<R> {
 
     fn enter(&mut self, at: At, phase: Phase) {
         self.at = at;
-        self.tell(|_| Event::Entered(phase));
+        self.emit(|_| Event::Entered(phase));
     }
 }

@@ -4,15 +4,15 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::narration::explain;
-use super::track::{Next, Stop, Then, Track, Walk};
-use super::{At, Machine, Rules, Step};
-use crate::api::{Action, Reading, Verdict};
+use super::participant::{Goal, Next, Participant, Stop, Transition};
+use super::reporting::explain;
+use super::{At, Machine, Output, Rules};
+use crate::api::{Action, Classification, ClassifiedReply};
 use crate::values::event::Event;
 use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
-    pub(super) fn begin_round(&mut self, at: At, walk: impl Fn(&mut Track) -> Option<Walk>) {
+    pub(super) fn begin_round(&mut self, at: At, goal: impl Fn(&mut Participant) -> Option<Goal>) {
         self.enter(at, self.phase_of(at));
         self.phase_ends = match self.limits.deadline {
             _ if self.has_own_time() => Some(self.now + self.limits.rollback_timeout),
@@ -21,15 +21,15 @@ impl<R: Rules> Machine<R> {
         (self.stopping, self.short_of_time) = (None, false);
         self.ready.clear();
         self.waiting.clear();
-        for (host, track) in self.tracks.iter_mut().enumerate() {
-            track.action = None;
-            if let Some(walk) = walk(track) {
-                track.start(walk);
+        for (host, participant) in self.participants.iter_mut().enumerate() {
+            participant.action = None;
+            if let Some(goal) = goal(participant) {
+                participant.start(goal);
                 self.ready.push_back(host);
             }
         }
         self.open = self.ready.len();
-        self.tell(Self::participants);
+        self.emit(Self::participants);
         if self.cancelled {
             self.stop_cancelled();
         }
@@ -40,11 +40,11 @@ impl<R: Rules> Machine<R> {
         if self.rolling_back() { self.limits.rollback_retry } else { self.limits.retry }
     }
 
-    pub(super) fn next_request(&mut self) -> Step {
+    pub(super) fn next_request(&mut self) -> Output {
         if self.stopping.is_none() && !self.time_left(self.now) {
             self.stop(if self.has_own_time() { Stop::RollbackOutOfTime } else { Stop::OutOfTime });
             self.advance();
-            return self.step(self.now);
+            return self.poll_output(self.now);
         }
         while let Some(Reverse((due, host))) = self.waiting.peek().copied() {
             if due > self.now {
@@ -55,67 +55,67 @@ impl<R: Rules> Machine<R> {
         }
         if let Some(host) = self.ready.pop_front() {
             self.in_flight += 1;
-            let (action, attempt) = self.tracks[host].send(self.now);
+            let (action, attempt) = self.participants[host].send(self.now);
             let left = self.phase_ends.map_or(Duration::MAX, |end| end.saturating_sub(self.now));
-            return Step::Send { host, action, attempt, timeout: self.limits.request_timeout.min(left) };
+            return Output::Send { host, action, attempt, timeout: self.limits.request_timeout.min(left) };
         }
         let due = self.waiting.peek().map(|Reverse((due, _))| *due);
-        Step::Wait(due.map(|due| self.phase_ends.map_or(due, |end| due.min(end))))
+        Output::Wait(due.map(|due| self.phase_ends.map_or(due, |end| due.min(end))))
     }
 
     pub(super) fn replied(
         &mut self,
         host: usize,
         action: Action,
-        reading: &Reading,
+        reply: &ClassifiedReply,
         elapsed: Duration,
         budgets: &mut RetryBudgets,
     ) {
         self.in_flight -= 1;
-        self.tracks[host].note(action, reading, self.now);
-        self.tell_answer(host, action, reading, elapsed);
+        self.participants[host].note(action, reply, self.now);
+        self.emit_answer(host, action, reply, elapsed);
         let rolling_back = self.rolling_back();
         let budget = if rolling_back { &mut budgets.rollback } else { &mut budgets.forward };
-        if matches!(reading.verdict, Verdict::Yes | Verdict::No) {
+        if matches!(reply.classification, Classification::Confirmed | Classification::Denied) {
             budget.refund();
         }
-        let next = self.tracks[host].after::<R>(action, reading);
+        let next = self.participants[host].after::<R>(action, reply);
         if let Some(reason) = self.stopping {
             self.finish_stopped(host, next, reason);
         } else {
-            self.follow(host, action, reading, next, budget);
+            self.follow(host, action, reply, next, budget);
         }
         self.advance();
     }
 
-    fn follow(&mut self, host: usize, action: Action, reading: &Reading, next: Next, budget: &mut RetryBudget) {
-        let asked = reading.retry_after;
+    fn follow(&mut self, host: usize, action: Action, reply: &ClassifiedReply, next: Next, budget: &mut RetryBudget) {
+        let asked = reply.retry_after;
         if next.retry && self.try_again(host, action, asked, budget) {
             return;
         }
         match next.then {
-            Then::Go(action) => self.turn_to(host, action, self.now),
-            Then::Settle => self.settle(host),
-            Then::Redo => {
+            Transition::Send(action) => self.turn_to(host, action, self.now),
+            Transition::AwaitSettle => self.settle(host),
+            Transition::RetryDelete => {
                 if !R::counts_tries_over_looks() {
-                    self.tracks[host].forget_tries(Action::Delete);
+                    self.participants[host].forget_tries(Action::Delete);
                 }
                 if self.try_again(host, Action::Delete, asked, budget) {
                     return;
                 }
-                match self.tracks[host].after_last_delete::<R>() {
-                    Then::Settle => self.settle(host),
+                match self.participants[host].after_last_delete::<R>() {
+                    Transition::AwaitSettle => self.settle(host),
                     _ => self.finish(host),
                 }
             }
-            Then::Finish => self.finish(host),
-            Then::Fail => self.fail(host),
+            Transition::Finish => self.finish(host),
+            Transition::Fail => self.fail(host),
         }
     }
 
     fn try_again(&mut self, host: usize, action: Action, asked: Option<Duration>, budget: &mut RetryBudget) -> bool {
         let policy = self.policy();
-        let Some(delay) = self.tracks[host].delay(action, &policy, asked, &mut self.random) else { return false };
+        let Some(delay) = self.participants[host].delay(action, &policy, asked, &mut self.random) else { return false };
         let due = self.now + delay;
         if !self.time_left(due) {
             self.short_of_time = true;
@@ -124,15 +124,15 @@ impl<R: Rules> Machine<R> {
         if !budget.take() {
             return false;
         }
-        let attempt = self.tracks[host].attempts(action) + 1;
-        self.tracks[host].action = Some(action);
+        let attempt = self.participants[host].attempts(action) + 1;
+        self.participants[host].action = Some(action);
         self.waiting.push(Reverse((due, host)));
-        self.tell(|machine| Event::Retrying { host: machine.hosts[host].clone(), action, attempt, delay });
+        self.emit(|machine| Event::Retrying { host: machine.hosts[host].clone(), action, attempt, delay });
         true
     }
 
     fn turn_to(&mut self, host: usize, action: Action, due: Duration) {
-        self.tracks[host].action = Some(action);
+        self.participants[host].action = Some(action);
         if due <= self.now {
             self.ready.push_front(host);
         } else {
@@ -142,16 +142,16 @@ impl<R: Rules> Machine<R> {
 
     /// Looks at the host again when what is under way there has taken effect, and every replica knows of it.
     fn settle(&mut self, host: usize) {
-        self.tracks[host].begin_settling();
+        self.participants[host].begin_settling();
         self.turn_to(host, Action::Check, self.now + self.limits.settle);
     }
 
     fn finish(&mut self, host: usize) {
-        self.tracks[host].action = None;
+        self.participants[host].action = None;
         self.open = self.open.saturating_sub(1);
-        self.tell(|machine| Event::Reached {
+        self.emit(|machine| Event::Reached {
             host: machine.hosts[host].clone(),
-            state: machine.tracks[host].state,
+            state: machine.participants[host].state,
             reason: machine.reason(host),
         });
     }
@@ -161,7 +161,7 @@ impl<R: Rules> Machine<R> {
         self.finish(host);
         if self.creating() && self.cause.is_none() {
             // A POST that failed says more than the look after it, which only did not find the group.
-            let steps = &self.tracks[host].steps;
+            let steps = &self.participants[host].steps;
             let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
             let reason = failed.or(steps.last()).map(explain).unwrap_or_default();
             self.cause = Some(self.cause_of(host, reason));
@@ -173,8 +173,8 @@ impl<R: Rules> Machine<R> {
 
     /// A reply came after the phase was stopped: it is noted, and nothing comes after it.
     fn finish_stopped(&mut self, host: usize, next: Next, reason: Stop) {
-        if next.then != Then::Finish || next.retry {
-            self.tracks[host].given_up = Some(reason);
+        if next.then != Transition::Finish || next.retry {
+            self.participants[host].given_up = Some(reason);
         }
         self.finish(host);
     }
@@ -187,7 +187,7 @@ impl<R: Rules> Machine<R> {
         }
         let waiting = std::mem::take(&mut self.waiting).into_iter().map(|Reverse((_, host))| host);
         for host in std::mem::take(&mut self.ready).into_iter().chain(waiting) {
-            self.tracks[host].given_up = Some(reason);
+            self.participants[host].given_up = Some(reason);
             self.finish(host);
         }
     }

@@ -1,11 +1,11 @@
 //! The invariants of PROTOCOL.md, checked against what the world knows to be true. Each check says what it
-//! found in words that stand in the story of a failure.
+//! found in words that stand in the trace of a failure.
 
 use std::time::Duration;
 
 use super::driver::TRIES;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
-use crate::api::{Action, Reading, Verdict};
+use crate::api::{Action, Classification, ClassifiedReply};
 use crate::protocol::{Ending, Limits};
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
@@ -34,11 +34,11 @@ impl Invariant {
     };
 }
 
-/// What was found in a run, and its story where one is wanted.
+/// What was found in a run, and its trace where one is wanted.
 #[derive(Debug, Default)]
-pub(super) struct Breaches {
+pub(super) struct Violations {
     pub(super) found: Vec<(Invariant, &'static str)>,
-    pub(super) story: Option<Vec<String>>,
+    pub(super) trace: Option<Vec<String>>,
 }
 
 /// What one host was asked and answered in the current pass.
@@ -112,21 +112,21 @@ impl Pass {
 }
 
 impl World {
-    pub(super) fn breach(&mut self, invariant: Invariant, what: &'static str) {
-        self.tell(|_| format!("*** {invariant:?} {what}"));
-        self.breaches.found.push((invariant, what));
+    pub(super) fn violation(&mut self, invariant: Invariant, what: &'static str) {
+        self.trace(|_| format!("*** {invariant:?} {what}"));
+        self.violations.found.push((invariant, what));
     }
 
     fn demand(&mut self, holds: bool, invariant: Invariant, otherwise: &'static str) {
         if !holds {
-            self.breach(invariant, otherwise);
+            self.violation(invariant, otherwise);
         }
     }
 
     // --- passes
 
     pub(super) fn begin(&mut self, operation: Operation, preflight: bool, cluster: &[Host]) {
-        self.tell(|_| format!("=== {operation:?}{}", if preflight { "" } else { ", no preflight" }));
+        self.trace(|_| format!("=== {operation:?}{}", if preflight { "" } else { ", no preflight" }));
         let started = self.now;
         let operation = Some(operation);
         let named = |(at, name): (usize, &Host)| u32::from(cluster.contains(name)) << at;
@@ -175,9 +175,9 @@ impl World {
         let busy = self.flights.iter().find(|flight| flight.host == host).map(|flight| flight.action);
         match (busy, action) {
             (Some(Action::Create), Action::Delete) => {
-                self.breach(Invariant::I9, "a DELETE was sent while a POST is in flight");
+                self.violation(Invariant::I9, "a DELETE was sent while a POST is in flight");
             }
-            (Some(_), _) => self.breach(Invariant::I10, "two requests at once to one host"),
+            (Some(_), _) => self.violation(Invariant::I10, "two requests at once to one host"),
             (None, _) => {}
         }
         if action == Action::Check {
@@ -207,30 +207,37 @@ impl World {
         }
     }
 
-    pub(super) fn log_answer(&mut self, host: usize, action: Action, reading: &Reading, sent: Duration, sequence: u32) {
+    pub(super) fn log_answer(
+        &mut self,
+        host: usize,
+        action: Action,
+        reply: &ClassifiedReply,
+        sent: Duration,
+        sequence: u32,
+    ) {
         let (now, ended) = (self.now, self.tick());
         let log = &mut self.sites[host].log;
-        if action != Action::Check && reading.is_ambiguous() {
+        if action != Action::Check && reply.is_ambiguous() {
             log.unclear_ended = Some(now);
             log.delete_unclear = if action == Action::Delete { Some(now) } else { log.delete_unclear };
         }
-        match (action, reading.verdict) {
-            (Action::Create | Action::Delete, Verdict::Unsent) => {}
-            (Action::Create, verdict) => {
-                log.beaten |= log.posts == 0 && verdict == Verdict::No;
+        match (action, reply.classification) {
+            (Action::Create | Action::Delete, Classification::NotSent) => {}
+            (Action::Create, classification) => {
+                log.beaten |= log.posts == 0 && classification == Classification::Denied;
                 log.posts += 1;
                 (log.post_ended, log.write_ended) = (ended, ended);
-                if verdict == Verdict::Yes {
+                if classification == Classification::Confirmed {
                     (log.created, log.confirmed) = (Some(now), None);
                 }
             }
-            (Action::Delete, verdict) => {
+            (Action::Delete, classification) => {
                 log.write_ended = ended;
-                log.confirmed = if verdict == Verdict::Yes { Some(now) } else { log.confirmed };
-                log.refused = verdict == Verdict::Unclear && reading.status.is_some();
+                log.confirmed = if classification == Classification::Confirmed { Some(now) } else { log.confirmed };
+                log.refused = classification == Classification::Ambiguous && reply.status.is_some();
             }
-            (Action::Check, Verdict::Yes) => log.seen = Some((State::Present, sequence, sent)),
-            (Action::Check, Verdict::No) => log.seen = Some((State::Absent, sequence, sent)),
+            (Action::Check, Classification::Confirmed) => log.seen = Some((State::Present, sequence, sent)),
+            (Action::Check, Classification::Denied) => log.seen = Some((State::Absent, sequence, sent)),
             (Action::Check, _) => {}
         }
     }
@@ -362,7 +369,7 @@ impl World {
     }
 
     pub(super) fn check_ending(&mut self, ending: &Ending, report: &Report) {
-        self.tell(|world| {
+        self.trace(|world| {
             let text = format!("ends: {ending:?}; {}", report.summary());
             if world.intent.is_some() { text + "; an intent stays" } else { text }
         });

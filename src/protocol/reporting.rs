@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{At, Ending, Machine, Rules};
-use crate::api::{Action, Reading, Verdict};
+use crate::api::{Action, Classification, ClassifiedReply};
 use crate::values::event::Event;
 use crate::values::intent::Purpose;
 use crate::values::report::{Cause, HostReport, HostStep, Operation, Outcome, Report, State};
@@ -14,12 +14,12 @@ impl<R: Rules> Machine<R> {
         if self.events.is_some() {
             let report = self.report(&ending);
             let (outcome, summary) = (report.outcome, report.summary());
-            self.tell(|machine| Event::Finished { outcome, summary, elapsed: machine.now });
+            self.emit(|machine| Event::Finished { outcome, summary, elapsed: machine.now });
         }
         self.ending = Some(ending);
     }
 
-    pub(super) fn tell(&mut self, event: impl FnOnce(&Self) -> Event) {
+    pub(super) fn emit(&mut self, event: impl FnOnce(&Self) -> Event) {
         if self.events.is_some() {
             let event = event(self);
             self.events.get_or_insert_default().push(event);
@@ -31,22 +31,22 @@ impl<R: Rules> Machine<R> {
         Event::Participants { hosts: self.ready.iter().map(|host| self.hosts[*host].clone()).collect() }
     }
 
-    pub(super) fn tell_answer(&mut self, host: usize, action: Action, reading: &Reading, elapsed: Duration) {
-        self.tell(|machine| Event::Answered {
+    pub(super) fn emit_answer(&mut self, host: usize, action: Action, reply: &ClassifiedReply, elapsed: Duration) {
+        self.emit(|machine| Event::Answered {
             host: machine.hosts[host].clone(),
             action,
-            attempt: machine.tracks[host].attempts(action),
-            succeeded: reading.verdict == Verdict::Yes,
-            answer: reading.describe(),
+            attempt: machine.participants[host].attempts(action),
+            succeeded: reply.classification == Classification::Confirmed,
+            answer: reply.describe(),
             elapsed,
         });
     }
 
-    pub(super) fn blame_unknown(&mut self) {
+    pub(super) fn set_cause_from_unknown(&mut self) {
         if self.cause.is_none() {
-            let unknown = self.tracks.iter().position(|track| track.state == State::Unknown);
+            let unknown = self.participants.iter().position(|participant| participant.state == State::Unknown);
             self.cause = unknown.map(|host| {
-                let reason = self.tracks[host].steps.last().map(explain).unwrap_or_default();
+                let reason = self.participants[host].steps.last().map(explain).unwrap_or_default();
                 self.cause_of(host, reason)
             });
         }
@@ -64,14 +64,14 @@ impl<R: Rules> Machine<R> {
 
     /// Why a host's state is unknown, or not the wanted one.
     pub(super) fn reason(&self, host: usize) -> Option<String> {
-        let track = &self.tracks[host];
-        let last = |actions: &[Action]| track.steps.iter().rev().find(|step| actions.contains(&step.action));
-        match track.state {
+        let participant = &self.participants[host];
+        let last = |actions: &[Action]| participant.steps.iter().rev().find(|step| actions.contains(&step.action));
+        match participant.state {
             State::Unknown => {
                 // A refused DELETE says more than the look after it, which proves nothing then.
-                let refused = last(&[Action::Delete]).filter(|_| track.deletes.refused);
-                let why = refused.or(track.steps.last()).map(explain);
-                Some(match (why, track.given_up) {
+                let refused = last(&[Action::Delete]).filter(|_| participant.deletes.refused);
+                let why = refused.or(participant.steps.last()).map(explain);
+                Some(match (why, participant.given_up) {
                     (Some(why), Some(given_up)) => format!("{why}; {given_up}"),
                     (Some(why), None) => why,
                     (None, Some(given_up)) => given_up.to_string(),
@@ -89,10 +89,10 @@ impl<R: Rules> Machine<R> {
             Ending::Unrecorded(_) => Outcome::Unrecorded,
             Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => Outcome::Unavailable,
         };
-        let hosts = (0..self.tracks.len()).map(|host| HostReport {
+        let hosts = (0..self.participants.len()).map(|host| HostReport {
             host: self.hosts[host].clone(),
-            state: self.tracks[host].state,
-            steps: self.tracks[host].steps.clone(),
+            state: self.participants[host].state,
+            steps: self.participants[host].steps.clone(),
             reason: self.reason(host),
         });
         Report {

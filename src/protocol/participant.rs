@@ -5,13 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use super::rules::{Deletes, Evidence, Posts, Rules};
-use crate::api::{Action, Reading, Verdict};
+use crate::api::{Action, Classification, ClassifiedReply};
 use crate::values::report::{Cause, HostStep, State};
 use crate::values::retry::RetryPolicy;
 
 /// What a host does in the current phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walk {
+pub(super) enum Goal {
     /// GET until it is answered.
     Probe,
     /// POST, then GET until it shows the group. A refusal means that it is not ours.
@@ -21,7 +21,7 @@ pub(super) enum Walk {
     /// DELETE, then GET until it shows nothing; GET again a settle time later where the first is no proof.
     Remove,
     /// GET only, with the same second look: the group there is not ours to delete.
-    Look,
+    VerifyAbsent,
 }
 
 /// What a host does next: where `retry` is set the same action again while its schedule lasts, and
@@ -29,17 +29,17 @@ pub(super) enum Walk {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Next {
     pub(super) retry: bool,
-    pub(super) then: Then,
+    pub(super) then: Transition,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum Transition {
     /// Another action at once.
-    Go(Action),
+    Send(Action),
     /// A GET after the settle time.
-    Settle,
-    /// DELETE again, while its schedule lasts; else [`Track::after_last_delete`] says what.
-    Redo,
+    AwaitSettle,
+    /// DELETE again, while its schedule lasts; else [`Participant::after_last_delete`] says what.
+    RetryDelete,
     /// The host is through.
     Finish,
     /// The host cannot get the group: a create fails as a whole.
@@ -88,8 +88,8 @@ struct Tries {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Track {
-    pub(super) walk: Walk,
+pub(super) struct Participant {
+    pub(super) goal: Goal,
     /// What is sent next, or is in flight; `None` when the host is through.
     pub(super) action: Option<Action>,
     pub(super) posts: Posts,
@@ -111,10 +111,10 @@ pub(super) struct Track {
     pub(super) given_up: Option<Stop>,
 }
 
-impl Track {
+impl Participant {
     pub(super) fn new() -> Self {
-        Track {
-            walk: Walk::Probe,
+        Participant {
+            goal: Goal::Probe,
             action: None,
             posts: Posts::default(),
             deletes: Deletes::default(),
@@ -134,19 +134,19 @@ impl Track {
         Evidence { posts: self.posts, deletes: self.deletes, state: self.state, was_absent: self.was_absent }
     }
 
-    /// Starts a walk with all its tries. What is known of the host's POSTs and DELETEs stays, what was
+    /// Starts a goal with all its tries. What is known of the host's POSTs and DELETEs stays, what was
     /// known of its state does not.
-    pub(super) fn start(&mut self, walk: Walk) {
-        self.walk = walk;
+    pub(super) fn start(&mut self, goal: Goal) {
+        self.goal = goal;
         self.settled = false;
         self.delete_settled = false;
         self.given_up = None;
         self.state = State::Unknown;
         self.tries = Default::default();
-        self.action = Some(match walk {
-            Walk::Probe | Walk::Look => Action::Check,
-            Walk::Create | Walk::Ensure => Action::Create,
-            Walk::Remove => Action::Delete,
+        self.action = Some(match goal {
+            Goal::Probe | Goal::VerifyAbsent => Action::Check,
+            Goal::Create | Goal::Ensure => Action::Create,
+            Goal::Remove => Action::Delete,
         });
     }
 
@@ -187,33 +187,35 @@ impl Track {
     }
 
     /// Notes what a reply tells, whatever comes next.
-    pub(super) fn note(&mut self, action: Action, reading: &Reading, now: Duration) {
+    pub(super) fn note(&mut self, action: Action, reply: &ClassifiedReply, now: Duration) {
         let tries = &self.tries[action as usize];
         let elapsed = now.saturating_sub(tries.began);
-        self.steps[tries.step].note(tries.sent, reading, elapsed);
-        self.settled &= !reading.is_ambiguous() || action == Action::Check;
-        if action != Action::Check && matches!(reading.verdict, Verdict::Yes | Verdict::Unclear) {
+        self.steps[tries.step].note(tries.sent, reply, elapsed);
+        self.settled &= !reply.is_ambiguous() || action == Action::Check;
+        if action != Action::Check
+            && matches!(reply.classification, Classification::Confirmed | Classification::Ambiguous)
+        {
             self.changed = Some(now);
         }
-        match (action, reading.verdict) {
-            (Action::Create | Action::Delete, Verdict::Unsent) => {}
-            (Action::Create, verdict) => {
+        match (action, reply.classification) {
+            (Action::Create | Action::Delete, Classification::NotSent) => {}
+            (Action::Create, classification) => {
                 self.posts.sent = true;
-                self.posts.created |= verdict == Verdict::Yes;
-                self.posts.ambiguous |= verdict == Verdict::Unclear;
-                self.loud_post = if reading.may_land_late() { Some(now) } else { self.loud_post };
-                self.deletes.confirmed &= verdict == Verdict::No;
+                self.posts.created |= classification == Classification::Confirmed;
+                self.posts.ambiguous |= classification == Classification::Ambiguous;
+                self.loud_post = if reply.may_land_late() { Some(now) } else { self.loud_post };
+                self.deletes.confirmed &= classification == Classification::Denied;
             }
-            (Action::Delete, verdict) => {
-                self.deletes.confirmed |= verdict == Verdict::Yes;
-                self.deletes.refused = reading.is_refused();
-                self.deletes.ambiguous |= reading.is_ambiguous();
-                self.delete_settled &= verdict == Verdict::No;
+            (Action::Delete, classification) => {
+                self.deletes.confirmed |= classification == Classification::Confirmed;
+                self.deletes.refused = reply.is_refused();
+                self.deletes.ambiguous |= reply.is_ambiguous();
+                self.delete_settled &= classification == Classification::Denied;
             }
-            (Action::Check, Verdict::Yes) => self.state = State::Present,
-            (Action::Check, Verdict::No) => {
+            (Action::Check, Classification::Confirmed) => self.state = State::Present,
+            (Action::Check, Classification::Denied) => {
                 self.state = State::Absent;
-                self.was_absent |= self.walk == Walk::Probe;
+                self.was_absent |= self.goal == Goal::Probe;
             }
             (Action::Check, _) => self.state = State::Unknown,
         }
@@ -223,73 +225,77 @@ impl Track {
     }
 
     /// What comes after that reply.
-    pub(super) fn after<R: Rules>(&mut self, action: Action, reading: &Reading) -> Next {
-        match (self.walk, action) {
-            (Walk::Create | Walk::Ensure, Action::Create) => self.after_post::<R>(reading),
-            (Walk::Create | Walk::Ensure, _) => self.after_verification::<R>(reading),
-            (Walk::Remove, Action::Delete) => Self::after_delete(reading),
-            (Walk::Remove | Walk::Look, _) => self.after_look::<R>(reading),
-            (Walk::Probe, _) => match reading.verdict {
-                Verdict::Yes | Verdict::No => Then::Finish.at_once(),
-                Verdict::Unsent | Verdict::Unclear => Then::Finish.after_retries(reading),
+    pub(super) fn after<R: Rules>(&mut self, action: Action, reply: &ClassifiedReply) -> Next {
+        match (self.goal, action) {
+            (Goal::Create | Goal::Ensure, Action::Create) => self.after_post::<R>(reply),
+            (Goal::Create | Goal::Ensure, _) => self.after_verification::<R>(reply),
+            (Goal::Remove, Action::Delete) => Self::after_delete(reply),
+            (Goal::Remove | Goal::VerifyAbsent, _) => self.after_look::<R>(reply),
+            (Goal::Probe, _) => match reply.classification {
+                Classification::Confirmed | Classification::Denied => Transition::Finish.at_once(),
+                Classification::NotSent | Classification::Ambiguous => Transition::Finish.after_retries(reply),
             },
         }
     }
 
-    fn after_post<R: Rules>(&self, reading: &Reading) -> Next {
-        match reading.verdict {
-            Verdict::Yes if !R::must_verify() => Then::Finish.at_once(),
-            Verdict::No if self.walk == Walk::Create && R::refusal_is_final(self.posts) => Then::Fail.at_once(),
+    fn after_post<R: Rules>(&self, reply: &ClassifiedReply) -> Next {
+        match reply.classification {
+            Classification::Confirmed if !R::must_verify() => Transition::Finish.at_once(),
+            Classification::Denied if self.goal == Goal::Create && R::refusal_is_final(self.posts) => {
+                Transition::Fail.at_once()
+            }
             // Created, or refused where an earlier POST may have made the group: a GET decides.
-            Verdict::Yes | Verdict::No => Then::Go(Action::Check).at_once(),
-            Verdict::Unsent if !self.posts.ambiguous => Then::Fail.after_retries(reading),
-            Verdict::Unsent | Verdict::Unclear => Then::Go(Action::Check).after_retries(reading),
+            Classification::Confirmed | Classification::Denied => Transition::Send(Action::Check).at_once(),
+            Classification::NotSent if !self.posts.ambiguous => Transition::Fail.after_retries(reply),
+            Classification::NotSent | Classification::Ambiguous => Transition::Send(Action::Check).after_retries(reply),
         }
     }
 
-    fn after_verification<R: Rules>(&mut self, reading: &Reading) -> Next {
-        match reading.verdict {
-            Verdict::Yes => Then::Finish.at_once(),
+    fn after_verification<R: Rules>(&mut self, reply: &ClassifiedReply) -> Next {
+        match reply.classification {
+            Classification::Confirmed => Transition::Finish.at_once(),
             // A create turns back and its rollback looks again; nobody does so after a repair.
-            Verdict::No if self.walk == Walk::Ensure && self.absence_must_settle::<R>() => {
+            Classification::Denied if self.goal == Goal::Ensure && self.absence_must_settle::<R>() => {
                 self.state = State::Unknown;
-                Next { retry: true, then: Then::Settle }
+                Next { retry: true, then: Transition::AwaitSettle }
             }
             // A stale read looks like this; it is not believed at once.
-            Verdict::No => Next { retry: true, then: Then::Fail },
-            Verdict::Unsent | Verdict::Unclear => Then::Fail.after_retries(reading),
+            Classification::Denied => Next { retry: true, then: Transition::Fail },
+            Classification::NotSent | Classification::Ambiguous => Transition::Fail.after_retries(reply),
         }
     }
 
-    fn after_delete(reading: &Reading) -> Next {
-        match reading.verdict {
-            Verdict::Yes | Verdict::No => Then::Go(Action::Check).at_once(),
+    fn after_delete(reply: &ClassifiedReply) -> Next {
+        match reply.classification {
+            Classification::Confirmed | Classification::Denied => Transition::Send(Action::Check).at_once(),
             // The host was never reached, so a GET would not reach it either.
-            Verdict::Unsent => Then::Finish.after_retries(reading),
-            Verdict::Unclear => Then::Go(Action::Check).after_retries(reading),
+            Classification::NotSent => Transition::Finish.after_retries(reply),
+            Classification::Ambiguous => Transition::Send(Action::Check).after_retries(reply),
         }
     }
 
-    fn after_look<R: Rules>(&mut self, reading: &Reading) -> Next {
-        match reading.verdict {
-            Verdict::No if self.walk == Walk::Remove && !R::absence_counts(self.deletes) => {
+    fn after_look<R: Rules>(&mut self, reply: &ClassifiedReply) -> Next {
+        match reply.classification {
+            Classification::Denied if self.goal == Goal::Remove && !R::absence_counts(self.deletes) => {
                 self.state = State::Unknown;
-                Then::Finish.at_once()
+                Transition::Finish.at_once()
             }
-            Verdict::No if self.absence_must_settle::<R>() => self.settle().at_once(),
+            Classification::Denied if self.absence_must_settle::<R>() => self.settle().at_once(),
             // An earlier DELETE may be under way, or a replica may have missed it; this one is not sent again.
-            Verdict::Yes if self.walk == Walk::Remove && self.deletes.refused && self.presence_must_settle::<R>() => {
+            Classification::Confirmed
+                if self.goal == Goal::Remove && self.deletes.refused && self.presence_must_settle::<R>() =>
+            {
                 self.settle().at_once()
             }
             // It came back, or the DELETE was not applied.
-            Verdict::Yes if self.walk == Walk::Remove && !self.deletes.refused => {
+            Classification::Confirmed if self.goal == Goal::Remove && !self.deletes.refused => {
                 if self.presence_must_settle::<R>() {
                     self.state = State::Unknown;
                 }
-                Then::Redo.at_once()
+                Transition::RetryDelete.at_once()
             }
-            Verdict::Yes | Verdict::No => Then::Finish.at_once(),
-            Verdict::Unsent | Verdict::Unclear => Then::Finish.after_retries(reading),
+            Classification::Confirmed | Classification::Denied => Transition::Finish.at_once(),
+            Classification::NotSent | Classification::Ambiguous => Transition::Finish.after_retries(reply),
         }
     }
 
@@ -303,13 +309,13 @@ impl Track {
     }
 
     /// A GET still shows the group, and no DELETE is left to be sent.
-    pub(super) fn after_last_delete<R: Rules>(&mut self) -> Then {
-        if self.presence_must_settle::<R>() { self.settle() } else { Then::Finish }
+    pub(super) fn after_last_delete<R: Rules>(&mut self) -> Transition {
+        if self.presence_must_settle::<R>() { self.settle() } else { Transition::Finish }
     }
 
-    fn settle(&mut self) -> Then {
+    fn settle(&mut self) -> Transition {
         self.state = State::Unknown;
-        Then::Settle
+        Transition::AwaitSettle
     }
 
     /// The settle time is waited for now.
@@ -318,12 +324,12 @@ impl Track {
     }
 }
 
-impl Then {
+impl Transition {
     fn at_once(self) -> Next {
         Next { retry: false, then: self }
     }
 
-    fn after_retries(self, reading: &Reading) -> Next {
-        Next { retry: reading.transient, then: self }
+    fn after_retries(self, reply: &ClassifiedReply) -> Next {
+        Next { retry: reply.transient, then: self }
     }
 }

@@ -8,17 +8,17 @@ use std::time::Duration;
 use super::driver::{Driver, Setting};
 use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12};
 use super::schedule::shorten;
-use super::{Failure, Wanted, breaks, scenarios, shortest, story};
+use super::{Failure, Wanted, breaks, scenarios, shortest, trace};
 use crate::protocol::{Deletes, Evidence, Posts, Rules, Sound};
 use crate::values::report::State;
 
-macro_rules! wrong {
+macro_rules! mutants {
     ($($(#[$why:meta])* $name:ident { $($rules:item)* })*) => {
         $($(#[$why])* struct $name; impl Rules for $name { $($rules)* })*
     };
 }
 
-wrong! {
+mutants! {
     /// Takes a 201 for the truth.
     CommitsUnverified {
         fn must_verify() -> bool { false }
@@ -103,14 +103,14 @@ fn caught<R: Rules>(name: &str, driver: Driver, invariant: Invariant, words: &'s
         failure.hosts,
         failure.what
     );
-    assert_eq!(failure.faults.len(), faults, "{name}\n{}", story::<R>(&setting, &failure));
+    assert_eq!(failure.faults.len(), faults, "{name}\n{}", trace::<R>(&setting, &failure));
     invariant
 }
 
-/// The planted bugs: what is wrong, the invariant that must catch it, in which words where it has several
+/// The mutants: what is wrong, the invariant that must catch it, in which words where it has several
 /// checks, and how many faults it takes.
 #[test]
-fn every_planted_bug_is_caught() {
+fn every_mutant_is_caught() {
     use Driver::Right;
     let tripped = [
         caught::<CommitsUnverified>("CommitsUnverified", Right, I1, "no GET", 0),
