@@ -39,8 +39,10 @@ use self::participant::{Goal, Participant, Stop};
 #[cfg(test)]
 pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
-use crate::api::{Action, Api, ClassifiedReply};
+use crate::values::action::Action;
+use crate::values::api::Api;
 use crate::values::cause::JournalError;
+use crate::values::classification::ClassifiedReply;
 use crate::values::event::{Event, Phase};
 use crate::values::group::GroupId;
 use crate::values::host::Host;

@@ -5,7 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use super::rules::{Deletes, Evidence, Posts, Rules};
-use crate::api::{Action, Classification, ClassifiedReply};
+use crate::values::action::Action;
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::report::{Cause, HostStep, State};
 use crate::values::retry::RetryPolicy;
 

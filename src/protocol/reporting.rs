@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{At, Ending, Machine, Rules};
-use crate::api::{Action, Classification, ClassifiedReply};
+use crate::values::action::Action;
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::event::Event;
 use crate::values::intent::Purpose;
 use crate::values::report::{Cause, HostReport, HostStep, Operation, Outcome, Report, State};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::participant::{Goal, Next, Participant, Stop, Transition};
 use super::reporting::explain;
 use super::{At, Machine, Output, Rules};
-use crate::api::{Action, Classification, ClassifiedReply};
+use crate::values::action::Action;
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::event::Event;
 use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::driver::TRIES;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
-use crate::api::{Action, Classification, ClassifiedReply};
 use crate::protocol::{Ending, Limits};
+use crate::values::action::Action;
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
 use crate::values::report::{HostReport, Operation, Outcome, Report, State, Target};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::Action;
+use crate::values::action::Action;
 use crate::values::host::Host;
 use crate::values::report::{Operation, Outcome, State};
 

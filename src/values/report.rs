@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::{Action, Classification, ClassifiedReply};
+use crate::values::action::Action;
 use crate::values::cause::RequestError;
+use crate::values::classification::{Classification, ClassifiedReply, describe};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
@@ -118,11 +119,7 @@ impl HostStep {
 
     /// The last answer in a few words: `answered 503`, or the error.
     pub fn reason(&self) -> String {
-        match (self.status, &self.error) {
-            (Some(status), _) => format!("answered {status}"),
-            (None, Some(error)) => error.to_string(),
-            (None, None) => "did not answer".into(),
-        }
+        describe(self.status, self.error.as_ref())
     }
 }
 
