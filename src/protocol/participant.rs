@@ -103,7 +103,7 @@ pub(super) struct Participant {
     /// The same since the last DELETE that was answered 200 or 204, or whose fate is unknown.
     delete_settled: bool,
     /// The last POST that may take effect later ended at this time.
-    pub(super) loud_post: Option<Duration>,
+    pub(super) late_post: Option<Duration>,
     /// The last POST or DELETE that may have changed something was answered, or given up, at this time.
     pub(super) changed: Option<Duration>,
     tries: [Tries; 3],
@@ -123,7 +123,7 @@ impl Participant {
             was_absent: false,
             settled: false,
             delete_settled: false,
-            loud_post: None,
+            late_post: None,
             changed: None,
             tries: Default::default(),
             steps: Vec::new(),
@@ -204,7 +204,7 @@ impl Participant {
                 self.posts.sent = true;
                 self.posts.created |= classification == Classification::Confirmed;
                 self.posts.ambiguous |= classification == Classification::Ambiguous;
-                self.loud_post = if reply.may_land_late() { Some(now) } else { self.loud_post };
+                self.late_post = if reply.may_land_late() { Some(now) } else { self.late_post };
                 self.deletes.confirmed &= classification == Classification::Denied;
             }
             (Action::Delete, classification) => {
@@ -320,7 +320,7 @@ impl Participant {
     }
 
     /// The settle time is waited for now.
-    pub(super) fn begin_settling(&mut self) {
+    pub(super) fn begin_settle(&mut self) {
         (self.settled, self.delete_settled) = (true, true);
     }
 }

@@ -5,16 +5,16 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::participant::{Goal, Next, Participant, Stop, Transition};
-use super::reporting::explain;
-use super::{At, Machine, Output, Rules};
+use super::reporting::{explain, reason};
+use super::{Machine, Output, Rules};
 use crate::values::action::Action;
 use crate::values::classification::{Classification, ClassifiedReply};
-use crate::values::event::Event;
+use crate::values::event::{Event, Phase};
 use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
-    pub(super) fn begin_round(&mut self, at: At, goal: impl Fn(&mut Participant) -> Option<Goal>) {
-        self.enter(at, self.phase_of(at));
+    pub(super) fn begin_round(&mut self, phase: Phase, goal: impl Fn(&mut Participant) -> Option<Goal>) {
+        self.enter(phase);
         self.phase_ends = match self.limits.deadline {
             _ if self.has_own_time() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
@@ -38,7 +38,7 @@ impl<R: Rules> Machine<R> {
     }
 
     fn policy(&self) -> RetryPolicy {
-        if self.rolling_back() { self.limits.rollback_retry } else { self.limits.retry }
+        if self.phase == Phase::RollBack { self.limits.rollback_retry } else { self.limits.retry }
     }
 
     pub(super) fn next_request(&mut self) -> Output {
@@ -75,7 +75,7 @@ impl<R: Rules> Machine<R> {
         self.in_flight -= 1;
         self.participants[host].note(action, reply, self.now);
         self.emit_answer(host, action, reply, elapsed);
-        let rolling_back = self.rolling_back();
+        let rolling_back = self.phase == Phase::RollBack;
         let budget = if rolling_back { &mut budgets.rollback } else { &mut budgets.forward };
         if matches!(reply.classification, Classification::Confirmed | Classification::Denied) {
             budget.refund();
@@ -143,7 +143,7 @@ impl<R: Rules> Machine<R> {
 
     /// Looks at the host again when what is under way there has taken effect, and every replica knows of it.
     fn settle(&mut self, host: usize) {
-        self.participants[host].begin_settling();
+        self.participants[host].begin_settle();
         self.turn_to(host, Action::Check, self.now + self.limits.settle);
     }
 
@@ -153,7 +153,7 @@ impl<R: Rules> Machine<R> {
         self.emit(|machine| Event::Reached {
             host: machine.hosts[host].clone(),
             state: machine.participants[host].state,
-            reason: machine.reason(host),
+            reason: reason(&machine.participants[host]),
         });
     }
 
@@ -195,7 +195,7 @@ impl<R: Rules> Machine<R> {
 
     /// A create is left only by its rollback; everything else can be taken up again later.
     pub(super) fn stop_cancelled(&mut self) {
-        if self.stopping.is_none() && (self.recovering || !self.rolling_back()) {
+        if self.stopping.is_none() && (self.recovering || self.phase != Phase::RollBack) {
             self.stop(Stop::Cancelled);
         }
     }
@@ -206,10 +206,10 @@ impl<R: Rules> Machine<R> {
         if !self.in_round() || self.open > self.in_flight || replies_due {
             return;
         }
-        match self.at {
-            At::Probe => self.after_probe(),
-            At::Create => self.after_create(),
-            _ => self.after_removal(),
+        match self.phase {
+            Phase::Probe => self.after_probe(),
+            Phase::Create => self.after_create(),
+            _ => self.begin_finish(),
         }
     }
 }

@@ -129,13 +129,13 @@ pub(crate) trait Rules {
     }
 
     /// I11: whether an operation waits for what may still take effect before it says that all is well.
-    fn ends_quiet() -> bool {
+    fn waits_for_late_posts() -> bool {
         true
     }
 
     /// I8: whether an operation that comes after a recovery waits until every replica knows of what that changed.
     /// It knows nothing of it itself, and would take a lagging 404 or 200 for the truth.
-    fn lets_replicas_catch_up() -> bool {
+    fn settles_after_recovery() -> bool {
         true
     }
 

@@ -44,9 +44,9 @@ mutants! {
     /// A repair that drives the hosts of whatever is unfinished.
     WidensRepair { fn may_override(_: bool, _: bool) -> bool { true } }
     /// Commits while a POST of it may still take effect.
-    EndsLoud { fn ends_quiet() -> bool { false } }
+    EndsLoud { fn waits_for_late_posts() -> bool { false } }
     /// Begins an operation right after a recovery, while replicas do not know of it.
-    BeginsHasty { fn lets_replicas_catch_up() -> bool { false } }
+    BeginsHasty { fn settles_after_recovery() -> bool { false } }
     /// Deletes wherever it has sent something.
     UndoesAll { fn may_undo(host: Evidence) -> bool { host.posts.sent } }
     /// "Unclear, then there: so it is ours", without having looked before.
