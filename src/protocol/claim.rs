@@ -84,7 +84,9 @@ impl<R: Rules> Machine<R> {
     pub(super) fn begin_operation(&mut self) {
         self.recovering = false;
         (self.purpose, self.cause) = (None, None);
-        self.api = Arc::clone(&self.cluster_api);
+        if R::restores_own_api() {
+            self.api = Arc::clone(&self.cluster_api);
+        }
         if self.operation == Operation::Recover {
             return self.end(Ending::Reported(Outcome::Recovered));
         }

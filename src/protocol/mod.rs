@@ -303,7 +303,7 @@ impl<R: Rules> Machine<R> {
     /// [`Output::Wait`].
     pub(crate) fn poll_output(&mut self, now: Duration) -> Output {
         self.now = now;
-        if self.phase == Phase::Intend && !self.awaiting_journal && self.abandoned.is_none() {
+        if self.may_abort() {
             self.abort_if_expired();
         }
         if self.ending.is_some() {
@@ -369,6 +369,11 @@ impl<R: Rules> Machine<R> {
         (ending, report)
     }
 
+    /// The intent is about to be recorded, and nothing was sent or written.
+    fn may_abort(&self) -> bool {
+        self.phase == Phase::Intend && !self.awaiting_journal && self.abandoned.is_none() && self.ending.is_none()
+    }
+
     fn in_round(&self) -> bool {
         self.ending.is_none() && matches!(self.phase, Phase::Probe | Phase::Create | Phase::RollBack | Phase::Delete)
     }
@@ -381,7 +386,10 @@ impl<R: Rules> Machine<R> {
     /// Whether the time of the phase is the rollback timeout. The client's deadline may be shorter than the settle
     /// time, and then no recovery would ever end.
     fn has_own_time(&self) -> bool {
-        self.phase == Phase::RollBack || (self.phase == Phase::Delete && self.recovering)
+        match self.phase {
+            Phase::RollBack => self.recovering || R::rollback_has_own_time(),
+            phase => phase == Phase::Delete && self.recovering,
+        }
     }
 
     fn time_left(&self, at: Duration) -> bool {

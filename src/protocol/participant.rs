@@ -1,5 +1,4 @@
-//! One host's way through a phase: which action comes after which reply. No decision about other hosts
-//! is taken here.
+//! One host in a phase: the action after each reply. Decisions about other hosts are the machine's.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,23 +9,22 @@ use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::report::{Cause, HostStep, State};
 use crate::values::retry::RetryPolicy;
 
-/// What a host does in the current phase.
+/// The goal of a host in the current phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// GET until it is answered.
+    /// Send GET until it is answered with 200 or 404.
     Probe,
-    /// POST, then GET until it shows the group. A refusal means that it is not ours.
+    /// Send POST, then GET until it shows the group. A refused POST means that the group is not ours.
     Create,
-    /// The same for a repair, which takes the group from whoever made it.
+    /// The same for a repair, which accepts a group that somebody else made.
     Ensure,
-    /// DELETE, then GET until it shows nothing; GET again a settle time later where the first is no proof.
+    /// Send DELETE, then GET until it answers 404. If that is no proof, send GET again after the settle time.
     Remove,
-    /// GET only, with the same second look: the group there is not ours to delete.
+    /// Send GET only, with the same second check. The group may not be ours, so it is not deleted.
     VerifyAbsent,
 }
 
-/// What a host does next: where `retry` is set the same action again while its schedule lasts, and
-/// `then` when it is over.
+/// The next step of a host. With `retry`, the action is repeated while its retries last; then follows `then`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Next {
     pub(super) retry: bool,
@@ -35,19 +33,19 @@ pub(super) struct Next {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transition {
-    /// Another action at once.
+    /// Send this action at once.
     Send(Action),
-    /// A GET after the settle time.
+    /// Send GET after the settle time.
     AwaitSettle,
-    /// DELETE again, while its schedule lasts; else [`Participant::after_last_delete`] says what.
+    /// Retry DELETE. Without retries left, [`Participant::after_last_delete`] decides.
     RetryDelete,
-    /// The host is through.
+    /// The host has finished the phase.
     Finish,
-    /// The host cannot get the group: a create fails as a whole.
+    /// The host cannot get the group, so a create fails.
     Fail,
 }
 
-/// Why no further request starts in a phase.
+/// The reason why no further request starts in a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
     Cancelled,
@@ -57,7 +55,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    /// What the whole operation turns back for, where this is it.
+    /// The cause of the whole operation's end, if this is one.
     pub(super) fn cause(self) -> Option<Cause> {
         match self {
             Stop::Cancelled => Some(Cause::Cancelled),
@@ -80,35 +78,35 @@ impl fmt::Display for Stop {
 /// The tries of one action in the current phase.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tries {
-    /// Delays of the policy that were used up.
+    /// Number of delays of the policy that were used.
     delays: u32,
     sent: u32,
     began: Duration,
-    /// The place of the action's step among those of the host.
+    /// Index of the action's step in the steps of the host.
     step: usize,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Participant {
     pub(super) goal: Goal,
-    /// What is sent next, or is in flight; `None` when the host is through.
+    /// The action that is in flight or comes next; `None` when the host has finished the phase.
     pub(super) action: Option<Action>,
     pub(super) posts: Posts,
     pub(super) deletes: Deletes,
     pub(super) state: State,
-    /// A GET said 404 before our first POST.
+    /// A GET was answered 404 before our first POST.
     pub(super) was_absent: bool,
-    /// The settle time was waited for since the last request of unknown fate.
+    /// The settle time has passed since the last ambiguous request.
     settled: bool,
-    /// The same since the last DELETE that was answered 200 or 204, or whose fate is unknown.
+    /// The settle time has passed since the last DELETE that was confirmed or ambiguous.
     delete_settled: bool,
-    /// The last POST that may take effect later ended at this time.
+    /// End of the last POST that may take effect late.
     pub(super) late_post: Option<Duration>,
-    /// The last POST or DELETE that may have changed something was answered, or given up, at this time.
+    /// End of the last POST or DELETE that may have changed something.
     pub(super) changed: Option<Duration>,
     tries: [Tries; 3],
     pub(super) steps: Vec<HostStep>,
-    /// Why no more was sent, where the operation stopped this host.
+    /// The reason why the operation stopped this host, if it did.
     pub(super) given_up: Option<Stop>,
 }
 
@@ -135,8 +133,7 @@ impl Participant {
         Evidence { posts: self.posts, deletes: self.deletes, state: self.state, was_absent: self.was_absent }
     }
 
-    /// Starts a goal with all its tries. What is known of the host's POSTs and DELETEs stays, what was
-    /// known of its state does not.
+    /// Begins a phase with all its retries. The evidence of POSTs and DELETEs stays; the state becomes unknown.
     pub(super) fn start(&mut self, goal: Goal) {
         self.goal = goal;
         self.settled = false;
@@ -151,12 +148,12 @@ impl Participant {
         });
     }
 
-    /// How often the action was sent in this phase.
+    /// Number of times that the action was sent in this phase.
     pub(super) fn attempts(&self, action: Action) -> u32 {
         self.tries[action as usize].sent
     }
 
-    /// The wait before the action is sent once more, or `None` when its tries are used up.
+    /// Returns the delay before the next retry of the action, or `None` if no retry is left.
     pub(super) fn delay(
         &mut self,
         action: Action,
@@ -170,12 +167,12 @@ impl Participant {
         Some(delay)
     }
 
-    /// Gives an action all its tries back.
+    /// Resets the retries of an action. Only a mutant does so.
     pub(super) fn forget_tries(&mut self, action: Action) {
         self.tries[action as usize].delays = 0;
     }
 
-    /// Notes that the next request leaves.
+    /// Counts the next request as sent.
     pub(super) fn send(&mut self, now: Duration) -> (Action, u32) {
         let action = self.action.expect("only a host with an action is handed out");
         let tries = &mut self.tries[action as usize];
@@ -187,7 +184,7 @@ impl Participant {
         (action, tries.sent)
     }
 
-    /// Notes what a reply tells, whatever comes next.
+    /// Takes the evidence of a reply.
     pub(super) fn note(&mut self, action: Action, reply: &ClassifiedReply, now: Duration) {
         let tries = &self.tries[action as usize];
         let elapsed = now.saturating_sub(tries.began);
@@ -225,7 +222,7 @@ impl Participant {
         }
     }
 
-    /// What comes after that reply.
+    /// Returns the next step after a reply.
     pub(super) fn after<R: Rules>(&mut self, action: Action, reply: &ClassifiedReply) -> Next {
         match (self.goal, action) {
             (Goal::Create | Goal::Ensure, Action::Create) => self.after_post::<R>(reply),
@@ -245,7 +242,7 @@ impl Participant {
             Classification::Denied if self.goal == Goal::Create && R::refusal_is_final(self.posts) => {
                 Transition::Fail.at_once()
             }
-            // Created, or refused where an earlier POST may have made the group: a GET decides.
+            // Created, or refused although an earlier POST may have made the group. A GET decides.
             Classification::Confirmed | Classification::Denied => Transition::Send(Action::Check).at_once(),
             Classification::NotSent if !self.posts.ambiguous => Transition::Fail.after_retries(reply),
             Classification::NotSent | Classification::Ambiguous => Transition::Send(Action::Check).after_retries(reply),
@@ -255,12 +252,12 @@ impl Participant {
     fn after_verification<R: Rules>(&mut self, reply: &ClassifiedReply) -> Next {
         match reply.classification {
             Classification::Confirmed => Transition::Finish.at_once(),
-            // A create turns back and its rollback looks again; nobody does so after a repair.
+            // The rollback of a create checks again after the settle time; a repair has no rollback.
             Classification::Denied if self.goal == Goal::Ensure && self.absence_must_settle::<R>() => {
                 self.state = State::Unknown;
                 Next { retry: true, then: Transition::AwaitSettle }
             }
-            // A stale read looks like this; it is not believed at once.
+            // It may be a stale read, so the check is retried.
             Classification::Denied => Next { retry: true, then: Transition::Fail },
             Classification::NotSent | Classification::Ambiguous => Transition::Fail.after_retries(reply),
         }
@@ -269,7 +266,7 @@ impl Participant {
     fn after_delete(reply: &ClassifiedReply) -> Next {
         match reply.classification {
             Classification::Confirmed | Classification::Denied => Transition::Send(Action::Check).at_once(),
-            // The host was never reached, so a GET would not reach it either.
+            // The host was not reached, and a GET would not reach it either.
             Classification::NotSent => Transition::Finish.after_retries(reply),
             Classification::Ambiguous => Transition::Send(Action::Check).after_retries(reply),
         }
@@ -282,13 +279,13 @@ impl Participant {
                 Transition::Finish.at_once()
             }
             Classification::Denied if self.absence_must_settle::<R>() => self.settle().at_once(),
-            // An earlier DELETE may be under way, or a replica may have missed it; this one is not sent again.
+            // An earlier DELETE may take effect late, or a replica may lag. A refused DELETE is not retried.
             Classification::Confirmed
                 if self.goal == Goal::Remove && self.deletes.refused && self.presence_must_settle::<R>() =>
             {
                 self.settle().at_once()
             }
-            // It came back, or the DELETE was not applied.
+            // The group came back, or the DELETE was not applied.
             Classification::Confirmed if self.goal == Goal::Remove && !self.deletes.refused => {
                 if self.presence_must_settle::<R>() {
                     self.state = State::Unknown;
@@ -309,7 +306,7 @@ impl Participant {
         !self.delete_settled && R::presence_is_doubtful(self.evidence())
     }
 
-    /// A GET still shows the group, and no DELETE is left to be sent.
+    /// Returns the transition after a GET that shows the group while no DELETE may be sent any more.
     pub(super) fn after_last_delete<R: Rules>(&mut self) -> Transition {
         if self.presence_must_settle::<R>() { self.settle() } else { Transition::Finish }
     }
@@ -319,7 +316,7 @@ impl Participant {
         Transition::AwaitSettle
     }
 
-    /// The settle time is waited for now.
+    /// Notes that the settle time is awaited.
     pub(super) fn begin_settle(&mut self) {
         (self.settled, self.delete_settled) = (true, true);
     }

@@ -1,5 +1,5 @@
-//! A round: requests to some hosts, each at its own pace, until all of them are through or the round is
-//! stopped. What a round means, and what comes after it, is the machine's.
+//! A round: the requests of one phase to many hosts. Each host has its own retries. The round ends when every host
+//! has finished, or after a stop when no request is in flight.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -57,7 +57,8 @@ impl<R: Rules> Machine<R> {
         if let Some(host) = self.ready.pop_front() {
             self.in_flight += 1;
             let (action, attempt) = self.participants[host].send(self.now);
-            let left = self.phase_ends.map_or(Duration::MAX, |end| end.saturating_sub(self.now));
+            let end = self.phase_ends.filter(|_| R::cuts_timeouts());
+            let left = end.map_or(Duration::MAX, |end| end.saturating_sub(self.now));
             return Output::Send { host, action, attempt, timeout: self.limits.request_timeout.min(left) };
         }
         let due = self.waiting.peek().map(|Reverse((due, _))| *due);
@@ -141,7 +142,7 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// Looks at the host again when what is under way there has taken effect, and every replica knows of it.
+    /// Checks the host again after the settle time.
     fn settle(&mut self, host: usize) {
         self.participants[host].begin_settle();
         self.turn_to(host, Action::Check, self.now + self.limits.settle);
@@ -157,22 +158,22 @@ impl<R: Rules> Machine<R> {
         });
     }
 
-    /// A host cannot get the group. A create turns back everywhere; a repair goes on elsewhere.
+    /// Ends the phase of a host that cannot get the group. A create stops on all hosts; a repair goes on.
     fn fail(&mut self, host: usize) {
         self.finish(host);
         if self.creating() && self.cause.is_none() {
-            // A POST that failed says more than the look after it, which only did not find the group.
+            // The failed POST is the cause; the check after it only did not find the group.
             let steps = &self.participants[host].steps;
             let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
             let reason = failed.or(steps.last()).map(explain).unwrap_or_default();
             self.cause = Some(self.cause_of(host, reason));
         }
-        if self.creating() {
+        if self.creating() && R::failure_ends_posts() {
             self.stop(Stop::FailedElsewhere);
         }
     }
 
-    /// A reply came after the phase was stopped: it is noted, and nothing comes after it.
+    /// Ends the phase of a host whose reply arrived after the stop.
     fn finish_stopped(&mut self, host: usize, next: Next, reason: Stop) {
         if next.then != Transition::Finish || next.retry {
             self.participants[host].given_up = Some(reason);
@@ -180,7 +181,7 @@ impl<R: Rules> Machine<R> {
         self.finish(host);
     }
 
-    /// No further request starts; those in flight are waited for.
+    /// Stops the round: no further request starts, and the replies of those in flight are awaited.
     fn stop(&mut self, reason: Stop) {
         self.stopping = Some(reason);
         if self.cause.is_none() {
@@ -193,14 +194,14 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// A create is left only by its rollback; everything else can be taken up again later.
+    /// Stops a round because of a cancellation. The rollback of a create goes on; a recovery can be repeated later.
     pub(super) fn stop_cancelled(&mut self) {
-        if self.stopping.is_none() && (self.recovering || self.phase != Phase::RollBack) {
+        if self.stopping.is_none() && (self.recovering || self.phase != Phase::RollBack || R::cancel_ends_rollback()) {
             self.stop(Stop::Cancelled);
         }
     }
 
-    /// Where the round is over, goes on to the next phase.
+    /// Begins the next phase if the round is over.
     pub(super) fn advance(&mut self) {
         let replies_due = self.in_flight > 0 && (R::waits_for_replies() || self.stopping.is_none());
         if !self.in_round() || self.open > self.in_flight || replies_due {

@@ -15,7 +15,7 @@ use crate::values::intent::{Intent, Purpose};
 use crate::values::report::{Operation, Outcome, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
-const DEADLINE: Duration = Duration::from_millis(300);
+pub(super) const DEADLINE: Duration = Duration::from_millis(300);
 const ROLLBACK: Duration = Duration::from_millis(200);
 /// Tries of every request, in all phases.
 pub(super) const TRIES: u32 = 2;
@@ -76,7 +76,7 @@ impl Scenario {
 
 /// A wrong driver, to see that the oracle notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Driver {
+pub(super) enum DriverMutant {
     Right,
     /// Says that an intent is recorded, and does not record it.
     SkipsStore,
@@ -146,14 +146,14 @@ pub(super) struct Setting {
     names: Arc<[Host]>,
     group: GroupId,
     limits: Limits,
-    driver: Driver,
+    driver: DriverMutant,
     api: Arc<Api>,
     /// What another directory is configured with: other hosts in another API.
     elsewhere: (Arc<[Host]>, Arc<Api>),
 }
 
 impl Setting {
-    pub(super) fn new(hosts: usize, driver: Driver) -> Self {
+    pub(super) fn new(hosts: usize, driver: DriverMutant) -> Self {
         let host = |at| Host::parse(format!("http://{}", ["a", "b", "c", "d", "e", "f"][at])).expect("a good host");
         let policy = RetryPolicy { attempts: TRIES, first_delay: TICK, factor: 1.0, max_delay: TICK, jitter: false };
         let limits = Limits {
@@ -162,7 +162,7 @@ impl Setting {
             request_timeout: TIMEOUT,
             deadline: Some(DEADLINE),
             rollback_timeout: ROLLBACK,
-            settle: if driver == Driver::NeverSettles { Duration::ZERO } else { SETTLE },
+            settle: if driver == DriverMutant::NeverSettles { Duration::ZERO } else { SETTLE },
         };
         let other = Api::new("/v2/group", "/v2/group/{id}").expect("good paths");
         Setting {
@@ -250,7 +250,7 @@ impl<'a> Run<'a> {
         let Setting { names, group, limits, .. } = self.setting;
         let began = self.world.now;
         let (cluster, api) = self.configure(operation);
-        self.world.begin(operation, preflight, &cluster);
+        self.world.begin(operation, preflight, &cluster, &api);
         let mut machine: Machine<R> =
             Machine::with_rules(operation, preflight, group.clone(), cluster, api, limits.clone(), 7);
         let mut budgets = RetryBudgets::new(names.len());
@@ -269,8 +269,8 @@ impl<'a> Run<'a> {
         end
     }
 
-    /// What the operation is configured with. Where something is unfinished, a recovery may be started in
-    /// another directory, and a repair by somebody who knows fewer hosts or other paths.
+    /// The configuration of the operation. If something is unfinished, a recovery may be configured with other hosts
+    /// and paths, a repair with fewer hosts or other paths, and any other operation with other paths.
     fn configure(&mut self, operation: Operation) -> (Arc<[Host]>, Arc<Api>) {
         let Setting { names, api, elsewhere, .. } = self.setting;
         let usual = (Arc::clone(names), Arc::clone(api));
@@ -283,7 +283,8 @@ impl<'a> Run<'a> {
                 let renamed = (Arc::clone(names), Arc::clone(&elsewhere.1));
                 narrowed.then_some(fewer).into_iter().chain([renamed]).collect()
             }
-            _ => return usual,
+            Operation::Create | Operation::Delete => vec![(Arc::clone(names), Arc::clone(&elsewhere.1))],
+            Operation::Status => return usual,
         };
         let chosen = self.world.choices.choose(1 + others.len());
         let Some(other) = chosen.checked_sub(1).and_then(|other| others.into_iter().nth(other)) else { return usual };
@@ -312,6 +313,7 @@ impl<'a> Run<'a> {
                 Between::Stall(time) => {
                     self.world.trace(|_| "STALL".into());
                     stalled += time;
+                    self.world.pass.stalled = true;
                     self.world.advance_to(self.world.now + time);
                 }
             }
@@ -328,9 +330,7 @@ impl<'a> Run<'a> {
                 }
                 Output::Send { host, action, timeout, .. } => {
                     let site = self.world.site_of(&machine.hosts()[host]);
-                    let understood =
-                        Arc::ptr_eq(machine.api(), &self.setting.api) || **machine.api() == *self.setting.api;
-                    self.world.send(site, action, timeout, understood);
+                    self.world.send(site, action, timeout, machine.api());
                     continue;
                 }
                 Output::Wait(until) => {
@@ -340,7 +340,7 @@ impl<'a> Run<'a> {
                 Output::Claim => self.claim(),
                 Output::Record(intent) => {
                     let recorded = match self.setting.driver {
-                        Driver::SkipsStore => Ok(()),
+                        DriverMutant::SkipsStore => Ok(()),
                         _ => self.world.record(intent),
                     };
                     self.world.acknowledge_record(recorded.is_ok());
@@ -382,7 +382,7 @@ impl<'a> Run<'a> {
 
     fn claim(&mut self) -> Input {
         let mut claimed = self.world.claim();
-        if self.setting.driver == Driver::HidesIntent {
+        if self.setting.driver == DriverMutant::HidesIntent {
             claimed = claimed.map(|_| None);
         }
         if let Ok(intent) = &claimed {

@@ -41,7 +41,7 @@ use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::Instant;
 
-use self::driver::{Driver, End, Planned, Run, Scenario, Setting};
+use self::driver::{DriverMutant, End, Planned, Run, Scenario, Setting};
 use self::oracle::Invariant;
 use self::schedule::{Choices, Faults};
 use crate::protocol::{Rules, Sound};
@@ -246,7 +246,7 @@ fn trace<R: Rules>(setting: &Setting, failure: &Failure) -> String {
 }
 
 fn check(scenario: &Scenario, hosts: usize, budget: usize) -> Stats {
-    let setting = Setting::new(hosts, Driver::Right);
+    let setting = Setting::new(hosts, DriverMutant::Right);
     let began = Instant::now();
     let (stats, failure) = explore::<Sound>(&setting, scenario, budget, None);
     if let Some(failure) = failure {
@@ -306,7 +306,7 @@ fn replay() {
         Some((hosts.parse().ok()?, Scenario::parse(scenario)?, schedule::parse(faults.trim())?))
     };
     let (hosts, scenario, faults) = read(&text).expect("hosts, scenario; faults");
-    let setting = Setting::new(hosts, Driver::Right);
+    let setting = Setting::new(hosts, DriverMutant::Right);
     let mut run = Run::new(&setting, Choices::replay(&faults), true);
     play::<Sound>(&mut run, &scenario);
     println!("{}", run.world.violations.trace.unwrap_or_default().join("\n"));
@@ -327,7 +327,7 @@ fn random_schedules() {
     let all_stats = Mutex::new(Stats::default());
     let next = AtomicU64::new(0);
     let worker = || {
-        let settings: Vec<_> = (1..=6).map(|hosts| Setting::new(hosts, Driver::Right)).collect();
+        let settings: Vec<_> = (1..=6).map(|hosts| Setting::new(hosts, DriverMutant::Right)).collect();
         let mut stats = Stats::default();
         loop {
             let run = next.fetch_add(1, Ordering::Relaxed);

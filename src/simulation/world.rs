@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::oracle::{HostLog, Pass, Violations};
 use super::schedule::Choices;
 use crate::api::{Action, ClassifiedReply, Reply, classify};
+use crate::values::api::Api;
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent};
@@ -213,7 +214,8 @@ impl World {
 
     // --- requests
 
-    pub(super) fn send(&mut self, host: usize, action: Action, timeout: Duration, understood: bool) {
+    pub(super) fn send(&mut self, host: usize, action: Action, timeout: Duration, api: &Arc<Api>) {
+        let understood = self.is_understood(api);
         self.check_send(host, action, timeout, understood);
         let sequence = self.tick();
         self.touched |= action != Action::Check;
