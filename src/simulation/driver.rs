@@ -273,17 +273,18 @@ impl<'a> Run<'a> {
     /// and paths, a repair with fewer hosts or other paths, and any other operation with other paths.
     fn configure(&mut self, operation: Operation) -> (Arc<[Host]>, Arc<Api>) {
         let Setting { names, api, elsewhere, .. } = self.setting;
-        let usual = (Arc::clone(names), Arc::clone(api));
-        let Some(unfinished) = &self.world.intent else { return usual };
+        let Some(unfinished) = &self.world.intent else { return (Arc::clone(names), Arc::clone(api)) };
+        let (own, other) = if unfinished.api == **api { (api, &elsewhere.1) } else { (&elsewhere.1, api) };
+        let usual = (Arc::clone(names), Arc::clone(own));
+        let renamed = (Arc::clone(names), Arc::clone(other));
         let others = match operation {
-            Operation::Recover => vec![elsewhere.clone()],
+            Operation::Recover => vec![(Arc::clone(&elsewhere.0), Arc::clone(other))],
             Operation::Repair(_) => {
-                let fewer = (Arc::from(&names[..names.len() - 1]), Arc::clone(api));
+                let fewer = (Arc::from(&names[..names.len() - 1]), Arc::clone(own));
                 let narrowed = names.last().is_some_and(|last| names.len() > 1 && unfinished.hosts.contains(last));
-                let renamed = (Arc::clone(names), Arc::clone(&elsewhere.1));
                 narrowed.then_some(fewer).into_iter().chain([renamed]).collect()
             }
-            Operation::Create | Operation::Delete => vec![(Arc::clone(names), Arc::clone(&elsewhere.1))],
+            Operation::Create | Operation::Delete => vec![renamed],
             Operation::Status => return usual,
         };
         let chosen = self.world.choices.choose(1 + others.len());
