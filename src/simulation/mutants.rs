@@ -1,5 +1,5 @@
-//! Wrong protocols and wrong drivers. A check that none of them trips would prove nothing, so each must
-//! be caught, by the invariant that it breaks, and every invariant must catch one.
+//! Mutants of the protocol and of the driver. Each must be caught by the invariant that it breaks, and every
+//! invariant must catch at least one. Otherwise its check would prove nothing.
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -82,7 +82,7 @@ mutants! {
         fn may_undo(_: Evidence) -> bool { true }
     }
     Panics {
-        fn refusal_is_final(_: Posts) -> bool { resume_unwind(Box::new("planted")) }
+        fn refusal_is_final(_: Posts) -> bool { resume_unwind(Box::new("mutant")) }
     }
 }
 
