@@ -1,22 +1,18 @@
 //! The protocol of `docs/protocol.md` as one state machine. Live runs and recovery share its transitions.
 //!
 //! ```text
-//!            an unfinished intent was found: delete, or undo a create
-//!          +------------------------------------------------------------------+
-//!          |                                                                  v
-//!  Claim --+-- create, repair to present --> Probe --> Intend --> Create --> RollBack
-//!          |   (without preflight: straight to Intend)              |        or Delete
-//!          |                                                        |             |
-//!          +-- delete, repair to absent --> Intend --> Delete       |             |
-//!          |                                             |          v             |
-//!          |                       create on every host: |       (Settle)         |
-//!          |                                             |          |             |
-//!          +-- status --> Probe --> done                 |          v             |
-//!                                                        |       Commit --> done  |
-//!                                                        v                        v
-//!                                                   (Settle) --> Finish <---------+
-//!                                                                  |
-//!                               done, or after a recovery (Settle), then the operation itself
+//!         create                     Probe --> Intend --> Create --> (Settle) --> Commit ---> done
+//!        +---------------------------^                      | failed, or cancelled
+//!        |  unfinished create                               v
+//!        +-----------------------------------------------> RollBack -----------+
+//!  Claim-|  repair to present                                                  |
+//!        +---------------------------> Probe --> Intend --> Create --> (Settle) +--> Finish --> done
+//!        |  delete, repair to absent                                           |       |
+//!        +------------------------------------> Intend --> Delete -------------+       | after a recovery
+//!        |  unfinished delete                                ^                         v
+//!        +---------------------------------------------------+              (Settle) --> the operation
+//!
+//!  status: Probe --> done
 //! ```
 //!
 //! *Settle* in brackets is skipped if nothing can take effect late. *Finish* erases the intent, or records the hosts
