@@ -5,7 +5,7 @@ mod source_tree;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::source_tree::SourceTree;
@@ -270,15 +270,48 @@ fn the_readme_names_what_exists() {
     }
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
     assert!(readme.contains(&format!("Rust {version} or later")), "{version}");
-    for (_, target) in readme.match_indices("](").map(|(at, _)| (at, &readme[at + 2..])) {
-        let target = target.split(')').next().unwrap();
-        if target.contains("://") {
-            continue;
+}
+
+/// The documents whose links are checked.
+fn documents() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/decisions", "benches/compare", "fuzz"] {
+        let files = fs::read_dir(root().join(folder)).unwrap().map(|file| file.unwrap().path());
+        found.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "md")));
+    }
+    found
+}
+
+/// The targets of the links in `text`, except those of other sites.
+fn links(text: &str) -> Vec<&str> {
+    let inline = text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next());
+    let definitions = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    inline.chain(definitions.map(|(_, target)| target)).filter(|target| !target.contains("://")).collect()
+}
+
+#[test]
+fn links_of_the_documents_lead_to_files_and_headings() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for target in links(&text) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            assert!(file.exists(), "{} links to {target}", document.display());
+            let is_there = |text: String| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+            let is_found = heading.is_empty() || is_there(fs::read_to_string(file).unwrap());
+            assert!(is_found, "{} links to {target}", document.display());
         }
-        let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-        let file = if file.is_empty() { "README.md" } else { file };
-        assert!(root().join(file).exists(), "the README links to {target}");
-        let is_there = |text: String| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
-        assert!(heading.is_empty() || is_there(read(file)), "the README links to {target}");
+    }
+}
+
+#[test]
+fn links_of_the_readme_work_in_the_documentation_of_the_crate() {
+    let (readme, root) = (read("README.md"), read("src/lib.rs"));
+    let inline = readme.match_indices("](").filter_map(|(at, _)| readme[at + 2..].split(')').next());
+    for target in inline.filter(|target| !target.contains("://")) {
+        assert!(target.starts_with('#'), "the page of the crate has no file {target}");
+    }
+    for (name, _) in readme.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")) {
+        assert!(root.contains(&format!("\"[{name}]: crate::")), "lib.rs does not define [{name}]");
     }
 }
