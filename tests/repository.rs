@@ -33,7 +33,7 @@ fn crates(features: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_lean_set_is_at_most_thirty_crates_and_the_readme_says_how_many() {
+fn lean_set_has_at_most_thirty_crates_and_the_readme_has_the_number() {
     let lean = crates(&["--no-default-features"]);
     assert!(lean.len() <= 30, "{}: {lean:?}", lean.len());
     let said = format!("brings {} crates in all", lean.len());
@@ -187,7 +187,7 @@ fn decisions_have_no_io_clock_thread_or_randomness_of_their_own() {
 }
 
 #[test]
-fn the_library_prints_nothing() {
+fn library_prints_nothing() {
     assert_eq!(prints(&library()), [""; 0]);
 }
 
@@ -252,14 +252,14 @@ fn a_planted_violation_of_each_rule_is_found() {
     assert_eq!(prints(&planted("api.rs", "fn f() { vec![dbg!(1)]; }")), ["api has dbg!"]);
 }
 
-/// What a heading is called in a link.
+/// Name of a heading in a link.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     words.replace(' ', "-").chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
 }
 
 #[test]
-fn the_readme_names_what_exists() {
+fn readme_names_existing_features_and_versions() {
     let readme = read("README.md");
     let manifest = read("Cargo.toml");
     assert!(readme.contains("cargo run --release --features cli -- demo"));

@@ -1,4 +1,4 @@
-//! What the proofs with real processes share: the command as a process, its journal, and how rounds are
+//! Common parts of the proofs with real processes: the command as a process, its journal, and how rounds are
 //! spread over threads.
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
@@ -112,7 +112,7 @@ pub(crate) fn strace_works() -> bool {
     works
 }
 
-/// What a run wrote to standard output: its whole lines, as operations that were acknowledged.
+/// Acknowledged operations: the complete lines of standard output.
 pub(crate) fn all_acknowledged(ran: &Ran) -> Vec<Value> {
     let (whole, _) = ran.stdout.rsplit_once('\n').unwrap_or_default();
     whole.lines().map(|line| serde_json::from_str(line).expect("one whole line of JSON")).collect()
@@ -195,7 +195,7 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-/// Where a data file of a node is.
+/// Path of a node's data file.
 pub(crate) fn data_file(directory: &Path, number: usize) -> PathBuf {
     directory.join(format!("node{number}.groups"))
 }

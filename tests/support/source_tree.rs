@@ -32,7 +32,7 @@ impl SourceTree {
         Self::parse(&|file| std::fs::read_to_string(root.join(file)).ok())
     }
 
-    /// As `read`, with the text of each file by `text`.
+    /// Reads a library whose files `text` returns.
     pub(crate) fn parse(text: &dyn Fn(&str) -> Option<String>) -> Self {
         let mut tree = SourceTree { modules: BTreeMap::new() };
         tree.add(text, "lib.rs", &[]);
@@ -104,7 +104,7 @@ struct Reader {
     at: Vec<String>,
     /// Modules below this file that are files of their own.
     files: Vec<Vec<String>>,
-    /// What a name stands for, by the module that declares or imports it.
+    /// Full path of each name, by the module that declares or imports it.
     names: BTreeMap<(Vec<String>, String), Vec<String>>,
 }
 
