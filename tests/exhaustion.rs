@@ -64,11 +64,7 @@ impl Lane {
     fn open() -> Self {
         let cluster = Cluster::start(NODES).unwrap();
         let client = Client::new(&cluster.urls(), Duration::from_millis(400), Duration::from_millis(40));
-        cluster.node(1).inject(Fault::mute().on(Method::Post).always());
-        let running = Running::start(client.command(&["create", GROUP, "--request-timeout", "60s"]));
-        assert!(cluster.node(1).wait_until(|state| state.count(Method::Post) == 1, PATIENCE));
-        running.end_or_kill(Duration::ZERO);
-        let interrupted = std::fs::read(client.intent(GROUP)).unwrap();
+        let interrupted = client.interrupt_create(GROUP, cluster.node(1));
         Lane { cluster, client, interrupted }
     }
 

@@ -128,7 +128,7 @@ impl Lane {
     fn open() -> Self {
         let cluster = Cluster::start(NODES).unwrap();
         let client = Client::new(&cluster.urls(), REQUEST_TIMEOUT, SETTLE);
-        let interrupted = interrupt_a_create(&cluster, &client);
+        let interrupted = client.interrupt_create(GROUP, cluster.node(1));
         Lane { cluster, client, interrupted }
     }
 
@@ -170,15 +170,6 @@ impl Lane {
     fn run_under(&self, strace: &[&str], words: &[&str]) -> Ran {
         Running::start(self.client.command_under(strace, words)).end(PATIENCE)
     }
-}
-
-/// A create that waits for an answer which never comes, and is killed there; gives its journal entry.
-fn interrupt_a_create(cluster: &Cluster, client: &Client) -> Vec<u8> {
-    cluster.node(1).inject(Fault::mute().on(Method::Post).always());
-    let running = Running::start(client.command(&["create", GROUP, "--request-timeout", "60s"]));
-    assert!(cluster.node(1).wait_until(|state| state.count(Method::Post) == 1, PATIENCE), "no POST came");
-    running.end_or_kill(Duration::ZERO);
-    std::fs::read(client.intent(GROUP)).expect("a create at work has its intent in the journal")
 }
 
 /// One place to kill at.

@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cluster_client::testing::{Fault, Method, Node};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -78,6 +79,15 @@ impl Client {
 
     pub(crate) fn run(&self, words: &[&str]) -> Ran {
         Running::start(self.command(words)).end(PATIENCE)
+    }
+
+    /// Kills a create while the POST to `mute` has no answer. Returns its journal entry.
+    pub(crate) fn interrupt_create(&self, group: &str, mute: &Node) -> Vec<u8> {
+        mute.inject(Fault::mute().on(Method::Post).always());
+        let running = Running::start(self.command(&["create", group, "--request-timeout", "60s"]));
+        assert!(mute.wait_until(|state| state.count(Method::Post) == 1, PATIENCE), "no POST came");
+        running.end_or_kill(Duration::ZERO);
+        std::fs::read(self.intent(group)).expect("a create at work has its intent in the journal")
     }
 
     /// The names in the journal, and those that end in `.intent` alone.
