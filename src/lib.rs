@@ -1,3 +1,5 @@
+// The first definition of a link counts: in the documentation, the README's link to a file leads to a page of it.
+#![doc = "[contract]: crate::contract\n"]
 #![doc = include_str!("../README.md")]
 //!
 //! # The map of the house
