@@ -233,7 +233,7 @@ impl FailsFirst {
             2 => !self.cluster.nodes().iter().all(|node| node.wait_until(|node| node.connections() == 0, PATIENCE)),
             _ => false,
         };
-        if fails { Err(JournalError::new(call, "x", io::Error::from_raw_os_error(self.error))) } else { Ok(()) }
+        if fails { Err(JournalError::new(call, io::Error::from_raw_os_error(self.error))) } else { Ok(()) }
     }
 }
 
@@ -281,9 +281,10 @@ fn with_a_store_that_fails_first(error: i32) -> (ClusterClient, Arc<FailsFirst>,
     let cluster = Arc::new(Cluster::start(3).unwrap());
     let urls = cluster.urls();
     let store = Arc::new(FailsFirst { inner, error, calls: Arc::default(), cluster });
-    let client = ClusterClient::builder().hosts(urls).store(Arc::new(Handle(Arc::clone(&store)))).build().unwrap();
+    let client =
+        ClusterClient::builder().hosts(urls).custom_journal(Arc::new(Handle(Arc::clone(&store)))).build().unwrap();
     // Leaves an idle connection to each host.
-    client.status("other").unwrap();
+    client.group_status("other").unwrap();
     (client, store, directory)
 }
 
@@ -298,7 +299,7 @@ fn journal_call_without_a_descriptor_is_repeated_after_idle_connections_are_clos
         client.create_group(GROUP).unwrap();
         assert!(store.cluster.all_have(GROUP));
         for _ in 0..2 {
-            client.status("other").unwrap();
+            client.group_status("other").unwrap();
             assert!(client.recover().unwrap().is_complete());
         }
         let calls = store.calls.lock().unwrap();

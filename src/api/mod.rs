@@ -1,7 +1,7 @@
 //! Floor 1: the node API as data. An [`Action`] becomes a [`Request`]; a [`Reply`] becomes a
 //! [`Reading`], which is all that the protocol ever sees of HTTP.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -248,18 +248,6 @@ impl Reading {
 
     fn failed(verdict: Verdict, error: RequestError) -> Self {
         Reading { verdict, transient: true, status: None, retry_after: None, error: Some(error) }
-    }
-
-    /// Why the question is open, or the answer is not the one hoped for, in a few words.
-    pub(crate) fn describe(&self) -> String {
-        let mut text = String::new();
-        match (self.status, &self.error) {
-            (Some(status), _) => write!(text, "answered {status}"),
-            (None, Some(error)) => write!(text, "{error}"),
-            (None, None) => write!(text, "did not answer"),
-        }
-        .expect("writing to a string cannot fail");
-        text
     }
 }
 

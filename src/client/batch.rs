@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use crate::client::cancel::Cancel;
-use crate::client::session::{Runner, Session, conclude};
-use crate::protocol::Ending;
+use crate::client::session::{Runner, Session};
 use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
 
-/// One operation for each of many groups: an iterator over the results.
+/// One operation for each of many groups: an iterator over the results. `T` is what the single call returns: a
+/// [`Report`], or a [`Deletion`](crate::Deletion).
 ///
 /// * At most [`in_flight`](crate::ClientBuilder::in_flight) operations run at once, and at most as many more
 ///   are taken from the input ahead of time. Memory is bounded by that, however long the input is.
@@ -20,7 +20,7 @@ use crate::values::report::{Operation, Report};
 ///   handed out: whoever feeds a channel must not wait for a result before sending the next id.
 /// * An id that comes twice is two operations: the second finds the group busy, or what the first made of it.
 /// * Dropping the iterator gives up what has not ended (creates are rolled back) and waits for that.
-/// * An [`Observer`](crate::Observer) may drive or drop the bulk that it observes. A logger or an intent store must
+/// * An [`Observer`](crate::Observer) may drive or drop the bulk that it observes. A logger or a journal must
 ///   not do so during a request or a journal call of that bulk: it would wait for itself.
 ///
 /// ```no_run
@@ -36,7 +36,7 @@ use crate::values::report::{Operation, Report};
 /// # Ok::<(), cluster_client::Error>(())
 /// ```
 #[must_use = "nothing happens before the iterator is driven"]
-pub struct Bulk<I> {
+pub struct Bulk<I, T = Report> {
     session: Session,
     operation: Operation,
     groups: std::iter::Enumerate<I>,
@@ -46,21 +46,31 @@ pub struct Bulk<I> {
     /// Operations in the runner whose result was not handed out.
     open: usize,
     exhausted: bool,
+    conclude: fn(Report) -> Result<T, Error>,
 }
 
 /// The result of one of many operations.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Completed {
+pub struct Completed<T = Report> {
     /// The place of the id in the input, from 0.
     pub position: usize,
     /// The id as it was given.
     pub id: String,
+    /// The operation, the same for all items of a bulk.
+    pub operation: Operation,
     /// What the single call would have returned.
-    pub result: Result<Report, Error>,
+    pub result: Result<T, Error>,
 }
 
-impl<I> std::fmt::Debug for Bulk<I> {
+impl<T> Completed<T> {
+    /// A result for your own tests.
+    pub fn new(position: usize, id: impl Into<String>, operation: Operation, result: Result<T, Error>) -> Self {
+        Completed { position, id: id.into(), operation, result }
+    }
+}
+
+impl<I, T> std::fmt::Debug for Bulk<I, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bulk")
             .field("operation", &self.operation)
@@ -70,26 +80,31 @@ impl<I> std::fmt::Debug for Bulk<I> {
     }
 }
 
-impl<I> Bulk<I>
+impl<I, T> Bulk<I, T>
 where
     I: Iterator,
     I::Item: AsRef<str>,
 {
-    pub(crate) fn new(session: Session, operation: Operation, groups: I) -> Self {
+    pub(crate) fn new(
+        session: Session,
+        operation: Operation,
+        groups: I,
+        conclude: fn(Report) -> Result<T, Error>,
+    ) -> Self {
         let runner = session.runner(session.shared().in_flight, false);
         let watched = session.watch(&runner);
-        Bulk { session, operation, groups: groups.enumerate(), runner, watched, open: 0, exhausted: false }
+        Bulk { session, operation, groups: groups.enumerate(), runner, watched, open: 0, exhausted: false, conclude }
     }
 
     /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
-    fn take_one(&mut self) -> Option<Completed> {
+    fn take_one(&mut self) -> Option<Completed<T>> {
         let Some((position, id)) = self.groups.next() else {
             self.exhausted = true;
             return None;
         };
         let id = id.as_ref();
         match GroupId::parse(id) {
-            Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
+            Err(error) => Some(Completed::new(position, id, self.operation, Err(error.into()))),
             Ok(group) => {
                 self.runner.add(position, self.session.machine(self.operation, group), false);
                 self.open += 1;
@@ -99,32 +114,30 @@ where
     }
 
     /// What has ended is handed out before more is taken from the input, which may take its time.
-    fn ended(&mut self) -> Option<(usize, Ending, Report)> {
+    fn ended(&mut self) -> Option<(usize, Report)> {
         let enough = 2 * self.session.shared().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        match self.runner.try_take() {
+        let ended = match self.runner.try_take() {
             None if self.open > 0 && !may_take => Some(self.runner.take()),
             ended => ended,
-        }
+        };
+        ended.map(|(position, _, report)| (position, report))
     }
 }
 
-impl<I> Iterator for Bulk<I>
+impl<I, T> Iterator for Bulk<I, T>
 where
     I: Iterator,
     I::Item: AsRef<str>,
 {
-    type Item = Completed;
+    type Item = Completed<T>;
 
-    fn next(&mut self) -> Option<Completed> {
+    fn next(&mut self) -> Option<Completed<T>> {
         loop {
-            if let Some((position, ending, report)) = self.ended() {
+            if let Some((position, report)) = self.ended() {
                 self.open -= 1;
-                return Some(Completed {
-                    position,
-                    id: report.group.as_str().into(),
-                    result: conclude(ending, report),
-                });
+                let id = report.group.as_str().to_owned();
+                return Some(Completed::new(position, id, self.operation, (self.conclude)(report)));
             }
             if self.exhausted {
                 return None;
@@ -136,7 +149,7 @@ where
     }
 }
 
-impl<I> Drop for Bulk<I> {
+impl<I, T> Drop for Bulk<I, T> {
     fn drop(&mut self) {
         self.runner.abandon(self.open);
     }

@@ -36,7 +36,6 @@ use crate::protocol::{Ending, Machine};
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::event::Event;
-use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::report::Report;
 
@@ -150,7 +149,7 @@ struct Seat {
     /// The thread that calls an observer. No other takes the seat meanwhile.
     teller: Option<ThreadId>,
     /// What an observer that drives has yet to be told.
-    passed_on: Vec<(GroupId, Event)>,
+    passed_on: Vec<Event>,
     landed: VecDeque<Landed>,
     /// Operations that were added and have not ended.
     open: usize,

@@ -108,7 +108,7 @@ pub(crate) struct Flight {
     queue: VecDeque<usize>,
     sleeping: BinaryHeap<Reverse<(Instant, usize)>>,
     landed: VecDeque<(usize, Ending, Report)>,
-    news: Vec<(GroupId, Event)>,
+    news: Vec<Event>,
     cancelled: bool,
 }
 
@@ -250,9 +250,7 @@ impl Flight {
 
     fn gather_news(&mut self, number: usize) {
         if let Some(slot) = &mut self.slots[number] {
-            let events = slot.machine.take_events();
-            let group = slot.machine.group();
-            self.news.extend(events.into_iter().map(|event| (group.clone(), event)));
+            self.news.extend(slot.machine.take_events());
         }
     }
 
@@ -269,7 +267,7 @@ impl Flight {
 impl Source for Flight {
     type Job = Job;
     type Output = Done;
-    type News = (GroupId, Event);
+    type News = Event;
 
     fn next(&mut self, now: Instant) -> Next<Job> {
         self.wake(now);
@@ -349,8 +347,8 @@ impl Worker<Flight> for Edges {
         }
     }
 
-    fn tell(&self, (group, event): (GroupId, Event)) {
-        self.audience.tell(&group, &event);
+    fn tell(&self, event: Event) {
+        self.audience.tell(&event);
     }
 }
 

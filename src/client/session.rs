@@ -8,11 +8,12 @@ use crate::client::cancel::{Cancel, CancelToken};
 use crate::client::driver::{Driver, Engines};
 use crate::client::executor::{Crew, Threads};
 use crate::client::flight::{Edges, Flight};
+use crate::client::options::OperationOptions;
 use crate::protocol::{Ending, Limits, Machine};
 use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::host::Hosts;
-use crate::values::report::{Cause, Operation, Outcome, Report, State, Target};
+use crate::values::report::{Operation, OperationId, Report};
 use crate::values::retry::RetryBudgets;
 
 /// What all clones of a client share.
@@ -32,15 +33,15 @@ pub(crate) struct Shared {
 #[derive(Clone)]
 pub(crate) struct Session {
     shared: Arc<Shared>,
-    pub(crate) deadline: Option<Duration>,
-    pub(crate) cancel: Option<CancelToken>,
-    pub(crate) preflight: bool,
+    timeout: Option<Duration>,
+    cancel: Option<CancelToken>,
+    preflight: bool,
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
-            .field("deadline", &self.deadline)
+            .field("timeout", &self.timeout)
             .field("cancel", &self.cancel)
             .field("preflight", &self.preflight)
             .finish_non_exhaustive()
@@ -48,8 +49,9 @@ impl std::fmt::Debug for Session {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Session { deadline: shared.limits.deadline, cancel: None, preflight: true, shared }
+    pub(crate) fn new(shared: Arc<Shared>, options: &OperationOptions) -> Self {
+        let OperationOptions { timeout, cancel, preflight } = options.clone();
+        Session { timeout: timeout.or(shared.limits.deadline), cancel, preflight, shared }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -61,8 +63,8 @@ impl Session {
         let runner = self.runner(1, true);
         let _watched = self.watch(&runner);
         runner.add(0, self.machine(operation, group), true);
-        let (_, ending, report) = runner.take();
-        conclude(ending, report)
+        let (_, _, report) = runner.take();
+        Ok(report)
     }
 
     /// A runner for at most that many operations at a time.
@@ -89,10 +91,11 @@ impl Session {
 
     /// Not to be called under a lock: it asks the logger, which is foreign code.
     pub(crate) fn machine(&self, operation: Operation, group: GroupId) -> Machine {
-        let limits = Limits { deadline: self.deadline, ..self.shared.limits.clone() };
+        let limits = Limits { deadline: self.timeout, ..self.shared.limits.clone() };
         let cluster = Arc::clone(&self.shared.edges.cluster);
         let api = Arc::clone(&self.shared.edges.api);
         let mut machine = Machine::new(operation, self.preflight, group, cluster, api, limits, fastrand::u64(..));
+        machine.set_id(OperationId::new(fastrand::u64(..)));
         if self.shared.edges.audience.listens() {
             machine.narrate();
         }
@@ -159,40 +162,6 @@ impl Runner {
             #[cfg(feature = "multiplex")]
             Runner::Driver(driver) => Arc::<Driver>::clone(driver),
         }
-    }
-}
-
-/// Turns what the protocol says into what a caller gets.
-pub(crate) fn conclude(ending: Ending, report: Report) -> Result<Report, Error> {
-    let outcome = match ending {
-        Ending::Busy(holder) => return Err(Error::Busy { group: report.group, holder }),
-        Ending::Conflict { unfinished, unnamed } => {
-            return Err(Error::Conflict { unfinished, unnamed });
-        }
-        Ending::Journal(source) => {
-            return Err(Error::Journal { group: report.group.clone(), report: Some(Box::new(report)), source });
-        }
-        Ending::Unrecorded(source) => return Err(Error::Unrecorded(Box::new(report), source)),
-        Ending::Reported(outcome) => outcome,
-    };
-    let reached = match report.operation {
-        Operation::Repair(Target::Present) => report.all(State::Present),
-        Operation::Repair(Target::Absent) => report.all(State::Absent),
-        _ => true,
-    };
-    match outcome {
-        Outcome::Finished if !reached => Err(Error::InDoubt(Box::new(report))),
-        Outcome::AlreadyExists => Err(Error::AlreadyExists(Box::new(report))),
-        Outcome::Unavailable | Outcome::RolledBack if report.cause == Some(Cause::Cancelled) => {
-            Err(Error::Cancelled(Box::new(report)))
-        }
-        Outcome::Unavailable | Outcome::RolledBack if matches!(report.cause, Some(Cause::TimedOut { .. })) => {
-            Err(Error::TimedOut(Box::new(report)))
-        }
-        Outcome::Unavailable => Err(Error::Unavailable(Box::new(report))),
-        Outcome::RolledBack => Err(Error::RolledBack(Box::new(report))),
-        Outcome::InDoubt | Outcome::Unrecorded => Err(Error::InDoubt(Box::new(report))),
-        Outcome::Created | Outcome::Finished | Outcome::Observed | Outcome::Recovered => Ok(report),
     }
 }
 

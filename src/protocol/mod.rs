@@ -41,11 +41,12 @@ pub(crate) use self::rules::{Posts, Rules, Sound};
 use self::track::{Stop, Track, Walk};
 use crate::api::{Action, Api, Reading};
 use crate::values::cause::JournalError;
-use crate::values::event::{Event, Phase};
+use crate::values::event::{Event, EventKind, Phase};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
-use crate::values::report::{Cause, Operation, Outcome, Report, State, Target};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, Operation, OperationId, Report, State, Target};
 use crate::values::retry::{Delays, RetryBudgets, RetryPolicy};
 
 /// What bounds one operation. All times are above zero.
@@ -90,6 +91,8 @@ pub(crate) enum Fact {
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Reported(Outcome),
+    /// A delete or a repair went over every host; their states say how far it came.
+    Finished,
     Unrecorded(JournalError),
     Busy(String),
     /// The unfinished operation that a repair may not replace.
@@ -135,6 +138,7 @@ enum AfterQuiet {
 /// One operation on one group.
 #[derive(Debug)]
 pub(crate) struct Machine<R = Sound> {
+    id: OperationId,
     operation: Operation,
     preflight: bool,
     group: GroupId,
@@ -209,6 +213,7 @@ impl<R: Rules> Machine<R> {
     ) -> Self {
         let claims = limits.retry.delays();
         let mut machine = Machine {
+            id: OperationId::default(),
             operation,
             preflight,
             group,
@@ -251,12 +256,17 @@ impl<R: Rules> Machine<R> {
 
     /// From here on keeps what happens, for [`Machine::take_events`].
     pub(crate) fn narrate(&mut self) {
-        let started = Event::Started { operation: self.operation, hosts: self.cluster.len() };
-        let entered = Event::Entered(if self.at == At::Probe { Phase::Probe } else { Phase::Claim });
-        let mut events = vec![started, entered];
+        let started = EventKind::Started { hosts: self.cluster.len() };
+        let phase = if self.at == At::Probe { Phase::Probe } else { Phase::Claim };
+        let mut events = vec![self.event(started), self.event(EventKind::Entered { phase })];
         // A status has begun its round already.
-        events.extend(self.in_round().then(|| self.participants()));
+        events.extend(self.in_round().then(|| self.event(self.participants())));
         self.events = Some(events);
+    }
+
+    /// Sets the id for its events and its report.
+    pub(crate) fn set_id(&mut self, id: OperationId) {
+        self.id = id;
     }
 
     /// Nothing that it has recorded can be recovered later.
@@ -449,7 +459,7 @@ impl<R: Rules> Machine<R> {
                 self.begin_round(At::Probe, |_| Some(Walk::Probe));
             }
             Operation::Delete | Operation::Repair(Target::Absent) => self.begin_intent(),
-            Operation::Recover => self.end(Ending::Reported(Outcome::Recovered)),
+            Operation::Recover | Operation::Forget => self.end(Ending::Reported(Outcome::Recovered)),
         }
     }
 
@@ -685,11 +695,10 @@ impl<R: Rules> Machine<R> {
             }
             return;
         }
-        let outcome = match self.operation {
-            Operation::Create => self.judge_rollback(),
-            _ => Outcome::Finished,
-        };
-        self.end(Ending::Reported(outcome));
+        self.end(match self.operation {
+            Operation::Create => Ending::Reported(self.judge_rollback()),
+            _ => Ending::Finished,
+        });
     }
 
     fn judge_rollback(&self) -> Outcome {
@@ -743,6 +752,6 @@ impl<R: Rules> Machine<R> {
 
     fn enter(&mut self, at: At, phase: Phase) {
         self.at = at;
-        self.tell(|_| Event::Entered(phase));
+        self.tell(|_| EventKind::Entered { phase });
     }
 }

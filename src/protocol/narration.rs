@@ -2,42 +2,50 @@
 
 use std::time::Duration;
 
+use super::track::Stop;
 use super::{At, Ending, Machine, Rules};
 use crate::api::{Action, Reading, Verdict};
-use crate::values::event::Event;
+use crate::values::cause::JournalError;
+use crate::values::event::{Event, EventKind};
 use crate::values::intent::Purpose;
-use crate::values::report::{Cause, HostReport, HostStep, Operation, Outcome, Report, State};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, HostReport, HostStep, Operation, Reason, Report, State};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn end(&mut self, ending: Ending) {
         self.at = At::Done;
         if self.events.is_some() {
-            let report = self.report(&ending);
-            let (outcome, summary) = (report.outcome, report.summary());
-            self.tell(|machine| Event::Finished { outcome, summary, elapsed: machine.now });
+            let report = Box::new(self.report(&ending));
+            self.tell(|_| EventKind::Finished { report });
         }
         self.ending = Some(ending);
     }
 
-    pub(super) fn tell(&mut self, event: impl FnOnce(&Self) -> Event) {
+    pub(super) fn tell(&mut self, kind: impl FnOnce(&Self) -> EventKind) {
         if self.events.is_some() {
-            let event = event(self);
+            let event = self.event(kind(self));
             self.events.get_or_insert_default().push(event);
         }
     }
 
+    pub(super) fn event(&self, kind: EventKind) -> Event {
+        Event::new(self.id, self.operation, self.group.clone(), kind)
+    }
+
     /// The hosts of the round that was begun.
-    pub(super) fn participants(&self) -> Event {
-        Event::Participants { hosts: self.ready.iter().map(|host| self.hosts[*host].clone()).collect() }
+    pub(super) fn participants(&self) -> EventKind {
+        EventKind::Participants { hosts: self.ready.iter().map(|host| self.hosts[*host].clone()).collect() }
     }
 
     pub(super) fn tell_answer(&mut self, host: usize, action: Action, reading: &Reading, elapsed: Duration) {
-        self.tell(|machine| Event::Answered {
+        self.tell(|machine| EventKind::Answered {
             host: machine.hosts[host].clone(),
             action,
             attempt: machine.tracks[host].attempts(action),
             succeeded: reading.verdict == Verdict::Yes,
-            answer: reading.describe(),
+            denied: reading.verdict == Verdict::No,
+            status: reading.status,
+            error: reading.error.clone(),
             elapsed,
         });
     }
@@ -46,14 +54,14 @@ impl<R: Rules> Machine<R> {
         if self.cause.is_none() {
             let unknown = self.tracks.iter().position(|track| track.state == State::Unknown);
             self.cause = unknown.map(|host| {
-                let reason = self.tracks[host].steps.last().map(explain).unwrap_or_default();
-                self.cause_of(host, reason)
+                let last = self.tracks[host].steps.last().cloned();
+                self.cause_of(host, Reason::new(last, None))
             });
         }
     }
 
     /// A host that failed, or the time of the operation, where more of it might have helped.
-    pub(super) fn cause_of(&self, host: usize, reason: String) -> Cause {
+    pub(super) fn cause_of(&self, host: usize, reason: Reason) -> Cause {
         let host = self.hosts[host].clone();
         if self.short_of_time || !self.time_left(self.now) {
             Cause::TimedOut { host: Some((host, reason)) }
@@ -63,44 +71,49 @@ impl<R: Rules> Machine<R> {
     }
 
     /// Why a host's state is unknown, or not the wanted one.
-    pub(super) fn reason(&self, host: usize) -> Option<String> {
+    pub(super) fn reason(&self, host: usize) -> Option<Reason> {
         let track = &self.tracks[host];
+        let because = |step: &HostStep| Reason::new(Some(step.clone()), None);
         let last = |actions: &[Action]| track.steps.iter().rev().find(|step| actions.contains(&step.action));
         match track.state {
             State::Unknown => {
                 // A refused DELETE says more than the look after it, which proves nothing then.
                 let refused = last(&[Action::Delete]).filter(|_| track.deletes.refused);
-                let why = refused.or(track.steps.last()).map(explain);
-                Some(match (why, track.given_up) {
-                    (Some(why), Some(given_up)) => format!("{why}; {given_up}"),
-                    (Some(why), None) => why,
-                    (None, Some(given_up)) => given_up.to_string(),
-                    (None, None) => "it was not asked".into(),
-                })
+                let step = refused.or(track.steps.last()).cloned();
+                Some(Reason::new(step, track.given_up.map(Stop::interruption)))
             }
-            State::Present => last(&[Action::Delete]).filter(|step| !step.ended_well).map(explain),
-            State::Absent => last(&[Action::Create]).filter(|step| !step.succeeded).map(explain),
+            State::Present => last(&[Action::Delete]).filter(|step| !step.ended_well).map(because),
+            State::Absent => last(&[Action::Create]).filter(|step| !step.succeeded).map(because),
         }
     }
 
     pub(super) fn report(&self, ending: &Ending) -> Report {
-        let outcome = match ending {
-            Ending::Reported(outcome) => *outcome,
-            Ending::Unrecorded(_) => Outcome::Unrecorded,
-            Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => Outcome::Unavailable,
-        };
         let hosts = (0..self.tracks.len()).map(|host| HostReport {
             host: self.hosts[host].clone(),
             state: self.tracks[host].state,
             steps: self.tracks[host].steps.clone(),
             reason: self.reason(host),
         });
+        let hosts: Vec<HostReport> = hosts.collect();
+        let journal = |source: &JournalError| Some(Cause::Journal { source: source.clone() });
+        let (outcome, cause) = match ending {
+            Ending::Reported(outcome) => (outcome.refined(self.cause.as_ref(), &hosts), self.cause.clone()),
+            Ending::Finished => (Outcome::of_removal_or_repair(self.operation, &hosts), self.cause.clone()),
+            Ending::Unrecorded(source) => (Outcome::Unrecorded, journal(source)),
+            Ending::Busy(holder) => (Outcome::Busy, Some(Cause::Busy { holder: holder.clone() })),
+            Ending::Conflict { unfinished, unnamed } => {
+                let (unfinished, unnamed) = (unfinished.clone(), unnamed.clone());
+                (Outcome::Conflict, Some(Cause::Conflict { unfinished, unnamed }))
+            }
+            Ending::Journal(source) => (Outcome::JournalFailed, journal(source)),
+        };
         Report {
+            id: self.id,
             group: self.group.clone(),
             operation: if self.recovering { Operation::Recover } else { self.operation },
             outcome,
-            hosts: hosts.collect(),
-            cause: self.cause.clone(),
+            hosts,
+            cause,
             earlier: self.earlier.clone(),
             recoverable: self.recoverable && self.kept,
             finishes_repair: self.recovering && self.own_purpose() == Purpose::Present,
@@ -108,15 +121,4 @@ impl<R: Rules> Machine<R> {
             elapsed: self.now,
         }
     }
-}
-
-/// `answered 503 to create, 3 tries`: one step in words.
-pub(super) fn explain(step: &HostStep) -> String {
-    let reason = match (step.status, &step.error, step.ended_well) {
-        (_, _, true) => format!("{} succeeded", step.action),
-        (Some(status), _, _) => format!("answered {status} to {}", step.action),
-        (None, Some(error), _) => format!("{error}"),
-        (None, None, _) => format!("did not answer to {}", step.action),
-    };
-    if step.attempts > 1 { format!("{reason}, {} tries", step.attempts) } else { reason }
 }

@@ -4,11 +4,11 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::narration::explain;
 use super::track::{Next, Stop, Then, Track, Walk};
 use super::{At, Machine, Rules, Step};
 use crate::api::{Action, Reading, Verdict};
-use crate::values::event::Event;
+use crate::values::event::EventKind;
+use crate::values::report::Reason;
 use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
@@ -127,7 +127,7 @@ impl<R: Rules> Machine<R> {
         let attempt = self.tracks[host].attempts(action) + 1;
         self.tracks[host].action = Some(action);
         self.waiting.push(Reverse((due, host)));
-        self.tell(|machine| Event::Retrying { host: machine.hosts[host].clone(), action, attempt, delay });
+        self.tell(|machine| EventKind::Retrying { host: machine.hosts[host].clone(), action, attempt, delay });
         true
     }
 
@@ -149,7 +149,7 @@ impl<R: Rules> Machine<R> {
     fn finish(&mut self, host: usize) {
         self.tracks[host].action = None;
         self.open = self.open.saturating_sub(1);
-        self.tell(|machine| Event::Reached {
+        self.tell(|machine| EventKind::Reached {
             host: machine.hosts[host].clone(),
             state: machine.tracks[host].state,
             reason: machine.reason(host),
@@ -163,8 +163,8 @@ impl<R: Rules> Machine<R> {
             // A POST that failed says more than the look after it, which only did not find the group.
             let steps = &self.tracks[host].steps;
             let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
-            let reason = failed.or(steps.last()).map(explain).unwrap_or_default();
-            self.cause = Some(self.cause_of(host, reason));
+            let step = failed.or(steps.last()).cloned();
+            self.cause = Some(self.cause_of(host, Reason::new(step, None)));
         }
         if self.creating() {
             self.stop(Stop::FailedElsewhere);

@@ -1,12 +1,11 @@
 //! One host's way through a phase: which action comes after which reply. No decision about other hosts
 //! is taken here.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::rules::{Deletes, Evidence, Posts, Rules};
 use crate::api::{Action, Reading, Verdict};
-use crate::values::report::{Cause, HostStep, State};
+use crate::values::report::{Cause, HostStep, Interruption, State};
 use crate::values::retry::RetryPolicy;
 
 /// What a host does in the current phase.
@@ -65,13 +64,13 @@ impl Stop {
             Stop::FailedElsewhere => None,
         }
     }
-}
 
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.cause() {
-            Some(cause) => cause.fmt(f),
-            None => f.pad("the create had failed on another host"),
+    pub(super) fn interruption(self) -> Interruption {
+        match self {
+            Stop::Cancelled => Interruption::Cancelled,
+            Stop::OutOfTime => Interruption::TimedOut,
+            Stop::RollbackOutOfTime => Interruption::RollbackTimedOut,
+            Stop::FailedElsewhere => Interruption::FailedElsewhere,
         }
     }
 }

@@ -12,7 +12,8 @@ use crate::protocol::{Ending, Fact, Limits, Machine, Rules, Step};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
-use crate::values::report::{Operation, Outcome, Target};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Operation, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 const DEADLINE: Duration = Duration::from_millis(300);
@@ -133,9 +134,10 @@ impl End {
             Ending::Reported(Outcome::Unavailable) => End::Unavailable,
             Ending::Reported(Outcome::RolledBack) => End::RolledBack,
             Ending::Reported(Outcome::InDoubt) => End::InDoubt,
-            Ending::Reported(Outcome::Finished) => End::Finished,
+            Ending::Finished => End::Finished,
             Ending::Reported(Outcome::Observed) => End::Observed,
             Ending::Reported(Outcome::Recovered) => End::Recovered,
+            Ending::Reported(other) => panic!("the machine never ends with {other}"),
         }
     }
 }
