@@ -163,7 +163,7 @@ fn an_observer_is_told_everything_in_order_before_the_call_returns() {
     assert!(events.iter().all(is_its_own), "{events:?}");
     assert!(matches!(events.first().unwrap().kind, EventKind::Started { hosts: 8, .. }));
     let EventKind::Finished { report: told, .. } = &events.last().unwrap().kind else { panic!("{events:?}") };
-    assert_eq!(**told, report);
+    assert_eq!((told.id, told.outcome, &told.hosts), (report.id, Outcome::Created, &report.hosts));
     let count = |wanted: fn(&EventKind) -> bool| events.iter().filter(|event| wanted(&event.kind)).count();
     assert_eq!(count(|event| matches!(event, EventKind::Answered { .. })), 25, "8 probes, 9 creates, 8 checks");
     let refused = |event: &EventKind| matches!(event, EventKind::Answered { status: Some(503), error: None, .. });
@@ -298,7 +298,7 @@ fn a_cancelled_create_is_rolled_back_and_never_walked_away_from() {
     });
     assert!(begun.elapsed() < PATIENCE, "a cancel does not wait for a backoff: {:?}", begun.elapsed());
     let Error::Cancelled { report, .. } = &error else { panic!("{error}") };
-    assert!(report.outcome == Outcome::RolledBack && error.to_string().contains("rolled back"), "{error}");
+    assert!(report.was_rolled_back() && error.to_string().contains("rolled back"), "{error}");
     assert!(!error.is_retryable() && error.is_unchanged());
     assert!(cluster.none_has("g"));
 }

@@ -27,11 +27,11 @@ fn with_journal(cluster: &Cluster, journal: &tempfile::TempDir) -> ClusterClient
 }
 
 /// A create that leaves the group on node 0, which refuses to delete it, and an entry in the journal.
-fn leave_in_doubt(client: &ClusterClient, cluster: &Cluster) {
+fn leave_behind(client: &ClusterClient, cluster: &Cluster) {
     cluster.node(0).inject(Fault::answer(403).on(Method::Delete).always());
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
     let error = client.create_group("g").unwrap_err();
-    assert!(matches!(error, Error::InDoubt { .. }), "{error}");
+    assert!(matches!(error, Error::Incomplete { .. }) && error.is_recoverable(), "{error}");
     assert_eq!(cluster.holders("g"), [0]);
     cluster.node(0).clear_faults();
 }
@@ -42,7 +42,7 @@ fn recovery_speaks_the_paths_of_the_intent() {
     let journal = tempfile::tempdir().unwrap();
     let api = Api::new("/groups/", "/groups/{id}/").unwrap();
     let first = builder(cluster.urls()).api(api).journal(journal.path()).build().unwrap();
-    leave_in_doubt(&first, &cluster);
+    leave_behind(&first, &cluster);
 
     let elsewhere = builder(["http://localhost:1"]).journal(journal.path()).build().unwrap();
     let recovery = elsewhere.recover().unwrap();
@@ -56,7 +56,7 @@ fn operation_in_other_paths_settles_the_older_one_in_its_own() {
     let old = Cluster::start_with(2, |_| Node::builder().path("/groups/")).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let api = Api::new("/groups/", "/groups/{id}/").unwrap();
-    leave_in_doubt(&builder(old.urls()).api(api).journal(journal.path()).build().unwrap(), &old);
+    leave_behind(&builder(old.urls()).api(api).journal(journal.path()).build().unwrap(), &old);
 
     let new = Cluster::start(2).unwrap();
     let report = with_journal(&new, &journal).create_group("g").unwrap();
@@ -155,7 +155,7 @@ fn rollback_sends_no_more_deletes_than_its_policy_says() {
     cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
     let error = client(&cluster).create_group("g").unwrap_err();
-    let Error::InDoubt { report, .. } = &error else { panic!("{error}") };
+    let Error::Incomplete { report, .. } = &error else { panic!("{error}") };
     assert_eq!(cluster.node(0).count(Method::Delete), 5);
     let deletes: Vec<_> = report.hosts[0].steps.iter().filter(|step| step.action == Action::Delete).collect();
     assert_eq!(deletes.iter().map(|step| step.attempts).collect::<Vec<_>>(), [5]);
@@ -207,7 +207,7 @@ fn error_says_what_an_older_operations_recovery_changed() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let client = with_journal(&cluster, &journal);
-    leave_in_doubt(&client, &cluster);
+    leave_behind(&client, &cluster);
     // The recovery deletes the group on node 0; then the create finds a host that does not answer.
     cluster.node(0).inject(Fault::answer(200).after_applying().on(Method::Delete));
     let spared = Fault::answer(503).on(Method::Get);
@@ -255,7 +255,7 @@ impl Observer for CancelsAtFirstAnswer {
 fn repair_that_was_cancelled_never_says_all_is_well_while_a_rollback_is_recorded() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
-    leave_in_doubt(&with_journal(&cluster, &journal), &cluster);
+    leave_behind(&with_journal(&cluster, &journal), &cluster);
     cluster.node(1).insert("g");
     cluster.node(1).inject(Fault::delay(REQUEST_TIMEOUT / 2).on(Method::Get));
     let cancel = cluster_client::CancelToken::new();
@@ -271,7 +271,7 @@ fn call_without_time_sends_nothing_for_an_older_operation_either() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let client = with_journal(&cluster, &journal);
-    leave_in_doubt(&client, &cluster);
+    leave_behind(&client, &cluster);
     let before: Vec<_> = cluster.nodes().iter().map(|node| node.log().len()).collect();
     let cancel = cluster_client::CancelToken::new();
     cancel.cancel();

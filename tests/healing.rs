@@ -63,7 +63,7 @@ fn a_delete_that_fails_for_good_in_a_rollback_stops_no_other_host() {
     cluster.node(3).inject(Fault::answer(503).on(Method::Post));
     cluster.node(3).inject(Fault::answer(403).on(Method::Post));
     let error = client(&cluster).create_group("g").unwrap_err();
-    let Error::InDoubt { report, .. } = &error else { panic!("{error:?}") };
+    let Error::Incomplete { report, .. } = &error else { panic!("{error:?}") };
     assert_eq!(states(report), [State::Present, State::Absent, State::Absent, State::Absent]);
     assert_eq!(cluster.holders("g"), [0]);
     assert!(error.to_string().contains(&format!("127.0.0.1:{} has g", cluster.node(0).port())), "{error}");
@@ -88,7 +88,7 @@ fn without_preflight_a_lost_answer_is_reported_not_deleted() {
     cluster.node(0).inject(Fault::drop_connection().on(Method::Post).always());
     cluster.node(1).inject(Fault::answer(403).on(Method::Post).always());
     let error = client(&cluster).with(OperationOptions::new().preflight(false)).create_group("g").unwrap_err();
-    let Error::InDoubt { report, .. } = &error else { panic!("{error:?}") };
+    let Error::Incomplete { report, .. } = &error else { panic!("{error:?}") };
     assert_eq!(states(report), [State::Present, State::Absent]);
     assert_eq!(cluster.holders("g"), [0], "it may be somebody else's");
     assert_eq!(cluster.node(0).count(Method::Delete), 0);

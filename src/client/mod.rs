@@ -110,7 +110,7 @@ impl ClusterClient {
     /// * [`Error::Incomplete`], [`Error::InDoubt`]: an earlier operation on the group could not be settled first, so
     ///   the delete did not begin.
     pub fn delete_group(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Deletion, Error> {
-        self.session().run(Operation::Delete, group.try_into().map_err(Into::into)?).and_then(deletion)
+        deletion(self.session().run(Operation::Delete, group.try_into().map_err(Into::into)?))
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -209,7 +209,7 @@ impl ClusterClient {
         operation: Operation,
         group: impl TryInto<GroupId, Error: Into<ConfigError>>,
     ) -> Result<Report, Error> {
-        self.session().run(operation, group.try_into().map_err(Into::into)?).and_then(Report::into_result)
+        self.session().run(operation, group.try_into().map_err(Into::into)?).into_result()
     }
 }
 

@@ -10,7 +10,6 @@ use crate::client::executor::{Crew, Threads};
 use crate::client::flight::{Edges, Flight};
 use crate::client::options::OperationOptions;
 use crate::protocol::{Ending, Limits, Machine};
-use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::host::Hosts;
 use crate::values::report::{Operation, OperationId, Report};
@@ -59,12 +58,12 @@ impl Session {
     }
 
     /// Runs one operation to its end; the calling thread takes part.
-    pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Result<Report, Error> {
+    pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Report {
         let runner = self.runner(1, true);
         let _watched = self.watch(&runner);
         runner.add(0, self.machine(operation, group), true);
         let (_, _, report) = runner.take();
-        Ok(report)
+        report
     }
 
     /// A runner for at most that many operations at a time.
