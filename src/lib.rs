@@ -48,7 +48,7 @@ pub use crate::client::{ClusterClient, Recovery};
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
 pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 pub use crate::values::config::{ConfigError, Origin};
-pub use crate::values::error::Error;
+pub use crate::values::error::{Deletion, Error};
 pub use crate::values::event::{Event, EventKind, Phase};
 pub use crate::values::group::GroupId;
 pub use crate::values::host::{Host, Hosts};
@@ -56,6 +56,6 @@ pub use crate::values::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIn
 pub use crate::values::outcome::Outcome;
 pub use crate::values::printable::Printable;
 pub use crate::values::report::{
-    Cause, Deletion, HostReport, HostStep, Interruption, Operation, OperationId, Reason, Report, State, Target,
+    Cause, HostReport, HostStep, Interruption, Operation, OperationId, Reason, Report, State, Target,
 };
 pub use crate::values::retry::RetryPolicy;

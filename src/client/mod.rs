@@ -20,11 +20,11 @@ use crate::client::session::{Session, Shared};
 use crate::journal::Journal;
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
-use crate::values::error::Error;
+use crate::values::error::{Deletion, Error};
 use crate::values::group::GroupId;
 use crate::values::host::Hosts;
 use crate::values::outcome::Outcome;
-use crate::values::report::{Deletion, Operation, Report, Target};
+use crate::values::report::{Operation, Report, Target};
 
 /// Creates and deletes groups on every host of a cluster, or on none.
 ///

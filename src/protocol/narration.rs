@@ -9,7 +9,7 @@ use crate::values::cause::JournalError;
 use crate::values::event::{Event, EventKind};
 use crate::values::intent::Purpose;
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, HostReport, HostStep, Operation, Reason, Report, State};
+use crate::values::report::{self, Cause, HostReport, HostStep, Operation, Reason, Report, State};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn end(&mut self, ending: Ending) {
@@ -97,8 +97,10 @@ impl<R: Rules> Machine<R> {
         let hosts: Vec<HostReport> = hosts.collect();
         let journal = |source: &JournalError| Some(Cause::Journal { source: source.clone() });
         let (outcome, cause) = match ending {
-            Ending::Reported(outcome) => (outcome.refined(self.cause.as_ref(), &hosts), self.cause.clone()),
-            Ending::Finished => (Outcome::of_removal_or_repair(self.operation, &hosts), self.cause.clone()),
+            Ending::Reported(outcome) => {
+                (report::refined_outcome(*outcome, self.cause.as_ref(), &hosts), self.cause.clone())
+            }
+            Ending::Finished => (report::outcome_of_removal_or_repair(self.operation, &hosts), self.cause.clone()),
             Ending::Unrecorded(source) => (Outcome::Unrecorded, journal(source)),
             Ending::Busy(holder) => (Outcome::Busy, Some(Cause::Busy { holder: holder.clone() })),
             Ending::Conflict { unfinished, unnamed } => {

@@ -1,8 +1,9 @@
-//! Floor 1: errors, named by what the caller does next.
+//! Floor 1: errors, named by what the caller does next, and how an outcome becomes one.
 
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
-use crate::values::report::Report;
+use crate::values::outcome::{Found, Outcome};
+use crate::values::report::{Cause, HostReport, Report, State};
 
 /// Why an operation did not do what was asked. Each variant answers one question: what now?
 ///
@@ -23,8 +24,6 @@ use crate::values::report::Report;
 ///
 /// Each error of an operation carries its whole [`Report`]; [`Report::cause`] says as data why it ended so. [`Outcome`]
 /// maps errors to exit codes and to JSON. In a test, make one with [`Report::into_result`].
-///
-/// [`Outcome`]: crate::Outcome
 ///
 /// ```
 /// use cluster_client::{ClusterClient, Error};
@@ -213,5 +212,231 @@ impl Error {
     /// ```
     pub fn is_recoverable(&self) -> bool {
         self.report().is_some_and(|report| report.recoverable)
+    }
+}
+
+impl Report {
+    /// What a call returns whose report this is: the report itself, or the error of its outcome.
+    ///
+    /// # Errors
+    /// The one that stands beside the outcome in the table at [`Outcome`].
+    ///
+    /// ```
+    /// use cluster_client::{Error, GroupId, Operation, Outcome, Report};
+    ///
+    /// let report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::RolledBack);
+    /// assert!(matches!(report.into_result(), Err(Error::RolledBack { .. })));
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn into_result(self) -> Result<Report, Error> {
+        let report = Box::new(self);
+        Err(match report.outcome {
+            outcome if outcome.is_success() => return Ok(*report),
+            Outcome::AlreadyExists => Error::AlreadyExists { report },
+            Outcome::Unavailable => Error::Unavailable { report },
+            Outcome::RolledBack => Error::RolledBack { report },
+            Outcome::Cancelled => Error::Cancelled { report },
+            Outcome::TimedOut => Error::TimedOut { report },
+            Outcome::Incomplete => Error::Incomplete { report },
+            Outcome::Unrecorded => Error::Unrecorded { source: journal_error(&report), report },
+            Outcome::JournalFailed => Error::Journal { source: journal_error(&report), report: Some(report) },
+            Outcome::Busy => Error::Busy { report },
+            Outcome::Conflict => Error::Conflict { report },
+            _ => Error::InDoubt { report },
+        })
+    }
+}
+
+fn journal_error(report: &Report) -> JournalError {
+    match &report.cause {
+        Some(Cause::Journal { source }) => source.clone(),
+        _ => JournalError::unknown(),
+    }
+}
+
+impl Error {
+    /// The outcome that this error stands for.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Outcome};
+    ///
+    /// let error = ClusterClient::new(["node1:8000"]).unwrap_err();
+    /// assert_eq!(error.outcome(), Outcome::Refused);
+    /// ```
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Error::Config { .. } => Outcome::Refused,
+            Error::AlreadyExists { .. } => Outcome::AlreadyExists,
+            Error::Unavailable { .. } => Outcome::Unavailable,
+            Error::RolledBack { .. } => Outcome::RolledBack,
+            Error::Cancelled { .. } => Outcome::Cancelled,
+            Error::TimedOut { .. } => Outcome::TimedOut,
+            Error::Incomplete { .. } => Outcome::Incomplete,
+            Error::InDoubt { .. } => Outcome::InDoubt,
+            Error::Unrecorded { .. } => Outcome::Unrecorded,
+            Error::Busy { .. } => Outcome::Busy,
+            Error::Conflict { .. } => Outcome::Conflict,
+            Error::Journal { .. } => Outcome::JournalFailed,
+        }
+    }
+
+    /// The exit code of a process that ends for this error: see the table at [`Outcome`].
+    pub fn exit_code(&self) -> u8 {
+        self.report().map_or_else(|| self.outcome().exit_code(false, Found::default()), Report::exit_code)
+    }
+}
+
+/// The report of a delete that went over every host. Hosts may have kept the group: look at [`Deletion::undeleted`],
+/// or make an error of them with [`Deletion::complete`].
+///
+/// A delete does on each host what it can, whatever happens on the others. That some hosts kept the group is therefore
+/// a result and no error.
+///
+/// ```no_run
+/// # use cluster_client::ClusterClient;
+/// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
+/// let deletion = client.delete_group("payments")?;
+/// for host in deletion.undeleted() {
+///     eprintln!("{} still has it, or may", host.host);
+/// }
+/// let report = deletion.complete()?; // an error if a host kept it
+/// # Ok::<(), cluster_client::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "some hosts may have kept the group: see `undeleted`"]
+pub struct Deletion {
+    report: Report,
+}
+
+impl Deletion {
+    /// The hosts that still have the group, or may have it. None means that it is verified gone from all.
+    pub fn undeleted(&self) -> impl Iterator<Item = &HostReport> {
+        self.report.hosts.iter().filter(|host| host.state != State::Absent)
+    }
+
+    /// The report, if every host is verified without the group.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`] if hosts are known to have kept it, [`Error::InDoubt`] if the state of one is unknown.
+    ///
+    /// ```
+    /// use cluster_client::{Deletion, Error, GroupId, Operation, Outcome, Report};
+    ///
+    /// let report = Report::new(GroupId::parse("payments")?, Operation::Delete, Outcome::Incomplete);
+    /// assert!(matches!(Deletion::from(report).complete(), Err(Error::Incomplete { .. })));
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn complete(self) -> Result<Report, Error> {
+        self.report.into_result()
+    }
+
+    /// The whole report.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The whole report, also where hosts kept the group.
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+}
+
+impl From<Report> for Deletion {
+    fn from(report: Report) -> Self {
+        Deletion { report }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::group::GroupId;
+    use crate::values::host::Host;
+    use crate::values::report::{Operation, Target, outcome_of_removal_or_repair, refined_outcome};
+
+    const ALL: [Outcome; 18] = [
+        Outcome::Created,
+        Outcome::Deleted,
+        Outcome::Repaired,
+        Outcome::Observed,
+        Outcome::Recovered,
+        Outcome::Forgotten,
+        Outcome::AlreadyExists,
+        Outcome::Unavailable,
+        Outcome::RolledBack,
+        Outcome::Cancelled,
+        Outcome::TimedOut,
+        Outcome::Incomplete,
+        Outcome::InDoubt,
+        Outcome::Unrecorded,
+        Outcome::Busy,
+        Outcome::Conflict,
+        Outcome::JournalFailed,
+        Outcome::Refused,
+    ];
+
+    fn report(operation: Operation, outcome: Outcome, states: &[State]) -> Report {
+        let mut report = Report::new(GroupId::parse("g").unwrap(), operation, outcome);
+        let host = |at| Host::parse(format!("http://n{at}")).unwrap();
+        report.hosts = states.iter().enumerate().map(|(at, state)| HostReport::new(host(at), *state)).collect();
+        report
+    }
+
+    #[test]
+    fn every_outcome_and_its_error_agree_in_word_and_exit_code() {
+        let mut words: Vec<&str> = ALL.iter().map(|outcome| outcome.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), ALL.len(), "no word stands for two outcomes");
+        for outcome in ALL.into_iter().filter(|outcome| *outcome != Outcome::Refused) {
+            let report = report(Operation::Create, outcome, &[State::Present]);
+            let exit = report.exit_code();
+            match report.into_result() {
+                Ok(report) => assert!(report.outcome.is_success() && exit == 0, "{outcome}"),
+                Err(error) => assert_eq!((error.outcome(), error.exit_code()), (outcome, exit)),
+            }
+        }
+    }
+
+    #[test]
+    fn exit_code_of_a_status_is_that_of_where_the_group_is() {
+        use State::{Absent, Present, Unknown};
+        for (states, exit) in
+            [([Present, Present], 0), ([Absent, Absent], 1), ([Present, Absent], 3), ([Present, Unknown], 4)]
+        {
+            assert_eq!(report(Operation::Status, Outcome::Observed, &states).exit_code(), exit, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn unreached_delete_and_repair_are_incomplete_or_in_doubt() {
+        use State::{Absent, Present, Unknown};
+        let (absent, present) = (Operation::Repair(Target::Absent), Operation::Repair(Target::Present));
+        for (operation, states, outcome) in [
+            (Operation::Delete, [Absent, Absent], Outcome::Deleted),
+            (Operation::Delete, [Absent, Present], Outcome::Incomplete),
+            (Operation::Delete, [Unknown, Present], Outcome::InDoubt),
+            (absent, [Absent, Absent], Outcome::Repaired),
+            (absent, [Present, Absent], Outcome::Incomplete),
+            (present, [Present, Present], Outcome::Repaired),
+            (present, [Present, Unknown], Outcome::InDoubt),
+        ] {
+            let report = report(operation, outcome, &states);
+            assert_eq!(outcome_of_removal_or_repair(operation, &report.hosts), outcome, "{operation:?} {states:?}");
+        }
+    }
+
+    #[test]
+    fn cause_tells_a_cancelled_operation_from_one_that_failed() {
+        let timed_out = Cause::TimedOut { host: None };
+        for (outcome, cause, refined) in [
+            (Outcome::RolledBack, Some(Cause::Cancelled), Outcome::Cancelled),
+            (Outcome::Unavailable, Some(Cause::Cancelled), Outcome::Cancelled),
+            (Outcome::RolledBack, Some(timed_out), Outcome::TimedOut),
+            (Outcome::RolledBack, None, Outcome::RolledBack),
+            (Outcome::InDoubt, Some(Cause::Cancelled), Outcome::InDoubt),
+        ] {
+            assert_eq!(refined_outcome(outcome, cause.as_ref(), &[]), refined, "{outcome} {cause:?}");
+        }
     }
 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use crate::api::{self, Action, Reading, Reply, Verdict};
 use crate::values::cause::{JournalError, RequestError};
-use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::Intent;
-use crate::values::outcome::Outcome;
+use crate::values::outcome::{Found, Outcome};
 use crate::values::printable::Printable;
 
 /// What was asked for.
@@ -454,6 +453,22 @@ impl Report {
         }
     }
 
+    /// The exit code of a process that ran this operation and nothing else: that of the command `cluster-client`.
+    /// See the table at [`Outcome`].
+    ///
+    /// ```
+    /// use cluster_client::{GroupId, Operation, Outcome, Report};
+    ///
+    /// let report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::RolledBack);
+    /// assert_eq!(report.exit_code(), 1);
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn exit_code(&self) -> u8 {
+        let found =
+            Found { present: self.present().count(), absent: self.absent().count(), unknown: self.unknown().count() };
+        self.outcome.exit_code(self.operation == Operation::Recover, found)
+    }
+
     /// Whether a create sent a request to make the group, and all of it is undone: every host is verified absent.
     pub fn was_rolled_back(&self) -> bool {
         let sent = |host: &HostReport| host.steps.iter().any(|step| step.action == Action::Create);
@@ -602,65 +617,31 @@ impl Report {
     }
 }
 
-/// The report of a delete that went over every host. Hosts may have kept the group: look at [`Deletion::undeleted`],
-/// or make an error of them with [`Deletion::complete`].
-///
-/// A delete does on each host what it can, whatever happens on the others. That some hosts kept the group is therefore
-/// a result and no error.
-///
-/// ```no_run
-/// # use cluster_client::ClusterClient;
-/// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
-/// let deletion = client.delete_group("payments")?;
-/// for host in deletion.undeleted() {
-///     eprintln!("{} still has it, or may", host.host);
-/// }
-/// let report = deletion.complete()?; // an error if a host kept it
-/// # Ok::<(), cluster_client::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-#[must_use = "some hosts may have kept the group: see `undeleted`"]
-pub struct Deletion {
-    report: Report,
-}
-
-impl Deletion {
-    /// The hosts that still have the group, or may have it. None means that it is verified gone from all.
-    pub fn undeleted(&self) -> impl Iterator<Item = &HostReport> {
-        self.report.hosts.iter().filter(|host| host.state != State::Absent)
-    }
-
-    /// The report, if every host is verified without the group.
-    ///
-    /// # Errors
-    /// [`Error::Incomplete`] if hosts are known to have kept it, [`Error::InDoubt`] if the state of one is unknown.
-    ///
-    /// ```
-    /// use cluster_client::{Deletion, Error, GroupId, Operation, Outcome, Report};
-    ///
-    /// let report = Report::new(GroupId::parse("payments")?, Operation::Delete, Outcome::Incomplete);
-    /// assert!(matches!(Deletion::from(report).complete(), Err(Error::Incomplete { .. })));
-    /// # Ok::<(), cluster_client::ConfigError>(())
-    /// ```
-    pub fn complete(self) -> Result<Report, Error> {
-        self.report.into_result()
-    }
-
-    /// The whole report.
-    pub fn report(&self) -> &Report {
-        &self.report
-    }
-
-    /// The whole report, also where hosts kept the group.
-    pub fn into_report(self) -> Report {
-        self.report
+/// What the protocol decided, as a report says it: with the reason why it stopped, and with what is known of the
+/// hosts.
+pub(crate) fn refined_outcome(outcome: Outcome, cause: Option<&Cause>, hosts: &[HostReport]) -> Outcome {
+    match (outcome, cause) {
+        (Outcome::Unavailable | Outcome::RolledBack, Some(Cause::Cancelled)) => Outcome::Cancelled,
+        (Outcome::Unavailable | Outcome::RolledBack, Some(Cause::TimedOut { .. })) => Outcome::TimedOut,
+        (Outcome::InDoubt, _) if !hosts.is_empty() => unreached(hosts),
+        (outcome, _) => outcome,
     }
 }
 
-impl From<Report> for Deletion {
-    fn from(report: Report) -> Self {
-        Deletion { report }
+/// The outcome of a delete or a repair that went over every host.
+pub(crate) fn outcome_of_removal_or_repair(operation: Operation, hosts: &[HostReport]) -> Outcome {
+    let all = |state| hosts.iter().all(|host| host.state == state);
+    match operation {
+        Operation::Repair(Target::Present) if all(State::Present) => Outcome::Repaired,
+        Operation::Repair(Target::Absent) if all(State::Absent) => Outcome::Repaired,
+        Operation::Delete if all(State::Absent) => Outcome::Deleted,
+        _ => unreached(hosts),
     }
+}
+
+fn unreached(hosts: &[HostReport]) -> Outcome {
+    let is_unknown = hosts.iter().any(|host| host.state == State::Unknown);
+    if is_unknown { Outcome::InDoubt } else { Outcome::Incomplete }
 }
 
 /// Some hosts in words: all of a few, the first of many.
