@@ -75,6 +75,13 @@ pub struct Forgotten {
     pub remaining: Vec<Host>,
 }
 
+impl Forgotten {
+    /// A result for your own tests.
+    pub fn new(group: GroupId, purpose: Purpose, host: Host, remaining: Vec<Host>) -> Self {
+        Forgotten { group, purpose, host, remaining }
+    }
+}
+
 impl fmt::Display for Forgotten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Forgotten { group, purpose, host, remaining } = self;

@@ -105,7 +105,7 @@ pub enum Error {
         /// What failed in the journal.
         source: JournalError,
     },
-    /// Another operation holds the group; this one sent nothing. [`Cause::Busy`](crate::Cause::Busy) names the holder.
+    /// Another operation holds the group; this one sent nothing. [`Cause::Busy`] names the holder.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     Busy {
@@ -114,7 +114,7 @@ pub enum Error {
     },
     /// An unfinished operation on the group names hosts that a repair was not told of, or was spoken to them
     /// in other paths: it may be of another cluster that uses the same journal. Nothing was sent.
-    /// [`Cause::Conflict`](crate::Cause::Conflict) has that operation and its hosts.
+    /// [`Cause::Conflict`] has that operation and its hosts.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     Conflict {

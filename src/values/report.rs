@@ -294,6 +294,43 @@ pub enum Cause {
     },
 }
 
+impl Cause {
+    /// A [`Cause::TimedOut`], with the host that did not get through in time.
+    pub fn timed_out(host: Option<(Host, Reason)>) -> Self {
+        Cause::TimedOut { host }
+    }
+
+    /// A [`Cause::Host`].
+    pub fn host(host: Host, reason: Reason) -> Self {
+        Cause::Host { host, reason }
+    }
+
+    /// A [`Cause::Busy`].
+    ///
+    /// ```
+    /// use cluster_client::{Cause, GroupId, Operation, Outcome, Report};
+    ///
+    /// let mut report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::Busy);
+    /// report.cause = Some(Cause::busy("process 7"));
+    /// let error = report.into_result().unwrap_err();
+    /// assert_eq!(error.to_string(), "group payments is busy: process 7");
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn busy(holder: impl Into<String>) -> Self {
+        Cause::Busy { holder: holder.into() }
+    }
+
+    /// A [`Cause::Conflict`].
+    pub fn conflict(unfinished: Intent, unnamed: Vec<Host>) -> Self {
+        Cause::Conflict { unfinished: Box::new(unfinished), unnamed }
+    }
+
+    /// A [`Cause::Journal`], which becomes the source of the error.
+    pub fn journal(source: JournalError) -> Self {
+        Cause::Journal { source }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cluster_client::{ClusterClient, Engine, Event, EventKind, GroupId, Observer, Report};
+use cluster_client::{ClusterClient, Engine, Event, EventKind, Observer, Report};
 use cluster_client_compare::{Failure, usage};
 
 /// A connection on loopback that takes longer is not let in.
