@@ -134,6 +134,19 @@ fn texts_of_errors_have_no_full_stop_and_do_not_repeat_their_source() {
 }
 
 #[test]
+fn cause_of_a_journal_failure_is_the_source_of_its_error() {
+    let full = JournalError::new("put the key payments", std::io::ErrorKind::StorageFull.into());
+    assert_eq!((full.path(), full.action()), (None, "put the key payments"));
+    for outcome in [Outcome::JournalFailed, Outcome::Unrecorded] {
+        let mut report = Report::new(group(), Operation::Create, outcome);
+        report.cause = Some(Cause::journal(full.clone()));
+        let error = report.into_result().unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().downcast_ref::<JournalError>();
+        assert_eq!(source, Some(&full), "{outcome}");
+    }
+}
+
+#[test]
 fn results_of_deletes_and_bulks_can_be_made() {
     let report = Report::new(group(), Operation::Delete, Outcome::Deleted);
     let done = Completed::new(0, "payments", Operation::Delete, Ok(Deletion::from(report)));
