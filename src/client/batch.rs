@@ -1,9 +1,10 @@
-//! Floor 3: many operations over one crew, a bounded number at a time.
+//! Floor 3: many operations over one driver, a bounded number at a time.
 
 use std::sync::Arc;
 
 use crate::client::cancel::Cancel;
-use crate::client::session::{Runner, Session};
+use crate::client::driver::Driver;
+use crate::client::invocation::Invocation;
 use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
@@ -37,13 +38,13 @@ use crate::values::report::{Operation, Report};
 /// ```
 #[must_use = "nothing happens before the iterator is driven"]
 pub struct Bulk<I, T = Report> {
-    session: Session,
+    invocation: Invocation,
     operation: Operation,
     groups: std::iter::Enumerate<I>,
-    runner: Runner,
-    /// Keeps the runner on the list of the call's cancel token.
+    driver: Arc<Driver>,
+    /// Keeps the driver on the list of the call's cancel token.
     watched: Option<Arc<dyn Cancel>>,
-    /// Operations in the runner whose result was not handed out.
+    /// Operations in the driver whose result was not handed out.
     open: usize,
     exhausted: bool,
     conclude: fn(Report) -> Result<T, Error>,
@@ -86,14 +87,14 @@ where
     I::Item: AsRef<str>,
 {
     pub(crate) fn new(
-        session: Session,
+        invocation: Invocation,
         operation: Operation,
         groups: I,
         conclude: fn(Report) -> Result<T, Error>,
     ) -> Self {
-        let runner = session.runner(session.shared().in_flight, false);
-        let watched = session.watch(&runner);
-        Bulk { session, operation, groups: groups.enumerate(), runner, watched, open: 0, exhausted: false, conclude }
+        let driver = Driver::new(invocation.client(), invocation.client().in_flight, false);
+        let watched = invocation.watch(&driver);
+        Bulk { invocation, operation, groups: groups.enumerate(), driver, watched, open: 0, exhausted: false, conclude }
     }
 
     /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
@@ -106,7 +107,7 @@ where
         match GroupId::parse(id) {
             Err(error) => Some(Completed::new(position, id, self.operation, Err(error.into()))),
             Ok(group) => {
-                self.runner.add(position, self.session.machine(self.operation, group), false);
+                self.driver.add(position, self.invocation.machine(self.operation, group));
                 self.open += 1;
                 None
             }
@@ -115,10 +116,10 @@ where
 
     /// What has ended is handed out before more is taken from the input, which may take its time.
     fn ended(&mut self) -> Option<(usize, Report)> {
-        let enough = 2 * self.session.shared().in_flight;
+        let enough = 2 * self.invocation.client().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        let ended = match self.runner.try_take() {
-            None if self.open > 0 && !may_take => Some(self.runner.take()),
+        let ended = match self.driver.try_take() {
+            None if self.open > 0 && !may_take => Some(self.driver.take()),
             ended => ended,
         };
         ended.map(|(position, _, report)| (position, report))
@@ -151,6 +152,6 @@ where
 
 impl<I, T> Drop for Bulk<I, T> {
     fn drop(&mut self) {
-        self.runner.abandon(self.open);
+        self.driver.abandon(self.open);
     }
 }

@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use crate::api::Api;
 use crate::client::ClusterClient;
-#[cfg(feature = "multiplex")]
-use crate::client::driver::Engines;
-use crate::client::executor::Threads;
-use crate::client::flight::{Edges, ShedIdle};
-use crate::client::observer::{Audience, Observer};
-use crate::client::session::Shared;
-use crate::engine::threads::transport::{Transport, UreqTransport};
+use crate::client::inner::ClientInner;
+use crate::client::observer::{Observer, Observers};
+use crate::engine::engines::Engines;
+use crate::engine::threads::pool::Pool;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
 use crate::values::cause::JournalError;
@@ -58,10 +55,6 @@ pub enum Engine {
     /// One thread waits for all answers of a call. Needs the feature `multiplex`.
     #[cfg(feature = "multiplex")]
     Multiplexed,
-    /// As `Threads`, in the way that will replace it. Here to be measured.
-    #[cfg(feature = "multiplex")]
-    #[doc(hidden)]
-    Pool,
 }
 
 impl Default for Engine {
@@ -69,10 +62,8 @@ impl Default for Engine {
     /// engine, so that the same tests run with both.
     fn default() -> Self {
         #[cfg(all(feature = "multiplex", feature = "testing"))]
-        match std::env::var("CLUSTER_CLIENT_ENGINE").as_deref() {
-            Ok("multiplexed") => return Engine::Multiplexed,
-            Ok("pool") => return Engine::Pool,
-            _ => {}
+        if std::env::var("CLUSTER_CLIENT_ENGINE").as_deref() == Ok("multiplexed") {
+            return Engine::Multiplexed;
         }
         Engine::Threads
     }
@@ -88,7 +79,7 @@ impl Default for Engine {
 /// | `operation_timeout` | none: attempts and timeouts bound a call | 1 ms to 24 h |
 /// | `rollback_timeout` | 120 s, or four times `settle` where that is longer | above `settle`, at most 24 h |
 /// | `settle` | 10 s, or the request timeout where that is longer | 1 ms to 1 h |
-/// | `threads` | 1024, of which as many start as help | 1 to 4096 |
+/// | `threads` | 1024, started as needed | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
 /// | `engine` | [`Engine::Threads`] | see [`Engine`] |
 ///
@@ -217,13 +208,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The most threads that the client starts, beside those that call it. They start when they are needed,
-    /// and stay asleep after: about as many as there are requests under way where the hosts are far, and 8 where
-    /// they are near. One thread waits for one answer, so this is
-    /// also about the number of requests under way at once.
-    ///
-    /// A host with a thread at work for it costs 55 to 70 KiB, and any other 7 KiB (measured with 100 to 10,000
-    /// hosts: `benches/compare` with `--scale`).
+    /// Maximum number of threads that the client starts, beside those that call it. They start when requests wait for a
+    /// thread, and block without work until the client is dropped. One thread waits for one answer, so this is also
+    /// about the number of requests under way at once. [`Engine::Multiplexed`] uses threads for journal calls only.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
@@ -274,43 +261,25 @@ impl ClientBuilder {
         check_number("number of threads", self.threads, 4096)?;
         check_number("number of operations in flight", self.in_flight, 1024)?;
         let cluster: Arc<[Host]> = hosts.as_slice().into();
-        let threads = Arc::new(Threads::new(self.threads));
-        #[cfg(not(feature = "multiplex"))]
-        let Engine::Threads = self.engine;
-        #[cfg(feature = "multiplex")]
+        let pool = Pool::new(self.threads);
         let engines = match self.engine {
-            Engine::Threads => None,
-            Engine::Multiplexed => Some(Arc::new(Engines::multiplexed(&cluster)?)),
-            Engine::Pool => Some(Arc::new(Engines::threads(&cluster, &threads)?)),
-        };
-        let transport: Arc<dyn Transport> = Arc::new(UreqTransport::new(&cluster)?);
-        let idle = Arc::clone(&transport);
-        let shed_idle: ShedIdle = Arc::new(move || idle.shed_idle());
-        #[cfg(feature = "multiplex")]
-        let shed_idle = match engines.clone() {
-            Some(engines) => Arc::new(move || engines.shed_idle()),
-            None => shed_idle,
-        };
-        let journal = self.journal.map(JournalSetting::open).transpose()?;
-        let edges = Edges {
-            api: Arc::new(self.api),
-            transport,
-            cluster,
-            keeps_intents: journal.is_some(),
-            store: journal.unwrap_or_else(|| Arc::new(InMemoryJournal::default())),
-            audience: Audience::new(self.observer),
-            shed_idle,
+            Engine::Threads => Engines::threads(&cluster, &pool)?,
+            #[cfg(feature = "multiplex")]
+            Engine::Multiplexed => Engines::multiplexed(&cluster)?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
-        let in_flight = self.in_flight;
-        Ok(Shared {
+        let journal = self.journal.map(JournalSetting::open).transpose()?;
+        Ok(ClientInner {
             hosts,
-            edges,
+            cluster,
+            api: Arc::new(self.api),
             limits,
-            in_flight,
+            in_flight: self.in_flight,
             budgets,
-            threads,
-            #[cfg(feature = "multiplex")]
+            keeps_intents: journal.is_some(),
+            journal: journal.unwrap_or_else(|| Arc::new(InMemoryJournal::default())),
+            observers: Observers::new(self.observer),
+            pool,
             engines,
         }
         .into())

@@ -4,253 +4,140 @@
 //!   loop {
 //!     inbox      ─ operations to add, cancel, results of journal calls ─▶ machines
 //!     machines   ─ Send ─▶ engine.submit        ─ Claim, Record, Erase ─▶ a thread of the pool
-//!                ─ events ─▶ observers          ─ results ─▶ whoever waits
+//!                ─ events ─▶ observers          ─ results ─▶ the caller
 //!     engine.wait(next time)                    ─ completions ─▶ machines
 //!   }
 //! ```
-//! One thread at a time drives: it takes the seat with everything in it, so the loop holds no lock. Whoever waits
-//! for a result drives. When the caller of a bulk stays away for longer than [`GRACE`], a thread of the pool takes
-//! the seat, and gives it back to the caller that waits.
+//! One thread at a time drives: it takes the seat with everything in it, so the loop holds no lock.
 //!
-//! Each call of a client has a driver of its own, so an observer that calls the client again is not in its way.
-//! An observer may be given the bulk that it observes: while it is told something, the seat is filled, and only its
-//! own thread may take it. What comes of that is told after what it is told now.
+//! * The multiplexed engine makes progress only in `wait`: the caller that waits for a result drives.
+//! * The threads of the thread engine are leader and followers: each that completes an exchange takes the seat if it is
+//!   free, handles what has completed, and goes back to the queue. The caller submits, and blocks until there is a
+//!   result. The caller of a single operation runs exchanges too.
+//! * A thread stays in the seat if a retry waits for its time.
+//! * If the caller of a bulk stays away, a thread of the pool stands in for it: see [`relief`].
 //!
-//! A journal call that fails for lack of descriptors is made once more after the idle connections were closed. The
-//! engine belongs to the thread that drives, so a call on another thread goes back there in between.
+//! Each call has a driver of its own, so an observer that calls the client again is not in its way. An observer may be
+//! given the bulk that it observes: during [`Driver::emit`] the parts are in the seat, and only the observer's thread may
+//! take them.
+
+mod inbox;
+#[cfg(all(test, loom))]
+mod loom_models;
+mod relief;
+mod seat;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Instant;
 
-use crate::api::{Action, Reply};
+use self::inbox::Mail;
+use self::seat::{Seat, Watch};
 use crate::client::cancel::Cancel;
-use crate::client::executor::{Next, Source as _, Threads, Worker as _};
-use crate::client::flight::{Came, Done, Edges, Flight, Job, JournalCall, Route, Work, internal};
-use crate::engine::multiplexed::{Multiplexed, Shared};
-use crate::engine::threads::Threads as ThreadEngine;
-use crate::engine::threads::transport::{Transport as _, UreqTransport};
-use crate::engine::{Completion, Engine, Exchange, Spawn, check_hosts};
-use crate::protocol::{Ending, Machine};
-use crate::sync::Wake;
-use crate::values::config::ConfigError;
-use crate::values::event::Event;
-use crate::values::host::Host;
-use crate::values::report::Report;
+use crate::client::inner::ClientInner;
+use crate::client::operations::{Ended, Next, Work};
+use crate::client::parts::Parts;
+use crate::engine::threads::pool::Task;
+use crate::engine::{Lead, Share};
+use crate::protocol::Machine;
+use crate::sync::{Condvar, Mutex, MutexGuard, current_thread, now, yield_now};
 
-/// Time that a bulk makes no progress after its caller has left.
-const GRACE: Duration = Duration::from_millis(1);
-/// Maximum number of engines kept between calls.
-const MAX_ENGINES: usize = 16;
-
-type Landed = (usize, Ending, Report);
-
-/// The engines of a client that no call uses now, with their idle connections.
-pub(crate) struct Engines {
-    hosts: Arc<[Host]>,
-    kind: Kind,
-    unused: Mutex<Vec<Box<dyn Engine>>>,
-}
-
-/// The kind of engines, with all that they share.
-enum Kind {
-    Multiplexed(Arc<Shared>),
-    Threads(Arc<UreqTransport>, Arc<Pool>),
-}
-
-/// The threads of the client, for an engine.
-struct Pool(Arc<Threads>);
-
-impl Spawn for Pool {
-    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool {
-        self.0.spawn(task).is_ok()
-    }
-}
-
-impl Engines {
-    /// # Errors
-    /// A [`ConfigError`] for an https host if TLS is not built in.
-    pub(crate) fn multiplexed(hosts: &Arc<[Host]>) -> Result<Self, ConfigError> {
-        check_hosts(hosts)?;
-        Ok(Self::of(hosts, Kind::Multiplexed(Arc::default())))
-    }
-
-    /// # Errors
-    /// A [`ConfigError`] for an https host if TLS is not built in.
-    pub(crate) fn threads(hosts: &Arc<[Host]>, threads: &Arc<Threads>) -> Result<Self, ConfigError> {
-        let transport = Arc::new(UreqTransport::new(hosts)?);
-        Ok(Self::of(hosts, Kind::Threads(transport, Arc::new(Pool(Arc::clone(threads))))))
-    }
-
-    fn of(hosts: &Arc<[Host]>, kind: Kind) -> Self {
-        Engines { hosts: Arc::clone(hosts), kind, unused: Mutex::default() }
-    }
-
-    /// The engine that was used last, or a new one.
-    fn take(&self) -> Box<dyn Engine> {
-        let unused = lock(&self.unused).pop();
-        unused.unwrap_or_else(|| match &self.kind {
-            Kind::Multiplexed(shared) => Box::new(Multiplexed::new(&self.hosts, Arc::clone(shared))),
-            Kind::Threads(transport, pool) => {
-                Box::new(ThreadEngine::new(&self.hosts, transport, Arc::<Pool>::clone(pool)))
-            }
-        })
-    }
-
-    /// Closes the idle connections of the engines that no call uses, at once, and has others close theirs.
-    pub(crate) fn shed_idle(&self) {
-        match &self.kind {
-            Kind::Multiplexed(shared) => {
-                shared.shed_idle();
-                lock(&self.unused).iter_mut().for_each(|engine| engine.shed_idle_connections());
-            }
-            Kind::Threads(transport, _) => transport.shed_idle(),
-        }
-    }
-
-    fn give_back(&self, engine: Box<dyn Engine>) {
-        let mut unused = lock(&self.unused);
-        if unused.len() < MAX_ENGINES {
-            unused.push(engine);
-        }
-    }
-}
-
+/// Number of times that a caller yields its core before it blocks.
+const LOOKS: usize = if cfg!(all(test, loom)) { 0 } else { 20 };
 /// Drives the operations of one call.
 pub(crate) struct Driver {
-    edges: Edges,
-    threads: Arc<Threads>,
+    client: Arc<ClientInner>,
     /// The call is a single operation: nothing goes on during a journal call anyway.
     is_single: bool,
+    /// Threads of the engine that complete exchanges take the seat.
+    leads: bool,
     mail: Arc<Mail>,
     seat: Mutex<Seat>,
     changed: Condvar,
 }
 
-/// The way to the machines for other threads.
-struct Mail {
-    inbox: Mutex<Inbox>,
-    waker: Arc<dyn Wake>,
-}
-
-#[derive(Default)]
-struct Inbox {
-    machines: Vec<(usize, Machine)>,
-    done: Vec<Done>,
-    /// Journal calls that failed for lack of descriptors, by their slot.
-    exhausted: Vec<(usize, JournalCall)>,
-    cancelled: bool,
-}
-
-struct Seat {
-    /// Absent while a thread drives.
-    parts: Option<Box<Parts>>,
-    /// The thread that calls an observer. No other takes the seat meanwhile.
-    teller: Option<ThreadId>,
-    /// What an observer that drives has yet to be told.
-    passed_on: Vec<Event>,
-    landed: VecDeque<Landed>,
-    /// Operations that were added and have not ended.
-    open: usize,
-    /// The caller waits for a result while another thread drives.
-    is_wanted: bool,
-    /// When the seat became empty.
-    left: Instant,
-    relief: Relief,
-    is_over: bool,
-    /// The thread that drove has panicked, which is a bug.
-    is_broken: bool,
-}
-
-/// The thread of the pool that takes the seat when the caller stays away.
+/// The thread that takes the seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relief {
-    None,
-    /// Blocked until it is notified.
-    Parked,
-    /// Blocked for [`GRACE`], or driving.
-    Alert,
+enum Role {
+    /// Waits for a result.
+    Caller,
+    /// Stands in for a caller that is away.
+    Relief,
+    /// Has completed an exchange, and goes on with the queue after.
+    Worker,
+    /// Has something new for the driver, and does nothing else after.
+    Leader,
 }
 
-/// State that only the thread in the seat touches.
-struct Parts {
-    flight: Flight,
-    /// Absent only while the parts are dropped.
-    engine: Option<Box<dyn Engine>>,
-    engines: Arc<Engines>,
-    exchanges: Exchanges,
-    no_headers: Arc<[(String, String)]>,
-    completed: Vec<Completion>,
-}
-
-/// The exchanges that the engine has. Their place is their id.
-#[derive(Default)]
-struct Exchanges {
-    places: Vec<Option<(usize, usize, Action)>>,
-    free: Vec<usize>,
+/// What the thread in the seat does when the machines want nothing.
+enum Turn {
+    Stay,
+    Leave,
+    /// Leaves, and runs an exchange.
+    Run(Task),
 }
 
 impl Driver {
-    /// A driver for the machines of `flight`. A single one is added once, and waited for at once.
-    pub(crate) fn new(
-        flight: Flight,
-        edges: Edges,
-        engines: &Arc<Engines>,
-        threads: Arc<Threads>,
-        is_single: bool,
-    ) -> Arc<Self> {
-        let engine = engines.take();
-        let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
-        let parts = Parts {
-            flight,
-            engine: Some(engine),
-            engines: Arc::clone(engines),
-            exchanges: Exchanges::default(),
-            no_headers: Arc::new([]),
-            completed: Vec::new(),
-        };
-        let seat = Seat {
-            parts: Some(Box::new(parts)),
-            teller: None,
-            passed_on: Vec::new(),
-            landed: VecDeque::new(),
-            open: 0,
-            is_wanted: false,
-            left: Instant::now(),
-            relief: Relief::None,
-            is_over: false,
-            is_broken: false,
-        };
-        Arc::new(Driver { edges, threads, is_single, mail, seat: Mutex::new(seat), changed: Condvar::new() })
+    /// A driver of at most `in_flight` operations at a time. A single one is added once, and waited for at once.
+    pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool) -> Arc<Self> {
+        let mut engine = client.engines.take();
+        Arc::new_cyclic(|this: &Weak<Driver>| {
+            let leads = engine.attach(Weak::<Driver>::clone(this));
+            let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
+            let parts = Box::new(Parts::new(client, engine, in_flight));
+            let (client, changed) = (Arc::clone(client), Condvar::new());
+            Driver { client, is_single, leads, mail, seat: Mutex::new(Seat::new(parts)), changed }
+        })
     }
 
-    /// Adds an operation. It goes on when its result is waited for, or after [`GRACE`].
+    /// Adds an operation. It goes on when its result is waited for, or soon after.
     pub(crate) fn add(self: &Arc<Self>, position: usize, machine: Machine) {
-        lock(&self.mail.inbox).machines.push((position, machine));
         let mut seat = lock(&self.seat);
+        // Counted before another thread can end it.
         seat.open += 1;
+        lock(&self.mail.inbox).machines.push((position, machine));
+        seat.is_attended = false;
         if seat.is_free() {
             self.leave(&mut seat);
         } else {
-            drop(seat);
+            // Under the lock of the seat, so that the thread in it does not leave before.
             self.mail.waker.wake();
         }
     }
 
     /// Blocks until an operation has ended.
-    pub(crate) fn take(self: &Arc<Self>) -> Landed {
+    pub(crate) fn take(self: &Arc<Self>) -> Ended {
         let mut seat = lock(&self.seat);
+        let mut looks = 0;
         loop {
             assert!(!seat.is_broken, "a bug in cluster-client: the thread that drove has panicked, see the log");
-            if let Some(landed) = seat.landed.pop_front() {
-                return landed;
+            if let Some(ended) = seat.ended.pop_front() {
+                return ended;
             }
-            if let Some(parts) = seat.take_parts() {
+            let parts = if seat.is_attended { None } else { seat.take_parts() };
+            if let Some(parts) = parts {
                 drop(seat);
-                seat = self.drive(parts, |seat| !seat.landed.is_empty());
-                self.leave(&mut seat);
+                let (left, own) = self.drive(parts, Role::Caller);
+                seat = left;
+                if let Some(run) = own {
+                    drop(seat);
+                    run();
+                    seat = lock(&self.seat);
+                    seat.is_attended = false;
+                } else if !seat.ended.is_empty() {
+                    self.leave(&mut seat);
+                }
+                looks = 0;
+            } else if looks < LOOKS && seat.is_attended {
+                looks += 1;
+                drop(seat);
+                yield_now();
+                seat = lock(&self.seat);
             } else {
+                if self.leads && seat.is_watched {
+                    // The thread that waits for a timer goes back to the exchanges.
+                    self.mail.waker.wake();
+                }
                 seat.is_wanted = true;
                 seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
                 seat.is_wanted = false;
@@ -259,292 +146,169 @@ impl Driver {
     }
 
     /// The result of an operation that has ended.
-    pub(crate) fn try_take(&self) -> Option<Landed> {
-        lock(&self.seat).landed.pop_front()
+    pub(crate) fn try_take(&self) -> Option<Ended> {
+        lock(&self.seat).ended.pop_front()
     }
 
-    /// Whether a thread panicked, so that the operations may never end.
-    pub(crate) fn is_broken(&self) -> bool {
-        lock(&self.seat).is_broken
-    }
-
-    /// Nothing more is added or waited for.
-    pub(crate) fn end(&self) {
+    /// Cancels all operations, and waits for the `open` ones that have not been taken. Nothing more is added.
+    pub(crate) fn abandon(self: &Arc<Self>, open: usize) {
+        // After a panic the operations may never end.
+        let is_broken = lock(&self.seat).is_broken;
+        if open > 0 && !is_broken {
+            self.cancel();
+            (0..open).for_each(|_| drop(self.take()));
+        }
         lock(&self.seat).is_over = true;
         self.changed.notify_all();
     }
 
-    /// The caller goes, and leaves the seat empty.
-    fn leave(self: &Arc<Self>, seat: &mut Seat) {
-        seat.left = Instant::now();
-        if self.is_single || seat.open == 0 {
-            return;
-        }
-        match seat.relief {
-            Relief::Alert => {}
-            Relief::Parked => self.changed.notify_all(),
-            Relief::None => {
-                seat.relief = Relief::Alert;
-                let driver = Arc::clone(self);
-                if self.threads.spawn(Box::new(move || driver.relieve())).is_err() {
-                    // Without threads, there is progress only while the caller waits.
-                    seat.relief = Relief::None;
-                }
-            }
+    /// Handles what is new, unless another thread is in the seat.
+    fn attend(self: &Arc<Self>, role: Role) {
+        let parts = lock(&self.seat).take_parts();
+        if let Some(parts) = parts {
+            drop(self.drive(parts, role));
         }
     }
 
-    /// Takes the seat whenever the caller stays away.
-    fn relieve(self: &Arc<Self>) {
-        let mut seat = lock(&self.seat);
-        while !seat.is_over && !seat.is_broken {
-            if !seat.is_free() || seat.open == 0 {
-                seat.relief = Relief::Parked;
-                seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
-                seat.relief = Relief::Alert;
-                continue;
-            }
-            let away = seat.left.elapsed();
-            if away < GRACE {
-                let wait = self.changed.wait_timeout(seat, GRACE.saturating_sub(away));
-                seat = wait.unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            if let Some(parts) = seat.take_parts() {
-                drop(seat);
-                seat = self.drive(parts, |seat| seat.is_wanted || seat.is_over || seat.open == 0);
-                // The caller that waits has time to take it.
-                seat.left = Instant::now();
-                self.changed.notify_all();
-            }
-        }
-        seat.relief = Relief::None;
-    }
-
-    /// Drives until `is_enough`, and puts everything back into the seat.
-    fn drive(&self, mut parts: Box<Parts>, is_enough: impl Fn(&Seat) -> bool) -> MutexGuard<'_, Seat> {
+    /// Drives until there is a reason to leave, and puts everything back into the seat. Returns an exchange that the
+    /// calling thread is to run.
+    fn drive(self: &Arc<Self>, mut parts: Box<Parts>, role: Role) -> (MutexGuard<'_, Seat>, Option<Task>) {
         let mut watch = Watch { driver: self, is_driving: true };
-        let mut landed = VecDeque::new();
+        let mut ended = VecDeque::new();
+        if self.leads {
+            parts.wait(Some(now()));
+        }
         loop {
             self.read_inbox(&mut parts);
             let until = self.issue(&mut parts);
-            if parts.flight.has_news() {
-                parts = self.tell(parts);
+            if parts.operations.has_events() {
+                parts = self.emit(parts);
                 // An observer may have driven, and have added operations.
                 continue;
             }
-            landed.extend(std::iter::from_fn(|| parts.flight.collect()));
+            ended.extend(std::iter::from_fn(|| parts.operations.take_ended()));
             let mut seat = lock(&self.seat);
-            seat.open -= landed.len();
-            seat.landed.append(&mut landed);
-            if is_enough(&seat) {
-                watch.is_driving = false;
-                seat.parts = Some(parts);
-                return seat;
+            seat.open -= ended.len();
+            seat.ended.append(&mut ended);
+            let next = if self.leads && parts.engine().is_ready() {
+                Turn::Stay
+            } else {
+                self.turn(&seat, &mut parts, role, until)
+            };
+            let own = match next {
+                Turn::Stay => {
+                    seat.is_watched = true;
+                    drop(seat);
+                    parts.wait(until);
+                    lock(&self.seat).is_watched = false;
+                    continue;
+                }
+                Turn::Run(own) => Some(own),
+                Turn::Leave => None,
+            };
+            // The threads with the exchanges come back to the seat. Nobody else is needed.
+            let surplus = seat.is_wanted && parts.engine().queued() > 1;
+            seat.is_attended =
+                self.leads && until.is_none() && parts.is_pending() && !surplus && seat.emitter.is_none();
+            if seat.is_wanted && (!seat.ended.is_empty() || !seat.is_attended) {
+                self.changed.notify_all();
             }
-            drop(seat);
-            parts.wait(until);
+            watch.is_driving = false;
+            seat.parts = Some(parts);
+            return (seat, own);
+        }
+    }
+
+    /// Whether the thread in the seat stays, when nothing is to be done before a completion or `until`.
+    fn turn(&self, seat: &Seat, parts: &mut Parts, role: Role, until: Option<Instant>) -> Turn {
+        let has_reason = match role {
+            Role::Caller => !seat.ended.is_empty(),
+            Role::Relief => seat.is_wanted || seat.is_over || seat.open == 0,
+            Role::Leader | Role::Worker => seat.is_wanted || seat.open == 0,
+        };
+        if !self.leads {
+            return if has_reason { Turn::Leave } else { Turn::Stay };
+        }
+        if matches!(role, Role::Leader | Role::Worker) {
+            let may_stay = !has_reason && until.is_some();
+            // A worker runs what is queued itself, unless it stays.
+            let has_threads = (role == Role::Worker && !may_stay) || parts.engine().recruit();
+            return if may_stay && has_threads { Turn::Stay } else { Turn::Leave };
+        }
+        let shares = role == Role::Caller && self.is_single;
+        let mut own = if shares && until.is_none() { parts.engine().share(Share::Always) } else { None };
+        if !parts.engine().recruit() && own.is_none() {
+            own = parts.engine().share(if shares { Share::Always } else { Share::IfNoneRuns });
+        }
+        match own {
+            Some(own) => Turn::Run(own),
+            None if has_reason || (until.is_none() && parts.is_pending() && seat.emitter.is_none()) => Turn::Leave,
+            None => Turn::Stay,
         }
     }
 
     /// Tells the observer the news, in order, with the parts in the seat. An observer that drives passes on what is
     /// new to the one who called it.
-    fn tell(&self, mut parts: Box<Parts>) -> Box<Parts> {
-        let mut news = parts.flight.news();
+    fn emit(&self, mut parts: Box<Parts>) -> Box<Parts> {
+        let mut events = parts.operations.take_events();
         let mut seat = lock(&self.seat);
-        if seat.teller.is_some() {
-            seat.passed_on.append(&mut news);
+        if seat.emitter.is_some() {
+            seat.passed_on.append(&mut events);
             return parts;
         }
-        seat.teller = Some(thread::current().id());
-        seat.parts = Some(parts);
-        while !news.is_empty() {
+        seat.emitter = Some(current_thread());
+        (seat.parts, seat.is_attended) = (Some(parts), false);
+        while !events.is_empty() {
             drop(seat);
-            for news in news {
-                self.edges.tell(news);
+            for event in events {
+                self.client.observers.emit(&event);
             }
             seat = lock(&self.seat);
-            news = std::mem::take(&mut seat.passed_on);
+            events = std::mem::take(&mut seat.passed_on);
         }
-        seat.teller = None;
-        seat.parts.take().expect("no other thread takes the seat from a teller, and its own puts them back")
-    }
-
-    fn read_inbox(&self, parts: &mut Parts) {
-        let Inbox { machines, done, exhausted, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
-        if !exhausted.is_empty() {
-            parts.shed_idle();
-            for (slot, call) in exhausted {
-                self.hand_to_pool(slot, call, true);
-            }
-        }
-        if machines.is_empty() && done.is_empty() && !cancelled {
-            return;
-        }
-        let flight = &mut parts.flight;
-        let now = Instant::now();
-        for (position, machine) in machines {
-            flight.add(position, machine, now);
-        }
-        for done in done {
-            flight.done(done, now);
-        }
-        if cancelled {
-            flight.cancel(now);
-        }
+        seat.emitter = None;
+        seat.parts.take().expect("no other thread takes the parts from an emitter, and its own thread puts them back")
     }
 
     /// Hands out all that the machines want done. Returns when they are to be asked again.
-    fn issue(&self, parts: &mut Parts) -> Option<Instant> {
-        let mut now = Instant::now();
+    fn issue(self: &Arc<Self>, parts: &mut Parts) -> Option<Instant> {
+        let mut time = now();
         loop {
-            match parts.flight.next(now) {
+            if !parts.engine().has_room() {
+                return None;
+            }
+            match parts.operations.next(time) {
                 Next::Wait(until) => return until,
-                Next::Run(Job { slot, work: Work::Send { route, host, action, timeout } }) => {
-                    parts.send(&self.edges, slot, &route, (host, action), timeout);
-                }
-                Next::Run(Job { slot, work: Work::Journal(mut call) })
-                    if self.is_single || !self.edges.keeps_intents =>
-                {
-                    let mut result = self.edges.call(&mut call);
+                Next::Run(slot, Work::Send(send)) => parts.send(slot, &send),
+                Next::Run(slot, Work::Journal(mut call)) if self.is_single || !self.client.keeps_intents => {
+                    let mut result = call.run(&*self.client.journal);
                     if result.is_exhausted() {
                         parts.shed_idle();
-                        result = self.edges.call(&mut call);
+                        result = call.run(&*self.client.journal);
                     }
-                    now = Instant::now();
-                    parts.flight.done(Done { slot, result }, now);
+                    time = now();
+                    parts.operations.complete_journal_call(slot, result, time);
                 }
-                Next::Run(Job { slot, work: Work::Journal(call) }) => self.hand_to_pool(slot, call, false),
+                Next::Run(slot, Work::Journal(call)) => {
+                    parts.journal_calls += 1;
+                    self.hand_to_pool(slot, call, false);
+                }
             }
-        }
-    }
-
-    /// Has a journal call made by a thread of the pool, or here if there is none.
-    fn hand_to_pool(&self, slot: usize, mut call: JournalCall, is_last: bool) {
-        let (edges, mail) = (self.edges.clone(), Arc::clone(&self.mail));
-        let call = move || {
-            let result = edges.call(&mut call);
-            let mut inbox = lock(&mail.inbox);
-            if result.is_exhausted() && !is_last {
-                inbox.exhausted.push((slot, call));
-            } else {
-                inbox.done.push(Done { slot, result });
-            }
-            drop(inbox);
-            mail.waker.wake();
-        };
-        if let Err(call) = self.threads.spawn(Box::new(call)) {
-            call();
         }
     }
 }
 
 impl Cancel for Driver {
+    /// A thread that waits in the seat is woken. If there is none, the next completion brings one.
     fn cancel(&self) {
         lock(&self.mail.inbox).cancelled = true;
         self.mail.waker.wake();
     }
 }
 
-impl Seat {
-    /// Whether nobody drives, and no observer is told something.
-    fn is_free(&self) -> bool {
-        self.parts.is_some() && self.teller.is_none()
-    }
-
-    fn take_parts(&mut self) -> Option<Box<Parts>> {
-        if self.teller.is_some_and(|teller| teller != thread::current().id()) {
-            return None;
-        }
-        self.parts.take()
-    }
-}
-
-impl Parts {
-    /// Closes all idle connections of the client.
-    fn shed_idle(&mut self) {
-        self.engines.shed_idle();
-        if let Some(engine) = &mut self.engine {
-            engine.shed_idle_connections();
-        }
-    }
-
-    fn send(&mut self, edges: &Edges, slot: usize, route: &Route, (host, action): (usize, Action), timeout: Duration) {
-        let Some(engine) = &mut self.engine else { return };
-        let number =
-            if Arc::ptr_eq(&route.hosts, &edges.cluster) { Ok(host) } else { engine.add_host(&route.hosts[host]) };
-        match number {
-            Ok(number) => engine.submit(Exchange {
-                id: self.exchanges.add((slot, host, action)),
-                host: number,
-                request: Arc::clone(route.request(action)),
-                headers: Arc::clone(&self.no_headers),
-                timeout,
-                wants_body: false,
-            }),
-            Err(error) => {
-                let reply = Reply::NotSent(internal(&error.to_string()));
-                let result = Came::Replied { host, action, reply, elapsed: Duration::ZERO };
-                self.flight.done(Done { slot, result }, Instant::now());
-            }
-        }
-    }
-
-    /// Waits for the engine, and hands the machines what has completed.
-    fn wait(&mut self, until: Option<Instant>) {
-        let Some(engine) = &mut self.engine else { return };
-        engine.wait(until, &mut self.completed);
-        let now = Instant::now();
-        for Completion { id, reply, elapsed, .. } in self.completed.drain(..) {
-            let Some((slot, host, action)) = self.exchanges.remove(id) else { continue };
-            self.flight.done(Done { slot, result: Came::Replied { host, action, reply, elapsed } }, now);
-        }
-    }
-}
-
-impl Drop for Parts {
-    fn drop(&mut self) {
-        if let Some(engine) = self.engine.take().filter(|_| self.exchanges.is_empty()) {
-            self.engines.give_back(engine);
-        }
-    }
-}
-
-impl Exchanges {
-    fn add(&mut self, exchange: (usize, usize, Action)) -> u64 {
-        let place = self.free.pop().unwrap_or(self.places.len());
-        if place == self.places.len() {
-            self.places.push(Some(exchange));
-        } else {
-            self.places[place] = Some(exchange);
-        }
-        place as u64
-    }
-
-    fn remove(&mut self, id: u64) -> Option<(usize, usize, Action)> {
-        let place = usize::try_from(id).ok()?;
-        let exchange = self.places.get_mut(place)?.take()?;
-        self.free.push(place);
-        Some(exchange)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.free.len() == self.places.len()
-    }
-}
-
-/// Says so if the thread that drives panics: whoever waits would wait for ever.
-struct Watch<'a> {
-    driver: &'a Driver,
-    is_driving: bool,
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if self.is_driving {
-            lock(&self.driver.seat).is_broken = true;
-            self.driver.changed.notify_all();
-        }
+impl Lead for Driver {
+    fn lead(self: Arc<Self>) {
+        self.attend(Role::Worker);
     }
 }
 

@@ -3,20 +3,24 @@
 pub(crate) mod batch;
 pub(crate) mod builder;
 pub(crate) mod cancel;
-#[cfg(feature = "multiplex")]
 pub(crate) mod driver;
-pub(crate) mod executor;
-pub(crate) mod flight;
+pub(crate) mod exchanges;
 pub(crate) mod forget;
+pub(crate) mod inner;
+pub(crate) mod invocation;
+pub(crate) mod journal_calls;
 pub(crate) mod observer;
+pub(crate) mod operations;
 pub(crate) mod options;
-pub(crate) mod session;
+pub(crate) mod parts;
 
 use std::sync::Arc;
 
 use crate::client::batch::Bulk;
+use crate::client::inner::ClientInner;
+use crate::client::invocation::Invocation;
 use crate::client::options::OperationOptions;
-use crate::client::session::{Session, Shared};
+
 use crate::journal::Journal;
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
@@ -44,20 +48,20 @@ use crate::values::report::{Operation, Report, Target};
 /// ```
 #[derive(Clone)]
 pub struct ClusterClient {
-    shared: Arc<Shared>,
+    inner: Arc<ClientInner>,
     options: OperationOptions,
 }
 
-impl From<Shared> for ClusterClient {
-    fn from(shared: Shared) -> Self {
-        ClusterClient { shared: Arc::new(shared), options: OperationOptions::default() }
+impl From<ClientInner> for ClusterClient {
+    fn from(inner: ClientInner) -> Self {
+        ClusterClient { inner: Arc::new(inner), options: OperationOptions::default() }
     }
 }
 
 impl std::fmt::Debug for ClusterClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClusterClient")
-            .field("hosts", &self.shared.hosts)
+            .field("hosts", &self.inner.hosts)
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
@@ -66,7 +70,7 @@ impl std::fmt::Debug for ClusterClient {
 impl ClusterClient {
     /// The hosts, in the order given.
     pub fn hosts(&self) -> &Hosts {
-        &self.shared.hosts
+        &self.inner.hosts
     }
 
     /// The same client, whose operations have these options in the place of those that it had: a timeout, a cancel
@@ -81,7 +85,7 @@ impl ClusterClient {
     /// ```
     #[must_use = "the client itself keeps its options"]
     pub fn with(&self, options: OperationOptions) -> Self {
-        ClusterClient { shared: Arc::clone(&self.shared), options }
+        ClusterClient { inner: Arc::clone(&self.inner), options }
     }
 
     /// Creates a group on every host and verifies it there, or leaves it on none.
@@ -110,7 +114,7 @@ impl ClusterClient {
     /// * [`Error::Incomplete`], [`Error::InDoubt`]: an earlier operation on the group could not be settled first, so
     ///   the delete did not begin.
     pub fn delete_group(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Deletion, Error> {
-        deletion(self.session().run(Operation::Delete, group.try_into().map_err(Into::into)?))
+        deletion(self.invocation().run(Operation::Delete, group.try_into().map_err(Into::into)?))
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -148,11 +152,11 @@ impl ClusterClient {
     /// [`Error::Journal`] where the journal as a whole cannot be read. What could not be settled is in the
     /// [`Recovery`].
     pub fn recover(&self) -> Result<Recovery, Error> {
-        let unfinished = self.shared.edges.unfinished();
+        let unfinished = self.inner.unfinished();
         let unfinished = unfinished.map_err(|source| Error::Journal { report: None, source })?;
         let groups = unfinished.entries.iter().map(|entry| entry.group().as_str());
         let mut recovery = Recovery { unreadable: unfinished.unreadable, ..Recovery::default() };
-        for done in Bulk::new(self.session(), Operation::Recover, groups, Report::into_result) {
+        for done in Bulk::new(self.invocation(), Operation::Recover, groups, Report::into_result) {
             match done.result {
                 Ok(report) => recovery.settled.push(report),
                 Err(error) => recovery.unsettled.push(error),
@@ -166,7 +170,7 @@ impl ClusterClient {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        Bulk::new(self.session(), Operation::Create, groups.into_iter(), Report::into_result)
+        Bulk::new(self.invocation(), Operation::Create, groups.into_iter(), Report::into_result)
     }
 
     /// Deletes many groups, a bounded number at a time: see [`Bulk`]. Each result is that of
@@ -175,7 +179,7 @@ impl ClusterClient {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        Bulk::new(self.session(), Operation::Delete, groups.into_iter(), deletion)
+        Bulk::new(self.invocation(), Operation::Delete, groups.into_iter(), deletion)
     }
 
     /// Asks where many groups are, a bounded number at a time: see [`Bulk`].
@@ -183,7 +187,7 @@ impl ClusterClient {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        Bulk::new(self.session(), Operation::Status, groups.into_iter(), Report::into_result)
+        Bulk::new(self.invocation(), Operation::Status, groups.into_iter(), Report::into_result)
     }
 
     /// Drives many groups to the wanted state, a bounded number at a time: see [`Bulk`].
@@ -191,17 +195,16 @@ impl ClusterClient {
     where
         I: IntoIterator<Item: AsRef<str>>,
     {
-        Bulk::new(self.session(), Operation::Repair(target), groups.into_iter(), Report::into_result)
+        Bulk::new(self.invocation(), Operation::Repair(target), groups.into_iter(), Report::into_result)
     }
 
     /// The journal, if the client has one.
     pub(crate) fn journal(&self) -> Option<&dyn Journal> {
-        let edges = &self.shared.edges;
-        edges.keeps_intents.then_some(&*edges.store)
+        self.inner.keeps_intents.then_some(&*self.inner.journal)
     }
 
-    fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.shared), &self.options)
+    fn invocation(&self) -> Invocation {
+        Invocation::new(Arc::clone(&self.inner), self.options.clone())
     }
 
     fn run(
@@ -209,7 +212,7 @@ impl ClusterClient {
         operation: Operation,
         group: impl TryInto<GroupId, Error: Into<ConfigError>>,
     ) -> Result<Report, Error> {
-        self.session().run(operation, group.try_into().map_err(Into::into)?).into_result()
+        self.invocation().run(operation, group.try_into().map_err(Into::into)?).into_result()
     }
 }
 

@@ -2,15 +2,14 @@
 //!
 //! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended. Deliberately absent: knowledge of groups, operations and their order.
 
-#![cfg_attr(not(feature = "multiplex"), allow(dead_code))]
-
 #[cfg(test)]
 mod driving;
+pub(crate) mod engines;
 #[cfg(feature = "multiplex")]
 pub(crate) mod multiplexed;
 pub(crate) mod threads;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::api::{Reply, Request};
@@ -41,12 +40,51 @@ pub(crate) trait Engine: Send {
 
     /// Closes idle connections, here or in all engines of the client, to free their descriptors.
     fn shed_idle_connections(&mut self);
+
+    /// Whether another exchange may be submitted. If not, ask again after a completion.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Names the driver to call. Returns whether exchanges complete on threads of the engine, also while nobody waits.
+    /// Each such thread then calls [`Lead::lead`]. The methods below are for such engines.
+    fn attach(&mut self, _: Weak<dyn Lead>) -> bool {
+        false
+    }
+
+    /// Whether `wait` would return at once.
+    fn is_ready(&self) -> bool {
+        false
+    }
+
+    /// Gets threads for the exchanges that none has begun. Returns false if there are no more threads.
+    fn recruit(&mut self) -> bool {
+        true
+    }
+
+    /// Number of exchanges that no thread has begun, or is about to begin.
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// Takes an exchange from the queue, for the calling thread to run after it has left the driver's seat.
+    fn share(&mut self, _: Share) -> Option<Box<dyn FnOnce() + Send>> {
+        None
+    }
 }
 
-/// Threads that somebody else owns.
-pub(crate) trait Spawn: Send + Sync {
-    /// Runs `task` on a thread of its own, or returns false if there is none.
-    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool;
+/// A driver, for the threads that complete its exchanges.
+pub(crate) trait Lead: Send + Sync {
+    /// Handles what has completed, unless another thread does. The calling thread then goes on with the queue.
+    fn lead(self: Arc<Self>);
+}
+
+/// When the calling thread runs an exchange itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    Always,
+    /// Only if no thread runs one, so that without it nothing would complete.
+    IfNoneRuns,
 }
 
 /// Whether an engine can be made for these hosts.
@@ -61,6 +99,7 @@ pub(crate) fn check_hosts(hosts: &[Host]) -> Result<(), ConfigError> {
 }
 
 /// One request to one host, and its answer.
+#[cfg_attr(all(test, loom), expect(dead_code, reason = "the model of the hosts looks at the host only"))]
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     /// Chosen by the driver, and returned with the completion.
@@ -69,10 +108,18 @@ pub(crate) struct Exchange {
     pub(crate) host: usize,
     pub(crate) request: Arc<Request>,
     /// Sent beside the headers that every request has. Name and value are valid in HTTP.
+    #[cfg_attr(
+        not(feature = "multiplex"),
+        expect(dead_code, reason = "the thread engine gets it with the API as data")
+    )]
     pub(crate) headers: Arc<[(String, String)]>,
     /// For everything, from the look-up of the name to the end of the answer.
     pub(crate) timeout: Duration,
     /// Whether the completion carries the body of the answer.
+    #[cfg_attr(
+        not(feature = "multiplex"),
+        expect(dead_code, reason = "the thread engine gets it with the API as data")
+    )]
     pub(crate) wants_body: bool,
 }
 

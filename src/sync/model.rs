@@ -1,9 +1,7 @@
-//! What stands in for the system under loom: its locks, with three additions.
+//! What stands in for the system under loom: its locks, with additions.
 //!
-//! *Time.* loom knows none: its `wait_timeout` never ends by itself. Here the time is a number that a model
-//! moves on ([`pass_time`]) under the lock that its sleepers let go of; whoever is due then wakes up, nobody
-//! else. So loom puts the end of a wait everywhere among the other steps, and a sleeper that nobody wakes is
-//! a deadlock, which loom reports.
+//! *Time.* It does not pass: a `wait_timeout` never ends by itself. So a thread that is not notified is a deadlock, which
+//! loom reports.
 //!
 //! *Threads.* A pool starts a loom thread for each task.
 //!
@@ -90,7 +88,7 @@ pub(crate) fn plant(kind: &str, file: &str, source: &str, code: &str, tests: &[&
 
 thread_local! {
     // All threads of a model are coroutines on one thread of the system, so this is one model's.
-    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, pace: Pace::Far })) };
+    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true })) };
 }
 
 /// How the system behaves in one run of a model. Making it effective also sets the time back.
@@ -98,20 +96,6 @@ thread_local! {
 pub(crate) struct Model {
     /// Whether the system gives threads.
     pub(crate) threads: bool,
-    pub(crate) pace: Pace,
-}
-
-/// What the crew thinks of its jobs: whether others should be called up, and sent away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// Each is long and does not tell of it, and others help.
-    Far,
-    /// Others help, each job tells of being held up, and who is called up is sent away as soon as may be.
-    Near,
-    /// Nobody helps before a job tells of being held up.
-    Lonely,
-    /// The same, and who is called up is sent away as soon as may be.
-    Fickle,
 }
 
 impl Model {
@@ -148,15 +132,6 @@ pub(crate) fn explore(name: &str, systems: &[Model], preemptions: Option<usize>,
 pub(crate) fn now() -> Instant {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
     *BEGIN.get_or_init(Instant::now) + MODEL.get().0
-}
-
-/// Lets the time be `to` after the beginning, unless it is later already.
-///
-/// The caller holds the lock of those who sleep on `condvar`.
-pub(crate) fn pass_time(to: Duration, condvar: &Condvar) {
-    let (time, model) = MODEL.get();
-    MODEL.set((time.max(to), model));
-    condvar.inner.notify_all();
 }
 
 #[derive(Debug, Default)]

@@ -30,12 +30,11 @@ enum Kind {
 }
 
 /// In the order of the tables.
-const ALL: [(&str, &str, Kind); 14] = [
+const ALL: [(&str, &str, Kind); 13] = [
     ("ours", "cluster-client, preflight off", Kind::Rust("client-ours")),
     ("ours-multiplexed", "cluster-client, multiplexed, preflight off", Kind::Rust("client-ours-multiplexed")),
     ("ours-default", "cluster-client, default (preflight)", Kind::Rust("client-ours-default")),
     ("ours-journal", "cluster-client, preflight off, journal", Kind::Rust("client-ours-journal")),
-    ("ours-pool", "cluster-client, plain threads, preflight off", Kind::Rust("client-ours-pool")),
     (
         "ours-multiplexed-journal",
         "cluster-client, multiplexed, preflight off, journal",
