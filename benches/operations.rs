@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cluster_client::testing::Cluster;
-use cluster_client::{ClusterClient, State};
+use cluster_client::{ClusterClient, OperationOptions, State};
 use divan::Bencher;
 
 fn main() {
@@ -26,7 +26,7 @@ fn fresh_id() -> String {
 fn cluster(size: usize) -> (Cluster, ClusterClient) {
     let cluster = Cluster::start(size).expect("loopback has free ports");
     let client = ClusterClient::new(cluster.urls()).expect("the URLs of nodes are hosts");
-    client.status("warm-up").expect("a status has no error of its own");
+    client.group_status("warm-up").expect("a status has no error of its own");
     (cluster, client)
 }
 
@@ -39,7 +39,7 @@ fn create(bencher: Bencher<'_, '_>, size: usize) {
 #[divan::bench(args = SIZES)]
 fn create_without_preflight(bencher: Bencher<'_, '_>, size: usize) {
     let (_cluster, client) = cluster(size);
-    let call = client.call().preflight(false);
+    let call = client.with(OperationOptions::new().preflight(false));
     bencher.with_inputs(fresh_id).bench_values(|id| call.create_group(id).expect("the nodes are well"));
 }
 
@@ -53,7 +53,7 @@ fn delete(bencher: Bencher<'_, '_>, size: usize) {
     };
     bencher.with_inputs(existing).bench_values(|id| {
         let deletion = client.delete_group(id).expect("the nodes are well");
-        assert!(deletion.all(State::Absent));
+        assert!(deletion.report().all(State::Absent));
     });
 }
 

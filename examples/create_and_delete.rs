@@ -26,9 +26,9 @@ fn run() -> Result<ExitCode, Error> {
     let created = client.create_group(&group)?;
     println!("{} in {:.1?}", created.summary(), created.elapsed);
 
-    println!("{}", client.status(&group)?.summary());
+    println!("{}", client.group_status(&group)?.summary());
 
     let deletion = client.delete_group(&group)?;
-    println!("{}", deletion.summary());
+    println!("{}", deletion.report().summary());
     Ok(if deletion.undeleted().next().is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cluster_client::testing::{Cluster, Fault, Method};
-use cluster_client::{ClusterClient, Event, GroupId, Observer};
+use cluster_client::{ClusterClient, Event, EventKind, Observer};
 
 #[derive(Default)]
 struct Metrics {
@@ -18,13 +18,14 @@ struct Metrics {
 }
 
 impl Observer for Metrics {
-    fn on_event(&self, group: &GroupId, event: &Event) {
-        match event {
-            Event::Entered(phase) => println!("{group}: {phase}"),
-            Event::Answered { .. } => {
+    fn on_event(&self, event: &Event) {
+        let group = &event.group;
+        match &event.kind {
+            EventKind::Entered { phase, .. } => println!("{group}: {phase}"),
+            EventKind::Answered { .. } => {
                 self.requests.fetch_add(1, Ordering::Relaxed);
             }
-            Event::Retrying { host, action, attempt, delay, .. } => {
+            EventKind::Retrying { host, action, attempt, delay, .. } => {
                 self.retries.fetch_add(1, Ordering::Relaxed);
                 println!("{group}: {action} on {} again in {delay:.1?}, try {attempt}", host.authority());
             }

@@ -43,17 +43,21 @@ pub use crate::client::builder::{ClientBuilder, Engine};
 pub use crate::client::cancel::CancelToken;
 pub use crate::client::forget::Forgotten;
 pub use crate::client::observer::Observer;
-pub use crate::client::{Call, ClusterClient, Recovery};
+pub use crate::client::options::OperationOptions;
+pub use crate::client::{ClusterClient, Recovery};
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
 pub use crate::values::action::Action;
 pub use crate::values::api::Api;
 pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 pub use crate::values::config::{ConfigError, Origin};
-pub use crate::values::error::Error;
-pub use crate::values::event::{Event, Phase};
+pub use crate::values::error::{Deletion, Error};
+pub use crate::values::event::{Event, EventKind, Phase};
 pub use crate::values::group::GroupId;
 pub use crate::values::host::{Host, Hosts};
 pub use crate::values::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
+pub use crate::values::outcome::Outcome;
 pub use crate::values::printable::Printable;
-pub use crate::values::report::{Cause, Deletion, HostReport, HostStep, Operation, Outcome, Report, State, Target};
+pub use crate::values::report::{
+    Cause, HostReport, HostStep, Interruption, Operation, OperationId, Reason, Report, State, Target,
+};
 pub use crate::values::retry::RetryPolicy;

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Cluster, Fault, Method};
-use cluster_client::{CancelToken, ClusterClient, Error, Event, GroupId, Observer, Outcome, State, Target};
+use cluster_client::{
+    CancelToken, ClusterClient, Error, Event, EventKind, Observer, Operation, OperationOptions, Outcome, State, Target,
+};
 use support::{PATIENCE, builder, client, states};
 
 #[test]
@@ -72,14 +74,14 @@ fn calls_of_many_threads_on_one_client_succeed() {
 #[test]
 fn concurrent_operations_on_one_group_run_one_after_another() {
     let cluster = Cluster::start(3).unwrap();
-    let patient = cluster_client::RetryPolicy { attempts: 100, ..support::quick() };
+    let patient = support::quick().with_attempts(100);
     let client = builder(cluster.urls()).retry(patient).build().unwrap();
     let results: Vec<_> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..5).map(|_| scope.spawn(|| client.create_group("g"))).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    let refused = |result: &&Result<_, Error>| matches!(result, Err(Error::AlreadyExists(_)));
+    let refused = |result: &&Result<_, Error>| matches!(result, Err(Error::AlreadyExists { .. }));
     assert_eq!(results.iter().filter(refused).count(), 4, "{results:?}");
     assert!(cluster.all_have("g"));
 }
@@ -121,7 +123,7 @@ fn calls_from_inside_rayon_pools_succeed() {
 struct Panics(AtomicUsize);
 
 impl Observer for Panics {
-    fn on_event(&self, _: &GroupId, _: &Event) {
+    fn on_event(&self, _: &Event) {
         self.0.fetch_add(1, Ordering::SeqCst);
         panic!("this observer always panics");
     }
@@ -140,11 +142,11 @@ fn panic_of_an_observer_does_not_change_the_result() {
 }
 
 #[derive(Default)]
-struct Records(Mutex<Vec<(String, Event)>>);
+struct Records(Mutex<Vec<Event>>);
 
 impl Observer for Records {
-    fn on_event(&self, group: &GroupId, event: &Event) {
-        self.0.lock().unwrap().push((group.to_string(), event.clone()));
+    fn on_event(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
     }
 }
 
@@ -154,23 +156,53 @@ fn observer_gets_all_events_in_order_before_the_call_returns() {
     cluster.node(5).inject(Fault::answer(503).on(Method::Post));
     let records = Arc::new(Records::default());
     let client = builder(cluster.urls()).observer(records.clone()).build().unwrap();
-    client.create_group("g").unwrap();
+    let report = client.create_group("g").unwrap();
     let events = records.0.lock().unwrap();
-    assert!(events.iter().all(|(group, _)| group == "g"));
-    assert!(matches!(events.first(), Some((_, Event::Started { hosts: 8, .. }))));
-    assert!(matches!(events.last(), Some((_, Event::Finished { outcome: Outcome::Created, .. }))));
-    let count = |wanted: fn(&Event) -> bool| events.iter().filter(|(_, event)| wanted(event)).count();
-    assert_eq!(count(|event| matches!(event, Event::Answered { .. })), 25, "8 probes, 9 creates, 8 checks");
-    assert_eq!(count(|event| matches!(event, Event::Retrying { attempt: 2, .. })), 1);
-    assert_eq!(count(|event| matches!(event, Event::Reached { .. })), 16);
+    let is_its_own =
+        |event: &Event| (event.id, event.operation, event.group.as_str()) == (report.id, Operation::Create, "g");
+    assert!(events.iter().all(is_its_own), "{events:?}");
+    assert!(matches!(events.first().unwrap().kind, EventKind::Started { hosts: 8, .. }));
+    let EventKind::Finished { report: told, .. } = &events.last().unwrap().kind else { panic!("{events:?}") };
+    assert_eq!((told.id, told.outcome, &told.hosts), (report.id, Outcome::Created, &report.hosts));
+    let count = |wanted: fn(&EventKind) -> bool| events.iter().filter(|event| wanted(&event.kind)).count();
+    assert_eq!(count(|event| matches!(event, EventKind::Answered { .. })), 25, "8 probes, 9 creates, 8 checks");
+    let refused = |event: &EventKind| matches!(event, EventKind::Answered { status: Some(503), error: None, .. });
+    assert_eq!(count(refused), 1);
+    assert_eq!(count(|event| matches!(event, EventKind::Retrying { attempt: 2, .. })), 1);
+    assert_eq!(count(|event| matches!(event, EventKind::Reached { .. })), 16);
+}
+
+#[test]
+fn each_operation_of_a_bulk_has_an_id_of_its_own() {
+    let cluster = Cluster::start(1).unwrap();
+    let ids: Vec<_> = client(&cluster).create_groups(["a", "b", "c"]).map(|done| done.result.unwrap().id).collect();
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+}
+
+#[test]
+fn bulk_delete_gives_deletions_and_tells_the_operation_of_a_refused_id() {
+    let cluster = Cluster::start(2).unwrap();
+    cluster.node(1).insert("kept");
+    cluster.node(1).inject(Fault::answer(403).on(Method::Delete).always());
+    let mut done: Vec<_> = client(&cluster).delete_groups(["gone", "kept", ".."]).collect();
+    done.sort_by_key(|done| done.position);
+    assert!(done.iter().all(|done| done.operation == Operation::Delete));
+    let deletion = done[1].result.as_ref().unwrap();
+    assert_eq!((deletion.undeleted().count(), deletion.report().outcome), (1, Outcome::Incomplete));
+    let single = client(&cluster).delete_group("kept").unwrap();
+    assert_eq!(single.report().outcome, deletion.report().outcome);
+    let error = single.complete().unwrap_err();
+    assert!(matches!(error, Error::Incomplete { .. }) && !error.is_unchanged() && !error.is_in_doubt(), "{error}");
+    assert_eq!(error.exit_code(), 3);
+    assert!(matches!(done[2].result, Err(Error::Config { .. })));
 }
 
 /// Gives up at the first news of a retry.
 struct Impatient(CancelToken);
 
 impl Observer for Impatient {
-    fn on_event(&self, _: &GroupId, event: &Event) {
-        if matches!(event, Event::Retrying { .. }) {
+    fn on_event(&self, event: &Event) {
+        if matches!(event.kind, EventKind::Retrying { .. }) {
             self.0.cancel();
         }
     }
@@ -183,12 +215,12 @@ fn retry_event_is_delivered_before_the_delay() {
     let cancel = CancelToken::new();
     let (begun, late) = (Instant::now(), Duration::from_secs(60));
     let client = builder(cluster.urls())
-        .retry(cluster_client::RetryPolicy { first_delay: late, max_delay: late, ..support::quick() })
+        .retry(support::quick().with_first_delay(late).with_max_delay(late))
         .observer(Arc::new(Impatient(cancel.clone())))
         .build()
         .unwrap();
-    let error = client.call().cancel(&cancel).create_group("g").unwrap_err();
-    assert!(matches!(error, Error::Cancelled(_)), "{error}");
+    let error = client.with(OperationOptions::new().cancel(&cancel)).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::Cancelled { .. }), "{error}");
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
 }
 
@@ -203,7 +235,7 @@ fn retry_that_hangs_delays_no_other_retry() {
     let delay = Duration::from_millis(100);
     let client = builder(cluster.urls())
         .request_timeout(hang)
-        .retry(cluster_client::RetryPolicy { first_delay: delay, max_delay: delay, jitter: false, ..support::quick() })
+        .retry(support::quick().with_first_delay(delay).with_max_delay(delay).with_jitter(false))
         .build()
         .unwrap();
     std::thread::scope(|scope| {
@@ -221,11 +253,12 @@ fn retry_that_hangs_delays_no_other_retry() {
 struct Nested(Mutex<Option<ClusterClient>>, AtomicUsize);
 
 impl Observer for Nested {
-    fn on_event(&self, group: &GroupId, event: &Event) {
-        if group.as_str() == "outer" && matches!(event, Event::Answered { .. }) {
+    fn on_event(&self, event: &Event) {
+        let group = &event.group;
+        if group.as_str() == "outer" && matches!(event.kind, EventKind::Answered { .. }) {
             let client = self.0.lock().unwrap().clone();
             if let Some(client) = client {
-                client.status("inner").unwrap();
+                client.group_status("inner").unwrap();
                 self.1.fetch_add(1, Ordering::SeqCst);
             }
         }
@@ -248,17 +281,15 @@ fn cancelled_create_is_rolled_back_before_it_returns() {
     let cluster = Cluster::start(3).unwrap();
     // The last host keeps the create going: it asks for one retry after the other.
     cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
-    let patient = cluster_client::RetryPolicy {
-        attempts: 100,
-        first_delay: Duration::from_secs(30),
-        max_delay: Duration::from_secs(30),
-        ..support::quick()
-    };
+    let patient = support::quick()
+        .with_attempts(100)
+        .with_first_delay(Duration::from_secs(30))
+        .with_max_delay(Duration::from_secs(30));
     let client = builder(cluster.urls()).retry(patient).build().unwrap();
     let cancel = CancelToken::new();
     let begun = Instant::now();
     let error = std::thread::scope(|scope| {
-        let call = scope.spawn(|| client.call().cancel(&cancel).create_group("g").unwrap_err());
+        let call = scope.spawn(|| client.with(OperationOptions::new().cancel(&cancel)).create_group("g").unwrap_err());
         assert!(cluster.node(0).wait_until(|node| node.has("g"), PATIENCE));
         assert!(cluster.node(1).wait_until(|node| node.has("g"), PATIENCE));
         assert!(cluster.node(2).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
@@ -266,8 +297,8 @@ fn cancelled_create_is_rolled_back_before_it_returns() {
         call.join().unwrap()
     });
     assert!(begun.elapsed() < PATIENCE, "a cancel does not wait for a backoff: {:?}", begun.elapsed());
-    let Error::Cancelled(report) = &error else { panic!("{error}") };
-    assert!(report.outcome == Outcome::RolledBack && error.to_string().contains("rolled back"), "{error}");
+    let Error::Cancelled { report, .. } = &error else { panic!("{error}") };
+    assert!(report.was_rolled_back() && error.to_string().contains("rolled back"), "{error}");
     assert!(!error.is_retryable() && error.is_unchanged());
     assert!(cluster.none_has("g"));
 }
@@ -277,12 +308,12 @@ fn call_with_a_cancelled_token_sends_nothing() {
     let cluster = Cluster::start(2).unwrap();
     let cancel = CancelToken::new();
     cancel.cancel();
-    let call = client(&cluster).call().cancel(&cancel);
+    let call = client(&cluster).with(OperationOptions::new().cancel(&cancel));
     for error in [call.create_group("g").unwrap_err(), call.delete_group("g").unwrap_err()] {
-        assert!(matches!(error, Error::Cancelled(_)) && !error.is_retryable() && error.is_unchanged(), "{error}");
+        assert!(matches!(error, Error::Cancelled { .. }) && !error.is_retryable() && error.is_unchanged(), "{error}");
     }
     assert_eq!(cluster.node(0).log().len() + cluster.node(1).log().len(), 0);
-    assert!(call.create_groups(["a", "b"]).all(|done| matches!(done.result, Err(Error::Cancelled(_)))));
+    assert!(call.create_groups(["a", "b"]).all(|done| matches!(done.result, Err(Error::Cancelled { .. }))));
 }
 
 /// Also where the token is cancelled just as an operation ends: the cancel asked for a slot that was then
@@ -295,7 +326,7 @@ fn bulk_cancelled_at_any_moment_ends() {
     std::thread::spawn(move || {
         for turn in 0..400u64 {
             let cancel = CancelToken::new();
-            let call = client.call().cancel(&cancel);
+            let call = client.with(OperationOptions::new().cancel(&cancel));
             let results = std::thread::scope(|scope| {
                 scope.spawn(|| {
                     std::thread::sleep(Duration::from_micros(turn % 40 * 100));
@@ -319,7 +350,7 @@ fn dead_host_delays_only_the_end_of_the_operation() {
     let cluster = Cluster::start(40).unwrap();
     cluster.node(0).inject(Fault::mute().on(Method::Get).always());
     let client = builder(cluster.urls()).threads(4).build().unwrap();
-    let report = client.status("g").unwrap();
+    let report = client.group_status("g").unwrap();
     assert_eq!(report.absent().count(), 39);
     let slowest = report.absent().map(|host| host.steps[0].elapsed).max().unwrap();
     assert_eq!(report.hosts[0].state, State::Unknown);
@@ -339,9 +370,9 @@ fn bulk_returns_one_result_per_group_and_isolates_failures() {
         assert!(seen.insert(done.position), "position {} came twice", done.position);
         assert_eq!(done.id, ids[done.position]);
         match done.position {
-            7 => assert!(matches!(done.result, Err(Error::AlreadyExists(_)))),
-            9 => assert!(matches!(done.result, Err(Error::RolledBack(_)))),
-            11 => assert!(matches!(done.result, Err(Error::Config(_)))),
+            7 => assert!(matches!(done.result, Err(Error::AlreadyExists { .. }))),
+            9 => assert!(matches!(done.result, Err(Error::RolledBack { .. }))),
+            11 => assert!(matches!(done.result, Err(Error::Config { .. }))),
             _ => assert_eq!(states(&done.result.unwrap()), [State::Present; 3]),
         }
     }
@@ -391,7 +422,7 @@ fn bulk_repair_and_bulk_status_return_each_group() {
         client.repair_groups(&ids, Target::Present).filter(|done| done.result.is_err()).map(|done| done.id).collect();
     assert_eq!(failed, ["g-9"]);
     let mut seen = HashSet::new();
-    for done in client.status_groups(&ids) {
+    for done in client.group_statuses(&ids) {
         let absent = done.result.unwrap().absent().count();
         assert_eq!(absent, usize::from(done.id == "g-9"), "{}", done.id);
         seen.insert(done.position);
@@ -403,7 +434,7 @@ fn bulk_repair_and_bulk_status_return_each_group() {
 #[test]
 fn duplicate_group_in_a_bulk_is_created_once() {
     let cluster = Cluster::start(2).unwrap();
-    let patient = cluster_client::RetryPolicy { attempts: 100, ..support::quick() };
+    let patient = support::quick().with_attempts(100);
     let client = builder(cluster.urls()).retry(patient).build().unwrap();
     let results: Vec<_> = client.create_groups(["g", "g", "g"]).map(|done| done.result).collect();
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1, "{results:?}");

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 use cluster_client::{
-    Action, Api, ClusterClient, DirectoryJournal, Error, Event, GroupId, Journal as _, Observer, Outcome, Phase, State,
-    Target,
+    Action, Api, Cause, ClusterClient, DirectoryJournal, Error, Event, EventKind, Journal as _, Observer,
+    OperationOptions, Outcome, Phase, State, Target,
 };
 use support::{REQUEST_TIMEOUT, SETTLE, builder, client, states};
 
@@ -23,15 +23,15 @@ fn unfinished(journal: &tempfile::TempDir) -> Vec<String> {
 }
 
 fn with_journal(cluster: &Cluster, journal: &tempfile::TempDir) -> ClusterClient {
-    builder(cluster.urls()).journal(journal.path()).unwrap().build().unwrap()
+    builder(cluster.urls()).journal(journal.path()).build().unwrap()
 }
 
 /// A create that leaves the group on node 0, which refuses to delete it, and an entry in the journal.
-fn leave_in_doubt(client: &ClusterClient, cluster: &Cluster) {
+fn leave_behind(client: &ClusterClient, cluster: &Cluster) {
     cluster.node(0).inject(Fault::answer(403).on(Method::Delete).always());
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
     let error = client.create_group("g").unwrap_err();
-    assert!(matches!(error, Error::InDoubt(_)), "{error}");
+    assert!(matches!(error, Error::Incomplete { .. }) && error.is_recoverable(), "{error}");
     assert_eq!(cluster.holders("g"), [0]);
     cluster.node(0).clear_faults();
 }
@@ -41,10 +41,10 @@ fn recovery_uses_the_paths_of_the_intent() {
     let cluster = Cluster::start_with(2, |_| Node::builder().path("/groups/")).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let api = Api::new("/groups/", "/groups/{id}/").unwrap();
-    let first = builder(cluster.urls()).api(api).journal(journal.path()).unwrap().build().unwrap();
-    leave_in_doubt(&first, &cluster);
+    let first = builder(cluster.urls()).api(api).journal(journal.path()).build().unwrap();
+    leave_behind(&first, &cluster);
 
-    let elsewhere = builder(["http://localhost:1"]).journal(journal.path()).unwrap().build().unwrap();
+    let elsewhere = builder(["http://localhost:1"]).journal(journal.path()).build().unwrap();
     let recovery = elsewhere.recover().unwrap();
     assert!(recovery.is_complete(), "{:?}", recovery.unsettled);
     assert!(cluster.none_has("g"));
@@ -56,7 +56,7 @@ fn operation_with_other_paths_recovers_the_older_one_in_its_paths() {
     let old = Cluster::start_with(2, |_| Node::builder().path("/groups/")).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let api = Api::new("/groups/", "/groups/{id}/").unwrap();
-    leave_in_doubt(&builder(old.urls()).api(api).journal(journal.path()).unwrap().build().unwrap(), &old);
+    leave_behind(&builder(old.urls()).api(api).journal(journal.path()).build().unwrap(), &old);
 
     let new = Cluster::start(2).unwrap();
     let report = with_journal(&new, &journal).create_group("g").unwrap();
@@ -74,7 +74,7 @@ fn rollback_is_in_doubt_if_delete_is_refused_and_reads_lag() {
         cluster.node(0).inject(Fault::answer(404).on(Method::Get).always());
         cluster.node(1).inject(Fault::answer(400).on(Method::Post));
         let error = with_journal(&cluster, &journal).create_group("g").unwrap_err();
-        let Error::InDoubt(report) = &error else { panic!("{refusal}: {error}") };
+        let Error::InDoubt { report, .. } = &error else { panic!("{refusal}: {error}") };
         assert_eq!(states(report), [State::Unknown, State::Absent], "{refusal}");
         assert!(error.to_string().contains(cluster.node(0).url().trim_start_matches("http://")), "{error}");
         assert_eq!((cluster.holders("g"), unfinished(&journal)), (vec![0], vec!["g".to_owned()]), "{refusal}");
@@ -92,8 +92,8 @@ struct Lagging {
 }
 
 impl Observer for Lagging {
-    fn on_event(&self, _: &GroupId, event: &Event) {
-        if matches!(event, Event::Entered(Phase::RollBack)) {
+    fn on_event(&self, event: &Event) {
+        if matches!(event.kind, EventKind::Entered { phase: Phase::RollBack, .. }) {
             self.cluster.node(0).inject(Fault::answer(self.status).on(Method::Delete));
             self.cluster.node(0).inject(Fault::answer(404).on(Method::Get));
         }
@@ -108,7 +108,7 @@ fn rollback_checks_again_if_a_lagging_replica_answers_the_delete() {
         let lagging = Arc::new(Lagging { cluster: Arc::clone(&cluster), status });
         let client = builder(cluster.urls()).observer(lagging).build().unwrap();
         let error = client.create_group("g").unwrap_err();
-        assert!(matches!(error, Error::RolledBack(_)), "{status}: {error}");
+        assert!(matches!(error, Error::RolledBack { .. }), "{status}: {error}");
         assert!(cluster.none_has("g"), "{status}");
     }
 }
@@ -131,7 +131,7 @@ fn group_created_again_after_a_rollback_with_a_lost_delete_stays() {
     let client = client(&cluster);
     cluster.node(0).inject(Fault::drop_connection().applying_late(SETTLE / 2).on(Method::Delete));
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
-    assert!(matches!(client.create_group("g"), Err(Error::RolledBack(_))));
+    assert!(matches!(client.create_group("g"), Err(Error::RolledBack { .. })));
     client.create_group("g").unwrap();
     let taken = cluster.node(0).wait_until(|node| !node.has("g"), 3 * SETTLE);
     assert!(!taken && cluster.all_have("g"), "the late DELETE took the new group");
@@ -155,7 +155,7 @@ fn rollback_sends_at_most_the_deletes_of_its_policy() {
     cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
     let error = client(&cluster).create_group("g").unwrap_err();
-    let Error::InDoubt(report) = &error else { panic!("{error}") };
+    let Error::Incomplete { report, .. } = &error else { panic!("{error}") };
     assert_eq!(cluster.node(0).count(Method::Delete), 5);
     let deletes: Vec<_> = report.hosts[0].steps.iter().filter(|step| step.action == Action::Delete).collect();
     assert_eq!(deletes.iter().map(|step| step.attempts).collect::<Vec<_>>(), [5]);
@@ -184,8 +184,9 @@ fn repair_changes_no_host_of_another_cluster_in_the_same_journal() {
     let before: Vec<_> = staging.nodes().iter().map(|node| node.log().len()).collect();
 
     for target in [Target::Present, Target::Absent] {
-        let error = with_journal(&production, &journal).repair("g", target).unwrap_err();
-        let Error::Conflict { unnamed, .. } = &error else { panic!("{error}") };
+        let error = with_journal(&production, &journal).repair_group("g", target).unwrap_err();
+        let Error::Conflict { report, .. } = &error else { panic!("{error}") };
+        let Some(Cause::Conflict { unnamed, .. }) = &report.cause else { panic!("{report:?}") };
         assert_eq!(unnamed.iter().map(ToString::to_string).collect::<Vec<_>>(), [staging.node(1).url()]);
         assert!(error.to_string().contains(&staging.node(1).url()) && error.is_unchanged(), "{error}");
         assert!(!error.is_retryable());
@@ -197,7 +198,7 @@ fn repair_changes_no_host_of_another_cluster_in_the_same_journal() {
     staging.node(1).clear_faults();
     assert!(with_journal(&production, &journal).recover().unwrap().is_complete());
     assert!(staging.none_has("g"));
-    let _ = with_journal(&production, &journal).repair("g", Target::Present).unwrap();
+    let _ = with_journal(&production, &journal).repair_group("g", Target::Present).unwrap();
     assert!(production.all_have("g") && staging.none_has("g"));
 }
 
@@ -206,7 +207,7 @@ fn error_reports_the_changes_of_an_older_operations_recovery() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let client = with_journal(&cluster, &journal);
-    leave_in_doubt(&client, &cluster);
+    leave_behind(&client, &cluster);
     // The recovery deletes the group on node 0; then the create finds a host that does not answer.
     cluster.node(0).inject(Fault::answer(200).after_applying().on(Method::Delete));
     let spared = Fault::answer(503).on(Method::Get);
@@ -215,7 +216,7 @@ fn error_reports_the_changes_of_an_older_operations_recovery() {
     cluster.node(0).inject(Fault::answer(404).on(Method::Get));
     cluster.node(0).inject(spared.always());
     let error = client.create_group("g").unwrap_err();
-    let Error::Unavailable(report) = &error else { panic!("{error}") };
+    let Error::Unavailable { report, .. } = &error else { panic!("{error}") };
     assert_eq!(report.earlier.as_ref().unwrap().outcome, Outcome::Recovered);
     assert!(!error.is_unchanged() && !error.to_string().contains("nothing was changed"), "{error}");
     assert!(cluster.none_has("g"));
@@ -228,9 +229,12 @@ fn loop_over_retryable_errors_ends_after_cancel_and_time_out() {
     let client = client(&cluster);
     let cancel = cluster_client::CancelToken::new();
     cancel.cancel();
-    for call in [client.call().cancel(&cancel), client.call().deadline(Duration::from_millis(50))] {
+    for call in [
+        client.with(OperationOptions::new().cancel(&cancel)),
+        client.with(OperationOptions::new().timeout(Duration::from_millis(50))),
+    ] {
         let error = call.create_group("g").unwrap_err();
-        assert!(matches!(error, Error::Cancelled(_) | Error::TimedOut(_)), "{error}");
+        assert!(matches!(error, Error::Cancelled { .. } | Error::TimedOut { .. }), "{error}");
         assert!(!error.is_retryable() && error.is_unchanged(), "{error}");
     }
     assert!(cluster.none_has("g"));
@@ -240,8 +244,8 @@ fn loop_over_retryable_errors_ends_after_cancel_and_time_out() {
 struct CancelsAtFirstAnswer(cluster_client::CancelToken);
 
 impl Observer for CancelsAtFirstAnswer {
-    fn on_event(&self, _: &GroupId, event: &Event) {
-        if matches!(event, Event::Answered { .. }) {
+    fn on_event(&self, event: &Event) {
+        if matches!(event.kind, EventKind::Answered { .. }) {
             self.0.cancel();
         }
     }
@@ -251,14 +255,14 @@ impl Observer for CancelsAtFirstAnswer {
 fn cancelled_repair_does_not_succeed_while_a_rollback_is_recorded() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
-    leave_in_doubt(&with_journal(&cluster, &journal), &cluster);
+    leave_behind(&with_journal(&cluster, &journal), &cluster);
     cluster.node(1).insert("g");
     cluster.node(1).inject(Fault::delay(REQUEST_TIMEOUT / 2).on(Method::Get));
     let cancel = cluster_client::CancelToken::new();
     let observer = Arc::new(CancelsAtFirstAnswer(cancel.clone()));
-    let client = builder(cluster.urls()).journal(journal.path()).unwrap().observer(observer).build().unwrap();
-    let error = client.call().cancel(&cancel).repair("g", Target::Present).unwrap_err();
-    assert!(matches!(error, Error::Cancelled(_)) && error.is_unchanged(), "{error}");
+    let client = builder(cluster.urls()).journal(journal.path()).observer(observer).build().unwrap();
+    let error = client.with(OperationOptions::new().cancel(&cancel)).repair_group("g", Target::Present).unwrap_err();
+    assert!(matches!(error, Error::Cancelled { .. }) && error.is_unchanged(), "{error}");
     assert_eq!(unfinished(&journal), ["g"]);
 }
 
@@ -267,18 +271,21 @@ fn call_without_time_sends_nothing_for_an_older_operation() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let client = with_journal(&cluster, &journal);
-    leave_in_doubt(&client, &cluster);
+    leave_behind(&client, &cluster);
     let before: Vec<_> = cluster.nodes().iter().map(|node| node.log().len()).collect();
     let cancel = cluster_client::CancelToken::new();
     cancel.cancel();
-    for call in [client.call().deadline(Duration::ZERO), client.call().cancel(&cancel)] {
+    for call in [
+        client.with(OperationOptions::new().timeout(Duration::ZERO)),
+        client.with(OperationOptions::new().cancel(&cancel)),
+    ] {
         for error in [
             call.create_group("g").unwrap_err(),
             call.delete_group("g").unwrap_err(),
-            call.repair("g", Target::Absent).unwrap_err(),
+            call.repair_group("g", Target::Absent).unwrap_err(),
             call.recover().unwrap().unsettled.remove(0),
         ] {
-            assert!(matches!(error, Error::TimedOut(_) | Error::Cancelled(_)), "{error}");
+            assert!(matches!(error, Error::TimedOut { .. } | Error::Cancelled { .. }), "{error}");
             assert!(error.is_unchanged() && error.report().unwrap().recoverable, "{error}");
         }
     }
@@ -292,7 +299,7 @@ fn recovery_of_a_delete_has_time_beyond_the_deadline_of_the_client() {
     let journal = tempfile::tempdir().unwrap();
     // Long enough for the DELETEs of a loaded machine, and too short for what has to be waited for after a lost one.
     let (deadline, settle) = (Duration::from_secs(1), Duration::from_secs(2));
-    let client = builder(cluster.urls()).journal(journal.path()).unwrap().deadline(deadline).settle(settle);
+    let client = builder(cluster.urls()).journal(journal.path()).operation_timeout(deadline).settle(settle);
     let client = client.build().unwrap();
     cluster.node(0).insert("g");
     cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());
@@ -308,15 +315,15 @@ fn delete_after_an_unfinished_repair_finds_the_group_behind_a_lagging_replica() 
     let cluster = Arc::new(Cluster::start(1).unwrap());
     let journal = tempfile::tempdir().unwrap();
     cluster.node(0).inject(Fault::answer(503).on(Method::Post).always());
-    let _ = with_journal(&cluster, &journal).repair("g", Target::Present).unwrap_err();
+    let _ = with_journal(&cluster, &journal).repair_group("g", Target::Present).unwrap_err();
     assert_eq!(unfinished(&journal), ["g"]);
     cluster.node(0).clear_faults();
 
     let lagging = Arc::new(LagsForDelete { cluster: Arc::clone(&cluster), made: Mutex::new(None) });
     let observer: Arc<dyn Observer> = lagging;
-    let client = builder(cluster.urls()).journal(journal.path()).unwrap().observer(observer).build().unwrap();
+    let client = builder(cluster.urls()).journal(journal.path()).observer(observer).build().unwrap();
     let deletion = client.delete_group("g").unwrap();
-    assert_eq!((deletion.undeleted().count(), cluster.holders("g")), (0, vec![]), "{:?}", deletion.earlier);
+    assert_eq!((deletion.undeleted().count(), cluster.holders("g")), (0, vec![]), "{:?}", deletion.report().earlier);
 }
 
 /// For less than the settle time after the group was made, a DELETE and the GET after it meet a replica that missed it.
@@ -326,11 +333,11 @@ struct LagsForDelete {
 }
 
 impl Observer for LagsForDelete {
-    fn on_event(&self, _: &GroupId, event: &Event) {
+    fn on_event(&self, event: &Event) {
         let mut made = self.made.lock().unwrap();
-        match event {
-            Event::Answered { action: Action::Create, .. } => *made = Some(Instant::now()),
-            Event::Entered(Phase::Delete) if made.is_some_and(|made| made.elapsed() < SETTLE / 2) => {
+        match &event.kind {
+            EventKind::Answered { action: Action::Create, .. } => *made = Some(Instant::now()),
+            EventKind::Entered { phase: Phase::Delete, .. } if made.is_some_and(|made| made.elapsed() < SETTLE / 2) => {
                 self.cluster.node(0).inject(Fault::answer(404).on(Method::Delete));
                 self.cluster.node(0).inject(Fault::answer(404).on(Method::Get));
             }

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Cluster, Fault, Method};
-use cluster_client::{Error, State};
+use cluster_client::{Error, OperationOptions, State};
 use support::{PATIENCE, SETTLE, builder, client, states};
 
 #[test]
@@ -17,7 +17,7 @@ fn rollback_after_a_lost_201_removes_the_group() {
     cluster.node(0).inject(Fault::drop_connection().after_applying().on(Method::Post).always());
     cluster.node(2).inject(Fault::answer(403).on(Method::Post));
     let error = client(&cluster).create_group("g").unwrap_err();
-    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(matches!(error, Error::RolledBack { .. }), "{error}");
     assert!(cluster.none_has("g"));
 }
 
@@ -49,7 +49,7 @@ fn only_transient_statuses_are_retried() {
         let cluster = Cluster::start(2).unwrap();
         cluster.node(1).inject(Fault::answer(status).on(Method::Post).always());
         let error = client(&cluster).create_group("g").unwrap_err();
-        assert!(matches!(error, Error::RolledBack(_)), "{status}: {error}");
+        assert!(matches!(error, Error::RolledBack { .. }), "{status}: {error}");
         assert_eq!(cluster.node(1).count(Method::Post), posts, "{status}");
         assert!(cluster.none_has("g"));
     }
@@ -63,7 +63,7 @@ fn rollback_continues_on_other_hosts_after_a_permanent_failure() {
     cluster.node(3).inject(Fault::answer(503).on(Method::Post));
     cluster.node(3).inject(Fault::answer(403).on(Method::Post));
     let error = client(&cluster).create_group("g").unwrap_err();
-    let Error::InDoubt(report) = &error else { panic!("{error:?}") };
+    let Error::Incomplete { report, .. } = &error else { panic!("{error:?}") };
     assert_eq!(states(report), [State::Present, State::Absent, State::Absent, State::Absent]);
     assert_eq!(cluster.holders("g"), [0]);
     assert!(error.to_string().contains(&format!("127.0.0.1:{} has g", cluster.node(0).port())), "{error}");
@@ -74,8 +74,8 @@ fn rollback_keeps_a_group_that_was_there_before() {
     for preflight in [true, false] {
         let cluster = Cluster::start(3).unwrap();
         cluster.node(1).insert("g");
-        let error = client(&cluster).call().preflight(preflight).create_group("g").unwrap_err();
-        assert!(matches!(error, Error::AlreadyExists(_)), "preflight {preflight}: {error}");
+        let error = client(&cluster).with(OperationOptions::new().preflight(preflight)).create_group("g").unwrap_err();
+        assert!(matches!(error, Error::AlreadyExists { .. }), "preflight {preflight}: {error}");
         assert_eq!(cluster.holders("g"), [1], "what was there stays, what we made is gone");
         assert_eq!(cluster.node(1).count(Method::Delete), 0);
     }
@@ -87,8 +87,8 @@ fn lost_answer_without_preflight_is_in_doubt_and_not_deleted() {
     cluster.node(0).insert("g");
     cluster.node(0).inject(Fault::drop_connection().on(Method::Post).always());
     cluster.node(1).inject(Fault::answer(403).on(Method::Post).always());
-    let error = client(&cluster).call().preflight(false).create_group("g").unwrap_err();
-    let Error::InDoubt(report) = &error else { panic!("{error:?}") };
+    let error = client(&cluster).with(OperationOptions::new().preflight(false)).create_group("g").unwrap_err();
+    let Error::Incomplete { report, .. } = &error else { panic!("{error:?}") };
     assert_eq!(states(report), [State::Present, State::Absent]);
     assert_eq!(cluster.holders("g"), [0], "it may be somebody else's");
     assert_eq!(cluster.node(0).count(Method::Delete), 0);
@@ -101,7 +101,7 @@ fn rollback_keeps_a_foreign_group_created_after_the_probe() {
     cluster.node(1).insert("g");
     cluster.node(1).inject(Fault::answer(404).on(Method::Get));
     let error = client(&cluster).create_group("g").unwrap_err();
-    assert!(matches!(error, Error::AlreadyExists(_)), "{error}");
+    assert!(matches!(error, Error::AlreadyExists { .. }), "{error}");
     assert_eq!(cluster.holders("g"), [1]);
 }
 
@@ -127,7 +127,7 @@ fn host_whose_check_answers_500_is_unknown() {
     cluster.node(0).inject(Fault::answer(404).on(Method::Get));
     cluster.node(0).inject(Fault::answer(500).on(Method::Get).always());
     let error = cluster_client.create_group("g").unwrap_err();
-    let Error::InDoubt(report) = &error else { panic!("{error:?}") };
+    let Error::InDoubt { report, .. } = &error else { panic!("{error:?}") };
     assert_eq!(report.hosts[0].state, State::Unknown, "a 500 proves nothing");
     assert_eq!(cluster.holders("g"), [0]);
 }
@@ -139,7 +139,7 @@ fn late_post_is_found_and_deleted_after_the_settle_time() {
     cluster.node(0).inject(Fault::drop_connection().applying_late(SETTLE / 2).on(Method::Post).always());
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
     let error = client(&cluster).create_group("g").unwrap_err();
-    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(matches!(error, Error::RolledBack { .. }), "{error}");
     assert!(cluster.none_has("g"));
 }
 
@@ -150,7 +150,7 @@ fn settle_time_passes_only_after_an_ambiguous_request() {
     let slow_settle = Duration::from_secs(3600);
     let client = builder(cluster.urls()).settle(slow_settle).rollback_timeout(2 * slow_settle).build().unwrap();
     let error = client.create_group("g").unwrap_err();
-    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(matches!(error, Error::RolledBack { .. }), "{error}");
     assert!(cluster.none_has("g"));
 }
 
@@ -159,7 +159,7 @@ fn create_with_a_dead_host_is_unavailable_and_changes_nothing() {
     let cluster = Cluster::start(3).unwrap();
     cluster.node(2).stop();
     let error = client(&cluster).create_group("g").unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)) && error.is_unchanged() && error.is_retryable(), "{error}");
+    assert!(matches!(error, Error::Unavailable { .. }) && error.is_unchanged() && error.is_retryable(), "{error}");
     assert!(error.to_string().contains(&format!("127.0.0.1:{}", cluster.node(2).port())), "{error}");
     assert_eq!(cluster.node(0).count(Method::Post) + cluster.node(1).count(Method::Post), 0);
 }
@@ -173,7 +173,7 @@ fn host_that_dies_during_the_rollback_is_named_in_doubt() {
     cluster.node(1).inject(Fault::answer(503).on(Method::Post));
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
     let error = client(&cluster).create_group("g").unwrap_err();
-    let Error::InDoubt(report) = &error else { panic!("{error:?}") };
+    let Error::InDoubt { report, .. } = &error else { panic!("{error:?}") };
     assert_eq!(states(report), [State::Unknown, State::Absent, State::Absent]);
     assert_eq!(cluster.holders("g"), [0]);
     assert!(!report.recoverable, "without a journal there is nothing to recover from");
@@ -184,30 +184,28 @@ fn host_that_dies_during_the_rollback_is_named_in_doubt() {
 fn retry_after_is_honoured_up_to_the_longest_delay() {
     let cluster = Cluster::start(1).unwrap();
     cluster.node(0).inject(Fault::answer(503).header("Retry-After", "1").on(Method::Get));
-    let patient = cluster_client::RetryPolicy { max_delay: Duration::from_secs(5), ..support::quick() };
+    let patient = support::quick().with_max_delay(Duration::from_secs(5));
     let begun = Instant::now();
-    let report = builder(cluster.urls()).retry(patient).build().unwrap().status("g").unwrap();
+    let report = builder(cluster.urls()).retry(patient).build().unwrap().group_status("g").unwrap();
     assert_eq!(states(&report), [State::Absent]);
     assert!(begun.elapsed() >= Duration::from_secs(1), "{:?}", begun.elapsed());
 
     cluster.node(0).inject(Fault::answer(503).header("Retry-After", "3600").on(Method::Get));
-    assert_eq!(states(&client(&cluster).status("g").unwrap()), [State::Absent], "capped by the longest delay");
+    assert_eq!(states(&client(&cluster).group_status("g").unwrap()), [State::Absent], "capped by the longest delay");
 }
 
 #[test]
 fn create_past_its_deadline_is_rolled_back() {
     let cluster = Cluster::start(2).unwrap();
     cluster.node(1).inject(Fault::answer(503).on(Method::Post).always());
-    let patient = cluster_client::RetryPolicy {
-        attempts: 100,
-        first_delay: Duration::from_millis(20),
-        max_delay: Duration::from_millis(20),
-        ..support::quick()
-    };
+    let patient = support::quick()
+        .with_attempts(100)
+        .with_first_delay(Duration::from_millis(20))
+        .with_max_delay(Duration::from_millis(20));
     let client = builder(cluster.urls()).retry(patient).build().unwrap();
     let begun = Instant::now();
-    let error = client.call().deadline(Duration::from_millis(200)).create_group("g").unwrap_err();
-    assert!(matches!(error, Error::TimedOut(_)) && error.to_string().contains("answered 503"), "{error}");
+    let error = client.with(OperationOptions::new().timeout(Duration::from_millis(200))).create_group("g").unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }) && error.to_string().contains("answered 503"), "{error}");
     assert!(cluster.none_has("g"));
     assert!(begun.elapsed() < PATIENCE / 2);
 }
@@ -215,11 +213,11 @@ fn create_past_its_deadline_is_rolled_back() {
 #[test]
 fn call_with_a_deadline_of_zero_sends_nothing() {
     let cluster = Cluster::start(1).unwrap();
-    let call = client(&cluster).call().deadline(Duration::ZERO);
+    let call = client(&cluster).with(OperationOptions::new().timeout(Duration::ZERO));
     for error in [call.create_group("g").unwrap_err(), call.delete_group("g").unwrap_err()] {
-        assert!(matches!(error, Error::TimedOut(_)) && !error.is_retryable() && error.is_unchanged(), "{error}");
+        assert!(matches!(error, Error::TimedOut { .. }) && !error.is_retryable() && error.is_unchanged(), "{error}");
     }
-    assert_eq!(states(&call.status("g").unwrap()), [State::Unknown]);
+    assert_eq!(states(&call.group_status("g").unwrap()), [State::Unknown]);
     assert_eq!(cluster.node(0).log().len(), 0);
 }
 

@@ -20,7 +20,7 @@ fn reading_of(fault: Fault) -> (State, Option<RequestErrorKind>) {
     cluster.node(0).insert("g");
     cluster.node(0).inject(fault.on(Method::Get).always());
     let begun = Instant::now();
-    let report = client(&cluster).status("g").unwrap();
+    let report = client(&cluster).group_status("g").unwrap();
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
     assert_eq!(report.hosts[1].state, State::Absent, "the other host is not held up");
     let last = report.hosts[0].steps.last().unwrap();
@@ -67,10 +67,10 @@ fn redirect_is_never_a_success() {
         cluster.node(0).inject(Fault::redirect(status, &location).always());
         let client = client(&cluster);
 
-        assert_eq!(states(&client.status("g").unwrap()), [State::Unknown], "{status}");
+        assert_eq!(states(&client.group_status("g").unwrap()), [State::Unknown], "{status}");
         let deletion = client.delete_group("g").unwrap();
-        assert_eq!(states(&deletion), [State::Unknown], "{status}");
-        assert!(matches!(client.create_group("g"), Err(Error::Unavailable(_))), "{status}");
+        assert_eq!(states(deletion.report()), [State::Unknown], "{status}");
+        assert!(matches!(client.create_group("g"), Err(Error::Unavailable { .. })), "{status}");
         assert_eq!((cluster.holders("g"), elsewhere.holders("g")), (vec![0], vec![0]), "{status}");
         assert_eq!(elsewhere.node(0).log().len(), 0, "{status}: nobody is asked whom we were not told of");
     }
@@ -95,7 +95,7 @@ fn redirect_loop_ends() {
     let cluster = Cluster::start(1).unwrap();
     cluster.node(0).inject(Fault::redirect(308, "/v1/group/").always());
     let deletion = client(&cluster).delete_group("g").unwrap();
-    assert_eq!(states(&deletion), [State::Unknown]);
+    assert_eq!(states(deletion.report()), [State::Unknown]);
     assert!(cluster.node(0).log().len() <= 16, "{}", cluster.node(0).log().len());
 }
 
@@ -119,7 +119,7 @@ fn blackholed_connect_times_out_and_changes_nothing() {
     let begun = Instant::now();
     let error = builder(&urls).build().unwrap().create_group("g").unwrap_err();
     assert!(begun.elapsed() < BOUND, "{:?}", begun.elapsed());
-    let Error::Unavailable(report) = &error else { panic!("{error:?}") };
+    let Error::Unavailable { report, .. } = &error else { panic!("{error:?}") };
     assert_eq!(states(report), [State::Absent, State::Unknown]);
     let kind = report.hosts[1].steps[0].error.as_ref().map(cluster_client::RequestError::kind);
     assert_eq!(kind, Some(RequestErrorKind::Connect));
@@ -131,7 +131,7 @@ fn name_without_an_address_fails_and_changes_nothing() {
     let begun = Instant::now();
     let error = builder(["http://does-not-exist.invalid:8000"]).build().unwrap().create_group("g").unwrap_err();
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
-    let Error::Unavailable(report) = &error else { panic!("{error:?}") };
+    let Error::Unavailable { report, .. } = &error else { panic!("{error:?}") };
     let kind = report.hosts[0].steps[0].error.as_ref().map(cluster_client::RequestError::kind);
     assert_eq!(kind, Some(RequestErrorKind::Resolve));
 }
@@ -159,7 +159,7 @@ fn create_with_silent_hosts_ends_on_all_hosts_or_none() {
                 assert_eq!(states(&report), [State::Present; 3], "{story}");
                 assert!(cluster.all_have("g"), "{story}");
             }
-            Err(Error::RolledBack(_)) => assert!(cluster.none_has("g"), "{story}"),
+            Err(Error::RolledBack { .. }) => assert!(cluster.none_has("g"), "{story}"),
             Err(error) => panic!("{story}: {error}"),
         }
         assert!(begun.elapsed() < BOUND, "{story}: {:?}", begun.elapsed());

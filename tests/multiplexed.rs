@@ -9,7 +9,8 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use cluster_client::testing::{Cluster, Fault, Method};
 use cluster_client::{
-    Claim, ClaimError, ClusterClient, Engine, Event, GroupId, Intent, Journal, JournalError, Observer, Unfinished,
+    Claim, ClaimError, ClusterClient, Engine, Event, EventKind, GroupId, Intent, Journal, JournalError, Observer,
+    Unfinished,
 };
 use support::{PATIENCE, builder};
 
@@ -82,7 +83,7 @@ fn journal_that_blocks_delays_no_other_group() {
     let cluster = Cluster::start(2).unwrap();
     let store = Arc::new(Slow::default());
     let ended = Arc::clone(&store.ended);
-    let client = builder(cluster.urls()).engine(Engine::Multiplexed).store(store).build().unwrap();
+    let client = builder(cluster.urls()).engine(Engine::Multiplexed).custom_journal(store).build().unwrap();
     let mut order = Vec::new();
     for done in client.create_groups(["slow", "a", "b"]) {
         done.result.unwrap();
@@ -99,10 +100,11 @@ struct Nested {
 }
 
 impl Observer for Nested {
-    fn on_event(&self, group: &GroupId, event: &Event) {
+    fn on_event(&self, event: &Event) {
+        let group = &event.group;
         let client = self.client.lock().unwrap().clone();
-        if let (Some(client), "outer", Event::Entered(_)) = (client, group.as_str(), event) {
-            client.status("inner").unwrap();
+        if let (Some(client), "outer", EventKind::Entered { .. }) = (client, group.as_str(), &event.kind) {
+            client.group_status("inner").unwrap();
         }
     }
 }
@@ -169,7 +171,7 @@ impl Journal for Exhausted {
         if *claims == 1 || !is_closed() {
             const EMFILE: i32 = 24;
             let error = std::io::Error::from_raw_os_error(EMFILE);
-            return Err(ClaimError::Failed(JournalError::new("claim", "x", error)));
+            return Err(ClaimError::Failed(JournalError::new("claim", error)));
         }
         Ok(Box::new(SlowClaim))
     }
@@ -187,9 +189,10 @@ fn journal_call_without_descriptors_is_made_again_after_idle_connections_are_clo
         let cluster = Arc::new(Cluster::start(3).unwrap());
         let claims = Arc::default();
         let store = Exhausted { cluster: Arc::clone(&cluster), claims: Arc::clone(&claims) };
-        let client = builder(cluster.urls()).engine(Engine::Multiplexed).store(Arc::new(store)).build().unwrap();
+        let client =
+            builder(cluster.urls()).engine(Engine::Multiplexed).custom_journal(Arc::new(store)).build().unwrap();
         // Leaves an idle connection to each host in the engine that the create then uses.
-        client.status("g").unwrap();
+        client.group_status("g").unwrap();
         assert!(cluster.nodes().iter().all(|node| node.wait_until(|node| node.connections() == 1, PATIENCE)));
         let created = if is_bulk {
             client.create_groups(["g"]).all(|done| done.result.is_ok())

@@ -14,7 +14,7 @@ use std::time::Duration;
 use cluster_client::testing::{Cluster, Fault, Method};
 use cluster_client::{
     Bulk, CancelToken, Claim, ClaimError, ClientBuilder, ClusterClient, DirectoryJournal, Engine, Error, Event,
-    GroupId, Intent, Journal, JournalError, Observer, Unfinished,
+    GroupId, Intent, Journal, JournalError, Observer, OperationOptions, Outcome, Unfinished,
 };
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -126,9 +126,12 @@ impl Caller {
         let failed = match number % 3 {
             0 => self.client.create_group(&group).err(),
             1 => self.client.delete_group("nested-0").err(),
-            _ => match self.client.status(&group) {
+            _ => match self.client.group_status(&group) {
                 Ok(report) if report.absent().count() == report.hosts.len() => None,
-                Ok(report) => Some(Error::InDoubt(Box::new(report))),
+                Ok(mut report) => {
+                    report.outcome = Outcome::InDoubt;
+                    report.into_result().err()
+                }
                 Err(error) => Some(error),
             },
         };
@@ -148,7 +151,7 @@ fn logged_by_a_caller(
     let _turn = turn();
     let client = builder.build().unwrap();
     // Leaves idle connections: ureq logs their reuse with its pool locked.
-    assert!(client.status_groups(["a", "b", "c"]).all(|done| done.result.is_ok()));
+    assert!(client.group_statuses(["a", "b", "c"]).all(|done| done.result.is_ok()));
     let caller = Arc::new(Caller {
         client: client.clone(),
         wants,
@@ -221,12 +224,12 @@ fn host_is_usable_again_after_a_panic_of_the_logger() {
     let cluster = Cluster::start(2).unwrap();
     for panics_at in ["Use pooled", "GET ", "Close"] {
         let client = builder(&cluster).build().unwrap();
-        client.status("g").unwrap();
+        client.group_status("g").unwrap();
         set_hook(Some(Arc::new(move |_, text| assert!(!text.starts_with(panics_at), "as planned"))));
         let during = client.clone();
-        ends(move || drop(during.status("g")));
+        ends(move || drop(during.group_status("g")));
         set_hook(None);
-        assert_eq!(client.status("g").unwrap().absent().count(), 2, "after a panic at {panics_at:?}");
+        assert_eq!(client.group_status("g").unwrap().absent().count(), 2, "after a panic at {panics_at:?}");
     }
 }
 
@@ -239,13 +242,13 @@ fn logger_that_panics_or_calls_the_client_when_asked_whether_it_is_enabled_is_ha
     set_hook(Some(Arc::new(|_, text| assert!(text != ENABLED, "as planned"))));
     let panicking = client.clone();
     ends(move || {
-        drop(panicking.status("g"));
-        assert_eq!(panicking.status_groups(["g", "h"]).count(), 2);
+        drop(panicking.group_status("g"));
+        assert_eq!(panicking.group_statuses(["g", "h"]).count(), 2);
     });
     let (nested, running) = (client.clone(), AtomicBool::new(false));
     set_hook(Some(Arc::new(move |_, text| {
         if text == ENABLED && !running.swap(true, Ordering::SeqCst) {
-            drop(nested.status("nested"));
+            drop(nested.group_status("nested"));
             running.store(false, Ordering::SeqCst);
         }
     })));
@@ -257,7 +260,7 @@ fn logger_that_panics_or_calls_the_client_when_asked_whether_it_is_enabled_is_ha
 struct Panics;
 
 impl Observer for Panics {
-    fn on_event(&self, _: &GroupId, _: &Event) {
+    fn on_event(&self, _: &Event) {
         panic!("as planned");
     }
 }
@@ -288,7 +291,8 @@ impl<F> Acts<F> {
 }
 
 impl<F: Fn(&ClusterClient, &GroupId) + Send + Sync> Observer for Acts<F> {
-    fn on_event(&self, group: &GroupId, _: &Event) {
+    fn on_event(&self, event: &Event) {
+        let group = &event.group;
         let client = self.client.lock().unwrap().clone();
         let Some(client) = client.filter(|_| group.as_str().starts_with("outer")) else { return };
         if !self.acting.swap(true, Ordering::SeqCst) {
@@ -306,7 +310,7 @@ fn observed_by(act: impl Fn(&ClusterClient, &GroupId) + Send + Sync + Clone + 's
     for threads in [1, 64] {
         let cluster = Cluster::start(3).unwrap();
         let acts = Acts::new(act.clone());
-        let builder = builder(&cluster).threads(threads).in_flight(3).journal(journal.path()).unwrap();
+        let builder = builder(&cluster).threads(threads).in_flight(3).journal(journal.path());
         let client = builder.observer(Arc::<Acts<_>>::clone(&acts)).build().unwrap();
         *acts.client.lock().unwrap() = Some(client.clone());
         ends(move || {
@@ -323,7 +327,7 @@ fn observed_by(act: impl Fn(&ClusterClient, &GroupId) + Send + Sync + Clone + 's
 
 #[test]
 fn status_from_an_observer_succeeds() {
-    observed_by(|client, _| assert_eq!(client.status("inner").unwrap().absent().count(), 3));
+    observed_by(|client, _| assert_eq!(client.group_status("inner").unwrap().absent().count(), 3));
 }
 
 #[test]
@@ -338,7 +342,7 @@ fn create_and_delete_from_an_observer_succeed() {
 
 #[test]
 fn bulk_from_an_observer_succeeds() {
-    observed_by(|client, _| assert!(client.status_groups(["a", "b", "c", "d"]).all(|done| done.result.is_ok())));
+    observed_by(|client, _| assert!(client.group_statuses(["a", "b", "c", "d"]).all(|done| done.result.is_ok())));
 }
 
 /// The group that it finds is held by the operation that it is told of.
@@ -353,7 +357,7 @@ fn recover_from_an_observer_finds_running_operations_busy() {
 #[test]
 fn create_of_the_observed_group_by_its_observer_is_refused() {
     observed_by(|client, group| match client.create_group(group.clone()) {
-        Err(Error::Busy { .. } | Error::AlreadyExists(_)) => {}
+        Err(Error::Busy { .. } | Error::AlreadyExists { .. }) => {}
         // Possible after the operation released the group.
         Ok(_) => drop(client.delete_group(group.clone()).unwrap()),
         Err(error) => panic!("{error}"),
@@ -375,7 +379,7 @@ fn cancel_from_an_observer_leaves_the_group_on_all_hosts_or_none() {
         let acts = Acts::new(act);
         let client = builder(&cluster).observer(Arc::<Acts<_>>::clone(&acts)).build().unwrap();
         *acts.client.lock().unwrap() = Some(client.clone());
-        let created = ends(move || client.call().cancel(&cancel).create_group("outer").is_ok());
+        let created = ends(move || client.with(OperationOptions::new().cancel(&cancel)).create_group("outer").is_ok());
         acts.client.lock().unwrap().take();
         assert!(if created { cluster.all_have("outer") } else { cluster.none_has("outer") }, "cancelled at event {at}");
     }
@@ -391,7 +395,7 @@ struct Takes {
 }
 
 impl Observer for Takes {
-    fn on_event(&self, _: &GroupId, _: &Event) {
+    fn on_event(&self, _: &Event) {
         let bulk = self.bulk.lock().unwrap().take();
         if let Some(bulk) = bulk {
             eprintln!("took");
@@ -453,11 +457,11 @@ fn pry(client: &Mutex<Option<ClusterClient>>, about: &str) {
     let client = client.lock().unwrap().clone();
     if let Some(client) = client.filter(|_| about.starts_with("outer")) {
         let inner = format!("inner-{about}");
-        assert_eq!(client.status(&inner).unwrap().hosts.len(), 3);
+        assert_eq!(client.group_status(&inner).unwrap().hosts.len(), 3);
         client.create_group(&inner).unwrap();
         assert_eq!(client.delete_group(&inner).unwrap().undeleted().count(), 0);
         // A status needs no lock on the group.
-        assert_eq!(client.status(about).unwrap().hosts.len(), 3);
+        assert_eq!(client.group_status(about).unwrap().hosts.len(), 3);
     }
 }
 
@@ -504,7 +508,7 @@ fn calls_from_a_store_succeed() {
         let journal = tempfile::tempdir().unwrap();
         let store = Curious { inner: DirectoryJournal::open(journal.path()).unwrap(), client: Arc::default() };
         let known = Arc::clone(&store.client);
-        let client = builder(&cluster).threads(threads).in_flight(4).store(Arc::new(store)).build().unwrap();
+        let client = builder(&cluster).threads(threads).in_flight(4).custom_journal(Arc::new(store)).build().unwrap();
         *known.lock().unwrap() = Some(client.clone());
         ends(move || {
             client.create_group("outer").unwrap();
@@ -535,7 +539,8 @@ impl Journal for Broken {
 #[test]
 fn panic_of_a_store_is_a_journal_error() {
     let cluster = Cluster::start(1).unwrap();
-    let client = builder(&cluster).store(Arc::new(Broken)).build().unwrap();
+    let client = builder(&cluster).custom_journal(Arc::new(Broken)).build().unwrap();
     assert!(matches!(client.create_group("g"), Err(Error::Journal { .. })));
-    assert_eq!(client.recover().unwrap_err().to_string(), "cannot use the intent store");
+    let error = client.recover().unwrap_err();
+    assert!(matches!(&error, Error::Journal { report: None, source, .. } if source.path().is_none()), "{error:?}");
 }

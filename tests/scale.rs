@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use cluster_client::testing::{Cluster, Fault, Method, Node, Rates};
-use cluster_client::{ClusterClient, Error, Event, GroupId, Observer, RetryPolicy, State};
+use cluster_client::{ClusterClient, Error, Event, EventKind, Observer, State};
 use support::{PATIENCE, builder, quick};
 
 /// Sees who is through with a status, and lets the paused nodes go on once all others are.
@@ -19,8 +19,8 @@ struct Ward {
 }
 
 impl Observer for Ward {
-    fn on_event(&self, _: &GroupId, event: &Event) {
-        let Event::Reached { host, .. } = event else { return };
+    fn on_event(&self, event: &Event) {
+        let EventKind::Reached { host, .. } = &event.kind else { return };
         let number = self.cluster.urls().iter().position(|url| url == host.as_str()).unwrap();
         let mut through = self.through.lock().unwrap();
         through.push(number);
@@ -37,17 +37,17 @@ fn mute_hosts_delay_only_the_end_of_the_operation() {
     let urls = ward.cluster.urls();
     let client = builder(urls)
         .observer(Arc::<Ward>::clone(&ward))
-        .retry(RetryPolicy { attempts: 1, ..quick() })
+        .retry(quick().with_attempts(1))
         .request_timeout(PATIENCE)
         .build()
         .unwrap();
     // Opens the connections and starts threads.
     for turn in 0..3 {
-        assert_eq!(client.status(format!("warm-up-{turn}")).unwrap().absent().count(), 100);
+        assert_eq!(client.group_status(format!("warm-up-{turn}")).unwrap().absent().count(), 100);
     }
     ward.through.lock().unwrap().clear();
     ward.cluster.nodes()[..ward.paused].iter().for_each(Node::pause);
-    let report = client.status("g").unwrap();
+    let report = client.group_status("g").unwrap();
     assert_eq!(report.absent().count(), 100, "all answered in the end");
     let through = ward.through.lock().unwrap();
     assert_eq!(through.len(), 100);
@@ -64,9 +64,9 @@ fn requests(cluster: &Cluster) -> u64 {
 fn retry_budget_bounds_the_requests_to_a_failing_cluster() {
     let cluster = Cluster::start(100).unwrap();
     cluster.nodes().iter().for_each(|node| node.inject(Fault::answer(503).always()));
-    let client = builder(cluster.urls()).retry(RetryPolicy { attempts: 100, ..quick() }).build().unwrap();
+    let client = builder(cluster.urls()).retry(quick().with_attempts(100)).build().unwrap();
     let error = client.create_group("g").unwrap_err();
-    assert!(matches!(error, Error::Unavailable(_)), "{error}");
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
     assert_eq!(requests(&cluster), 100 + 120, "each host once, and every token");
     client.create_group("h").unwrap_err();
     assert_eq!(requests(&cluster), 2 * 100 + 120, "there are no tokens left");
@@ -86,10 +86,10 @@ fn rollback_retries_after_the_create_has_spent_its_budget() {
     let cluster = Cluster::start(10).unwrap();
     let spend = |client: &ClusterClient| {
         cluster.nodes().iter().for_each(|node| node.inject(Fault::answer(503).always()));
-        client.status("g").unwrap();
+        client.group_status("g").unwrap();
         cluster.nodes().iter().for_each(Node::clear_faults);
     };
-    let client = builder(cluster.urls()).retry(RetryPolicy { attempts: 100, ..quick() }).build().unwrap();
+    let client = builder(cluster.urls()).retry(quick().with_attempts(100)).build().unwrap();
     spend(&client);
     let before = requests(&cluster);
     spend(&client);
@@ -100,7 +100,7 @@ fn rollback_retries_after_the_create_has_spent_its_budget() {
         node.inject(Fault::answer(503).on(Method::Delete).times(2));
     }
     let error = client.create_group("g").unwrap_err();
-    assert!(matches!(error, Error::RolledBack(_)), "{error}");
+    assert!(matches!(error, Error::RolledBack { .. }), "{error}");
     assert!(cluster.none_has("g"));
     assert!(cluster.nodes().iter().any(|node| node.count(Method::Delete) >= 3), "it was retried");
 }
@@ -111,7 +111,7 @@ fn creates_on_a_faltering_cluster_end_on_all_hosts_or_none() {
     let rates = Rates { error: 0.05, drop_before: 0.03, drop_after: 0.02, ..Rates::default() };
     let node = |number| Node::builder().seed(number as u64).rates(rates);
     let cluster = Cluster::start_with(200, node).unwrap();
-    let patient = RetryPolicy { attempts: 8, ..quick() };
+    let patient = quick().with_attempts(8);
     let client = builder(cluster.urls()).retry(patient).rollback_retry(patient).build().unwrap();
     let mut outcomes = BTreeSet::new();
     for turn in 0..5 {
@@ -122,7 +122,7 @@ fn creates_on_a_faltering_cluster_end_on_all_hosts_or_none() {
                 assert!(cluster.all_have(&group));
                 outcomes.insert("created");
             }
-            Err(Error::RolledBack(_) | Error::Unavailable(_)) => {
+            Err(Error::RolledBack { .. } | Error::Unavailable { .. }) => {
                 assert!(cluster.none_has(&group));
                 outcomes.insert("refused");
             }

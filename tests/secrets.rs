@@ -84,7 +84,7 @@ fn refused_journal_shows_no_password() {
     of_many(malformed::hosts, |malformed| {
         // Something below a file can be neither found nor made.
         let path = file.join(malformed.text.trim_start_matches('/').replace('\0', ""));
-        let error = ClusterClient::builder().journal(&path).map(drop).unwrap_err();
+        let error = ClusterClient::builder().hosts(["http://n"]).journal(&path).build().map(drop).unwrap_err();
         malformed.assert_hidden_by(&error);
     });
 }

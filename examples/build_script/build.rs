@@ -10,7 +10,7 @@ fn main() {
         return;
     }
     match ClusterClient::from_env().and_then(|client| client.create_group("build-example")) {
-        Ok(_) | Err(Error::AlreadyExists(_)) => {}
+        Ok(_) | Err(Error::AlreadyExists { .. }) => {}
         Err(error) => {
             println!("cargo::error={error}");
             for warning in error.report().map(cluster_client::Report::warnings).unwrap_or_default() {

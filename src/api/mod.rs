@@ -10,6 +10,7 @@ pub(crate) use crate::values::api::Api;
 use crate::values::cause::RequestError;
 pub(crate) use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
+use crate::values::report::HostStep;
 
 /// One request, ready to be sent to any host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,32 @@ pub(crate) fn classify(action: Action, reply: Reply) -> ClassifiedReply {
 /// that pass. 501 says that the server will never do it.
 fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Constructors for tests of users, in the meaning of the node API.
+impl HostStep {
+    /// One request that was answered with this status.
+    ///
+    /// ```
+    /// use cluster_client::{Action, HostStep};
+    ///
+    /// assert!(HostStep::answered(Action::Create, 201).succeeded);
+    /// assert_eq!(HostStep::answered(Action::Create, 503).to_string(), "answered 503 to create");
+    /// ```
+    pub fn answered(action: Action, status: u16) -> Self {
+        HostStep::of(action, Reply::Answered { status, retry_after: None })
+    }
+
+    /// One request that was sent and has no answer: it may have been applied.
+    pub fn failed(action: Action, error: RequestError) -> Self {
+        HostStep::of(action, Reply::Ambiguous(error))
+    }
+
+    fn of(action: Action, reply: Reply) -> Self {
+        let mut step = HostStep::begun(action);
+        step.note(1, &classify(action, reply), Duration::ZERO);
+        step
+    }
 }
 
 #[cfg(test)]

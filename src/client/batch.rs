@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use crate::client::cancel::Cancel;
 use crate::client::driver::Driver;
-use crate::client::operations::Ended;
-use crate::client::options::{OperationOptions, conclude};
+use crate::client::invocation::Invocation;
 use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
 
-/// One operation for each of many groups: an iterator over the results.
+/// One operation for each of many groups: an iterator over the results. `T` is what the single call returns: a
+/// [`Report`], or a [`Deletion`](crate::Deletion).
 ///
 /// * At most [`in_flight`](crate::ClientBuilder::in_flight) operations run at once, and at most as many more
 ///   are taken from the input ahead of time. Memory is bounded by that, however long the input is.
@@ -21,7 +21,7 @@ use crate::values::report::{Operation, Report};
 ///   handed out: whoever feeds a channel must not wait for a result before sending the next id.
 /// * An id that comes twice is two operations: the second finds the group busy, or what the first made of it.
 /// * Dropping the iterator gives up what has not ended (creates are rolled back) and waits for that.
-/// * An [`Observer`](crate::Observer) may drive or drop the bulk that it observes. A logger or an intent store must
+/// * An [`Observer`](crate::Observer) may drive or drop the bulk that it observes. A logger or a journal must
 ///   not do so during a request or a journal call of that bulk: it would wait for itself.
 ///
 /// ```no_run
@@ -37,8 +37,8 @@ use crate::values::report::{Operation, Report};
 /// # Ok::<(), cluster_client::Error>(())
 /// ```
 #[must_use = "nothing happens before the iterator is driven"]
-pub struct Bulk<I> {
-    options: OperationOptions,
+pub struct Bulk<I, T = Report> {
+    invocation: Invocation,
     operation: Operation,
     groups: std::iter::Enumerate<I>,
     driver: Arc<Driver>,
@@ -47,21 +47,31 @@ pub struct Bulk<I> {
     /// Operations in the driver whose result was not handed out.
     open: usize,
     exhausted: bool,
+    conclude: fn(Report) -> Result<T, Error>,
 }
 
 /// The result of one of many operations.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
-pub struct Completed {
+pub struct Completed<T = Report> {
     /// The place of the id in the input, from 0.
     pub position: usize,
     /// The id as it was given.
     pub id: String,
+    /// The operation, the same for all items of a bulk.
+    pub operation: Operation,
     /// What the single call would have returned.
-    pub result: Result<Report, Error>,
+    pub result: Result<T, Error>,
 }
 
-impl<I> std::fmt::Debug for Bulk<I> {
+impl<T> Completed<T> {
+    /// A result for your own tests.
+    pub fn new(position: usize, id: impl Into<String>, operation: Operation, result: Result<T, Error>) -> Self {
+        Completed { position, id: id.into(), operation, result }
+    }
+}
+
+impl<I, T> std::fmt::Debug for Bulk<I, T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Bulk")
             .field("operation", &self.operation)
@@ -71,28 +81,33 @@ impl<I> std::fmt::Debug for Bulk<I> {
     }
 }
 
-impl<I> Bulk<I>
+impl<I, T> Bulk<I, T>
 where
     I: Iterator,
     I::Item: AsRef<str>,
 {
-    pub(crate) fn new(options: OperationOptions, operation: Operation, groups: I) -> Self {
-        let driver = Driver::new(options.client(), options.client().in_flight, false);
-        let watched = options.watch(&driver);
-        Bulk { options, operation, groups: groups.enumerate(), driver, watched, open: 0, exhausted: false }
+    pub(crate) fn new(
+        invocation: Invocation,
+        operation: Operation,
+        groups: I,
+        conclude: fn(Report) -> Result<T, Error>,
+    ) -> Self {
+        let driver = Driver::new(invocation.client(), invocation.client().in_flight, false);
+        let watched = invocation.watch(&driver);
+        Bulk { invocation, operation, groups: groups.enumerate(), driver, watched, open: 0, exhausted: false, conclude }
     }
 
     /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
-    fn take_one(&mut self) -> Option<Completed> {
+    fn take_one(&mut self) -> Option<Completed<T>> {
         let Some((position, id)) = self.groups.next() else {
             self.exhausted = true;
             return None;
         };
         let id = id.as_ref();
         match GroupId::parse(id) {
-            Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
+            Err(error) => Some(Completed::new(position, id, self.operation, Err(error.into()))),
             Ok(group) => {
-                self.driver.add(position, self.options.machine(self.operation, group));
+                self.driver.add(position, self.invocation.machine(self.operation, group));
                 self.open += 1;
                 None
             }
@@ -100,32 +115,30 @@ where
     }
 
     /// What has ended is handed out before more is taken from the input, which may take its time.
-    fn ended(&mut self) -> Option<Ended> {
-        let enough = 2 * self.options.client().in_flight;
+    fn ended(&mut self) -> Option<(usize, Report)> {
+        let enough = 2 * self.invocation.client().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        match self.driver.try_take() {
+        let ended = match self.driver.try_take() {
             None if self.open > 0 && !may_take => Some(self.driver.take()),
             ended => ended,
-        }
+        };
+        ended.map(|(position, _, report)| (position, report))
     }
 }
 
-impl<I> Iterator for Bulk<I>
+impl<I, T> Iterator for Bulk<I, T>
 where
     I: Iterator,
     I::Item: AsRef<str>,
 {
-    type Item = Completed;
+    type Item = Completed<T>;
 
-    fn next(&mut self) -> Option<Completed> {
+    fn next(&mut self) -> Option<Completed<T>> {
         loop {
-            if let Some((position, ending, report)) = self.ended() {
+            if let Some((position, report)) = self.ended() {
                 self.open -= 1;
-                return Some(Completed {
-                    position,
-                    id: report.group.as_str().into(),
-                    result: conclude(ending, report),
-                });
+                let id = report.group.as_str().to_owned();
+                return Some(Completed::new(position, id, self.operation, (self.conclude)(report)));
             }
             if self.exhausted {
                 return None;
@@ -137,7 +150,7 @@ where
     }
 }
 
-impl<I> Drop for Bulk<I> {
+impl<I, T> Drop for Bulk<I, T> {
     fn drop(&mut self) {
         self.driver.abandon(self.open);
     }

@@ -1,6 +1,6 @@
 //! Floor 3: the settings of a client, checked as a whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
+use crate::values::cause::JournalError;
 use crate::values::config::{ConfigError, Origin};
 use crate::values::error::Error;
 use crate::values::host::{Host, Hosts};
@@ -75,7 +76,7 @@ impl Default for Engine {
 /// | `retry` | 3 attempts, 1 s doubling to at most 10 s, jitter | see [`RetryPolicy`] |
 /// | `rollback_retry` | 5 attempts, else the same | see [`RetryPolicy`] |
 /// | `request_timeout` | 10 s | 1 ms to 1 h |
-/// | `deadline` | none: attempts and timeouts bound a call | 1 ms to 24 h |
+/// | `operation_timeout` | none: attempts and timeouts bound a call | 1 ms to 24 h |
 /// | `rollback_timeout` | 120 s, or four times `settle` where that is longer | above `settle`, at most 24 h |
 /// | `settle` | 10 s, or the request timeout where that is longer | 1 ms to 1 h |
 /// | `threads` | 1024, started as needed | 1 to 4096 |
@@ -100,13 +101,13 @@ pub struct ClientBuilder {
     retry: RetryPolicy,
     rollback_retry: RetryPolicy,
     request_timeout: Duration,
-    deadline: Option<Duration>,
+    operation_timeout: Option<Duration>,
     rollback_timeout: Option<Duration>,
     settle: Option<Duration>,
     threads: usize,
     in_flight: usize,
     engine: Engine,
-    store: Option<Arc<dyn Journal>>,
+    journal: Option<JournalSetting>,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -122,15 +123,15 @@ impl Default for ClientBuilder {
             hosts: None,
             api: Api::default(),
             retry: RetryPolicy::default(),
-            rollback_retry: RetryPolicy { attempts: 5, ..RetryPolicy::default() },
+            rollback_retry: RetryPolicy::default().with_attempts(5),
             request_timeout: Duration::from_secs(10),
-            deadline: None,
+            operation_timeout: None,
             rollback_timeout: None,
             settle: None,
             threads: 1024,
             in_flight: 32,
             engine: Engine::default(),
-            store: None,
+            journal: None,
             observer: None,
         }
     }
@@ -183,10 +184,10 @@ impl ClientBuilder {
         self
     }
 
-    /// The time that one operation may take, its rollback not counted. [`Call::deadline`](crate::Call::deadline) sets it for one
-    /// call.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
+    /// The time that one operation may take, its rollback not counted.
+    /// [`OperationOptions::timeout`](crate::OperationOptions::timeout) sets it for some operations.
+    pub fn operation_timeout(mut self, timeout: Duration) -> Self {
+        self.operation_timeout = Some(timeout);
         self
     }
 
@@ -196,9 +197,12 @@ impl ClientBuilder {
         self
     }
 
-    /// How long after a request of unknown fate a host is looked at again, and how far reads may lag behind a
-    /// change. It has to be at least as long as such a request can still take effect, which a shorter request
-    /// timeout does not hasten; only hosts with such a request pay it.
+    /// The wait after a request whose effect is unknown, before its host is checked again. It is called S in
+    /// [`contract`](crate::contract).
+    ///
+    /// Choose at least the longest time for which a request without an answer can still take effect on a host, and for
+    /// which a read can lag behind a change. `RolledBack` and `Deleted` hold only if it is long enough. A shorter
+    /// request timeout does not make such requests land sooner. Only hosts with such a request wait.
     pub fn settle(mut self, settle: Duration) -> Self {
         self.settle = Some(settle);
         self
@@ -225,30 +229,16 @@ impl ClientBuilder {
     }
 
     /// Keeps intents in this directory, so that what a crash leaves can be recovered. It is created when it
-    /// is not there. Without it, or a [`ClientBuilder::store`], no file is written.
-    ///
-    /// # Errors
-    /// [`Error::Config`] where the directory cannot be used.
-    pub fn journal(self, directory: impl AsRef<Path>) -> Result<Self, Error> {
-        let directory = directory.as_ref();
-        let store = DirectoryJournal::open(directory).map_err(|error| {
-            let shown = directory.display().to_string();
-            let cause = error.cause();
-            // Errors of our own end in a remedy, errors of the system do not.
-            let (problem, remedy) = match cause.raw_os_error() {
-                None => (error.to_string(), cause.to_string()),
-                Some(_) => (format!("{error}: {cause}"), "name a directory that this user can write".into()),
-            };
-            // The error may name a part of the path, and so of a password in it.
-            let problem = if mask::has_user_info(&shown) { "cannot be used".into() } else { problem };
-            ConfigError::new("journal directory", shown, problem, remedy)
-        })?;
-        Ok(self.store(Arc::new(store)))
+    /// is not there. [`ClientBuilder::build`] opens it. Without it, or a [`ClientBuilder::custom_journal`], no file is
+    /// written. The last of the two counts.
+    pub fn journal(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.journal = Some(JournalSetting::Directory(directory.into()));
+        self
     }
 
-    /// Keeps intents in this store.
-    pub fn store(mut self, store: Arc<dyn Journal>) -> Self {
-        self.store = Some(store);
+    /// Keeps intents in this journal: one of your own, or a [`DirectoryJournal`] that is open already.
+    pub fn custom_journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = Some(JournalSetting::Custom(journal));
         self
     }
 
@@ -258,10 +248,11 @@ impl ClientBuilder {
         self
     }
 
-    /// Checks every setting and makes the client. Nothing is sent, and no thread started.
+    /// Checks every setting, opens the journal and makes the client. Nothing is sent, and no thread started.
     ///
     /// # Errors
-    /// [`Error::Config`] for the first setting that is missing or out of its bounds.
+    /// [`Error::Config`] for the first setting that is missing or out of its bounds, and for a journal directory that
+    /// cannot be used. The journal comes last, so that no directory is made for a client that is refused.
     pub fn build(self) -> Result<ClusterClient, Error> {
         let none =
             || Err(ConfigError::new("host list", "", "is empty", "name at least one host, such as http://node1:8000"));
@@ -277,6 +268,7 @@ impl ClientBuilder {
             Engine::Multiplexed => Engines::multiplexed(&cluster)?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
+        let journal = self.journal.map(JournalSetting::open).transpose()?;
         Ok(ClientInner {
             hosts,
             cluster,
@@ -284,8 +276,8 @@ impl ClientBuilder {
             limits,
             in_flight: self.in_flight,
             budgets,
-            keeps_intents: self.store.is_some(),
-            journal: self.store.unwrap_or_else(|| Arc::new(InMemoryJournal::default())),
+            keeps_intents: journal.is_some(),
+            journal: journal.unwrap_or_else(|| Arc::new(InMemoryJournal::default())),
             observers: Observers::new(self.observer),
             pool,
             engines,
@@ -304,8 +296,8 @@ impl ClientBuilder {
         // Each DELETE whose answer was lost is waited for, and so is what it may have missed.
         let rollback_timeout = self.rollback_timeout.unwrap_or_else(|| ROLLBACK.max(settle * 4));
         check_time("rollback timeout", rollback_timeout, DAY)?;
-        if let Some(deadline) = self.deadline {
-            check_time("deadline", deadline, DAY)?;
+        if let Some(timeout) = self.operation_timeout {
+            check_time("operation timeout", timeout, DAY)?;
         }
         if rollback_timeout <= settle {
             let problem = format!("is not above the settle time of {settle:?}, which a rollback may have to wait");
@@ -316,11 +308,43 @@ impl ClientBuilder {
             retry: self.retry,
             rollback_retry: self.rollback_retry,
             request_timeout: self.request_timeout,
-            deadline: self.deadline,
+            deadline: self.operation_timeout,
             rollback_timeout,
             settle,
         })
     }
+}
+
+/// The journal of a client, before it is opened.
+#[derive(Clone)]
+enum JournalSetting {
+    Directory(PathBuf),
+    Custom(Arc<dyn Journal>),
+}
+
+impl JournalSetting {
+    fn open(self) -> Result<Arc<dyn Journal>, ConfigError> {
+        match self {
+            JournalSetting::Directory(directory) => open_directory(&directory),
+            JournalSetting::Custom(journal) => Ok(journal),
+        }
+    }
+}
+
+fn open_directory(directory: &Path) -> Result<Arc<dyn Journal>, ConfigError> {
+    let refused = |error: JournalError| {
+        let shown = directory.display().to_string();
+        let cause = error.io_error();
+        // Errors of our own end in a remedy, errors of the system do not.
+        let (problem, remedy) = match cause.raw_os_error() {
+            None => (error.to_string(), cause.to_string()),
+            Some(_) => (format!("{error}: {cause}"), "name a directory that this user can write".into()),
+        };
+        // The error may name a part of the path, and so of a password in it.
+        let problem = if mask::has_user_info(&shown) { "cannot be used".into() } else { problem };
+        ConfigError::new("journal directory", shown, problem, remedy)
+    };
+    Ok(Arc::new(DirectoryJournal::open(directory).map_err(refused)?))
 }
 
 /// The settle time where none is chosen, unless a request may take longer.

@@ -7,8 +7,9 @@ use crate::sync::{AtomicBool, Mutex, MutexGuard};
 
 /// Gives operations up from another thread, or from a signal's handler thread.
 ///
-/// An operation that has changed nothing ends with [`Error::Unavailable`](crate::Error::Unavailable); a create that has begun is rolled
-/// back; a delete stops where it is, and its report says how far it came. Requests in flight are waited for.
+/// An operation that has changed nothing ends with [`Error::Cancelled`](crate::Error::Cancelled). So does a create that
+/// has begun, after it was rolled back. A delete or a repair stops where it is, and its report says how far it came.
+/// Requests in flight are waited for.
 /// Clones are one token. It cannot be taken back.
 ///
 /// ```

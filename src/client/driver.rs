@@ -260,8 +260,8 @@ impl Driver {
         (seat.parts, seat.is_attended) = (Some(parts), false);
         while !events.is_empty() {
             drop(seat);
-            for (group, event) in events {
-                self.client.observers.emit(&group, &event);
+            for event in events {
+                self.client.observers.emit(&event);
             }
             seat = lock(&self.seat);
             events = std::mem::take(&mut seat.passed_on);

@@ -11,6 +11,8 @@ use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, Operation, Report};
 
 impl ClusterClient {
     /// Drops one host from the unfinished operation on a group. It is for a host that never comes back: the
@@ -30,18 +32,18 @@ impl ClusterClient {
     ///
     /// let directory = tempfile::tempdir()?;
     /// let builder = ClusterClient::builder().hosts(["http://node1:8000"]);
-    /// let client = builder.journal(directory.path().join("journal"))?.build()?;
+    /// let client = builder.journal(directory.path().join("journal")).build()?;
     ///
     /// let refused = client.forget("payments", "http://node3:8000").unwrap_err();
     /// assert!(refused.to_string().contains("has no unfinished operation"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn forget<G>(&self, group: G, host: impl AsRef<str>) -> Result<Forgotten, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
-        let group = group.try_into().map_err(ConfigError::from)?;
+    pub fn forget(
+        &self,
+        group: impl TryInto<GroupId, Error: Into<ConfigError>>,
+        host: impl AsRef<str>,
+    ) -> Result<Forgotten, Error> {
+        let group = group.try_into().map_err(Into::into)?;
         let host = Host::parse(host.as_ref())?;
         let Some(journal) = self.journal() else {
             let remedy = "give the client the journal that has it";
@@ -51,10 +53,10 @@ impl ClusterClient {
         // The journal may be a user's own type, and no panic crosses the API.
         catch_unwind(AssertUnwindSafe(|| match journal.claim(&group) {
             Ok(claim) => forget(claim, &group, host),
-            Err(ClaimError::Busy(holder)) => Err(Error::Busy { group: group.clone(), holder }),
-            Err(ClaimError::Failed(error)) => Err(failed(&group, error)),
+            Err(ClaimError::Busy(holder)) => Err(failed(&group, Outcome::Busy, Cause::Busy { holder })),
+            Err(ClaimError::Failed(error)) => Err(journal_failed(&group, error)),
         }))
-        .unwrap_or_else(|_| Err(failed(&group, JournalError::panicked())))
+        .unwrap_or_else(|_| Err(journal_failed(&group, JournalError::panicked())))
     }
 }
 
@@ -73,14 +75,20 @@ pub struct Forgotten {
     pub remaining: Vec<Host>,
 }
 
+impl Forgotten {
+    /// A result for your own tests.
+    pub fn new(group: GroupId, purpose: Purpose, host: Host, remaining: Vec<Host>) -> Self {
+        Forgotten { group, purpose, host, remaining }
+    }
+}
+
 impl fmt::Display for Forgotten {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Forgotten { group, purpose, host, remaining } = self;
         write!(f, "{host} is forgotten: whether it has {group} is now unknown for good. ")?;
-        let operation = operation(*purpose);
         match remaining.len() {
-            0 => write!(f, "The unfinished {operation} of {group} is gone from the journal."),
-            _ => write!(f, "The unfinished {operation} of {group} still has to settle {}.", names(remaining)),
+            0 => write!(f, "The unfinished {purpose} of {group} is gone from the journal."),
+            _ => write!(f, "The unfinished {purpose} of {group} still has to settle {}.", names(remaining)),
         }
     }
 }
@@ -95,25 +103,26 @@ fn forget(mut claim: Box<dyn Claim>, group: &GroupId, host: Host) -> Result<Forg
     };
     intent.hosts.remove(place);
     let changed = if intent.hosts.is_empty() { claim.erase() } else { claim.record(&intent) };
-    changed.map_err(|error| failed(group, error))?;
+    changed.map_err(|error| journal_failed(group, error))?;
     log::warn!(target: "cluster_client", group = group.as_str(), host = host.as_str(); "{host} is forgotten for {group}");
     Ok(Forgotten { group: group.clone(), purpose: intent.purpose, host, remaining: intent.hosts })
 }
 
 fn not_named(intent: &Intent, host: &Host) -> ConfigError {
-    let problem = format!("is not in the unfinished {} of {}", operation(intent.purpose), intent.group);
+    let problem = format!("is not in the unfinished {} of {}", intent.purpose, intent.group);
     ConfigError::new("host", host.as_str(), problem, format!("name one of {}", names(&intent.hosts)))
 }
 
-fn failed(group: &GroupId, source: JournalError) -> Error {
-    Error::Journal { group: group.clone(), report: None, source }
+fn journal_failed(group: &GroupId, source: JournalError) -> Error {
+    failed(group, Outcome::JournalFailed, Cause::Journal { source })
 }
 
-fn operation(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Create { .. } => "create",
-        Purpose::Delete => "delete",
-        Purpose::Present => "repair to present",
+fn failed(group: &GroupId, outcome: Outcome, cause: Cause) -> Error {
+    let mut report = Report::new(group.clone(), Operation::Forget, outcome);
+    report.cause = Some(cause);
+    match report.into_result() {
+        Err(error) => error,
+        Ok(report) => Error::InDoubt { report: Box::new(report) },
     }
 }
 
@@ -149,7 +158,7 @@ mod tests {
     }
 
     fn client(store: Arc<dyn Journal>) -> ClusterClient {
-        ClusterClient::builder().hosts(["http://other"]).store(store).build().unwrap()
+        ClusterClient::builder().hosts(["http://other"]).custom_journal(store).build().unwrap()
     }
 
     fn hosts(store: &DirectoryJournal) -> Vec<String> {
@@ -187,7 +196,7 @@ mod tests {
     fn forget_names_the_hosts_that_are_in_the_operation() {
         let (_directory, store, client) = bench();
         let refused = client.forget("g", "http://other").unwrap_err();
-        assert!(matches!(refused, Error::Config(_)));
+        assert!(matches!(refused, Error::Config { .. }));
         let said = refused.to_string();
         assert!(
             said.contains("is not in the unfinished delete of g: name one of http://a, http://b, http://c"),

@@ -1,4 +1,4 @@
-//! Floor 3: what a program uses: the client, and one call with more said about it.
+//! Floor 3: what a program uses: the client and its operations.
 
 pub(crate) mod batch;
 pub(crate) mod builder;
@@ -7,6 +7,7 @@ pub(crate) mod driver;
 pub(crate) mod exchanges;
 pub(crate) mod forget;
 pub(crate) mod inner;
+pub(crate) mod invocation;
 pub(crate) mod journal_calls;
 pub(crate) mod observer;
 pub(crate) mod operations;
@@ -14,19 +15,20 @@ pub(crate) mod options;
 pub(crate) mod parts;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::client::batch::Bulk;
-use crate::client::cancel::CancelToken;
 use crate::client::inner::ClientInner;
+use crate::client::invocation::Invocation;
 use crate::client::options::OperationOptions;
+
 use crate::journal::Journal;
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
-use crate::values::error::Error;
+use crate::values::error::{Deletion, Error};
 use crate::values::group::GroupId;
 use crate::values::host::Hosts;
-use crate::values::report::{Deletion, Operation, Report, Target};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Operation, Report, Target};
 
 /// Creates and deletes groups on every host of a cluster, or on none.
 ///
@@ -47,17 +49,21 @@ use crate::values::report::{Deletion, Operation, Report, Target};
 #[derive(Clone)]
 pub struct ClusterClient {
     inner: Arc<ClientInner>,
+    options: OperationOptions,
 }
 
 impl From<ClientInner> for ClusterClient {
     fn from(inner: ClientInner) -> Self {
-        ClusterClient { inner: Arc::new(inner) }
+        ClusterClient { inner: Arc::new(inner), options: OperationOptions::default() }
     }
 }
 
 impl std::fmt::Debug for ClusterClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClusterClient").field("hosts", &self.inner.hosts).finish_non_exhaustive()
+        f.debug_struct("ClusterClient")
+            .field("hosts", &self.inner.hosts)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,6 +71,21 @@ impl ClusterClient {
     /// The hosts, in the order given.
     pub fn hosts(&self) -> &Hosts {
         &self.inner.hosts
+    }
+
+    /// The same client, whose operations have these options in the place of those that it had: a timeout, a cancel
+    /// token, no preflight. Everything else is shared, so it costs about as much as a clone.
+    ///
+    /// ```no_run
+    /// use cluster_client::{ClusterClient, OperationOptions};
+    ///
+    /// let client = ClusterClient::new(["http://node1:8000"])?;
+    /// client.with(OperationOptions::new().preflight(false)).create_group("payments")?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
+    #[must_use = "the client itself keeps its options"]
+    pub fn with(&self, options: OperationOptions) -> Self {
+        ClusterClient { inner: Arc::clone(&self.inner), options }
     }
 
     /// Creates a group on every host and verifies it there, or leaves it on none.
@@ -75,29 +96,25 @@ impl ClusterClient {
     /// * [`Error::AlreadyExists`], [`Error::Unavailable`], [`Error::Busy`], [`Error::Journal`],
     ///   [`Error::Config`]: nothing was changed.
     /// * [`Error::RolledBack`]: it failed, and every host is verified without the group.
-    /// * [`Error::InDoubt`], [`Error::Unrecorded`]: see there what to do.
-    pub fn create_group<G>(&self, group: G) -> Result<Report, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
-        self.call().create_group(group)
+    /// * [`Error::Cancelled`], [`Error::TimedOut`]: the same, and this is why.
+    /// * [`Error::Incomplete`], [`Error::InDoubt`], [`Error::Unrecorded`]: see there what to do.
+    pub fn create_group(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Report, Error> {
+        self.run(Operation::Create, group)
     }
 
     /// Deletes a group from every host, whatever happens on the others. A group that is not there is
     /// success.
     ///
-    /// It is `Ok` also where hosts kept the group: [`Deletion::undeleted`] names them.
+    /// It is `Ok` also where hosts kept the group: [`Deletion::undeleted`] names them, and [`Deletion::complete`]
+    /// makes an error of them.
     ///
     /// # Errors
-    /// [`Error::InDoubt`] where an earlier operation on the group could not be settled first;
-    /// [`Error::Busy`], [`Error::Journal`], [`Error::Unavailable`], [`Error::Config`]: nothing was changed.
-    pub fn delete_group<G>(&self, group: G) -> Result<Deletion, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
-        self.call().delete_group(group)
+    /// * [`Error::Busy`], [`Error::Journal`], [`Error::Unavailable`], [`Error::Cancelled`], [`Error::TimedOut`],
+    ///   [`Error::Config`]: nothing was changed.
+    /// * [`Error::Incomplete`], [`Error::InDoubt`]: an earlier operation on the group could not be settled first, so
+    ///   the delete did not begin.
+    pub fn delete_group(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Deletion, Error> {
+        deletion(self.invocation().run(Operation::Delete, group.try_into().map_err(Into::into)?))
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -105,12 +122,8 @@ impl ClusterClient {
     /// # Errors
     /// [`Error::Config`] for an id that is none. A host that does not answer is no error: the report
     /// calls it unknown.
-    pub fn status<G>(&self, group: G) -> Result<Report, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
-        self.call().status(group)
+    pub fn group_status(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Report, Error> {
+        self.run(Operation::Status, group)
     }
 
     /// Drives every host to the wanted state, forward only: it is how a person settles a cluster whose
@@ -119,208 +132,31 @@ impl ClusterClient {
     /// [`HostReport::changed`](crate::HostReport::changed) tells what it did where.
     ///
     /// # Errors
-    /// [`Error::InDoubt`] where not every host came to that state; the others as for
-    /// [`ClusterClient::delete_group`].
-    pub fn repair<G>(&self, group: G, target: Target) -> Result<Report, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
-        self.call().repair(group, target)
-    }
-
-    /// Settles what operations whose process is gone have left in the store: creates are rolled back,
-    /// deletes finished. It may be called at any time, killed, and called again.
-    ///
-    /// A client without a store has nothing to recover.
-    ///
-    /// # Errors
-    /// [`Error::Journal`] where the store as a whole cannot be read. What could not be settled is in the
-    /// [`Recovery`].
-    pub fn recover(&self) -> Result<Recovery, JournalError> {
-        self.call().recover()
-    }
-
-    /// Creates many groups, a bounded number at a time: see [`Bulk`].
-    pub fn create_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        self.call().create_groups(groups)
-    }
-
-    /// Deletes many groups, a bounded number at a time: see [`Bulk`].
-    pub fn delete_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        self.call().delete_groups(groups)
-    }
-
-    /// Looks where many groups are, a bounded number at a time: see [`Bulk`].
-    pub fn status_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        self.call().status_groups(groups)
-    }
-
-    /// Brings many groups to the wanted state, a bounded number at a time: see [`Bulk`].
-    pub fn repair_groups<I>(&self, groups: I, target: Target) -> Bulk<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        self.call().repair_groups(groups, target)
-    }
-
-    /// The journal, if the client has one.
-    pub(crate) fn journal(&self) -> Option<&dyn Journal> {
-        self.inner.keeps_intents.then_some(&*self.inner.journal)
-    }
-
-    /// One call of which more is said than the id: a deadline, a cancel token, no preflight.
-    pub fn call(&self) -> Call {
-        Call { options: OperationOptions::new(Arc::clone(&self.inner)) }
-    }
-}
-
-/// One call of which more is said. See [`ClusterClient::call`].
-///
-/// ```no_run
-/// use std::time::Duration;
-/// use cluster_client::{CancelToken, ClusterClient};
-///
-/// let client = ClusterClient::new(["http://node1:8000"])?;
-/// let cancel = CancelToken::new();
-/// client.call().deadline(Duration::from_secs(30)).cancel(&cancel).create_group("payments")?;
-/// # Ok::<(), cluster_client::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-#[must_use = "a call does nothing before it is told what to do"]
-pub struct Call {
-    options: OperationOptions,
-}
-
-impl Call {
-    /// The time that the operation may take, from its start. A rollback has time of its own beyond it,
-    /// [`ClientBuilder::rollback_timeout`](crate::ClientBuilder::rollback_timeout). Zero means that nothing is sent.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.options.deadline = Some(deadline);
-        self
-    }
-
-    /// Lets `token` give the operation up: a create is then rolled back, never walked away from.
-    pub fn cancel(mut self, token: &CancelToken) -> Self {
-        self.options.cancel = Some(token.clone());
-        self
-    }
-
-    /// Whether every host is asked before anything is created; it is by default.
-    ///
-    /// Without it a create takes one round trip less, and a failed one leaves more in doubt: on a host whose
-    /// answer was lost, the group may be ours or somebody else's, so it is reported and not deleted.
-    pub fn preflight(mut self, preflight: bool) -> Self {
-        self.options.preflight = preflight;
-        self
-    }
-
-    /// See [`ClusterClient::create_group`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn create_group<G>(&self, group: G) -> Result<Report, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
-        self.run(Operation::Create, group)
-    }
-
-    /// See [`ClusterClient::delete_group`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn delete_group<G>(&self, group: G) -> Result<Deletion, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
-        self.run(Operation::Delete, group).map(Deletion::from)
-    }
-
-    /// See [`ClusterClient::status`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn status<G>(&self, group: G) -> Result<Report, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
-        self.run(Operation::Status, group)
-    }
-
-    /// See [`ClusterClient::repair`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn repair<G>(&self, group: G, target: Target) -> Result<Report, Error>
-    where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
-    {
+    /// * [`Error::Incomplete`]: hosts are known not to be in that state. [`Error::InDoubt`]: of some it is not known.
+    /// * [`Error::Conflict`]: an unfinished operation names hosts that this client does not have. Nothing was sent.
+    /// * The others as for [`ClusterClient::delete_group`].
+    pub fn repair_group(
+        &self,
+        group: impl TryInto<GroupId, Error: Into<ConfigError>>,
+        target: Target,
+    ) -> Result<Report, Error> {
         self.run(Operation::Repair(target), group)
     }
 
-    /// See [`ClusterClient::create_groups`].
-    pub fn create_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        Bulk::new(self.options.clone(), Operation::Create, groups.into_iter())
-    }
-
-    /// See [`ClusterClient::delete_groups`].
-    pub fn delete_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        Bulk::new(self.options.clone(), Operation::Delete, groups.into_iter())
-    }
-
-    /// See [`ClusterClient::status_groups`].
-    pub fn status_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        Bulk::new(self.options.clone(), Operation::Status, groups.into_iter())
-    }
-
-    /// See [`ClusterClient::repair_groups`].
-    pub fn repair_groups<I>(&self, groups: I, target: Target) -> Bulk<I::IntoIter>
-    where
-        I: IntoIterator,
-        I::Item: AsRef<str>,
-    {
-        Bulk::new(self.options.clone(), Operation::Repair(target), groups.into_iter())
-    }
-
-    /// See [`ClusterClient::recover`].
+    /// Settles what operations whose process is gone have left in the journal: creates are rolled back,
+    /// deletes finished. It may be called at any time, killed, and called again.
+    ///
+    /// A client without a journal has nothing to recover.
     ///
     /// # Errors
-    /// As there.
-    pub fn recover(&self) -> Result<Recovery, JournalError> {
-        let unfinished = self.options.client().unfinished()?;
+    /// [`Error::Journal`] where the journal as a whole cannot be read. What could not be settled is in the
+    /// [`Recovery`].
+    pub fn recover(&self) -> Result<Recovery, Error> {
+        let unfinished = self.inner.unfinished();
+        let unfinished = unfinished.map_err(|source| Error::Journal { report: None, source })?;
         let groups = unfinished.entries.iter().map(|entry| entry.group().as_str());
         let mut recovery = Recovery { unreadable: unfinished.unreadable, ..Recovery::default() };
-        for done in Bulk::new(self.options.clone(), Operation::Recover, groups) {
+        for done in Bulk::new(self.invocation(), Operation::Recover, groups, Report::into_result) {
             match done.result {
                 Ok(report) => recovery.settled.push(report),
                 Err(error) => recovery.unsettled.push(error),
@@ -329,13 +165,64 @@ impl Call {
         Ok(recovery)
     }
 
-    fn run<G>(&self, operation: Operation, group: G) -> Result<Report, Error>
+    /// Creates many groups, a bounded number at a time: see [`Bulk`].
+    pub fn create_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
     where
-        G: TryInto<GroupId>,
-        ConfigError: From<G::Error>,
+        I: IntoIterator<Item: AsRef<str>>,
     {
-        self.options.run(operation, group.try_into().map_err(ConfigError::from)?)
+        Bulk::new(self.invocation(), Operation::Create, groups.into_iter(), Report::into_result)
     }
+
+    /// Deletes many groups, a bounded number at a time: see [`Bulk`]. Each result is that of
+    /// [`ClusterClient::delete_group`].
+    pub fn delete_groups<I>(&self, groups: I) -> Bulk<I::IntoIter, Deletion>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        Bulk::new(self.invocation(), Operation::Delete, groups.into_iter(), deletion)
+    }
+
+    /// Asks where many groups are, a bounded number at a time: see [`Bulk`].
+    pub fn group_statuses<I>(&self, groups: I) -> Bulk<I::IntoIter>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        Bulk::new(self.invocation(), Operation::Status, groups.into_iter(), Report::into_result)
+    }
+
+    /// Drives many groups to the wanted state, a bounded number at a time: see [`Bulk`].
+    pub fn repair_groups<I>(&self, groups: I, target: Target) -> Bulk<I::IntoIter>
+    where
+        I: IntoIterator<Item: AsRef<str>>,
+    {
+        Bulk::new(self.invocation(), Operation::Repair(target), groups.into_iter(), Report::into_result)
+    }
+
+    /// The journal, if the client has one.
+    pub(crate) fn journal(&self) -> Option<&dyn Journal> {
+        self.inner.keeps_intents.then_some(&*self.inner.journal)
+    }
+
+    fn invocation(&self) -> Invocation {
+        Invocation::new(Arc::clone(&self.inner), self.options.clone())
+    }
+
+    fn run(
+        &self,
+        operation: Operation,
+        group: impl TryInto<GroupId, Error: Into<ConfigError>>,
+    ) -> Result<Report, Error> {
+        self.invocation().run(operation, group.try_into().map_err(Into::into)?).into_result()
+    }
+}
+
+/// The result of a delete: a [`Deletion`] as soon as the delete itself went over the hosts, whatever they kept.
+fn deletion(report: Report) -> Result<Deletion, Error> {
+    let went_over = matches!(report.outcome, Outcome::Incomplete | Outcome::InDoubt);
+    if report.operation == Operation::Delete && went_over {
+        return Ok(report.into());
+    }
+    report.into_result().map(Deletion::from)
 }
 
 /// What a recovery found and did.
@@ -347,7 +234,7 @@ pub struct Recovery {
     pub settled: Vec<Report>,
     /// One error for each group that is not: hosts that do not answer, or a living owner.
     pub unsettled: Vec<Error>,
-    /// One error for each file of the store that cannot be read. They are kept as they are.
+    /// One error for each entry of the journal that cannot be read. They are kept as they are.
     pub unreadable: Vec<JournalError>,
 }
 

@@ -1,5 +1,6 @@
 //! Floor 2: who is told what happens. The log lines are one observer, a progress bar or a metric is another.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{Level, log};
 
 use crate::api::Action;
-use crate::values::event::Event;
-use crate::values::group::GroupId;
-use crate::values::report::{Outcome, State};
+use crate::values::cause::RequestError;
+use crate::values::event::{Event, EventKind};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Report, State};
 
 /// Is told what happens while operations run.
 ///
-/// The events of one operation come one at a time and in order, from [`Event::Started`] to
-/// [`Event::Finished`], before the call that runs it returns; those of several operations mix. They come on
+/// The events of one operation come one at a time and in order, from [`EventKind::Started`] to
+/// [`EventKind::Finished`], before the call that runs it returns; those of several operations mix. They come on
 /// whichever thread did the work, which is held up meanwhile: return soon. A panic is caught, logged, and
 /// ends the telling for this client; the operation goes on.
 ///
@@ -31,14 +33,14 @@ use crate::values::report::{Outcome, State};
 /// ```
 /// use std::sync::Arc;
 /// use std::sync::atomic::{AtomicUsize, Ordering};
-/// use cluster_client::{ClusterClient, Event, GroupId, Observer};
+/// use cluster_client::{ClusterClient, Event, EventKind, Observer};
 ///
 /// #[derive(Default)]
 /// struct Retries(AtomicUsize);
 ///
 /// impl Observer for Retries {
-///     fn on_event(&self, _: &GroupId, event: &Event) {
-///         if matches!(event, Event::Retrying { .. }) {
+///     fn on_event(&self, event: &Event) {
+///         if matches!(event.kind, EventKind::Retrying { .. }) {
 ///             self.0.fetch_add(1, Ordering::Relaxed);
 ///         }
 ///     }
@@ -49,8 +51,8 @@ use crate::values::report::{Outcome, State};
 /// # Ok::<(), cluster_client::Error>(())
 /// ```
 pub trait Observer: Send + Sync {
-    /// Something happened to the operation on `group`.
-    fn on_event(&self, group: &GroupId, event: &Event);
+    /// Something happened during an operation.
+    fn on_event(&self, event: &Event);
 }
 
 /// The observers of a client: the log, and at most one of the user's.
@@ -74,10 +76,10 @@ impl Observers {
         self.observer.is_some() || catch_unwind(logs).unwrap_or(false)
     }
 
-    pub(crate) fn emit(&self, group: &GroupId, event: &Event) {
-        let logged = catch_unwind(AssertUnwindSafe(|| log_event(group, event)));
+    pub(crate) fn emit(&self, event: &Event) {
+        let logged = catch_unwind(AssertUnwindSafe(|| log_event(event)));
         let Some(observer) = self.observer.as_ref().filter(|_| !self.broken.load(Ordering::Relaxed)) else { return };
-        let told = catch_unwind(AssertUnwindSafe(|| observer.on_event(group, event)));
+        let told = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
         if told.is_err() && !self.broken.swap(true, Ordering::Relaxed) && logged.is_ok() {
             let complain = || log::error!(target: TARGET, "the observer panicked; it is told nothing more");
             let _ = catch_unwind(complain);
@@ -87,52 +89,110 @@ impl Observers {
 
 /// The levels: *error* for what needs a person, *warn* for what failed or is tried again, *info* for each
 /// creation, verification and deletion, *debug* for the phases.
-fn log_event(group: &GroupId, event: &Event) {
-    match event {
-        Event::Started { operation, hosts } => {
-            log!(target: TARGET, Level::Debug, group = group.as_str(); "{group}: {operation:?} on {hosts} hosts");
+fn log_event(event: &Event) {
+    let Event { id, operation, group, kind } = event;
+    let (operation, name) = (operation.as_str(), group.as_str());
+    match kind {
+        EventKind::Started { hosts } => {
+            log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {operation} on {hosts} hosts");
         }
-        Event::Entered(phase) => log!(target: TARGET, Level::Debug, group = group.as_str(); "{group}: {phase}"),
-        Event::Participants { .. } => {}
-        Event::Answered { host, action, attempt, succeeded, answer, elapsed } => {
-            let (level, text) = describe_answer(*action, *succeeded, answer);
+        EventKind::Entered { phase } => {
+            log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {phase}");
+        }
+        EventKind::Participants { .. } => {}
+        EventKind::Answered { host, action, attempt, status, error, elapsed, .. } => {
+            let (level, done) = done(kind);
+            let step = Answer { action: *action, done, status: *status, error: error.as_ref() };
             log!(
                 target: TARGET, level,
-                group = group.as_str(), host = host.as_str(), action = action.method(), attempt = *attempt;
-                "{group}: {text} on {host} (try {attempt}, {elapsed:.1?})"
+                id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
+                attempt = *attempt, status = *status;
+                "{group}: {step} on {host} (try {attempt}, {elapsed:.1?})"
             );
         }
-        Event::Retrying { host, action, attempt, delay } => log!(
+        EventKind::Retrying { host, action, attempt, delay } => log!(
             target: TARGET, Level::Warn,
-            group = group.as_str(), host = host.as_str(), action = action.method(), attempt = *attempt;
+            id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
+            attempt = *attempt;
             "{group}: {action} on {host} is tried again in {delay:.1?}"
         ),
-        Event::Reached { host, state, reason } => {
+        EventKind::Reached { host, state, reason } => {
             let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
             let level = if *state == State::Unknown { Level::Warn } else { Level::Debug };
-            log!(target: TARGET, level, group = group.as_str(), host = host.as_str(); "{group}: {state} on {host}{reason}");
+            log!(
+                target: TARGET, level, id:% = id, operation = operation, group = name, host = host.as_str();
+                "{group}: {state} on {host}{reason}"
+            );
         }
-        Event::Finished { outcome, summary, elapsed } => {
-            let level = level_of(*outcome);
-            log!(target: TARGET, level, group = group.as_str(); "{summary} ({elapsed:.1?})");
+        EventKind::Finished { report } => {
+            let (level, outcome) = (level_of(report), report.outcome.as_str());
+            log!(
+                target: TARGET, level, id:% = id, operation = operation, group = name, outcome = outcome;
+                "{} ({:.1?})", report.summary(), report.elapsed
+            );
         }
     }
 }
 
-fn describe_answer(action: Action, succeeded: bool, answer: &str) -> (Level, String) {
-    match (action, succeeded) {
-        (Action::Create, true) => (Level::Info, "created".into()),
-        (Action::Check, true) => (Level::Info, "verified present".into()),
-        (Action::Delete, true) => (Level::Info, "deleted".into()),
-        (Action::Check, false) if answer == "answered 404" => (Level::Info, "verified absent".into()),
-        (_, false) => (Level::Warn, format!("{action} failed ({answer})")),
+/// What an answer shows to be done, and the level of its line.
+fn done(answered: &EventKind) -> (Level, Option<&'static str>) {
+    match answered {
+        EventKind::Answered { action: Action::Create, succeeded: true, .. } => (Level::Info, Some("created")),
+        EventKind::Answered { action: Action::Check, succeeded: true, .. } => (Level::Info, Some("verified present")),
+        EventKind::Answered { action: Action::Delete, succeeded: true, .. } => (Level::Info, Some("deleted")),
+        EventKind::Answered { action: Action::Check, denied: true, .. } => (Level::Info, Some("verified absent")),
+        _ => (Level::Warn, None),
     }
 }
 
-fn level_of(outcome: Outcome) -> Level {
-    match outcome {
-        Outcome::InDoubt | Outcome::Unrecorded => Level::Error,
-        Outcome::RolledBack | Outcome::Unavailable | Outcome::AlreadyExists => Level::Warn,
-        Outcome::Created | Outcome::Finished | Outcome::Observed | Outcome::Recovered => Level::Info,
+/// An answer in the words of a log line.
+struct Answer<'a> {
+    action: Action,
+    done: Option<&'static str>,
+    status: Option<u16>,
+    error: Option<&'a RequestError>,
+}
+
+impl fmt::Display for Answer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.done, self.status, self.error) {
+            (Some(done), ..) => f.write_str(done),
+            (None, Some(status), _) => write!(f, "{} failed (answered {status})", self.action),
+            (None, None, Some(error)) => write!(f, "{} failed ({error})", self.action),
+            (None, None, None) => write!(f, "{} failed", self.action),
+        }
+    }
+}
+
+fn level_of(report: &Report) -> Level {
+    match report.outcome {
+        Outcome::InDoubt | Outcome::Incomplete | Outcome::Unrecorded => Level::Error,
+        outcome if outcome.is_success() => Level::Info,
+        _ => Level::Warn,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::values::host::Host;
+
+    #[test]
+    fn level_of_an_answer_comes_from_its_data() {
+        let host = || Host::parse("http://n").unwrap();
+        let answered = |action, status| EventKind::answered(host(), action, 1, status, Duration::ZERO);
+        for (kind, level, words) in [
+            (answered(Action::Create, 201), Level::Info, Some("created")),
+            (answered(Action::Check, 200), Level::Info, Some("verified present")),
+            (answered(Action::Check, 404), Level::Info, Some("verified absent")),
+            (answered(Action::Delete, 204), Level::Info, Some("deleted")),
+            (answered(Action::Delete, 404), Level::Warn, None),
+            (answered(Action::Create, 404), Level::Warn, None),
+            (answered(Action::Check, 503), Level::Warn, None),
+        ] {
+            assert_eq!(done(&kind), (level, words), "{kind:?}");
+        }
     }
 }

@@ -12,7 +12,6 @@ use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
 use crate::protocol::{Ending, Input, Machine, Output};
 use crate::sync::now;
 use crate::values::event::Event;
-use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::report::Report;
 use crate::values::retry::RetryBudgets;
@@ -34,7 +33,7 @@ pub(crate) struct Operations {
     queue: VecDeque<usize>,
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     ended: VecDeque<Ended>,
-    events: Vec<(GroupId, Event)>,
+    events: Vec<Event>,
     cancelled: bool,
 }
 
@@ -157,7 +156,7 @@ impl Operations {
     }
 
     /// Removes the events that no observer has seen yet.
-    pub(crate) fn take_events(&mut self) -> Vec<(GroupId, Event)> {
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
@@ -272,9 +271,7 @@ impl Operations {
 
     fn collect_events(&mut self, number: usize) {
         if let Some(slot) = &mut self.slots[number] {
-            let events = slot.machine.take_events();
-            let group = slot.machine.group();
-            self.events.extend(events.into_iter().map(|event| (group.clone(), event)));
+            self.events.extend(slot.machine.take_events());
         }
     }
 

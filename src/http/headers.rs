@@ -23,8 +23,7 @@ pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 /// put a slash right. Anything else is not followed.
 pub(crate) fn same_origin(asked: &Host, location: &str) -> Option<String> {
     let location = location.split('#').next()?;
-    let scheme = if asked.is_https() { "https:" } else { "http:" };
-    let origin = format!("{scheme}//{}", asked.authority());
+    let origin = asked.origin();
     // The characters that RFC 3986 allows in URLs. A backslash is not among them: browsers read it as a slash, and `/\evil` as
     // another server.
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&b);
@@ -32,13 +31,14 @@ pub(crate) fn same_origin(asked: &Host, location: &str) -> Option<String> {
         return None;
     }
     if location.starts_with('/') && !location.starts_with("//") {
-        return Some(origin + location);
+        return Some(format!("{origin}{location}"));
     }
-    let absolute = if location.starts_with("//") { format!("{scheme}{location}") } else { location.to_owned() };
+    let absolute =
+        if location.starts_with("//") { format!("{}:{location}", asked.scheme()) } else { location.to_owned() };
     let authority = absolute.find("://")? + 3;
     let path = absolute[authority..].find(['/', '?']).map_or(absolute.len(), |at| authority + at);
     let same = Host::parse(&absolute[..path]).ok()?.as_str() == origin;
-    same.then(|| origin + &absolute[path..])
+    same.then(|| format!("{origin}{}", &absolute[path..]))
 }
 
 #[cfg(test)]

@@ -38,19 +38,12 @@ enum Place {
 
 impl Target {
     pub(crate) fn of(host: &Host) -> Self {
-        let authority = host.authority();
-        let (name, port) = match authority.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
-            _ => (authority, None),
+        let place = match host.address() {
+            Some(address) => Place::Address(address),
+            None if host.name() == "localhost" => Place::Localhost,
+            None => Place::Name(host.name().into()),
         };
-        let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
-        let place = match bare.parse() {
-            Ok(address) => Place::Address(address),
-            Err(_) if bare == "localhost" => Place::Localhost,
-            Err(_) => Place::Name(bare.into()),
-        };
-        let port = port.unwrap_or(if host.is_https() { 443 } else { 80 });
-        Target { place, port, https: host.is_https() }
+        Target { place, port: host.port(), https: host.is_https() }
     }
 
     /// The addresses to try where no look-up is needed, else the name to look up.

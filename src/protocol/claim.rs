@@ -7,7 +7,8 @@ use super::{AfterSettle, Ending, Machine, Rules};
 use crate::values::event::Phase;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
-use crate::values::report::{Cause, Operation, Outcome, Target};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, Operation, Target};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn claimed(&mut self, claimed: Result<Option<Intent>, ClaimError>) {
@@ -101,7 +102,7 @@ impl<R: Rules> Machine<R> {
                 self.begin_round(Phase::Probe, |_| Some(Goal::Probe));
             }
             Operation::Delete | Operation::Repair(Target::Absent) => self.begin_intent(),
-            Operation::Recover => self.end(Ending::Reported(Outcome::Recovered)),
+            Operation::Recover | Operation::Forget => self.end(Ending::Reported(Outcome::Recovered)),
         }
     }
 

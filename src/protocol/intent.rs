@@ -4,7 +4,8 @@ use super::{Ending, Machine, Rules};
 use crate::values::cause::JournalError;
 use crate::values::event::Phase;
 use crate::values::intent::{Intent, Purpose};
-use crate::values::report::{Cause, Operation, Outcome, Target};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, Operation, Target};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_intent(&mut self) {

@@ -58,11 +58,12 @@ use crate::values::action::Action;
 use crate::values::api::Api;
 use crate::values::cause::JournalError;
 use crate::values::classification::ClassifiedReply;
-use crate::values::event::{Event, Phase};
+use crate::values::event::{Event, EventKind, Phase};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
-use crate::values::report::{Cause, Operation, Outcome, Report};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, Operation, OperationId, Report};
 use crate::values::retry::{Delays, RetryBudgets, RetryPolicy};
 
 /// The bounds of one operation. All times are above zero.
@@ -107,6 +108,8 @@ pub(crate) enum Input {
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Reported(Outcome),
+    /// A delete or a repair went over every host; their states say how far it came.
+    Finished,
     Unrecorded(JournalError),
     Busy(String),
     /// A repair may not replace this unfinished operation.
@@ -133,6 +136,7 @@ enum AfterSettle {
 /// One operation on one group.
 #[derive(Debug)]
 pub(crate) struct Machine<R = Sound> {
+    id: OperationId,
     operation: Operation,
     preflight: bool,
     group: GroupId,
@@ -212,6 +216,7 @@ impl<R: Rules> Machine<R> {
     ) -> Self {
         let claims = limits.retry.delays();
         let mut machine = Machine {
+            id: OperationId::default(),
             operation,
             preflight,
             group,
@@ -256,11 +261,16 @@ impl<R: Rules> Machine<R> {
 
     /// Keeps events from now on, for [`Machine::take_events`].
     pub(crate) fn record_events(&mut self) {
-        let started = Event::Started { operation: self.operation, hosts: self.cluster.len() };
-        let mut events = vec![started, Event::Entered(self.phase)];
+        let started = EventKind::Started { hosts: self.cluster.len() };
+        let mut events = vec![self.event(started), self.event(EventKind::Entered { phase: self.phase })];
         // A status has begun its phase in `new`.
-        events.extend(self.in_round().then(|| self.participants()));
+        events.extend(self.in_round().then(|| self.event(self.participants())));
         self.events = Some(events);
+    }
+
+    /// Sets the id of its events and its report.
+    pub(crate) fn set_id(&mut self, id: OperationId) {
+        self.id = id;
     }
 
     /// Reports nothing as recoverable: the journal ends with the process.
@@ -385,6 +395,6 @@ impl<R: Rules> Machine<R> {
 
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.emit(|_| Event::Entered(phase));
+        self.emit(|_| EventKind::Entered { phase });
     }
 }

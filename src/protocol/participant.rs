@@ -1,12 +1,11 @@
 //! One host in a phase: the action after each reply. Decisions about other hosts are the machine's.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::rules::{Deletes, Evidence, Posts, Rules};
 use crate::values::action::Action;
 use crate::values::classification::{Classification, ClassifiedReply};
-use crate::values::report::{Cause, HostStep, State};
+use crate::values::report::{Cause, HostStep, Interruption, State};
 use crate::values::retry::RetryPolicy;
 
 /// The goal of a host in the current phase.
@@ -64,13 +63,13 @@ impl Stop {
             Stop::FailedElsewhere => None,
         }
     }
-}
 
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.cause() {
-            Some(cause) => cause.fmt(f),
-            None => f.pad("the create had failed on another host"),
+    pub(super) fn interruption(self) -> Interruption {
+        match self {
+            Stop::Cancelled => Interruption::Cancelled,
+            Stop::OutOfTime => Interruption::TimedOut,
+            Stop::RollbackOutOfTime => Interruption::RollbackTimedOut,
+            Stop::FailedElsewhere => Interruption::FailedElsewhere,
         }
     }
 }

@@ -4,7 +4,8 @@ use super::participant::Goal;
 use super::{AfterSettle, Ending, Machine, Posts, Rules};
 use crate::values::event::Phase;
 use crate::values::intent::Purpose;
-use crate::values::report::{Operation, Outcome, State};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Operation, State};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_changes(&mut self) {
@@ -108,11 +109,10 @@ impl<R: Rules> Machine<R> {
             }
             return;
         }
-        let outcome = match self.operation {
-            Operation::Create => self.judge_rollback(),
-            _ => Outcome::Finished,
-        };
-        self.end(Ending::Reported(outcome));
+        self.end(match self.operation {
+            Operation::Create => Ending::Reported(self.judge_rollback()),
+            _ => Ending::Finished,
+        });
     }
 
     fn judge_rollback(&self) -> Outcome {

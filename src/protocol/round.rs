@@ -5,11 +5,12 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::participant::{Goal, Next, Participant, Stop, Transition};
-use super::reporting::{explain, reason};
+use super::reporting::reason;
 use super::{Machine, Output, Rules};
 use crate::values::action::Action;
 use crate::values::classification::{Classification, ClassifiedReply};
-use crate::values::event::{Event, Phase};
+use crate::values::event::{EventKind, Phase};
+use crate::values::report::Reason;
 use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
@@ -129,7 +130,7 @@ impl<R: Rules> Machine<R> {
         let attempt = self.participants[host].attempts(action) + 1;
         self.participants[host].action = Some(action);
         self.waiting.push(Reverse((due, host)));
-        self.emit(|machine| Event::Retrying { host: machine.hosts[host].clone(), action, attempt, delay });
+        self.emit(|machine| EventKind::Retrying { host: machine.hosts[host].clone(), action, attempt, delay });
         true
     }
 
@@ -151,7 +152,7 @@ impl<R: Rules> Machine<R> {
     fn finish(&mut self, host: usize) {
         self.participants[host].action = None;
         self.open = self.open.saturating_sub(1);
-        self.emit(|machine| Event::Reached {
+        self.emit(|machine| EventKind::Reached {
             host: machine.hosts[host].clone(),
             state: machine.participants[host].state,
             reason: reason(&machine.participants[host]),
@@ -165,8 +166,8 @@ impl<R: Rules> Machine<R> {
             // The failed POST is the cause; the check after it only did not find the group.
             let steps = &self.participants[host].steps;
             let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
-            let reason = failed.or(steps.last()).map(explain).unwrap_or_default();
-            self.cause = Some(self.cause_of(host, reason));
+            let step = failed.or(steps.last()).cloned();
+            self.cause = Some(self.cause_of(host, Reason::new(step, None)));
         }
         if self.creating() && R::failure_ends_posts() {
             self.stop(Stop::FailedElsewhere);

@@ -10,7 +10,8 @@ use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
-use crate::values::report::{Cause, Operation, Outcome, Report, State, Target};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, Operation, Report, State, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ fn intent(purpose: Purpose) -> Intent {
 }
 
 fn full() -> JournalError {
-    JournalError::new("write", "g.intent", std::io::ErrorKind::StorageFull.into())
+    JournalError::on("write", "g.intent", std::io::ErrorKind::StorageFull.into())
 }
 
 fn timeout() -> Reply {
@@ -271,7 +272,7 @@ fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
         .waits(5 * SECOND)
         .on('a', Check, answer(200))
         .records(CREATE, "a")
-        .reports(Outcome::InDoubt, Present, Absent);
+        .reports(Outcome::Incomplete, Present, Absent);
     assert!(report.recoverable);
     let tries: Vec<_> = report.hosts[0].steps.iter().map(|step| (step.action, step.attempts)).collect();
     assert_eq!(tries, [(Check, 1), (Create, 1), (Delete, 2), (Check, 2)]);
@@ -303,7 +304,7 @@ fn a_blind_create_deletes_nothing_that_it_may_not_have_made() {
         .on('b', Delete, answer(200))
         .on('b', Check, answer(404))
         .records(BLIND, "a")
-        .reports(Outcome::InDoubt, Present, Absent);
+        .reports(Outcome::Incomplete, Present, Absent);
     assert!(report.recoverable);
 }
 
@@ -344,12 +345,12 @@ fn a_delete_goes_over_every_host_and_remembers_what_is_left() {
         .both(Delete, 403, 400)
         .both(Check, 200, 404)
         .records(Purpose::Delete, "a")
-        .reports(Outcome::Finished, Present, Absent);
+        .reports(Outcome::Incomplete, Present, Absent);
     let left: Vec<_> = report
         .hosts
         .iter()
         .filter(|host| host.state != State::Absent)
-        .map(|host| host.reason.clone().unwrap())
+        .map(|host| host.reason.as_ref().unwrap().to_string())
         .collect();
     assert_eq!(left, ["answered 403 to delete"]);
 }
@@ -363,7 +364,7 @@ fn a_repair_to_present_adds_what_is_missing() {
         .on('b', Create, answer(201))
         .on('b', Check, answer(200))
         .erases()
-        .reports(Outcome::Finished, Present, Present);
+        .reports(Outcome::Repaired, Present, Present);
     assert_eq!(report.hosts.iter().map(crate::HostReport::changed).collect::<Vec<_>>(), [false, true]);
 }
 
@@ -401,7 +402,7 @@ fn a_create_out_of_time_rolls_back_in_time_of_its_own() {
         .waits(5 * SECOND)
         .on('b', Check, answer(404))
         .erases()
-        .ends(Outcome::RolledBack, Absent, Absent);
+        .ends(Outcome::TimedOut, Absent, Absent);
 }
 
 /// A create on both hosts whose POST `b` refuses for good, up to the rollback of `a`.
@@ -417,7 +418,7 @@ fn rollback_reports_unknown_while_delete_is_refused() {
         Unknown,
         Absent,
     );
-    assert_eq!(report.hosts[0].reason.as_deref(), Some("answered 403 to delete"));
+    assert_eq!(report.hosts[0].reason.as_ref().unwrap().to_string(), "answered 403 to delete");
 }
 
 #[test]
@@ -440,7 +441,7 @@ fn rollback_looks_again_where_404_contradicts_201() {
 fn rollback_believes_404_at_once_after_confirmed_delete() {
     let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab").cancelled();
     scene.both(Create, 201, 201).both(Delete, 200, 204).both(Check, 404, 404).erases().ends(
-        Outcome::RolledBack,
+        Outcome::Cancelled,
         Absent,
         Absent,
     );
@@ -460,7 +461,7 @@ fn delete_settles_where_its_answer_was_lost() {
         .waits(5 * SECOND)
         .on('a', Check, answer(404))
         .erases()
-        .ends(Outcome::Finished, Absent, Absent);
+        .ends(Outcome::Deleted, Absent, Absent);
 }
 
 #[test]
@@ -476,7 +477,7 @@ fn delete_looks_again_before_it_believes_200_after_its_own_200() {
         .waits(5 * SECOND)
         .on('a', Check, answer(404))
         .erases()
-        .ends(Outcome::Finished, Absent, Absent);
+        .ends(Outcome::Deleted, Absent, Absent);
 }
 
 #[test]
@@ -505,7 +506,7 @@ fn create_cancelled_while_it_waits_for_quiet_is_rolled_back() {
         .waits(5 * SECOND)
         .on('a', Check, answer(404))
         .erases()
-        .reports(Outcome::RolledBack, Absent, Absent);
+        .reports(Outcome::Cancelled, Absent, Absent);
     assert_eq!(report.cause, Some(Cause::Cancelled));
 }
 
@@ -533,7 +534,7 @@ fn repair_to_present_waits_for_the_requests_of_a_dead_owner() {
     let scene = Scene::of(Operation::Repair(Target::Present), true).finds(Ok(Some(intent(Purpose::Delete))));
     let scene = scene.waits(5 * SECOND).both(Check, 200, 404).records(Purpose::Present, "ab");
     let scene = scene.on('b', Create, answer(201)).on('b', Check, answer(200)).erases();
-    scene.ends(Outcome::Finished, Present, Present);
+    scene.ends(Outcome::Repaired, Present, Present);
 }
 
 #[test]
@@ -565,7 +566,7 @@ fn busy_group_is_given_up_when_cancelled() {
     scene.machine.cancel(scene.now);
     let scene = scene.finds(Err(ClaimError::Busy("process 7".into())));
     let report = scene.end().1;
-    assert_eq!((report.outcome, report.cause), (Outcome::Unavailable, Some(Cause::Cancelled)));
+    assert_eq!((report.outcome, report.cause), (Outcome::Cancelled, Some(Cause::Cancelled)));
 }
 
 #[test]
@@ -582,12 +583,12 @@ fn operation_after_a_recovery_waits_for_replicas_that_missed_its_changes() {
         .both(Delete, 200, 200)
         .both(Check, 404, 404)
         .erases()
-        .ends(Outcome::Finished, Absent, Absent);
+        .ends(Outcome::Deleted, Absent, Absent);
 }
 
 #[test]
 fn repair_that_is_cancelled_before_it_changes_anything_is_cancelled() {
-    let (ending, report) = Scene::of(Operation::Repair(Target::Present), true)
+    let (_, report) = Scene::of(Operation::Repair(Target::Present), true)
         .finds(Ok(Some(intent(CREATE))))
         .waits(5 * SECOND)
         .on('a', Check, answer(200))
@@ -596,8 +597,8 @@ fn repair_that_is_cancelled_before_it_changes_anything_is_cancelled() {
         .end();
     // Both have the group, but the journal still says that it is to be rolled back.
     assert!(report.recoverable);
-    let error = crate::client::options::conclude(ending, report).unwrap_err();
-    assert!(matches!(error, crate::Error::Cancelled(_)) && error.is_unchanged(), "{error}");
+    let error = report.into_result().unwrap_err();
+    assert!(matches!(error, crate::Error::Cancelled { .. }) && error.is_unchanged(), "{error}");
 }
 
 #[test]
@@ -613,7 +614,7 @@ fn repair_looks_again_after_the_settle_time_where_a_404_contradicts_its_201() {
         .waits(5 * SECOND)
         .on('b', Check, answer(200))
         .erases()
-        .ends(Outcome::Finished, Present, Present);
+        .ends(Outcome::Repaired, Present, Present);
 }
 
 #[test]
@@ -630,7 +631,7 @@ fn presence_after_a_lost_and_a_refused_delete_is_looked_at_again() {
         .waits(5 * SECOND)
         .on('a', Check, answer(404))
         .records(Purpose::Delete, "a")
-        .ends(Outcome::Finished, Unknown, Absent);
+        .ends(Outcome::InDoubt, Unknown, Absent);
 }
 
 #[test]
@@ -654,9 +655,9 @@ fn recovery_of_a_repair_warns_of_hosts_without_the_group_only() {
         .waits(SECOND)
         .on('b', Check, answer(404))
         .records(Purpose::Present, "b")
-        .reports(Outcome::InDoubt, Present, Absent);
+        .reports(Outcome::Incomplete, Present, Absent);
     assert_eq!(report.warnings(), ["http://b: g is absent (answered 403 to create)"]);
-    assert!(report.summary().starts_with("in doubt: b does not have g"), "{}", report.summary());
+    assert!(report.summary().starts_with("incomplete: b does not have g"), "{}", report.summary());
 }
 
 #[test]

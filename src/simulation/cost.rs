@@ -8,7 +8,8 @@ use crate::api::{Action, Reply, classify};
 use crate::protocol::{Input, Limits, Machine, Output};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
-use crate::values::report::{Operation, Outcome};
+use crate::values::outcome::Outcome;
+use crate::values::report::Operation;
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 struct Case {
@@ -35,7 +36,7 @@ const CASES: [Case; 5] = [
     CREATE,
     Case { name: "create without preflight", preflight: false, ..CREATE },
     Case { name: "create and roll back", refused: true, outcome: Outcome::RolledBack, ..CREATE },
-    Case { name: "delete", operation: Operation::Delete, present: true, outcome: Outcome::Finished, ..CREATE },
+    Case { name: "delete", operation: Operation::Delete, present: true, outcome: Outcome::Deleted, ..CREATE },
     Case { name: "status", operation: Operation::Status, present: true, outcome: Outcome::Observed, ..CREATE },
 ];
 

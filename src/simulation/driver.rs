@@ -12,7 +12,8 @@ use crate::protocol::{Ending, Input, Limits, Machine, Output, Rules};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
-use crate::values::report::{Operation, Outcome, Target};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Operation, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 pub(super) const DEADLINE: Duration = Duration::from_millis(300);
@@ -133,9 +134,10 @@ impl End {
             Ending::Reported(Outcome::Unavailable) => End::Unavailable,
             Ending::Reported(Outcome::RolledBack) => End::RolledBack,
             Ending::Reported(Outcome::InDoubt) => End::InDoubt,
-            Ending::Reported(Outcome::Finished) => End::Finished,
+            Ending::Finished => End::Finished,
             Ending::Reported(Outcome::Observed) => End::Observed,
             Ending::Reported(Outcome::Recovered) => End::Recovered,
+            Ending::Reported(other) => panic!("the machine never ends with {other}"),
         }
     }
 }
@@ -285,7 +287,7 @@ impl<'a> Run<'a> {
                 narrowed.then_some(fewer).into_iter().chain([renamed]).collect()
             }
             Operation::Create | Operation::Delete => vec![renamed],
-            Operation::Status => return usual,
+            Operation::Status | Operation::Forget => return usual,
         };
         let chosen = self.world.choices.choose(1 + others.len());
         let Some(other) = chosen.checked_sub(1).and_then(|other| others.into_iter().nth(other)) else { return usual };

@@ -11,7 +11,8 @@ use crate::values::api::Api;
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
-use crate::values::report::{HostReport, Operation, Outcome, Report, State, Target};
+use crate::values::outcome::Outcome;
+use crate::values::report::{HostReport, Operation, Report, State, Target};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -422,7 +423,7 @@ impl World {
             Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => {
                 self.demand(self.pass.writes == 0, Invariant::I8, "says that nothing was sent, but it was");
             }
-            Ending::Reported(Outcome::Finished) => self.check_finished(report),
+            Ending::Finished => self.check_finished(report),
             Ending::Reported(Outcome::Observed) => self.check_status(report),
             Ending::Reported(Outcome::Recovered) => {
                 let told = self.intent.is_none() || report.recoverable;
@@ -454,7 +455,7 @@ impl World {
     fn check_quiet(&mut self, ending: &Ending, report: &Report) {
         let doubtful = match ending {
             Ending::Reported(Outcome::InDoubt) => true,
-            Ending::Reported(Outcome::Finished) => report.unknown().next().is_some() || self.intent.is_some(),
+            Ending::Finished => report.unknown().next().is_some() || self.intent.is_some(),
             _ => false,
         };
         let loud = self.late.iter().any(|late| late.machine == self.pass.machine);

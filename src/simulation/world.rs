@@ -198,7 +198,7 @@ impl World {
                 refused: RequestError::new(RequestErrorKind::Connect, "connection refused"),
                 closed: RequestError::new(RequestErrorKind::Closed, "connection closed"),
                 timeout: RequestError::new(RequestErrorKind::Timeout, "no answer in time"),
-                store: JournalError::new("write", "intent", std::io::ErrorKind::StorageFull.into()),
+                store: JournalError::on("write", "intent", std::io::ErrorKind::StorageFull.into()),
             },
         }
     }

@@ -1,5 +1,6 @@
 //! Floor 1: what went wrong with one request or one file. Reports and errors are made of these.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -87,39 +88,59 @@ impl PartialEq for RequestError {
     }
 }
 
-/// What went wrong with the journal: what was done, to which path, and why it failed.
+/// What went wrong with the journal: what was done, on which path where there is one, and why it failed.
 ///
-/// `Display` escapes control characters and bidirectional formatting characters of the path.
+/// `Display` escapes control characters and bidirectional formatting characters.
 ///
 /// ```
 /// use cluster_client::JournalError;
 ///
 /// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
-/// let error = JournalError::new("write", "/var/lib/x/payments.intent", full);
+/// let error = JournalError::new("write", full).with_path("/var/lib/x/payments.intent");
 /// assert_eq!(error.to_string(), "cannot write /var/lib/x/payments.intent");
+///
+/// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+/// assert_eq!(JournalError::new("put the key g", refused).to_string(), "cannot put the key g");
 /// ```
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("cannot {action} {}", Printable::path(path))]
+#[error("cannot {}{}", Printable::new(action), PathAfter(path.as_deref()))]
 pub struct JournalError {
-    action: &'static str,
-    path: PathBuf,
+    action: Cow<'static, str>,
+    path: Option<PathBuf>,
     #[source]
     source: Arc<std::io::Error>,
 }
 
 impl JournalError {
-    /// `action` is the verb that failed on `path`.
-    pub fn new(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        JournalError { action, path: path.into(), source: Arc::new(source) }
+    /// The failure of `action`, a verb with its object where there is no path: `put the key g`.
+    pub fn new(action: impl Into<Cow<'static, str>>, source: std::io::Error) -> Self {
+        JournalError { action: action.into(), path: None, source: Arc::new(source) }
     }
 
-    /// What was done and what was not, nobody knows.
+    /// The same error with the file or directory that was touched; `action` is then the verb alone.
+    #[must_use]
+    pub fn with_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// The failure of `action`, a verb, on `path`.
+    pub(crate) fn on(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        JournalError::new(action, source).with_path(path)
+    }
+
+    /// The journal panicked; its state is unknown.
     pub(crate) fn panicked() -> Self {
-        JournalError::new("use", "the intent store", std::io::Error::other("it panicked"))
+        JournalError::new("use the journal", std::io::Error::other("it panicked"))
+    }
+
+    /// For a report that a test made without a cause.
+    pub(crate) fn unknown() -> Self {
+        JournalError::new("use the journal", std::io::Error::other("no reason was given"))
     }
 
     /// The cause, which is also the source of this error.
-    pub(crate) fn cause(&self) -> &std::io::Error {
+    pub fn io_error(&self) -> &std::io::Error {
         &self.source
     }
 
@@ -128,9 +149,29 @@ impl JournalError {
         is_exhausted(&self.source)
     }
 
-    /// The file or directory that was touched.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The verb that failed, with its object where there is no path.
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+
+    /// The file or directory that was touched. A journal that keeps no files has none.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+}
+
+impl PartialEq for JournalError {
+    fn eq(&self, other: &Self) -> bool {
+        let source = |error: &Self| (error.source.kind(), error.source.to_string());
+        self.action == other.action && self.path == other.path && source(self) == source(other)
+    }
+}
+
+struct PathAfter<'a>(Option<&'a Path>);
+
+impl fmt::Display for PathAfter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |path| write!(f, " {}", Printable::path(path)))
     }
 }
 
@@ -149,7 +190,7 @@ mod tests {
     fn words_of_a_server_and_paths_are_escaped() {
         let error = RequestError::new(RequestErrorKind::Tls, "not valid for \u{202e}evil\u{1b}[31m");
         assert_eq!(error.to_string(), r"not valid for \u{202e}evil\u{1b}[31m");
-        let error = JournalError::new("read", "/journal/\u{1b}[2J\u{2028}x.intent", std::io::Error::other("no"));
+        let error = JournalError::on("read", "/journal/\u{1b}[2J\u{2028}x.intent", std::io::Error::other("no"));
         assert_eq!(error.to_string(), r"cannot read /journal/\u{1b}[2J\u{2028}x.intent");
     }
 }

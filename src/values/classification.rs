@@ -50,18 +50,4 @@ impl ClassifiedReply {
     pub(crate) fn failed(classification: Classification, error: RequestError) -> Self {
         ClassifiedReply { classification, transient: true, status: None, retry_after: None, error: Some(error) }
     }
-
-    /// The answer or the error in a few words.
-    pub(crate) fn describe(&self) -> String {
-        describe(self.status, self.error.as_ref())
-    }
-}
-
-/// `answered 503`, or the error.
-pub(crate) fn describe(status: Option<u16>, error: Option<&RequestError>) -> String {
-    match (status, error) {
-        (Some(status), _) => format!("answered {status}"),
-        (None, Some(error)) => error.to_string(),
-        (None, None) => "did not answer".into(),
-    }
 }

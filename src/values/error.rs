@@ -1,12 +1,9 @@
-//! Floor 1: errors, named by what the caller does next.
+//! Floor 1: errors, named by what the caller does next, and how an outcome becomes one.
 
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
-use crate::values::group::GroupId;
-use crate::values::host::Host;
-use crate::values::intent::{Intent, Purpose};
-use crate::values::printable::Printable;
-use crate::values::report::Report;
+use crate::values::outcome::{Found, Outcome};
+use crate::values::report::{Cause, HostReport, Report, State};
 
 /// Why an operation did not do what was asked. Each variant answers one question: what now?
 ///
@@ -18,96 +15,139 @@ use crate::values::report::Report;
 /// | [`RolledBack`](Error::RolledBack) | verified without the group | try again |
 /// | [`Cancelled`](Error::Cancelled) | as it was before, verified | nothing, unless you want it after all |
 /// | [`TimedOut`](Error::TimedOut) | as it was before, verified | give it a longer timeout |
+/// | [`Incomplete`](Error::Incomplete) | known on every host, and wrong on the named ones | recover or repair |
 /// | [`InDoubt`](Error::InDoubt) | unknown on the named hosts | recover when they answer |
 /// | [`Unrecorded`](Error::Unrecorded) | verified with the group | repair to present |
 /// | [`Busy`](Error::Busy) | untouched by us | wait for the other operation |
 /// | [`Conflict`](Error::Conflict) | untouched | recover the operation that it names |
 /// | [`Journal`](Error::Journal) | untouched | make the journal writable |
 ///
+/// Each error of an operation carries its whole [`Report`]; [`Report::cause`] says as data why it ended so. [`Outcome`]
+/// maps errors to exit codes and to JSON. In a test, make one with [`Report::into_result`].
+///
 /// ```
 /// use cluster_client::{ClusterClient, Error};
 ///
 /// let error = ClusterClient::new(["node1:8000"]).unwrap_err();
-/// assert!(matches!(error, Error::Config(_)));
+/// assert!(matches!(error, Error::Config { .. }));
 /// assert!(error.is_unchanged());
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A value was refused; nothing was sent.
     #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A host already had the group. What we may have made beside it is undone.
-    #[error("{}", .0.summary())]
-    AlreadyExists(Box<Report>),
+    #[non_exhaustive]
+    Config {
+        /// The value, where it came from, what is wrong with it and what to write instead.
+        #[from]
+        source: ConfigError,
+    },
+    /// A host already had the group. What was made beside it is undone.
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
+    AlreadyExists {
+        /// The report of the operation.
+        report: Box<Report>,
+    },
     /// A host could not be asked, so nothing was changed on any.
-    #[error("{}", .0.summary())]
-    Unavailable(Box<Report>),
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
+    Unavailable {
+        /// The report of the operation.
+        report: Box<Report>,
+    },
     /// The create failed and was undone: every host is verified without the group.
-    #[error("{}", .0.summary())]
-    RolledBack(Box<Report>),
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
+    RolledBack {
+        /// The report of the operation.
+        report: Box<Report>,
+    },
     /// The operation was cancelled before it had changed anything, or its create was undone and every host is
-    /// verified without the group: [`Report::outcome`] tells which.
-    #[error("{}", .0.summary())]
-    Cancelled(Box<Report>),
+    /// verified without the group: [`Report::was_rolled_back`] tells which.
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
+    Cancelled {
+        /// The report of the operation.
+        report: Box<Report>,
+    },
     /// The operation's time was over before it had changed anything, or its create was undone and every host
-    /// is verified without the group: [`Report::outcome`] tells which.
-    #[error("{}", .0.summary())]
-    TimedOut(Box<Report>),
-    /// The state of the hosts that the report calls unknown, or that still have the group, is not what
-    /// was asked for, and could not be settled.
-    #[error("{}", .0.summary())]
-    InDoubt(Box<Report>),
-    /// The group is on every host, verified, but the journal could not note it: a later recovery would
+    /// is verified without the group: [`Report::was_rolled_back`] tells which.
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
+    TimedOut {
+        /// The report of the operation.
+        report: Box<Report>,
+    },
+    /// Hosts are known to have the group, or to lack it, against what was asked: a repair, a rollback or a recovery
+    /// that did not get through. The state of no host is unknown.
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
+    Incomplete {
+        /// The report of the operation.
+        report: Box<Report>,
+    },
+    /// The state of a host is unknown, and the operation could not be settled.
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
+    InDoubt {
+        /// The report of the operation.
+        report: Box<Report>,
+    },
+    /// The group is on every host, verified, but the journal could not record it: a later recovery would
     /// roll it back.
-    #[error("{}", .0.summary())]
-    Unrecorded(Box<Report>, #[source] JournalError),
-    /// Another operation holds the group; this one sent nothing.
-    #[error("group {group} is busy: {}", Printable::new(holder))]
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
+    Unrecorded {
+        /// The report of the operation.
+        report: Box<Report>,
+        /// What failed in the journal.
+        source: JournalError,
+    },
+    /// Another operation holds the group; this one sent nothing. [`Cause::Busy`] names the holder.
+    #[error("{}", .report.summary())]
+    #[non_exhaustive]
     Busy {
-        /// The group that both want.
-        group: GroupId,
-        /// Who holds it, as far as it is known.
-        holder: String,
+        /// The report of the operation.
+        report: Box<Report>,
     },
     /// An unfinished operation on the group names hosts that a repair was not told of, or was spoken to them
     /// in other paths: it may be of another cluster that uses the same journal. Nothing was sent.
-    #[error("{}", conflict(.unfinished, .unnamed))]
+    /// [`Cause::Conflict`] has that operation and its hosts.
+    #[error("{}", .report.summary())]
     #[non_exhaustive]
     Conflict {
-        /// What is unfinished, with all its hosts.
-        unfinished: Box<Intent>,
-        /// Those of its hosts that the client does not have. None where only the paths differ.
-        unnamed: Vec<Host>,
+        /// The report of the operation.
+        report: Box<Report>,
     },
     /// The journal could not be used; nothing was sent for this operation.
-    #[error("{} sent for group {group}, because its journal entry failed", nothing(.report.as_deref()))]
+    #[error("{}", .report.as_ref().map_or_else(|| "the journal could not be used".into(), |report| report.summary()))]
     #[non_exhaustive]
     Journal {
-        /// The group that was asked for.
-        group: GroupId,
-        /// What had happened by then, in an operation on hosts: none was asked to change, unless an older
-        /// operation was settled first.
+        /// The report of the operation. `None` where the journal as a whole failed, as for a recovery.
         report: Option<Box<Report>>,
-        /// What failed, with the path.
-        #[source]
+        /// What failed in the journal.
         source: JournalError,
     },
 }
 
 impl Error {
-    /// The report of the operation, where it got as far as having one.
+    /// The report of the operation. `None` for a refused value, and where the journal as a whole failed.
     pub fn report(&self) -> Option<&Report> {
         match self {
-            Error::AlreadyExists(report)
-            | Error::Unavailable(report)
-            | Error::RolledBack(report)
-            | Error::Cancelled(report)
-            | Error::TimedOut(report)
-            | Error::InDoubt(report)
-            | Error::Unrecorded(report, _) => Some(report),
+            Error::AlreadyExists { report }
+            | Error::Unavailable { report }
+            | Error::RolledBack { report }
+            | Error::Cancelled { report }
+            | Error::TimedOut { report }
+            | Error::Incomplete { report }
+            | Error::InDoubt { report }
+            | Error::Unrecorded { report, .. }
+            | Error::Busy { report }
+            | Error::Conflict { report } => Some(report),
             Error::Journal { report, .. } => report.as_deref(),
-            Error::Config(_) | Error::Busy { .. } | Error::Conflict { .. } => None,
+            Error::Config { .. } => None,
         }
     }
 
@@ -115,53 +155,288 @@ impl Error {
     /// group was found unfinished, and settling it may have changed a host.
     ///
     /// ```
-    /// use cluster_client::{Error, GroupId};
+    /// use cluster_client::{GroupId, Operation, Outcome, Report};
     ///
-    /// let busy = Error::Busy { group: GroupId::parse("g")?, holder: "process 7".into() };
-    /// assert!(busy.is_unchanged() && busy.is_retryable() && !busy.is_in_doubt());
+    /// let group = GroupId::parse("g")?;
+    /// let error = |outcome| Report::new(group.clone(), Operation::Create, outcome).into_result().unwrap_err();
+    /// assert!(error(Outcome::RolledBack).is_unchanged());
+    /// assert!(!error(Outcome::InDoubt).is_unchanged());
     /// # Ok::<(), cluster_client::ConfigError>(())
     /// ```
     pub fn is_unchanged(&self) -> bool {
         let settled_older = self.report().is_some_and(Report::earlier_changed);
-        !settled_older && !matches!(self, Error::InDoubt(_) | Error::Unrecorded(..))
+        !settled_older && !matches!(self, Error::Incomplete { .. } | Error::InDoubt { .. } | Error::Unrecorded { .. })
     }
 
-    /// Whether the same call may succeed later without anybody's help. A call that was cancelled, or whose own
+    /// Whether the same call may succeed later without help. A call that was cancelled, or whose own
     /// time was too short, does not.
+    ///
+    /// ```
+    /// use cluster_client::{GroupId, Operation, Outcome, Report};
+    ///
+    /// let group = GroupId::parse("g")?;
+    /// let error = |outcome| Report::new(group.clone(), Operation::Create, outcome).into_result().unwrap_err();
+    /// assert!(error(Outcome::Busy).is_retryable());
+    /// assert!(!error(Outcome::Cancelled).is_retryable());
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Unavailable(_) | Error::RolledBack(_) | Error::Busy { .. })
+        matches!(self, Error::Unavailable { .. } | Error::RolledBack { .. } | Error::Busy { .. })
     }
 
-    /// Whether some host's state is unknown or not as asked for.
+    /// Whether the state of a host is unknown.
+    ///
+    /// ```
+    /// use cluster_client::{GroupId, Operation, Outcome, Report};
+    ///
+    /// let group = GroupId::parse("g")?;
+    /// let error = |outcome| Report::new(group.clone(), Operation::Create, outcome).into_result().unwrap_err();
+    /// assert!(error(Outcome::InDoubt).is_in_doubt());
+    /// assert!(!error(Outcome::Incomplete).is_in_doubt());
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
     pub fn is_in_doubt(&self) -> bool {
-        matches!(self, Error::InDoubt(_))
+        matches!(self, Error::InDoubt { .. })
+    }
+
+    /// Whether [`ClusterClient::recover`](crate::ClusterClient::recover) has something to settle after it: a journal
+    /// still holds an entry of the operation.
+    ///
+    /// ```
+    /// use cluster_client::{GroupId, Operation, Outcome, Report};
+    ///
+    /// let mut report = Report::new(GroupId::parse("g")?, Operation::Create, Outcome::InDoubt);
+    /// report.recoverable = true;
+    /// assert!(report.into_result().unwrap_err().is_recoverable());
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn is_recoverable(&self) -> bool {
+        self.report().is_some_and(|report| report.recoverable)
     }
 }
 
-fn nothing(report: Option<&Report>) -> &'static str {
-    if report.is_some_and(|report| report.earlier.is_some()) {
-        "an older operation was settled, then nothing more was"
-    } else {
-        "nothing was"
+impl Report {
+    /// What a call returns whose report this is: the report itself, or the error of its outcome.
+    ///
+    /// # Errors
+    /// The one that stands beside the outcome in the table at [`Outcome`].
+    ///
+    /// ```
+    /// use cluster_client::{Error, GroupId, Operation, Outcome, Report};
+    ///
+    /// let report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::RolledBack);
+    /// assert!(matches!(report.into_result(), Err(Error::RolledBack { .. })));
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn into_result(self) -> Result<Report, Error> {
+        let report = Box::new(self);
+        Err(match report.outcome {
+            outcome if outcome.is_success() => return Ok(*report),
+            Outcome::AlreadyExists => Error::AlreadyExists { report },
+            Outcome::Unavailable => Error::Unavailable { report },
+            Outcome::RolledBack => Error::RolledBack { report },
+            Outcome::Cancelled => Error::Cancelled { report },
+            Outcome::TimedOut => Error::TimedOut { report },
+            Outcome::Incomplete => Error::Incomplete { report },
+            Outcome::Unrecorded => Error::Unrecorded { source: journal_error(&report), report },
+            Outcome::JournalFailed => Error::Journal { source: journal_error(&report), report: Some(report) },
+            Outcome::Busy => Error::Busy { report },
+            Outcome::Conflict => Error::Conflict { report },
+            _ => Error::InDoubt { report },
+        })
     }
 }
 
-fn conflict(unfinished: &Intent, unnamed: &[Host]) -> String {
-    let what = match unfinished.purpose() {
-        Purpose::Create { .. } => "create",
-        Purpose::Delete => "delete",
-        Purpose::Present => "repair to present",
-    };
-    let group = unfinished.group();
-    if unnamed.is_empty() {
-        let (collection, member) = (unfinished.api().collection_path(), unfinished.api().member_template());
-        return format!(
-            "group {group} has an unfinished {what} in other paths ({collection}, {member}): recover it first"
-        );
+fn journal_error(report: &Report) -> JournalError {
+    match &report.cause {
+        Some(Cause::Journal { source }) => source.clone(),
+        _ => JournalError::unknown(),
     }
-    let names: Vec<&str> = unnamed.iter().map(Host::as_str).collect();
-    format!(
-        "group {group} has an unfinished {what} on hosts that were not named ({}): recover it first",
-        names.join(", ")
-    )
+}
+
+impl Error {
+    /// The outcome that this error stands for.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Outcome};
+    ///
+    /// let error = ClusterClient::new(["node1:8000"]).unwrap_err();
+    /// assert_eq!(error.outcome(), Outcome::Refused);
+    /// ```
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Error::Config { .. } => Outcome::Refused,
+            Error::AlreadyExists { .. } => Outcome::AlreadyExists,
+            Error::Unavailable { .. } => Outcome::Unavailable,
+            Error::RolledBack { .. } => Outcome::RolledBack,
+            Error::Cancelled { .. } => Outcome::Cancelled,
+            Error::TimedOut { .. } => Outcome::TimedOut,
+            Error::Incomplete { .. } => Outcome::Incomplete,
+            Error::InDoubt { .. } => Outcome::InDoubt,
+            Error::Unrecorded { .. } => Outcome::Unrecorded,
+            Error::Busy { .. } => Outcome::Busy,
+            Error::Conflict { .. } => Outcome::Conflict,
+            Error::Journal { .. } => Outcome::JournalFailed,
+        }
+    }
+
+    /// The exit code of a process that ends for this error: see the table at [`Outcome`].
+    pub fn exit_code(&self) -> u8 {
+        self.report().map_or_else(|| self.outcome().exit_code(false, Found::default()), Report::exit_code)
+    }
+}
+
+/// The report of a delete that went over every host. Hosts may have kept the group: look at [`Deletion::undeleted`],
+/// or make an error of them with [`Deletion::complete`].
+///
+/// A delete does on each host what it can, whatever happens on the others. That some hosts kept the group is therefore
+/// a result and no error.
+///
+/// ```no_run
+/// # use cluster_client::ClusterClient;
+/// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
+/// let deletion = client.delete_group("payments")?;
+/// for host in deletion.undeleted() {
+///     eprintln!("{} still has it, or may", host.host);
+/// }
+/// let report = deletion.complete()?; // an error if a host kept it
+/// # Ok::<(), cluster_client::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "some hosts may have kept the group: see `undeleted`"]
+pub struct Deletion {
+    report: Report,
+}
+
+impl Deletion {
+    /// The hosts that still have the group, or may have it. None means that it is verified gone from all.
+    pub fn undeleted(&self) -> impl Iterator<Item = &HostReport> {
+        self.report.hosts.iter().filter(|host| host.state != State::Absent)
+    }
+
+    /// The report, if every host is verified without the group.
+    ///
+    /// # Errors
+    /// [`Error::Incomplete`] if hosts are known to have kept it, [`Error::InDoubt`] if the state of one is unknown.
+    ///
+    /// ```
+    /// use cluster_client::{Deletion, Error, GroupId, Operation, Outcome, Report};
+    ///
+    /// let report = Report::new(GroupId::parse("payments")?, Operation::Delete, Outcome::Incomplete);
+    /// assert!(matches!(Deletion::from(report).complete(), Err(Error::Incomplete { .. })));
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn complete(self) -> Result<Report, Error> {
+        self.report.into_result()
+    }
+
+    /// The whole report.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// The whole report, also where hosts kept the group.
+    pub fn into_report(self) -> Report {
+        self.report
+    }
+}
+
+impl From<Report> for Deletion {
+    fn from(report: Report) -> Self {
+        Deletion { report }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::group::GroupId;
+    use crate::values::host::Host;
+    use crate::values::report::{Operation, Target, outcome_of_removal_or_repair, refined_outcome};
+
+    const ALL: [Outcome; 18] = [
+        Outcome::Created,
+        Outcome::Deleted,
+        Outcome::Repaired,
+        Outcome::Observed,
+        Outcome::Recovered,
+        Outcome::Forgotten,
+        Outcome::AlreadyExists,
+        Outcome::Unavailable,
+        Outcome::RolledBack,
+        Outcome::Cancelled,
+        Outcome::TimedOut,
+        Outcome::Incomplete,
+        Outcome::InDoubt,
+        Outcome::Unrecorded,
+        Outcome::Busy,
+        Outcome::Conflict,
+        Outcome::JournalFailed,
+        Outcome::Refused,
+    ];
+
+    fn report(operation: Operation, outcome: Outcome, states: &[State]) -> Report {
+        let mut report = Report::new(GroupId::parse("g").unwrap(), operation, outcome);
+        let host = |at| Host::parse(format!("http://n{at}")).unwrap();
+        report.hosts = states.iter().enumerate().map(|(at, state)| HostReport::new(host(at), *state)).collect();
+        report
+    }
+
+    #[test]
+    fn every_outcome_and_its_error_agree_in_word_and_exit_code() {
+        let mut words: Vec<&str> = ALL.iter().map(|outcome| outcome.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), ALL.len(), "no word stands for two outcomes");
+        for outcome in ALL.into_iter().filter(|outcome| *outcome != Outcome::Refused) {
+            let report = report(Operation::Create, outcome, &[State::Present]);
+            let exit = report.exit_code();
+            match report.into_result() {
+                Ok(report) => assert!(report.outcome.is_success() && exit == 0, "{outcome}"),
+                Err(error) => assert_eq!((error.outcome(), error.exit_code()), (outcome, exit)),
+            }
+        }
+    }
+
+    #[test]
+    fn exit_code_of_a_status_is_that_of_where_the_group_is() {
+        use State::{Absent, Present, Unknown};
+        for (states, exit) in
+            [([Present, Present], 0), ([Absent, Absent], 1), ([Present, Absent], 3), ([Present, Unknown], 4)]
+        {
+            assert_eq!(report(Operation::Status, Outcome::Observed, &states).exit_code(), exit, "{states:?}");
+        }
+    }
+
+    #[test]
+    fn unreached_delete_and_repair_are_incomplete_or_in_doubt() {
+        use State::{Absent, Present, Unknown};
+        let (absent, present) = (Operation::Repair(Target::Absent), Operation::Repair(Target::Present));
+        for (operation, states, outcome) in [
+            (Operation::Delete, [Absent, Absent], Outcome::Deleted),
+            (Operation::Delete, [Absent, Present], Outcome::Incomplete),
+            (Operation::Delete, [Unknown, Present], Outcome::InDoubt),
+            (absent, [Absent, Absent], Outcome::Repaired),
+            (absent, [Present, Absent], Outcome::Incomplete),
+            (present, [Present, Present], Outcome::Repaired),
+            (present, [Present, Unknown], Outcome::InDoubt),
+        ] {
+            let report = report(operation, outcome, &states);
+            assert_eq!(outcome_of_removal_or_repair(operation, &report.hosts), outcome, "{operation:?} {states:?}");
+        }
+    }
+
+    #[test]
+    fn cause_tells_a_cancelled_operation_from_one_that_failed() {
+        let timed_out = Cause::TimedOut { host: None };
+        for (outcome, cause, refined) in [
+            (Outcome::RolledBack, Some(Cause::Cancelled), Outcome::Cancelled),
+            (Outcome::Unavailable, Some(Cause::Cancelled), Outcome::Cancelled),
+            (Outcome::RolledBack, Some(timed_out), Outcome::TimedOut),
+            (Outcome::RolledBack, None, Outcome::RolledBack),
+            (Outcome::InDoubt, Some(Cause::Cancelled), Outcome::InDoubt),
+        ] {
+            assert_eq!(refined_outcome(outcome, cause.as_ref(), &[]), refined, "{outcome} {cause:?}");
+        }
+    }
 }

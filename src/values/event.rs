@@ -4,8 +4,10 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::values::action::Action;
+use crate::values::cause::RequestError;
+use crate::values::group::GroupId;
 use crate::values::host::Host;
-use crate::values::report::{Operation, Outcome, State};
+use crate::values::report::{HostStep, Operation, OperationId, Reason, Report, State};
 
 /// The phases of an operation, named as in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,20 +50,56 @@ impl fmt::Display for Phase {
 }
 
 /// One thing that happened during an operation. See [`Observer`](crate::Observer).
+///
+/// Everything in it is data. An event can be made in a test of an observer:
+///
+/// ```
+/// use std::time::Duration;
+/// use cluster_client::{Action, Event, EventKind, GroupId, Host, Operation, OperationId};
+///
+/// let kind = EventKind::retrying(Host::parse("http://node1:8000")?, Action::Create, 2, Duration::from_secs(1));
+/// let event = Event::new(OperationId::new(7), Operation::Create, GroupId::parse("payments")?, kind);
+/// assert!(matches!(event.kind, EventKind::Retrying { attempt: 2, .. }));
+/// # Ok::<(), cluster_client::ConfigError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum Event {
+pub struct Event {
+    /// The id of the operation, which is in all its events and in its report.
+    pub id: OperationId,
+    /// What was asked for.
+    pub operation: Operation,
+    /// The group that it works on.
+    pub group: GroupId,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+impl Event {
+    /// An event of that operation.
+    pub fn new(id: OperationId, operation: Operation, group: GroupId, kind: EventKind) -> Self {
+        Event { id, operation, group, kind }
+    }
+}
+
+/// What happened, with its data. See [`Event`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum EventKind {
     /// The operation began.
     #[non_exhaustive]
     Started {
-        /// What was asked for.
-        operation: Operation,
-        /// On how many hosts.
+        /// The number of hosts.
         hosts: usize,
     },
     /// A phase began.
-    Entered(Phase),
-    /// The hosts that take part in the phase that was entered. Each gets a [`Event::Reached`] before the phase ends.
+    #[non_exhaustive]
+    Entered {
+        /// The phase.
+        phase: Phase,
+    },
+    /// The hosts that take part in the phase that was entered. Each gets an [`EventKind::Reached`] before the phase
+    /// ends.
     #[non_exhaustive]
     Participants {
         /// In the order of the operation's hosts.
@@ -78,8 +116,12 @@ pub enum Event {
         attempt: u32,
         /// Whether it was that action's success: created, present, or deleted.
         succeeded: bool,
-        /// The answer in a few words.
-        answer: String,
+        /// Whether the answer proves that nothing was done: refused, absent, or nothing to delete.
+        denied: bool,
+        /// The status, if the host answered.
+        status: Option<u16>,
+        /// Why there was no answer, if there was none.
+        error: Option<RequestError>,
         /// How long the request took.
         elapsed: Duration,
     },
@@ -92,7 +134,7 @@ pub enum Event {
         action: Action,
         /// The number of the coming try.
         attempt: u32,
-        /// How long it waits before.
+        /// The wait before it.
         delay: Duration,
     },
     /// A host is through with the current phase.
@@ -102,17 +144,58 @@ pub enum Event {
         host: Host,
         /// What is known of the group there.
         state: State,
-        /// Why it is not the wanted state.
-        reason: Option<String>,
+        /// Why the state is unknown, or not the wanted one.
+        reason: Option<Reason>,
     },
     /// The operation ended. It is the last event.
     #[non_exhaustive]
     Finished {
-        /// How it ended.
-        outcome: Outcome,
-        /// The report's summary.
-        summary: String,
-        /// From the call to its end.
-        elapsed: Duration,
+        /// The report that the call returns, alone or in its error.
+        report: Box<Report>,
     },
+}
+
+impl EventKind {
+    /// An [`EventKind::Started`] on that number of hosts.
+    pub fn started(hosts: usize) -> Self {
+        EventKind::Started { hosts }
+    }
+
+    /// An [`EventKind::Entered`].
+    pub fn entered(phase: Phase) -> Self {
+        EventKind::Entered { phase }
+    }
+
+    /// An [`EventKind::Participants`].
+    pub fn participants(hosts: Vec<Host>) -> Self {
+        EventKind::Participants { hosts }
+    }
+
+    /// An [`EventKind::Answered`] for a host that answered with that status.
+    pub fn answered(host: Host, action: Action, attempt: u32, status: u16, elapsed: Duration) -> Self {
+        let step = HostStep::answered(action, status);
+        let (succeeded, denied) = (step.succeeded, step.is_denied());
+        EventKind::Answered { host, action, attempt, succeeded, denied, status: Some(status), error: None, elapsed }
+    }
+
+    /// An [`EventKind::Answered`] for a request without an answer.
+    pub fn failed(host: Host, action: Action, attempt: u32, error: RequestError, elapsed: Duration) -> Self {
+        let error = Some(error);
+        EventKind::Answered { host, action, attempt, succeeded: false, denied: false, status: None, error, elapsed }
+    }
+
+    /// An [`EventKind::Retrying`].
+    pub fn retrying(host: Host, action: Action, attempt: u32, delay: Duration) -> Self {
+        EventKind::Retrying { host, action, attempt, delay }
+    }
+
+    /// An [`EventKind::Reached`].
+    pub fn reached(host: Host, state: State, reason: Option<Reason>) -> Self {
+        EventKind::Reached { host, state, reason }
+    }
+
+    /// An [`EventKind::Finished`].
+    pub fn finished(report: Report) -> Self {
+        EventKind::Finished { report: Box::new(report) }
+    }
 }

@@ -133,7 +133,9 @@ mod tests {
         let group = GroupId::parse("pay\u{202e}x\u{2028}y").unwrap();
         assert_eq!(group.to_string(), r"pay\u{202e}x\u{2028}y");
         assert_eq!(group.as_str(), "pay\u{202e}x\u{2028}y");
-        let busy = crate::Error::Busy { group, holder: "process 7 on \u{202e}host".into() };
+        let mut busy = crate::Report::new(group, crate::Operation::Create, crate::Outcome::Busy);
+        busy.cause = Some(crate::Cause::Busy { holder: "process 7 on \u{202e}host".into() });
+        let busy = busy.into_result().unwrap_err();
         assert_eq!(busy.to_string(), r"group pay\u{202e}x\u{2028}y is busy: process 7 on \u{202e}host");
     }
 

@@ -1,8 +1,8 @@
 //! Floor 0: a host's base URL and a list of hosts, checked once.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::fmt::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -27,7 +27,12 @@ use crate::values::mask;
 pub struct Host {
     /// Scheme, authority and path; no trailing slash.
     url: Arc<str>,
-    authority: (usize, usize),
+    /// Where in `url` the authority begins, where the name in it ends, and where the path begins.
+    authority: usize,
+    name_end: usize,
+    path: usize,
+    port: u16,
+    address: Option<IpAddr>,
     https: bool,
 }
 
@@ -51,7 +56,47 @@ impl Host {
     /// Host name and, where it is not the scheme's own, the port: `node1:8000`. It is what tables and
     /// messages show.
     pub fn authority(&self) -> &str {
-        &self.url[self.authority.0..self.authority.1]
+        &self.url[self.authority..self.path]
+    }
+
+    /// The scheme: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
+
+    /// The host name in lower case, or the address without brackets: what DNS looks up and TLS verifies.
+    ///
+    /// ```
+    /// use cluster_client::Host;
+    ///
+    /// let host = Host::parse("https://[::1]:8443/base")?;
+    /// assert_eq!((host.scheme(), host.name(), host.port(), host.path()), ("https", "::1", 8443, "/base"));
+    /// assert_eq!(Host::parse("http://node1")?.port(), 80);
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn name(&self) -> &str {
+        let name = &self.url[self.authority..self.name_end];
+        name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
+    }
+
+    /// The port: the one in the URL, else that of the scheme.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What comes before the paths of the API: empty, or a slash and more, without one at the end.
+    pub fn path(&self) -> &str {
+        &self.url[self.path..]
+    }
+
+    /// The name, where it is an address.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// Scheme and authority: the base URL without its path.
+    pub(crate) fn origin(&self) -> &str {
+        &self.url[..self.path]
     }
 
     /// Whether requests go through TLS.
@@ -247,12 +292,20 @@ fn parse(url: &str) -> Result<Host, Refusal> {
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let (name, port) = split_port(authority)?;
     let name = check_name(name)?;
-    let port = check_port(port, default_port)?;
+    let port = check_port(port)?.unwrap_or(default_port);
     let path = check_path(path)?;
 
-    let prefix = format!("{scheme}://");
-    let authority = (prefix.len(), prefix.len() + name.len() + port.len());
-    Ok(Host { url: format!("{prefix}{name}{port}{path}").into(), authority, https: scheme == "https" })
+    let mut whole = format!("{scheme}://");
+    let authority = whole.len();
+    whole.push_str(&name);
+    let name_end = whole.len();
+    if port != default_port {
+        let _ = write!(whole, ":{port}");
+    }
+    let path_start = whole.len();
+    whole.push_str(path);
+    let address = name.trim_start_matches('[').trim_end_matches(']').parse().ok();
+    Ok(Host { url: whole.into(), authority, name_end, path: path_start, port, address, https: scheme == "https" })
 }
 
 fn refuse<T>(problem: impl Into<String>, remedy: impl Into<String>) -> Result<T, Refusal> {
@@ -280,8 +333,8 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), Refusal> {
     }
 }
 
-fn check_port(port: Option<&str>, default: u16) -> Result<String, Refusal> {
-    let Some(port) = port else { return Ok(String::new()) };
+fn check_port(port: Option<&str>) -> Result<Option<u16>, Refusal> {
+    let Some(port) = port else { return Ok(None) };
     // `u16::from_str` takes a plus sign, a port does not.
     let is_digits = port.bytes().all(|b| b.is_ascii_digit());
     let number = if is_digits { port.parse::<u16>().ok() } else { None };
@@ -294,8 +347,7 @@ fn check_port(port: Option<&str>, default: u16) -> Result<String, Refusal> {
             };
             refuse(problem, "use a port from 1 to 65535")
         }
-        Some(number) if number == default => Ok(String::new()),
-        Some(number) => Ok(format!(":{number}")),
+        Some(number) => Ok(Some(number)),
     }
 }
 
@@ -368,6 +420,12 @@ mod tests {
         }
         let host = Host::parse("https://node1:8443/base/").unwrap();
         assert_eq!((host.authority(), host.is_https()), ("node1:8443", true));
+        assert_eq!((host.scheme(), host.name(), host.port(), host.path()), ("https", "node1", 8443, "/base"));
+        let host = Host::parse("http://[::1]/a").unwrap();
+        assert_eq!((host.authority(), host.name(), host.port(), host.path()), ("[::1]", "::1", 80, "/a"));
+        assert_eq!((host.origin(), host.address()), ("http://[::1]", Some(Ipv6Addr::LOCALHOST.into())));
+        let host = Host::parse("http://10.0.0.7:80").unwrap();
+        assert_eq!((host.address(), host.path()), (Some(Ipv4Addr::new(10, 0, 0, 7).into()), ""));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! fewer hosts; it is no protection against somebody who wants to deceive (the directory's mode is).
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::values::api::Api;
@@ -71,6 +71,16 @@ pub enum Purpose {
     Delete,
     /// A repair to present: it is finished.
     Present,
+}
+
+impl fmt::Display for Purpose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Purpose::Create { .. } => "create",
+            Purpose::Delete => "delete",
+            Purpose::Present => "repair to present",
+        })
+    }
 }
 
 /// Why a group could not be claimed.

@@ -14,6 +14,7 @@ pub(crate) mod group;
 pub(crate) mod host;
 pub(crate) mod intent;
 pub(crate) mod mask;
+pub(crate) mod outcome;
 pub(crate) mod printable;
 pub(crate) mod report;
 pub(crate) mod retry;

@@ -4,10 +4,13 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::values::action::Action;
-use crate::values::cause::RequestError;
-use crate::values::classification::{Classification, ClassifiedReply, describe};
+use crate::values::cause::{JournalError, RequestError};
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
+use crate::values::intent::Intent;
+use crate::values::outcome::{Found, Outcome};
+use crate::values::printable::Printable;
 
 /// What was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +26,59 @@ pub enum Operation {
     Repair(Target),
     /// Settle what an operation that did not finish has left.
     Recover,
+    /// Drop a host from an unfinished operation. Nothing is sent.
+    Forget,
+}
+
+impl Operation {
+    /// The word for it, in JSON and in logs: `create`, `delete`, `status`, `repair`, `recover` or `forget`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Operation::Create => "create",
+            Operation::Delete => "delete",
+            Operation::Status => "status",
+            Operation::Repair(_) => "repair",
+            Operation::Recover => "recover",
+            Operation::Forget => "forget",
+        }
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The id of one operation, in all its events and in its report. It is drawn at random for each operation, so that it
+/// is unlikely to come twice in the logs of many processes.
+///
+/// `Display` is 16 hexadecimal digits.
+///
+/// ```
+/// use cluster_client::OperationId;
+///
+/// assert_eq!(OperationId::new(255).to_string(), "00000000000000ff");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct OperationId(u64);
+
+impl OperationId {
+    /// The id of that number.
+    pub const fn new(number: u64) -> Self {
+        OperationId(number)
+    }
+
+    /// The id as a number.
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 /// The state that a repair drives every host to.
@@ -57,8 +113,9 @@ impl fmt::Display for State {
     }
 }
 
-/// One action on one host in one phase of the operation, with all its tries.
-#[derive(Debug, Clone)]
+/// One action on one host in one phase of the operation, with all its tries. `Display` says it in words:
+/// `answered 503 to create, 3 tries`.
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct HostStep {
     /// What was asked.
@@ -117,14 +174,25 @@ impl HostStep {
         self.action != Action::Check && !self.denied
     }
 
-    /// The last answer in a few words: `answered 503`, or the error.
-    pub fn reason(&self) -> String {
-        describe(self.status, self.error.as_ref())
+    pub(crate) fn is_denied(&self) -> bool {
+        self.denied
+    }
+}
+
+impl fmt::Display for HostStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.status, &self.error, self.ended_well) {
+            (_, _, true) => write!(f, "{} succeeded", self.action)?,
+            (Some(status), _, _) => write!(f, "answered {status} to {}", self.action)?,
+            (None, Some(error), _) => write!(f, "{error}")?,
+            (None, None, _) => write!(f, "did not answer to {}", self.action)?,
+        }
+        if self.attempts > 1 { write!(f, ", {} tries", self.attempts) } else { Ok(()) }
     }
 }
 
 /// What an operation found and did on one host.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct HostReport {
     /// The host.
@@ -134,10 +202,15 @@ pub struct HostReport {
     /// What was done there, in order.
     pub steps: Vec<HostStep>,
     /// Why the state is unknown, or not the wanted one.
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
 }
 
 impl HostReport {
+    /// The report of a host in that state, without steps.
+    pub fn new(host: Host, state: State) -> Self {
+        HostReport { host, state, steps: Vec::new(), reason: None }
+    }
+
     /// Whether the operation itself made or removed the group here, as far as the answers say.
     pub fn changed(&self) -> bool {
         self.steps.iter().any(|step| step.succeeded && step.action != Action::Check)
@@ -150,14 +223,14 @@ impl HostReport {
     }
 }
 
-/// What made an operation turn back or give up.
+/// What made an operation stop short of what was asked.
 ///
 /// ```
 /// use cluster_client::Cause;
 ///
 /// assert_eq!(Cause::Cancelled.to_string(), "the operation was cancelled");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Cause {
     /// Its [`CancelToken`](crate::CancelToken) was cancelled.
@@ -165,8 +238,8 @@ pub enum Cause {
     /// The time for the whole operation was over, or too short for another try.
     #[non_exhaustive]
     TimedOut {
-        /// The host that was waited for, and its last answer or error, where there is one.
-        host: Option<(Host, String)>,
+        /// The host that did not get through in time, and its last answer or error, where there is one.
+        host: Option<(Host, Reason)>,
     },
     /// The time for its rollback, or for the recovery of an older operation, was over.
     RollbackTimedOut,
@@ -175,9 +248,66 @@ pub enum Cause {
     Host {
         /// The host.
         host: Host,
-        /// Its answer or error, in words that continue its name: `answered 503 to create, 3 tries`.
-        reason: String,
+        /// Its last answer or error.
+        reason: Reason,
     },
+    /// Another operation holds the group.
+    #[non_exhaustive]
+    Busy {
+        /// Its process, as far as it is known.
+        holder: String,
+    },
+    /// An unfinished operation on the group is of other hosts or other paths than those of the client.
+    #[non_exhaustive]
+    Conflict {
+        /// What is unfinished, with all its hosts.
+        unfinished: Box<Intent>,
+        /// Those of its hosts that the client does not have. None where only the paths differ.
+        unnamed: Vec<Host>,
+    },
+    /// The journal could not be used.
+    #[non_exhaustive]
+    Journal {
+        /// What failed.
+        source: JournalError,
+    },
+}
+
+impl Cause {
+    /// A [`Cause::TimedOut`], with the host that did not get through in time.
+    pub fn timed_out(host: Option<(Host, Reason)>) -> Self {
+        Cause::TimedOut { host }
+    }
+
+    /// A [`Cause::Host`].
+    pub fn host(host: Host, reason: Reason) -> Self {
+        Cause::Host { host, reason }
+    }
+
+    /// A [`Cause::Busy`].
+    ///
+    /// ```
+    /// use cluster_client::{Cause, GroupId, Operation, Outcome, Report};
+    ///
+    /// let mut report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::Busy);
+    /// report.cause = Some(Cause::busy("process 7"));
+    /// let error = report.into_result().unwrap_err();
+    /// assert_eq!(error.to_string(), "group payments is busy: process 7");
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn busy(holder: impl Into<String>) -> Self {
+        Cause::Busy { holder: holder.into() }
+    }
+
+    /// A [`Cause::Conflict`].
+    pub fn conflict(unfinished: Intent, unnamed: Vec<Host>) -> Self {
+        Cause::Conflict { unfinished: Box::new(unfinished), unnamed }
+    }
+
+    /// A [`Cause::Journal`], which becomes the source of the error.
+    pub fn journal(source: JournalError) -> Self {
+        Cause::Journal { source }
+    }
 }
 
 impl fmt::Display for Cause {
@@ -190,32 +320,83 @@ impl fmt::Display for Cause {
             }
             Cause::RollbackTimedOut => f.pad("the rollback's time was over"),
             Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
+            Cause::Busy { holder } => Printable::new(holder).fmt(f),
+            Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),
+            Cause::Journal { source } => write!(f, "{source}: {}", Printable::new(&source.io_error().to_string())),
         }
     }
 }
 
-/// How an operation ended.
+fn write_conflict(f: &mut fmt::Formatter<'_>, unfinished: &Intent, unnamed: &[Host]) -> fmt::Result {
+    let (group, purpose, api) = (unfinished.group(), unfinished.purpose(), unfinished.api());
+    if unnamed.is_empty() {
+        let (collection, member) = (api.collection_path(), api.member_template());
+        return write!(f, "group {group} has an unfinished {purpose} in other paths ({collection}, {member})");
+    }
+    let names: Vec<&str> = unnamed.iter().map(Host::as_str).collect();
+    write!(f, "group {group} has an unfinished {purpose} on hosts that were not named ({})", names.join(", "))
+}
+
+/// Why the state of a host is unknown, or not the wanted one: the step that tells, and what cut the operation short
+/// there. `Display` says both: `answered 503 to create, 3 tries`.
+///
+/// ```
+/// use cluster_client::{Action, HostStep, Reason};
+///
+/// let mut step = HostStep::answered(Action::Create, 503);
+/// step.attempts = 3;
+/// assert_eq!(Reason::new(Some(step), None).to_string(), "answered 503 to create, 3 tries");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Reason {
+    /// The step that tells most: the last one, or the refusal before it. `None` if the host was not asked.
+    pub step: Option<HostStep>,
+    /// What kept further requests from this host.
+    pub interruption: Option<Interruption>,
+}
+
+impl Reason {
+    /// A reason of these two parts.
+    pub fn new(step: Option<HostStep>, interruption: Option<Interruption>) -> Self {
+        Reason { step, interruption }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.step, self.interruption) {
+            (Some(step), Some(interruption)) => write!(f, "{step}; {interruption}"),
+            (Some(step), None) => write!(f, "{step}"),
+            (None, Some(interruption)) => write!(f, "{interruption}"),
+            (None, None) => f.write_str("it was not asked"),
+        }
+    }
+}
+
+/// What kept further requests from a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Outcome {
-    /// Created and verified on every host.
-    Created,
-    /// A host already had the group; nothing was changed, or what we made is undone.
-    AlreadyExists,
-    /// A host could not be asked; nothing was changed.
-    Unavailable,
-    /// Undone; every host is verified without the group.
-    RolledBack,
-    /// Not settled on every host.
-    InDoubt,
-    /// Created and verified on every host, but the journal could not note it.
-    Unrecorded,
-    /// A delete or repair went over every host; the report says how far it came.
-    Finished,
-    /// Every host was asked.
-    Observed,
-    /// What an earlier operation left is settled.
-    Recovered,
+pub enum Interruption {
+    /// The operation was cancelled.
+    Cancelled,
+    /// The time of the operation was over.
+    TimedOut,
+    /// The time of the rollback was over.
+    RollbackTimedOut,
+    /// The create had failed on another host.
+    FailedElsewhere,
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interruption::Cancelled => Cause::Cancelled.fmt(f),
+            Interruption::TimedOut => Cause::TimedOut { host: None }.fmt(f),
+            Interruption::RollbackTimedOut => Cause::RollbackTimedOut.fmt(f),
+            Interruption::FailedElsewhere => f.pad("the create had failed on another host"),
+        }
+    }
 }
 
 /// The whole of one operation on one group: a [`HostReport`] for every host, in the order of the hosts.
@@ -223,15 +404,19 @@ pub enum Outcome {
 /// ```no_run
 /// # use cluster_client::ClusterClient;
 /// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
-/// let report = client.status("payments")?;
+/// let report = client.group_status("payments")?;
 /// for host in report.unknown() {
-///     eprintln!("{}: {}", host.host, host.reason.as_deref().unwrap_or_default());
+///     if let Some(reason) = &host.reason {
+///         eprintln!("{}: {reason}", host.host);
+///     }
 /// }
 /// # Ok::<(), cluster_client::Error>(())
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
+    /// The id of the operation, which is also in its events.
+    pub id: OperationId,
     /// The group.
     pub group: GroupId,
     /// What was asked for.
@@ -249,13 +434,63 @@ pub struct Report {
     pub recoverable: bool,
     /// The recovery of a repair to present: every host was to have the group.
     pub(crate) finishes_repair: bool,
-    /// What went wrong beside the hosts, such as a journal entry that could not be removed.
-    pub(crate) notes: Vec<String>,
+    /// What went wrong beside the hosts, such as a journal entry that could not be removed. It is part of
+    /// [`Report::warnings`]; here it is for those who show the hosts in another way.
+    pub notes: Vec<String>,
     /// From the call to its end.
     pub elapsed: Duration,
 }
 
 impl Report {
+    /// A report without hosts, for your own tests. Its fields are public; [`Report::into_result`] makes the result of
+    /// a call of it.
+    ///
+    /// ```
+    /// use cluster_client::{GroupId, Host, HostReport, Operation, Outcome, Report, State};
+    ///
+    /// let mut report = Report::new(GroupId::parse("payments")?, Operation::Status, Outcome::Observed);
+    /// report.hosts.push(HostReport::new(Host::parse("http://node1:8000")?, State::Present));
+    /// assert_eq!(report.summary(), "payments is on 1 of 1 hosts");
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn new(group: GroupId, operation: Operation, outcome: Outcome) -> Self {
+        Report {
+            id: OperationId::default(),
+            group,
+            operation,
+            outcome,
+            hosts: Vec::new(),
+            cause: None,
+            earlier: None,
+            recoverable: false,
+            finishes_repair: false,
+            notes: Vec::new(),
+            elapsed: Duration::ZERO,
+        }
+    }
+
+    /// The exit code of a process that ran this operation and nothing else: that of the command `cluster-client`.
+    /// See the table at [`Outcome`].
+    ///
+    /// ```
+    /// use cluster_client::{GroupId, Operation, Outcome, Report};
+    ///
+    /// let report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::RolledBack);
+    /// assert_eq!(report.exit_code(), 1);
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn exit_code(&self) -> u8 {
+        let found =
+            Found { present: self.present().count(), absent: self.absent().count(), unknown: self.unknown().count() };
+        self.outcome.exit_code(self.operation == Operation::Recover, found)
+    }
+
+    /// Whether a create sent a request to make the group, and all of it is undone: every host is verified absent.
+    pub fn was_rolled_back(&self) -> bool {
+        let sent = |host: &HostReport| host.steps.iter().any(|step| step.action == Action::Create);
+        self.operation == Operation::Create && self.all(State::Absent) && self.hosts.iter().any(sent)
+    }
+
     /// The hosts verified with the group.
     pub fn present(&self) -> impl Iterator<Item = &HostReport> {
         self.in_state(State::Present)
@@ -293,7 +528,6 @@ impl Report {
     fn own(&self) -> String {
         let group = &self.group;
         let total = self.hosts.len();
-        let cause = self.cause.as_ref().map_or_else(|| "no reason was given".into(), Cause::to_string);
         match self.outcome {
             Outcome::Created => format!("{group} is on {total} of {total} hosts"),
             Outcome::AlreadyExists => {
@@ -301,20 +535,42 @@ impl Report {
                 let change = if undone { "what was made beside it is undone" } else { "it was left as it is" };
                 format!("{group} already exists on {}, {change}", names(self.present()))
             }
-            Outcome::Unavailable if self.earlier_changed() => format!("nothing more was sent for {group}: {cause}"),
-            Outcome::Unavailable => format!("nothing was changed for {group}: {cause}"),
-            Outcome::RolledBack => {
-                format!("{group} was not created: {cause}; rolled back, absent on {total} of {total} hosts")
+            Outcome::RolledBack => self.undone(),
+            Outcome::Cancelled | Outcome::TimedOut if self.was_rolled_back() => self.undone(),
+            Outcome::Unavailable | Outcome::Cancelled | Outcome::TimedOut => {
+                let done = if self.earlier_changed() { "nothing more was sent" } else { "nothing was changed" };
+                format!("{done} for {group}: {}", self.why())
             }
             Outcome::Unrecorded => {
                 format!(
                     "{group} is on {total} of {total} hosts, but its commit could not be recorded; repair to present"
                 )
             }
-            Outcome::InDoubt => self.doubt(),
+            Outcome::Incomplete | Outcome::InDoubt => self.doubt(),
             Outcome::Recovered if self.hosts.is_empty() => format!("nothing is unfinished for {group}"),
-            Outcome::Finished | Outcome::Observed | Outcome::Recovered => self.count(),
+            Outcome::Busy => format!("group {group} is busy: {}", self.why()),
+            Outcome::Conflict => format!("{}: recover it first", self.why()),
+            Outcome::JournalFailed => {
+                let first = if self.earlier.is_some() {
+                    "an older operation was settled, then nothing more"
+                } else {
+                    "nothing"
+                };
+                format!("{first} was sent for group {group}, because its journal entry failed")
+            }
+            Outcome::Refused => format!("nothing was sent for group {group}: a value was refused"),
+            Outcome::Forgotten => format!("a host was dropped from the unfinished operation on {group}"),
+            Outcome::Deleted | Outcome::Repaired | Outcome::Observed | Outcome::Recovered => self.count(),
         }
+    }
+
+    fn undone(&self) -> String {
+        let (group, total) = (&self.group, self.hosts.len());
+        format!("{group} was not created: {}; rolled back, absent on {total} of {total} hosts", self.why())
+    }
+
+    fn why(&self) -> String {
+        self.cause.as_ref().map_or_else(|| "no reason was given".into(), Cause::to_string)
     }
 
     /// One line for each thing that somebody should look at: unknown hosts, hosts that kept the group,
@@ -328,6 +584,7 @@ impl Report {
             }
             (Operation::Recover, _) if self.finishes_repair => Some(State::Present),
             (Operation::Status, _) | (Operation::Create, Outcome::AlreadyExists | Outcome::Unavailable) => None,
+            (Operation::Create, Outcome::Cancelled | Outcome::TimedOut) if !self.was_rolled_back() => None,
             _ => Some(State::Absent),
         };
         let off = |host: &&HostReport| wanted.map_or(host.state == State::Unknown, |wanted| host.state != wanted);
@@ -338,32 +595,30 @@ impl Report {
         hosts.chain(self.notes.iter().cloned()).collect()
     }
 
-    /// What went wrong beside the hosts, such as a journal entry that could not be removed. It is part of
-    /// [`Report::warnings`]; here it is for those who show the hosts in another way.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
-    }
-
     fn in_state(&self, state: State) -> impl Iterator<Item = &HostReport> {
         self.hosts.iter().filter(move |host| host.state == state)
     }
 
     fn doubt(&self) -> String {
         let group = &self.group;
+        let wants_present = self.finishes_repair || self.operation == Operation::Repair(Target::Present);
         let mut parts = Vec::new();
         if self.unknown().next().is_some() {
-            let may = if self.finishes_repair { "may not have" } else { "may have" };
+            let may = if wants_present { "may not have" } else { "may have" };
             parts.push(format!("{} {may} {group}", names(self.unknown())));
         }
-        if self.finishes_repair && self.absent().next().is_some() {
+        if wants_present && self.absent().next().is_some() {
             parts.push(format!("{} does not have {group}", names(self.absent())));
         }
-        if !self.finishes_repair && self.present().next().is_some() {
+        if !wants_present && self.present().next().is_some() {
             parts.push(format!("{} has {group}", names(self.present())));
         }
         let cause = self.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let next = if self.recoverable { "recover" } else { "ask for the status, then repair" };
-        format!("in doubt: {}{cause}; {next} when it answers", parts.join(", "))
+        match self.outcome {
+            Outcome::InDoubt => format!("in doubt: {}{cause}; {next} when it answers", parts.join(", ")),
+            _ => format!("incomplete: {}{cause}; {next}", parts.join(", ")),
+        }
     }
 
     fn count(&self) -> String {
@@ -378,44 +633,31 @@ impl Report {
     }
 }
 
-/// The report of a delete, which may have been kept by some hosts: look at [`Deletion::undeleted`].
-///
-/// ```no_run
-/// # use cluster_client::ClusterClient;
-/// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
-/// let deletion = client.delete_group("payments")?;
-/// for host in deletion.undeleted() {
-///     eprintln!("{} still has it, or may: {}", host.host, host.reason.as_deref().unwrap_or_default());
-/// }
-/// # Ok::<(), cluster_client::Error>(())
-/// ```
-#[derive(Debug, Clone)]
-#[must_use = "some hosts may have kept the group: see `undeleted`"]
-pub struct Deletion(Report);
-
-impl Deletion {
-    /// The hosts that still have the group, or may have it. None means that it is verified gone from all.
-    pub fn undeleted(&self) -> impl Iterator<Item = &HostReport> {
-        self.0.hosts.iter().filter(|host| host.state != State::Absent)
-    }
-
-    /// The whole report.
-    pub fn into_report(self) -> Report {
-        self.0
+/// What the protocol decided, as a report says it: with the reason why it stopped, and with what is known of the
+/// hosts.
+pub(crate) fn refined_outcome(outcome: Outcome, cause: Option<&Cause>, hosts: &[HostReport]) -> Outcome {
+    match (outcome, cause) {
+        (Outcome::Unavailable | Outcome::RolledBack, Some(Cause::Cancelled)) => Outcome::Cancelled,
+        (Outcome::Unavailable | Outcome::RolledBack, Some(Cause::TimedOut { .. })) => Outcome::TimedOut,
+        (Outcome::InDoubt, _) if !hosts.is_empty() => unreached(hosts),
+        (outcome, _) => outcome,
     }
 }
 
-impl From<Report> for Deletion {
-    fn from(report: Report) -> Self {
-        Deletion(report)
+/// The outcome of a delete or a repair that went over every host.
+pub(crate) fn outcome_of_removal_or_repair(operation: Operation, hosts: &[HostReport]) -> Outcome {
+    let all = |state| hosts.iter().all(|host| host.state == state);
+    match operation {
+        Operation::Repair(Target::Present) if all(State::Present) => Outcome::Repaired,
+        Operation::Repair(Target::Absent) if all(State::Absent) => Outcome::Repaired,
+        Operation::Delete if all(State::Absent) => Outcome::Deleted,
+        _ => unreached(hosts),
     }
 }
 
-impl std::ops::Deref for Deletion {
-    type Target = Report;
-    fn deref(&self) -> &Report {
-        &self.0
-    }
+fn unreached(hosts: &[HostReport]) -> Outcome {
+    let is_unknown = hosts.iter().any(|host| host.state == State::Unknown);
+    if is_unknown { Outcome::InDoubt } else { Outcome::Incomplete }
 }
 
 /// Some hosts in words: all of a few, the first of many.

@@ -14,28 +14,33 @@ use crate::values::config::ConfigError;
 /// back together (the "equal jitter" of Brooker, *Exponential Backoff And Jitter*, AWS 2015). A
 /// server's `Retry-After` is honoured where it asks for longer, up to `max_delay`.
 ///
-/// The defaults are those of the Python original: 3 attempts, 1 s doubling to at most 10 s.
+/// The defaults are those of the Python original. A client checks the bounds in
+/// [`ClientBuilder::build`](crate::ClientBuilder::build).
+///
+/// | setting | default | bounds |
+/// | --- | --- | --- |
+/// | `attempts` | 3 | 1 to 100 |
+/// | `first_delay` | 1 s | 1 ms to 1 h |
+/// | `factor` | 2 | 1 to 100 |
+/// | `max_delay` | 10 s | `first_delay` to 1 h |
+/// | `jitter` | yes | |
 ///
 /// ```
 /// use std::time::Duration;
 /// use cluster_client::{ClusterClient, RetryPolicy};
 ///
-/// let retry = RetryPolicy { attempts: 5, first_delay: Duration::from_millis(50), ..RetryPolicy::default() };
+/// let retry = RetryPolicy::new().with_attempts(5).with_first_delay(Duration::from_millis(50));
 /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).retry(retry).build()?;
 /// # Ok::<(), cluster_client::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[must_use = "a policy does nothing before it is given to a client"]
 pub struct RetryPolicy {
-    /// Tries in all, the first one included: 1 to 100.
-    pub attempts: u32,
-    /// The delay before the second try: 1 ms to 1 h.
-    pub first_delay: Duration,
-    /// What each delay is multiplied with to give the next: 1 to 100.
-    pub factor: f64,
-    /// The longest delay, also for a server that asks for more: `first_delay` to 1 h.
-    pub max_delay: Duration,
-    /// Whether part of each delay is drawn at random.
-    pub jitter: bool,
+    pub(crate) attempts: u32,
+    pub(crate) first_delay: Duration,
+    pub(crate) factor: f64,
+    pub(crate) max_delay: Duration,
+    pub(crate) jitter: bool,
 }
 
 impl Default for RetryPolicy {
@@ -53,11 +58,71 @@ impl Default for RetryPolicy {
 const LONGEST: Duration = Duration::from_secs(3600);
 
 impl RetryPolicy {
-    /// Checks every field against its bounds.
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the number of tries in all, the first one included: 1 to 100.
+    pub fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Sets the delay before the second try: 1 ms to 1 h.
+    pub fn with_first_delay(mut self, delay: Duration) -> Self {
+        self.first_delay = delay;
+        self
+    }
+
+    /// Sets what each delay is multiplied with to give the next: 1 to 100.
+    pub fn with_factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// Sets the longest delay, also for a server that asks for more: `first_delay` to 1 h.
+    pub fn with_max_delay(mut self, delay: Duration) -> Self {
+        self.max_delay = delay;
+        self
+    }
+
+    /// Sets whether part of each delay is drawn at random.
+    pub fn with_jitter(mut self, jitter: bool) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// The number of tries in all.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The delay before the second try.
+    pub fn first_delay(&self) -> Duration {
+        self.first_delay
+    }
+
+    /// What each delay is multiplied with to give the next.
+    pub fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    /// The longest delay.
+    pub fn max_delay(&self) -> Duration {
+        self.max_delay
+    }
+
+    /// Whether part of each delay is drawn at random.
+    pub fn jitter(&self) -> bool {
+        self.jitter
+    }
+
+    /// Checks every setting against its bounds.
     ///
     /// # Errors
-    /// A [`ConfigError`] naming the first field outside its bounds.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    /// A [`ConfigError`] naming the first one outside its bounds.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let refused = |what, value: String, bounds: &str| {
             Err(ConfigError::new(what, value, "is out of bounds", format!("choose {bounds}")))
         };

@@ -80,8 +80,8 @@ fn each_outcome_has_its_name_in_json() {
     assert_eq!(outcome(&["delete", "g", "--yes"], 0), pair("delete", "deleted"));
     assert_eq!(outcome(&["repair", "g", "--to", "present"], 0), pair("repair", "repaired"));
     bench.cluster.node(1).inject(Fault::answer(501).on(Method::Delete).always());
-    assert_eq!(outcome(&["delete", "g", "--yes"], 3), pair("delete", "undeleted"));
-    assert_eq!(outcome(&["recover"], 3), pair("recover", "in_doubt"));
+    assert_eq!(outcome(&["delete", "g", "--yes"], 3), pair("delete", "incomplete"));
+    assert_eq!(outcome(&["recover"], 3), pair("recover", "incomplete"));
     bench.cluster.node(1).clear_faults();
     assert_eq!(outcome(&["recover"], 0), pair("recover", "recovered"));
     bench.cluster.node(1).stop();

@@ -65,7 +65,7 @@ fn options_out_of_bounds_are_refused() {
         ("--attempts", "101", ["number of attempts \"101\" (from --attempts)", "choose 1 to 100"]),
         ("--attempts", "-1", ["--attempts", "-1"]),
         ("--attempts", "some", ["--attempts", "some"]),
-        ("--timeout", "0s", ["deadline", "(from --timeout) is out of bounds"]),
+        ("--timeout", "0s", ["operation timeout", "(from --timeout) is out of bounds"]),
         ("--timeout", "25h", ["(from --timeout) is out of bounds", "choose 1ms to 24h"]),
         ("--timeout", "-5s", ["--timeout", "it is negative: write a number and a unit, such as 500ms"]),
         ("--timeout", "5", ["'5' for '--timeout", "it has no unit: write a number and a unit"]),

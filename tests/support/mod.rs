@@ -13,14 +13,14 @@ pub(crate) const SETTLE: Duration = Duration::from_millis(60);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) fn quick() -> RetryPolicy {
-    RetryPolicy { first_delay: Duration::from_millis(1), max_delay: Duration::from_millis(4), ..RetryPolicy::default() }
+    RetryPolicy::default().with_first_delay(Duration::from_millis(1)).with_max_delay(Duration::from_millis(4))
 }
 
 pub(crate) fn builder(urls: impl IntoIterator<Item = impl AsRef<str>>) -> ClientBuilder {
     ClusterClient::builder()
         .hosts(urls)
         .retry(quick())
-        .rollback_retry(RetryPolicy { attempts: 5, ..quick() })
+        .rollback_retry(quick().with_attempts(5))
         .request_timeout(REQUEST_TIMEOUT)
         .settle(SETTLE)
         .rollback_timeout(PATIENCE)

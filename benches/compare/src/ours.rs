@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cluster_client::{ClientBuilder, ClusterClient, Engine};
+use cluster_client::{OperationOptions, ClientBuilder, ClusterClient, Engine};
 
 use crate::pace::Ids;
 use crate::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT};
@@ -16,12 +16,12 @@ impl Client for Ours {
     }
 
     fn create(&mut self, id: &str) -> Result<(), Failure> {
-        self.0.call().preflight(false).create_group(id)?;
+        self.0.with(OperationOptions::new().preflight(false)).create_group(id)?;
         Ok(())
     }
 
     fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
-        for done in self.0.call().preflight(false).create_groups(ids) {
+        for done in self.0.with(OperationOptions::new().preflight(false)).create_groups(ids) {
             done.result?;
         }
         Ok(())
@@ -37,12 +37,12 @@ impl Client for OursMultiplexed {
     }
 
     fn create(&mut self, id: &str) -> Result<(), Failure> {
-        self.0.call().preflight(false).create_group(id)?;
+        self.0.with(OperationOptions::new().preflight(false)).create_group(id)?;
         Ok(())
     }
 
     fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
-        for done in self.0.call().preflight(false).create_groups(ids) {
+        for done in self.0.with(OperationOptions::new().preflight(false)).create_groups(ids) {
             done.result?;
         }
         Ok(())
@@ -96,7 +96,7 @@ impl Client for OursMultiplexedJournal {
 impl OursJournal {
     fn with(settings: ClientBuilder) -> Result<Self, Failure> {
         let directory = std::env::current_exe()?.with_file_name(format!("journal-{}", std::process::id()));
-        let client = settings.journal(&directory)?.build()?;
+        let client = settings.journal(&directory).build()?;
         Ok(Self { client, directory })
     }
 }
@@ -107,12 +107,12 @@ impl Client for OursJournal {
     }
 
     fn create(&mut self, id: &str) -> Result<(), Failure> {
-        self.client.call().preflight(false).create_group(id)?;
+        self.client.with(OperationOptions::new().preflight(false)).create_group(id)?;
         Ok(())
     }
 
     fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
-        for done in self.client.call().preflight(false).create_groups(ids) {
+        for done in self.client.with(OperationOptions::new().preflight(false)).create_groups(ids) {
             done.result?;
         }
         Ok(())

@@ -121,7 +121,7 @@ How results are printed: a table for people, or JSON for programs.
   group       its id; null for a journal entry that cannot be read
   operation   create | delete | status | repair | recover
   outcome     created | already_exists | unavailable | rolled_back | cancelled | timed_out |
-              in_doubt | unrecorded | deleted | undeleted | repaired | observed | recovered |
+              incomplete | in_doubt | unrecorded | deleted | repaired | observed | recovered |
               busy | conflict | journal_failed | refused
   exit        the exit code of this group alone
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host of the operation

@@ -24,6 +24,12 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The exit of a code in the library's table of outcomes.
+    pub(crate) fn of(code: u8) -> Exit {
+        let all = [Exit::Done, Exit::Unchanged, Exit::Usage, Exit::Inconsistent, Exit::InDoubt, Exit::AlreadyThere];
+        all.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::InDoubt)
+    }
+
     pub(crate) fn code(self) -> u8 {
         self as u8
     }
@@ -76,8 +82,7 @@ impl From<ConfigError> for CliError {
 
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
-        let exit = if matches!(error, Error::Config(_)) { Exit::Usage } else { Exit::Unchanged };
-        CliError { exit, message: with_causes(&error) }
+        CliError { exit: Exit::of(error.exit_code()), message: with_causes(&error) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cluster_client::{
     ClusterClient, ConfigError, DirectoryJournal, Error, Forgotten, GroupId, Host, Journal as _, JournalEntry,
-    JournalError, Origin, Printable, Purpose, Unfinished,
+    JournalError, Origin, Outcome, Printable, Purpose, Unfinished,
 };
 use serde_json::{Value, json};
 
@@ -165,15 +165,17 @@ impl Opened<'_> {
             return Ok(Exit::Unchanged);
         }
         // The builder needs a host. Nothing is sent to it.
-        let client =
-            ClusterClient::builder().hosts(["http://localhost"]).store(Arc::new(self.store.clone())).build()?;
+        let client = ClusterClient::builder()
+            .hosts(["http://localhost"])
+            .custom_journal(Arc::new(self.store.clone()))
+            .build()?;
         let mut exit = Exit::Done;
         let mut is_left = false;
         for group in groups {
             let result = client.forget(&group, host);
             is_left |= result.as_ref().is_ok_and(|forgotten| !forgotten.remaining.is_empty());
             match result {
-                Err(Error::Config(error)) if only.is_some() => return Err(typed(error).into()),
+                Err(Error::Config { source: error, .. }) if only.is_some() => return Err(typed(error).into()),
                 result => exit = exit.with(self.print_forgotten(&group, host, result)),
             }
         }
@@ -189,13 +191,14 @@ impl Opened<'_> {
     }
 
     fn print_forgotten(&mut self, group: &GroupId, host: &Host, result: Result<Forgotten, Error>) -> Exit {
-        let (outcome, exit) = match &result {
-            Ok(_) => ("forgotten", Exit::Done),
-            Err(Error::Busy { .. }) => ("busy", Exit::Unchanged),
-            Err(Error::Journal { .. }) => ("journal_failed", Exit::Unchanged),
+        let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Forgotten);
+        let exit = match &result {
             // It was settled after the journal was read.
-            Err(_) => ("refused", Exit::Unchanged),
+            Err(Error::Config { .. }) => Exit::Unchanged,
+            Err(error) => Exit::of(error.exit_code()),
+            Ok(_) => Exit::Done,
         };
+        let outcome = outcome.as_str();
         let (said, forgotten) = match result {
             Ok(forgotten) => (forgotten.to_string(), Some(forgotten)),
             Err(error) => (format!("{host} is not forgotten for {group}: {}", with_causes(&error)), None),
@@ -208,7 +211,7 @@ impl Opened<'_> {
                 "operation": "forget",
                 "outcome": outcome,
                 "exit": exit.code(),
-                "for": forgotten.as_ref().map(|forgotten| operation(forgotten.purpose)),
+                "for": forgotten.as_ref().map(|forgotten| forgotten.purpose.to_string()),
                 "host": host.as_str(),
                 "remaining": remaining,
                 "cause": forgotten.is_none().then_some(said),
@@ -282,7 +285,7 @@ fn row(entry: &JournalEntry) -> [String; 6] {
     }
     [
         printable(entry.group().as_str()),
-        operation(entry.purpose()).into(),
+        entry.purpose().to_string(),
         printable(&named.join(", ")),
         printable(entry.writer()),
         printable(entry.started()),
@@ -293,9 +296,10 @@ fn row(entry: &JournalEntry) -> [String; 6] {
 /// The whole entry, one line per value.
 fn whole(entry: &JournalEntry) -> String {
     let holder = entry.holder().unwrap_or("interrupted: nobody works on it");
+    let purpose = entry.purpose().to_string();
     let mut lines = vec![
         ("group", entry.group().as_str()),
-        ("for", operation(entry.purpose())),
+        ("for", &purpose),
         ("recovery", recovery(entry.purpose())),
         ("writer", entry.writer()),
         ("since", entry.started()),
@@ -312,7 +316,7 @@ fn whole(entry: &JournalEntry) -> String {
 fn object(entry: &JournalEntry) -> Value {
     json!({
         "group": entry.group().as_str(),
-        "for": operation(entry.purpose()),
+        "for": entry.purpose().to_string(),
         "recovery": recovery(entry.purpose()),
         "hosts": names(entry.hosts()),
         "writer": entry.writer(),
@@ -334,22 +338,13 @@ fn unreadable(error: &JournalError) -> Value {
         "started": null,
         "running": null,
         "holder": null,
-        "file": error.path().to_string_lossy(),
+        "file": error.path().map(|path| path.to_string_lossy()),
         "cause": with_causes(error),
     })
 }
 
 fn names(hosts: &[Host]) -> Vec<&str> {
     hosts.iter().map(Host::as_str).collect()
-}
-
-fn operation(purpose: Purpose) -> &'static str {
-    match purpose {
-        Purpose::Create { .. } => "create",
-        Purpose::Delete => "delete",
-        Purpose::Present => "repair to present",
-        _ => "other",
-    }
 }
 
 /// The action of `recover` for that purpose.

@@ -11,35 +11,32 @@
 
 use std::time::Duration;
 
-use cluster_client::{Error, HostReport, HostStep, JournalError, Printable, Report};
+use cluster_client::{HostReport, HostStep, JournalError, Outcome, Printable, Report};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, with_causes};
-use crate::verdict::{Done, Verdict, operation_name};
+use crate::summary::{Done, Summary};
 
 /// The line for one group.
-pub(crate) fn render(done: &Done, verdict: &Verdict) -> String {
+pub(crate) fn render(done: &Done, summary: &Summary) -> String {
     let report = done.report();
-    // If no host is the cause, use the line of the verdict.
-    let cause = match (report, &done.result) {
-        (Some(report), Ok(_)) => report.cause.as_ref().map(ToString::to_string),
-        (Some(report), Err(error)) if !matches!(error, Error::Journal { .. }) => {
-            report.cause.as_ref().map(ToString::to_string)
-        }
-        _ => Some(verdict.text.clone()),
+    // A refused value has no report.
+    let cause = match report {
+        Some(report) => report.cause.as_ref().map(ToString::to_string),
+        None => Some(summary.text.clone()),
     };
     line(&json!({
         "group": done.group.as_str(),
-        "operation": operation_name(done.asked),
-        "outcome": verdict.outcome,
-        "exit": verdict.exit.code(),
+        "operation": done.asked.as_str(),
+        "outcome": done.outcome().as_str(),
+        "exit": done.exit().code(),
         "hosts": report.map(|report| report.hosts.iter().map(host).collect::<Vec<_>>()).unwrap_or_default(),
         "cause": cause,
         "earlier": report.and_then(|report| report.earlier.as_ref()).map(|earlier| earlier.hosts.iter().map(host).collect::<Vec<_>>()),
         "recoverable": report.is_some_and(|report| report.recoverable),
         "warnings": report.map(Report::warnings).unwrap_or_default(),
         "elapsed_ms": report.map_or(0, |report| milliseconds(report.elapsed)),
-        "next": verdict.next.json(),
+        "next": summary.next.json(),
     }))
 }
 
@@ -48,7 +45,7 @@ pub(crate) fn unreadable(error: &JournalError) -> String {
     line(&json!({
         "group": null,
         "operation": "recover",
-        "outcome": "journal_failed",
+        "outcome": Outcome::JournalFailed.as_str(),
         "exit": Exit::InDoubt.code(),
         "hosts": [],
         "cause": with_causes(error),
@@ -79,7 +76,7 @@ fn host(host: &HostReport) -> Value {
     json!({
         "host": host.host.as_str(),
         "state": host.state.to_string(),
-        "reason": host.reason,
+        "reason": host.reason.as_ref().map(ToString::to_string),
         "steps": host.steps.iter().map(step).collect::<Vec<_>>(),
     })
 }

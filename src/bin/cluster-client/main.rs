@@ -35,9 +35,9 @@ mod settings;
 mod shell;
 mod show;
 mod signal;
+mod summary;
 mod table;
 mod time;
-mod verdict;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cluster_client::{Event, GroupId, Host, Observer, Phase};
+use cluster_client::{Event, EventKind, GroupId, Host, Observer, Phase};
 
 use crate::args::GlobalOptions;
 use crate::output::{eprint, show_frames};
@@ -125,10 +125,11 @@ fn is_live() -> bool {
 }
 
 impl Observer for Progress {
-    fn on_event(&self, group: &GroupId, event: &Event) {
-        match (self.mode, event) {
-            (Mode::Live, event) => self.state().note(group, event, Instant::now()),
-            (Mode::Phases, Event::Entered(phase)) => {
+    fn on_event(&self, event: &Event) {
+        let group = &event.group;
+        match (self.mode, &event.kind) {
+            (Mode::Live, kind) => self.state().note(group, kind, Instant::now()),
+            (Mode::Phases, EventKind::Entered { phase, .. }) => {
                 if let Some(doing) = doing(*phase) {
                     eprint(&format!("{group}: {doing}"));
                 }
@@ -145,16 +146,16 @@ impl Frame for Progress {
 }
 
 impl State {
-    fn note(&mut self, group: &GroupId, event: &Event, now: Instant) {
+    fn note(&mut self, group: &GroupId, event: &EventKind, now: Instant) {
         match event {
-            Event::Finished { .. } => {
+            EventKind::Finished { .. } => {
                 self.ended += 1;
                 self.running.remove(group);
             }
-            Event::Started { .. } => {
+            EventKind::Started { .. } => {
                 self.running.insert(group.clone(), Running::new(Phase::Claim, now));
             }
-            Event::Entered(phase) => {
+            EventKind::Entered { phase, .. } => {
                 self.running.insert(group.clone(), Running::new(*phase, now));
             }
             event => {
@@ -214,14 +215,14 @@ impl Running {
         Running { phase, since, hosts: Vec::new(), places: HashMap::new(), through: 0 }
     }
 
-    fn note(&mut self, event: &Event, now: Instant) {
+    fn note(&mut self, event: &EventKind, now: Instant) {
         match event {
-            Event::Participants { hosts, .. } => {
+            EventKind::Participants { hosts, .. } => {
                 self.take_part(hosts.iter().cloned());
             }
-            Event::Answered { host, attempt, .. } => self.turn(host, Way::Asked(*attempt)),
-            Event::Retrying { host, attempt, delay, .. } => self.turn(host, Way::Again(*attempt, now + *delay)),
-            Event::Reached { host, .. } => self.turn(host, Way::Through),
+            EventKind::Answered { host, attempt, .. } => self.turn(host, Way::Asked(*attempt)),
+            EventKind::Retrying { host, attempt, delay, .. } => self.turn(host, Way::Again(*attempt, now + *delay)),
+            EventKind::Reached { host, .. } => self.turn(host, Way::Through),
             _ => {}
         }
     }
@@ -316,7 +317,7 @@ mod tests {
 
     fn begin(state: &mut State, group: &str, phase: Phase, hosts: usize, now: Instant) {
         let group = GroupId::parse(group).unwrap();
-        state.note(&group, &Event::Entered(phase), now);
+        state.note(&group, &EventKind::entered(phase), now);
         let running = state.running.get_mut(&group).unwrap();
         running.take_part((0..hosts).map(host));
     }

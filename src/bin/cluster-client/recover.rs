@@ -1,6 +1,6 @@
 //! recover: what crashed or interrupted operations have left in the journal.
 
-use cluster_client::{Error, GroupId, Operation, Recovery, Report};
+use cluster_client::{Error, Operation, OperationOptions, Recovery, Report};
 
 use crate::args::{Format, GlobalOptions};
 use crate::exit::{CliError, Exit, with_causes};
@@ -11,7 +11,7 @@ use crate::progress::Progress;
 use crate::run::ResultPrinter;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, SignalContext};
-use crate::verdict::Done;
+use crate::summary::Done;
 
 pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let settings = Settings::resolve(global)?;
@@ -30,7 +30,7 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
         recover: advice.recover(),
         meaning: "waiting for the requests under way",
     })?;
-    let recovery = client.call().cancel(&token).recover().map_err(|error| CliError::unchanged(with_causes(&error)))?;
+    let recovery = client.with(OperationOptions::new().cancel(&token)).recover()?;
     if recovery.is_complete() && recovery.settled.is_empty() {
         eprint("nothing to recover: the journal is empty");
     }
@@ -57,9 +57,6 @@ fn settlement(report: Report) -> Done {
 }
 
 fn failure(error: Error) -> Option<Done> {
-    let group: GroupId = match &error {
-        Error::Busy { group, .. } | Error::Journal { group, .. } => group.clone(),
-        other => other.report()?.group.clone(),
-    };
+    let group = error.report()?.group.clone();
     Some(Done { asked: Operation::Recover, group, result: Err(error) })
 }

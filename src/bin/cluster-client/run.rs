@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use cluster_client::{
-    Call, CancelToken, DirectoryJournal, GroupId, Journal as _, JournalError, Operation, Report, Target,
+    CancelToken, ClusterClient, Completed, Deletion, DirectoryJournal, GroupId, Journal as _, JournalError, Operation,
+    OperationOptions, Report, Target,
 };
 
 use crate::args::{Format, GlobalOptions, Groups};
@@ -17,8 +18,8 @@ use crate::output::{self, Output, eprint};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, SignalContext};
+use crate::summary::{self, Done};
 use crate::table;
-use crate::verdict::{self, Done, Verdict};
 
 /// What is to be done with each group.
 #[derive(Debug, Clone, Copy)]
@@ -76,13 +77,13 @@ pub(crate) fn run(job: Job, named: &Groups, global: &GlobalOptions, output: &mut
         recover: advice.recover(),
         meaning: job.when_interrupted(),
     })?;
-    let call = client.call().cancel(&token);
+    let options = OperationOptions::new().cancel(&token);
     let mut printer =
         ResultPrinter { output, progress: &progress, advice, several: groups.len() > 1, exit: None, cut: false };
     let mut left = &groups[..];
     while !left.is_empty() && !token.is_cancelled() {
         let mut ended = 0;
-        for done in results(job, call.clone(), left, &token) {
+        for done in results(job, &client, &options, left, &token) {
             ended += 1;
             printer.show(&done);
         }
@@ -95,16 +96,30 @@ pub(crate) fn run(job: Job, named: &Groups, global: &GlobalOptions, output: &mut
 
 /// The results, as they come. After an interruption no further group is begun, nor while too many results wait for
 /// their reader.
-fn results<'a>(job: Job, call: Call, groups: &'a [GroupId], token: &'a CancelToken) -> impl Iterator<Item = Done> + 'a {
+fn results<'a>(
+    job: Job,
+    client: &ClusterClient,
+    options: &OperationOptions,
+    groups: &'a [GroupId],
+    token: &'a CancelToken,
+) -> Box<dyn Iterator<Item = Done> + 'a> {
     let asked = job.operation();
     let left = groups.iter().take_while(|_| !token.is_cancelled() && output::has_room());
-    let bulk = match job {
-        Job::Create { preflight } => call.preflight(preflight).create_groups(left),
-        Job::Delete { .. } => call.delete_groups(left),
-        Job::Status => call.status_groups(left),
-        Job::Repair(target) => call.repair_groups(left, target),
-    };
-    bulk.map(move |done| Done { asked, group: groups[done.position].clone(), result: done.result })
+    let done = move |position: usize, result| Done { asked, group: groups[position].clone(), result };
+    let reports = move |completed: Completed| done(completed.position, completed.result);
+    let client = client.with(options.clone());
+    match job {
+        Job::Create { preflight } => {
+            Box::new(client.with(options.clone().preflight(preflight)).create_groups(left).map(reports))
+        }
+        Job::Delete { .. } => Box::new(
+            client
+                .delete_groups(left)
+                .map(move |completed| done(completed.position, completed.result.map(Deletion::into_report))),
+        ),
+        Job::Status => Box::new(client.group_statuses(left).map(reports)),
+        Job::Repair(target) => Box::new(client.repair_groups(left, target).map(reports)),
+    }
 }
 
 /// Results on their way out, and the exit code that they add up to.
@@ -120,16 +135,16 @@ pub(crate) struct ResultPrinter<'a> {
 
 impl ResultPrinter<'_> {
     pub(crate) fn show(&mut self, done: &Done) {
-        let verdict = verdict::judge(done, &self.advice);
-        self.cut |= !verdict::had_completed(done.asked, &verdict);
-        self.add(verdict.exit);
+        let summary = summary::summarize(done, &self.advice);
+        self.cut |= !summary::had_completed(done);
+        self.add(done.exit());
         self.progress.group_ended();
         if !self.several {
             self.progress.end();
         }
         let text = match self.output.format {
-            Format::Json => json::render(done, &verdict),
-            Format::Table => table::render(done, &verdict, self.with_hosts(&verdict), self.output.marks),
+            Format::Json => json::render(done, &summary),
+            Format::Table => table::render(done, &summary, self.with_hosts(done), self.output.marks),
         };
         self.output.print(&text);
         if self.output.format == Format::Table {
@@ -138,8 +153,8 @@ impl ResultPrinter<'_> {
     }
 
     /// Of several groups only those with something to look at get a line for each host.
-    fn with_hosts(&self, verdict: &Verdict) -> bool {
-        !self.several || verdict.exit != Exit::Done
+    fn with_hosts(&self, done: &Done) -> bool {
+        !self.several || done.exit() != Exit::Done
     }
 
     pub(crate) fn add(&mut self, exit: Exit) {
@@ -158,7 +173,7 @@ impl ResultPrinter<'_> {
 
 /// What went wrong beside the hosts, which are in the table.
 fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
-    report.map(Report::notes).unwrap_or_default().iter()
+    report.into_iter().flat_map(|report| &report.notes)
 }
 
 /// Reads the groups with an unfinished operation, so that a status can advise a recovery. A journal that cannot be

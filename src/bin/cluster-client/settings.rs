@@ -100,10 +100,10 @@ impl Settings {
             request_timeout,
             attempts: match global.attempts {
                 Some(attempts) => Sourced::option("--attempts", attempts),
-                None => or_default(file.number("attempts")?, usual.attempts),
+                None => or_default(file.number("attempts")?, usual.attempts()),
             },
-            first_delay: or_default(file.time("first_delay")?, usual.first_delay),
-            max_delay: or_default(file.time("max_delay")?, usual.max_delay),
+            first_delay: or_default(file.time("first_delay")?, usual.first_delay()),
+            max_delay: or_default(file.time("max_delay")?, usual.max_delay()),
             settle,
             rollback_timeout: or_default(file.time("rollback_timeout")?, rollback_timeout),
             journal: journal(global, &file)?,
@@ -121,15 +121,15 @@ impl Settings {
     /// The library checks all values together and knows no origins, so each is given to it alone.
     fn check(&self) -> Result<(), ConfigError> {
         const LONG: Duration = Duration::from_secs(24 * 3600);
-        let usual = RetryPolicy { max_delay: Duration::from_secs(3600), ..RetryPolicy::default() };
+        let usual = RetryPolicy::default().with_max_delay(Duration::from_secs(3600));
         let lone = || ClusterClient::builder().hosts(["http://localhost"]).rollback_timeout(LONG);
 
-        in_bounds(&self.attempts, |attempts| RetryPolicy { attempts, ..usual }.check())?;
-        in_bounds(&self.first_delay, |first_delay| RetryPolicy { first_delay, ..usual }.check())?;
+        in_bounds(&self.attempts, |attempts| builds(lone().retry(usual.with_attempts(attempts))))?;
+        in_bounds(&self.first_delay, |first_delay| builds(lone().retry(usual.with_first_delay(first_delay))))?;
         in_bounds(&self.max_delay, |max_delay| {
-            RetryPolicy { first_delay: self.first_delay.value, max_delay, ..usual }.check()
+            builds(lone().retry(usual.with_first_delay(self.first_delay.value).with_max_delay(max_delay)))
         })?;
-        in_bounds(&self.timeout, |time| time.map_or(Ok(()), |time| builds(lone().deadline(time))))?;
+        in_bounds(&self.timeout, |time| time.map_or(Ok(()), |time| builds(lone().operation_timeout(time))))?;
         in_bounds(&self.request_timeout, |time| builds(lone().request_timeout(time)))?;
         in_bounds(&self.settle, |time| builds(lone().settle(time)))?;
         in_bounds(&self.rollback_timeout, |time| builds(lone().settle(self.settle.value).rollback_timeout(time)))?;
@@ -152,8 +152,9 @@ impl Settings {
                  give --journal DIR, or --no-journal to do without",
             )),
             Journal::Directory(directory) => {
-                let builder = builder.journal(directory).map_err(|error| named(error, &self.journal.origin))?;
-                self.build(builder)
+                // Everything else was accepted before the journal is opened, so what is refused then is the journal.
+                self.build(builder.clone())?;
+                builder.journal(directory).build().map_err(|error| named(error, &self.journal.origin).into())
             }
         }
     }
@@ -176,21 +177,19 @@ impl Settings {
     }
 
     fn retry(&self) -> RetryPolicy {
-        RetryPolicy {
-            attempts: self.attempts.value,
-            first_delay: self.first_delay.value,
-            max_delay: self.max_delay.value,
-            ..RetryPolicy::default()
-        }
+        RetryPolicy::default()
+            .with_attempts(self.attempts.value)
+            .with_first_delay(self.first_delay.value)
+            .with_max_delay(self.max_delay.value)
     }
 
     /// What is half done is worth more tries than what can be given up.
     fn rollback_retry(&self) -> RetryPolicy {
-        RetryPolicy { attempts: self.attempts.value.max(5), ..self.retry() }
+        self.retry().with_attempts(self.attempts.value.max(5))
     }
 
     pub(crate) fn tries(&self) -> Tries {
-        Tries { usual: self.retry().attempts, of_a_rollback: self.rollback_retry().attempts }
+        Tries { usual: self.retry().attempts(), of_a_rollback: self.rollback_retry().attempts() }
     }
 
     fn builder(&self) -> ClientBuilder {
@@ -205,7 +204,7 @@ impl Settings {
             .threads(self.threads.value)
             .in_flight(self.in_flight.value);
         match self.timeout.value {
-            Some(time) => builder.deadline(time),
+            Some(time) => builder.operation_timeout(time),
             None => builder,
         }
     }
@@ -229,14 +228,14 @@ fn in_bounds<T: Clone>(
 
 fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
     match builder.build() {
-        Err(Error::Config(error)) => Err(error),
+        Err(Error::Config { source, .. }) => Err(source),
         _ => Ok(()),
     }
 }
 
 fn named(error: Error, origin: &Origin) -> Error {
     match error {
-        Error::Config(error) => Error::Config(error.from_origin(origin.clone())),
+        Error::Config { source, .. } => source.from_origin(origin.clone()).into(),
         other => other,
     }
 }

@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use cluster_client::{Action, HostReport, HostStep, Outcome, Printable, Report, RequestErrorKind, State};
+use cluster_client::{Action, HostReport, HostStep, Operation, Outcome, Printable, Report, RequestErrorKind, State};
 
 use crate::exit::Exit;
+use crate::summary::{Done, Summary, wanted};
 use crate::time::measured;
-use crate::verdict::{Done, Verdict, wanted};
 
 /// How many columns a status may fill with hosts side by side.
 const WIDTH: usize = 100;
@@ -28,7 +28,7 @@ struct Cell {
 }
 
 /// The whole result of one group, with styles.
-pub(crate) fn render(done: &Done, verdict: &Verdict, hosts: bool, marks: bool) -> String {
+pub(crate) fn render(done: &Done, summary: &Summary, hosts: bool, marks: bool) -> String {
     let mut text = String::new();
     if let Some(report) = done.report().filter(|report| hosts && !report.hosts.is_empty()) {
         match report.outcome {
@@ -36,13 +36,13 @@ pub(crate) fn render(done: &Done, verdict: &Verdict, hosts: bool, marks: bool) -
             _ => write_rows(&mut text, done, report, marks),
         }
     }
-    let tone = match verdict.exit {
+    let tone = match done.exit() {
         Exit::Done => Tone::Good,
         Exit::Inconsistent | Exit::InDoubt => Tone::Bad,
         _ => Tone::Unsure,
     };
-    let _ = writeln!(text, "{}", painted(&verdict.text, tone));
-    text + &verdict.next.lines()
+    let _ = writeln!(text, "{}", painted(&summary.text, tone));
+    text + &summary.next.lines()
 }
 
 fn write_rows(text: &mut String, done: &Done, report: &Report, marks: bool) {
@@ -62,7 +62,7 @@ fn write_rows(text: &mut String, done: &Done, report: &Report, marks: bool) {
 fn row(done: &Done, report: &Report, host: &HostReport) -> [Cell; 3] {
     let last = |action| host.steps.iter().rev().find(|step| step.action == action);
     let any = |action| report.hosts.iter().flat_map(|host| &host.steps).any(|step| step.action == action);
-    let is_success = matches!(report.outcome, Outcome::Created | Outcome::Finished);
+    let is_success = matches!(report.outcome, Outcome::Created) || went_over(report);
 
     let state = state_cell(done, report, host);
     let created = match last(Action::Create) {
@@ -116,7 +116,7 @@ fn state_cell(done: &Done, report: &Report, host: &HostReport) -> Cell {
     let text = match (host.state, report.outcome) {
         (State::Unknown, _) => unknown(host),
         (State::Present, Outcome::Created) => format!("verified{time}"),
-        (state, Outcome::Finished) if wanted == Some(state) => format!("{state}{time}"),
+        (state, _) if went_over(report) && wanted == Some(state) => format!("{state}{time}"),
         (State::Present, _) if wanted == Some(State::Absent) => format!("present{}", because(host)),
         (state, _) => state.to_string(),
     };
@@ -184,6 +184,12 @@ fn mark(cell: &Cell, marks: bool) -> String {
 
 fn width<'a>(cells: impl Iterator<Item = &'a Cell>) -> usize {
     cells.map(|cell| cell.text.chars().count()).max().unwrap_or(0)
+}
+
+/// A delete or a repair that went over every host.
+fn went_over(report: &Report) -> bool {
+    matches!(report.operation, Operation::Delete | Operation::Repair(_))
+        && matches!(report.outcome, Outcome::Deleted | Outcome::Repaired | Outcome::Incomplete | Outcome::InDoubt)
 }
 
 /// Padded first: a style takes no room on the screen, but would be counted.

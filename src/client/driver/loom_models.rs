@@ -13,6 +13,7 @@ use loom::thread;
 use super::Driver;
 use crate::api::Reply;
 use crate::client::cancel::CancelToken;
+use crate::client::invocation::Invocation;
 use crate::client::options::OperationOptions;
 use crate::client::{ClusterClient, inner::ClientInner};
 use crate::engine::threads::model::set_answer;
@@ -55,16 +56,20 @@ fn group() -> GroupId {
     GroupId::parse("g").unwrap()
 }
 
+fn invocation(client: &Arc<ClientInner>, options: OperationOptions) -> Invocation {
+    Invocation::new(Arc::clone(client), options)
+}
+
 /// Asks all hosts for the group. Returns how many do not have it.
 fn status(client: &Arc<ClientInner>) -> usize {
-    OperationOptions::new(Arc::clone(client)).run(Operation::Status, group()).unwrap().absent().count()
+    invocation(client, OperationOptions::new()).run(Operation::Status, group()).absent().count()
 }
 
 /// A driver of a bulk, to which as many operations as that were added.
 fn bulk(client: &Arc<ClientInner>, operations: usize) -> Arc<Driver> {
-    let options = OperationOptions::new(Arc::clone(client));
+    let invocation = invocation(client, OperationOptions::new());
     let driver = Driver::new(client, 2, false);
-    (0..operations).for_each(|position| driver.add(position, options.machine(Operation::Status, group())));
+    (0..operations).for_each(|position| driver.add(position, invocation.machine(Operation::Status, group())));
     driver
 }
 
@@ -109,9 +114,7 @@ models! {
         let token = CancelToken::new();
         let canceller = token.clone();
         let canceller = thread::spawn(move || canceller.cancel());
-        let mut options = OperationOptions::new(client);
-        options.cancel = Some(token);
-        let _ = options.run(Operation::Status, group());
+        let _ = invocation(&client, OperationOptions::new().cancel(&token)).run(Operation::Status, group());
         canceller.join().unwrap();
     }
 
@@ -148,9 +151,7 @@ models! {
         let token = CancelToken::new();
         let canceller = token.clone();
         let canceller = thread::spawn(move || canceller.cancel());
-        let mut options = OperationOptions::new(client);
-        options.cancel = Some(token);
-        let _ = options.run(Operation::Status, group());
+        let _ = invocation(&client, OperationOptions::new().cancel(&token)).run(Operation::Status, group());
         canceller.join().unwrap();
     }
 

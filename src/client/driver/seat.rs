@@ -9,7 +9,6 @@ use crate::client::operations::Ended;
 use crate::client::parts::Parts;
 use crate::sync::{ThreadId, current_thread, now};
 use crate::values::event::Event;
-use crate::values::group::GroupId;
 
 /// The seat. It is locked for moments only, never while a thread drives.
 pub(super) struct Seat {
@@ -18,7 +17,7 @@ pub(super) struct Seat {
     /// The thread that calls an observer. No other takes the seat meanwhile.
     pub(super) emitter: Option<ThreadId>,
     /// What an observer that drives has yet to be told.
-    pub(super) passed_on: Vec<(GroupId, Event)>,
+    pub(super) passed_on: Vec<Event>,
     pub(super) ended: VecDeque<Ended>,
     /// Operations that were added and have not ended.
     pub(super) open: usize,

@@ -30,7 +30,7 @@ impl HttpHost {
 
     /// The path of a request: the base path of the host, then `path`.
     pub(super) fn path(&self, path: &str) -> String {
-        let base = &self.host.as_str()[self.origin_length()..];
+        let base = self.host.path();
         let mut whole = String::with_capacity(base.len() + path.len());
         whole.push_str(base);
         whole.push_str(path);
@@ -39,13 +39,8 @@ impl HttpHost {
 
     /// The path of a URL of this host.
     pub(super) fn path_of(&self, url: &str) -> String {
-        let path = url.get(self.origin_length()..).unwrap_or_default();
+        let path = url.strip_prefix(self.host.origin()).unwrap_or_default();
         if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
-    }
-
-    fn origin_length(&self) -> usize {
-        let scheme = if self.host.is_https() { "https://" } else { "http://" };
-        scheme.len() + self.host.authority().len()
     }
 
     pub(super) fn idle_count(&self) -> usize {

@@ -69,7 +69,7 @@ pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[C
 
 fn broken(path: &Path, error: &io::Error) -> JournalError {
     let message = format!("{error}: check the disk, then start this program again");
-    JournalError::new("sync", path, io::Error::new(error.kind(), message))
+    JournalError::on("sync", path, io::Error::new(error.kind(), message))
 }
 
 /// The intents among the changes with their places, as they are written together.
@@ -114,28 +114,28 @@ fn put_alone(disk: &dyn Disk, put: &Put) -> Result<(), JournalError> {
 
 fn write(disk: &dyn Disk, temporary: &Path, text: &str) -> Result<File, JournalError> {
     let written = || {
-        let mut file = disk.create(temporary).map_err(|error| JournalError::new("create", temporary, error))?;
-        disk.write(&mut file, text.as_bytes()).map_err(|error| JournalError::new("write", temporary, error))?;
+        let mut file = disk.create(temporary).map_err(|error| JournalError::on("create", temporary, error))?;
+        disk.write(&mut file, text.as_bytes()).map_err(|error| JournalError::on("write", temporary, error))?;
         Ok(file)
     };
     written().inspect_err(|_| clear_away(disk, temporary))
 }
 
 fn sync(disk: &dyn Disk, temporary: &Path, file: &File) -> Result<(), JournalError> {
-    let synced = disk.sync(file).map_err(|error| JournalError::new("sync", temporary, error));
+    let synced = disk.sync(file).map_err(|error| JournalError::on("sync", temporary, error));
     synced.inspect_err(|_| clear_away(disk, temporary))
 }
 
 fn rename(disk: &dyn Disk, put: &Put) -> Result<(), JournalError> {
     let renamed = disk.rename(&put.temporary, &put.path);
-    renamed.map_err(|error| JournalError::new("rename a file to", &put.path, error)).inspect_err(|_| {
+    renamed.map_err(|error| JournalError::on("rename a file to", &put.path, error)).inspect_err(|_| {
         clear_away(disk, &put.temporary);
     })
 }
 
 fn remove(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
     match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(JournalError::new("remove", path, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(JournalError::on("remove", path, error)),
         _ => Ok(()),
     }
 }

@@ -54,7 +54,7 @@ pub(super) enum Left {
 impl GroupLock {
     /// Takes the lock in the name of `owner`, without waiting.
     pub(super) fn take(disk: &Arc<dyn Disk>, path: &Path, owner: &Stamp, user: User) -> Result<Self, ClaimError> {
-        let failed = |error| ClaimError::Failed(JournalError::new("lock", path, error));
+        let failed = |error| ClaimError::Failed(JournalError::on("lock", path, error));
         for attempt in 0..ATTEMPTS {
             let mut file = disk.open_lock(path).map_err(|error| failed(unopened_lock(path, error)))?;
             user.check_lock(&file).map_err(failed)?;
@@ -97,7 +97,7 @@ impl GroupLock {
     /// Whether the file still has its name. Where somebody has removed it, another operation may hold the
     /// group too, and what is in the directory may be of that one.
     pub(super) fn is_held(&self) -> Result<(), JournalError> {
-        let lost = |error| JournalError::new("rely on", &self.path, error);
+        let lost = |error| JournalError::on("rely on", &self.path, error);
         if self.disk.names(&self.path, &self.file).map_err(lost)? {
             return Ok(());
         }

@@ -139,7 +139,7 @@ impl DirectoryJournal {
     }
 
     fn open_on(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, JournalError> {
-        let path = std::path::absolute(path).map_err(|error| JournalError::new("find", path, error))?;
+        let path = std::path::absolute(path).map_err(|error| JournalError::on("find", path, error))?;
         let directory = OpenDirectory::open(&*disk, path)?;
         let rounds = GroupCommit::default();
         let shared = Shared { directory, disk, rounds, machine: machine_name(), cleared: AtomicBool::new(false) };
@@ -207,7 +207,7 @@ impl Shared {
 
     fn list(&self) -> Result<Vec<PathBuf>, JournalError> {
         let path = self.directory.path();
-        self.disk.list(path).map_err(|error| JournalError::new("list", path, error))
+        self.disk.list(path).map_err(|error| JournalError::on("list", path, error))
     }
 
     fn clear_away(&self, stamp: &Stamp, files: &[PathBuf]) -> HashMap<PathBuf, String> {
@@ -236,11 +236,11 @@ impl Shared {
         let mut file = match self.disk.open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(JournalError::new("read", path, unopened_intent(path, error))),
+            Err(error) => return Err(JournalError::on("read", path, unopened_intent(path, error))),
         };
         // Checked on the open file, so that no other file can be read in its place.
-        self.directory.user().check_intent(&file).map_err(|error| JournalError::new("read", path, error))?;
-        let text = self.disk.read(&mut file, INTENT_LIMIT).map_err(|error| JournalError::new("read", path, error))?;
+        self.directory.user().check_intent(&file).map_err(|error| JournalError::on("read", path, error))?;
+        let text = self.disk.read(&mut file, INTENT_LIMIT).map_err(|error| JournalError::on("read", path, error))?;
         let (mut own, mut problem) = (None, None);
         for part in Intent::split(&text) {
             match JournalEntry::parse(part) {
@@ -346,7 +346,7 @@ pub(super) fn is_stem(name: &str) -> bool {
 }
 
 fn invalid(action: &'static str, path: &Path, problem: String) -> JournalError {
-    JournalError::new(action, path, io::Error::new(io::ErrorKind::InvalidData, problem))
+    JournalError::on(action, path, io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
 /// The machine's name, for the person who finds an intent on a disk that has moved. The standard library

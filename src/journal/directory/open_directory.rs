@@ -22,7 +22,7 @@ pub(super) struct OpenDirectory {
 impl OpenDirectory {
     /// Opens the directory at an absolute path, and makes it if it is missing.
     pub(super) fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self, JournalError> {
-        let user = User::of_this_process().map_err(|error| JournalError::new("find the user for", &path, error))?;
+        let user = User::of_this_process().map_err(|error| JournalError::on("find the user for", &path, error))?;
         let opened = match disk.open_dir(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 create(disk, &path)?;
@@ -30,7 +30,7 @@ impl OpenDirectory {
             }
             opened => opened,
         };
-        let held = opened.map_err(|error| JournalError::new("open", &path, no_directory(&path, error)))?;
+        let held = opened.map_err(|error| JournalError::on("open", &path, no_directory(&path, error)))?;
         let directory = OpenDirectory { path, held, user };
         directory.check_trust()?;
         Ok(directory)
@@ -52,7 +52,7 @@ impl OpenDirectory {
 
     /// Checks that the path still leads to the open directory.
     pub(super) fn check_place(&self, disk: &dyn Disk) -> Result<(), JournalError> {
-        let lost = |error| JournalError::new("rely on", &self.path, error);
+        let lost = |error| JournalError::on("rely on", &self.path, error);
         if disk.leads_to(&self.path, &self.held).map_err(lost)? {
             return Ok(());
         }
@@ -67,7 +67,7 @@ impl OpenDirectory {
 
     fn check_trust(&self) -> Result<(), JournalError> {
         let checked = self.held.metadata().and_then(|found| self.user.check_directory(&found));
-        checked.map_err(|error| JournalError::new("trust", &self.path, error))
+        checked.map_err(|error| JournalError::on("trust", &self.path, error))
     }
 }
 
@@ -85,10 +85,10 @@ fn no_directory(path: &Path, error: io::Error) -> io::Error {
 /// Makes the directory and syncs its parents: a crash could otherwise remove it together with synced files.
 fn create(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-    disk.create_dir(path).map_err(|error| JournalError::new("make the directory", path, error))?;
+    disk.create_dir(path).map_err(|error| JournalError::on("make the directory", path, error))?;
     for parent in missing.iter().filter_map(|made| made.parent()) {
         let synced = disk.open_dir(parent).and_then(|parent| disk.sync_dir(&parent));
-        synced.map_err(|error| JournalError::new("sync", parent, error))?;
+        synced.map_err(|error| JournalError::on("sync", parent, error))?;
     }
     Ok(())
 }

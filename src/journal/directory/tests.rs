@@ -525,7 +525,7 @@ fn an_unreadable_intent_is_reported_and_kept_and_its_group_is_not_worked_on() {
         ("link", "not a regular file"),
     ] {
         let file = path(&format!("{id}.intent"));
-        let listed = unfinished.unreadable.iter().find(|error| error.path() == file).unwrap();
+        let listed = unfinished.unreadable.iter().find(|error| error.path() == Some(&*file)).unwrap();
         for message in [failed(&store, id), told(listed)] {
             assert!(message.starts_with(&format!("cannot read {}: ", file.display())), "{message}");
             assert!(message.contains(reason) && !message.contains('\n'), "{message}");

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use cluster_client::{ClusterClient, Engine, Event, GroupId, Observer, Report};
+use cluster_client::{ClusterClient, Engine, Event, EventKind, Observer, Report};
 use cluster_client_compare::{Failure, usage};
 
 /// A connection on loopback that takes longer is not let in.
@@ -61,7 +61,7 @@ fn run() -> Result<serde_json::Value, Failure> {
     let start = Instant::now();
     let report = match job.as_str() {
         "create" => client.create_group("g-1")?,
-        "status" | "mute" | "blackholed" => client.status("g-1")?,
+        "status" | "mute" | "blackholed" => client.group_status("g-1")?,
         _ => return Err("usage: client-scale create|status|mute|blackholed [threads|multiplexed]".into()),
     };
     let took = start.elapsed();
@@ -111,8 +111,8 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn on_event(&self, _: &GroupId, event: &Event) {
-        if let (Event::Reached { .. }, Ok(mut last)) = (event, self.0.lock()) {
+    fn on_event(&self, event: &Event) {
+        if let (EventKind::Reached { .. }, Ok(mut last)) = (&event.kind, self.0.lock()) {
             *last = [last[1], Some(Instant::now())];
         }
     }

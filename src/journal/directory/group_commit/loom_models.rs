@@ -34,7 +34,7 @@ impl Store {
         drop(state);
         let mut state = self.state.lock().unwrap();
         state.running = false;
-        let refused = JournalError::new("sync", "the store", std::io::Error::other("as planned"));
+        let refused = JournalError::on("sync", "the store", std::io::Error::other("as planned"));
         if breaks {
             return Ended::broken(refused, changes.len());
         }

@@ -23,7 +23,7 @@ fn one_and_eight(broken: Option<usize>) -> (bool, Vec<bool>, Vec<usize>, bool) {
             let _ = gate.1.recv();
             let mut sizes = sizes.lock().unwrap();
             sizes.push(changes.len());
-            let error = || JournalError::new("sync", "here", io::Error::other("a fault of the test"));
+            let error = || JournalError::on("sync", "here", io::Error::other("a fault of the test"));
             let broken = (broken == Some(sizes.len())).then(error);
             match broken {
                 Some(error) => Ended::broken(error, changes.len()),
@@ -58,7 +58,7 @@ fn a_round_that_panics_breaks_the_store_and_leaves_nobody_waiting() {
     let rounds = GroupCommit::default();
     let broken = |rounds: &GroupCommit<()>| rounds.join((), |_| panic!("as planned")).unwrap_err();
     for _ in 0..3 {
-        assert_eq!(broken(&rounds).to_string(), "cannot use the intent store");
+        assert_eq!(broken(&rounds).to_string(), "cannot use the journal");
         assert_eq!(rounds.waiting(), 0, "what nobody will carry out is not kept");
     }
 }
@@ -77,7 +77,7 @@ fn two_hundred_threads_share_their_rounds_and_none_returns_before_its_own() {
         led.fetch_add(1, Ordering::Relaxed);
         done.lock().unwrap().extend(changes.iter().copied());
         // Each is told apart: the odd ones are refused.
-        let refused = || Err(JournalError::new("put", "it", io::Error::other("odd")));
+        let refused = || Err(JournalError::on("put", "it", io::Error::other("odd")));
         Ended { results: changes.iter().map(|n| if n % 2 == 0 { Ok(()) } else { refused() }).collect(), broken: None }
     };
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What a result means to whoever typed the command: the exit code, one line, and what to type next.
+//! What a person reads about a result: one line, and what to type next.
 
 use cluster_client::{Error, GroupId, HostReport, Operation, Outcome, Report, State, Target};
 
@@ -19,20 +19,27 @@ impl Done {
     }
 }
 
-/// What it means.
+impl Done {
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.result.as_ref().map_or_else(Error::outcome, |report| report.outcome)
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        Exit::of(self.result.as_ref().map_or_else(Error::exit_code, Report::exit_code))
+    }
+}
+
+/// What a person reads about a result. The library's table has its outcome and its exit code.
 #[derive(Debug)]
-pub(crate) struct Verdict {
-    pub(crate) exit: Exit,
-    /// The outcome's name in JSON.
-    pub(crate) outcome: &'static str,
+pub(crate) struct Summary {
     pub(crate) text: String,
     /// What to type next.
     pub(crate) next: Next,
 }
 
-impl Verdict {
-    fn new(exit: Exit, outcome: &'static str, text: impl Into<String>) -> Self {
-        Verdict { exit, outcome, text: text.into(), next: Next::default() }
+impl Summary {
+    fn new(text: impl Into<String>) -> Self {
+        Summary { text: text.into(), next: Next::default() }
     }
 
     fn then(mut self, next: Next) -> Self {
@@ -41,89 +48,75 @@ impl Verdict {
     }
 }
 
-pub(crate) fn judge(done: &Done, advice: &Advice) -> Verdict {
-    let verdict = judge_operation(done, advice);
+pub(crate) fn summarize(done: &Done, advice: &Advice) -> Summary {
+    let summary = summarize_operation(done, advice);
     match done.report().and_then(|report| report.earlier.as_ref()) {
         Some(earlier) => {
             let first = format!("An unfinished operation on the group was settled first: {}. ", settled(earlier));
-            Verdict { text: first + &verdict.text, ..verdict }
+            Summary { text: first + &summary.text, ..summary }
         }
-        None => verdict,
+        None => summary,
     }
 }
 
-fn judge_operation(done: &Done, advice: &Advice) -> Verdict {
-    let group = &done.group;
-    match &done.result {
-        Ok(report) => match done.asked {
-            Operation::Delete => deletion(report, advice),
-            Operation::Status => status(report, advice),
-            Operation::Repair(_) => repaired(report),
-            Operation::Recover => Verdict::new(Exit::Done, "recovered", settled(report)),
-            _ => Verdict::new(Exit::Done, "created", format!("{} ({})", everywhere(report), seconds(report.elapsed))),
-        },
-        Err(Error::AlreadyExists(report)) => already_there(report),
-        Err(Error::Unavailable(report)) => unavailable(done.asked, report, advice),
-        Err(Error::RolledBack(report)) => {
-            Verdict::new(Exit::Unchanged, "rolled_back", undone(report)).then(advice.again(done.asked, group))
+fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
+    let (asked, group) = (done.asked, &done.group);
+    let Some(report) = done.report() else {
+        return Summary::new(done.result.as_ref().err().map(|error| with_causes(error)).unwrap_or_default());
+    };
+    match report.outcome {
+        Outcome::Created => Summary::new(format!("{} ({})", everywhere(report), seconds(report.elapsed))),
+        Outcome::Deleted => {
+            let time = seconds(report.elapsed);
+            Summary::new(format!("{group} is deleted: absent on {} ({time})", all_of(report)))
         }
-        Err(Error::Cancelled(report)) => Verdict::new(Exit::Unchanged, "cancelled", stopped(done.asked, report))
-            .then(advice.again(done.asked, group)),
-        Err(Error::TimedOut(report)) => Verdict::new(Exit::Unchanged, "timed_out", stopped(done.asked, report))
-            .then(advice.with_more_time().again(done.asked, group)),
-        Err(error @ Error::Conflict { .. }) => {
-            let text = format!("not repaired: {}. Nothing was sent.", with_causes(error));
-            Verdict::new(Exit::Unchanged, "conflict", text).then(advice.recover())
+        Outcome::Observed => status(report, advice),
+        Outcome::Repaired => repaired(report),
+        Outcome::Recovered => Summary::new(settled(report)),
+        Outcome::AlreadyExists => already_there(report),
+        Outcome::Unavailable | Outcome::RolledBack | Outcome::Cancelled => {
+            Summary::new(stopped(asked, report)).then(advice.again(asked, group))
         }
-        Err(Error::InDoubt(report)) => in_doubt(done.asked, report, advice),
-        Err(Error::Unrecorded(report, error)) => {
-            let error = with_causes(error);
+        Outcome::TimedOut => Summary::new(stopped(asked, report)).then(advice.with_more_time().again(asked, group)),
+        Outcome::Incomplete | Outcome::InDoubt => unreached(asked, report, advice),
+        Outcome::Unrecorded => {
+            let error = cause(report);
             let text = format!(
                 "{}, but the journal may still have it: {error}. A recovery would then undo it.",
                 everywhere(report)
             );
-            Verdict::new(Exit::InDoubt, "unrecorded", text).then(advice.repair(group, Target::Present))
+            Summary::new(text).then(advice.repair(group, Target::Present))
         }
-        Err(Error::Busy { holder, .. }) => {
-            let text = format!("{group} is busy: {holder}. Nothing was sent. Try again when that has ended.");
-            let exit = if done.asked == Operation::Recover { Exit::InDoubt } else { Exit::Unchanged };
-            Verdict::new(exit, "busy", text).then(advice.again(done.asked, group))
+        Outcome::Busy => {
+            let text = format!("{group} is busy: {}. Nothing was sent. Try again when that has ended.", cause(report));
+            Summary::new(text).then(advice.again(asked, group))
         }
-        Err(Error::Journal { source, report, .. }) => {
-            let more = if report.as_ref().is_some_and(|report| report.earlier.is_some()) { "more " } else { "" };
-            let failed = with_causes(source);
-            let text = format!("nothing {more}was sent for {group}, because its journal entry failed: {failed}");
-            Verdict::new(Exit::Unchanged, "journal_failed", text)
+        Outcome::Conflict => {
+            let text = format!("not repaired: {}. Nothing was sent.", report.summary());
+            Summary::new(text).then(advice.recover())
         }
-        Err(other) => Verdict::new(Exit::Usage, "refused", with_causes(other)),
+        Outcome::JournalFailed => {
+            let more = if report.earlier.is_some() { "more " } else { "" };
+            let failed = cause(report);
+            Summary::new(format!("nothing {more}was sent for {group}, because its journal entry failed: {failed}"))
+        }
+        _ => Summary::new(report.summary()),
     }
 }
 
-fn deletion(report: &Report, advice: &Advice) -> Verdict {
-    let group = &report.group;
-    if report.all(State::Absent) {
-        let text = format!("{group} is deleted: absent on {} ({})", all_of(report), seconds(report.elapsed));
-        return Verdict::new(Exit::Done, "deleted", text);
-    }
-    let exit = exit_of_what_is_left(report);
-    let text = format!("not deleted everywhere: {}.", holders(report));
-    let next = if report.recoverable { advice.recover() } else { advice.again(Operation::Delete, group) };
-    Verdict::new(exit, "undeleted", text).then(next)
-}
-
-fn status(report: &Report, advice: &Advice) -> Verdict {
+fn status(report: &Report, advice: &Advice) -> Summary {
     let group = &report.group;
     let (present, total) = (report.present().count(), report.hosts.len());
     if report.unknown().next().is_some() {
         let text = format!("unknown on {}: on {present} of {total} hosts as far as known.", names(report.unknown()));
-        return Verdict::new(Exit::InDoubt, "observed", text).then(advice.again(Operation::Status, group));
+        return Summary::new(text).then(advice.again(Operation::Status, group));
     }
-    let (exit, text) = match present {
-        0 => (Exit::Unchanged, format!("{group} is on none of {total} hosts")),
-        _ if present == total => (Exit::Done, everywhere(report)),
-        _ => (Exit::Inconsistent, format!("mixed: on {present} of {total} hosts")),
+    let is_mixed = present != 0 && present != total;
+    let text = match present {
+        0 => format!("{group} is on none of {total} hosts"),
+        _ if is_mixed => format!("mixed: on {present} of {total} hosts"),
+        _ => everywhere(report),
     };
-    let is_mixed = exit == Exit::Inconsistent;
     let is_unfinished = advice.unfinished.contains(group);
     let more = if is_unfinished { ", and the journal holds an unfinished operation on it" } else { "" };
     let stop = if is_mixed { "." } else { "" };
@@ -132,10 +125,10 @@ fn status(report: &Report, advice: &Advice) -> Verdict {
         (false, true) => advice.repair_either_way(group),
         (false, false) => Next::default(),
     };
-    Verdict::new(exit, "observed", format!("{text}{more}{stop}")).then(next)
+    Summary::new(format!("{text}{more}{stop}")).then(next)
 }
 
-fn repaired(report: &Report) -> Verdict {
+fn repaired(report: &Report) -> Summary {
     let state = match report.operation {
         Operation::Repair(Target::Absent) => format!("{} is absent on {}", report.group, all_of(report)),
         _ => everywhere(report),
@@ -146,7 +139,7 @@ fn repaired(report: &Report) -> Verdict {
     } else {
         format!("changed on {}", names(changed.into_iter()))
     };
-    Verdict::new(Exit::Done, "repaired", format!("{state}; {what} ({})", seconds(report.elapsed)))
+    Summary::new(format!("{state}; {what} ({})", seconds(report.elapsed)))
 }
 
 fn settled(report: &Report) -> String {
@@ -163,22 +156,18 @@ fn settled(report: &Report) -> String {
     }
 }
 
-fn already_there(report: &Report) -> Verdict {
+fn already_there(report: &Report) -> Summary {
     let group = &report.group;
     let undone = report.hosts.iter().any(HostReport::may_have_changed);
     let change = if undone { "What was made beside it is undone." } else { unchanged(report) };
     let has = if report.present().count() == 1 { "has" } else { "have" };
     let text = format!("not created: {} already {has} {group}. {change}", names(report.present()));
-    Verdict::new(Exit::AlreadyThere, "already_exists", text)
-}
-
-fn unavailable(asked: Operation, report: &Report, advice: &Advice) -> Verdict {
-    Verdict::new(Exit::Unchanged, "unavailable", stopped(asked, report)).then(advice.again(asked, &report.group))
+    Summary::new(text)
 }
 
 /// An operation that changed nothing, or has undone what it changed.
 fn stopped(asked: Operation, report: &Report) -> String {
-    if report.outcome == Outcome::RolledBack {
+    if report.was_rolled_back() {
         return undone(report);
     }
     let failed = match asked {
@@ -198,23 +187,25 @@ fn unchanged(report: &Report) -> &'static str {
     if report.earlier.is_some() { "Nothing more was changed." } else { "Nothing was changed." }
 }
 
-fn in_doubt(asked: Operation, report: &Report, advice: &Advice) -> Verdict {
-    let exit = exit_of_what_is_left(report);
+/// Hosts are not in the wanted state, or may not be.
+fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
+    let group = &report.group;
+    if report.operation == Operation::Delete {
+        let text = format!("not deleted everywhere: {}.", holders(report));
+        let next = if report.recoverable { advice.recover() } else { advice.again(Operation::Delete, group) };
+        return Summary::new(text).then(next);
+    }
     let earlier = report.operation == Operation::Recover && asked != Operation::Recover;
     let before = if earlier { "an earlier operation is not settled, " } else { "" };
-    let word = if exit == Exit::InDoubt { "in doubt" } else { "inconsistent" };
+    let word = if report.outcome == Outcome::InDoubt { "in doubt" } else { "inconsistent" };
     let why = report.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
     let text = format!("{before}{word}: {}{why}.", holders(report));
     let next = match asked {
-        Operation::Repair(_) => advice.again(asked, &report.group),
+        Operation::Repair(_) => advice.again(asked, group),
         _ if report.recoverable => advice.recover(),
-        _ => advice.repair_either_way(&report.group),
+        _ => advice.repair_either_way(group),
     };
-    Verdict::new(exit, "in_doubt", text).then(next)
-}
-
-fn exit_of_what_is_left(report: &Report) -> Exit {
-    if report.unknown().next().is_some() { Exit::InDoubt } else { Exit::Inconsistent }
+    Summary::new(text).then(next)
 }
 
 /// Who has it, who may have it, and of whom it is missing where it should be.
@@ -259,23 +250,11 @@ fn names<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> String {
     }
 }
 
-/// The name of an operation in JSON and in messages.
-pub(crate) fn operation_name(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Create => "create",
-        Operation::Delete => "delete",
-        Operation::Status => "status",
-        Operation::Repair(_) => "repair",
-        Operation::Recover => "recover",
-        _ => "other",
-    }
-}
-
 /// Whether an operation that was interrupted had ended by itself before.
-pub(crate) fn had_completed(asked: Operation, verdict: &Verdict) -> bool {
-    match asked {
-        Operation::Status => verdict.exit != Exit::InDoubt,
-        _ => matches!(verdict.exit, Exit::Done | Exit::AlreadyThere),
+pub(crate) fn had_completed(done: &Done) -> bool {
+    match done.asked {
+        Operation::Status => done.exit() != Exit::InDoubt,
+        _ => matches!(done.exit(), Exit::Done | Exit::AlreadyThere),
     }
 }
 

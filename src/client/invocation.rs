@@ -1,0 +1,60 @@
+//! Floor 3: the way of an operation from the caller to a driver and back.
+
+use std::sync::Arc;
+
+use crate::client::cancel::Cancel;
+use crate::client::driver::Driver;
+use crate::client::inner::ClientInner;
+use crate::client::options::OperationOptions;
+use crate::protocol::{Limits, Machine};
+use crate::values::group::GroupId;
+use crate::values::report::{Operation, OperationId, Report};
+
+/// A client and the options of what it is asked to do.
+#[derive(Clone)]
+pub(crate) struct Invocation {
+    client: Arc<ClientInner>,
+    options: OperationOptions,
+}
+
+impl Invocation {
+    pub(crate) fn new(client: Arc<ClientInner>, options: OperationOptions) -> Self {
+        Invocation { client, options }
+    }
+
+    pub(crate) fn client(&self) -> &Arc<ClientInner> {
+        &self.client
+    }
+
+    /// Runs one operation to its end.
+    pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Report {
+        let driver = Driver::new(&self.client, 1, true);
+        let _watched = self.watch(&driver);
+        driver.add(0, self.machine(operation, group));
+        let (_, _, report) = driver.take();
+        report
+    }
+
+    /// Lets the cancel token cancel the operations of `driver`, as long as the returned value lives.
+    pub(crate) fn watch(&self, driver: &Arc<Driver>) -> Option<Arc<dyn Cancel>> {
+        let token = self.options.cancel.as_ref()?;
+        let watched: Arc<dyn Cancel> = Arc::<Driver>::clone(driver);
+        token.watch(&watched);
+        Some(watched)
+    }
+
+    /// Creates the machine of an operation. It asks the logger, which is foreign code, so no lock may be held.
+    pub(crate) fn machine(&self, operation: Operation, group: GroupId) -> Machine {
+        let client = &self.client;
+        let deadline = self.options.timeout.or(client.limits.deadline);
+        let limits = Limits { deadline, ..client.limits.clone() };
+        let (cluster, api) = (Arc::clone(&client.cluster), Arc::clone(&client.api));
+        let preflight = self.options.preflight;
+        let mut machine = Machine::new(operation, preflight, group, cluster, api, limits, fastrand::u64(..));
+        machine.set_id(OperationId::new(fastrand::u64(..)));
+        if client.observers.are_there() {
+            machine.record_events();
+        }
+        machine
+    }
+}
