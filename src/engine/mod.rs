@@ -4,10 +4,10 @@
 
 #![cfg_attr(not(feature = "multiplex"), allow(dead_code))]
 
-#[cfg(test)]
-mod driving;
 #[cfg(feature = "multiplex")]
 pub(crate) mod multiplexed;
+#[cfg(test)]
+mod suite;
 pub(crate) mod threads;
 
 use std::sync::Arc;

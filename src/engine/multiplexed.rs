@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use self::exchange::InFlight;
+use self::exchange::{InFlight, caught};
 use self::host::HttpHost;
 use self::lookups::Lookups;
 use self::parked::Parked;
@@ -179,17 +179,18 @@ impl Multiplexed {
         self.poll.as_ref().map(|(poll, _)| poll).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Waits for events until `until`, or not at all, and goes on with what they are about.
-    fn take_events(&mut self, until: Option<Instant>) {
+    /// Waits for events until `until`, or not at all, and goes on with what they are about. Returns whether there may
+    /// be more of them.
+    fn take_events(&mut self, until: Option<Instant>) -> bool {
         let left = until.map(|until| until.saturating_duration_since(self.now));
         let Some((poll, events)) = &mut self.poll else {
             self.wakeup.park(left);
             self.now = Instant::now();
-            return;
+            return false;
         };
         let may_block = left.is_none_or(|left| !left.is_zero());
         if may_block && !self.wakeup.begin_poll() {
-            return;
+            return false;
         }
         // A signal interrupts it without events: the caller looks at the clock and polls again.
         let polled = poll.poll(events, left);
@@ -198,7 +199,7 @@ impl Multiplexed {
         }
         self.now = Instant::now();
         if polled.is_err() {
-            return;
+            return false;
         }
         let mut ready = std::mem::take(&mut self.ready);
         ready.extend(events.iter().map(|event| Ready {
@@ -206,10 +207,12 @@ impl Multiplexed {
             readable: event.is_readable(),
             ending: event.is_read_closed() || event.is_error(),
         }));
+        let is_full = ready.len() == events.capacity();
         for event in ready.drain(..) {
             self.handle(event);
         }
         self.ready = ready;
+        is_full
     }
 
     fn handle(&mut self, Ready { slot, readable, ending }: Ready) {
@@ -220,7 +223,7 @@ impl Multiplexed {
             #[cfg(feature = "rustls")]
             Phase::Securing => self.shake_hands(slot),
             Phase::Sending => {
-                let gone = connection.stream.flush();
+                let gone = caught(|| connection.stream.flush()).flatten();
                 self.after_send(slot, gone);
             }
             Phase::Receiving => self.receive(slot),
@@ -296,8 +299,13 @@ impl Engine for Multiplexed {
             self.most = MAX_OPEN;
         }
         if self.idle > 0 && !self.submitted.is_empty() {
-            // Drops the idle connections that the server has closed meanwhile.
-            self.take_events(Some(self.now));
+            // Drops the idle connections that the server has closed meanwhile. One look returns at most as many events
+            // as there is room for.
+            for _ in 0..=self.connections.len() {
+                if !self.take_events(Some(self.now)) {
+                    break;
+                }
+            }
         }
         loop {
             self.start_exchanges();

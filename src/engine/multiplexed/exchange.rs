@@ -30,6 +30,8 @@ pub(super) struct InFlight {
     needs_fresh: bool,
     has_shed: bool,
     redirected: bool,
+    /// A byte of the request has left on an earlier connection.
+    has_left: bool,
 }
 
 impl InFlight {
@@ -42,6 +44,7 @@ impl InFlight {
             needs_fresh: false,
             has_shed: false,
             redirected: false,
+            has_left: false,
         }
     }
 }
@@ -194,7 +197,8 @@ impl Multiplexed {
         let config = Arc::clone(self.shared.tls.get_or_init(crate::http::tls::with_built_in_roots));
         let name = self.hosts[connection.host].target.tls_name().try_into();
         let client = name.map_err(io::Error::other).and_then(|name| {
-            rustls::ClientConnection::new(config, name).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+            let client = caught(|| rustls::ClientConnection::new(config, name))?;
+            client.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
         });
         match client {
             Ok(client) => {
@@ -268,7 +272,8 @@ impl Multiplexed {
     pub(super) fn receive(&mut self, slot: usize) {
         for _ in 0..READS {
             let Some(connection) = self.connections[slot].as_mut() else { return };
-            let Some(reader) = connection.reader.as_mut() else { return };
+            // An answer that comes early is read when the whole request is sent.
+            let (Phase::Receiving, Some(reader)) = (&connection.phase, connection.reader.as_mut()) else { return };
             let read = match caught(|| connection.stream.read(&mut self.input)).flatten() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) if reader.has_head() => return self.finish(slot, false),
@@ -326,6 +331,7 @@ impl Multiplexed {
         {
             exchange.path = self.hosts[exchange.exchange.host].path_of(&url);
             exchange.redirected = true;
+            exchange.has_left = true;
             exchange.needs_fresh = false;
             return self.submitted.push_front(exchange);
         }
@@ -389,6 +395,7 @@ impl Multiplexed {
         // A GET changes nothing (RFC 9110, 9.2.2), and neither does a request of which nothing left.
         if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
             exchange.needs_fresh = true;
+            exchange.has_left |= failure.sent;
             return self.submitted.push_front(exchange);
         }
         if failure.error.kind() == Kind::Exhausted && !failure.sent {
@@ -403,8 +410,7 @@ impl Multiplexed {
                 return self.parked.push(exchange);
             }
         }
-        // After a redirect the server did get the request, whatever the second way was like.
-        let sent = failure.sent || exchange.redirected;
+        let sent = failure.sent || exchange.has_left;
         let reply = if sent { Reply::Ambiguous(failure.error) } else { Reply::NotSent(failure.error) };
         self.complete(&exchange, reply, None);
     }

@@ -53,7 +53,8 @@ fn try_write(
     headers: &[(String, String)],
     output: &mut Vec<u8>,
 ) -> Option<Call<RecvResponse>> {
-    let mut call = prepare(host.origin.as_ref()?, path, request)?;
+    let origin = host.origin.as_ref()?;
+    let mut call = prepare(origin, path, request)?;
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         let mut value = HeaderValue::from_str(value).ok()?;
@@ -62,8 +63,11 @@ fn try_write(
     }
     let mut call = call.proceed();
     let start = output.len();
-    // Every line of the head is shorter than this, which is checked by writing it.
-    let space = 512 + 2 * path.len() + headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+    // The constant lines take less than 512 bytes. Writing fails if it is too little.
+    let space = 512
+        + origin.host.len()
+        + path.len()
+        + headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
     output.resize(start + space, 0);
     let mut end = start;
     while !call.can_proceed() {

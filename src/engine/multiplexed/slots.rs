@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Multiplexed;
 use super::answer::AnswerReader;
-use super::exchange::InFlight;
+use super::exchange::{InFlight, caught};
 use super::stream::Stream;
 
 pub(super) struct Connection {
@@ -161,5 +161,5 @@ impl Multiplexed {
 
 /// Whether the server has neither closed an idle connection nor sent something unasked.
 pub(super) fn is_quiet(stream: &mut Stream, scratch: &mut [u8]) -> bool {
-    matches!(stream.read(scratch), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    matches!(caught(|| stream.read(scratch)).flatten(), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
 }

@@ -41,7 +41,9 @@ impl Stream {
     }
 
     #[cfg(feature = "rustls")]
-    pub(super) fn secure(&mut self, tls: ClientConnection) {
+    pub(super) fn secure(&mut self, mut tls: ClientConnection) {
+        // A request is written at once, and its size is the bound.
+        tls.set_buffer_limit(None);
         self.tls = Some(Box::new(tls));
     }
 

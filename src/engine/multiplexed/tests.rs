@@ -1,7 +1,7 @@
 //! The engine runs the suite of the transport, on a thread of its own that takes the exchanges of many.
 
 #[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
-#[path = "../threads/transport/tests.rs"]
+#[path = "../suite/tests.rs"]
 mod suite;
 
 use std::collections::HashMap;
@@ -334,6 +334,37 @@ fn exchanges_wait_for_descriptors_that_others_hold() {
 }
 
 #[test]
+fn closed_idle_connections_beyond_one_look_are_noticed_before_the_next_requests() {
+    const HOSTS: u64 = 20;
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    let all_are_open = std::sync::Barrier::new(usize::try_from(HOSTS).unwrap() + 1);
+    let all_are_open = Arc::new(all_are_open);
+    let barrier = Arc::clone(&all_are_open);
+    let server = serve_at("0.0.0.0:0", move |number, mut peer| {
+        peer.request();
+        peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        if number < usize::try_from(HOSTS).unwrap() {
+            barrier.wait();
+            peer.stream.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+            closed.send(()).unwrap();
+        } else {
+            peer.wait();
+        }
+    });
+    let port = server.address.port();
+    let hosts: Vec<_> = (1..=HOSTS).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
+    let mut engine = Multiplexed::new(&hosts, Arc::default());
+    let create = |id: u64| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY);
+    run(&mut engine, (0..HOSTS).map(create));
+    all_are_open.wait();
+    (0..HOSTS).for_each(|_| is_closed.recv().unwrap());
+    engine.poll.as_mut().unwrap().1 = mio::Events::with_capacity(2);
+    for completion in run(&mut engine, (0..HOSTS).map(create)).values() {
+        assert_eq!(told(&completion.reply), "201");
+    }
+}
+
+#[test]
 fn panic_of_what_reads_an_answer_is_an_error() {
     assert!(super::exchange::caught(|| panic!("as planned")).is_err());
     assert_eq!(super::exchange::caught(|| 7).unwrap(), 7);
@@ -359,8 +390,8 @@ mod subject {
 
     use crate::api::{Reply, Request};
     use crate::engine::check_hosts;
-    use crate::engine::driving::Driving;
     use crate::engine::multiplexed::Multiplexed;
+    use crate::engine::suite::driving::Driving;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
 

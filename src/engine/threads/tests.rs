@@ -1,7 +1,7 @@
 //! The engine runs the suite of the transport.
 
 #[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
-#[path = "transport/tests.rs"]
+#[path = "../suite/tests.rs"]
 mod suite;
 
 mod subject {
@@ -9,9 +9,10 @@ mod subject {
     use std::time::Duration;
 
     use crate::api::{Reply, Request};
+    use crate::engine::Spawn;
+    use crate::engine::suite::driving::Driving;
     use crate::engine::threads::Threads;
     use crate::engine::threads::transport::UreqTransport;
-    use crate::engine::{Spawn, driving::Driving};
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
 

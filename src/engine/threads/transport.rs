@@ -25,6 +25,7 @@ mod resolve;
 #[cfg(test)]
 pub(crate) mod subject;
 #[cfg(test)]
+#[path = "../suite/tests.rs"]
 mod tests;
 mod wire;
 
@@ -115,7 +116,8 @@ impl UreqTransport {
         let first = self.attempt(site, request, url, call);
         let Err(failure) = first else { return first };
         if failure.was_stale(request) {
-            return self.attempt(site, request, url, call.on_a_fresh_connection());
+            let second = self.attempt(site, request, url, call.on_a_fresh_connection());
+            return second.map_err(|second| second.after_attempt(&failure));
         }
         if failure.error.kind() == Kind::Exhausted && !failure.after.sent {
             self.shed_idle();
@@ -336,6 +338,12 @@ impl Failure {
     fn was_stale(&self, request: &Request) -> bool {
         let harmless = request.method == "GET" || !self.after.sent;
         self.error.kind() == Kind::Closed && !self.after.connected && !self.after.received && harmless
+    }
+
+    /// A failure of a second attempt. A byte of the first one may have left.
+    fn after_attempt(mut self, first: &Failure) -> Self {
+        self.after.sent |= first.after.sent;
+        self
     }
 
     fn reply(self) -> Reply {
