@@ -57,7 +57,7 @@ use crate::values::host::Host;
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Maximum number of connections that one engine opens. Beyond it, exchanges wait for a connection to become
 /// free.
-const MAX_OPEN: usize = 8192;
+const MAX_OPEN: usize = crate::http::limit::MAX_KEPT;
 /// Events taken from the system at a time.
 const EVENTS: usize = 1024;
 /// Reads from one connection before others have their turn.

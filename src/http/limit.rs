@@ -11,7 +11,7 @@ pub(crate) struct ConnectionLimit {
 }
 
 /// Maximum number of connections kept open, until the system says that it is too many.
-const MAX_KEPT: usize = 8192;
+pub(crate) const MAX_KEPT: usize = 16 * 1024;
 /// Number of connections kept open even if descriptors are short.
 const MIN_KEPT: usize = 16;
 
