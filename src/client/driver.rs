@@ -425,13 +425,13 @@ impl Driver {
         let (edges, mail) = (self.edges.clone(), Arc::clone(&self.mail));
         let call = move || {
             let result = edges.call(&mut call);
-            let mut inbox = lock(&mail.inbox);
             if result.is_exhausted() && !is_last {
-                inbox.exhausted.push((slot, call));
+                lock(&mail.inbox).exhausted.push((slot, call));
             } else {
-                inbox.done.push(Done { slot, result });
+                // The call shares the claim, which has to be gone when the driver drops its own part of it.
+                drop(call);
+                lock(&mail.inbox).done.push(Done { slot, result });
             }
-            drop(inbox);
             mail.waker.wake();
         };
         if let Err(call) = self.threads.spawn(Box::new(call)) {
