@@ -28,6 +28,7 @@ use crate::api::{Action, Reply};
 use crate::client::cancel::Cancel;
 use crate::client::executor::{Next, Source as _, Threads, Worker as _};
 use crate::client::flight::{Came, Done, Edges, Flight, Job, JournalCall, Route, Work, internal};
+use crate::client::journal_batch::{self, Batch};
 use crate::engine::multiplexed::{Multiplexed, Shared};
 use crate::engine::threads::Threads as ThreadEngine;
 use crate::engine::threads::transport::{Transport as _, UreqTransport};
@@ -375,9 +376,7 @@ impl Driver {
         let Inbox { machines, done, exhausted, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
         if !exhausted.is_empty() {
             parts.shed_idle();
-            for (slot, call) in exhausted {
-                self.hand_to_pool(slot, call, true);
-            }
+            self.hand_to_pool(exhausted, true);
         }
         if machines.is_empty() && done.is_empty() && !cancelled {
             return;
@@ -398,9 +397,13 @@ impl Driver {
     /// Hands out all that the machines want done. Returns when they are to be asked again.
     fn issue(&self, parts: &mut Parts) -> Option<Instant> {
         let mut now = Instant::now();
+        let mut calls = Batch::new();
         loop {
             match parts.flight.next(now) {
-                Next::Wait(until) => return until,
+                Next::Wait(until) => {
+                    self.hand_to_pool(calls, false);
+                    return until;
+                }
                 Next::Run(Job { slot, work: Work::Send { route, host, action, timeout } }) => {
                     parts.send(&self.edges, slot, &route, (host, action), timeout);
                 }
@@ -415,27 +418,26 @@ impl Driver {
                     now = Instant::now();
                     parts.flight.done(Done { slot, result }, now);
                 }
-                Next::Run(Job { slot, work: Work::Journal(call) }) => self.hand_to_pool(slot, call, false),
+                Next::Run(Job { slot, work: Work::Journal(call) }) => calls.push((slot, call)),
             }
         }
     }
 
-    /// Has a journal call made by a thread of the pool, or here if there is none.
-    fn hand_to_pool(&self, slot: usize, mut call: JournalCall, is_last: bool) {
-        let (edges, mail) = (self.edges.clone(), Arc::clone(&self.mail));
-        let call = move || {
-            let result = edges.call(&mut call);
-            if result.is_exhausted() && !is_last {
-                lock(&mail.inbox).exhausted.push((slot, call));
-            } else {
-                // The call shares the claim, which has to be gone when the driver drops its own part of it.
-                drop(call);
-                lock(&mail.inbox).done.push(Done { slot, result });
+    /// Has journal calls made by threads of the pool, or here if there are none.
+    fn hand_to_pool(&self, calls: Batch, is_last: bool) {
+        for batch in journal_batch::split(calls, self.edges.store.is_local()) {
+            let (edges, mail) = (self.edges.clone(), Arc::clone(&self.mail));
+            let make = move || {
+                let (exhausted, done) = journal_batch::make(&edges, batch, is_last);
+                let mut inbox = lock(&mail.inbox);
+                inbox.exhausted.extend(exhausted);
+                inbox.done.extend(done);
+                drop(inbox);
+                mail.waker.wake();
+            };
+            if let Err(make) = self.threads.spawn(Box::new(make)) {
+                make();
             }
-            mail.waker.wake();
-        };
-        if let Err(call) = self.threads.spawn(Box::new(call)) {
-            call();
         }
     }
 }

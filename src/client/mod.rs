@@ -8,6 +8,8 @@ pub(crate) mod driver;
 pub(crate) mod executor;
 pub(crate) mod flight;
 pub(crate) mod forget;
+#[cfg(feature = "multiplex")]
+mod journal_batch;
 pub(crate) mod observer;
 pub(crate) mod session;
 
