@@ -19,7 +19,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// `authority` is one that was checked: a name or an address, with a port where it is not the default.
+    /// `authority` was checked: a name or an address, with a port if it is not the default.
     pub(super) fn new(authority: &str, https: bool) -> Option<Self> {
         let scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
         let host = HeaderValue::from_str(authority).ok()?;
@@ -30,7 +30,7 @@ impl Origin {
 /// Appends head and body to `output`, and returns what reads the answer.
 ///
 /// # Errors
-/// If the request is none, which was not checked where it was made.
+/// If the request is not valid HTTP, which is checked when it is made.
 pub(super) fn write(
     host: &HttpHost,
     path: &str,

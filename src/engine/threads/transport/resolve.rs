@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn who_waits_for_a_look_up_that_dies_hears_of_it() {
         let died = ask(&some_hang(), "it.dies", LONG).unwrap_err();
-        assert_eq!(died.to_string(), "the look-up of the host name died");
+        assert_eq!(died.to_string(), "the look-up of the host name panicked");
     }
 
     #[test]
