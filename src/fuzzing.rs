@@ -1,10 +1,10 @@
 //! Beside the floors: the parts that no user sees, for the fuzz targets in `fuzz/`. Only a build with
 //! `--cfg fuzzing` has it, which `cargo fuzz` sets.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::api::{self, Action, Api, Reply, Verdict};
-use crate::engine::threads::transport::{Transport as _, UreqTransport};
+use crate::engine::threads::transport::UreqTransport;
 use crate::http::headers::{retry_after as wish, same_origin as followed};
 use crate::values::config::ConfigError;
 use crate::values::group::GroupId;
@@ -51,7 +51,7 @@ impl Wire {
     /// Sends one request and has its answer read, as the driver does. Says also whether that counts as a
     /// yes.
     pub fn ask(&self, action: Action, group: &GroupId, timeout: Duration) -> (Answer, bool) {
-        let reply = self.0.send(0, &Api::default().request(action, group), timeout, None);
+        let reply = self.0.send(Instant::now(), 0, &Api::default().request(action, group), timeout);
         let answer = Answer::of(&reply);
         (answer, api::read(action, reply).verdict == Verdict::Yes)
     }

@@ -11,10 +11,9 @@
 //! | 3, driver | `client` | runs operations: hands requests to an engine and results to the machines |
 //! | 4, people | the command; `testing` | only what is public here |
 //!
-//! An id goes this way: [`GroupId::parse`], [`ClusterClient::create_group`], the machine of `protocol` says what to
-//! send, `executor` lets threads do it, `transport` says what became of it, the machine says what is next, and at
-//! the end there is a [`Report`]. With `Engine::Multiplexed`, `driver` and `engine` stand in for `executor` and
-//! `transport`.
+//! The way of a group id: [`GroupId::parse`], [`ClusterClient::create_group`], the driver in `client` asks the machine
+//! of `protocol` what to send, the engine sends it and reports the answer, the driver hands the answer to the machine,
+//! and at the end there is a [`Report`].
 
 /// The contract: what each operation does, the invariants, and the assumptions that they rest on.
 #[cfg(doc)]

@@ -286,7 +286,7 @@ fn a_token_cancelled_before_sends_nothing() {
 }
 
 /// Also where the token is cancelled just as an operation ends: the cancel asked for a slot that was then
-/// empty, and the crew looked at it for ever.
+/// empty, and was then asked for again without end.
 #[test]
 fn a_bulk_that_is_cancelled_at_any_moment_ends() {
     let cluster = Cluster::start(2).unwrap();

@@ -30,7 +30,7 @@ impl Observer for Ward {
     }
 }
 
-/// More hosts are mute than a crew near its hosts has threads, and they come first.
+/// The mute hosts come first.
 #[test]
 fn mute_hosts_delay_nobody_but_the_end() {
     let ward = Arc::new(Ward { cluster: Cluster::start(100).unwrap(), paused: 20, through: Mutex::default() });
@@ -41,7 +41,7 @@ fn mute_hosts_delay_nobody_but_the_end() {
         .request_timeout(PATIENCE)
         .build()
         .unwrap();
-    // So that the client knows that its hosts are near.
+    // Opens the connections and starts threads.
     for turn in 0..3 {
         assert_eq!(client.status(format!("warm-up-{turn}")).unwrap().absent().count(), 100);
     }

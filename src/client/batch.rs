@@ -1,10 +1,11 @@
-//! Floor 3: many operations over one crew, a bounded number at a time.
+//! Floor 3: many operations over one driver, a bounded number at a time.
 
 use std::sync::Arc;
 
 use crate::client::cancel::Cancel;
-use crate::client::session::{Runner, Session, conclude};
-use crate::protocol::Ending;
+use crate::client::driver::Driver;
+use crate::client::operations::Ended;
+use crate::client::options::{OperationOptions, conclude};
 use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
@@ -37,13 +38,13 @@ use crate::values::report::{Operation, Report};
 /// ```
 #[must_use = "nothing happens before the iterator is driven"]
 pub struct Bulk<I> {
-    session: Session,
+    options: OperationOptions,
     operation: Operation,
     groups: std::iter::Enumerate<I>,
-    runner: Runner,
-    /// Keeps the runner on the list of the call's cancel token.
+    driver: Arc<Driver>,
+    /// Keeps the driver on the list of the call's cancel token.
     watched: Option<Arc<dyn Cancel>>,
-    /// Operations in the runner whose result was not handed out.
+    /// Operations in the driver whose result was not handed out.
     open: usize,
     exhausted: bool,
 }
@@ -75,10 +76,10 @@ where
     I: Iterator,
     I::Item: AsRef<str>,
 {
-    pub(crate) fn new(session: Session, operation: Operation, groups: I) -> Self {
-        let runner = session.runner(session.shared().in_flight, false);
-        let watched = session.watch(&runner);
-        Bulk { session, operation, groups: groups.enumerate(), runner, watched, open: 0, exhausted: false }
+    pub(crate) fn new(options: OperationOptions, operation: Operation, groups: I) -> Self {
+        let driver = Driver::new(options.client(), options.client().in_flight, false);
+        let watched = options.watch(&driver);
+        Bulk { options, operation, groups: groups.enumerate(), driver, watched, open: 0, exhausted: false }
     }
 
     /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
@@ -91,7 +92,7 @@ where
         match GroupId::parse(id) {
             Err(error) => Some(Completed { position, id: id.into(), result: Err(error.into()) }),
             Ok(group) => {
-                self.runner.add(position, self.session.machine(self.operation, group), false);
+                self.driver.add(position, self.options.machine(self.operation, group));
                 self.open += 1;
                 None
             }
@@ -99,11 +100,11 @@ where
     }
 
     /// What has ended is handed out before more is taken from the input, which may take its time.
-    fn ended(&mut self) -> Option<(usize, Ending, Report)> {
-        let enough = 2 * self.session.shared().in_flight;
+    fn ended(&mut self) -> Option<Ended> {
+        let enough = 2 * self.options.client().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        match self.runner.try_take() {
-            None if self.open > 0 && !may_take => Some(self.runner.take()),
+        match self.driver.try_take() {
+            None if self.open > 0 && !may_take => Some(self.driver.take()),
             ended => ended,
         }
     }
@@ -138,6 +139,6 @@ where
 
 impl<I> Drop for Bulk<I> {
     fn drop(&mut self) {
-        self.runner.abandon(self.open);
+        self.driver.abandon(self.open);
     }
 }

@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use crate::api::Api;
 use crate::client::ClusterClient;
-#[cfg(feature = "multiplex")]
-use crate::client::driver::Engines;
-use crate::client::executor::Threads;
-use crate::client::flight::{Edges, ShedIdle};
-use crate::client::observer::{Audience, Observer};
-use crate::client::session::Shared;
-use crate::engine::threads::transport::{Transport, UreqTransport};
+use crate::client::inner::ClientInner;
+use crate::client::observer::{Observer, Observers};
+use crate::engine::engines::Engines;
+use crate::engine::threads::pool::Pool;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
 use crate::values::config::{ConfigError, Origin};
@@ -57,10 +54,6 @@ pub enum Engine {
     /// One thread waits for all answers of a call. Needs the feature `multiplex`.
     #[cfg(feature = "multiplex")]
     Multiplexed,
-    /// As `Threads`, in the way that will replace it. Here to be measured.
-    #[cfg(feature = "multiplex")]
-    #[doc(hidden)]
-    Pool,
 }
 
 impl Default for Engine {
@@ -68,10 +61,8 @@ impl Default for Engine {
     /// engine, so that the same tests run with both.
     fn default() -> Self {
         #[cfg(all(feature = "multiplex", feature = "testing"))]
-        match std::env::var("CLUSTER_CLIENT_ENGINE").as_deref() {
-            Ok("multiplexed") => return Engine::Multiplexed,
-            Ok("pool") => return Engine::Pool,
-            _ => {}
+        if std::env::var("CLUSTER_CLIENT_ENGINE").as_deref() == Ok("multiplexed") {
+            return Engine::Multiplexed;
         }
         Engine::Threads
     }
@@ -283,42 +274,24 @@ impl ClientBuilder {
         check_number("number of threads", self.threads, 4096)?;
         check_number("number of operations in flight", self.in_flight, 1024)?;
         let cluster: Arc<[Host]> = hosts.as_slice().into();
-        let threads = Arc::new(Threads::new(self.threads));
-        #[cfg(not(feature = "multiplex"))]
-        let Engine::Threads = self.engine;
-        #[cfg(feature = "multiplex")]
+        let pool = Pool::new(self.threads);
         let engines = match self.engine {
-            Engine::Threads => None,
-            Engine::Multiplexed => Some(Arc::new(Engines::multiplexed(&cluster)?)),
-            Engine::Pool => Some(Arc::new(Engines::threads(&cluster, &threads)?)),
-        };
-        let transport: Arc<dyn Transport> = Arc::new(UreqTransport::new(&cluster)?);
-        let idle = Arc::clone(&transport);
-        let shed_idle: ShedIdle = Arc::new(move || idle.shed_idle());
-        #[cfg(feature = "multiplex")]
-        let shed_idle = match engines.clone() {
-            Some(engines) => Arc::new(move || engines.shed_idle()),
-            None => shed_idle,
-        };
-        let edges = Edges {
-            api: Arc::new(self.api),
-            transport,
-            cluster,
-            keeps_intents: self.store.is_some(),
-            store: self.store.unwrap_or_else(|| Arc::new(InMemoryJournal::default())),
-            audience: Audience::new(self.observer),
-            shed_idle,
+            Engine::Threads => Engines::threads(&cluster, &pool)?,
+            #[cfg(feature = "multiplex")]
+            Engine::Multiplexed => Engines::multiplexed(&cluster)?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
-        let in_flight = self.in_flight;
-        Ok(Shared {
+        Ok(ClientInner {
             hosts,
-            edges,
+            cluster,
+            api: Arc::new(self.api),
             limits,
-            in_flight,
+            in_flight: self.in_flight,
             budgets,
-            threads,
-            #[cfg(feature = "multiplex")]
+            keeps_intents: self.store.is_some(),
+            journal: self.store.unwrap_or_else(|| Arc::new(InMemoryJournal::default())),
+            observers: Observers::new(self.observer),
+            pool,
             engines,
         }
         .into())

@@ -5,8 +5,8 @@
 
 use std::sync::PoisonError;
 
-use crate::client::flight::{Came, Done, Edges, JournalCall, SharedClaim};
-use crate::journal::PreparedChange;
+use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim, caught};
+use crate::journal::{Journal, PreparedChange};
 use crate::values::cause::JournalError;
 use crate::values::intent::Intent;
 
@@ -25,15 +25,15 @@ pub(crate) fn split(calls: Batch, is_local: bool) -> Vec<Batch> {
 
 /// Makes the calls. Returns those that failed for lack of descriptors, unless this was the last attempt, and the results
 /// of the others. Their calls have been dropped by then, and with them their share of a claim.
-pub(crate) fn make(edges: &Edges, batch: Batch, is_last: bool) -> (Batch, Vec<Done>) {
+pub(crate) fn make(journal: &dyn Journal, batch: Batch, is_last: bool) -> (Batch, Vec<(usize, JournalResult)>) {
     let mut exhausted = Vec::new();
-    let mut all_done = Vec::with_capacity(batch.len());
-    let mut finish = |slot, call, result: Came| {
+    let mut results = Vec::with_capacity(batch.len());
+    let mut finish = |slot, call, result: JournalResult| {
         if result.is_exhausted() && !is_last {
             exhausted.push((slot, call));
         } else {
             drop(call);
-            all_done.push(Done { slot, result });
+            results.push((slot, result));
         }
     };
     let (mut prepared, mut changes) = (Vec::new(), Vec::new());
@@ -48,7 +48,7 @@ pub(crate) fn make(edges: &Edges, batch: Batch, is_last: bool) -> (Batch, Vec<Do
                 finish(slot, call, result);
             }
             None => {
-                let result = edges.call(&mut call);
+                let result = call.run(journal);
                 finish(slot, call, result);
             }
         }
@@ -57,7 +57,7 @@ pub(crate) fn make(edges: &Edges, batch: Batch, is_last: bool) -> (Batch, Vec<Do
         let result = result_of(&call, result);
         finish(slot, call, result);
     }
-    (exhausted, all_done)
+    (exhausted, results)
 }
 
 fn prepare(call: &JournalCall) -> Option<Result<PreparedChange, JournalError>> {
@@ -67,12 +67,12 @@ fn prepare(call: &JournalCall) -> Option<Result<PreparedChange, JournalError>> {
         JournalCall::Claim(_) | JournalCall::Release(_) => return None,
     };
     let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
-    claim.prepare(intent)
+    caught(|| claim.prepare(intent), || Some(Err(JournalError::panicked())))
 }
 
-fn result_of(call: &JournalCall, result: Result<(), JournalError>) -> Came {
+fn result_of(call: &JournalCall, result: Result<(), JournalError>) -> JournalResult {
     match call {
-        JournalCall::Record(..) => Came::Recorded(result),
-        _ => Came::Erased(result),
+        JournalCall::Record(..) => JournalResult::Recorded(result),
+        _ => JournalResult::Erased(result),
     }
 }

@@ -3,22 +3,23 @@
 pub(crate) mod batch;
 pub(crate) mod builder;
 pub(crate) mod cancel;
-#[cfg(feature = "multiplex")]
 pub(crate) mod driver;
-pub(crate) mod executor;
-pub(crate) mod flight;
+pub(crate) mod exchanges;
 pub(crate) mod forget;
-#[cfg(feature = "multiplex")]
+pub(crate) mod inner;
 mod journal_batch;
+pub(crate) mod journal_calls;
 pub(crate) mod observer;
-pub(crate) mod session;
+pub(crate) mod operations;
+pub(crate) mod options;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::batch::Bulk;
 use crate::client::cancel::CancelToken;
-use crate::client::session::{Session, Shared};
+use crate::client::inner::ClientInner;
+use crate::client::options::OperationOptions;
 use crate::journal::Journal;
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
@@ -45,25 +46,25 @@ use crate::values::report::{Deletion, Operation, Report, Target};
 /// ```
 #[derive(Clone)]
 pub struct ClusterClient {
-    shared: Arc<Shared>,
+    inner: Arc<ClientInner>,
 }
 
-impl From<Shared> for ClusterClient {
-    fn from(shared: Shared) -> Self {
-        ClusterClient { shared: Arc::new(shared) }
+impl From<ClientInner> for ClusterClient {
+    fn from(inner: ClientInner) -> Self {
+        ClusterClient { inner: Arc::new(inner) }
     }
 }
 
 impl std::fmt::Debug for ClusterClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClusterClient").field("hosts", &self.shared.hosts).finish_non_exhaustive()
+        f.debug_struct("ClusterClient").field("hosts", &self.inner.hosts).finish_non_exhaustive()
     }
 }
 
 impl ClusterClient {
     /// The hosts, in the order given.
     pub fn hosts(&self) -> &Hosts {
-        &self.shared.hosts
+        &self.inner.hosts
     }
 
     /// Creates a group on every host and verifies it there, or leaves it on none.
@@ -178,13 +179,12 @@ impl ClusterClient {
 
     /// The journal, if the client has one.
     pub(crate) fn journal(&self) -> Option<&dyn Journal> {
-        let edges = &self.shared.edges;
-        edges.keeps_intents.then_some(&*edges.store)
+        self.inner.keeps_intents.then_some(&*self.inner.journal)
     }
 
     /// One call of which more is said than the id: a deadline, a cancel token, no preflight.
     pub fn call(&self) -> Call {
-        Call { session: Session::new(Arc::clone(&self.shared)) }
+        Call { options: OperationOptions::new(Arc::clone(&self.inner)) }
     }
 }
 
@@ -202,20 +202,20 @@ impl ClusterClient {
 #[derive(Debug, Clone)]
 #[must_use = "a call does nothing before it is told what to do"]
 pub struct Call {
-    session: Session,
+    options: OperationOptions,
 }
 
 impl Call {
     /// The time that the operation may take, from its start. A rollback has time of its own beyond it,
     /// [`ClientBuilder::rollback_timeout`](crate::ClientBuilder::rollback_timeout). Zero means that nothing is sent.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.session.deadline = Some(deadline);
+        self.options.deadline = Some(deadline);
         self
     }
 
     /// Lets `token` give the operation up: a create is then rolled back, never walked away from.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
-        self.session.cancel = Some(token.clone());
+        self.options.cancel = Some(token.clone());
         self
     }
 
@@ -224,7 +224,7 @@ impl Call {
     /// Without it a create takes one round trip less, and a failed one leaves more in doubt: on a host whose
     /// answer was lost, the group may be ours or somebody else's, so it is reported and not deleted.
     pub fn preflight(mut self, preflight: bool) -> Self {
-        self.session.preflight = preflight;
+        self.options.preflight = preflight;
         self
     }
 
@@ -282,7 +282,7 @@ impl Call {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        Bulk::new(self.session.clone(), Operation::Create, groups.into_iter())
+        Bulk::new(self.options.clone(), Operation::Create, groups.into_iter())
     }
 
     /// See [`ClusterClient::delete_groups`].
@@ -291,7 +291,7 @@ impl Call {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        Bulk::new(self.session.clone(), Operation::Delete, groups.into_iter())
+        Bulk::new(self.options.clone(), Operation::Delete, groups.into_iter())
     }
 
     /// See [`ClusterClient::status_groups`].
@@ -300,7 +300,7 @@ impl Call {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        Bulk::new(self.session.clone(), Operation::Status, groups.into_iter())
+        Bulk::new(self.options.clone(), Operation::Status, groups.into_iter())
     }
 
     /// See [`ClusterClient::repair_groups`].
@@ -309,7 +309,7 @@ impl Call {
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
-        Bulk::new(self.session.clone(), Operation::Repair(target), groups.into_iter())
+        Bulk::new(self.options.clone(), Operation::Repair(target), groups.into_iter())
     }
 
     /// See [`ClusterClient::recover`].
@@ -317,10 +317,10 @@ impl Call {
     /// # Errors
     /// As there.
     pub fn recover(&self) -> Result<Recovery, JournalError> {
-        let unfinished = self.session.shared().edges.unfinished()?;
+        let unfinished = self.options.client().unfinished()?;
         let groups = unfinished.entries.iter().map(|entry| entry.group().as_str());
         let mut recovery = Recovery { unreadable: unfinished.unreadable, ..Recovery::default() };
-        for done in Bulk::new(self.session.clone(), Operation::Recover, groups) {
+        for done in Bulk::new(self.options.clone(), Operation::Recover, groups) {
             match done.result {
                 Ok(report) => recovery.settled.push(report),
                 Err(error) => recovery.unsettled.push(error),
@@ -334,7 +334,7 @@ impl Call {
         G: TryInto<GroupId>,
         ConfigError: From<G::Error>,
     {
-        self.session.run(operation, group.try_into().map_err(ConfigError::from)?)
+        self.options.run(operation, group.try_into().map_err(ConfigError::from)?)
     }
 }
 

@@ -55,7 +55,7 @@ pub trait Observer: Send + Sync {
 
 /// The observers of a client: the log, and at most one of the user's.
 #[derive(Clone)]
-pub(crate) struct Audience {
+pub(crate) struct Observers {
     observer: Option<Arc<dyn Observer>>,
     broken: Arc<AtomicBool>,
 }
@@ -63,18 +63,18 @@ pub(crate) struct Audience {
 /// The target of every log line of this crate.
 const TARGET: &str = "cluster_client";
 
-impl Audience {
+impl Observers {
     pub(crate) fn new(observer: Option<Arc<dyn Observer>>) -> Self {
-        Audience { observer, broken: Arc::default() }
+        Observers { observer, broken: Arc::default() }
     }
 
-    /// Whether anybody listens. Where nobody does, no event is made.
-    pub(crate) fn listens(&self) -> bool {
+    /// Whether there are any. If not, no event is made.
+    pub(crate) fn are_there(&self) -> bool {
         let logs = || log::log_enabled!(target: TARGET, Level::Error);
         self.observer.is_some() || catch_unwind(logs).unwrap_or(false)
     }
 
-    pub(crate) fn tell(&self, group: &GroupId, event: &Event) {
+    pub(crate) fn emit(&self, group: &GroupId, event: &Event) {
         let logged = catch_unwind(AssertUnwindSafe(|| log_event(group, event)));
         let Some(observer) = self.observer.as_ref().filter(|_| !self.broken.load(Ordering::Relaxed)) else { return };
         let told = catch_unwind(AssertUnwindSafe(|| observer.on_event(group, event)));

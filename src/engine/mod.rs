@@ -3,8 +3,7 @@
 //! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended.
 //! Deliberately absent: groups, operations and their order.
 
-#![cfg_attr(not(feature = "multiplex"), allow(dead_code))]
-
+pub(crate) mod engines;
 #[cfg(feature = "multiplex")]
 pub(crate) mod multiplexed;
 #[cfg(test)]
@@ -44,12 +43,6 @@ pub(crate) trait Engine: Send {
     fn shed_idle_connections(&mut self);
 }
 
-/// Threads that somebody else owns.
-pub(crate) trait Spawn: Send + Sync {
-    /// Runs `task` on a thread of its own, or returns false if there is none.
-    fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool;
-}
-
 /// Whether an engine can be made for these hosts.
 ///
 /// # Errors
@@ -70,10 +63,18 @@ pub(crate) struct Exchange {
     pub(crate) host: usize,
     pub(crate) request: Arc<Request>,
     /// Sent beside the headers that every request has. Name and value are valid in HTTP.
+    #[cfg_attr(
+        not(feature = "multiplex"),
+        expect(dead_code, reason = "the thread engine gets it with the API as data")
+    )]
     pub(crate) headers: Arc<[(String, String)]>,
     /// For everything, from the look-up of the name to the end of the answer.
     pub(crate) timeout: Duration,
     /// Whether the completion carries the body of the answer.
+    #[cfg_attr(
+        not(feature = "multiplex"),
+        expect(dead_code, reason = "the thread engine gets it with the API as data")
+    )]
     pub(crate) wants_body: bool,
 }
 

@@ -3,20 +3,22 @@
 //! An exchange holds one thread from its look-up to the end of its answer. Deliberately absent: any estimate of how
 //! long a host takes. Without a free thread, an exchange waits for its turn, and its time runs meanwhile.
 
+pub(crate) mod pool;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transport;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use super::{Completion, Engine, Exchange, Spawn, check_hosts};
+use super::threads::pool::Pool;
+use super::{Completion, Engine, Exchange, check_hosts};
 use crate::api::Reply;
-use crate::engine::threads::transport::{Transport as _, UreqTransport};
+use crate::engine::threads::transport::UreqTransport;
 use crate::http::errors;
-use crate::sync::Wake;
+use crate::sync::{Condvar, Mutex, MutexGuard, Wake, now};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -29,7 +31,7 @@ pub(crate) struct Threads {
     /// Filled when a host is added.
     numbers: HashMap<Host, usize>,
     known: Vec<Host>,
-    spawn: Arc<dyn Spawn>,
+    pool: Arc<Pool>,
     queue: VecDeque<(Exchange, Instant)>,
     mail: Arc<Mail>,
 }
@@ -49,13 +51,13 @@ struct State {
 
 impl Threads {
     /// An engine for the hosts of `cluster`, over its connections.
-    pub(crate) fn new(hosts: &[Host], cluster: &Arc<UreqTransport>, spawn: Arc<dyn Spawn>) -> Self {
+    pub(crate) fn new(hosts: &[Host], cluster: &Arc<UreqTransport>, pool: Arc<Pool>) -> Self {
         Threads {
             hosts: (0..hosts.len()).map(|number| (Arc::clone(cluster), number)).collect(),
             cluster: Arc::clone(cluster),
             numbers: HashMap::new(),
             known: hosts.to_vec(),
-            spawn,
+            pool,
             queue: VecDeque::new(),
             mail: Arc::default(),
         }
@@ -73,7 +75,7 @@ impl Threads {
             let ours = Arc::new(Mutex::new(Some(job)));
             let theirs = Arc::clone(&ours);
             let run = move || lock(&theirs).take().into_iter().for_each(Job::run);
-            if !self.spawn.spawn(Box::new(run)) {
+            if self.pool.spawn(Box::new(run)).is_err() {
                 return lock(&ours).take();
             }
         }
@@ -97,7 +99,7 @@ impl Engine for Threads {
     }
 
     fn submit(&mut self, exchange: Exchange) {
-        self.queue.push_back((exchange, Instant::now()));
+        self.queue.push_back((exchange, now()));
     }
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
@@ -109,7 +111,7 @@ impl Engine for Threads {
             state = match until {
                 None => self.mail.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
-                    let left = until.saturating_duration_since(Instant::now());
+                    let left = until.saturating_duration_since(now());
                     if left.is_zero() {
                         return;
                     }
@@ -142,7 +144,7 @@ struct Job {
 impl Job {
     fn run(self) {
         let Job { exchange, begun, transport, host, mail } = self;
-        let send = || transport.send_since(begun, host, &exchange.request, exchange.timeout);
+        let send = || transport.send(begun, host, &exchange.request, exchange.timeout);
         let reply = catch_unwind(AssertUnwindSafe(send))
             .unwrap_or_else(|_| Reply::Ambiguous(RequestError::new(Kind::Internal, "the transport panicked")));
         mail.deliver(Completion { id: exchange.id, reply, body: None, elapsed: begun.elapsed() });

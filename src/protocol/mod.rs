@@ -281,16 +281,6 @@ impl<R: Rules> Machine<R> {
         &self.api
     }
 
-    /// How many steps could be taken at once.
-    pub(crate) fn ready(&self) -> usize {
-        if self.in_round() { self.ready.len() } else { usize::from(!self.asked) }
-    }
-
-    /// Whether some host's next request waits for its time.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// What to do now. Ask again after each event, and at the time of a [`Step::Wait`]; as long as it
     /// says [`Step::Send`], more may be done at the same time.
     pub(crate) fn step(&mut self, now: Duration) -> Step {

@@ -596,7 +596,7 @@ fn repair_that_is_cancelled_before_it_changes_anything_is_cancelled() {
         .end();
     // Both have the group, but the journal still says that it is to be rolled back.
     assert!(report.recoverable);
-    let error = crate::client::session::conclude(ending, report).unwrap_err();
+    let error = crate::client::options::conclude(ending, report).unwrap_err();
     assert!(matches!(error, crate::Error::Cancelled(_)) && error.is_unchanged(), "{error}");
 }
 

@@ -90,7 +90,7 @@ pub(crate) fn plant(kind: &str, file: &str, source: &str, code: &str, tests: &[&
 
 thread_local! {
     // All threads of a model are coroutines on one thread of the system, so this is one model's.
-    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true, pace: Pace::Far })) };
+    static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true })) };
 }
 
 /// How the system behaves in one run of a model. Making it effective also sets the time back.
@@ -98,20 +98,6 @@ thread_local! {
 pub(crate) struct Model {
     /// Whether the system gives threads.
     pub(crate) threads: bool,
-    pub(crate) pace: Pace,
-}
-
-/// What the crew thinks of its jobs: whether others should be called up, and sent away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pace {
-    /// Each is long and does not tell of it, and others help.
-    Far,
-    /// Others help, each job tells of being held up, and who is called up is sent away as soon as may be.
-    Near,
-    /// Nobody helps before a job tells of being held up.
-    Lonely,
-    /// The same, and who is called up is sent away as soon as may be.
-    Fickle,
 }
 
 impl Model {

@@ -76,27 +76,6 @@ pub struct OursJournal {
     directory: PathBuf,
 }
 
-/// As [`Ours`], by the plain engine of threads.
-pub struct OursPool(ClusterClient);
-
-impl Client for OursPool {
-    fn new(hosts: &[String]) -> Result<Self, Failure> {
-        Ok(Self(settings(hosts).engine(Engine::Pool).build()?))
-    }
-
-    fn create(&mut self, id: &str) -> Result<(), Failure> {
-        self.0.call().preflight(false).create_group(id)?;
-        Ok(())
-    }
-
-    fn create_all(&mut self, ids: Ids) -> Result<(), Failure> {
-        for done in self.0.call().preflight(false).create_groups(ids) {
-            done.result?;
-        }
-        Ok(())
-    }
-}
-
 /// As [`OursMultiplexed`], with such a journal.
 pub struct OursMultiplexedJournal(OursJournal);
 

@@ -9,36 +9,26 @@ mod subject {
     use std::time::Duration;
 
     use crate::api::{Reply, Request};
-    use crate::engine::Spawn;
     use crate::engine::suite::driving::Driving;
     use crate::engine::threads::Threads;
+    use crate::engine::threads::pool::Pool;
     use crate::engine::threads::transport::UreqTransport;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
-
-    /// A thread for each exchange.
-    struct Plain;
-
-    impl Spawn for Plain {
-        fn spawn(&self, task: Box<dyn FnOnce() + Send>) -> bool {
-            std::thread::spawn(task);
-            true
-        }
-    }
 
     pub(super) struct Subject(Driving);
 
     impl Subject {
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
             let transport = Arc::new(UreqTransport::new(hosts)?);
-            Ok(Subject(Driving::new(Threads::new(hosts, &transport, Arc::new(Plain)))))
+            Ok(Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64)))))
         }
 
         #[cfg(feature = "rustls")]
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             let hosts = std::slice::from_ref(host);
             let transport = Arc::new(UreqTransport::trusting(hosts, authority));
-            Subject(Driving::new(Threads::new(hosts, &transport, Arc::new(Plain))))
+            Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 
         pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {

@@ -49,30 +49,6 @@ use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
-/// Sends requests to the hosts of a cluster, which it knows by their number.
-///
-/// It decides nothing and retries nothing: it says what one request did.
-pub(crate) trait Transport: Send + Sync {
-    /// Sends `request` and reads its answer. It returns within `timeout`, give or take what the system
-    /// takes to hand over a socket, and does not panic.
-    ///
-    /// It calls `stalled` once if that keeps its thread waiting for longer than a moment.
-    fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply;
-
-    /// Returns a transport to other hosts that shares the bounds of this one.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] for an https host if TLS is not built in.
-    fn to(&self, hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError>;
-
-    /// Closes all idle connections, including those of transports made by [`Transport::to`], to free their
-    /// descriptors. From then on fewer are kept.
-    fn shed_idle(&self);
-}
-
-/// Is told that a thread is held up, so that others can be set to work.
-pub(crate) type Stalled = Arc<dyn Fn() + Send + Sync>;
-
 /// The transport over sockets: one ureq agent, with its own pool of connections, for each host.
 pub(crate) struct UreqTransport {
     sites: Vec<Site>,
@@ -134,37 +110,25 @@ impl UreqTransport {
     }
 }
 
-impl Transport for UreqTransport {
-    fn send(&self, host: usize, request: &Request, timeout: Duration, stalled: Option<&Stalled>) -> Reply {
-        let Some(site) = self.sites.get(host) else {
-            return Reply::NotSent(errors::no_such_host());
-        };
-        let _outer = call::enter(stalled);
-        self.request(site, request, Call::new(timeout))
+impl UreqTransport {
+    /// Sends `request` to a host and reads the answer. Returns within `timeout`, which runs since `begun`, give or
+    /// take what the system takes to hand over a socket.
+    pub(crate) fn send(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
+        match self.sites.get(host) {
+            Some(site) => {
+                let _outer = call::enter();
+                self.request(site, request, Call::begun(begun, timeout))
+            }
+            None => Reply::NotSent(errors::no_such_host()),
+        }
     }
 
-    fn to(&self, hosts: &[Host]) -> Result<Arc<dyn Transport>, ConfigError> {
-        Ok(Arc::new(self.beside(hosts)?))
-    }
-
-    fn shed_idle(&self) {
+    /// Closes all idle connections of the client, to free their descriptors. From then on fewer are kept.
+    pub(crate) fn shed_idle(&self) {
         self.maker.sockets.keep_fewer();
         let idle: Vec<_> = self.maker.idle().iter().filter_map(Weak::upgrade).collect();
         for idle in idle {
             idle.clear();
-        }
-    }
-}
-
-impl UreqTransport {
-    /// Sends `request`, whose `timeout` runs since `begun`.
-    pub(crate) fn send_since(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
-        match self.sites.get(host) {
-            Some(site) => {
-                let _outer = call::enter(None);
-                self.request(site, request, Call::begun(begun, timeout))
-            }
-            None => Reply::NotSent(errors::no_such_host()),
         }
     }
 

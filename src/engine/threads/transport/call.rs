@@ -7,10 +7,8 @@
 //! A logger that is called during a request may send another request on the same thread. Therefore the variables
 //! act as a stack: each request restores what it found ([`enter`]).
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::time::{Duration, Instant};
-
-use super::Stalled;
 
 use crate::http::errors;
 use crate::values::cause::RequestError;
@@ -37,6 +35,7 @@ pub(super) struct Call {
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl Call {
+    /// A call whose time begins now.
     pub(super) fn new(timeout: Duration) -> Self {
         Call::begun(Instant::now(), timeout)
     }
@@ -67,36 +66,20 @@ impl Call {
 
 thread_local! {
     static CALL: Cell<Option<Call>> = const { Cell::new(None) };
-    static STALLED: RefCell<Option<Stalled>> = const { RefCell::new(None) };
 }
 
 /// State of the outer request of this thread, if there is one. Dropping it restores that state.
 #[must_use]
-pub(super) struct Outer {
-    call: Option<Call>,
-    stalled: Option<Stalled>,
-}
+pub(super) struct Outer(Option<Call>);
 
-/// Begins a request. `stalled` is called once, when a call of this request blocks for longer than a moment.
-pub(super) fn enter(stalled: Option<&Stalled>) -> Outer {
-    Outer { call: CALL.take(), stalled: STALLED.replace(stalled.cloned()) }
+/// Begins a request.
+pub(super) fn enter() -> Outer {
+    Outer(CALL.take())
 }
 
 impl Drop for Outer {
     fn drop(&mut self) {
-        CALL.set(self.call);
-        STALLED.set(self.stalled.take());
-    }
-}
-
-pub(super) fn is_watched() -> bool {
-    STALLED.with_borrow(Option::is_some)
-}
-
-/// The thread is about to wait for longer than a moment.
-pub(super) fn stall() {
-    if let Some(stalled) = STALLED.take() {
-        stalled();
+        CALL.set(self.0);
     }
 }
 

@@ -4,8 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::call::{self, Call};
-use super::wire::MOMENT;
+use super::call::Call;
 use crate::http::resolver::{LookUp, Resolver, Target, too_late};
 use crate::values::cause::RequestError;
 
@@ -23,13 +22,7 @@ pub(super) fn addresses(
 
 fn look_up(resolver: &Arc<Resolver>, name: &Arc<str>, call: &Call) -> Result<Vec<IpAddr>, RequestError> {
     let look_up = join(resolver, name, call)?;
-    let left = || call.left().unwrap_or(Duration::ZERO);
-    // A look-up that takes longer than a moment may take long: report it, so that others go on meanwhile.
-    let soon = look_up.wait(left().min(MOMENT));
-    let found = soon.or_else(|| {
-        call::stall();
-        look_up.wait(left())
-    });
+    let found = look_up.wait(call.left().unwrap_or(Duration::ZERO));
     found.unwrap_or_else(|| Err(too_late(call.timeout)))
 }
 
@@ -40,7 +33,6 @@ fn join(resolver: &Arc<Resolver>, name: &Arc<str>, call: &Call) -> Result<Arc<Lo
             return Ok(look_up);
         }
         let left = call.left().ok_or_else(|| too_late(call.timeout))?;
-        call::stall();
         resolver.wait_for_slot(left);
     }
 }

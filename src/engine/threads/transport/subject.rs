@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use super::tests::{ACTIONS, BRIEF, OK, PLENTY, REFUSED, assert_told, refusing, serve};
+use super::tests::{ACTIONS, OK, PLENTY, assert_told, serve};
 use super::*;
 use crate::api::{Action, Api};
 use crate::values::group::GroupId;
@@ -24,7 +24,7 @@ impl Subject {
     }
 
     pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
-        self.0.send(host, request, timeout, None)
+        self.0.send(Instant::now(), host, request, timeout)
     }
 
     pub(crate) fn shed_idle_connections(&self) {
@@ -42,30 +42,6 @@ impl UreqTransport {
         maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
         transport
     }
-}
-
-/// Number of times that a request is reported to hold its thread up.
-fn stalls(server: &tests::Server, action: Action, timeout: Duration) -> usize {
-    let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
-    let count = Arc::new(AtomicUsize::new(0));
-    let stalled: Stalled = {
-        let count = Arc::clone(&count);
-        Arc::new(move || {
-            count.fetch_add(1, Ordering::SeqCst);
-        })
-    };
-    server.transport().0.send(0, &request, timeout, Some(&stalled));
-    count.load(Ordering::SeqCst)
-}
-
-#[test]
-fn a_mute_server_holds_the_thread_up_and_that_is_told_once() {
-    let mute = tests::serve(|_, mut peer| {
-        peer.request();
-        peer.wait();
-    });
-    assert_eq!(stalls(&mute, Action::Check, Duration::from_millis(100)), 1);
-    assert_eq!(stalls(&mute, Action::Create, Duration::from_millis(100)), 1);
 }
 
 #[cfg(target_os = "linux")]
@@ -99,47 +75,28 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
     let servers = [serving(), serving(), serving()];
     let hosts = servers.each_ref().map(|server| Host::parse(format!("http://{}", server.address)).unwrap());
     let transport = UreqTransport::new(&hosts[..2]).unwrap();
-    let other = transport.to(&hosts[2..]).unwrap();
+    let other = transport.beside(&hosts[2..]).unwrap();
     let request = request(Action::Check);
-    assert_told(&transport.send(0, &request, PLENTY, None), "200");
-    assert_told(&transport.send(1, &request, PLENTY, None), "200");
-    assert_told(&other.send(0, &request, PLENTY, None), "200");
+    assert_told(&transport.send(Instant::now(), 0, &request, PLENTY), "200");
+    assert_told(&transport.send(Instant::now(), 1, &request, PLENTY), "200");
+    assert_told(&other.send(Instant::now(), 0, &request, PLENTY), "200");
     assert!(is_closed.try_recv().is_err());
     transport.shed_idle();
     for _ in 0..servers.len() {
         is_closed.recv_timeout(PLENTY).unwrap();
     }
-    assert_told(&other.send(0, &request, PLENTY, None), "200");
-}
-
-/// Sends a request on a thread that has one in flight, as a logger does when no thread can be started.
-#[test]
-fn nested_request_does_not_change_what_is_said_of_the_outer_one() {
-    let mute = serve(|_, mut peer| {
-        peer.request();
-        peer.wait();
-    });
-    let (refusing, _socket) = refusing();
-    let hosts = [mute.address, refusing].map(|address| Host::parse(format!("http://{address}")).unwrap());
-    let transport = Arc::new(UreqTransport::new(&hosts).unwrap());
-    let (nested, check) = (Arc::clone(&transport), request(Action::Check));
-    let stalled: Stalled = Arc::new(move || assert_told(&nested.send(1, &check, BRIEF * 4, None), REFUSED));
-    let begun = Instant::now();
-    let reply = transport.send(0, &request(Action::Create), BRIEF, Some(&stalled));
-    assert_told(&reply, "ambiguous, Timeout: no answer within 150ms");
-    assert!(begun.elapsed() < BRIEF * 4, "{:?}", begun.elapsed());
+    assert_told(&other.send(Instant::now(), 0, &request, PLENTY), "200");
 }
 
 #[test]
 fn end_of_a_nested_request_restores_the_outer_one() {
-    let stalled: Stalled = Arc::new(|| ());
-    let outer = call::enter(Some(&stalled));
+    let outer = call::enter();
     call::begin(Call::new(PLENTY));
     call::update(|call| call.sent = true);
-    drop(call::enter(None));
-    assert!(call::is_watched() && call::current().sent);
+    drop(call::enter());
+    assert!(call::current().sent);
     drop(outer);
-    assert!(!call::is_watched() && !call::current().sent);
+    assert!(!call::current().sent);
 }
 
 /// The one logger of the process, with a hook per thread.
@@ -179,11 +136,11 @@ fn ends_with_a_logger_that_sends(transport: UreqTransport) {
         let count = Arc::clone(&records);
         ON_RECORD.set(Some(Box::new(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
-            assert_told(&nested.send(0, &request(Action::Check), PLENTY, None), "200");
+            assert_told(&nested.send(Instant::now(), 0, &request(Action::Check), PLENTY), "200");
         })));
         for _ in 0..3 {
             for action in ACTIONS {
-                assert_told(&transport.send(0, &request(action), PLENTY, None), "200");
+                assert_told(&transport.send(Instant::now(), 0, &request(action), PLENTY), "200");
             }
         }
         ON_RECORD.set(None);

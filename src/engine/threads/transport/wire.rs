@@ -24,8 +24,6 @@ use crate::values::cause::{RequestError, is_exhausted};
 
 /// The largest head of an answer.
 const MAX_INPUT: usize = crate::http::MAX_HEAD;
-/// What passes for no wait at all. The system rounds it up, to 4 ms here.
-pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// Most answers fit.
 const FIRST_INPUT: usize = 2 * 1024;
 /// The longest line of a request's head, which is its path; and what one send takes.
@@ -78,7 +76,7 @@ pub(super) fn dial(addresses: &[SocketAddr], call: &Call) -> Result<TcpStream, R
     for (tried, address) in addresses.iter().enumerate() {
         let Some(left) = call.left() else { break };
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match open_watched(*address, share.max(Duration::from_millis(1))) {
+        match open(*address, share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
             Err(e) if is_exhausted(&e) => {
                 return Err(errors::no_descriptor(e));
@@ -87,18 +85,6 @@ pub(super) fn dial(addresses: &[SocketAddr], call: &Call) -> Result<TcpStream, R
         }
     }
     Err(errors::not_connected(last, call.timeout))
-}
-
-/// A connect cannot be waited for a little and then some more: where it is watched and takes longer than a
-/// moment, it is given up and made again.
-fn open_watched(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-    if call::is_watched() && timeout > MOMENT {
-        match open(address, MOMENT) {
-            Err(e) if is_only_time(&e) => call::stall(),
-            opened => return opened,
-        }
-    }
-    open(address, timeout)
 }
 
 fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
@@ -163,11 +149,10 @@ impl Wire {
         loop {
             let call = call::current();
             let left = call.left().ok_or_else(|| carried(call.out_of_time()))?;
-            let left = if call::is_watched() { left.min(MOMENT) } else { left };
             self.reads.bound(left, |time| self.stream.set_read_timeout(time));
             match self.stream.read(self.bytes.free()) {
                 Ok(amount) => return Ok(amount),
-                Err(e) if is_only_time(&e) => call::stall(),
+                Err(e) if is_only_time(&e) => {}
                 Err(e) => return Err(closed(e)),
             }
         }

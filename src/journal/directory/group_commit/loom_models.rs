@@ -1,12 +1,12 @@
 //! The rounds under a model checker: who gets an answer has it from a round that carried the change out. See
-//! `src/executor/loom_models.rs` for how to run it.
+//! `src/sync.rs` for how to run it.
 
 use std::sync::Arc;
 
 use loom::thread;
 
 use super::{Ended, GroupCommit};
-use crate::sync::{Model, Pace, explore, plant};
+use crate::sync::{Model, explore, plant};
 use crate::values::cause::JournalError;
 
 /// A place where changes are kept. A round takes two steps, and what it did counts after the second.
@@ -67,7 +67,7 @@ fn callers(number: usize, store: Store) -> Vec<usize> {
     own.into_iter().chain(others.into_iter().filter_map(|other| other.join().unwrap())).collect()
 }
 
-const SYSTEM: [Model; 1] = [Model { threads: true, pace: Pace::Far }];
+const SYSTEM: [Model; 1] = [Model { threads: true }];
 
 #[test]
 fn a_change_is_carried_out_before_it_is_answered_and_each_gets_its_own_answer() {
@@ -90,9 +90,9 @@ fn after_a_round_that_broke_the_store_nothing_is_promised() {
 
 #[test]
 fn planted_bugs_are_found() {
-    let source = include_str!("../rounds.rs");
-    let models = ["store::group_commit::loom_models", "--skip", "planted"];
-    plant("silent", "rounds.rs", source, "round.changed.notify_all()", &models);
-    plant("silent", "rounds.rs", source, "state.next.changed.notify_", &models);
-    plant("leaky", "rounds.rs", source, "round.changed.wait", &models);
+    let source = include_str!("../group_commit.rs");
+    let models = ["group_commit::loom_models", "--skip", "planted"];
+    plant("silent", "group_commit.rs", source, "round.changed.notify_all()", &models);
+    plant("silent", "group_commit.rs", source, "state.next.changed.notify_", &models);
+    plant("leaky", "group_commit.rs", source, "round.changed.wait", &models);
 }

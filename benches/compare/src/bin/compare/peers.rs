@@ -35,7 +35,6 @@ const ALL: [(&str, &str, Kind); 14] = [
     ("ours-multiplexed", "cluster-client, multiplexed, preflight off", Kind::Rust("client-ours-multiplexed")),
     ("ours-default", "cluster-client, default (preflight)", Kind::Rust("client-ours-default")),
     ("ours-journal", "cluster-client, preflight off, journal", Kind::Rust("client-ours-journal")),
-    ("ours-pool", "cluster-client, plain threads, preflight off", Kind::Rust("client-ours-pool")),
     (
         "ours-multiplexed-journal",
         "cluster-client, multiplexed, preflight off, journal",

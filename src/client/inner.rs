@@ -1,0 +1,40 @@
+//! Floor 3: what the clones of a client share.
+
+use std::sync::{Arc, Mutex};
+
+use crate::api::Api;
+use crate::client::journal_calls;
+use crate::client::observer::Observers;
+use crate::engine::engines::Engines;
+use crate::engine::threads::pool::Pool;
+use crate::journal::{Journal, Unfinished};
+use crate::protocol::Limits;
+use crate::values::cause::JournalError;
+use crate::values::host::{Host, Hosts};
+use crate::values::retry::RetryBudgets;
+
+/// What all clones of a client share.
+pub(crate) struct ClientInner {
+    pub(crate) hosts: Hosts,
+    /// The hosts, for the machines.
+    pub(crate) cluster: Arc<[Host]>,
+    /// The API of the client. An intent may name another for its recovery.
+    pub(crate) api: Arc<Api>,
+    pub(crate) limits: Limits,
+    /// Maximum number of operations of a bulk that run at a time.
+    pub(crate) in_flight: usize,
+    pub(crate) budgets: Arc<Mutex<RetryBudgets>>,
+    pub(crate) journal: Arc<dyn Journal>,
+    /// Whether the journal keeps what it is given, so that there is something to recover.
+    pub(crate) keeps_intents: bool,
+    pub(crate) observers: Observers,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) engines: Engines,
+}
+
+impl ClientInner {
+    /// The unfinished operations in the journal.
+    pub(crate) fn unfinished(&self) -> Result<Unfinished, JournalError> {
+        journal_calls::unfinished(&*self.journal, || self.engines.shed_idle())
+    }
+}

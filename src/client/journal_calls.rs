@@ -1,0 +1,95 @@
+//! Floor 3: calls of the journal, which may be a user's own type: a panic of it becomes an error.
+//!
+//! A call that fails for lack of descriptors is made once more after the idle connections were closed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::journal::{Claim, Journal, Unfinished};
+use crate::values::cause::JournalError;
+use crate::values::group::GroupId;
+use crate::values::intent::{ClaimError, Intent};
+
+pub(crate) type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
+
+/// A call of the journal for one operation.
+pub(crate) enum JournalCall {
+    Claim(GroupId),
+    Record(SharedClaim, Intent),
+    Erase(SharedClaim),
+    /// The operation has ended: its claim is dropped before its result is returned.
+    Release(Option<SharedClaim>),
+}
+
+/// Result of a [`JournalCall`].
+pub(crate) enum JournalResult {
+    /// The claim, and the intent of an unfinished operation.
+    Claimed(Result<(Box<dyn Claim>, Option<Intent>), ClaimError>),
+    Recorded(Result<(), JournalError>),
+    Erased(Result<(), JournalError>),
+    Released,
+}
+
+impl JournalCall {
+    /// Makes the call, once.
+    pub(crate) fn run(&mut self, journal: &dyn Journal) -> JournalResult {
+        match self {
+            JournalCall::Claim(group) => JournalResult::Claimed(claim(journal, group)),
+            JournalCall::Record(claim, intent) => JournalResult::Recorded(with(claim, |claim| claim.record(intent))),
+            JournalCall::Erase(claim) => JournalResult::Erased(with(claim, |claim| claim.erase())),
+            JournalCall::Release(claim) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(claim.take())));
+                JournalResult::Released
+            }
+        }
+    }
+}
+
+impl JournalResult {
+    /// Whether the call failed for lack of descriptors or memory.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        match self {
+            JournalResult::Claimed(Err(ClaimError::Failed(error)))
+            | JournalResult::Recorded(Err(error))
+            | JournalResult::Erased(Err(error)) => error.is_exhausted(),
+            _ => false,
+        }
+    }
+}
+
+/// Calls [`Journal::unfinished`], a second time after `shed_idle` if the first fails for lack of descriptors.
+pub(crate) fn unfinished(journal: &dyn Journal, shed_idle: impl FnOnce()) -> Result<Unfinished, JournalError> {
+    let call = || caught(|| journal.unfinished(), || Err(JournalError::panicked()));
+    let first = call();
+    let is_exhausted = match &first {
+        Ok(found) => found.unreadable.iter().any(JournalError::is_exhausted),
+        Err(error) => error.is_exhausted(),
+    };
+    if !is_exhausted {
+        return first;
+    }
+    shed_idle();
+    call()
+}
+
+fn claim(journal: &dyn Journal, group: &GroupId) -> Result<(Box<dyn Claim>, Option<Intent>), ClaimError> {
+    let claim = || {
+        journal.claim(group).map(|claim| {
+            let inherited = claim.inherited().cloned();
+            (claim, inherited)
+        })
+    };
+    caught(claim, || Err(ClaimError::Failed(JournalError::panicked())))
+}
+
+fn with(
+    claim: &SharedClaim,
+    act: impl FnOnce(&mut Box<dyn Claim>) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
+    caught(|| act(&mut claim), || Err(JournalError::panicked()))
+}
+
+pub(crate) fn caught<T>(call: impl FnOnce() -> T, panicked: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| panicked())
+}

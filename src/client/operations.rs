@@ -1,0 +1,317 @@
+//! Floor 3: the operations of one driver: their machines in slots, and the times at which a machine is asked again.
+//!
+//! Nothing here blocks, locks or is shared: only the thread in the driver's seat touches it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::api::{self, Action, Api, Reply, Request};
+use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
+use crate::protocol::{Ending, Fact, Machine, Step};
+use crate::sync::now;
+use crate::values::event::Event;
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+use crate::values::report::Report;
+use crate::values::retry::RetryBudgets;
+
+/// An operation that has ended: its position in what was asked for, and its result.
+pub(crate) type Ended = (usize, Ending, Report);
+
+/// The operations of one driver.
+pub(crate) struct Operations {
+    keeps_intents: bool,
+    budgets: Arc<Mutex<RetryBudgets>>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<usize>,
+    /// Operations that wait for a free slot.
+    backlog: VecDeque<(usize, Machine)>,
+    /// Maximum number of occupied slots.
+    limit: usize,
+    /// Slots whose machine is to be asked.
+    queue: VecDeque<usize>,
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    ended: VecDeque<Ended>,
+    events: Vec<(GroupId, Event)>,
+    cancelled: bool,
+}
+
+/// A machine, and what it needs outside the protocol.
+struct Slot {
+    machine: Machine,
+    position: usize,
+    begun: Instant,
+    claim: Option<SharedClaim>,
+    requests: Option<Arc<Requests>>,
+    queued: bool,
+    timer: Option<Instant>,
+    releasing: bool,
+}
+
+/// What the machine in a slot wants done.
+pub(crate) enum Work {
+    Send(Send),
+    Journal(JournalCall),
+}
+
+/// A request to send.
+pub(crate) struct Send {
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) host: usize,
+    pub(crate) action: Action,
+    pub(crate) timeout: Duration,
+}
+
+/// The hosts of one pass of an operation, and the three requests that go to them.
+pub(crate) struct Requests {
+    pub(crate) hosts: Arc<[Host]>,
+    api: Arc<Api>,
+    create: Arc<Request>,
+    check: Arc<Request>,
+    delete: Arc<Request>,
+}
+
+/// The next thing to do.
+pub(crate) enum Next {
+    /// For the operation in this slot.
+    Run(usize, Work),
+    /// Nothing before this time, or before a completion.
+    Wait(Option<Instant>),
+}
+
+impl Operations {
+    /// At most `limit` operations run at a time. The others wait.
+    pub(crate) fn new(keeps_intents: bool, budgets: Arc<Mutex<RetryBudgets>>, limit: usize) -> Self {
+        Operations {
+            keeps_intents,
+            budgets,
+            slots: Vec::new(),
+            free: Vec::new(),
+            backlog: VecDeque::new(),
+            limit,
+            queue: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            ended: VecDeque::new(),
+            events: Vec::new(),
+            cancelled: false,
+        }
+    }
+
+    /// Adds an operation, which starts as soon as a slot is free.
+    pub(crate) fn add(&mut self, position: usize, machine: Machine, now: Instant) {
+        self.backlog.push_back((position, machine));
+        self.admit(now);
+    }
+
+    /// Cancels every operation, also those that wait for a slot and those that are added later.
+    pub(crate) fn cancel(&mut self, now: Instant) {
+        self.cancelled = true;
+        for number in 0..self.slots.len() {
+            if let Some(slot) = &mut self.slots[number] {
+                slot.machine.cancel(now.saturating_duration_since(slot.begun));
+                self.requeue(number);
+            }
+        }
+    }
+
+    /// The next thing that a machine wants done.
+    pub(crate) fn next(&mut self, now: Instant) -> Next {
+        self.expire_timers(now);
+        while let Some(slot) = self.queue.front().copied() {
+            if let Some(work) = self.poll(slot, now) {
+                return Next::Run(slot, work);
+            }
+        }
+        Next::Wait(self.timers.peek().map(|Reverse((due, _))| *due))
+    }
+
+    /// Gives the machine in slot `number` the answer of a host.
+    pub(crate) fn complete(&mut self, number: usize, host: usize, action: Action, answer: (Reply, Duration)) {
+        let (reply, elapsed) = answer;
+        let fact = Fact::Replied { host, action, reading: api::read(action, reply), elapsed };
+        self.advance(number, fact, now());
+    }
+
+    /// Gives the machine in slot `number` the result of its journal call.
+    pub(crate) fn complete_journal_call(&mut self, number: usize, result: JournalResult, now: Instant) {
+        let fact = match result {
+            JournalResult::Released => return self.end(number, now),
+            JournalResult::Claimed(Ok((claim, inherited))) => {
+                if let Some(slot) = &mut self.slots[number] {
+                    slot.claim = Some(Arc::new(Mutex::new(claim)));
+                }
+                Fact::Claimed(Ok(inherited))
+            }
+            JournalResult::Claimed(Err(error)) => Fact::Claimed(Err(error)),
+            JournalResult::Recorded(recorded) => Fact::Recorded(recorded),
+            JournalResult::Erased(erased) => Fact::Erased(erased),
+        };
+        self.advance(number, fact, now);
+    }
+
+    /// Removes an operation that has ended.
+    pub(crate) fn take_ended(&mut self) -> Option<Ended> {
+        self.ended.pop_front()
+    }
+
+    /// Removes the events that no observer has seen yet.
+    pub(crate) fn take_events(&mut self) -> Vec<(GroupId, Event)> {
+        std::mem::take(&mut self.events)
+    }
+
+    pub(crate) fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Moves operations from the backlog into free slots.
+    fn admit(&mut self, now: Instant) {
+        while self.slots.len() - self.free.len() < self.limit {
+            let Some((position, mut machine)) = self.backlog.pop_front() else { return };
+            if !self.keeps_intents {
+                machine.without_store();
+            }
+            if self.cancelled {
+                machine.cancel(Duration::ZERO);
+            }
+            let number = self.free.pop().unwrap_or_else(|| {
+                self.slots.push(None);
+                self.slots.len() - 1
+            });
+            self.slots[number] = Some(Slot {
+                machine,
+                position,
+                begun: now,
+                claim: None,
+                requests: None,
+                queued: false,
+                timer: None,
+                releasing: false,
+            });
+            self.requeue(number);
+        }
+    }
+
+    fn requeue(&mut self, number: usize) {
+        if let Some(slot) = &mut self.slots[number]
+            && !slot.queued
+        {
+            slot.queued = true;
+            self.queue.push_back(number);
+        }
+    }
+
+    fn leave_queue(&mut self, number: usize) {
+        self.queue.pop_front();
+        if let Some(slot) = &mut self.slots[number] {
+            slot.queued = false;
+        }
+    }
+
+    /// Queues the slots whose time has come, and drops timers that a machine has replaced.
+    fn expire_timers(&mut self, now: Instant) {
+        while let Some(Reverse((due, number))) = self.timers.peek().copied() {
+            let waiting = self.slots[number].as_mut().filter(|slot| slot.timer == Some(due));
+            match waiting {
+                Some(_) if due > now => return,
+                Some(slot) => {
+                    slot.timer = None;
+                    self.requeue(number);
+                }
+                None => {}
+            }
+            self.timers.pop();
+        }
+    }
+
+    /// Asks the machine in the slot at the head of the queue.
+    fn poll(&mut self, number: usize, now: Instant) -> Option<Work> {
+        let Some(slot) = self.slots[number].as_mut() else {
+            // The operation ended while a cancel had its slot in the queue.
+            self.leave_queue(number);
+            return None;
+        };
+        let step = slot.machine.step(now.saturating_duration_since(slot.begun));
+        let claim = slot.claim.clone();
+        let work = match step {
+            Step::Claim => Some(JournalCall::Claim(slot.machine.group().clone())),
+            Step::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
+            Step::Erase => claim.map(JournalCall::Erase),
+            Step::Send { host, action, timeout, .. } => {
+                let requests = Requests::of(&slot.machine, &mut slot.requests);
+                return Some(Work::Send(Send { requests, host, action, timeout }));
+            }
+            Step::Done if slot.releasing => None,
+            Step::Done => {
+                slot.releasing = true;
+                Some(JournalCall::Release(slot.claim.take()))
+            }
+            Step::Wait(due) => {
+                let due = due.and_then(|due| slot.begun.checked_add(due));
+                if let Some(due) = due.filter(|due| slot.timer.is_none_or(|timer| *due < timer)) {
+                    slot.timer = Some(due);
+                    self.timers.push(Reverse((due, number)));
+                }
+                None
+            }
+        };
+        self.collect_events(number);
+        // A machine has one such step at a time. It is asked again after the result.
+        self.leave_queue(number);
+        work.map(Work::Journal)
+    }
+
+    fn advance(&mut self, number: usize, fact: Fact, now: Instant) {
+        let Some(slot) = &mut self.slots[number] else { return };
+        let elapsed = now.saturating_duration_since(slot.begun);
+        slot.machine.on(fact, elapsed, &mut self.budgets.lock().unwrap_or_else(PoisonError::into_inner));
+        self.collect_events(number);
+        self.requeue(number);
+    }
+
+    fn collect_events(&mut self, number: usize) {
+        if let Some(slot) = &mut self.slots[number] {
+            let events = slot.machine.take_events();
+            let group = slot.machine.group();
+            self.events.extend(events.into_iter().map(|event| (group.clone(), event)));
+        }
+    }
+
+    fn end(&mut self, number: usize, now: Instant) {
+        if let Some(slot) = self.slots[number].take() {
+            self.free.push(number);
+            let (ending, report) = slot.machine.into_ending();
+            self.ended.push_back((slot.position, ending, report));
+        }
+        self.admit(now);
+    }
+}
+
+impl Requests {
+    /// The requests of `machine`. Hosts and API change when it turns to an older operation, and back.
+    fn of(machine: &Machine, known: &mut Option<Arc<Requests>>) -> Arc<Requests> {
+        let (hosts, api) = (machine.hosts(), machine.api());
+        let same = |known: &&Arc<Requests>| Arc::ptr_eq(&known.hosts, hosts) && Arc::ptr_eq(&known.api, api);
+        if let Some(requests) = known.as_ref().filter(same) {
+            return Arc::clone(requests);
+        }
+        let request = |action| Arc::new(api.request(action, machine.group()));
+        let requests = Arc::new(Requests {
+            hosts: Arc::clone(hosts),
+            api: Arc::clone(api),
+            create: request(Action::Create),
+            check: request(Action::Check),
+            delete: request(Action::Delete),
+        });
+        Arc::clone(known.insert(requests))
+    }
+
+    pub(crate) fn request(&self, action: Action) -> &Arc<Request> {
+        match action {
+            Action::Create => &self.create,
+            Action::Check => &self.check,
+            Action::Delete => &self.delete,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The engines of one client. Each call has one of its own while it runs; between calls they keep their idle
+//! connections.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[cfg(feature = "multiplex")]
+use super::multiplexed::{Multiplexed, Shared};
+use super::threads::Threads;
+use super::threads::pool::Pool;
+use super::threads::transport::UreqTransport;
+use super::{Engine, check_hosts};
+use crate::values::config::ConfigError;
+use crate::values::host::Host;
+
+/// Maximum number of engines kept between calls.
+const MAX_ENGINES: usize = 16;
+
+/// The engines that no call uses now.
+pub(crate) struct Engines {
+    hosts: Arc<[Host]>,
+    kind: Kind,
+    unused: Mutex<Vec<Box<dyn Engine>>>,
+}
+
+/// The kind of the engines, with what they share.
+enum Kind {
+    Threads(Arc<UreqTransport>, Arc<Pool>),
+    #[cfg(feature = "multiplex")]
+    Multiplexed(Arc<Shared>),
+}
+
+impl Engines {
+    /// # Errors
+    /// A [`ConfigError`] for an https host if TLS is not built in.
+    pub(crate) fn threads(hosts: &Arc<[Host]>, pool: &Arc<Pool>) -> Result<Self, ConfigError> {
+        let transport = Arc::new(UreqTransport::new(hosts)?);
+        Self::of(hosts, Kind::Threads(transport, Arc::clone(pool)))
+    }
+
+    /// # Errors
+    /// A [`ConfigError`] for an https host if TLS is not built in.
+    #[cfg(feature = "multiplex")]
+    pub(crate) fn multiplexed(hosts: &Arc<[Host]>) -> Result<Self, ConfigError> {
+        Self::of(hosts, Kind::Multiplexed(Arc::default()))
+    }
+
+    fn of(hosts: &Arc<[Host]>, kind: Kind) -> Result<Self, ConfigError> {
+        check_hosts(hosts)?;
+        Ok(Engines { hosts: Arc::clone(hosts), kind, unused: Mutex::default() })
+    }
+
+    /// The engine that was used last, or a new one.
+    pub(crate) fn take(&self) -> Box<dyn Engine> {
+        let unused = self.unused().pop();
+        unused.unwrap_or_else(|| match &self.kind {
+            Kind::Threads(transport, pool) => Box::new(Threads::new(&self.hosts, transport, Arc::clone(pool))),
+            #[cfg(feature = "multiplex")]
+            Kind::Multiplexed(shared) => Box::new(Multiplexed::new(&self.hosts, Arc::clone(shared))),
+        })
+    }
+
+    /// Keeps an engine without exchanges for a later call.
+    pub(crate) fn put_back(&self, engine: Box<dyn Engine>) {
+        let mut unused = self.unused();
+        if unused.len() < MAX_ENGINES {
+            unused.push(engine);
+        }
+    }
+
+    /// Closes the idle connections of the engines that no call uses, at once, and has others close theirs.
+    pub(crate) fn shed_idle(&self) {
+        match &self.kind {
+            Kind::Threads(transport, _) => transport.shed_idle(),
+            #[cfg(feature = "multiplex")]
+            Kind::Multiplexed(shared) => {
+                shared.shed_idle();
+                self.unused().iter_mut().for_each(|engine| engine.shed_idle_connections());
+            }
+        }
+    }
+
+    fn unused(&self) -> MutexGuard<'_, Vec<Box<dyn Engine>>> {
+        self.unused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
