@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "multiplex")]
-use super::multiplexed::{Multiplexed, Shared};
+use super::multiplexed::{Multiplexed, Network};
 use super::threads::Threads;
 use super::threads::pool::Pool;
 use super::threads::transport::UreqTransport;
@@ -26,7 +26,7 @@ pub(crate) struct Engines {
 enum Kind {
     Threads(Arc<UreqTransport>, Arc<Pool>),
     #[cfg(feature = "multiplex")]
-    Multiplexed(Arc<Shared>),
+    Multiplexed(Arc<Network>),
 }
 
 impl Engines {
@@ -55,7 +55,7 @@ impl Engines {
         unused.unwrap_or_else(|| match &self.kind {
             Kind::Threads(transport, pool) => Box::new(Threads::new(&self.hosts, transport, Arc::clone(pool))),
             #[cfg(feature = "multiplex")]
-            Kind::Multiplexed(shared) => Box::new(Multiplexed::new(&self.hosts, Arc::clone(shared))),
+            Kind::Multiplexed(network) => Box::new(Multiplexed::new(&self.hosts, Arc::clone(network))),
         })
     }
 
@@ -72,8 +72,8 @@ impl Engines {
         match &self.kind {
             Kind::Threads(transport, _) => transport.shed_idle(),
             #[cfg(feature = "multiplex")]
-            Kind::Multiplexed(shared) => {
-                shared.shed_idle();
+            Kind::Multiplexed(network) => {
+                network.shed_idle();
                 self.unused().iter_mut().for_each(|engine| engine.shed_idle_connections());
             }
         }

@@ -66,9 +66,9 @@ const DECODED: usize = 4 * 1024;
 /// The token of the waker.
 const WAKER: Token = Token(usize::MAX);
 
-/// Shared by all engines of one client.
+/// Resolver, limits and TLS settings of one client. All its engines share them.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {
+pub(crate) struct Network {
     resolver: Arc<Resolver>,
     limit: ConnectionLimit,
     /// Number of times that descriptors have run out. Each engine then closes its idle connections.
@@ -77,7 +77,7 @@ pub(crate) struct Shared {
     tls: std::sync::OnceLock<Arc<rustls::ClientConfig>>,
 }
 
-impl Shared {
+impl Network {
     /// Makes all engines close their idle connections in their next `wait`. Returns the new number of such calls.
     pub(crate) fn shed_idle(&self) -> usize {
         self.limit.keep_fewer();
@@ -89,7 +89,7 @@ impl Shared {
 
 /// The engine. See the head of this file.
 pub(crate) struct Multiplexed {
-    shared: Arc<Shared>,
+    network: Arc<Network>,
     hosts: Vec<HttpHost>,
     /// Filled when a host is added.
     numbers: HashMap<Host, usize>,
@@ -136,14 +136,14 @@ struct Ready {
 impl Multiplexed {
     /// An engine for `hosts`, which [`check_hosts`] has accepted, and which are numbered in this order. Nothing is
     /// opened yet.
-    pub(crate) fn new(hosts: &[Host], shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(hosts: &[Host], network: Arc<Network>) -> Self {
         let wakeup = Arc::<Wakeup>::default();
         let watcher: Arc<dyn Wake> = Arc::<Wakeup>::clone(&wakeup);
-        shared.resolver.watch(Arc::downgrade(&watcher));
+        network.resolver.watch(Arc::downgrade(&watcher));
         Multiplexed {
-            lookups: Lookups::new(Arc::clone(&shared.resolver)),
-            sheds_seen: shared.sheds.load(Ordering::Relaxed),
-            shared,
+            lookups: Lookups::new(Arc::clone(&network.resolver)),
+            sheds_seen: network.sheds.load(Ordering::Relaxed),
+            network,
             hosts: hosts.iter().map(HttpHost::new).collect(),
             numbers: HashMap::new(),
             poll: None,
@@ -286,7 +286,7 @@ impl Engine for Multiplexed {
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
         self.now = Instant::now();
-        let sheds = self.shared.sheds.load(Ordering::Relaxed);
+        let sheds = self.network.sheds.load(Ordering::Relaxed);
         if sheds != self.sheds_seen {
             self.sheds_seen = sheds;
             self.close_all_idle();
@@ -327,9 +327,9 @@ impl Engine for Multiplexed {
     }
 
     fn shed_idle_connections(&mut self) {
-        let sheds = self.shared.sheds.load(Ordering::Relaxed);
+        let sheds = self.network.sheds.load(Ordering::Relaxed);
         if sheds == self.sheds_seen {
-            self.sheds_seen = self.shared.shed_idle();
+            self.sheds_seen = self.network.shed_idle();
         } else {
             // Another engine has requested it. The call below is the part of this one.
             self.sheds_seen = sheds;
@@ -341,7 +341,7 @@ impl Engine for Multiplexed {
 impl Drop for Multiplexed {
     fn drop(&mut self) {
         for _ in self.connections.iter().flatten() {
-            self.shared.limit.closed();
+            self.network.limit.closed();
         }
     }
 }

@@ -194,7 +194,7 @@ impl Multiplexed {
         connection.phase = Phase::Securing;
         let deadline = exchange.deadline;
         connection.exchange = Some(exchange);
-        let config = Arc::clone(self.shared.tls.get_or_init(crate::http::tls::with_built_in_roots));
+        let config = Arc::clone(self.network.tls.get_or_init(crate::http::tls::with_built_in_roots));
         let name = self.hosts[connection.host].target.tls_name().try_into();
         let client = name.map_err(io::Error::other).and_then(|name| {
             let client = caught(|| rustls::ClientConnection::new(config, name))?;
@@ -341,7 +341,7 @@ impl Multiplexed {
 
     /// Keeps the connection for the next request, or closes it.
     fn recycle(&mut self, slot: usize, reusable: bool) {
-        let has_room = self.shared.limit.has_room();
+        let has_room = self.network.limit.has_room();
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let host = &mut self.hosts[connection.host];
         let keep = reusable && has_room && connection.input.is_empty() && host.idle_count() < MAX_IDLE;

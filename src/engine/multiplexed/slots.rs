@@ -45,7 +45,7 @@ pub(super) enum Phase {
 
 impl Multiplexed {
     pub(super) fn insert(&mut self, connection: Connection) -> usize {
-        self.shared.limit.opened();
+        self.network.limit.opened();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
@@ -58,7 +58,7 @@ impl Multiplexed {
     pub(super) fn close(&mut self, slot: usize) -> Option<Connection> {
         let connection = self.connections[slot].take()?;
         self.free.push(slot);
-        self.shared.limit.closed();
+        self.network.limit.closed();
         Some(*connection)
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use self::suite::{PLENTY, serve, serve_at, told};
-use super::{Multiplexed, Shared};
+use super::{Multiplexed, Network};
 use crate::api::{Action, Api, Reply};
 use crate::engine::threads::transport::subject::Subject as UreqSubject;
 use crate::engine::{Completion, Engine as _, Exchange};
@@ -233,15 +233,15 @@ fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
         }
     });
     let port = server.address.port();
-    let shared =
-        || Shared { resolver: Arc::new(crate::http::resolver::Resolver::resolving_by(resolve)), ..Shared::default() };
+    let network =
+        || Network { resolver: Arc::new(crate::http::resolver::Resolver::resolving_by(resolve)), ..Network::default() };
     let hosts: Vec<_> = (0..100).map(|number| host(format!("node{number}:{port}"))).collect();
-    let mut engine = Multiplexed::new(&hosts, Arc::new(shared()));
+    let mut engine = Multiplexed::new(&hosts, Arc::new(network()));
     let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY)));
     assert!(all.values().all(|completion| told(&completion.reply) == "201"));
 
     let hosts: Vec<_> = (0..100).map(|number| host(format!("{number}.hangs:{port}"))).collect();
-    let mut engine = Multiplexed::new(&hosts, Arc::new(shared()));
+    let mut engine = Multiplexed::new(&hosts, Arc::new(network()));
     let brief = Duration::from_millis(50);
     let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, brief)));
     for completion in all.values() {
@@ -409,12 +409,12 @@ mod subject {
             use rustls::pki_types::CertificateDer;
             use rustls::pki_types::pem::PemObject as _;
 
-            use crate::engine::multiplexed::Shared;
+            use crate::engine::multiplexed::Network;
 
             let mut roots = rustls::RootCertStore::empty();
             roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
-            let shared = Shared { tls: crate::http::tls::with_roots(roots).into(), ..Shared::default() };
-            Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(shared))))
+            let network = Network { tls: crate::http::tls::with_roots(roots).into(), ..Network::default() };
+            Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(network))))
         }
 
         pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {

@@ -96,10 +96,10 @@ use crate::values::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 /// ```
 #[derive(Clone)]
 pub struct DirectoryJournal {
-    shared: Arc<Shared>,
+    shared: Arc<JournalInner>,
 }
 
-struct Shared {
+struct JournalInner {
     directory: OpenDirectory,
     disk: Arc<dyn Disk>,
     rounds: GroupCommit<Change>,
@@ -142,7 +142,7 @@ impl DirectoryJournal {
         let path = std::path::absolute(path).map_err(|error| JournalError::new("find", path, error))?;
         let directory = OpenDirectory::open(&*disk, path)?;
         let rounds = GroupCommit::default();
-        let shared = Shared { directory, disk, rounds, machine: machine_name(), cleared: AtomicBool::new(false) };
+        let shared = JournalInner { directory, disk, rounds, machine: machine_name(), cleared: AtomicBool::new(false) };
         Ok(DirectoryJournal { shared: Arc::new(shared) })
     }
 }
@@ -200,7 +200,7 @@ impl Journal for DirectoryJournal {
     }
 }
 
-impl Shared {
+impl JournalInner {
     fn file_of(&self, group: &GroupId, extension: &str) -> PathBuf {
         self.directory.path().join(format!("{}.{extension}", file_stem(group)))
     }
@@ -273,7 +273,7 @@ fn misnamed(group: &GroupId) -> String {
 
 /// The lock comes last, so that it is the last to go.
 struct DirectoryClaim {
-    shared: Arc<Shared>,
+    shared: Arc<JournalInner>,
     group: GroupId,
     stamp: Stamp,
     inherited: Option<Intent>,
@@ -302,7 +302,7 @@ impl Claim for DirectoryClaim {
 /// A change of the intent of a claim, to be carried out with others.
 #[doc(hidden)]
 pub struct PreparedChange {
-    shared: Arc<Shared>,
+    shared: Arc<JournalInner>,
     change: Change,
 }
 

@@ -39,7 +39,7 @@ impl UreqTransport {
         let mut transport = UreqTransport::new(hosts).unwrap();
         let authority = ureq::tls::Certificate::from_pem(authority).unwrap();
         let maker = Arc::get_mut(&mut transport.maker).unwrap();
-        maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
+        maker.tls = tcp::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
         transport
     }
 }
@@ -50,10 +50,10 @@ fn the_next_address_is_tried_within_the_time() {
     let (silent, _queue) = tests::blackhole();
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = tests::answering(tests::OK);
-    let call = Call::new(Duration::from_secs(2));
-    let stream = wire::dial(&[refusing, silent, server.address], &call).unwrap();
+    let context = RequestContext::new(Duration::from_secs(2));
+    let stream = tcp::connect_to_any(&[refusing, silent, server.address], &context).unwrap();
     assert_eq!(stream.peer_addr().unwrap(), server.address);
-    assert!(call.left().is_some());
+    assert!(context.left().is_some());
 }
 
 fn request(action: Action) -> Request {
@@ -90,13 +90,13 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
 
 #[test]
 fn end_of_a_nested_request_restores_the_outer_one() {
-    let outer = call::enter();
-    call::begin(Call::new(PLENTY));
-    call::update(|call| call.sent = true);
-    drop(call::enter());
-    assert!(call::current().sent);
+    let outer = context::enter();
+    context::begin(RequestContext::new(PLENTY));
+    context::update(|context| context.sent = true);
+    drop(context::enter());
+    assert!(context::current().sent);
     drop(outer);
-    assert!(!call::current().sent);
+    assert!(!context::current().sent);
 }
 
 /// The one logger of the process, with a hook per thread.
