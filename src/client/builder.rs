@@ -106,6 +106,7 @@ pub struct ClientBuilder {
     threads: usize,
     in_flight: usize,
     engine: Engine,
+    roots: Option<Arc<[u8]>>,
     store: Option<Arc<dyn Journal>>,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -130,6 +131,7 @@ impl Default for ClientBuilder {
             threads: 1024,
             in_flight: 32,
             engine: Engine::default(),
+            roots: None,
             store: None,
             observer: None,
         }
@@ -228,6 +230,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Trusts only the certificates of this PEM text. For the comparison with other clients, until there are settings
+    /// for TLS.
+    #[doc(hidden)]
+    #[cfg(feature = "rustls")]
+    pub fn trust_only(mut self, pem: &[u8]) -> Self {
+        self.roots = Some(pem.into());
+        self
+    }
+
     /// Keeps intents in this directory, so that what a crash leaves can be recovered. It is created when it
     /// is not there. Without it, or a [`ClientBuilder::store`], no file is written.
     ///
@@ -276,9 +287,9 @@ impl ClientBuilder {
         let cluster: Arc<[Host]> = hosts.as_slice().into();
         let pool = Pool::new(self.threads);
         let engines = match self.engine {
-            Engine::Threads => Engines::threads(&cluster, &pool)?,
+            Engine::Threads => Engines::threads(&cluster, &pool, self.roots.as_deref())?,
             #[cfg(feature = "multiplex")]
-            Engine::Multiplexed => Engines::multiplexed(&cluster)?,
+            Engine::Multiplexed => Engines::multiplexed(&cluster, self.roots.as_deref())?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         Ok(ClientInner {

@@ -12,6 +12,9 @@ use super::{Engine, check_hosts};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
+/// Certificates in PEM that are trusted instead of the built-in ones.
+pub(crate) type Roots<'a> = Option<&'a [u8]>;
+
 /// Maximum number of engines kept between calls.
 const MAX_ENGINES: usize = 16;
 
@@ -32,16 +35,26 @@ enum Kind {
 impl Engines {
     /// # Errors
     /// A [`ConfigError`] for an https host if TLS is not built in.
-    pub(crate) fn threads(hosts: &Arc<[Host]>, pool: &Arc<Pool>) -> Result<Self, ConfigError> {
-        let transport = Arc::new(UreqTransport::new(hosts)?);
+    pub(crate) fn threads(hosts: &Arc<[Host]>, pool: &Arc<Pool>, roots: Roots<'_>) -> Result<Self, ConfigError> {
+        let transport = match roots {
+            #[cfg(feature = "rustls")]
+            Some(pem) => UreqTransport::trusting(hosts, pem),
+            _ => UreqTransport::new(hosts),
+        };
+        let transport = Arc::new(transport?);
         Self::of(hosts, Kind::Threads(transport, Arc::clone(pool)))
     }
 
     /// # Errors
     /// A [`ConfigError`] for an https host if TLS is not built in.
     #[cfg(feature = "multiplex")]
-    pub(crate) fn multiplexed(hosts: &Arc<[Host]>) -> Result<Self, ConfigError> {
-        Self::of(hosts, Kind::Multiplexed(Arc::default()))
+    pub(crate) fn multiplexed(hosts: &Arc<[Host]>, roots: Roots<'_>) -> Result<Self, ConfigError> {
+        let network = match roots {
+            #[cfg(feature = "rustls")]
+            Some(pem) => Network::trusting(pem)?,
+            _ => Network::default(),
+        };
+        Self::of(hosts, Kind::Multiplexed(Arc::new(network)))
     }
 
     fn of(hosts: &Arc<[Host]>, kind: Kind) -> Result<Self, ConfigError> {

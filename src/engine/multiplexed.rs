@@ -78,6 +78,15 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// Trusts the certificates of this PEM text only.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] if they cannot be used.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn trusting(pem: &[u8]) -> Result<Self, ConfigError> {
+        Ok(Network { tls: crate::http::tls::with_pem(pem)?.into(), ..Network::default() })
+    }
+
     /// Makes all engines close their idle connections in their next `wait`. Returns the new number of such calls.
     pub(crate) fn shed_idle(&self) -> usize {
         self.limit.keep_fewer();

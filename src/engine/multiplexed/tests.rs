@@ -406,14 +406,9 @@ mod subject {
         /// Trusts the certificates of this authority only.
         #[cfg(feature = "rustls")]
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
-            use rustls::pki_types::CertificateDer;
-            use rustls::pki_types::pem::PemObject as _;
-
             use crate::engine::multiplexed::Network;
 
-            let mut roots = rustls::RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
-            let network = Network { tls: crate::http::tls::with_roots(roots).into(), ..Network::default() };
+            let network = Network::trusting(authority).unwrap();
             Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(network))))
         }
 

@@ -27,7 +27,7 @@ mod subject {
         #[cfg(feature = "rustls")]
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             let hosts = std::slice::from_ref(host);
-            let transport = Arc::new(UreqTransport::trusting(hosts, authority));
+            let transport = Arc::new(UreqTransport::trusting(hosts, authority).unwrap());
             Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 

@@ -70,6 +70,26 @@ impl UreqTransport {
         Self::with(hosts, Arc::new(AgentMaker::new()))
     }
 
+    /// Trusts the certificates of this PEM text only.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for the first of them that cannot be used.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn trusting(hosts: &[Host], pem: &[u8]) -> Result<Self, ConfigError> {
+        let refused = |error: ureq::Error| {
+            let problem = format!("cannot be read: {error}");
+            ConfigError::new("root certificates", "", problem, "name a PEM file of certificates")
+        };
+        let mut roots = Vec::new();
+        for item in ureq::tls::parse_pem(pem) {
+            if let ureq::tls::PemItem::Certificate(certificate) = item.map_err(refused)? {
+                roots.push(certificate);
+            }
+        }
+        let maker = AgentMaker { tls: tcp::Tls::new(ureq::tls::RootCerts::from(roots)), ..AgentMaker::new() };
+        Self::with(hosts, Arc::new(maker))
+    }
+
     fn with(hosts: &[Host], maker: Arc<AgentMaker>) -> Result<Self, ConfigError> {
         if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
             return Err(no_tls(host));

@@ -20,7 +20,7 @@ impl Subject {
     /// Trusts the certificates of this authority only.
     #[cfg(feature = "rustls")]
     pub(crate) fn trusting(host: &Host, authority: &[u8]) -> Self {
-        Subject(UreqTransport::trusting(std::slice::from_ref(host), authority))
+        Subject(UreqTransport::trusting(std::slice::from_ref(host), authority).unwrap())
     }
 
     pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
@@ -29,18 +29,6 @@ impl Subject {
 
     pub(crate) fn shed_idle_connections(&self) {
         self.0.shed_idle();
-    }
-}
-
-impl UreqTransport {
-    /// Trusts the certificates of this authority only.
-    #[cfg(feature = "rustls")]
-    pub(crate) fn trusting(hosts: &[Host], authority: &[u8]) -> Self {
-        let mut transport = UreqTransport::new(hosts).unwrap();
-        let authority = ureq::tls::Certificate::from_pem(authority).unwrap();
-        let maker = Arc::get_mut(&mut transport.maker).unwrap();
-        maker.tls = tcp::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
-        transport
     }
 }
 
@@ -165,5 +153,5 @@ fn logger_that_sends_to_the_same_host_does_not_hang() {
 fn logger_that_sends_to_the_same_tls_host_does_not_hang() {
     let server = tests::tls::node_with(usize::MAX);
     let host = Host::parse(format!("https://localhost:{}", server.address.port())).unwrap();
-    ends_with_a_logger_that_sends(UreqTransport::trusting(&[host], tests::tls::AUTHORITY));
+    ends_with_a_logger_that_sends(UreqTransport::trusting(&[host], tests::tls::AUTHORITY).unwrap());
 }

@@ -8,6 +8,7 @@
 
 mod delays;
 mod http;
+mod stream;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -23,6 +24,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use delays::{Delayed, Delays};
+use stream::{Stream, Streams};
 
 /// Maximum number of ports: what the comparison needs.
 const MAX_PORTS: usize = 10_000;
@@ -73,6 +75,7 @@ struct Server {
     connections: Vec<Slot>,
     free: Vec<usize>,
     delays: Delays,
+    streams: Streams,
     /// The groups that exist, each as a hash of port and id: the ids of a run are few, a collision will not happen.
     groups: HashSet<u64, BuildHasherDefault<AlreadyHashed>>,
     /// Every so many ports refuse what they hear for the first time.
@@ -88,7 +91,7 @@ struct Slot {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     port: usize,
     /// The beginning of a request that came in pieces; nearly always empty.
     partial: Vec<u8>,
@@ -119,6 +122,7 @@ impl Server {
             connections: Vec::new(),
             free: Vec::new(),
             delays,
+            streams: Streams::new()?,
             groups: HashSet::default(),
             flaky,
             heard: HashSet::default(),
@@ -181,7 +185,8 @@ impl Server {
             });
             let token = Token(FIRST_PORT + self.listeners.len() + index);
             self.poll.registry().register(&mut stream, token, Interest::READABLE)?;
-            self.connections[index].connection = Some(Connection { stream, port, partial: Vec::new() });
+            self.connections[index].connection =
+                Some(Connection { stream: self.streams.open(stream)?, port, partial: Vec::new() });
         }
     }
 
@@ -206,7 +211,7 @@ impl Server {
                         break false;
                     }
                     // A read that did not fill the buffer emptied the socket: the next arrival is told again.
-                    if read < scratch.len() {
+                    if read < scratch.len() && !cfg!(feature = "tls") {
                         break true;
                     }
                 }
