@@ -20,22 +20,23 @@
 //! engine belongs to the thread that drives, so a call on another thread goes back there in between.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use crate::api::Reply;
 use crate::client::cancel::Cancel;
-use crate::client::exchanges::{Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::journal_calls::{JournalCall, JournalResult};
-use crate::client::operations::{Ended, Next, Operations, Send, Work};
-use crate::engine::{Completion, Engine, Exchange};
+use crate::client::operations::{Ended, Next, Work};
+use crate::client::parts::Parts;
+use crate::engine::threads::pool::Task;
+use crate::engine::{Lead, Share};
 use crate::protocol::Machine;
-use crate::sync::{Condvar, Mutex, MutexGuard, ThreadId, Wake, current_thread, now};
-use crate::values::cause::{RequestError, RequestErrorKind};
+use crate::sync::{Condvar, Mutex, MutexGuard, ThreadId, Wake, current_thread, now, yield_now};
 use crate::values::event::Event;
 use crate::values::group::GroupId;
 
+/// Number of times that a caller yields its core before it blocks.
+const LOOKS: usize = if cfg!(all(test, loom)) { 0 } else { 20 };
 /// Time that a bulk makes no progress after its caller has left.
 const GRACE: Duration = Duration::from_millis(1);
 
@@ -44,9 +45,33 @@ pub(crate) struct Driver {
     client: Arc<ClientInner>,
     /// The call is a single operation: nothing goes on during a journal call anyway.
     is_single: bool,
+    /// Threads of the engine that complete exchanges take the seat.
+    leads: bool,
     mail: Arc<Mail>,
     seat: Mutex<Seat>,
     changed: Condvar,
+    this: Weak<Driver>,
+}
+
+/// The thread that takes the seat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Waits for a result.
+    Caller,
+    /// Stands in for a caller that is away.
+    Relief,
+    /// Has completed an exchange, and goes on with the queue after.
+    Worker,
+    /// Has something new for the driver, and does nothing else after.
+    Leader,
+}
+
+/// What the thread in the seat does when the machines want nothing.
+enum Turn {
+    Stay,
+    Leave,
+    /// Leaves, and runs an exchange.
+    Run(Task),
 }
 
 /// The way to the machines for other threads.
@@ -76,6 +101,10 @@ struct Seat {
     open: usize,
     /// The caller waits for a result while another thread drives.
     is_wanted: bool,
+    /// Threads that complete exchanges come to the seat, so that nobody has to wait in it.
+    is_attended: bool,
+    /// A thread waits in the seat.
+    is_watched: bool,
     /// When the seat became empty.
     left: Instant,
     relief: Relief,
@@ -94,44 +123,18 @@ enum Relief {
     Alert,
 }
 
-/// State that only the thread in the seat touches.
-struct Parts {
-    operations: Operations,
-    /// Absent only while the parts are dropped.
-    engine: Option<Box<dyn Engine>>,
-    client: Arc<ClientInner>,
-    exchanges: Exchanges,
-    no_headers: Arc<[(String, String)]>,
-    completed: Vec<Completion>,
-}
-
 impl Driver {
     /// A driver of at most `in_flight` operations at a time. A single one is added once, and waited for at once.
     pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool) -> Arc<Self> {
-        let engine = client.engines.take();
-        let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
-        let parts = Parts {
-            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
-            engine: Some(engine),
-            client: Arc::clone(client),
-            exchanges: Exchanges::default(),
-            no_headers: Arc::new([]),
-            completed: Vec::new(),
-        };
-        let seat = Seat {
-            parts: Some(Box::new(parts)),
-            emitter: None,
-            passed_on: Vec::new(),
-            ended: VecDeque::new(),
-            open: 0,
-            is_wanted: false,
-            left: now(),
-            relief: Relief::None,
-            is_over: false,
-            is_broken: false,
-        };
-        let (client, seat, changed) = (Arc::clone(client), Mutex::new(seat), Condvar::new());
-        Arc::new(Driver { client, is_single, mail, seat, changed })
+        let mut engine = client.engines.take();
+        Arc::new_cyclic(|this: &Weak<Driver>| {
+            let leads = engine.attach(Weak::<Driver>::clone(this));
+            let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
+            let parts = Box::new(Parts::new(client, engine, in_flight));
+            let (client, changed) = (Arc::clone(client), Condvar::new());
+            let (this, seat) = (Weak::clone(this), Mutex::new(Seat::new(parts)));
+            Driver { client, is_single, leads, mail, seat, changed, this }
+        })
     }
 
     /// Adds an operation. It goes on when its result is waited for, or after [`GRACE`].
@@ -139,10 +142,11 @@ impl Driver {
         lock(&self.mail.inbox).machines.push((position, machine));
         let mut seat = lock(&self.seat);
         seat.open += 1;
+        seat.is_attended = false;
         if seat.is_free() {
             self.leave(&mut seat);
         } else {
-            drop(seat);
+            // Under the lock of the seat, so that the thread in it does not leave before.
             self.mail.waker.wake();
         }
     }
@@ -150,16 +154,36 @@ impl Driver {
     /// Blocks until an operation has ended.
     pub(crate) fn take(self: &Arc<Self>) -> Ended {
         let mut seat = lock(&self.seat);
+        let mut looks = 0;
         loop {
             assert!(!seat.is_broken, "a bug in cluster-client: the thread that drove has panicked, see the log");
             if let Some(ended) = seat.ended.pop_front() {
                 return ended;
             }
-            if let Some(parts) = seat.take_parts() {
+            let parts = if seat.is_attended { None } else { seat.take_parts() };
+            if let Some(parts) = parts {
                 drop(seat);
-                seat = self.drive(parts, |seat| !seat.ended.is_empty());
-                self.leave(&mut seat);
+                let (left, own) = self.drive(parts, Role::Caller);
+                seat = left;
+                if let Some(run) = own {
+                    drop(seat);
+                    run();
+                    seat = lock(&self.seat);
+                    seat.is_attended = false;
+                } else if !seat.ended.is_empty() {
+                    self.leave(&mut seat);
+                }
+                looks = 0;
+            } else if looks < LOOKS && seat.is_attended {
+                looks += 1;
+                drop(seat);
+                yield_now();
+                seat = lock(&self.seat);
             } else {
+                if self.leads && seat.is_watched {
+                    // The thread that waits for a timer goes back to the exchanges.
+                    self.mail.waker.wake();
+                }
                 seat.is_wanted = true;
                 seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
                 seat.is_wanted = false;
@@ -184,10 +208,18 @@ impl Driver {
         self.changed.notify_all();
     }
 
+    /// Handles what is new, unless another thread is in the seat.
+    fn attend(self: &Arc<Self>, role: Role) {
+        let parts = lock(&self.seat).take_parts();
+        if let Some(parts) = parts {
+            drop(self.drive(parts, role));
+        }
+    }
+
     /// The caller goes, and leaves the seat empty.
     fn leave(self: &Arc<Self>, seat: &mut Seat) {
         seat.left = now();
-        if self.is_single || seat.open == 0 {
+        if self.is_single || seat.open == 0 || seat.is_attended {
             return;
         }
         match seat.relief {
@@ -208,7 +240,7 @@ impl Driver {
     fn relieve(self: &Arc<Self>) {
         let mut seat = lock(&self.seat);
         while !seat.is_over && !seat.is_broken {
-            if !seat.is_free() || seat.open == 0 {
+            if !seat.is_free() || seat.open == 0 || seat.is_attended {
                 seat.relief = Relief::Parked;
                 seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
                 seat.relief = Relief::Alert;
@@ -222,19 +254,31 @@ impl Driver {
             }
             if let Some(parts) = seat.take_parts() {
                 drop(seat);
-                seat = self.drive(parts, |seat| seat.is_wanted || seat.is_over || seat.open == 0);
-                // The caller that waits has time to take it.
-                seat.left = now();
+                let (left, own) = self.drive(parts, Role::Relief);
+                seat = left;
+                if let Some(run) = own {
+                    drop(seat);
+                    run();
+                    seat = lock(&self.seat);
+                    seat.is_attended = false;
+                } else {
+                    // The caller that waits has time to take it.
+                    seat.left = now();
+                }
                 self.changed.notify_all();
             }
         }
         seat.relief = Relief::None;
     }
 
-    /// Drives until `is_enough`, and puts everything back into the seat.
-    fn drive(&self, mut parts: Box<Parts>, is_enough: impl Fn(&Seat) -> bool) -> MutexGuard<'_, Seat> {
+    /// Drives until there is a reason to leave, and puts everything back into the seat. Returns an exchange that the
+    /// calling thread is to run.
+    fn drive(self: &Arc<Self>, mut parts: Box<Parts>, role: Role) -> (MutexGuard<'_, Seat>, Option<Task>) {
         let mut watch = Watch { driver: self, is_driving: true };
         let mut ended = VecDeque::new();
+        if self.leads {
+            parts.wait(Some(now()));
+        }
         loop {
             self.read_inbox(&mut parts);
             let until = self.issue(&mut parts);
@@ -247,13 +291,60 @@ impl Driver {
             let mut seat = lock(&self.seat);
             seat.open -= ended.len();
             seat.ended.append(&mut ended);
-            if is_enough(&seat) {
-                watch.is_driving = false;
-                seat.parts = Some(parts);
-                return seat;
+            let next = if self.leads && parts.engine().is_ready() {
+                Turn::Stay
+            } else {
+                self.turn(&seat, &mut parts, role, until)
+            };
+            let own = match next {
+                Turn::Stay => {
+                    seat.is_watched = true;
+                    drop(seat);
+                    parts.wait(until);
+                    lock(&self.seat).is_watched = false;
+                    continue;
+                }
+                Turn::Run(own) => Some(own),
+                Turn::Leave => None,
+            };
+            // The threads with the exchanges come back to the seat. Nobody else is needed.
+            let surplus = seat.is_wanted && parts.engine().queued() > 1;
+            seat.is_attended =
+                self.leads && until.is_none() && parts.is_pending() && !surplus && seat.emitter.is_none();
+            if seat.is_wanted && (!seat.ended.is_empty() || !seat.is_attended) {
+                self.changed.notify_all();
             }
-            drop(seat);
-            parts.wait(until);
+            watch.is_driving = false;
+            seat.parts = Some(parts);
+            return (seat, own);
+        }
+    }
+
+    /// Whether the thread in the seat stays, when nothing is to be done before a completion or `until`.
+    fn turn(&self, seat: &Seat, parts: &mut Parts, role: Role, until: Option<Instant>) -> Turn {
+        let has_reason = match role {
+            Role::Caller => !seat.ended.is_empty(),
+            Role::Relief => seat.is_wanted || seat.is_over || seat.open == 0,
+            Role::Leader | Role::Worker => seat.is_wanted || seat.open == 0,
+        };
+        if !self.leads {
+            return if has_reason { Turn::Leave } else { Turn::Stay };
+        }
+        if matches!(role, Role::Leader | Role::Worker) {
+            let may_stay = !has_reason && until.is_some();
+            // A worker runs what is queued itself, unless it stays.
+            let has_threads = (role == Role::Worker && !may_stay) || parts.engine().recruit();
+            return if may_stay && has_threads { Turn::Stay } else { Turn::Leave };
+        }
+        let shares = role == Role::Caller && self.is_single;
+        let mut own = if shares && until.is_none() { parts.engine().share(Share::Always) } else { None };
+        if !parts.engine().recruit() && own.is_none() {
+            own = parts.engine().share(if shares { Share::Always } else { Share::IfNoneRuns });
+        }
+        match own {
+            Some(own) => Turn::Run(own),
+            None if has_reason || (until.is_none() && parts.is_pending() && seat.emitter.is_none()) => Turn::Leave,
+            None => Turn::Stay,
         }
     }
 
@@ -267,7 +358,7 @@ impl Driver {
             return parts;
         }
         seat.emitter = Some(current_thread());
-        seat.parts = Some(parts);
+        (seat.parts, seat.is_attended) = (Some(parts), false);
         while !events.is_empty() {
             drop(seat);
             for (group, event) in events {
@@ -280,7 +371,7 @@ impl Driver {
         seat.parts.take().expect("no other thread takes the seat from a emitter, and its own puts them back")
     }
 
-    fn read_inbox(&self, parts: &mut Parts) {
+    fn read_inbox(self: &Arc<Self>, parts: &mut Parts) {
         let Inbox { machines, results, exhausted, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
         if !exhausted.is_empty() {
             parts.shed_idle();
@@ -295,6 +386,7 @@ impl Driver {
         for (position, machine) in machines {
             parts.operations.add(position, machine, time);
         }
+        parts.journal_calls -= results.len();
         for (slot, result) in results {
             parts.operations.complete_journal_call(slot, result, time);
         }
@@ -304,9 +396,12 @@ impl Driver {
     }
 
     /// Hands out all that the machines want done. Returns when they are to be asked again.
-    fn issue(&self, parts: &mut Parts) -> Option<Instant> {
+    fn issue(self: &Arc<Self>, parts: &mut Parts) -> Option<Instant> {
         let mut time = now();
         loop {
+            if !parts.engine().has_room() {
+                return None;
+            }
             match parts.operations.next(time) {
                 Next::Wait(until) => return until,
                 Next::Run(slot, Work::Send(send)) => parts.send(slot, &send),
@@ -319,14 +414,17 @@ impl Driver {
                     time = now();
                     parts.operations.complete_journal_call(slot, result, time);
                 }
-                Next::Run(slot, Work::Journal(call)) => self.hand_to_pool(slot, call, false),
+                Next::Run(slot, Work::Journal(call)) => {
+                    parts.journal_calls += 1;
+                    self.hand_to_pool(slot, call, false);
+                }
             }
         }
     }
 
     /// Has a journal call made by a thread of the pool, or here if there is none.
-    fn hand_to_pool(&self, slot: usize, mut call: JournalCall, is_last: bool) {
-        let (journal, mail) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail));
+    fn hand_to_pool(self: &Arc<Self>, slot: usize, mut call: JournalCall, is_last: bool) {
+        let (journal, mail, driver) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail), Arc::clone(self));
         let call = move || {
             let result = call.run(&*journal);
             let mut inbox = lock(&mail.inbox);
@@ -337,6 +435,9 @@ impl Driver {
             }
             drop(inbox);
             mail.waker.wake();
+            if driver.leads {
+                driver.attend(Role::Leader);
+            }
         };
         if let Err(call) = self.client.pool.spawn(Box::new(call)) {
             call();
@@ -347,11 +448,46 @@ impl Driver {
 impl Cancel for Driver {
     fn cancel(&self) {
         lock(&self.mail.inbox).cancelled = true;
+        let mut seat = lock(&self.seat);
+        seat.is_attended = false;
         self.mail.waker.wake();
+        self.changed.notify_all();
+        let is_free = seat.is_free();
+        drop(seat);
+        if self.leads
+            && is_free
+            && let Some(driver) = self.this.upgrade()
+        {
+            // The caller may run an exchange. The caller of this method may be in a hook.
+            let _ = self.client.pool.spawn(Box::new(move || driver.attend(Role::Leader)));
+        }
+    }
+}
+
+impl Lead for Driver {
+    fn lead(self: Arc<Self>) {
+        self.attend(Role::Worker);
     }
 }
 
 impl Seat {
+    fn new(parts: Box<Parts>) -> Self {
+        Seat {
+            parts: Some(parts),
+            emitter: None,
+            passed_on: Vec::new(),
+            ended: VecDeque::new(),
+            open: 0,
+            is_wanted: false,
+            is_attended: false,
+            is_watched: false,
+            left: now(),
+            relief: Relief::None,
+            is_over: false,
+            is_broken: false,
+        }
+    }
+
     /// Whether nobody drives, and no observer is told something.
     fn is_free(&self) -> bool {
         self.parts.is_some() && self.emitter.is_none()
@@ -362,55 +498,6 @@ impl Seat {
             return None;
         }
         self.parts.take()
-    }
-}
-
-impl Parts {
-    /// Closes all idle connections of the client.
-    fn shed_idle(&mut self) {
-        self.client.engines.shed_idle();
-        if let Some(engine) = &mut self.engine {
-            engine.shed_idle_connections();
-        }
-    }
-
-    fn send(&mut self, slot: usize, send: &Send) {
-        let Some(engine) = &mut self.engine else { return };
-        let Send { requests, host, action, timeout } = send;
-        let is_own = Arc::ptr_eq(&requests.hosts, &self.client.cluster);
-        let number = if is_own { Ok(*host) } else { engine.add_host(&requests.hosts[*host]) };
-        match number {
-            Ok(number) => engine.submit(Exchange {
-                id: self.exchanges.add(Awaited { slot, host: *host, action: *action }),
-                host: number,
-                request: Arc::clone(requests.request(*action)),
-                headers: Arc::clone(&self.no_headers),
-                timeout: *timeout,
-                wants_body: false,
-            }),
-            Err(error) => {
-                let error = RequestError::new(RequestErrorKind::Internal, error.to_string());
-                self.operations.complete(slot, *host, *action, (Reply::NotSent(error), Duration::ZERO));
-            }
-        }
-    }
-
-    /// Waits for the engine, and hands the machines what has completed.
-    fn wait(&mut self, until: Option<Instant>) {
-        let Some(engine) = &mut self.engine else { return };
-        engine.wait(until, &mut self.completed);
-        for Completion { id, reply, elapsed, .. } in self.completed.drain(..) {
-            let Some(Awaited { slot, host, action }) = self.exchanges.remove(id) else { continue };
-            self.operations.complete(slot, host, action, (reply, elapsed));
-        }
-    }
-}
-
-impl Drop for Parts {
-    fn drop(&mut self) {
-        if let Some(engine) = self.engine.take().filter(|_| self.exchanges.is_empty()) {
-            self.client.engines.put_back(engine);
-        }
     }
 }
 

@@ -30,7 +30,7 @@ enum Kind {
 }
 
 /// In the order of the tables.
-const ALL: [(&str, &str, Kind); 14] = [
+const ALL: [(&str, &str, Kind); 13] = [
     ("ours", "cluster-client, preflight off", Kind::Rust("client-ours")),
     ("ours-multiplexed", "cluster-client, multiplexed, preflight off", Kind::Rust("client-ours-multiplexed")),
     ("ours-default", "cluster-client, default (preflight)", Kind::Rust("client-ours-default")),
