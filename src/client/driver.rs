@@ -4,42 +4,46 @@
 //!   loop {
 //!     inbox      ─ operations to add, cancel, results of journal calls ─▶ machines
 //!     machines   ─ Send ─▶ engine.submit        ─ Claim, Record, Erase ─▶ a thread of the pool
-//!                ─ events ─▶ observers          ─ results ─▶ whoever waits
+//!                ─ events ─▶ observers          ─ results ─▶ the caller
 //!     engine.wait(next time)                    ─ completions ─▶ machines
 //!   }
 //! ```
-//! One thread at a time drives: it takes the seat with everything in it, so the loop holds no lock. Whoever waits
-//! for a result drives. When the caller of a bulk stays away for longer than [`GRACE`], a thread of the pool takes
-//! the seat, and gives it back to the caller that waits.
+//! One thread at a time drives: it takes the seat with everything in it, so the loop holds no lock.
 //!
-//! Each call of a client has a driver of its own, so an observer that calls the client again is not in its way.
-//! An observer may be given the bulk that it observes: while it is told something, the seat is filled, and only its
-//! own thread may take it. What comes of that is told after what it is told now.
+//! * The multiplexed engine makes progress only in `wait`: the caller that waits for a result drives.
+//! * The threads of the thread engine are leader and followers: each that completes an exchange takes the seat if it is
+//!   free, handles what has completed, and goes back to the queue. The caller submits, and blocks until there is a
+//!   result. The caller of a single operation runs exchanges too.
+//! * A thread stays in the seat if a retry waits for its time.
+//! * If the caller of a bulk stays away, a thread of the pool stands in for it: see [`relief`].
 //!
-//! A journal call that fails for lack of descriptors is made once more after the idle connections were closed. The
-//! engine belongs to the thread that drives, so a call on another thread goes back there in between.
+//! Each call has a driver of its own, so an observer that calls the client again is not in its way. An observer may be
+//! given the bulk that it observes: during [`Driver::emit`] the parts are in the seat, and only the observer's thread may
+//! take them.
+
+mod inbox;
+#[cfg(all(test, loom))]
+mod loom_models;
+mod relief;
+mod seat;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use self::inbox::Mail;
+use self::seat::{Seat, Watch};
 use crate::client::cancel::Cancel;
 use crate::client::inner::ClientInner;
-use crate::client::journal_calls::{JournalCall, JournalResult};
 use crate::client::operations::{Ended, Next, Work};
 use crate::client::parts::Parts;
 use crate::engine::threads::pool::Task;
 use crate::engine::{Lead, Share};
 use crate::protocol::Machine;
-use crate::sync::{Condvar, Mutex, MutexGuard, ThreadId, Wake, current_thread, now, yield_now};
-use crate::values::event::Event;
-use crate::values::group::GroupId;
+use crate::sync::{Condvar, Mutex, MutexGuard, current_thread, now, yield_now};
 
 /// Number of times that a caller yields its core before it blocks.
 const LOOKS: usize = if cfg!(all(test, loom)) { 0 } else { 20 };
-/// Time that a bulk makes no progress after its caller has left.
-const GRACE: Duration = Duration::from_millis(1);
-
 /// Drives the operations of one call.
 pub(crate) struct Driver {
     client: Arc<ClientInner>,
@@ -72,55 +76,6 @@ enum Turn {
     Leave,
     /// Leaves, and runs an exchange.
     Run(Task),
-}
-
-/// The way to the machines for other threads.
-struct Mail {
-    inbox: Mutex<Inbox>,
-    waker: Arc<dyn Wake>,
-}
-
-#[derive(Default)]
-struct Inbox {
-    machines: Vec<(usize, Machine)>,
-    results: Vec<(usize, JournalResult)>,
-    /// Journal calls that failed for lack of descriptors, by their slot.
-    exhausted: Vec<(usize, JournalCall)>,
-    cancelled: bool,
-}
-
-struct Seat {
-    /// Absent while a thread drives.
-    parts: Option<Box<Parts>>,
-    /// The thread that calls an observer. No other takes the seat meanwhile.
-    emitter: Option<ThreadId>,
-    /// What an observer that drives has yet to be told.
-    passed_on: Vec<(GroupId, Event)>,
-    ended: VecDeque<Ended>,
-    /// Operations that were added and have not ended.
-    open: usize,
-    /// The caller waits for a result while another thread drives.
-    is_wanted: bool,
-    /// Threads that complete exchanges come to the seat, so that nobody has to wait in it.
-    is_attended: bool,
-    /// A thread waits in the seat.
-    is_watched: bool,
-    /// When the seat became empty.
-    left: Instant,
-    relief: Relief,
-    is_over: bool,
-    /// The thread that drove has panicked, which is a bug.
-    is_broken: bool,
-}
-
-/// The thread of the pool that takes the seat when the caller stays away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relief {
-    None,
-    /// Blocked until it is notified.
-    Parked,
-    /// Blocked for [`GRACE`], or driving.
-    Alert,
 }
 
 impl Driver {
@@ -214,61 +169,6 @@ impl Driver {
         if let Some(parts) = parts {
             drop(self.drive(parts, role));
         }
-    }
-
-    /// The caller goes, and leaves the seat empty.
-    fn leave(self: &Arc<Self>, seat: &mut Seat) {
-        seat.left = now();
-        if self.is_single || seat.open == 0 || seat.is_attended {
-            return;
-        }
-        match seat.relief {
-            Relief::Alert => {}
-            Relief::Parked => self.changed.notify_all(),
-            Relief::None => {
-                seat.relief = Relief::Alert;
-                let driver = Arc::clone(self);
-                if self.client.pool.spawn(Box::new(move || driver.relieve())).is_err() {
-                    // Without threads, there is progress only while the caller waits.
-                    seat.relief = Relief::None;
-                }
-            }
-        }
-    }
-
-    /// Takes the seat whenever the caller stays away.
-    fn relieve(self: &Arc<Self>) {
-        let mut seat = lock(&self.seat);
-        while !seat.is_over && !seat.is_broken {
-            if !seat.is_free() || seat.open == 0 || seat.is_attended {
-                seat.relief = Relief::Parked;
-                seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
-                seat.relief = Relief::Alert;
-                continue;
-            }
-            let away = now().saturating_duration_since(seat.left);
-            if away < GRACE {
-                let wait = self.changed.wait_timeout(seat, GRACE.saturating_sub(away));
-                seat = wait.unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            if let Some(parts) = seat.take_parts() {
-                drop(seat);
-                let (left, own) = self.drive(parts, Role::Relief);
-                seat = left;
-                if let Some(run) = own {
-                    drop(seat);
-                    run();
-                    seat = lock(&self.seat);
-                    seat.is_attended = false;
-                } else {
-                    // The caller that waits has time to take it.
-                    seat.left = now();
-                }
-                self.changed.notify_all();
-            }
-        }
-        seat.relief = Relief::None;
     }
 
     /// Drives until there is a reason to leave, and puts everything back into the seat. Returns an exchange that the
@@ -371,30 +271,6 @@ impl Driver {
         seat.parts.take().expect("no other thread takes the seat from a emitter, and its own puts them back")
     }
 
-    fn read_inbox(self: &Arc<Self>, parts: &mut Parts) {
-        let Inbox { machines, results, exhausted, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
-        if !exhausted.is_empty() {
-            parts.shed_idle();
-            for (slot, call) in exhausted {
-                self.hand_to_pool(slot, call, true);
-            }
-        }
-        if machines.is_empty() && results.is_empty() && !cancelled {
-            return;
-        }
-        let time = now();
-        for (position, machine) in machines {
-            parts.operations.add(position, machine, time);
-        }
-        parts.journal_calls -= results.len();
-        for (slot, result) in results {
-            parts.operations.complete_journal_call(slot, result, time);
-        }
-        if cancelled {
-            parts.operations.cancel(time);
-        }
-    }
-
     /// Hands out all that the machines want done. Returns when they are to be asked again.
     fn issue(self: &Arc<Self>, parts: &mut Parts) -> Option<Instant> {
         let mut time = now();
@@ -421,28 +297,6 @@ impl Driver {
             }
         }
     }
-
-    /// Has a journal call made by a thread of the pool, or here if there is none.
-    fn hand_to_pool(self: &Arc<Self>, slot: usize, mut call: JournalCall, is_last: bool) {
-        let (journal, mail, driver) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail), Arc::clone(self));
-        let call = move || {
-            let result = call.run(&*journal);
-            let mut inbox = lock(&mail.inbox);
-            if result.is_exhausted() && !is_last {
-                inbox.exhausted.push((slot, call));
-            } else {
-                inbox.results.push((slot, result));
-            }
-            drop(inbox);
-            mail.waker.wake();
-            if driver.leads {
-                driver.attend(Role::Leader);
-            }
-        };
-        if let Err(call) = self.client.pool.spawn(Box::new(call)) {
-            call();
-        }
-    }
 }
 
 impl Cancel for Driver {
@@ -467,52 +321,6 @@ impl Cancel for Driver {
 impl Lead for Driver {
     fn lead(self: Arc<Self>) {
         self.attend(Role::Worker);
-    }
-}
-
-impl Seat {
-    fn new(parts: Box<Parts>) -> Self {
-        Seat {
-            parts: Some(parts),
-            emitter: None,
-            passed_on: Vec::new(),
-            ended: VecDeque::new(),
-            open: 0,
-            is_wanted: false,
-            is_attended: false,
-            is_watched: false,
-            left: now(),
-            relief: Relief::None,
-            is_over: false,
-            is_broken: false,
-        }
-    }
-
-    /// Whether nobody drives, and no observer is told something.
-    fn is_free(&self) -> bool {
-        self.parts.is_some() && self.emitter.is_none()
-    }
-
-    fn take_parts(&mut self) -> Option<Box<Parts>> {
-        if self.emitter.is_some_and(|emitter| emitter != current_thread()) {
-            return None;
-        }
-        self.parts.take()
-    }
-}
-
-/// Says so if the thread that drives panics: whoever waits would wait for ever.
-struct Watch<'a> {
-    driver: &'a Driver,
-    is_driving: bool,
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if self.is_driving {
-            lock(&self.driver.seat).is_broken = true;
-            self.driver.changed.notify_all();
-        }
     }
 }
 

@@ -99,6 +99,7 @@ pub(crate) fn check_hosts(hosts: &[Host]) -> Result<(), ConfigError> {
 }
 
 /// One request to one host, and its answer.
+#[cfg_attr(all(test, loom), expect(dead_code, reason = "the model of the hosts looks at the host only"))]
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     /// Chosen by the driver, and returned with the completion.

@@ -7,6 +7,8 @@
 //! gets two others, so that their number doubles. After each exchange it becomes the leader: it takes the driver's seat
 //! if it is free. Deliberately absent: any estimate of how long a host takes.
 
+#[cfg(all(test, loom))]
+pub(crate) mod model;
 pub(crate) mod pool;
 #[cfg(test)]
 mod tests;
@@ -186,7 +188,10 @@ struct Job {
 impl Job {
     fn run(self) -> Completion {
         let Job { exchange, begun, transport, host } = self;
+        #[cfg(not(all(test, loom)))]
         let send = || transport.send(begun, host, &exchange.request, exchange.timeout);
+        #[cfg(all(test, loom))]
+        let send = || model::send(host, &(transport, begun));
         let reply = catch_unwind(AssertUnwindSafe(send))
             .unwrap_or_else(|_| Reply::Ambiguous(RequestError::new(Kind::Internal, "the transport panicked")));
         Completion { id: exchange.id, reply, body: None, elapsed: begun.elapsed() }
