@@ -8,7 +8,7 @@ mod model;
 #[cfg(all(test, loom))]
 pub(crate) use self::model::{
     AtomicBool, Condvar, Model, Mutex, MutexGuard, Receiver, Sender, ThreadId, ThreadPool, ThreadPoolBuilder, channel,
-    current_thread, explore, now, pass_time, plant, yield_now,
+    current_thread, explore, now, plant, yield_now,
 };
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::system::{

@@ -70,7 +70,9 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 
 /// Modules that are only there for tests have these names.
 fn is_test(path: &Path) -> bool {
-    ["tests.rs", "subject.rs", "faults.rs", "loom_models.rs", "sync/model.rs"].iter().any(|name| path.ends_with(name))
+    ["tests.rs", "subject.rs", "faults.rs", "loom_models.rs", "sync/model.rs", "threads/model.rs"]
+        .iter()
+        .any(|name| path.ends_with(name))
 }
 
 /// The folder of the library that a source file belongs to.

@@ -4,135 +4,93 @@
 //!   loop {
 //!     inbox      ─ operations to add, cancel, results of journal calls ─▶ machines
 //!     machines   ─ Send ─▶ engine.submit        ─ Claim, Record, Erase ─▶ a thread of the pool
-//!                ─ events ─▶ observers          ─ results ─▶ whoever waits
+//!                ─ events ─▶ observers          ─ results ─▶ the caller
 //!     engine.wait(next time)                    ─ completions ─▶ machines
 //!   }
 //! ```
-//! One thread at a time drives: it takes the seat with everything in it, so the loop holds no lock. Whoever waits
-//! for a result drives. When the caller of a bulk stays away for longer than [`GRACE`], a thread of the pool takes
-//! the seat, and gives it back to the caller that waits.
+//! One thread at a time drives: it takes the seat with everything in it, so the loop holds no lock.
 //!
-//! Each call of a client has a driver of its own, so an observer that calls the client again is not in its way.
-//! An observer may be given the bulk that it observes: while it is told something, the seat is filled, and only its
-//! own thread may take it. What comes of that is told after what it is told now.
+//! * The multiplexed engine makes progress only in `wait`: the caller that waits for a result drives.
+//! * The threads of the thread engine are leader and followers: each that completes an exchange takes the seat if it is
+//!   free, handles what has completed, and goes back to the queue. The caller submits, and blocks until there is a
+//!   result. The caller of a single operation runs exchanges too.
+//! * A thread stays in the seat if a retry waits for its time.
+//! * If the caller of a bulk stays away, a thread of the pool stands in for it: see [`relief`].
 //!
-//! A journal call that fails for lack of descriptors is made once more after the idle connections were closed. The
-//! engine belongs to the thread that drives, so a call on another thread goes back there in between.
+//! Each call has a driver of its own, so an observer that calls the client again is not in its way. An observer may be
+//! given the bulk that it observes: during [`Driver::emit`] the parts are in the seat, and only the observer's thread may
+//! take them.
+
+mod inbox;
+#[cfg(all(test, loom))]
+mod loom_models;
+mod relief;
+mod seat;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Instant;
 
-use crate::api::Reply;
+use self::inbox::Mail;
+use self::seat::{Seat, Watch};
 use crate::client::cancel::Cancel;
-use crate::client::exchanges::{Awaited, Exchanges};
 use crate::client::inner::ClientInner;
-use crate::client::journal_batch::{self, Batch};
-use crate::client::journal_calls::JournalResult;
-use crate::client::operations::{Ended, Next, Operations, Send, Work};
-use crate::engine::{Completion, Engine, Exchange};
+use crate::client::journal_batch::Batch;
+use crate::client::operations::{Ended, Next, Work};
+use crate::client::parts::Parts;
+use crate::engine::threads::pool::Task;
+use crate::engine::{Lead, Share};
 use crate::protocol::Machine;
-use crate::sync::{Condvar, Mutex, MutexGuard, ThreadId, Wake, current_thread, now};
-use crate::values::cause::{RequestError, RequestErrorKind};
-use crate::values::event::Event;
-use crate::values::group::GroupId;
+use crate::sync::{Condvar, Mutex, MutexGuard, current_thread, now, yield_now};
 
-/// Time that a bulk makes no progress after its caller has left.
-const GRACE: Duration = Duration::from_millis(1);
-
+/// Number of times that a caller yields its core before it blocks.
+const LOOKS: usize = if cfg!(all(test, loom)) { 0 } else { 20 };
 /// Drives the operations of one call.
 pub(crate) struct Driver {
     client: Arc<ClientInner>,
     /// The call is a single operation: nothing goes on during a journal call anyway.
     is_single: bool,
+    /// Threads of the engine that complete exchanges take the seat.
+    leads: bool,
     mail: Arc<Mail>,
     seat: Mutex<Seat>,
     changed: Condvar,
+    this: Weak<Driver>,
 }
 
-/// The way to the machines for other threads.
-struct Mail {
-    inbox: Mutex<Inbox>,
-    waker: Arc<dyn Wake>,
-}
-
-#[derive(Default)]
-struct Inbox {
-    machines: Vec<(usize, Machine)>,
-    results: Vec<(usize, JournalResult)>,
-    /// Journal calls that failed for lack of descriptors, by their slot.
-    exhausted: Batch,
-    cancelled: bool,
-}
-
-struct Seat {
-    /// Absent while a thread drives.
-    parts: Option<Box<Parts>>,
-    /// The thread that calls an observer. No other takes the seat meanwhile.
-    emitter: Option<ThreadId>,
-    /// What an observer that drives has yet to be told.
-    passed_on: Vec<(GroupId, Event)>,
-    ended: VecDeque<Ended>,
-    /// Operations that were added and have not ended.
-    open: usize,
-    /// The caller waits for a result while another thread drives.
-    is_wanted: bool,
-    /// When the seat became empty.
-    left: Instant,
-    relief: Relief,
-    is_over: bool,
-    /// The thread that drove has panicked, which is a bug.
-    is_broken: bool,
-}
-
-/// The thread of the pool that takes the seat when the caller stays away.
+/// The thread that takes the seat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Relief {
-    None,
-    /// Blocked until it is notified.
-    Parked,
-    /// Blocked for [`GRACE`], or driving.
-    Alert,
+enum Role {
+    /// Waits for a result.
+    Caller,
+    /// Stands in for a caller that is away.
+    Relief,
+    /// Has completed an exchange, and goes on with the queue after.
+    Worker,
+    /// Has something new for the driver, and does nothing else after.
+    Leader,
 }
 
-/// State that only the thread in the seat touches.
-struct Parts {
-    operations: Operations,
-    /// Absent only while the parts are dropped.
-    engine: Option<Box<dyn Engine>>,
-    client: Arc<ClientInner>,
-    exchanges: Exchanges,
-    no_headers: Arc<[(String, String)]>,
-    completed: Vec<Completion>,
+/// What the thread in the seat does when the machines want nothing.
+enum Turn {
+    Stay,
+    Leave,
+    /// Leaves, and runs an exchange.
+    Run(Task),
 }
 
 impl Driver {
     /// A driver of at most `in_flight` operations at a time. A single one is added once, and waited for at once.
     pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool) -> Arc<Self> {
-        let engine = client.engines.take();
-        let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
-        let parts = Parts {
-            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
-            engine: Some(engine),
-            client: Arc::clone(client),
-            exchanges: Exchanges::default(),
-            no_headers: Arc::new([]),
-            completed: Vec::new(),
-        };
-        let seat = Seat {
-            parts: Some(Box::new(parts)),
-            emitter: None,
-            passed_on: Vec::new(),
-            ended: VecDeque::new(),
-            open: 0,
-            is_wanted: false,
-            left: now(),
-            relief: Relief::None,
-            is_over: false,
-            is_broken: false,
-        };
-        let (client, seat, changed) = (Arc::clone(client), Mutex::new(seat), Condvar::new());
-        Arc::new(Driver { client, is_single, mail, seat, changed })
+        let mut engine = client.engines.take();
+        Arc::new_cyclic(|this: &Weak<Driver>| {
+            let leads = engine.attach(Weak::<Driver>::clone(this));
+            let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
+            let parts = Box::new(Parts::new(client, engine, in_flight));
+            let (client, changed) = (Arc::clone(client), Condvar::new());
+            let (this, seat) = (Weak::clone(this), Mutex::new(Seat::new(parts)));
+            Driver { client, is_single, leads, mail, seat, changed, this }
+        })
     }
 
     /// Adds an operation. It goes on when its result is waited for, or after [`GRACE`].
@@ -140,10 +98,11 @@ impl Driver {
         lock(&self.mail.inbox).machines.push((position, machine));
         let mut seat = lock(&self.seat);
         seat.open += 1;
+        seat.is_attended = false;
         if seat.is_free() {
             self.leave(&mut seat);
         } else {
-            drop(seat);
+            // Under the lock of the seat, so that the thread in it does not leave before.
             self.mail.waker.wake();
         }
     }
@@ -151,16 +110,36 @@ impl Driver {
     /// Blocks until an operation has ended.
     pub(crate) fn take(self: &Arc<Self>) -> Ended {
         let mut seat = lock(&self.seat);
+        let mut looks = 0;
         loop {
             assert!(!seat.is_broken, "a bug in cluster-client: the thread that drove has panicked, see the log");
             if let Some(ended) = seat.ended.pop_front() {
                 return ended;
             }
-            if let Some(parts) = seat.take_parts() {
+            let parts = if seat.is_attended { None } else { seat.take_parts() };
+            if let Some(parts) = parts {
                 drop(seat);
-                seat = self.drive(parts, |seat| !seat.ended.is_empty());
-                self.leave(&mut seat);
+                let (left, own) = self.drive(parts, Role::Caller);
+                seat = left;
+                if let Some(run) = own {
+                    drop(seat);
+                    run();
+                    seat = lock(&self.seat);
+                    seat.is_attended = false;
+                } else if !seat.ended.is_empty() {
+                    self.leave(&mut seat);
+                }
+                looks = 0;
+            } else if looks < LOOKS && seat.is_attended {
+                looks += 1;
+                drop(seat);
+                yield_now();
+                seat = lock(&self.seat);
             } else {
+                if self.leads && seat.is_watched {
+                    // The thread that waits for a timer goes back to the exchanges.
+                    self.mail.waker.wake();
+                }
                 seat.is_wanted = true;
                 seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
                 seat.is_wanted = false;
@@ -185,57 +164,22 @@ impl Driver {
         self.changed.notify_all();
     }
 
-    /// The caller goes, and leaves the seat empty.
-    fn leave(self: &Arc<Self>, seat: &mut Seat) {
-        seat.left = now();
-        if self.is_single || seat.open == 0 {
-            return;
-        }
-        match seat.relief {
-            Relief::Alert => {}
-            Relief::Parked => self.changed.notify_all(),
-            Relief::None => {
-                seat.relief = Relief::Alert;
-                let driver = Arc::clone(self);
-                if self.client.pool.spawn(Box::new(move || driver.relieve())).is_err() {
-                    // Without threads, there is progress only while the caller waits.
-                    seat.relief = Relief::None;
-                }
-            }
+    /// Handles what is new, unless another thread is in the seat.
+    fn attend(self: &Arc<Self>, role: Role) {
+        let parts = lock(&self.seat).take_parts();
+        if let Some(parts) = parts {
+            drop(self.drive(parts, role));
         }
     }
 
-    /// Takes the seat whenever the caller stays away.
-    fn relieve(self: &Arc<Self>) {
-        let mut seat = lock(&self.seat);
-        while !seat.is_over && !seat.is_broken {
-            if !seat.is_free() || seat.open == 0 {
-                seat.relief = Relief::Parked;
-                seat = self.changed.wait(seat).unwrap_or_else(PoisonError::into_inner);
-                seat.relief = Relief::Alert;
-                continue;
-            }
-            let away = now().saturating_duration_since(seat.left);
-            if away < GRACE {
-                let wait = self.changed.wait_timeout(seat, GRACE.saturating_sub(away));
-                seat = wait.unwrap_or_else(PoisonError::into_inner).0;
-                continue;
-            }
-            if let Some(parts) = seat.take_parts() {
-                drop(seat);
-                seat = self.drive(parts, |seat| seat.is_wanted || seat.is_over || seat.open == 0);
-                // The caller that waits has time to take it.
-                seat.left = now();
-                self.changed.notify_all();
-            }
-        }
-        seat.relief = Relief::None;
-    }
-
-    /// Drives until `is_enough`, and puts everything back into the seat.
-    fn drive(&self, mut parts: Box<Parts>, is_enough: impl Fn(&Seat) -> bool) -> MutexGuard<'_, Seat> {
+    /// Drives until there is a reason to leave, and puts everything back into the seat. Returns an exchange that the
+    /// calling thread is to run.
+    fn drive(self: &Arc<Self>, mut parts: Box<Parts>, role: Role) -> (MutexGuard<'_, Seat>, Option<Task>) {
         let mut watch = Watch { driver: self, is_driving: true };
         let mut ended = VecDeque::new();
+        if self.leads {
+            parts.wait(Some(now()));
+        }
         loop {
             self.read_inbox(&mut parts);
             let until = self.issue(&mut parts);
@@ -248,13 +192,60 @@ impl Driver {
             let mut seat = lock(&self.seat);
             seat.open -= ended.len();
             seat.ended.append(&mut ended);
-            if is_enough(&seat) {
-                watch.is_driving = false;
-                seat.parts = Some(parts);
-                return seat;
+            let next = if self.leads && parts.engine().is_ready() {
+                Turn::Stay
+            } else {
+                self.turn(&seat, &mut parts, role, until)
+            };
+            let own = match next {
+                Turn::Stay => {
+                    seat.is_watched = true;
+                    drop(seat);
+                    parts.wait(until);
+                    lock(&self.seat).is_watched = false;
+                    continue;
+                }
+                Turn::Run(own) => Some(own),
+                Turn::Leave => None,
+            };
+            // The threads with the exchanges come back to the seat. Nobody else is needed.
+            let surplus = seat.is_wanted && parts.engine().queued() > 1;
+            seat.is_attended =
+                self.leads && until.is_none() && parts.is_pending() && !surplus && seat.emitter.is_none();
+            if seat.is_wanted && (!seat.ended.is_empty() || !seat.is_attended) {
+                self.changed.notify_all();
             }
-            drop(seat);
-            parts.wait(until);
+            watch.is_driving = false;
+            seat.parts = Some(parts);
+            return (seat, own);
+        }
+    }
+
+    /// Whether the thread in the seat stays, when nothing is to be done before a completion or `until`.
+    fn turn(&self, seat: &Seat, parts: &mut Parts, role: Role, until: Option<Instant>) -> Turn {
+        let has_reason = match role {
+            Role::Caller => !seat.ended.is_empty(),
+            Role::Relief => seat.is_wanted || seat.is_over || seat.open == 0,
+            Role::Leader | Role::Worker => seat.is_wanted || seat.open == 0,
+        };
+        if !self.leads {
+            return if has_reason { Turn::Leave } else { Turn::Stay };
+        }
+        if matches!(role, Role::Leader | Role::Worker) {
+            let may_stay = !has_reason && until.is_some();
+            // A worker runs what is queued itself, unless it stays.
+            let has_threads = (role == Role::Worker && !may_stay) || parts.engine().recruit();
+            return if may_stay && has_threads { Turn::Stay } else { Turn::Leave };
+        }
+        let shares = role == Role::Caller && self.is_single;
+        let mut own = if shares && until.is_none() { parts.engine().share(Share::Always) } else { None };
+        if !parts.engine().recruit() && own.is_none() {
+            own = parts.engine().share(if shares { Share::Always } else { Share::IfNoneRuns });
+        }
+        match own {
+            Some(own) => Turn::Run(own),
+            None if has_reason || (until.is_none() && parts.is_pending() && seat.emitter.is_none()) => Turn::Leave,
+            None => Turn::Stay,
         }
     }
 
@@ -268,7 +259,7 @@ impl Driver {
             return parts;
         }
         seat.emitter = Some(current_thread());
-        seat.parts = Some(parts);
+        (seat.parts, seat.is_attended) = (Some(parts), false);
         while !events.is_empty() {
             drop(seat);
             for (group, event) in events {
@@ -281,32 +272,15 @@ impl Driver {
         seat.parts.take().expect("no other thread takes the seat from a emitter, and its own puts them back")
     }
 
-    fn read_inbox(&self, parts: &mut Parts) {
-        let Inbox { machines, results, exhausted, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
-        if !exhausted.is_empty() {
-            parts.shed_idle();
-            self.hand_to_pool(exhausted, true);
-        }
-        if machines.is_empty() && results.is_empty() && !cancelled {
-            return;
-        }
-        let time = now();
-        for (position, machine) in machines {
-            parts.operations.add(position, machine, time);
-        }
-        for (slot, result) in results {
-            parts.operations.complete_journal_call(slot, result, time);
-        }
-        if cancelled {
-            parts.operations.cancel(time);
-        }
-    }
-
     /// Hands out all that the machines want done. Returns when they are to be asked again.
-    fn issue(&self, parts: &mut Parts) -> Option<Instant> {
+    fn issue(self: &Arc<Self>, parts: &mut Parts) -> Option<Instant> {
         let mut time = now();
         let mut calls = Batch::new();
         loop {
+            if !parts.engine().has_room() {
+                self.hand_to_pool(calls, false);
+                return None;
+            }
             match parts.operations.next(time) {
                 Next::Wait(until) => {
                     self.hand_to_pool(calls, false);
@@ -322,25 +296,10 @@ impl Driver {
                     time = now();
                     parts.operations.complete_journal_call(slot, result, time);
                 }
-                Next::Run(slot, Work::Journal(call)) => calls.push((slot, call)),
-            }
-        }
-    }
-
-    /// Has journal calls made by threads of the pool, or here if there are none.
-    fn hand_to_pool(&self, calls: Batch, is_last: bool) {
-        for batch in journal_batch::split(calls, self.client.journal.is_local()) {
-            let (journal, mail) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail));
-            let make = move || {
-                let (exhausted, results) = journal_batch::make(&*journal, batch, is_last);
-                let mut inbox = lock(&mail.inbox);
-                inbox.exhausted.extend(exhausted);
-                inbox.results.extend(results);
-                drop(inbox);
-                mail.waker.wake();
-            };
-            if let Err(make) = self.client.pool.spawn(Box::new(make)) {
-                make();
+                Next::Run(slot, Work::Journal(call)) => {
+                    parts.journal_calls += 1;
+                    calls.push((slot, call));
+                }
             }
         }
     }
@@ -349,85 +308,25 @@ impl Driver {
 impl Cancel for Driver {
     fn cancel(&self) {
         lock(&self.mail.inbox).cancelled = true;
+        let mut seat = lock(&self.seat);
+        seat.is_attended = false;
         self.mail.waker.wake();
-    }
-}
-
-impl Seat {
-    /// Whether nobody drives, and no observer is told something.
-    fn is_free(&self) -> bool {
-        self.parts.is_some() && self.emitter.is_none()
-    }
-
-    fn take_parts(&mut self) -> Option<Box<Parts>> {
-        if self.emitter.is_some_and(|emitter| emitter != current_thread()) {
-            return None;
-        }
-        self.parts.take()
-    }
-}
-
-impl Parts {
-    /// Closes all idle connections of the client.
-    fn shed_idle(&mut self) {
-        self.client.engines.shed_idle();
-        if let Some(engine) = &mut self.engine {
-            engine.shed_idle_connections();
-        }
-    }
-
-    fn send(&mut self, slot: usize, send: &Send) {
-        let Some(engine) = &mut self.engine else { return };
-        let Send { requests, host, action, timeout } = send;
-        let is_own = Arc::ptr_eq(&requests.hosts, &self.client.cluster);
-        let number = if is_own { Ok(*host) } else { engine.add_host(&requests.hosts[*host]) };
-        match number {
-            Ok(number) => engine.submit(Exchange {
-                id: self.exchanges.add(Awaited { slot, host: *host, action: *action }),
-                host: number,
-                request: Arc::clone(requests.request(*action)),
-                headers: Arc::clone(&self.no_headers),
-                timeout: *timeout,
-                wants_body: false,
-            }),
-            Err(error) => {
-                let error = RequestError::new(RequestErrorKind::Internal, error.to_string());
-                self.operations.complete(slot, *host, *action, (Reply::NotSent(error), Duration::ZERO));
-            }
-        }
-    }
-
-    /// Waits for the engine, and hands the machines what has completed.
-    fn wait(&mut self, until: Option<Instant>) {
-        let Some(engine) = &mut self.engine else { return };
-        engine.wait(until, &mut self.completed);
-        for Completion { id, reply, elapsed, .. } in self.completed.drain(..) {
-            let Some(Awaited { slot, host, action }) = self.exchanges.remove(id) else { continue };
-            self.operations.complete(slot, host, action, (reply, elapsed));
+        self.changed.notify_all();
+        let is_free = seat.is_free();
+        drop(seat);
+        if self.leads
+            && is_free
+            && let Some(driver) = self.this.upgrade()
+        {
+            // The caller may run an exchange. The caller of this method may be in a hook.
+            let _ = self.client.pool.spawn(Box::new(move || driver.attend(Role::Leader)));
         }
     }
 }
 
-impl Drop for Parts {
-    fn drop(&mut self) {
-        if let Some(engine) = self.engine.take().filter(|_| self.exchanges.is_empty()) {
-            self.client.engines.put_back(engine);
-        }
-    }
-}
-
-/// Says so if the thread that drives panics: whoever waits would wait for ever.
-struct Watch<'a> {
-    driver: &'a Driver,
-    is_driving: bool,
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if self.is_driving {
-            lock(&self.driver.seat).is_broken = true;
-            self.driver.changed.notify_all();
-        }
+impl Lead for Driver {
+    fn lead(self: Arc<Self>) {
+        self.attend(Role::Worker);
     }
 }
 

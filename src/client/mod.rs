@@ -12,6 +12,7 @@ pub(crate) mod journal_calls;
 pub(crate) mod observer;
 pub(crate) mod operations;
 pub(crate) mod options;
+pub(crate) mod parts;
 
 use std::sync::Arc;
 use std::time::Duration;

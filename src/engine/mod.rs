@@ -10,7 +10,7 @@ pub(crate) mod multiplexed;
 mod suite;
 pub(crate) mod threads;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::api::{Reply, Request};
@@ -41,6 +41,51 @@ pub(crate) trait Engine: Send {
 
     /// Closes idle connections, here or in all engines of the client, to free their descriptors.
     fn shed_idle_connections(&mut self);
+
+    /// Whether another exchange may be submitted. If not, ask again after a completion.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// Names the driver to call. Returns whether exchanges complete on threads of the engine, also while nobody waits.
+    /// Each such thread then calls [`Lead::lead`]. The methods below are for such engines.
+    fn attach(&mut self, _: Weak<dyn Lead>) -> bool {
+        false
+    }
+
+    /// Whether `wait` would return at once.
+    fn is_ready(&self) -> bool {
+        false
+    }
+
+    /// Gets threads for the exchanges that none has begun. Returns false if there are no more threads.
+    fn recruit(&mut self) -> bool {
+        true
+    }
+
+    /// Number of exchanges that no thread has begun, or is about to begin.
+    fn queued(&self) -> usize {
+        0
+    }
+
+    /// Takes an exchange from the queue, for the calling thread to run after it has left the driver's seat.
+    fn share(&mut self, _: Share) -> Option<Box<dyn FnOnce() + Send>> {
+        None
+    }
+}
+
+/// A driver, for the threads that complete its exchanges.
+pub(crate) trait Lead: Send + Sync {
+    /// Handles what has completed, unless another thread does. The calling thread then goes on with the queue.
+    fn lead(self: Arc<Self>);
+}
+
+/// When the calling thread runs an exchange itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    Always,
+    /// Only if no thread runs one, so that without it nothing would complete.
+    IfNoneRuns,
 }
 
 /// Whether an engine can be made for these hosts.
@@ -55,6 +100,7 @@ pub(crate) fn check_hosts(hosts: &[Host]) -> Result<(), ConfigError> {
 }
 
 /// One request to one host, and its answer.
+#[cfg_attr(all(test, loom), expect(dead_code, reason = "the model of the hosts looks at the host only"))]
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     /// Chosen by the driver, and returned with the completion.

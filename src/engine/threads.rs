@@ -1,8 +1,14 @@
-//! The engine of threads: one blocking exchange a job, on the threads of the client.
+//! The engine of threads: one blocking exchange a thread, on the threads of the client.
 //!
-//! An exchange holds one thread from its look-up to the end of its answer. Deliberately absent: any estimate of how
-//! long a host takes. Without a free thread, an exchange waits for its turn, and its time runs meanwhile.
+//! ```text
+//!   submit ──▶ queue ──▶ a thread of the pool, or the caller ──▶ completed ──▶ Lead::lead
+//! ```
+//! An exchange holds one thread from its look-up to the end of its answer. A thread that finds more in the queue
+//! gets two others, so that their number doubles. After each exchange it becomes the leader: it takes the driver's seat
+//! if it is free. Deliberately absent: any estimate of how long a host takes.
 
+#[cfg(all(test, loom))]
+pub(crate) mod model;
 pub(crate) mod pool;
 #[cfg(test)]
 mod tests;
@@ -10,18 +16,21 @@ pub(crate) mod transport;
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-use super::threads::pool::Pool;
-use super::{Completion, Engine, Exchange, check_hosts};
+use self::pool::{Pool, Task};
+use self::transport::UreqTransport;
+use super::{Completion, Engine, Exchange, Lead, Share, check_hosts};
 use crate::api::Reply;
-use crate::engine::threads::transport::UreqTransport;
 use crate::http::errors;
 use crate::sync::{Condvar, Mutex, MutexGuard, Wake, now};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
+
+/// Number of threads that a thread gets at a time if there is more to do.
+const AT_ONCE: usize = 2;
 
 /// The engine. See the head of this file.
 pub(crate) struct Threads {
@@ -31,22 +40,33 @@ pub(crate) struct Threads {
     /// Filled when a host is added.
     numbers: HashMap<Host, usize>,
     known: Vec<Host>,
-    pool: Arc<Pool>,
-    queue: VecDeque<(Exchange, Instant)>,
-    mail: Arc<Mail>,
+    /// Exchanges that were submitted and not handed to the driver.
+    open: usize,
+    shared: Arc<Shared>,
 }
 
-/// The way back from the threads.
-#[derive(Default)]
-struct Mail {
+/// Shared with the threads.
+struct Shared {
+    pool: Arc<Pool>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
+    /// Exchanges that no thread has begun.
+    queue: VecDeque<Job>,
+    /// Threads that are on their way to the queue.
+    arriving: usize,
+    /// A task in the pool waits for an idle thread.
+    is_late: bool,
+    /// Exchanges that a thread has begun.
+    running: usize,
     completed: Vec<Completion>,
     woken: bool,
+    /// The driver blocks in `wait`.
+    waiting: bool,
+    leader: Option<Weak<dyn Lead>>,
 }
 
 impl Threads {
@@ -57,29 +77,9 @@ impl Threads {
             cluster: Arc::clone(cluster),
             numbers: HashMap::new(),
             known: hosts.to_vec(),
-            pool,
-            queue: VecDeque::new(),
-            mail: Arc::default(),
+            open: 0,
+            shared: Arc::new(Shared { pool, state: Mutex::default(), changed: Condvar::new() }),
         }
-    }
-
-    /// Gives each exchange a thread. Returns one for this thread to run if there are no more threads.
-    fn dispatch(&mut self) -> Option<Job> {
-        while let Some((exchange, begun)) = self.queue.pop_front() {
-            let Some((transport, host)) = self.hosts.get(exchange.host).cloned() else {
-                let reply = Reply::NotSent(errors::no_such_host());
-                self.mail.deliver(Completion { id: exchange.id, reply, body: None, elapsed: begun.elapsed() });
-                continue;
-            };
-            let job = Job { exchange, begun, transport, host, mail: Arc::clone(&self.mail) };
-            let ours = Arc::new(Mutex::new(Some(job)));
-            let theirs = Arc::clone(&ours);
-            let run = move || lock(&theirs).take().into_iter().for_each(Job::run);
-            if self.pool.spawn(Box::new(run)).is_err() {
-                return lock(&ours).take();
-            }
-        }
-        None
     }
 }
 
@@ -98,37 +98,82 @@ impl Engine for Threads {
         Ok(number)
     }
 
+    fn has_room(&self) -> bool {
+        self.open <= self.shared.pool.limit()
+    }
+
     fn submit(&mut self, exchange: Exchange) {
-        self.queue.push_back((exchange, now()));
+        self.open += 1;
+        let mut state = self.shared.state();
+        match self.hosts.get(exchange.host).cloned() {
+            Some((transport, host)) => state.queue.push_back(Job { exchange, begun: now(), transport, host }),
+            None => state.completed.push(Completion {
+                id: exchange.id,
+                reply: Reply::NotSent(errors::no_such_host()),
+                body: None,
+                elapsed: Duration::ZERO,
+            }),
+        }
     }
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
-        if let Some(job) = self.dispatch() {
-            job.run();
-        }
-        let mut state = self.mail.state();
-        while !state.woken && state.completed.is_empty() && self.queue.is_empty() {
+        self.shared.recruit(AT_ONCE);
+        let mut state = self.shared.state();
+        state.waiting = true;
+        while !state.woken && state.completed.is_empty() {
             state = match until {
-                None => self.mail.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
                     let left = until.saturating_duration_since(now());
                     if left.is_zero() {
-                        return;
+                        break;
                     }
-                    self.mail.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
+        state.waiting = false;
         state.woken = false;
+        self.open -= state.completed.len();
         completed.append(&mut state.completed);
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
-        Arc::<Mail>::clone(&self.mail)
+        Arc::<Shared>::clone(&self.shared)
     }
 
     fn shed_idle_connections(&mut self) {
         self.cluster.shed_idle();
+    }
+
+    fn attach(&mut self, leader: Weak<dyn Lead>) -> bool {
+        self.shared.state().leader = Some(leader);
+        true
+    }
+
+    fn is_ready(&self) -> bool {
+        let state = self.shared.state();
+        state.woken || !state.completed.is_empty()
+    }
+
+    fn recruit(&mut self) -> bool {
+        self.shared.recruit(AT_ONCE)
+    }
+
+    fn queued(&self) -> usize {
+        let state = self.shared.state();
+        state.queue.len().saturating_sub(state.arriving)
+    }
+
+    fn share(&mut self, share: Share) -> Option<Task> {
+        let mut state = self.shared.state();
+        if share == Share::IfNoneRuns && (state.running > 0 || state.arriving > 0) {
+            return None;
+        }
+        let job = state.queue.pop_front()?;
+        state.running += 1;
+        let shared = Arc::clone(&self.shared);
+        Some(Box::new(move || drop(shared.run(job))))
     }
 }
 
@@ -138,37 +183,87 @@ struct Job {
     begun: Instant,
     transport: Arc<UreqTransport>,
     host: usize,
-    mail: Arc<Mail>,
 }
 
 impl Job {
-    fn run(self) {
-        let Job { exchange, begun, transport, host, mail } = self;
+    fn run(self) -> Completion {
+        let Job { exchange, begun, transport, host } = self;
+        #[cfg(not(all(test, loom)))]
         let send = || transport.send(begun, host, &exchange.request, exchange.timeout);
+        #[cfg(all(test, loom))]
+        let send = || model::send(host, &(transport, begun));
         let reply = catch_unwind(AssertUnwindSafe(send))
             .unwrap_or_else(|_| Reply::Ambiguous(RequestError::new(Kind::Internal, "the transport panicked")));
-        mail.deliver(Completion { id: exchange.id, reply, body: None, elapsed: begun.elapsed() });
+        Completion { id: exchange.id, reply, body: None, elapsed: begun.elapsed() }
     }
 }
 
-impl Mail {
+impl Shared {
+    /// Gets at most `most` threads for what is in the queue. Returns false if the pool has none.
+    fn recruit(self: &Arc<Self>, most: usize) -> bool {
+        let mut state = self.state();
+        let number = state.queue.len().saturating_sub(state.arriving).min(most);
+        state.arriving += number;
+        drop(state);
+        for started in 0..number {
+            let shared = Arc::clone(self);
+            let Err(refused) = self.pool.spawn(Box::new(move || shared.work())) else { continue };
+            let mut state = self.state();
+            state.arriving -= number - started;
+            if !std::mem::replace(&mut state.is_late, true) {
+                drop(state);
+                let shared = Arc::clone(self);
+                self.pool.spawn_later(Box::new(move || {
+                    let mut state = shared.state();
+                    (state.is_late, state.arriving) = (false, state.arriving + 1);
+                    drop(state);
+                    refused();
+                }));
+            }
+            return false;
+        }
+        true
+    }
+
+    /// Runs exchanges as long as there are any.
+    fn work(self: &Arc<Self>) {
+        let mut state = self.state();
+        state.arriving -= 1;
+        while let Some(job) = state.queue.pop_front() {
+            state.running += 1;
+            drop(state);
+            self.recruit(AT_ONCE);
+            if let Some(driver) = self.run(job) {
+                driver.lead();
+            }
+            state = self.state();
+        }
+    }
+
+    /// Runs an exchange. Returns the driver to lead, unless the driver waits for completions itself.
+    fn run(&self, job: Job) -> Option<Arc<dyn Lead>> {
+        let completion = job.run();
+        let mut state = self.state();
+        state.running -= 1;
+        state.completed.push(completion);
+        if state.waiting {
+            self.changed.notify_one();
+            return None;
+        }
+        state.leader.as_ref().and_then(Weak::upgrade)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
-    }
-
-    fn deliver(&self, completion: Completion) {
-        self.state().completed.push(completion);
-        self.changed.notify_one();
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Wake for Mail {
+impl Wake for Shared {
     fn wake(&self) {
-        self.state().woken = true;
-        self.changed.notify_one();
+        let mut state = self.state();
+        state.woken = true;
+        if state.waiting {
+            self.changed.notify_one();
+        }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,7 @@
-//! What stands in for the system under loom: its locks, with three additions.
+//! What stands in for the system under loom: its locks, with additions.
 //!
-//! *Time.* loom knows none: its `wait_timeout` never ends by itself. Here the time is a number that a model
-//! moves on ([`pass_time`]) under the lock that its sleepers let go of; whoever is due then wakes up, nobody
-//! else. So loom puts the end of a wait everywhere among the other steps, and a sleeper that nobody wakes is
-//! a deadlock, which loom reports.
+//! *Time.* It does not pass: a `wait_timeout` never ends by itself. So a thread that is not notified is a deadlock, which
+//! loom reports.
 //!
 //! *Threads.* A pool starts a loom thread for each task.
 //!
@@ -134,15 +132,6 @@ pub(crate) fn explore(name: &str, systems: &[Model], preemptions: Option<usize>,
 pub(crate) fn now() -> Instant {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
     *BEGIN.get_or_init(Instant::now) + MODEL.get().0
-}
-
-/// Lets the time be `to` after the beginning, unless it is later already.
-///
-/// The caller holds the lock of those who sleep on `condvar`.
-pub(crate) fn pass_time(to: Duration, condvar: &Condvar) {
-    let (time, model) = MODEL.get();
-    MODEL.set((time.max(to), model));
-    condvar.inner.notify_all();
 }
 
 #[derive(Debug, Default)]

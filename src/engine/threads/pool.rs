@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, Weak};
 
 use crate::sync::{Mutex, MutexGuard, Receiver, Sender, ThreadPool, ThreadPoolBuilder, channel, yield_now};
@@ -22,6 +23,7 @@ struct Order {
 pub(crate) struct Pool {
     waiting: Mutex<Waiting>,
     supply: Mutex<Supply>,
+    limit: AtomicUsize,
     this: Weak<Pool>,
 }
 
@@ -39,6 +41,7 @@ struct Supply {
     pools: Vec<ThreadPool>,
     /// Threads of the last pool that have had no task.
     fresh: usize,
+    started: usize,
     /// Number of threads that may still be started.
     left: usize,
 }
@@ -54,8 +57,13 @@ const LOOKS: usize = if cfg!(all(test, loom)) { 0 } else { 20 };
 impl Pool {
     /// A pool of at most `limit` threads. None is started yet.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
-        let supply = Supply { pools: Vec::new(), fresh: 0, left: limit };
-        Arc::new_cyclic(|this| Pool { waiting: Mutex::default(), supply: Mutex::new(supply), this: Weak::clone(this) })
+        let supply = Supply { pools: Vec::new(), fresh: 0, started: 0, left: limit };
+        Arc::new_cyclic(|this| Pool {
+            waiting: Mutex::default(),
+            supply: Mutex::new(supply),
+            limit: AtomicUsize::new(limit),
+            this: Weak::clone(this),
+        })
     }
 
     /// Runs `task` on an idle thread, or on a new one. Returns it if there is none.
@@ -65,9 +73,30 @@ impl Pool {
         order(&thread, task)
     }
 
+    /// Runs `task` on the next thread that is idle.
+    pub(crate) fn spawn_later(&self, task: Task) {
+        let mut waiting = self.waiting();
+        if let Some(thread) = waiting.threads.pop() {
+            drop(waiting);
+            let _ = order(&thread, task);
+        } else {
+            waiting.tasks.push_back(task);
+        }
+    }
+
+    /// Maximum number of tasks that run at once, with one on a thread of the caller if the system refuses threads.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     /// Starts a thread. After the system has refused one, no more are started.
     fn start(&self) -> Option<Sender<Order>> {
-        let thread = self.supply().thread(&self.this);
+        let mut supply = self.supply();
+        let thread = supply.thread(&self.this);
+        if thread.is_err() {
+            self.limit.store(supply.started + 1, Ordering::Relaxed);
+        }
+        drop(supply);
         // The logger is called without a lock, and it may panic.
         thread.unwrap_or_else(|error| {
             let warn =
@@ -119,6 +148,7 @@ impl Supply {
         self.left = if built.is_ok() { self.left - size } else { 0 };
         self.pools.push(built.map_err(|error| error.to_string())?);
         self.fresh = size;
+        self.started += size;
         Ok(())
     }
 }

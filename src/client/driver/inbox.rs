@@ -1,0 +1,75 @@
+//! The inbox: the way to the machines for threads that are not in the seat, and the journal calls, which threads of
+//! the pool make.
+//!
+//! The engine belongs to the thread in the seat. So a journal call that failed for lack of descriptors goes back there,
+//! to be made once more after the idle connections were closed.
+
+use std::sync::Arc;
+
+use super::{Driver, Role, lock};
+use crate::client::journal_batch::{self, Batch};
+use crate::client::journal_calls::JournalResult;
+use crate::client::parts::Parts;
+use crate::protocol::Machine;
+use crate::sync::{Mutex, Wake, now};
+
+/// The way to the machines for other threads.
+pub(super) struct Mail {
+    pub(super) inbox: Mutex<Inbox>,
+    pub(super) waker: Arc<dyn Wake>,
+}
+
+#[derive(Default)]
+pub(super) struct Inbox {
+    pub(super) machines: Vec<(usize, Machine)>,
+    pub(super) results: Vec<(usize, JournalResult)>,
+    /// Journal calls that failed for lack of descriptors, by their slot.
+    pub(super) exhausted: Batch,
+    pub(super) cancelled: bool,
+}
+
+impl Driver {
+    /// Gives the machines what other threads have left for them.
+    pub(super) fn read_inbox(self: &Arc<Self>, parts: &mut Parts) {
+        let Inbox { machines, results, exhausted, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
+        if !exhausted.is_empty() {
+            parts.shed_idle();
+            self.hand_to_pool(exhausted, true);
+        }
+        if machines.is_empty() && results.is_empty() && !cancelled {
+            return;
+        }
+        let time = now();
+        for (position, machine) in machines {
+            parts.operations.add(position, machine, time);
+        }
+        parts.journal_calls -= results.len();
+        for (slot, result) in results {
+            parts.operations.complete_journal_call(slot, result, time);
+        }
+        if cancelled {
+            parts.operations.cancel(time);
+        }
+    }
+
+    /// Has journal calls made by threads of the pool, or here if there are none.
+    pub(super) fn hand_to_pool(self: &Arc<Self>, calls: Batch, is_last: bool) {
+        for batch in journal_batch::split(calls, self.client.journal.is_local()) {
+            let (journal, mail, driver) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail), Arc::clone(self));
+            let make = move || {
+                let (exhausted, results) = journal_batch::make(&*journal, batch, is_last);
+                let mut inbox = lock(&mail.inbox);
+                inbox.exhausted.extend(exhausted);
+                inbox.results.extend(results);
+                drop(inbox);
+                mail.waker.wake();
+                if driver.leads {
+                    driver.attend(Role::Leader);
+                }
+            };
+            if let Err(make) = self.client.pool.spawn(Box::new(make)) {
+                make();
+            }
+        }
+    }
+}

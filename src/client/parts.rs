@@ -1,0 +1,93 @@
+//! Floor 3: what only the thread in the driver's seat touches: the operations, and the engine with its exchanges.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::api::Reply;
+use crate::client::exchanges::{Awaited, Exchanges};
+use crate::client::inner::ClientInner;
+use crate::client::operations::{Operations, Send};
+use crate::engine::{Completion, Engine, Exchange};
+use crate::values::cause::{RequestError, RequestErrorKind};
+
+/// The operations and the engine of a driver.
+pub(crate) struct Parts {
+    pub(crate) operations: Operations,
+    /// Absent only while the parts are dropped.
+    engine: Option<Box<dyn Engine>>,
+    client: Arc<ClientInner>,
+    exchanges: Exchanges,
+    /// Journal calls that threads of the pool make.
+    pub(crate) journal_calls: usize,
+    no_headers: Arc<[(String, String)]>,
+    completed: Vec<Completion>,
+}
+
+impl Parts {
+    pub(crate) fn new(client: &Arc<ClientInner>, engine: Box<dyn Engine>, in_flight: usize) -> Self {
+        Parts {
+            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
+            engine: Some(engine),
+            client: Arc::clone(client),
+            exchanges: Exchanges::default(),
+            journal_calls: 0,
+            no_headers: Arc::new([]),
+            completed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn engine(&mut self) -> &mut dyn Engine {
+        self.engine.as_mut().expect("the engine is there until the parts are dropped").as_mut()
+    }
+
+    /// Whether an exchange or a journal call will complete on another thread.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.journal_calls > 0 || !self.exchanges.is_empty()
+    }
+
+    /// Closes all idle connections of the client.
+    pub(crate) fn shed_idle(&mut self) {
+        self.client.engines.shed_idle();
+        self.engine().shed_idle_connections();
+    }
+
+    /// Gives the engine a request of the operation in `slot`.
+    pub(crate) fn send(&mut self, slot: usize, send: &Send) {
+        let Some(engine) = &mut self.engine else { return };
+        let Send { requests, host, action, timeout } = send;
+        let is_own = Arc::ptr_eq(&requests.hosts, &self.client.cluster);
+        let number = if is_own { Ok(*host) } else { engine.add_host(&requests.hosts[*host]) };
+        match number {
+            Ok(number) => engine.submit(Exchange {
+                id: self.exchanges.add(Awaited { slot, host: *host, action: *action }),
+                host: number,
+                request: Arc::clone(requests.request(*action)),
+                headers: Arc::clone(&self.no_headers),
+                timeout: *timeout,
+                wants_body: false,
+            }),
+            Err(error) => {
+                let error = RequestError::new(RequestErrorKind::Internal, error.to_string());
+                self.operations.complete(slot, *host, *action, (Reply::NotSent(error), Duration::ZERO));
+            }
+        }
+    }
+
+    /// Waits for the engine, and gives the machines what has completed.
+    pub(crate) fn wait(&mut self, until: Option<Instant>) {
+        let Some(engine) = &mut self.engine else { return };
+        engine.wait(until, &mut self.completed);
+        for Completion { id, reply, elapsed, .. } in self.completed.drain(..) {
+            let Some(Awaited { slot, host, action }) = self.exchanges.remove(id) else { continue };
+            self.operations.complete(slot, host, action, (reply, elapsed));
+        }
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.take().filter(|_| self.exchanges.is_empty()) {
+            self.client.engines.put_back(engine);
+        }
+    }
+}
