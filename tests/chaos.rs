@@ -485,7 +485,7 @@ fn request_of_the_last_round_that_lands_late_is_not_counted_in_the_next() {
     let proxy = &lane.nodes[0].proxy;
     proxy.begin(2);
     proxy.disturb(|| Some(Fault::DelayRequest(LATE)));
-    let request = format!("DELETE /v1/group/ HTTP/1.1\r\nContent-Length: 17\r\n\r\n{{\"groupId\":\"late\"}}");
+    let request = "DELETE /v1/group/ HTTP/1.1\r\nContent-Length: 18\r\n\r\n{\"groupId\":\"late\"}";
     let mut client = std::net::TcpStream::connect(proxy.url().trim_start_matches("http://")).unwrap();
     std::io::Write::write_all(&mut client, request.as_bytes()).unwrap();
     drop(client);

@@ -554,9 +554,11 @@ fn request_that_the_server_does_not_read_costs_the_timeout_and_is_ambiguous() {
         drop(peer);
     });
     let start = Instant::now();
-    let reply = server.transport().send(0, &large_create(), BRIEF);
-    assert_told(&reply, "ambiguous, Timeout: no answer within 150ms");
-    assert!(start.elapsed() >= BRIEF && start.elapsed() < PLENTY, "{:?}", start.elapsed());
+    // A loaded machine connects, and fills the buffers, within this time.
+    let timeout = Duration::from_secs(2);
+    let reply = server.transport().send(0, &large_create(), timeout);
+    assert_told(&reply, "ambiguous, Timeout: no answer within 2s");
+    assert!(start.elapsed() >= timeout && start.elapsed() < PLENTY, "{:?}", start.elapsed());
     drop(end);
 }
 
