@@ -78,7 +78,7 @@ impl Default for Engine {
 /// | `deadline` | none: attempts and timeouts bound a call | 1 ms to 24 h |
 /// | `rollback_timeout` | 120 s, or four times `settle` where that is longer | above `settle`, at most 24 h |
 /// | `settle` | 10 s, or the request timeout where that is longer | 1 ms to 1 h |
-/// | `threads` | 1024, of which as many start as help | 1 to 4096 |
+/// | `threads` | 1024, started as needed | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
 /// | `engine` | [`Engine::Threads`] | see [`Engine`] |
 ///
@@ -206,13 +206,9 @@ impl ClientBuilder {
         self
     }
 
-    /// The most threads that the client starts, beside those that call it. They start when they are needed,
-    /// and stay asleep after: about as many as there are requests under way where the hosts are far, and 8 where
-    /// they are near. One thread waits for one answer, so this is
-    /// also about the number of requests under way at once.
-    ///
-    /// A host with a thread at work for it costs 55 to 70 KiB, and any other 7 KiB (measured with 100 to 10,000
-    /// hosts: `benches/compare` with `--scale`).
+    /// Maximum number of threads that the client starts, beside those that call it. They start when requests wait for a
+    /// thread, and block without work until the client is dropped. One thread waits for one answer, so this is also
+    /// about the number of requests under way at once. [`Engine::Multiplexed`] uses threads for journal calls only.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self

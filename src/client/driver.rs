@@ -55,7 +55,6 @@ pub(crate) struct Driver {
     mail: Arc<Mail>,
     seat: Mutex<Seat>,
     changed: Condvar,
-    this: Weak<Driver>,
 }
 
 /// The thread that takes the seat.
@@ -88,16 +87,16 @@ impl Driver {
             let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
             let parts = Box::new(Parts::new(client, engine, in_flight));
             let (client, changed) = (Arc::clone(client), Condvar::new());
-            let (this, seat) = (Weak::clone(this), Mutex::new(Seat::new(parts)));
-            Driver { client, is_single, leads, mail, seat, changed, this }
+            Driver { client, is_single, leads, mail, seat: Mutex::new(Seat::new(parts)), changed }
         })
     }
 
-    /// Adds an operation. It goes on when its result is waited for, or after [`GRACE`].
+    /// Adds an operation. It goes on when its result is waited for, or soon after.
     pub(crate) fn add(self: &Arc<Self>, position: usize, machine: Machine) {
-        lock(&self.mail.inbox).machines.push((position, machine));
         let mut seat = lock(&self.seat);
+        // Counted before another thread can end it.
         seat.open += 1;
+        lock(&self.mail.inbox).machines.push((position, machine));
         seat.is_attended = false;
         if seat.is_free() {
             self.leave(&mut seat);
@@ -269,7 +268,7 @@ impl Driver {
             events = std::mem::take(&mut seat.passed_on);
         }
         seat.emitter = None;
-        seat.parts.take().expect("no other thread takes the seat from a emitter, and its own puts them back")
+        seat.parts.take().expect("no other thread takes the parts from an emitter, and its own thread puts them back")
     }
 
     /// Hands out all that the machines want done. Returns when they are to be asked again.
@@ -306,21 +305,10 @@ impl Driver {
 }
 
 impl Cancel for Driver {
+    /// A thread that waits in the seat is woken. If there is none, the next completion brings one.
     fn cancel(&self) {
         lock(&self.mail.inbox).cancelled = true;
-        let mut seat = lock(&self.seat);
-        seat.is_attended = false;
         self.mail.waker.wake();
-        self.changed.notify_all();
-        let is_free = seat.is_free();
-        drop(seat);
-        if self.leads
-            && is_free
-            && let Some(driver) = self.this.upgrade()
-        {
-            // The caller may run an exchange. The caller of this method may be in a hook.
-            let _ = self.client.pool.spawn(Box::new(move || driver.attend(Role::Leader)));
-        }
     }
 }
 

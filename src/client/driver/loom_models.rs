@@ -141,6 +141,32 @@ models! {
         driver.abandon(0);
     }
 
+    /// Time does not pass, so the retry never comes.
+    fn cancel_reaches_a_thread_that_waits_for_a_retry(threads: true, preemptions: Some(3)) {
+        set_answer(|_| Reply::Answered { status: 503, retry_after: None });
+        let client = client(1, 1);
+        let token = CancelToken::new();
+        let canceller = token.clone();
+        let canceller = thread::spawn(move || canceller.cancel());
+        let mut options = OperationOptions::new(client);
+        options.cancel = Some(token);
+        let _ = options.run(Operation::Status, group());
+        canceller.join().unwrap();
+    }
+
+    /// One operation waits for a retry that never comes, and a thread waits for it in the seat.
+    fn completion_reaches_a_thread_that_waits_for_a_retry(threads: true, preemptions: Some(2)) {
+        let count = Arc::new(loom::sync::Mutex::new(0));
+        set_answer(move |_| {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            if *count == 1 { Reply::Answered { status: 503, retry_after: None } } else { absent() }
+        });
+        let driver = bulk(&client(1, 2), 2);
+        driver.take();
+        driver.abandon(1);
+    }
+
     fn two_callers_share_one_thread(threads: true, preemptions: Some(2)) {
         set_answer(|_| absent());
         let client = client(2, 1);

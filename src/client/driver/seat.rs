@@ -42,7 +42,7 @@ pub(super) enum Relief {
     None,
     /// Blocked until it is notified.
     Parked,
-    /// Blocked for [`GRACE`], or driving.
+    /// Blocked for `GRACE`, or driving.
     Alert,
 }
 

@@ -1,5 +1,5 @@
 //! The rounds under a model checker: who gets an answer has it from a round that carried the change out. See
-//! `src/sync.rs` for how to run it.
+//! `src/client/driver/loom_models.rs` for how to run it.
 
 use std::sync::Arc;
 
