@@ -63,7 +63,7 @@ impl OperationOptions {
         let (cluster, api) = (Arc::clone(&client.cluster), Arc::clone(&client.api));
         let mut machine = Machine::new(operation, self.preflight, group, cluster, api, limits, fastrand::u64(..));
         if client.observers.are_there() {
-            machine.narrate();
+            machine.record_events();
         }
         machine
     }

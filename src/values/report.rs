@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::{Action, Reading, Verdict};
+use crate::values::action::Action;
 use crate::values::cause::RequestError;
+use crate::values::classification::{Classification, ClassifiedReply, describe};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
@@ -93,21 +94,22 @@ impl HostStep {
     }
 
     /// Takes the answer to the latest of `attempts` tries in.
-    pub(crate) fn note(&mut self, attempts: u32, reading: &Reading, elapsed: Duration) {
+    pub(crate) fn note(&mut self, attempts: u32, reply: &ClassifiedReply, elapsed: Duration) {
         (self.attempts, self.elapsed) = (attempts, elapsed);
-        self.denied &= matches!(reading.verdict, Verdict::No | Verdict::Unsent);
+        self.denied &= matches!(reply.classification, Classification::Denied | Classification::NotSent);
         // Deleted, and found to be gone when deleted again: the first answer says more.
-        let repeated = self.succeeded && self.action == Action::Delete && reading.verdict == Verdict::No;
-        self.ended_well = reading.verdict == Verdict::Yes || repeated;
+        let repeated =
+            self.succeeded && self.action == Action::Delete && reply.classification == Classification::Denied;
+        self.ended_well = reply.classification == Classification::Confirmed || repeated;
         if repeated {
             return;
         }
         self.succeeded = match self.action {
-            Action::Check => reading.verdict == Verdict::Yes,
-            Action::Create | Action::Delete => self.succeeded || reading.verdict == Verdict::Yes,
+            Action::Check => reply.classification == Classification::Confirmed,
+            Action::Create | Action::Delete => self.succeeded || reply.classification == Classification::Confirmed,
         };
-        self.status = reading.status;
-        self.error.clone_from(&reading.error);
+        self.status = reply.status;
+        self.error.clone_from(&reply.error);
     }
 
     /// Whether it may have made or removed the group.
@@ -117,11 +119,7 @@ impl HostStep {
 
     /// The last answer in a few words: `answered 503`, or the error.
     pub fn reason(&self) -> String {
-        match (self.status, &self.error) {
-            (Some(status), _) => format!("answered {status}"),
-            (None, Some(error)) => error.to_string(),
-            (None, None) => "did not answer".into(),
-        }
+        describe(self.status, self.error.as_ref())
     }
 }
 

@@ -1,52 +1,53 @@
-//! What the machine tells: events while it runs, and a report at the end. Nothing here decides anything.
+//! Events during the operation, and the report at its end. Nothing here decides anything.
 
 use std::time::Duration;
 
-use super::{At, Ending, Machine, Rules};
-use crate::api::{Action, Reading, Verdict};
+use super::participant::Participant;
+use super::{Ending, Machine, Rules};
+use crate::values::action::Action;
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::event::Event;
 use crate::values::intent::Purpose;
 use crate::values::report::{Cause, HostReport, HostStep, Operation, Outcome, Report, State};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn end(&mut self, ending: Ending) {
-        self.at = At::Done;
         if self.events.is_some() {
             let report = self.report(&ending);
             let (outcome, summary) = (report.outcome, report.summary());
-            self.tell(|machine| Event::Finished { outcome, summary, elapsed: machine.now });
+            self.emit(|machine| Event::Finished { outcome, summary, elapsed: machine.now });
         }
         self.ending = Some(ending);
     }
 
-    pub(super) fn tell(&mut self, event: impl FnOnce(&Self) -> Event) {
+    pub(super) fn emit(&mut self, event: impl FnOnce(&Self) -> Event) {
         if self.events.is_some() {
             let event = event(self);
             self.events.get_or_insert_default().push(event);
         }
     }
 
-    /// The hosts of the round that was begun.
+    /// The event that names the hosts of the round.
     pub(super) fn participants(&self) -> Event {
         Event::Participants { hosts: self.ready.iter().map(|host| self.hosts[*host].clone()).collect() }
     }
 
-    pub(super) fn tell_answer(&mut self, host: usize, action: Action, reading: &Reading, elapsed: Duration) {
-        self.tell(|machine| Event::Answered {
+    pub(super) fn emit_answer(&mut self, host: usize, action: Action, reply: &ClassifiedReply, elapsed: Duration) {
+        self.emit(|machine| Event::Answered {
             host: machine.hosts[host].clone(),
             action,
-            attempt: machine.tracks[host].attempts(action),
-            succeeded: reading.verdict == Verdict::Yes,
-            answer: reading.describe(),
+            attempt: machine.participants[host].attempts(action),
+            succeeded: reply.classification == Classification::Confirmed,
+            answer: reply.describe(),
             elapsed,
         });
     }
 
-    pub(super) fn blame_unknown(&mut self) {
+    pub(super) fn set_cause_from_unknown(&mut self) {
         if self.cause.is_none() {
-            let unknown = self.tracks.iter().position(|track| track.state == State::Unknown);
+            let unknown = self.participants.iter().position(|participant| participant.state == State::Unknown);
             self.cause = unknown.map(|host| {
-                let reason = self.tracks[host].steps.last().map(explain).unwrap_or_default();
+                let reason = self.participants[host].steps.last().map(explain).unwrap_or_default();
                 self.cause_of(host, reason)
             });
         }
@@ -62,38 +63,21 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// Why a host's state is unknown, or not the wanted one.
-    pub(super) fn reason(&self, host: usize) -> Option<String> {
-        let track = &self.tracks[host];
-        let last = |actions: &[Action]| track.steps.iter().rev().find(|step| actions.contains(&step.action));
-        match track.state {
-            State::Unknown => {
-                // A refused DELETE says more than the look after it, which proves nothing then.
-                let refused = last(&[Action::Delete]).filter(|_| track.deletes.refused);
-                let why = refused.or(track.steps.last()).map(explain);
-                Some(match (why, track.given_up) {
-                    (Some(why), Some(given_up)) => format!("{why}; {given_up}"),
-                    (Some(why), None) => why,
-                    (None, Some(given_up)) => given_up.to_string(),
-                    (None, None) => "it was not asked".into(),
-                })
-            }
-            State::Present => last(&[Action::Delete]).filter(|step| !step.ended_well).map(explain),
-            State::Absent => last(&[Action::Create]).filter(|step| !step.succeeded).map(explain),
-        }
+    pub(super) fn report(&self, ending: &Ending) -> Report {
+        self.report_on(ending, self.participants.iter().cloned())
     }
 
-    pub(super) fn report(&self, ending: &Ending) -> Report {
+    pub(super) fn report_on(&self, ending: &Ending, participants: impl Iterator<Item = Participant>) -> Report {
         let outcome = match ending {
             Ending::Reported(outcome) => *outcome,
             Ending::Unrecorded(_) => Outcome::Unrecorded,
             Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => Outcome::Unavailable,
         };
-        let hosts = (0..self.tracks.len()).map(|host| HostReport {
-            host: self.hosts[host].clone(),
-            state: self.tracks[host].state,
-            steps: self.tracks[host].steps.clone(),
-            reason: self.reason(host),
+        let hosts = self.hosts.iter().zip(participants).map(|(host, participant)| HostReport {
+            host: host.clone(),
+            state: participant.state,
+            reason: reason(&participant),
+            steps: participant.steps,
         });
         Report {
             group: self.group.clone(),
@@ -102,11 +86,31 @@ impl<R: Rules> Machine<R> {
             hosts: hosts.collect(),
             cause: self.cause.clone(),
             earlier: self.earlier.clone(),
-            recoverable: self.recoverable && self.kept,
+            recoverable: self.recoverable && self.has_journal,
             finishes_repair: self.recovering && self.own_purpose() == Purpose::Present,
             notes: self.notes.clone(),
             elapsed: self.now,
         }
+    }
+}
+
+/// Returns why the state of a host is unknown, or not the wanted one.
+pub(super) fn reason(participant: &Participant) -> Option<String> {
+    let last = |actions: &[Action]| participant.steps.iter().rev().find(|step| actions.contains(&step.action));
+    match participant.state {
+        State::Unknown => {
+            // After a refused DELETE a check proves nothing, so the DELETE is the reason.
+            let refused = last(&[Action::Delete]).filter(|_| participant.deletes.refused);
+            let why = refused.or(participant.steps.last()).map(explain);
+            Some(match (why, participant.given_up) {
+                (Some(why), Some(given_up)) => format!("{why}; {given_up}"),
+                (Some(why), None) => why,
+                (None, Some(given_up)) => given_up.to_string(),
+                (None, None) => "it was not asked".into(),
+            })
+        }
+        State::Present => last(&[Action::Delete]).filter(|step| !step.ended_well).map(explain),
+        State::Absent => last(&[Action::Create]).filter(|step| !step.succeeded).map(explain),
     }
 }
 
