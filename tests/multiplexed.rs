@@ -203,3 +203,60 @@ fn journal_call_without_descriptors_is_made_again_after_idle_connections_are_clo
         assert_eq!(*claims.lock().unwrap(), 2);
     }
 }
+
+/// A journal that knows which groups are claimed.
+#[derive(Default)]
+struct Counting {
+    claimed: Arc<Mutex<HashSet<String>>>,
+}
+
+struct CountedClaim {
+    group: String,
+    claimed: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Journal for Counting {
+    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+        let (group, claimed) = (group.as_str().to_owned(), Arc::clone(&self.claimed));
+        assert!(claimed.lock().unwrap().insert(group.clone()));
+        Ok(Box::new(CountedClaim { group, claimed }))
+    }
+
+    fn unfinished(&self) -> Result<Unfinished, JournalError> {
+        Ok(Unfinished::default())
+    }
+}
+
+impl Claim for CountedClaim {
+    fn inherited(&self) -> Option<&Intent> {
+        None
+    }
+
+    fn record(&mut self, _: &Intent) -> Result<(), JournalError> {
+        Ok(())
+    }
+
+    fn erase(&mut self) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+impl Drop for CountedClaim {
+    fn drop(&mut self) {
+        self.claimed.lock().unwrap().remove(&self.group);
+    }
+}
+
+/// Many operations: a thread of the pool that keeps a claim does so for a few microseconds.
+#[test]
+fn claim_is_dropped_before_the_result_is_returned() {
+    let cluster = Cluster::start(1).unwrap();
+    let journal = Arc::new(Counting::default());
+    let claimed = Arc::clone(&journal.claimed);
+    let client =
+        builder(cluster.urls()).engine(Engine::Multiplexed).in_flight(1).custom_journal(journal).build().unwrap();
+    for done in client.create_groups((0..2000).map(|number| format!("g{number}"))) {
+        assert!(done.result.is_ok());
+        assert!(!claimed.lock().unwrap().contains(&done.id), "{} is still claimed", done.id);
+    }
+}

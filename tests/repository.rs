@@ -46,8 +46,9 @@ fn no_async_runtime_is_among_the_normal_dependencies() {
     for runtime in ["tokio", "async-std", "smol", "futures-executor", "hyper", "reqwest"] {
         assert!(!all.contains(runtime), "{runtime} came in: {all:?}");
     }
-    // Readiness alone is no runtime, and only the feature `multiplex` brings it.
-    assert!(all.contains("mio") && !crates(&["--features", "cli"]).contains("mio"));
+    // Readiness alone is no runtime. The feature `multiplex` brings it, and the command has that feature.
+    assert!(crates(&["--features", "multiplex"]).contains("mio") && crates(&["--features", "cli"]).contains("mio"));
+    assert!(!crates(&["--features", "rustls,testing"]).contains("mio"));
     for wanted in
         ["ureq", "rayon", "retry", "thiserror", "log", "env_logger", "clap", "signal-hook", "toml", "httparse"]
     {

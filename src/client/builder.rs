@@ -108,6 +108,7 @@ pub struct ClientBuilder {
     in_flight: usize,
     engine: Engine,
     journal: Option<JournalSetting>,
+    roots: Option<Arc<[u8]>>,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -132,6 +133,7 @@ impl Default for ClientBuilder {
             in_flight: 32,
             engine: Engine::default(),
             journal: None,
+            roots: None,
             observer: None,
         }
     }
@@ -228,6 +230,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Trusts only the certificates of this PEM text. For the comparison with other clients, until there are settings
+    /// for TLS.
+    #[doc(hidden)]
+    #[cfg(feature = "rustls")]
+    pub fn trust_only(mut self, pem: &[u8]) -> Self {
+        self.roots = Some(pem.into());
+        self
+    }
+
     /// Keeps intents in this directory, so that what a crash leaves can be recovered. It is created when it
     /// is not there. [`ClientBuilder::build`] opens it. Without it, or a [`ClientBuilder::custom_journal`], no file is
     /// written. The last of the two counts.
@@ -263,9 +274,9 @@ impl ClientBuilder {
         let cluster: Arc<[Host]> = hosts.as_slice().into();
         let pool = Pool::new(self.threads);
         let engines = match self.engine {
-            Engine::Threads => Engines::threads(&cluster, &pool)?,
+            Engine::Threads => Engines::threads(&cluster, &pool, self.roots.as_deref())?,
             #[cfg(feature = "multiplex")]
-            Engine::Multiplexed => Engines::multiplexed(&cluster)?,
+            Engine::Multiplexed => Engines::multiplexed(&cluster, self.roots.as_deref())?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;

@@ -35,6 +35,7 @@ use self::inbox::Mail;
 use self::seat::{Seat, Watch};
 use crate::client::cancel::Cancel;
 use crate::client::inner::ClientInner;
+use crate::client::journal_batch::Batch;
 use crate::client::operations::{Ended, Next, Work};
 use crate::client::parts::Parts;
 use crate::engine::threads::pool::Task;
@@ -273,12 +274,17 @@ impl Driver {
     /// Hands out all that the machines want done. Returns when they are to be asked again.
     fn issue(self: &Arc<Self>, parts: &mut Parts) -> Option<Instant> {
         let mut time = now();
+        let mut calls = Batch::new();
         loop {
             if !parts.engine().has_room() {
+                self.hand_to_pool(calls, false);
                 return None;
             }
             match parts.operations.next(time) {
-                Next::Wait(until) => return until,
+                Next::Wait(until) => {
+                    self.hand_to_pool(calls, false);
+                    return until;
+                }
                 Next::Run(slot, Work::Send(send)) => parts.send(slot, &send),
                 Next::Run(slot, Work::Journal(mut call)) if self.is_single || !self.client.keeps_intents => {
                     let mut result = call.run(&*self.client.journal);
@@ -291,7 +297,7 @@ impl Driver {
                 }
                 Next::Run(slot, Work::Journal(call)) => {
                     parts.journal_calls += 1;
-                    self.hand_to_pool(slot, call, false);
+                    calls.push((slot, call));
                 }
             }
         }

@@ -90,6 +90,6 @@ fn with(
     caught(|| act(&mut claim), || Err(JournalError::panicked()))
 }
 
-fn caught<T>(call: impl FnOnce() -> T, panicked: impl FnOnce() -> T) -> T {
+pub(crate) fn caught<T>(call: impl FnOnce() -> T, panicked: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| panicked())
 }

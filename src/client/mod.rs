@@ -8,6 +8,7 @@ pub(crate) mod exchanges;
 pub(crate) mod forget;
 pub(crate) mod inner;
 pub(crate) mod invocation;
+mod journal_batch;
 pub(crate) mod journal_calls;
 pub(crate) mod observer;
 pub(crate) mod operations;

@@ -4,13 +4,16 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 #[cfg(feature = "multiplex")]
-use super::multiplexed::{Multiplexed, Shared};
+use super::multiplexed::{Multiplexed, Network};
 use super::threads::Threads;
 use super::threads::pool::Pool;
 use super::threads::transport::UreqTransport;
 use super::{Engine, check_hosts};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
+
+/// Certificates in PEM that are trusted instead of the built-in ones.
+pub(crate) type Roots<'a> = Option<&'a [u8]>;
 
 /// Maximum number of engines kept between calls.
 const MAX_ENGINES: usize = 16;
@@ -26,22 +29,32 @@ pub(crate) struct Engines {
 enum Kind {
     Threads(Arc<UreqTransport>, Arc<Pool>),
     #[cfg(feature = "multiplex")]
-    Multiplexed(Arc<Shared>),
+    Multiplexed(Arc<Network>),
 }
 
 impl Engines {
     /// # Errors
     /// A [`ConfigError`] for an https host if TLS is not built in.
-    pub(crate) fn threads(hosts: &Arc<[Host]>, pool: &Arc<Pool>) -> Result<Self, ConfigError> {
-        let transport = Arc::new(UreqTransport::new(hosts)?);
+    pub(crate) fn threads(hosts: &Arc<[Host]>, pool: &Arc<Pool>, roots: Roots<'_>) -> Result<Self, ConfigError> {
+        let transport = match roots {
+            #[cfg(feature = "rustls")]
+            Some(pem) => UreqTransport::trusting(hosts, pem),
+            _ => UreqTransport::new(hosts),
+        };
+        let transport = Arc::new(transport?);
         Self::of(hosts, Kind::Threads(transport, Arc::clone(pool)))
     }
 
     /// # Errors
     /// A [`ConfigError`] for an https host if TLS is not built in.
     #[cfg(feature = "multiplex")]
-    pub(crate) fn multiplexed(hosts: &Arc<[Host]>) -> Result<Self, ConfigError> {
-        Self::of(hosts, Kind::Multiplexed(Arc::default()))
+    pub(crate) fn multiplexed(hosts: &Arc<[Host]>, roots: Roots<'_>) -> Result<Self, ConfigError> {
+        let network = match roots {
+            #[cfg(feature = "rustls")]
+            Some(pem) => Network::trusting(pem)?,
+            _ => Network::default(),
+        };
+        Self::of(hosts, Kind::Multiplexed(Arc::new(network)))
     }
 
     fn of(hosts: &Arc<[Host]>, kind: Kind) -> Result<Self, ConfigError> {
@@ -55,7 +68,7 @@ impl Engines {
         unused.unwrap_or_else(|| match &self.kind {
             Kind::Threads(transport, pool) => Box::new(Threads::new(&self.hosts, transport, Arc::clone(pool))),
             #[cfg(feature = "multiplex")]
-            Kind::Multiplexed(shared) => Box::new(Multiplexed::new(&self.hosts, Arc::clone(shared))),
+            Kind::Multiplexed(network) => Box::new(Multiplexed::new(&self.hosts, Arc::clone(network))),
         })
     }
 
@@ -72,8 +85,8 @@ impl Engines {
         match &self.kind {
             Kind::Threads(transport, _) => transport.shed_idle(),
             #[cfg(feature = "multiplex")]
-            Kind::Multiplexed(shared) => {
-                shared.shed_idle();
+            Kind::Multiplexed(network) => {
+                network.shed_idle();
                 self.unused().iter_mut().for_each(|engine| engine.shed_idle_connections());
             }
         }

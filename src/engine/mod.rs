@@ -1,12 +1,13 @@
 //! Floor 2: sends requests to the hosts of a cluster, many at a time, for one driver.
 //!
-//! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended. Deliberately absent: knowledge of groups, operations and their order.
+//! An engine decides nothing and retries nothing for the sake of an outcome: it reports how each exchange ended.
+//! Deliberately absent: groups, operations and their order.
 
-#[cfg(test)]
-mod driving;
 pub(crate) mod engines;
 #[cfg(feature = "multiplex")]
 pub(crate) mod multiplexed;
+#[cfg(test)]
+mod suite;
 pub(crate) mod threads;
 
 use std::sync::{Arc, Weak};

@@ -1,4 +1,4 @@
-//! The engine that multiplexes: all its connections on the thread that waits, over mio and ureq-proto.
+//! Multiplexes all connections of a driver on the thread that calls `wait`, over mio and ureq-proto.
 //!
 //! ```text
 //!   submit ─▶ start ─┬─ idle connection ───────────────────────────────▶ Exchanging ─▶ Idle, or closed
@@ -6,17 +6,17 @@
 //!                    └─ name ─▶ look-up on a thread ─▶ Connecting             └─▶ completion
 //! ```
 //! Few system calls: a connection is registered once, edge-triggered. Head and body of a request leave in one
-//! write. After the write the engine waits for an event instead of trying a read, and a short read means that
-//! the socket is drained. Idle connections are looked at once per batch of exchanges.
+//! write. After the write the engine waits for an event instead of trying a read. A short read means that the socket
+//! is drained. Events of idle connections are taken once per batch of exchanges.
 //!
 //! Invariants:
 //! * An exchange is in exactly one place: `submitted`, `lookups`, `parked`, or the slot of one connection.
-//! * An exchange is parked only while connections are busy, so that one of them lets it go on, or its time ends.
+//! * An exchange is parked only while connections are busy. It starts when one becomes free, or its timeout ends it.
 //! * A connection in the phase `Idle` has no exchange, no bytes to read, and is in the list of its host.
-//! * A slot has at most one entry in the heap of timers that counts (`Connection::scheduled`). It fires no later
-//!   than the deadline of the connection.
-//! * An event for a slot that was closed and filled anew meanwhile is harmless: it only causes a read or a look at
-//!   the socket that finds nothing.
+//! * A slot has at most one valid entry in the heap of timers (`Connection::scheduled`). It fires no later than the
+//!   deadline of the connection.
+//! * An event for a slot that was closed and reused meanwhile is harmless: it causes a read that returns
+//!   `WouldBlock`.
 
 mod answer;
 mod exchange;
@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use self::exchange::InFlight;
+use self::exchange::{InFlight, caught};
 use self::host::HttpHost;
 use self::lookups::Lookups;
 use self::parked::Parked;
@@ -53,34 +53,41 @@ use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
-/// Stands for timeouts that the clock cannot express.
+/// Replaces timeouts that the clock cannot express.
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// Maximum number of connections that one engine opens. Beyond it, exchanges wait for a connection to become
-/// free.
-const MAX_OPEN: usize = 8192;
+/// Maximum number of connections that one engine opens. Further exchanges wait for a free connection.
+const MAX_OPEN: usize = crate::http::limit::MAX_KEPT;
 /// Events taken from the system at a time.
 const EVENTS: usize = 1024;
-/// Reads from one connection before others have their turn.
+/// Maximum number of consecutive reads from one connection.
 const READS: usize = 8;
 /// Bytes of a body that are decoded at a time.
 const DECODED: usize = 4 * 1024;
 /// The token of the waker.
 const WAKER: Token = Token(usize::MAX);
 
-/// Shared by all engines of one client.
+/// Resolver, limits and TLS settings of one client. All its engines share them.
 #[derive(Debug, Default)]
-pub(crate) struct Shared {
+pub(crate) struct Network {
     resolver: Arc<Resolver>,
     limit: ConnectionLimit,
-    /// Number of times that descriptors have run out. All engines then close idle connections.
+    /// Number of times that descriptors have run out. Each engine then closes its idle connections.
     sheds: AtomicUsize,
     #[cfg(feature = "rustls")]
     tls: std::sync::OnceLock<Arc<rustls::ClientConfig>>,
 }
 
-impl Shared {
-    /// Has all engines close their idle connections: each does so as soon as it waits. Returns the new number of
-    /// such calls.
+impl Network {
+    /// Trusts the certificates of this PEM text only.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] if they cannot be used.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn trusting(pem: &[u8]) -> Result<Self, ConfigError> {
+        Ok(Network { tls: crate::http::tls::with_pem(pem)?.into(), ..Network::default() })
+    }
+
+    /// Makes all engines close their idle connections in their next `wait`. Returns the new number of such calls.
     pub(crate) fn shed_idle(&self) -> usize {
         self.limit.keep_fewer();
         let sheds = self.sheds.fetch_add(1, Ordering::Relaxed) + 1;
@@ -91,13 +98,13 @@ impl Shared {
 
 /// The engine. See the head of this file.
 pub(crate) struct Multiplexed {
-    shared: Arc<Shared>,
+    network: Arc<Network>,
     hosts: Vec<HttpHost>,
     /// Filled when a host is added.
     numbers: HashMap<Host, usize>,
     /// Opened with the first exchange. `None` if the system has no descriptor for it.
     poll: Option<(Poll, Events)>,
-    /// Kept for its memory.
+    /// Empty between calls. Reuses its allocation.
     ready: Vec<Ready>,
     wakeup: Arc<Wakeup>,
     submitted: VecDeque<Box<InFlight>>,
@@ -112,11 +119,11 @@ pub(crate) struct Multiplexed {
     /// The host at which the search for an idle connection to close begins.
     next_victim: usize,
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// Connections that have had their turn and may have more to read.
+    /// Connections that may have more to read after [`READS`] reads.
     unread: Vec<usize>,
     completed: Vec<Completion>,
     sheds_seen: usize,
-    /// The time of the last look at the clock.
+    /// The last reading of the clock.
     now: Instant,
     /// Bytes that were read.
     input: Box<[u8]>,
@@ -138,14 +145,14 @@ struct Ready {
 impl Multiplexed {
     /// An engine for `hosts`, which [`check_hosts`] has accepted, and which are numbered in this order. Nothing is
     /// opened yet.
-    pub(crate) fn new(hosts: &[Host], shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(hosts: &[Host], network: Arc<Network>) -> Self {
         let wakeup = Arc::<Wakeup>::default();
         let watcher: Arc<dyn Wake> = Arc::<Wakeup>::clone(&wakeup);
-        shared.resolver.watch(Arc::downgrade(&watcher));
+        network.resolver.watch(Arc::downgrade(&watcher));
         Multiplexed {
-            lookups: Lookups::new(Arc::clone(&shared.resolver)),
-            sheds_seen: shared.sheds.load(Ordering::Relaxed),
-            shared,
+            lookups: Lookups::new(Arc::clone(&network.resolver)),
+            sheds_seen: network.sheds.load(Ordering::Relaxed),
+            network,
             hosts: hosts.iter().map(HttpHost::new).collect(),
             numbers: HashMap::new(),
             poll: None,
@@ -179,26 +186,26 @@ impl Multiplexed {
         self.poll.as_ref().map(|(poll, _)| poll).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Waits for events until `until`, or not at all, and goes on with what they are about.
-    fn take_events(&mut self, until: Option<Instant>) {
+    /// Waits for events until `until`, or not at all, and handles them. Returns whether there may be more.
+    fn take_events(&mut self, until: Option<Instant>) -> bool {
         let left = until.map(|until| until.saturating_duration_since(self.now));
         let Some((poll, events)) = &mut self.poll else {
             self.wakeup.park(left);
             self.now = Instant::now();
-            return;
+            return false;
         };
         let may_block = left.is_none_or(|left| !left.is_zero());
         if may_block && !self.wakeup.begin_poll() {
-            return;
+            return false;
         }
-        // A signal interrupts it without events: the caller looks at the clock and polls again.
+        // Without events after a signal (EINTR): the caller reads the clock and polls again.
         let polled = poll.poll(events, left);
         if may_block {
             self.wakeup.end_poll();
         }
         self.now = Instant::now();
         if polled.is_err() {
-            return;
+            return false;
         }
         let mut ready = std::mem::take(&mut self.ready);
         ready.extend(events.iter().map(|event| Ready {
@@ -206,10 +213,12 @@ impl Multiplexed {
             readable: event.is_readable(),
             ending: event.is_read_closed() || event.is_error(),
         }));
+        let is_full = ready.len() == events.capacity();
         for event in ready.drain(..) {
             self.handle(event);
         }
         self.ready = ready;
+        is_full
     }
 
     fn handle(&mut self, Ready { slot, readable, ending }: Ready) {
@@ -220,7 +229,7 @@ impl Multiplexed {
             #[cfg(feature = "rustls")]
             Phase::Securing => self.shake_hands(slot),
             Phase::Sending => {
-                let gone = connection.stream.flush();
+                let gone = caught(|| connection.stream.flush()).flatten();
                 self.after_send(slot, gone);
             }
             Phase::Receiving => self.receive(slot),
@@ -235,7 +244,7 @@ impl Multiplexed {
         }
     }
 
-    /// Starts what was submitted, and what was parked if there is a connection for it by now.
+    /// Starts submitted exchanges, then parked ones as far as connections are free.
     fn start_exchanges(&mut self) {
         while let Some(exchange) = self.submitted.pop_front() {
             self.start(exchange);
@@ -249,7 +258,7 @@ impl Multiplexed {
             }
         }
         for exchange in self.parked.take_expired(self.now) {
-            // Its time is over, and that is what it hears.
+            // Completes it with a timeout.
             self.start(exchange);
         }
     }
@@ -286,7 +295,7 @@ impl Engine for Multiplexed {
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
         self.now = Instant::now();
-        let sheds = self.shared.sheds.load(Ordering::Relaxed);
+        let sheds = self.network.sheds.load(Ordering::Relaxed);
         if sheds != self.sheds_seen {
             self.sheds_seen = sheds;
             self.close_all_idle();
@@ -296,8 +305,12 @@ impl Engine for Multiplexed {
             self.most = MAX_OPEN;
         }
         if self.idle > 0 && !self.submitted.is_empty() {
-            // Drops the idle connections that the server has closed meanwhile.
-            self.take_events(Some(self.now));
+            // Close the idle connections that the server has closed. One poll returns at most `EVENTS` events.
+            for _ in 0..=self.connections.len() {
+                if !self.take_events(Some(self.now)) {
+                    break;
+                }
+            }
         }
         loop {
             self.start_exchanges();
@@ -323,11 +336,11 @@ impl Engine for Multiplexed {
     }
 
     fn shed_idle_connections(&mut self) {
-        let sheds = self.shared.sheds.load(Ordering::Relaxed);
+        let sheds = self.network.sheds.load(Ordering::Relaxed);
         if sheds == self.sheds_seen {
-            self.sheds_seen = self.shared.shed_idle();
+            self.sheds_seen = self.network.shed_idle();
         } else {
-            // Others have said so already, and this engine has yet to do its part.
+            // Another engine has requested it. The call below is the part of this one.
             self.sheds_seen = sheds;
         }
         self.close_all_idle();
@@ -337,7 +350,7 @@ impl Engine for Multiplexed {
 impl Drop for Multiplexed {
     fn drop(&mut self) {
         for _ in self.connections.iter().flatten() {
-            self.shared.limit.closed();
+            self.network.limit.closed();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The words for what goes wrong between us and a server. They show neither URL nor address.
+//! Errors between the client and a server. Their texts contain neither URL nor address.
 
 use std::io;
 use std::time::Duration;

@@ -1,13 +1,13 @@
-//! The two headers of an answer that count, as pure functions.
+//! Retry-After and Location, as pure functions.
 
 use std::time::{Duration, SystemTime};
 
 use crate::values::host::Host;
 
-/// The delay that a server asks for: seconds, or a date by the clock `now`. A number too large
-/// for seconds is the largest one, a date that has passed is zero, anything else is no wish at all.
+/// The delay that a server asks for (RFC 9110, 10.2.3): seconds, or a date by the clock `now`. A number too large is the
+/// largest duration, a date that has passed is zero, anything else is `None`.
 ///
-/// The answer may be absurdly long. Who waits has a cap.
+/// The delay is not capped here.
 pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
@@ -17,10 +17,10 @@ pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// The URL that `location` means, where it is on the server of `asked`: same scheme, host and port.
+/// The URL of `location` if it has the origin of `asked`: same scheme, host and port.
 ///
-/// Read are an absolute URL, one without its scheme, and a path from the root: what servers send that
-/// put a slash right. Anything else is not followed.
+/// Accepts an absolute URL, one without its scheme, and an absolute path: what servers send that correct a trailing
+/// slash. Anything else is not followed.
 pub(crate) fn same_origin(asked: &Host, location: &str) -> Option<String> {
     let location = location.split('#').next()?;
     let origin = asked.origin();

@@ -10,8 +10,8 @@ pub(crate) struct ConnectionLimit {
     keep: AtomicUsize,
 }
 
-/// Maximum number of connections kept open, until the system says that it is too many.
-const MAX_KEPT: usize = 8192;
+/// Maximum number of connections kept open, until the OS runs out of descriptors.
+pub(crate) const MAX_KEPT: usize = 16 * 1024;
 /// Number of connections kept open even if descriptors are short.
 const MIN_KEPT: usize = 16;
 
@@ -34,7 +34,7 @@ impl ConnectionLimit {
         self.open.load(Ordering::Relaxed) <= self.keep.load(Ordering::Relaxed)
     }
 
-    /// The descriptors are used up: from now on, keep half as many open as are open now.
+    /// Keeps at most half as many connections open as are open now. Called when descriptors have run out.
     pub(crate) fn keep_fewer(&self) {
         let half = self.open.load(Ordering::Relaxed) / 2;
         self.keep.fetch_min(half.max(MIN_KEPT), Ordering::Relaxed);

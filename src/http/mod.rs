@@ -1,4 +1,4 @@
-//! Floor 2: what all ways to send a request share: limits, names, TLS settings, and the headers that count.
+//! Floor 2: shared by the engines: limits, name look-ups, TLS settings, and the headers that are read.
 //!
 //! Nothing here opens a connection.
 

@@ -1,7 +1,7 @@
 //! Looks up the addresses of a host.
 //!
-//! A look-up cannot be interrupted, so it runs on a thread of its own. When the time is over, that thread is
-//! abandoned. Nothing is cached: the system's resolver knows how long an address is valid.
+//! A look-up cannot be interrupted, so it runs on a thread of its own. After the timeout, that thread is abandoned.
+//! Nothing is cached: the validity of an address is up to the system's resolver.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,9 +15,9 @@ use crate::sync::Wake;
 use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 use crate::values::host::Host;
 
-/// Maximum number of look-ups at once, abandoned ones included. The next waits for one to end.
+/// Maximum number of look-ups at once, abandoned ones included. Further ones wait for a slot.
 pub(crate) const MAX_LOOKUPS: usize = 32;
-/// More addresses of one name are not tried.
+/// Maximum number of addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
 /// The place that a base URL names.
@@ -31,7 +31,7 @@ pub(crate) struct Target {
 #[derive(Debug)]
 enum Place {
     Address(IpAddr),
-    /// Never a matter for the resolver (RFC 6761, 6.3), and the host of every first try.
+    /// Not looked up (RFC 6761, 6.3).
     Localhost,
     Name(Arc<str>),
 }
@@ -73,8 +73,8 @@ impl Target {
     }
 }
 
-/// The look-ups that run, at most one for each name. Everybody who asks for that name shares its answer, so a
-/// name whose look-up hangs takes one slot.
+/// Running look-ups, at most one for each name. Requests for the same name share the result, so a name whose look-up
+/// hangs takes one slot.
 pub(crate) struct Resolver {
     running: Mutex<HashMap<Arc<str>, Arc<LookUp>>>,
     ended: Condvar,
@@ -174,7 +174,7 @@ impl LookUp {
     }
 }
 
-/// The place of a look-up among those that run. Dropping it delivers what was found.
+/// Slot of a running look-up. Dropping it delivers the result.
 pub(crate) struct Slot {
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) name: Arc<str>,
@@ -183,11 +183,11 @@ pub(crate) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // The slot is free before the answer is there: whoever has the answer may start the next look-up.
+        // Free the slot before delivering: a thread that has the result may start the next look-up.
         let look_up = self.resolver.running().remove(&self.name);
         self.resolver.ended.notify_all();
-        let died = || Err(RequestError::new(Kind::Resolve, "the look-up of the host name died"));
-        let found = self.found.take().unwrap_or_else(died);
+        let panicked = || Err(RequestError::new(Kind::Resolve, "the look-up of the host name panicked"));
+        let found = self.found.take().unwrap_or_else(panicked);
         if let Some(look_up) = look_up {
             *look_up.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
             look_up.ended.notify_all();

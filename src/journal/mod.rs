@@ -15,6 +15,7 @@ use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
 
 pub use self::directory::DirectoryJournal;
+pub(crate) use self::directory::PreparedChange;
 pub use self::unfinished::{JournalEntry, Unfinished};
 
 /// Keeps the intents of unfinished operations, and lets one operation at a time work on a group.
@@ -45,6 +46,12 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// A [`JournalError`] where the store as a whole cannot be read.
     fn unfinished(&self) -> Result<Unfinished, JournalError>;
+
+    /// Whether claims are made and dropped quickly, so that a driver has one thread do so for many groups.
+    #[doc(hidden)]
+    fn is_local(&self) -> bool {
+        false
+    }
 }
 
 /// The lock on one group. Dropping it frees the group and keeps its intent.
@@ -63,6 +70,13 @@ pub trait Claim: Send {
     /// # Errors
     /// A [`JournalError`]; the intent may be there or not.
     fn erase(&mut self) -> Result<(), JournalError>;
+
+    /// Prepares to record this intent, or to erase the one that is there, together with changes of other claims.
+    /// `None` if the claim makes each change by itself.
+    #[doc(hidden)]
+    fn prepare(&mut self, _: Option<&Intent>) -> Option<Result<PreparedChange, JournalError>> {
+        None
+    }
 }
 
 /// The store of a client that was given none: it keeps two operations of one client off the same group,

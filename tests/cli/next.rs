@@ -13,7 +13,8 @@ use crate::bench::{Bench, PATIENCE, Ran, text};
 const IDS: [&str; 4] = ["pay", "-dash", "it's", "a b"];
 /// A relative journal, in need of quotes.
 const JOURNAL: &str = "my operator's notes";
-const LIMITS: [(&str, &str); 3] = [("--attempts", "2"), ("--request-timeout", "5s"), ("--timeout", "1m")];
+const LIMITS: [(&str, &str); 4] =
+    [("--attempts", "2"), ("--request-timeout", "5s"), ("--timeout", "1m"), ("--engine", "threads")];
 
 /// A directory that has nothing to do with the one of the bench, and the command's place in `PATH`.
 struct Elsewhere {

@@ -210,7 +210,7 @@ fn the_configuration_of_the_help_page_is_one_that_is_accepted() {
 fn there_are_completions_for_every_shell_and_a_page_for_every_command() {
     let bench = Bench::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        bench.run(&["completions", shell]).exits(0).prints("cluster-client").prints("request-timeout");
+        bench.run(&["completions", shell]).exits(0).prints("cluster-client").prints("request-timeout").prints("engine");
     }
     bench.run(&["completions", "tcsh"]).exits(2).says("possible values: bash");
     bench.run(&["man"]).exits(0).prints(".TH cluster-client 1").prints("Exit codes:");

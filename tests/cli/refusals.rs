@@ -103,6 +103,7 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
         ("settle = \"3m\"\nrollback_timeout = \"3m\"", ["rollback timeout", "is not above the settle time of 180s"]),
         ("rollback_timeout = \"25h\"", ["rollback timeout", "choose 1ms to 24h"]),
         ("threads = 0", ["number of threads \"0\" (from the file", "choose 1 to 4096"]),
+        ("engine = \"thread\"", ["engine \"thread\" (from the file", "write \"multiplexed\" or \"threads\""]),
         ("in_flight = 2000", ["number of operations in flight \"2000\" (from the file", "choose 1 to 1024"]),
         ("hosts = \"http://a\"", ["hosts \"http://a\" (from the file", "write [\"http://node1:8000\""]),
         ("journal = true", ["journal \"true\" (from the file", "is neither a directory nor false"]),

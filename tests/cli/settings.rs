@@ -1,8 +1,9 @@
 //! Which value counts, and that `hosts` says where each came from.
 
+use cluster_client::testing::Fault;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, Ran, text};
+use crate::bench::{Bench, PATIENCE, Ran, text};
 
 fn shown(ran: &Ran) -> Value {
     ran.json().remove(0)
@@ -43,7 +44,7 @@ fn every_setting_of_the_file_counts_and_is_shown_with_its_origin() {
     let file = bench.write(
         "other.toml",
         "timeout = \"20s\"\nrequest_timeout = \"3s\"\nattempts = 4\nfirst_delay = \"10ms\"\nmax_delay = \"20ms\"\n\
-         settle = \"30ms\"\nrollback_timeout = \"1m\"\njournal = \"notes\"\nthreads = 7\nin_flight = 8\n\
+         settle = \"30ms\"\nrollback_timeout = \"1m\"\njournal = \"notes\"\nthreads = 7\nengine = \"threads\"\nin_flight = 8\n\
          [paths]\ncollection = \"/groups\"\nmember = \"/groups/{id}\"\n",
     );
     let all = shown(&bench.run(&["hosts", "-o", "json", "--config", text(&file)]).exits(0));
@@ -57,6 +58,7 @@ fn every_setting_of_the_file_counts_and_is_shown_with_its_origin() {
         ("rollback_timeout", json!("1m")),
         ("journal", json!(text(&bench.path("notes")))),
         ("threads", json!(7)),
+        ("engine", json!("threads")),
         ("in_flight", json!(8)),
         ("paths.collection", json!("/groups")),
         ("paths.member", json!("/groups/{id}")),
@@ -64,7 +66,62 @@ fn every_setting_of_the_file_counts_and_is_shown_with_its_origin() {
         assert_eq!(all[key], json!({"value": value, "origin": "file", "from": text(&file)}), "{key}");
     }
     assert_eq!(all["hosts"]["origin"], "variable");
-    assert_eq!(all.as_object().unwrap().len(), 13);
+    assert_eq!(all.as_object().unwrap().len(), 14);
+}
+
+#[test]
+fn engine_is_multiplexed_unless_option_variable_or_file_say_otherwise() {
+    let bench = Bench::new();
+    let engine = |arguments: &[&str], variable: Option<&str>| {
+        let mut command = bench.command(&[&["hosts", "-o", "json"], arguments].concat());
+        command.env_remove("CLUSTER_CLIENT_ENGINE");
+        variable.map(|name| command.env("CLUSTER_CLIENT_ENGINE", name));
+        Ran::of(&mut command)
+    };
+    let of = |ran: Ran| shown(&ran.exits(0))["engine"].take();
+    let expected = |name: &str, origin: &str, from: Value| json!({"value": name, "origin": origin, "from": from});
+    assert_eq!(of(engine(&[], None)), expected("multiplexed", "default", Value::Null));
+    bench.configure("engine = \"threads\"");
+    assert_eq!(of(engine(&[], None)), expected("threads", "file", json!("cluster-client.toml")));
+    let variable = json!("CLUSTER_CLIENT_ENGINE");
+    assert_eq!(of(engine(&[], Some("multiplexed"))), expected("multiplexed", "variable", variable));
+    let option = engine(&["--engine", "threads"], Some("multiplexed"));
+    assert_eq!(of(option), expected("threads", "option", json!("--engine")));
+    engine(&[], Some("fast")).exits(2).says("engine \"fast\" (from the variable CLUSTER_CLIENT_ENGINE) is no engine");
+    engine(&["--engine", "fast"], None).exits(2).says("possible values: multiplexed, threads");
+}
+
+#[test]
+fn both_engines_create_and_delete() {
+    let bench = Bench::new();
+    for engine in ["threads", "multiplexed"] {
+        bench.run(&["create", "g", "--engine", engine]).exits(0);
+        assert!(bench.cluster.all_have("g"), "{engine}");
+        bench.run(&["delete", "g", "--yes", "--engine", engine]).exits(0);
+        assert!(bench.cluster.none_has("g"), "{engine}");
+    }
+}
+
+/// The number of threads tells the engines apart: each request of the threads holds one.
+#[cfg(target_os = "linux")]
+#[test]
+fn engine_that_was_chosen_sends_the_requests() {
+    let bench = Bench::new();
+    let node = bench.cluster.node(0);
+    node.inject(Fault::mute().always());
+    let hosts: Vec<String> = (0..12).map(|number| format!("{}/{number}", node.url())).collect();
+    let threads_with = |engine: &str| {
+        let mut command = bench.command(&["status", "g", "--hosts", &hosts.join(","), "--engine", engine]);
+        let mut child = command.spawn().unwrap();
+        assert!(node.wait_until(|node| node.connections() == hosts.len(), PATIENCE));
+        let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap().count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(node.wait_until(|node| node.connections() == 0, PATIENCE));
+        threads
+    };
+    let (multiplexed, threads) = (threads_with("multiplexed"), threads_with("threads"));
+    assert!(multiplexed < hosts.len() && threads >= hosts.len(), "{multiplexed}, {threads}");
 }
 
 #[test]

@@ -208,7 +208,7 @@ fn quoted(text: &str) -> String {
 
 /// A configuration file with such hosts where they belong, where they do not, and where no TOML is any more.
 pub(crate) fn config(pick: Pick<'_>) -> Malformed {
-    const KEYS: [&str; 12] = [
+    const KEYS: [&str; 13] = [
         "timeout",
         "request_timeout",
         "attempts",
@@ -217,6 +217,7 @@ pub(crate) fn config(pick: Pick<'_>) -> Malformed {
         "settle",
         "rollback_timeout",
         "threads",
+        "engine",
         "in_flight",
         "paths",
         "hosts",

@@ -7,6 +7,8 @@ pub mod job;
 pub mod ours;
 pub mod pace;
 pub mod reqwest_one;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod usage;
 pub mod wire;
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use cluster_client::{OperationOptions, ClientBuilder, ClusterClient, Engine};
 
 use crate::pace::Ids;
+use crate::wire;
 use crate::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT};
 
 /// Preflight off: the same requests as every peer.
@@ -131,6 +132,9 @@ fn build(hosts: &[String]) -> Result<ClusterClient, Failure> {
 }
 
 fn settings(hosts: &[String]) -> ClientBuilder {
-    let urls = hosts.iter().map(|host| format!("http://{host}"));
-    ClusterClient::builder().hosts(urls).request_timeout(REQUEST_TIMEOUT).in_flight(IN_FLIGHT)
+    let urls = hosts.iter().map(|host| format!("{}://{host}", wire::SCHEME));
+    let builder = ClusterClient::builder();
+    #[cfg(feature = "tls")]
+    let builder = builder.trust_only(wire::AUTHORITY);
+    builder.hosts(urls).request_timeout(REQUEST_TIMEOUT).in_flight(IN_FLIGHT)
 }

@@ -38,7 +38,10 @@ struct Cluster<const CHAINED: bool> {
 
 impl<const CHAINED: bool> Cluster<CHAINED> {
     fn new(hosts: &[String]) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build()?;
+        let http = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT);
+        #[cfg(feature = "tls")]
+        let http = http.tls_backend_preconfigured(crate::tls::client()?);
+        let http = http.build()?;
         Ok(Self { http, hosts: hosts.to_vec() })
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
-use cluster_client::Target;
+use cluster_client::{Engine, Target};
 
 use crate::node::NodeOptions;
 use crate::time::parse_option;
@@ -54,6 +54,7 @@ Hosts and settings:
     rollback_timeout = \"2m\"   # of a rollback, on top; at least 4 times settle
     # journal = \"/var/lib/cluster-client\"   # or false
     threads = 1024            # at most
+    engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups worked on at once
     [paths]
     collection = \"/v1/group/\"
@@ -90,6 +91,11 @@ pub(crate) struct GlobalOptions {
     /// How often a request is tried, the first included [default: 3]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
+    /// How requests are sent; the results are the same [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
+    ///
+    /// For comparison and diagnosis.
+    #[arg(long, global = true, value_enum, value_name = "ENGINE")]
+    pub(crate) engine: Option<EngineName>,
     /// Where unfinished operations are kept [default: CLUSTER_CLIENT_JOURNAL, then the state directory]
     ///
     /// What a crash interrupted is settled from there by `cluster-client recover`. The state directory is
@@ -140,6 +146,32 @@ pub(crate) enum Format {
     Table,
     /// One object per group and line
     Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// One thread waits for all answers
+    Multiplexed,
+    /// One thread waits for one answer
+    Threads,
+}
+
+impl EngineName {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            EngineName::Multiplexed => "multiplexed",
+            EngineName::Threads => "threads",
+        }
+    }
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Engine {
+        match name {
+            EngineName::Multiplexed => Engine::Multiplexed,
+            EngineName::Threads => Engine::Threads,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

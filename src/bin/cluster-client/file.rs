@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use cluster_client::{ConfigError, Host, Origin};
 use toml::{Table, Value};
 
+use crate::args::EngineName;
 use crate::open::{self, ReadError, Refusal};
 use crate::settings::Sourced;
 use crate::time;
@@ -15,7 +17,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// The most bytes of a configuration file: some 10,000 hosts.
 const LIMIT: u64 = 1 << 20;
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -27,6 +29,7 @@ const KEYS: [&str; 12] = [
     "journal",
     "paths",
     "threads",
+    "engine",
     "in_flight",
 ];
 const PATH_KEYS: [&str; 2] = ["collection", "member"];
@@ -158,6 +161,15 @@ impl ConfigFile {
         }
     }
 
+    pub(crate) fn engine(&self) -> Result<Option<Sourced<EngineName>>, ConfigError> {
+        const KEY: &str = "engine";
+        let Some(value) = self.table.get(KEY) else { return Ok(None) };
+        let known = value.as_str().and_then(|name| EngineName::from_str(name, false).ok());
+        known
+            .map(|engine| Some(self.sourced(engine)))
+            .ok_or_else(|| self.refused(KEY, value, "is no engine", "write \"multiplexed\" or \"threads\""))
+    }
+
     pub(crate) fn path(&self, key: &'static str) -> Result<Option<Sourced<String>>, ConfigError> {
         match self.paths.get(key) {
             None => Ok(None),
@@ -237,7 +249,7 @@ mod tests {
             let errors = times.map(|key| file.time(key).err()).into_iter();
             let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
             let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
-            for error in errors.chain([file.hosts().err(), file.journal().err()]).flatten() {
+            for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
                 malformed.assert_hidden_by(&error);
                 values += 1;
             }

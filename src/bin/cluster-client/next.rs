@@ -65,6 +65,9 @@ impl Advice {
         if let Some(attempts) = global.attempts {
             add("--attempts", attempts.to_string().into());
         }
+        if let Some(engine) = global.engine {
+            add("--engine", engine.word().into());
+        }
         // A journal of the file comes with the file, and the default one is the same everywhere.
         match (&journal.value, &journal.origin) {
             (_, Origin::File(_) | Origin::Default) | (Journal::Homeless, _) => {}

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum as _;
 use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
-use crate::args::GlobalOptions;
+use crate::args::{EngineName, GlobalOptions};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
 use crate::output::eprint;
@@ -18,6 +19,7 @@ use crate::progress::Tries;
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
 const NAME_HOSTS: &str =
     "name them with --hosts, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts in cluster-client.toml";
+const ENGINE: &str = "CLUSTER_CLIENT_ENGINE";
 const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
 
 /// The defaults of the library.
@@ -72,6 +74,7 @@ pub(crate) struct Settings {
     pub(crate) collection: Sourced<String>,
     pub(crate) member: Sourced<String>,
     pub(crate) threads: Sourced<usize>,
+    pub(crate) engine: Sourced<EngineName>,
     pub(crate) in_flight: Sourced<usize>,
     /// The configuration file that was read.
     pub(crate) config: Option<PathBuf>,
@@ -112,6 +115,7 @@ impl Settings {
             collection,
             member,
             threads: or_default(file.number("threads")?, 1024),
+            engine: engine(global, &file)?,
             in_flight: or_default(file.number("in_flight")?, 32),
         };
         settings.check()?;
@@ -202,6 +206,7 @@ impl Settings {
             .settle(self.settle.value)
             .rollback_timeout(self.rollback_timeout.value)
             .threads(self.threads.value)
+            .engine(self.engine.value.into())
             .in_flight(self.in_flight.value);
         match self.timeout.value {
             Some(time) => builder.operation_timeout(time),
@@ -259,6 +264,22 @@ fn hosts(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Hosts>, Co
     }
     let local = ["http://localhost:8000", "http://localhost:8001", "http://localhost:8002"];
     Hosts::parse(local).map(Sourced::default)
+}
+
+fn engine(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<EngineName>, ConfigError> {
+    if let Some(engine) = global.engine {
+        return Ok(Sourced::option("--engine", engine));
+    }
+    if let Some(name) = variable(ENGINE) {
+        let name = name.to_string_lossy();
+        let known = EngineName::from_str(&name, false);
+        let refused = |_| {
+            ConfigError::new("engine", name.clone(), "is no engine", "choose multiplexed or threads")
+                .from_origin(Origin::Environment(ENGINE.into()))
+        };
+        return known.map(|engine| Sourced::variable(ENGINE, engine)).map_err(refused);
+    }
+    Ok(or_default(file.engine()?, EngineName::Multiplexed))
 }
 
 /// The setting of the journal alone, and the configuration file, for a command that needs no other.

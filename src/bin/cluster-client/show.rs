@@ -59,6 +59,7 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
         row("paths.collection", settings.collection.value.clone(), &settings.collection.origin),
         row("paths.member", settings.member.value.clone(), &settings.member.origin),
         number("threads", settings.threads.value, &settings.threads.origin),
+        row("engine", settings.engine.value.word().into(), &settings.engine.origin),
         number("in_flight", settings.in_flight.value, &settings.in_flight.origin),
     ]
 }

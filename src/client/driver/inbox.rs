@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::{Driver, Role, lock};
-use crate::client::journal_calls::{JournalCall, JournalResult};
+use crate::client::journal_batch::{self, Batch};
+use crate::client::journal_calls::JournalResult;
 use crate::client::parts::Parts;
 use crate::protocol::Machine;
 use crate::sync::{Mutex, Wake, now};
@@ -23,7 +24,7 @@ pub(super) struct Inbox {
     pub(super) machines: Vec<(usize, Machine)>,
     pub(super) results: Vec<(usize, JournalResult)>,
     /// Journal calls that failed for lack of descriptors, by their slot.
-    pub(super) exhausted: Vec<(usize, JournalCall)>,
+    pub(super) exhausted: Batch,
     pub(super) cancelled: bool,
 }
 
@@ -33,9 +34,7 @@ impl Driver {
         let Inbox { machines, results, exhausted, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
         if !exhausted.is_empty() {
             parts.shed_idle();
-            for (slot, call) in exhausted {
-                self.hand_to_pool(slot, call, true);
-            }
+            self.hand_to_pool(exhausted, true);
         }
         if machines.is_empty() && results.is_empty() && !cancelled {
             return;
@@ -53,25 +52,24 @@ impl Driver {
         }
     }
 
-    /// Has a journal call made by a thread of the pool, or here if there is none.
-    pub(super) fn hand_to_pool(self: &Arc<Self>, slot: usize, mut call: JournalCall, is_last: bool) {
-        let (journal, mail, driver) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail), Arc::clone(self));
-        let call = move || {
-            let result = call.run(&*journal);
-            let mut inbox = lock(&mail.inbox);
-            if result.is_exhausted() && !is_last {
-                inbox.exhausted.push((slot, call));
-            } else {
-                inbox.results.push((slot, result));
+    /// Has journal calls made by threads of the pool, or here if there are none.
+    pub(super) fn hand_to_pool(self: &Arc<Self>, calls: Batch, is_last: bool) {
+        for batch in journal_batch::split(calls, self.client.journal.is_local()) {
+            let (journal, mail, driver) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail), Arc::clone(self));
+            let make = move || {
+                let (exhausted, results) = journal_batch::make(&*journal, batch, is_last);
+                let mut inbox = lock(&mail.inbox);
+                inbox.exhausted.extend(exhausted);
+                inbox.results.extend(results);
+                drop(inbox);
+                mail.waker.wake();
+                if driver.leads {
+                    driver.attend(Role::Leader);
+                }
+            };
+            if let Err(make) = self.client.pool.spawn(Box::new(make)) {
+                make();
             }
-            drop(inbox);
-            mail.waker.wake();
-            if driver.leads {
-                driver.attend(Role::Leader);
-            }
-        };
-        if let Err(call) = self.client.pool.spawn(Box::new(call)) {
-            call();
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Reads one answer from bytes as they come. No IO.
+//! Incremental parser of one answer. No IO.
 //!
 //! ```text
 //!   Head ── whole head ──▶ Body ── its end, its limit, an error ──▶ complete
 //!     └── garbage, or larger than the limit ──▶ error
 //! ```
-//! Once the head is whole, the answer stands: what is wrong with the body costs only the connection.
+//! Once the head is whole, the answer is valid. A defect of the body only closes the connection.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -74,8 +74,8 @@ impl AnswerReader {
         self.answer
     }
 
-    /// Takes in what came, and says how much of it was used. The rest is to be given again, with what comes
-    /// next behind it. `scratch` is overwritten.
+    /// Parses bytes that arrived, and returns how many it consumed. The caller passes the rest again, followed by the
+    /// next bytes. `scratch` is overwritten.
     ///
     /// # Errors
     /// If the head is garbage.
@@ -91,7 +91,7 @@ impl AnswerReader {
         Ok((used + amount, progress))
     }
 
-    /// Takes in the end of the stream.
+    /// Handles the end of the stream.
     ///
     /// # Errors
     /// If the head is not whole.
@@ -120,7 +120,7 @@ impl AnswerReader {
             used += amount;
             match response {
                 Some(response) => break response,
-                // An interim answer was passed over; the real one may be behind it.
+                // An interim answer (1xx) was skipped. The final one may follow.
                 None if amount > 0 => {}
                 None => return Ok((used, false)),
             }

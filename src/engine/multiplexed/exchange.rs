@@ -1,4 +1,4 @@
-//! Drives one exchange from its start to its completion, over as many attempts as it takes.
+//! Drives one exchange from its start to its completion, over all its attempts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,10 +26,12 @@ pub(super) struct InFlight {
     path: String,
     begun: Instant,
     pub(super) deadline: Instant,
-    /// No idle connection will do.
+    /// Requires a new connection.
     needs_fresh: bool,
     has_shed: bool,
     redirected: bool,
+    /// A byte of the request has left on an earlier connection.
+    has_left: bool,
 }
 
 impl InFlight {
@@ -42,6 +44,7 @@ impl InFlight {
             needs_fresh: false,
             has_shed: false,
             redirected: false,
+            has_left: false,
         }
     }
 }
@@ -91,7 +94,7 @@ impl Multiplexed {
         }
     }
 
-    /// Goes on with the exchanges whose look-up has ended.
+    /// Continues the exchanges whose look-up has ended.
     pub(super) fn take_found(&mut self) {
         for (exchange, found) in self.lookups.take_ended(self.now) {
             match found {
@@ -106,7 +109,7 @@ impl Multiplexed {
     }
 
     /// Begins to connect to the next address that does not fail at once. Each address gets its share of the time
-    /// left, so that a silent one does not use up the others'.
+    /// left, so that one that does not answer leaves time for the others.
     fn connect(
         &mut self,
         exchange: Box<InFlight>,
@@ -155,7 +158,7 @@ impl Multiplexed {
         }
     }
 
-    /// Looks whether a connection is established by now.
+    /// Checks whether a connection is established.
     pub(super) fn check_connect(&mut self, slot: usize) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let Phase::Connecting { address, .. } = connection.phase else { return };
@@ -191,10 +194,11 @@ impl Multiplexed {
         connection.phase = Phase::Securing;
         let deadline = exchange.deadline;
         connection.exchange = Some(exchange);
-        let config = Arc::clone(self.shared.tls.get_or_init(crate::http::tls::with_built_in_roots));
+        let config = Arc::clone(self.network.tls.get_or_init(crate::http::tls::with_built_in_roots));
         let name = self.hosts[connection.host].target.tls_name().try_into();
         let client = name.map_err(io::Error::other).and_then(|name| {
-            rustls::ClientConnection::new(config, name).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
+            let client = caught(|| rustls::ClientConnection::new(config, name))?;
+            client.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
         });
         match client {
             Ok(client) => {
@@ -255,7 +259,7 @@ impl Multiplexed {
             Ok(false) => connection.phase = Phase::Sending,
             Ok(true) => {
                 connection.phase = Phase::Receiving;
-                // Otherwise an event will come.
+                // Otherwise an event announces the answer.
                 if connection.stream.is_readable() {
                     self.receive(slot);
                 }
@@ -264,11 +268,12 @@ impl Multiplexed {
         }
     }
 
-    /// Reads what there is of the answer.
+    /// Reads the bytes of the answer that have arrived.
     pub(super) fn receive(&mut self, slot: usize) {
         for _ in 0..READS {
             let Some(connection) = self.connections[slot].as_mut() else { return };
-            let Some(reader) = connection.reader.as_mut() else { return };
+            // An early answer is read after the whole request is sent.
+            let (Phase::Receiving, Some(reader)) = (&connection.phase, connection.reader.as_mut()) else { return };
             let read = match caught(|| connection.stream.read(&mut self.input)).flatten() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) if reader.has_head() => return self.finish(slot, false),
@@ -311,7 +316,7 @@ impl Multiplexed {
         self.unread.push(slot);
     }
 
-    /// The answer is there.
+    /// Completes the exchange with its answer, or follows a redirect once.
     fn finish(&mut self, slot: usize, reusable: bool) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let (exchange, reader) = (connection.exchange.take(), connection.reader.take());
@@ -326,6 +331,7 @@ impl Multiplexed {
         {
             exchange.path = self.hosts[exchange.exchange.host].path_of(&url);
             exchange.redirected = true;
+            exchange.has_left = true;
             exchange.needs_fresh = false;
             return self.submitted.push_front(exchange);
         }
@@ -335,7 +341,7 @@ impl Multiplexed {
 
     /// Keeps the connection for the next request, or closes it.
     fn recycle(&mut self, slot: usize, reusable: bool) {
-        let has_room = self.shared.limit.has_room();
+        let has_room = self.network.limit.has_room();
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let host = &mut self.hosts[connection.host];
         let keep = reusable && has_room && connection.input.is_empty() && host.idle_count() < MAX_IDLE;
@@ -355,7 +361,7 @@ impl Multiplexed {
         }
     }
 
-    /// The exchange in this slot failed on its connection.
+    /// Closes the connection on which the exchange failed.
     fn attempt_failed(&mut self, slot: usize, error: RequestError) {
         let Some(connection) = self.close(slot) else { return };
         let Some(exchange) = connection.exchange else { return };
@@ -370,7 +376,7 @@ impl Multiplexed {
         self.fail(exchange, failure);
     }
 
-    /// The deadline of this connection has passed.
+    /// Handles a connection whose deadline has passed.
     pub(super) fn time_is_over(&mut self, slot: usize) {
         let Some(connection) = self.connections[slot].as_ref() else { return };
         if connection.reader.as_ref().is_some_and(AnswerReader::has_head) {
@@ -384,11 +390,12 @@ impl Multiplexed {
         self.attempt_failed(slot, error);
     }
 
-    /// Tries again if that is harmless, else completes the exchange.
+    /// Retries if that is harmless, otherwise completes the exchange.
     fn fail(&mut self, mut exchange: Box<InFlight>, failure: Failure) {
         // A GET changes nothing (RFC 9110, 9.2.2), and neither does a request of which nothing left.
         if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
             exchange.needs_fresh = true;
+            exchange.has_left |= failure.sent;
             return self.submitted.push_front(exchange);
         }
         if failure.error.kind() == Kind::Exhausted && !failure.sent {
@@ -397,14 +404,13 @@ impl Multiplexed {
                 self.shed_idle_connections();
                 return self.submitted.push_front(exchange);
             }
-            // Others of ours hold the descriptors, and will free one.
+            // Other connections of this engine hold the descriptors. The next one that closes frees one.
             if self.busy() > 0 {
                 self.most = self.open();
                 return self.parked.push(exchange);
             }
         }
-        // After a redirect the server did get the request, whatever the second way was like.
-        let sent = failure.sent || exchange.redirected;
+        let sent = failure.sent || exchange.has_left;
         let reply = if sent { Reply::Ambiguous(failure.error) } else { Reply::NotSent(failure.error) };
         self.complete(&exchange, reply, None);
     }
@@ -415,10 +421,10 @@ impl Multiplexed {
     }
 }
 
-/// Whether the socket is connected by now.
+/// Returns whether the socket is connected.
 ///
 /// # Errors
-/// Why it will not be.
+/// The reason why the connect failed.
 fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
     if let Some(error) = socket.take_error()? {
         return Err(error);
@@ -428,18 +434,17 @@ fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotConnected => return Ok(false),
         Err(e) => return Err(e),
     }
-    // If nobody listens on a port that the system hands out to clients, it may hand out that port, and connect
-    // the socket to itself.
+    // A port of the ephemeral range without a listener may be assigned to this very socket, which then connects to
+    // itself.
     if address.ip().is_loopback() && socket.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(true)
 }
 
-/// Turns a panic of the crates that read what a server sent into an error. What they were reading is dropped with
-/// its connection.
+/// Turns a panic of a crate that parses a server's bytes into an error. Its state is dropped with the connection.
 pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("the code that reads it panicked"))
+    catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("the code that reads the answer panicked"))
 }
 
 fn panicked(error: io::Error) -> RequestError {

@@ -12,7 +12,7 @@ use crate::values::host::Host;
 pub(super) struct HttpHost {
     pub(super) host: Host,
     pub(super) target: Target,
-    /// `None` if the authority is none that HTTP knows, which [`Host`] excludes.
+    /// `None` if the authority is not valid in HTTP, which [`Host`] excludes.
     pub(super) origin: Option<Origin>,
     /// Slots of idle connections, each with the time of its last use; the latest is last.
     idle: Vec<(usize, Instant)>,

@@ -1,4 +1,4 @@
-//! The exchanges that wait for the address of their host.
+//! Exchanges that wait for the address of their host.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Lookups {
         Start::Waits
     }
 
-    /// The exchanges whose look-up has ended, or whose time is over.
+    /// Removes the exchanges whose look-up has ended or whose deadline has passed.
     pub(super) fn take_ended(&mut self, now: Instant) -> Vec<(Box<InFlight>, Found)> {
         let mut ended = Vec::new();
         let late = |exchange: &InFlight| Err(too_late(exchange.exchange.timeout));

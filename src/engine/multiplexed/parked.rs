@@ -1,4 +1,4 @@
-//! The exchanges that wait for a connection to become free.
+//! Exchanges that wait for a free connection.
 
 use std::collections::VecDeque;
 use std::time::Instant;

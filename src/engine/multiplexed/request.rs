@@ -19,7 +19,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// `authority` is one that was checked: a name or an address, with a port where it is not the default.
+    /// `authority` was checked: a name or an address, with a port if it is not the default.
     pub(super) fn new(authority: &str, https: bool) -> Option<Self> {
         let scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
         let host = HeaderValue::from_str(authority).ok()?;
@@ -30,7 +30,7 @@ impl Origin {
 /// Appends head and body to `output`, and returns what reads the answer.
 ///
 /// # Errors
-/// If the request is none, which was not checked where it was made.
+/// If the request is not valid HTTP, which is checked when it is made.
 pub(super) fn write(
     host: &HttpHost,
     path: &str,
@@ -53,7 +53,8 @@ fn try_write(
     headers: &[(String, String)],
     output: &mut Vec<u8>,
 ) -> Option<Call<RecvResponse>> {
-    let mut call = prepare(host.origin.as_ref()?, path, request)?;
+    let origin = host.origin.as_ref()?;
+    let mut call = prepare(origin, path, request)?;
     for (name, value) in headers {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
         let mut value = HeaderValue::from_str(value).ok()?;
@@ -62,8 +63,11 @@ fn try_write(
     }
     let mut call = call.proceed();
     let start = output.len();
-    // Every line of the head is shorter than this, which is checked by writing it.
-    let space = 512 + 2 * path.len() + headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+    // The constant lines take less than 512 bytes. Writing fails if it is too little.
+    let space = 512
+        + origin.host.len()
+        + path.len()
+        + headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
     output.resize(start + space, 0);
     let mut end = start;
     while !call.can_proceed() {

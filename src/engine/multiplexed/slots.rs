@@ -1,4 +1,4 @@
-//! The table of connections: slots, idle ones, and the time at which each has to be looked at.
+//! Table of connections: slots, idle connections, and the timer of each.
 
 use std::cmp::Reverse;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::Multiplexed;
 use super::answer::AnswerReader;
-use super::exchange::InFlight;
+use super::exchange::{InFlight, caught};
 use super::stream::Stream;
 
 pub(super) struct Connection {
@@ -16,13 +16,13 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     pub(super) exchange: Option<Box<InFlight>>,
     pub(super) reader: Option<AnswerReader>,
-    /// Bytes of the answer that the reader could not use yet.
+    /// Bytes of the answer that the reader has not consumed.
     pub(super) input: Vec<u8>,
     /// The exchange opened this connection.
     pub(super) is_fresh: bool,
     /// At least one byte came back after the request.
     pub(super) received: bool,
-    /// The time at which the phase is over.
+    /// End of the phase.
     pub(super) deadline: Option<Instant>,
     /// The time of this connection's entry in the heap of timers.
     pub(super) scheduled: Option<Instant>,
@@ -45,7 +45,7 @@ pub(super) enum Phase {
 
 impl Multiplexed {
     pub(super) fn insert(&mut self, connection: Connection) -> usize {
-        self.shared.limit.opened();
+        self.network.limit.opened();
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
@@ -58,7 +58,7 @@ impl Multiplexed {
     pub(super) fn close(&mut self, slot: usize) -> Option<Connection> {
         let connection = self.connections[slot].take()?;
         self.free.push(slot);
-        self.shared.limit.closed();
+        self.network.limit.closed();
         Some(*connection)
     }
 
@@ -88,7 +88,7 @@ impl Multiplexed {
         }
     }
 
-    /// Closes some idle connection.
+    /// Closes one idle connection of any host.
     pub(super) fn close_one_idle(&mut self) {
         for _ in 0..self.hosts.len() {
             let host = self.next_victim % self.hosts.len();
@@ -109,7 +109,7 @@ impl Multiplexed {
         self.open() - self.idle
     }
 
-    /// Whether another connection may be opened, perhaps in the place of an idle one.
+    /// Whether another connection may be opened, if need be in the place of an idle one.
     pub(super) fn may_open(&self) -> bool {
         self.busy() < self.most
     }
@@ -126,7 +126,7 @@ impl Multiplexed {
         }
     }
 
-    /// Drops the entries that no connection counts on any more.
+    /// Drops the entries that are valid for no connection.
     fn forget_old_timers(&mut self) {
         let connections = &self.connections;
         let counts = |&Reverse((due, slot)): &Reverse<(Instant, usize)>| {
@@ -159,7 +159,7 @@ impl Multiplexed {
     }
 }
 
-/// Whether the server has neither closed an idle connection nor sent something unasked.
+/// Whether the server has neither closed an idle connection nor sent unsolicited bytes.
 pub(super) fn is_quiet(stream: &mut Stream, scratch: &mut [u8]) -> bool {
-    matches!(stream.read(scratch), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+    matches!(caught(|| stream.read(scratch)).flatten(), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
 }

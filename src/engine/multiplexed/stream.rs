@@ -1,7 +1,7 @@
 //! One socket that never blocks, with TLS on it or not.
 //!
-//! Readiness is edge-triggered: `readable` is set by an event, and cleared by a read that took less than there
-//! was room for. What comes later is a new event.
+//! Readiness is edge-triggered: `readable` is set by an event, and cleared by a short read. Later bytes cause a new
+//! event.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -17,7 +17,7 @@ pub(super) struct Stream {
     output: Vec<u8>,
     /// There may be something to read.
     readable: bool,
-    /// The server sends nothing more: read up to the end, however short the reads are.
+    /// The server has closed its side: read up to the end, even after short reads.
     ending: bool,
     /// The kernel took at least one byte since the last `send`.
     sent: bool,
@@ -41,7 +41,9 @@ impl Stream {
     }
 
     #[cfg(feature = "rustls")]
-    pub(super) fn secure(&mut self, tls: ClientConnection) {
+    pub(super) fn secure(&mut self, mut tls: ClientConnection) {
+        // A request is written at once, and its size is the bound.
+        tls.set_buffer_limit(None);
         self.tls = Some(Box::new(tls));
     }
 
@@ -59,7 +61,7 @@ impl Stream {
         self.ending |= ending;
     }
 
-    /// Hands `bytes` to the kernel, and keeps what it does not take. Returns whether all is gone.
+    /// Writes `bytes`, and keeps what the kernel does not take. Returns whether all is written.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<bool> {
         self.sent = false;
         #[cfg(feature = "rustls")]
@@ -79,7 +81,7 @@ impl Stream {
         self.flush()
     }
 
-    /// Hands the kernel what it did not take before. Returns whether all is gone.
+    /// Writes what the kernel did not take before. Returns whether all is written.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         #[cfg(feature = "rustls")]
         if let Some(tls) = &mut self.tls {
@@ -109,7 +111,7 @@ impl Stream {
         Ok(true)
     }
 
-    /// Reads what is there. Zero is the end; [`io::ErrorKind::WouldBlock`] is nothing yet.
+    /// Reads once. Zero is the end of the stream; [`io::ErrorKind::WouldBlock`] means no bytes yet.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         #[cfg(feature = "rustls")]
         if self.tls.is_some() {
@@ -143,7 +145,7 @@ impl Stream {
         }
     }
 
-    /// Goes on with the TLS handshake as far as it goes. Returns whether it is over.
+    /// Continues the TLS handshake. Returns whether it is complete.
     #[cfg(feature = "rustls")]
     pub(super) fn shake_hands(&mut self) -> io::Result<bool> {
         loop {
@@ -156,7 +158,7 @@ impl Stream {
                 Ok(_) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) => {
-                    // The server hears why.
+                    // Send the alert.
                     let _ = self.flush();
                     return Err(e);
                 }
@@ -164,7 +166,7 @@ impl Stream {
         }
     }
 
-    /// Reads from the socket once, and decrypts what is there.
+    /// Reads from the socket once, and decrypts the bytes.
     #[cfg(feature = "rustls")]
     fn take_records(&mut self) -> io::Result<usize> {
         let Some(mut tls) = self.tls.take() else { return Err(io::ErrorKind::WouldBlock.into()) };

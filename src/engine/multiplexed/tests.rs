@@ -1,7 +1,7 @@
 //! The engine runs the suite of the transport, on a thread of its own that takes the exchanges of many.
 
 #[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
-#[path = "../threads/transport/tests.rs"]
+#[path = "../suite/tests.rs"]
 mod suite;
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use self::suite::{PLENTY, serve, serve_at, told};
-use super::{Multiplexed, Shared};
+use super::{Multiplexed, Network};
 use crate::api::{Action, Api, Reply};
 use crate::engine::threads::transport::subject::Subject as UreqSubject;
 use crate::engine::{Completion, Engine as _, Exchange};
@@ -233,15 +233,15 @@ fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
         }
     });
     let port = server.address.port();
-    let shared =
-        || Shared { resolver: Arc::new(crate::http::resolver::Resolver::resolving_by(resolve)), ..Shared::default() };
+    let network =
+        || Network { resolver: Arc::new(crate::http::resolver::Resolver::resolving_by(resolve)), ..Network::default() };
     let hosts: Vec<_> = (0..100).map(|number| host(format!("node{number}:{port}"))).collect();
-    let mut engine = Multiplexed::new(&hosts, Arc::new(shared()));
+    let mut engine = Multiplexed::new(&hosts, Arc::new(network()));
     let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY)));
     assert!(all.values().all(|completion| told(&completion.reply) == "201"));
 
     let hosts: Vec<_> = (0..100).map(|number| host(format!("{number}.hangs:{port}"))).collect();
-    let mut engine = Multiplexed::new(&hosts, Arc::new(shared()));
+    let mut engine = Multiplexed::new(&hosts, Arc::new(network()));
     let brief = Duration::from_millis(50);
     let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, brief)));
     for completion in all.values() {
@@ -334,6 +334,37 @@ fn exchanges_wait_for_descriptors_that_others_hold() {
 }
 
 #[test]
+fn closed_idle_connections_beyond_one_look_are_noticed_before_the_next_requests() {
+    const HOSTS: u64 = 20;
+    let (closed, is_closed) = std::sync::mpsc::channel();
+    let all_are_open = std::sync::Barrier::new(usize::try_from(HOSTS).unwrap() + 1);
+    let all_are_open = Arc::new(all_are_open);
+    let barrier = Arc::clone(&all_are_open);
+    let server = serve_at("0.0.0.0:0", move |number, mut peer| {
+        peer.request();
+        peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        if number < usize::try_from(HOSTS).unwrap() {
+            barrier.wait();
+            peer.stream.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+            closed.send(()).unwrap();
+        } else {
+            peer.wait();
+        }
+    });
+    let port = server.address.port();
+    let hosts: Vec<_> = (1..=HOSTS).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
+    let mut engine = Multiplexed::new(&hosts, Arc::default());
+    let create = |id: u64| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY);
+    run(&mut engine, (0..HOSTS).map(create));
+    all_are_open.wait();
+    (0..HOSTS).for_each(|_| is_closed.recv().unwrap());
+    engine.poll.as_mut().unwrap().1 = mio::Events::with_capacity(2);
+    for completion in run(&mut engine, (0..HOSTS).map(create)).values() {
+        assert_eq!(told(&completion.reply), "201");
+    }
+}
+
+#[test]
 fn panic_of_what_reads_an_answer_is_an_error() {
     assert!(super::exchange::caught(|| panic!("as planned")).is_err());
     assert_eq!(super::exchange::caught(|| 7).unwrap(), 7);
@@ -359,8 +390,8 @@ mod subject {
 
     use crate::api::{Reply, Request};
     use crate::engine::check_hosts;
-    use crate::engine::driving::Driving;
     use crate::engine::multiplexed::Multiplexed;
+    use crate::engine::suite::driving::Driving;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
 
@@ -375,15 +406,10 @@ mod subject {
         /// Trusts the certificates of this authority only.
         #[cfg(feature = "rustls")]
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
-            use rustls::pki_types::CertificateDer;
-            use rustls::pki_types::pem::PemObject as _;
+            use crate::engine::multiplexed::Network;
 
-            use crate::engine::multiplexed::Shared;
-
-            let mut roots = rustls::RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
-            let shared = Shared { tls: crate::http::tls::with_roots(roots).into(), ..Shared::default() };
-            Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(shared))))
+            let network = Network::trusting(authority).unwrap();
+            Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(network))))
         }
 
         pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {

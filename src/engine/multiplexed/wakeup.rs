@@ -9,7 +9,7 @@ use crate::sync::Wake;
 pub(super) struct Wakeup {
     state: Mutex<State>,
     changed: Condvar,
-    /// Absent as long as the engine has no poll: then it parks.
+    /// Absent until the engine has a poll. Until then the engine blocks on `changed`.
     waker: OnceLock<mio::Waker>,
 }
 
@@ -30,7 +30,7 @@ impl Wakeup {
         std::mem::take(&mut self.lock().woken)
     }
 
-    /// The engine is about to poll. Returns false if it was woken meanwhile.
+    /// Marks the begin of a poll. Returns false if the engine was woken before.
     pub(super) fn begin_poll(&self) -> bool {
         let mut state = self.lock();
         state.polling = !state.woken;

@@ -1,7 +1,7 @@
 //! The engine runs the suite of the transport.
 
 #[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
-#[path = "transport/tests.rs"]
+#[path = "../suite/tests.rs"]
 mod suite;
 
 mod subject {
@@ -9,7 +9,7 @@ mod subject {
     use std::time::Duration;
 
     use crate::api::{Reply, Request};
-    use crate::engine::driving::Driving;
+    use crate::engine::suite::driving::Driving;
     use crate::engine::threads::Threads;
     use crate::engine::threads::pool::Pool;
     use crate::engine::threads::transport::UreqTransport;
@@ -27,7 +27,7 @@ mod subject {
         #[cfg(feature = "rustls")]
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             let hosts = std::slice::from_ref(host);
-            let transport = Arc::new(UreqTransport::trusting(hosts, authority));
+            let transport = Arc::new(UreqTransport::trusting(hosts, authority).unwrap());
             Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 

@@ -1,32 +1,33 @@
 //! Floor 2: one request to one host, over ureq.
 //!
-//! ureq speaks HTTP and TLS. Names, sockets, time and idle connections are ours ([`crate::http`], [`wire`], [`call`],
-//! [`idle`]). ureq and rustls call the logger in the middle of a request, and the logger may send another one on the
-//! same thread: therefore no lock is held there, and the state of a request is a stack per thread. Deliberately
-//! absent: retries for the sake of an outcome, proxies, cookies, authentication, decompression, and any thread
-//! beside the look-up of a name.
+//! HTTP and TLS are ureq's. Name look-ups, sockets, deadlines and idle connections are implemented here
+//! ([`crate::http`], [`tcp`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger may
+//! send another request on the same thread. Therefore no lock is held there, and the state of requests is a stack per
+//! thread. Deliberately absent: retries for the sake of an outcome, proxies, cookies, authentication, decompression,
+//! and threads, except for name look-ups.
 //!
-//! What is bounded, and where:
+//! Bounds:
 //!
 //! | what | bound | why |
 //! | --- | --- | --- |
-//! | a call | the `timeout` of `send` | every read, write, connect and look-up asks for the time left |
+//! | a request | the `timeout` of `send` | each read, write, connect and look-up gets the time left |
 //! | a head | [`crate::http::MAX_HEAD`] | |
 //! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
 //! | idle connections | [`idle`] a host, and [`ConnectionLimit`] in all | |
 //! | look-ups of names | [`crate::http::resolver::MAX_LOOKUPS`] threads | |
 //!
-//! A host that was never asked costs its name; an idle connection keeps no buffers (with TLS: the
-//! session, and 20 KiB that ureq holds).
+//! A host without requests takes the memory of its name. An idle connection keeps no buffers; with TLS, the session and
+//! 20 KiB of ureq.
 
-mod call;
+mod context;
 mod idle;
 mod resolve;
 #[cfg(test)]
 pub(crate) mod subject;
+mod tcp;
 #[cfg(test)]
+#[path = "../suite/tests.rs"]
 mod tests;
-mod wire;
 
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -37,9 +38,9 @@ use ureq::http::{Response, header};
 use ureq::typestate::AgentScope;
 use ureq::{Agent, Body};
 
-use self::call::Call;
-use self::idle::{Idle, Reuse};
-use self::wire::{Dial, NoResolver};
+use self::context::RequestContext;
+use self::idle::{IdleConnections, PoolingConnector};
+use self::tcp::{NoResolver, TcpConnector};
 use crate::api::{Reply, Request};
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::{Resolver, Target};
@@ -48,13 +49,13 @@ use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
-/// The transport over sockets: one ureq agent, with its own pool of connections, for each host.
+/// Sends requests over one ureq agent per host, each with a pool of connections.
 pub(crate) struct UreqTransport {
-    sites: Vec<Site>,
+    clients: Vec<HostClient>,
     maker: Arc<AgentMaker>,
 }
 
-struct Site {
+struct HostClient {
     host: Host,
     /// Made with the first request.
     agent: OnceLock<Agent>,
@@ -69,12 +70,32 @@ impl UreqTransport {
         Self::with(hosts, Arc::new(AgentMaker::new()))
     }
 
+    /// Trusts the certificates of this PEM text only.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for the first of them that cannot be used.
+    #[cfg(feature = "rustls")]
+    pub(crate) fn trusting(hosts: &[Host], pem: &[u8]) -> Result<Self, ConfigError> {
+        let refused = |error: ureq::Error| {
+            let problem = format!("cannot be read: {error}");
+            ConfigError::new("root certificates", "", problem, "name a PEM file of certificates")
+        };
+        let mut roots = Vec::new();
+        for item in ureq::tls::parse_pem(pem) {
+            if let ureq::tls::PemItem::Certificate(certificate) = item.map_err(refused)? {
+                roots.push(certificate);
+            }
+        }
+        let maker = AgentMaker { tls: tcp::Tls::new(ureq::tls::RootCerts::from(roots)), ..AgentMaker::new() };
+        Self::with(hosts, Arc::new(maker))
+    }
+
     fn with(hosts: &[Host], maker: Arc<AgentMaker>) -> Result<Self, ConfigError> {
         if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
             return Err(no_tls(host));
         }
-        let site = |host: &Host| Site { host: host.clone(), agent: OnceLock::new() };
-        Ok(UreqTransport { sites: hosts.iter().map(site).collect(), maker })
+        let client = |host: &Host| HostClient { host: host.clone(), agent: OnceLock::new() };
+        Ok(UreqTransport { clients: hosts.iter().map(client).collect(), maker })
     }
 
     /// A transport to other hosts that shares the bounds of this one.
@@ -85,26 +106,39 @@ impl UreqTransport {
         Self::with(hosts, Arc::clone(&self.maker))
     }
 
-    /// One request to `url`, a second time only where the first had a connection that was dead, or none
-    /// because idle ones held all descriptors.
-    fn exchange(&self, site: &Site, request: &Request, url: &str, call: Call) -> Result<Answer, Failure> {
-        let first = self.attempt(site, request, url, call);
+    /// Sends the request to `url`. Repeats it only if its connection was stale, or if idle connections held all
+    /// descriptors.
+    fn exchange(
+        &self,
+        client: &HostClient,
+        request: &Request,
+        url: &str,
+        context: RequestContext,
+    ) -> Result<Answer, Failure> {
+        let first = self.attempt(client, request, url, context);
         let Err(failure) = first else { return first };
         if failure.was_stale(request) {
-            return self.attempt(site, request, url, call.on_a_fresh_connection());
+            let second = self.attempt(client, request, url, context.on_a_fresh_connection());
+            return second.map_err(|second| second.after_attempt(&failure));
         }
         if failure.error.kind() == Kind::Exhausted && !failure.after.sent {
             self.shed_idle();
-            return self.attempt(site, request, url, call);
+            return self.attempt(client, request, url, context);
         }
         Err(failure)
     }
 
-    fn attempt(&self, site: &Site, request: &Request, url: &str, call: Call) -> Result<Answer, Failure> {
-        let agent = site.agent.get_or_init(|| self.maker.agent(&site.host));
-        call::begin(call);
+    fn attempt(
+        &self,
+        client: &HostClient,
+        request: &Request,
+        url: &str,
+        context: RequestContext,
+    ) -> Result<Answer, Failure> {
+        let agent = client.agent.get_or_init(|| self.maker.agent(&client.host));
+        context::begin(context);
         let answer = run(agent, request, url).map_err(describe).and_then(read_answer);
-        answer.map_err(|error| Failure { error, after: call::current() })
+        answer.map_err(|error| Failure { error, after: context::current() })
     }
 }
 
@@ -112,10 +146,10 @@ impl UreqTransport {
     /// Sends `request` to a host and reads the answer. Returns within `timeout`, which runs since `begun`, give or
     /// take what the system takes to hand over a socket.
     pub(crate) fn send(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
-        match self.sites.get(host) {
-            Some(site) => {
-                let _outer = call::enter();
-                self.request(site, request, Call::begun(begun, timeout))
+        match self.clients.get(host) {
+            Some(client) => {
+                let _outer = context::enter();
+                self.request(client, request, RequestContext::begun(begun, timeout))
             }
             None => Reply::NotSent(errors::no_such_host()),
         }
@@ -123,23 +157,23 @@ impl UreqTransport {
 
     /// Closes all idle connections of the client, to free their descriptors. From then on fewer are kept.
     pub(crate) fn shed_idle(&self) {
-        self.maker.sockets.keep_fewer();
+        self.maker.limit.keep_fewer();
         let idle: Vec<_> = self.maker.idle().iter().filter_map(Weak::upgrade).collect();
         for idle in idle {
             idle.clear();
         }
     }
 
-    fn request(&self, site: &Site, request: &Request, call: Call) -> Reply {
-        let url = format!("{}{}", site.host, request.path);
-        let first = match self.exchange(site, request, &url, call) {
+    fn request(&self, client: &HostClient, request: &Request, context: RequestContext) -> Reply {
+        let url = format!("{}{}", client.host, request.path);
+        let first = match self.exchange(client, request, &url, context) {
             Ok(answer) => answer,
             Err(failure) => return failure.reply(),
         };
-        let Some(url) = first.followed(&site.host) else { return first.reply() };
-        match self.exchange(site, request, &url, call) {
+        let Some(url) = first.followed(&client.host) else { return first.reply() };
+        match self.exchange(client, request, &url, context) {
             Ok(answer) => answer.reply(),
-            // The first server did get the request, whatever the way to the second was like.
+            // The server received the first request.
             Err(failure) => Reply::Ambiguous(failure.error),
         }
     }
@@ -147,44 +181,44 @@ impl UreqTransport {
 
 /// Connection with TLS on top if the host is https.
 #[cfg(feature = "rustls")]
-type Link = <wire::Tls as ureq::unversioned::transport::Connector<wire::Wire>>::Out;
+type Connection = <tcp::Tls as ureq::unversioned::transport::Connector<tcp::TcpTransport>>::Out;
 #[cfg(not(feature = "rustls"))]
-type Link = wire::Wire;
+type Connection = tcp::TcpTransport;
 
-/// What all agents share.
+/// Resources that all agents share.
 struct AgentMaker {
-    lookups: Arc<Resolver>,
-    sockets: Arc<ConnectionLimit>,
+    resolver: Arc<Resolver>,
+    limit: Arc<ConnectionLimit>,
     /// Idle connections of each agent.
-    idle: Mutex<Vec<Weak<Idle<Link>>>>,
+    idle: Mutex<Vec<Weak<IdleConnections<Connection>>>>,
     #[cfg(feature = "rustls")]
-    tls: wire::Tls,
+    tls: tcp::Tls,
 }
 
 impl AgentMaker {
     fn new() -> Self {
         AgentMaker {
-            lookups: Arc::default(),
-            sockets: Arc::default(),
+            resolver: Arc::default(),
+            limit: Arc::default(),
             idle: Mutex::default(),
             #[cfg(feature = "rustls")]
-            tls: wire::Tls::new(ureq::tls::RootCerts::WebPki),
+            tls: tcp::Tls::new(ureq::tls::RootCerts::WebPki),
         }
     }
 
     fn agent(&self, host: &Host) -> Agent {
-        let dial = Dial::new(Target::of(host), Arc::clone(&self.lookups), Arc::clone(&self.sockets));
+        let connect_to_any = TcpConnector::new(Target::of(host), Arc::clone(&self.resolver), Arc::clone(&self.limit));
         #[cfg(feature = "rustls")]
-        let dial = ureq::unversioned::transport::Connector::chain(dial, self.tls.clone());
+        let connect_to_any = ureq::unversioned::transport::Connector::chain(connect_to_any, self.tls.clone());
         let config = config();
         #[cfg(feature = "rustls")]
         let config = config.tls_config(self.tls.config());
         let idle = Arc::default();
         self.add_idle(&idle);
-        Agent::with_parts(config.build(), Reuse::new(dial, idle), NoResolver)
+        Agent::with_parts(config.build(), PoolingConnector::new(connect_to_any, idle), NoResolver)
     }
 
-    fn add_idle(&self, idle: &Arc<Idle<Link>>) {
+    fn add_idle(&self, idle: &Arc<IdleConnections<Connection>>) {
         let mut all = self.idle();
         if all.len() == all.capacity() {
             all.retain(|idle| idle.strong_count() > 0);
@@ -192,33 +226,33 @@ impl AgentMaker {
         all.push(Arc::downgrade(idle));
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Weak<Idle<Link>>>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Weak<IdleConnections<Connection>>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Every option by name, so that another version's defaults change nothing.
+/// Sets every option, so that the defaults of another version change nothing.
 fn config() -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
-        // A 404 is an answer, and so is a 302: followed blindly it turns a DELETE into a GET elsewhere.
+        // A 404 is an answer, and so is a 302. Following it would turn a DELETE into a GET of another URL.
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .save_redirect_history(false)
-        // The environment's proxy is not asked for, and least of all for localhost.
+        // Ignore the proxy of the environment.
         .proxy(None)
         .user_agent(USER_AGENT)
         .accept(JSON)
         .accept_encoding(AutoHeaderValue::None)
         .max_response_header_size(crate::http::MAX_HEAD)
-        // `idle` keeps them.
+        // The pool in `idle` replaces that of ureq.
         .max_idle_connections(0)
         .max_idle_connections_per_host(0)
         .max_idle_age(Duration::ZERO)
         // Used by ureq's TLS only.
         .input_buffer_size(16 * 1024)
         .output_buffer_size(4 * 1024)
-        // The wire keeps one deadline for the whole call. Some of these would spawn a thread a request.
+        // `RequestContext` has one deadline for the request. Some of these options would spawn a thread per request.
         .timeout_global(None)
         .timeout_per_call(None)
         .timeout_resolve(None)
@@ -243,9 +277,9 @@ fn run(agent: &Agent, request: &Request, url: &str) -> Result<Response<Body>, ur
     builder.content_type(JSON).send(body.unwrap_or_default())
 }
 
-/// A whole head with a status that HTTP knows.
+/// A whole head with a valid status.
 ///
-/// It stands whatever becomes of the body: the status is what the server said, and all that is used.
+/// It is valid whatever happens to the body, because only the status is used.
 struct Answer {
     status: u16,
     retry_after: Option<Duration>,
@@ -257,8 +291,8 @@ impl Answer {
         Reply::Answered { status: self.status, retry_after: self.retry_after }
     }
 
-    /// Where the same request is to go: only for the statuses that keep method and body, and only to the
-    /// server that was asked, as where a slash was missing. Other redirects are answers.
+    /// The URL to repeat the request at: only for statuses that keep method and body, and only on the same origin, as
+    /// after a missing slash. Other redirects are answers.
     fn followed(&self, asked: &Host) -> Option<String> {
         let location = self.location.as_deref().filter(|_| matches!(self.status, 307 | 308))?;
         headers::same_origin(asked, location)
@@ -280,10 +314,10 @@ fn read_answer(response: Response<Body>) -> Result<Answer, RequestError> {
     Ok(answer)
 }
 
-/// Reads the body to its end, upon which the connection is kept. A body that is cut, long or slow
-/// takes its connection with it and changes nothing else.
+/// Reads the body to its end, so that the connection is kept. A truncated, long or slow body closes its connection and
+/// has no other effect.
 fn drain(response: Response<Body>) {
-    call::update(|call| call.shorten(DRAIN));
+    context::update(|context| context.shorten(DRAIN));
     let mut body = response.into_body().into_reader().take(MAX_BODY);
     let _ = io::copy(&mut body, &mut io::sink());
 }
@@ -291,15 +325,21 @@ fn drain(response: Response<Body>) {
 /// A request without an answer, and how far it got.
 struct Failure {
     error: RequestError,
-    after: Call,
+    after: RequestContext,
 }
 
 impl Failure {
-    /// Whether it died with a connection that the server had closed before it saw the request, as far as
-    /// one can tell: then one more try is harmless, for a GET (RFC 9110, 9.2.2) and where nothing left.
+    /// Whether the server may have closed the kept-alive connection before it received the request, and a repetition is
+    /// harmless: for a GET (RFC 9110, 9.2.2), and if no byte left.
     fn was_stale(&self, request: &Request) -> bool {
         let harmless = request.method == "GET" || !self.after.sent;
         self.error.kind() == Kind::Closed && !self.after.connected && !self.after.received && harmless
+    }
+
+    /// A failure of a second attempt. A byte of the first one may have left.
+    fn after_attempt(mut self, first: &Failure) -> Self {
+        self.after.sent |= first.after.sent;
+        self
     }
 
     fn reply(self) -> Reply {
@@ -307,9 +347,9 @@ impl Failure {
     }
 }
 
-/// In our words: ureq's own may show the URL.
+/// Replaces the text of ureq, which may contain the URL.
 fn describe(error: ureq::Error) -> RequestError {
-    let call = call::current();
+    let context = context::current();
     let error = match error {
         ureq::Error::Other(ours) => match ours.downcast::<RequestError>() {
             Ok(ours) => *ours,
@@ -317,13 +357,13 @@ fn describe(error: ureq::Error) -> RequestError {
         },
         ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => errors::tls_failed(e),
         ureq::Error::Io(e) => errors::closed(e),
-        ureq::Error::Protocol(e) if call.sent => errors::not_http(e),
+        ureq::Error::Protocol(e) if context.sent => errors::not_http(e),
         ureq::Error::LargeResponseHeader(..) => errors::head_too_large(),
         #[cfg(feature = "rustls")]
         ureq::Error::Rustls(e) => errors::tls_failed(e),
         ureq::Error::Tls(what) => RequestError::new(Kind::Tls, what),
-        _ if call.sent => RequestError::new(Kind::Garbage, "the answer could not be read"),
+        _ if context.sent => RequestError::new(Kind::Garbage, "the answer could not be read"),
         _ => RequestError::new(Kind::Internal, "the request could not be written"),
     };
-    if call.securing { errors::during_handshake(error, call.timeout) } else { error }
+    if context.securing { errors::during_handshake(error, context.timeout) } else { error }
 }

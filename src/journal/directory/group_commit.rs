@@ -1,5 +1,6 @@
 //! Many changes at the price of one: what databases call group commit.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock, PoisonError};
 
@@ -55,40 +56,53 @@ impl<C> GroupCommit<C> {
     /// Returns once a round that started after this call has carried `change` out, with its result.
     /// `carry_out` is called without a lock, by one thread at a time.
     pub(super) fn join(&self, change: C, carry_out: impl FnOnce(&[C]) -> Ended) -> Result<(), JournalError> {
+        self.join_all(vec![change], carry_out).pop().unwrap_or(Ok(()))
+    }
+
+    /// As [`GroupCommit::join`] for many changes, which are carried out in one round.
+    pub(super) fn join_all(
+        &self,
+        changes: Vec<C>,
+        carry_out: impl FnOnce(&[C]) -> Ended,
+    ) -> Vec<Result<(), JournalError>> {
+        let count = changes.len();
+        if count == 0 {
+            return Vec::new();
+        }
         let mut state = self.state();
         if let Some(broken) = &state.broken {
-            return Err(broken.clone());
+            return vec![Err(broken.clone()); count];
         }
         let (round, place) = (Arc::clone(&state.next), state.changes.len());
-        state.changes.push(change);
+        state.changes.extend(changes);
         loop {
             if let Some(results) = round.results.get() {
-                return results[place].clone();
+                return results[place..place + count].to_vec();
             }
             if let Some(broken) = &state.broken {
-                return Err(broken.clone());
+                return vec![Err(broken.clone()); count];
             }
             if !state.running {
-                return self.lead(state, place, carry_out);
+                return self.lead(state, place..place + count, carry_out);
             }
             state = round.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Runs the next round in the name of all who have joined it; returns the result at `place`.
+    /// Runs the next round for all that have joined it. Returns the results at `places`.
     fn lead(
         &self,
         mut state: MutexGuard<'_, State<C>>,
-        place: usize,
+        places: Range<usize>,
         carry_out: impl FnOnce(&[C]) -> Ended,
-    ) -> Result<(), JournalError> {
+    ) -> Vec<Result<(), JournalError>> {
         let round = std::mem::take(&mut state.next);
         let changes = std::mem::take(&mut state.changes);
         state.running = true;
         drop(state);
         let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&changes)))
             .unwrap_or_else(|_| Ended::broken(JournalError::panicked(), changes.len()));
-        let result = ended.results[place].clone();
+        let results = ended.results[places].to_vec();
         let mut state = self.state();
         state.running = false;
         state.broken = ended.broken;
@@ -101,7 +115,7 @@ impl<C> GroupCommit<C> {
             state.changes.clear();
             state.next.changed.notify_all();
         }
-        result
+        results
     }
 
     /// How many wait for the round that has not started yet.

@@ -96,10 +96,10 @@ use crate::values::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 /// ```
 #[derive(Clone)]
 pub struct DirectoryJournal {
-    shared: Arc<Shared>,
+    shared: Arc<JournalInner>,
 }
 
-struct Shared {
+struct JournalInner {
     directory: OpenDirectory,
     disk: Arc<dyn Disk>,
     rounds: GroupCommit<Change>,
@@ -142,7 +142,7 @@ impl DirectoryJournal {
         let path = std::path::absolute(path).map_err(|error| JournalError::on("find", path, error))?;
         let directory = OpenDirectory::open(&*disk, path)?;
         let rounds = GroupCommit::default();
-        let shared = Shared { directory, disk, rounds, machine: machine_name(), cleared: AtomicBool::new(false) };
+        let shared = JournalInner { directory, disk, rounds, machine: machine_name(), cleared: AtomicBool::new(false) };
         Ok(DirectoryJournal { shared: Arc::new(shared) })
     }
 }
@@ -174,6 +174,10 @@ impl Journal for DirectoryJournal {
         Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn unfinished(&self) -> Result<Unfinished, JournalError> {
         let shared = &self.shared;
         shared.directory.check(&*shared.disk)?;
@@ -196,7 +200,7 @@ impl Journal for DirectoryJournal {
     }
 }
 
-impl Shared {
+impl JournalInner {
     fn file_of(&self, group: &GroupId, extension: &str) -> PathBuf {
         self.directory.path().join(format!("{}.{extension}", file_stem(group)))
     }
@@ -216,6 +220,10 @@ impl Shared {
 
     fn change(&self, change: Change) -> Result<(), JournalError> {
         self.rounds.join(change, |changes| carry_out(&*self.disk, &self.directory, changes))
+    }
+
+    fn change_all(&self, changes: Vec<Change>) -> Vec<Result<(), JournalError>> {
+        self.rounds.join_all(changes, |changes| carry_out(&*self.disk, &self.directory, changes))
     }
 
     fn read_of(&self, group: &GroupId) -> Result<Option<Intent>, JournalError> {
@@ -265,7 +273,7 @@ fn misnamed(group: &GroupId) -> String {
 
 /// The lock comes last, so that it is the last to go.
 struct DirectoryClaim {
-    shared: Arc<Shared>,
+    shared: Arc<JournalInner>,
     group: GroupId,
     stamp: Stamp,
     inherited: Option<Intent>,
@@ -278,19 +286,55 @@ impl Claim for DirectoryClaim {
     }
 
     fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
-        let (temporary, path) = (self.file(TEMPORARY), self.file(INTENT));
-        let text = self.text_of(intent).map_err(|problem| invalid("write", &path, problem))?;
-        self.check_held()?;
-        self.shared.change(Change::Put(Put { path, temporary, text }))
+        self.shared.change(self.change_to(Some(intent))?)
     }
 
     fn erase(&mut self) -> Result<(), JournalError> {
-        self.check_held()?;
-        self.shared.change(Change::Remove(self.file(INTENT)))
+        self.shared.change(self.change_to(None)?)
+    }
+
+    fn prepare(&mut self, intent: Option<&Intent>) -> Option<Result<PreparedChange, JournalError>> {
+        let prepared = |change| PreparedChange { shared: Arc::clone(&self.shared), change };
+        Some(self.change_to(intent).map(prepared))
+    }
+}
+
+/// A change of the intent of a claim, to be carried out with others.
+#[doc(hidden)]
+pub struct PreparedChange {
+    shared: Arc<JournalInner>,
+    change: Change,
+}
+
+impl PreparedChange {
+    /// Makes all changes durable, those of one journal together. Returns their results in order.
+    pub(crate) fn carry_out(changes: Vec<Self>) -> Vec<Result<(), JournalError>> {
+        let mut results = Vec::with_capacity(changes.len());
+        let mut changes = changes.into_iter().peekable();
+        while let Some(PreparedChange { shared, change }) = changes.next() {
+            let mut of_one = vec![change];
+            while let Some(next) = changes.next_if(|next| Arc::ptr_eq(&next.shared, &shared)) {
+                of_one.push(next.change);
+            }
+            results.extend(shared.change_all(of_one));
+        }
+        results
     }
 }
 
 impl DirectoryClaim {
+    /// The change that records this intent, or erases the one that is there.
+    fn change_to(&self, intent: Option<&Intent>) -> Result<Change, JournalError> {
+        let path = self.file(INTENT);
+        let Some(intent) = intent else {
+            self.check_held()?;
+            return Ok(Change::Remove(path));
+        };
+        let text = self.text_of(intent).map_err(|problem| invalid("write", &path, problem))?;
+        self.check_held()?;
+        Ok(Change::Put(Put { path, temporary: self.file(TEMPORARY), text }))
+    }
+
     /// Checks that the directory and the lock are still those that the claim was given.
     fn check_held(&self) -> Result<(), JournalError> {
         self.shared.directory.check_place(&*self.shared.disk)?;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::DirectoryJournal;
 use crate::api::Api;
-use crate::journal::{Claim, Journal};
+use crate::journal::{Claim, Journal, PreparedChange};
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
@@ -107,6 +107,35 @@ fn an_intent_is_there_exactly_as_long_as_its_operation() {
     drop(third);
     assert!(claim(&store, "users-42").inherited().is_none());
     assert!(names(&store).is_empty() && unfinished_groups(&store).is_empty());
+}
+
+#[test]
+fn prepared_changes_are_made_together_and_each_has_its_own_result() {
+    let (_directory, store) = fresh();
+    let (_other_directory, other) = fresh();
+    let ids: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
+    let mut claims: Vec<_> = ids.iter().map(|id| claim(&store, id)).collect();
+    claims.push(claim(&other, "elsewhere"));
+    let hosts = ["http://node1:8000"];
+    let foreign = claims[0].prepare(Some(&intent("another", &hosts))).unwrap();
+    assert!(foreign.is_err(), "an intent of another group");
+    let record = |claims: &mut [Box<dyn Claim>]| {
+        let ids = ids.iter().map(String::as_str).chain(["elsewhere"]);
+        let changes = claims.iter_mut().zip(ids).map(|(claim, id)| claim.prepare(Some(&intent(id, &hosts))));
+        PreparedChange::carry_out(changes.map(|change| change.unwrap().unwrap()).collect())
+    };
+    assert!(record(&mut claims).iter().all(Result::is_ok));
+    assert_eq!((unfinished_groups(&store).len(), unfinished_groups(&other).len()), (20, 1));
+    // A directory in the place of the seventh intent cannot be replaced by a file.
+    fs::remove_file(store.path().join("g7.intent")).unwrap();
+    fs::create_dir(store.path().join("g7.intent")).unwrap();
+    let failed = |results: &[Result<(), JournalError>]| results.iter().map(Result::is_err).collect::<Vec<_>>();
+    let only_the_seventh: Vec<_> = (0..21).map(|place| place == 7).collect();
+    assert_eq!(failed(&record(&mut claims)), only_the_seventh);
+    let erased = claims.iter_mut().map(|claim| claim.prepare(None).unwrap().unwrap()).collect();
+    assert_eq!(failed(&PreparedChange::carry_out(erased)), only_the_seventh);
+    fs::remove_dir(store.path().join("g7.intent")).unwrap();
+    assert!(unfinished_groups(&store).is_empty() && unfinished_groups(&other).is_empty());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Idle connections, in a pool of our own above TCP and TLS.
+//! Pool of idle connections, above TCP and TLS.
 //!
 //! ureq has a pool of its own, but logs while it holds the pool's mutex. A logger that sends a request to the same
 //! host then blocks on the mutex that its own thread holds. Therefore ureq's pool is kept empty: each connection
@@ -11,27 +11,27 @@ use std::time::Instant;
 
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use super::call;
+use super::context;
 use crate::http::{MAX_IDLE, MAX_IDLE_AGE};
 
 /// Idle connections to one host, in the order of their last use.
-pub(super) struct Idle<T> {
+pub(super) struct IdleConnections<T> {
     connections: Mutex<VecDeque<(Instant, T)>>,
 }
 
-impl<T> Default for Idle<T> {
+impl<T> Default for IdleConnections<T> {
     fn default() -> Self {
-        Idle { connections: Mutex::default() }
+        IdleConnections { connections: Mutex::default() }
     }
 }
 
-impl<T> fmt::Debug for Idle<T> {
+impl<T> fmt::Debug for IdleConnections<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Idle").field("connections", &self.connections().len()).finish()
+        f.debug_struct("IdleConnections").field("connections", &self.connections().len()).finish()
     }
 }
 
-impl<T> Idle<T> {
+impl<T> IdleConnections<T> {
     fn put(&self, connection: T) {
         let mut connections = self.connections();
         connections.push_back((Instant::now(), connection));
@@ -51,7 +51,7 @@ impl<T> Idle<T> {
         Some(newest?.1)
     }
 
-    /// Closes them all.
+    /// Closes all idle connections.
     pub(super) fn clear(&self) {
         let connections = std::mem::take(&mut *self.connections());
         drop(connections);
@@ -64,19 +64,19 @@ impl<T> Idle<T> {
 
 /// Connector that returns an idle connection if one is still open, and otherwise connects with `C`.
 #[derive(Debug)]
-pub(super) struct Reuse<C: Connector> {
+pub(super) struct PoolingConnector<C: Connector> {
     connector: C,
-    idle: Arc<Idle<C::Out>>,
+    idle: Arc<IdleConnections<C::Out>>,
 }
 
-impl<C: Connector> Reuse<C> {
-    pub(super) fn new(connector: C, idle: Arc<Idle<C::Out>>) -> Self {
-        Reuse { connector, idle }
+impl<C: Connector> PoolingConnector<C> {
+    pub(super) fn new(connector: C, idle: Arc<IdleConnections<C::Out>>) -> Self {
+        PoolingConnector { connector, idle }
     }
 
     fn idle(&self) -> Option<C::Out> {
-        if call::current().fresh {
-            // One of them was closed by the server, so the others may be too.
+        if context::current().fresh {
+            // The server closed one of them, so it may have closed the others.
             self.idle.clear();
             return None;
         }
@@ -84,35 +84,39 @@ impl<C: Connector> Reuse<C> {
     }
 }
 
-impl<C: Connector> Connector for Reuse<C> {
-    type Out = Lent<C::Out>;
+impl<C: Connector> Connector for PoolingConnector<C> {
+    type Out = PooledTransport<C::Out>;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Self::Out>, ureq::Error> {
         let connection = match self.idle() {
             Some(idle) => Some(idle),
             None => self.connector.connect(details, None)?,
         };
-        let lend = |connection| Lent { connection: Some(connection), idle: Arc::clone(&self.idle), reusable: false };
+        let lend = |connection| PooledTransport {
+            connection: Some(connection),
+            idle: Arc::clone(&self.idle),
+            reusable: false,
+        };
         Ok(connection.map(lend))
     }
 }
 
 /// Connection lent to ureq for one request. Dropping it returns it to the pool, or closes it.
-pub(super) struct Lent<T: Transport> {
+pub(super) struct PooledTransport<T: Transport> {
     /// `None` only during the drop.
     connection: Option<T>,
-    idle: Arc<Idle<T>>,
+    idle: Arc<IdleConnections<T>>,
     /// Whether the request is over and the connection can be used for another.
     reusable: bool,
 }
 
-impl<T: Transport> Lent<T> {
+impl<T: Transport> PooledTransport<T> {
     fn connection(&mut self) -> &mut T {
         self.connection.as_mut().expect("present until the drop")
     }
 }
 
-impl<T: Transport> Transport for Lent<T> {
+impl<T: Transport> Transport for PooledTransport<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
         self.connection().buffers()
     }
@@ -136,7 +140,7 @@ impl<T: Transport> Transport for Lent<T> {
     }
 }
 
-impl<T: Transport> Drop for Lent<T> {
+impl<T: Transport> Drop for PooledTransport<T> {
     fn drop(&mut self) {
         if let Some(connection) = self.connection.take().filter(|_| self.reusable) {
             self.idle.put(connection);
@@ -144,8 +148,8 @@ impl<T: Transport> Drop for Lent<T> {
     }
 }
 
-impl<T: Transport> fmt::Debug for Lent<T> {
+impl<T: Transport> fmt::Debug for PooledTransport<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lent").field("connection", &self.connection).finish_non_exhaustive()
+        f.debug_struct("PooledTransport").field("connection", &self.connection).finish_non_exhaustive()
     }
 }

@@ -20,7 +20,7 @@ impl Subject {
     /// Trusts the certificates of this authority only.
     #[cfg(feature = "rustls")]
     pub(crate) fn trusting(host: &Host, authority: &[u8]) -> Self {
-        Subject(UreqTransport::trusting(std::slice::from_ref(host), authority))
+        Subject(UreqTransport::trusting(std::slice::from_ref(host), authority).unwrap())
     }
 
     pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
@@ -32,28 +32,16 @@ impl Subject {
     }
 }
 
-impl UreqTransport {
-    /// Trusts the certificates of this authority only.
-    #[cfg(feature = "rustls")]
-    pub(crate) fn trusting(hosts: &[Host], authority: &[u8]) -> Self {
-        let mut transport = UreqTransport::new(hosts).unwrap();
-        let authority = ureq::tls::Certificate::from_pem(authority).unwrap();
-        let maker = Arc::get_mut(&mut transport.maker).unwrap();
-        maker.tls = wire::Tls::new(ureq::tls::RootCerts::from(vec![authority]));
-        transport
-    }
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn the_next_address_is_tried_within_the_time() {
     let (silent, _queue) = tests::blackhole();
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = tests::answering(tests::OK);
-    let call = Call::new(Duration::from_secs(2));
-    let stream = wire::dial(&[refusing, silent, server.address], &call).unwrap();
+    let context = RequestContext::new(Duration::from_secs(2));
+    let stream = tcp::connect_to_any(&[refusing, silent, server.address], &context).unwrap();
     assert_eq!(stream.peer_addr().unwrap(), server.address);
-    assert!(call.left().is_some());
+    assert!(context.left().is_some());
 }
 
 fn request(action: Action) -> Request {
@@ -90,13 +78,13 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
 
 #[test]
 fn end_of_a_nested_request_restores_the_outer_one() {
-    let outer = call::enter();
-    call::begin(Call::new(PLENTY));
-    call::update(|call| call.sent = true);
-    drop(call::enter());
-    assert!(call::current().sent);
+    let outer = context::enter();
+    context::begin(RequestContext::new(PLENTY));
+    context::update(|context| context.sent = true);
+    drop(context::enter());
+    assert!(context::current().sent);
     drop(outer);
-    assert!(!call::current().sent);
+    assert!(!context::current().sent);
 }
 
 /// The one logger of the process, with a hook per thread.
@@ -165,5 +153,5 @@ fn logger_that_sends_to_the_same_host_does_not_hang() {
 fn logger_that_sends_to_the_same_tls_host_does_not_hang() {
     let server = tests::tls::node_with(usize::MAX);
     let host = Host::parse(format!("https://localhost:{}", server.address.port())).unwrap();
-    ends_with_a_logger_that_sends(UreqTransport::trusting(&[host], tests::tls::AUTHORITY));
+    ends_with_a_logger_that_sends(UreqTransport::trusting(&[host], tests::tls::AUTHORITY).unwrap());
 }

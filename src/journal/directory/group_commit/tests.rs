@@ -54,6 +54,42 @@ fn those_who_come_during_a_round_share_the_next_one() {
 }
 
 #[test]
+fn changes_of_one_caller_share_a_round_with_those_of_others() {
+    let rounds = GroupCommit::default();
+    let sizes = Mutex::new(Vec::new());
+    let refused = || JournalError::on("put", "it", io::Error::other("odd"));
+    let carry_out = |changes: &[usize]| {
+        sizes.lock().unwrap().push(changes.len());
+        let result = |number: &usize| if number.is_multiple_of(2) { Ok(()) } else { Err(refused()) };
+        Ended { results: changes.iter().map(result).collect(), broken: None }
+    };
+    let outcome = |results: Vec<Result<(), JournalError>>| results.iter().map(Result::is_ok).collect::<Vec<_>>();
+    let ((begun, is_begun), (go, may_go)) = (channel(), channel::<()>());
+    std::thread::scope(|scope| {
+        let rounds = &rounds;
+        let first = scope.spawn(move || {
+            rounds.join_all(vec![2, 4, 5], |changes| {
+                begun.send(()).unwrap();
+                let _ = may_go.recv();
+                carry_out(changes)
+            })
+        });
+        is_begun.recv().unwrap();
+        let many = scope.spawn(|| rounds.join_all(vec![1, 2, 3], carry_out));
+        let one = scope.spawn(|| rounds.join(8, carry_out));
+        while rounds.waiting() < 4 {
+            std::thread::yield_now();
+        }
+        drop(go);
+        assert_eq!(outcome(first.join().unwrap()), [true, true, false]);
+        assert_eq!(outcome(many.join().unwrap()), [false, true, false]);
+        assert!(one.join().unwrap().is_ok());
+    });
+    assert!(rounds.join_all(Vec::new(), carry_out).is_empty());
+    assert_eq!(sizes.into_inner().unwrap(), [3, 4]);
+}
+
+#[test]
 fn a_round_that_panics_breaks_the_store_and_leaves_nobody_waiting() {
     let rounds = GroupCommit::default();
     let broken = |rounds: &GroupCommit<()>| rounds.join((), |_| panic!("as planned")).unwrap_err();

@@ -8,6 +8,7 @@
 
 mod delays;
 mod http;
+mod stream;
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -23,11 +24,15 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use delays::{Delayed, Delays};
+use stream::{Stream, Streams};
 
-/// The most ports: what the comparison needs, and few enough for one process' file descriptors.
+/// Maximum number of ports: what the comparison needs.
 const MAX_PORTS: usize = 10_000;
 /// Addresses to spread over when one runs out of free ports: 127.0.0.1 to 127.0.0.8.
 const ADDRESSES: u8 = 8;
+/// With more ports than this, one listener stands for a port of each address. Otherwise listeners and connections take
+/// more file descriptors than a process may have.
+const MAX_LISTENERS: usize = 2_000;
 /// A request that is longer than this is not one of ours.
 const MAX_REQUEST: usize = 16 * 1024;
 
@@ -63,10 +68,14 @@ fn serve() -> Result<(), Box<dyn std::error::Error>> {
 
 struct Server {
     poll: Poll,
-    ports: Vec<TcpListener>,
+    listeners: Vec<TcpListener>,
+    /// Number of addresses at which each listener is reached.
+    addresses: u8,
+    ports: usize,
     connections: Vec<Slot>,
     free: Vec<usize>,
     delays: Delays,
+    streams: Streams,
     /// The groups that exist, each as a hash of port and id: the ids of a run are few, a collision will not happen.
     groups: HashSet<u64, BuildHasherDefault<AlreadyHashed>>,
     /// Every so many ports refuse what they hear for the first time.
@@ -82,7 +91,7 @@ struct Slot {
 }
 
 struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     port: usize,
     /// The beginning of a request that came in pieces; nearly always empty.
     partial: Vec<u8>,
@@ -97,18 +106,23 @@ impl Server {
         })?;
         let delays = Delays::new(delay)?;
         registry.register(&mut SourceFd(&delays.timer_fd()), TIMER, Interest::READABLE)?;
-        let mut listeners = Vec::with_capacity(ports);
-        for index in 0..ports {
-            let mut listener = listen()?;
+        let addresses = if ports > MAX_LISTENERS { ADDRESSES } else { 1 };
+        let count = ports.div_ceil(usize::from(addresses));
+        let mut listeners = Vec::with_capacity(count);
+        for index in 0..count {
+            let mut listener = if addresses > 1 { listen_at(Ipv4Addr::UNSPECIFIED)? } else { listen()? };
             registry.register(&mut listener, Token(FIRST_PORT + index), Interest::READABLE)?;
             listeners.push(listener);
         }
         Ok(Self {
             poll,
-            ports: listeners,
+            listeners,
+            addresses,
+            ports,
             connections: Vec::new(),
             free: Vec::new(),
             delays,
+            streams: Streams::new()?,
             groups: HashSet::default(),
             flaky,
             heard: HashSet::default(),
@@ -117,13 +131,23 @@ impl Server {
     }
 
     fn addresses(&self) -> io::Result<Vec<String>> {
-        self.ports.iter().map(|port| Ok(port.local_addr()?.to_string())).collect()
+        let mut all = Vec::with_capacity(self.ports);
+        for listener in &self.listeners {
+            let address = listener.local_addr()?;
+            if self.addresses == 1 {
+                all.push(address.to_string());
+            } else {
+                all.extend((1..=self.addresses).map(|last| format!("127.0.0.{last}:{}", address.port())));
+            }
+        }
+        all.truncate(self.ports);
+        Ok(all)
     }
 
     /// Serves until standard input is closed.
     fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1_024);
-        let first_connection = FIRST_PORT + self.ports.len();
+        let first_connection = FIRST_PORT + self.listeners.len();
         loop {
             match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -145,23 +169,35 @@ impl Server {
     }
 
     /// Readiness is told once (edge-triggered): take all that wait.
-    fn accept(&mut self, port: usize) -> io::Result<()> {
+    fn accept(&mut self, listener: usize) -> io::Result<()> {
         loop {
-            let mut stream = match self.ports[port].accept() {
+            let mut stream = match self.listeners[listener].accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::ConnectionAborted => continue,
                 Err(error) => return Err(error),
             };
             stream.set_nodelay(true)?;
+            let port = self.port_of(listener, &stream)?;
             let index = self.free.pop().unwrap_or_else(|| {
                 self.connections.push(Slot { generation: 0, connection: None });
                 self.connections.len() - 1
             });
-            let token = Token(FIRST_PORT + self.ports.len() + index);
+            let token = Token(FIRST_PORT + self.listeners.len() + index);
             self.poll.registry().register(&mut stream, token, Interest::READABLE)?;
-            self.connections[index].connection = Some(Connection { stream, port, partial: Vec::new() });
+            self.connections[index].connection =
+                Some(Connection { stream: self.streams.open(stream)?, port, partial: Vec::new() });
         }
+    }
+
+    /// The port that a connection reached.
+    fn port_of(&self, listener: usize, stream: &TcpStream) -> io::Result<usize> {
+        if self.addresses == 1 {
+            return Ok(listener);
+        }
+        let SocketAddr::V4(address) = stream.local_addr()? else { return Err(ErrorKind::AddrNotAvailable.into()) };
+        let last = usize::from(address.ip().octets()[3]);
+        Ok(listener * usize::from(self.addresses) + last.saturating_sub(1))
     }
 
     fn receive(&mut self, index: usize) -> io::Result<()> {
@@ -175,7 +211,7 @@ impl Server {
                         break false;
                     }
                     // A read that did not fill the buffer emptied the socket: the next arrival is told again.
-                    if read < scratch.len() {
+                    if read < scratch.len() && !cfg!(feature = "tls") {
                         break true;
                     }
                 }
@@ -294,12 +330,16 @@ impl Server {
 fn listen() -> io::Result<TcpListener> {
     let mut last = None;
     for address in 1..=ADDRESSES {
-        match TcpListener::bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, address), 0))) {
+        match listen_at(Ipv4Addr::new(127, 0, 0, address)) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => last = Some(error),
             other => return other,
         }
     }
     Err(last.unwrap_or_else(|| ErrorKind::AddrInUse.into()))
+}
+
+fn listen_at(address: Ipv4Addr) -> io::Result<TcpListener> {
+    TcpListener::bind(SocketAddr::from((address, 0)))
 }
 
 /// The keys are hashes already.

@@ -11,6 +11,9 @@ use crate::{Failure, child};
 /// The client that all others are divided by.
 pub(crate) const REFERENCE: &str = "reqwest-one";
 
+/// The clients that are measured with the feature `tls`.
+const WITH_TLS: [&str; 4] = ["ours", "ours-multiplexed", REFERENCE, "reqwest-one-chained"];
+
 /// The most that building one peer may take.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
 
@@ -61,10 +64,11 @@ pub(crate) fn prepare(options: &Options, places: &Places) -> Result<Vec<Peer>, F
         name == REFERENCE || options.clients.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted == name))
     };
     build_rust(places)?;
+    let speaks = |name: &str| !cfg!(feature = "tls") || WITH_TLS.contains(&name);
     let (mut go, mut python) = (None, None);
     Ok(ALL
         .into_iter()
-        .filter(|(name, ..)| wanted(name))
+        .filter(|(name, ..)| wanted(name) && speaks(name))
         .map(|(name, label, kind)| {
             let command = match kind {
                 Kind::Rust(program) => Ok(vec![places.program(program)]),
@@ -90,6 +94,9 @@ fn build_rust(places: &Places) -> Result<(), Failure> {
     let mut build = Command::new(cargo);
     build.args(["build", "--release", "--bins", "--manifest-path"]).arg(places.manifest());
     build.arg("--target-dir").arg(places.target());
+    if cfg!(feature = "tls") {
+        build.args(["--features", "tls"]);
+    }
     child::tool(&mut build, BUILD_LIMIT).map_err(|failure| format!("cargo build: {failure}").into())
 }
 

@@ -20,8 +20,10 @@ const DELAY: Duration = Duration::from_millis(20);
 /// One in so many hosts falters.
 const FLAKY: usize = 10;
 const LIMIT: Duration = Duration::from_secs(120);
+/// Listeners of the server at the most, and a few files for anything else.
+const LISTENERS: usize = 2_000 + 100;
 /// Connections that the client keeps or has in use at a time, at the most, and a few for anything else.
-const CONNECTIONS: usize = 8_192 + 1_024 + 100;
+const CONNECTIONS: usize = 16_384 + 1_024 + 100;
 
 const HEAD: &str = "\
 | hosts | | engine | operation | slowest host | ratio | all but the dead | threads | memory per host | peak memory |
@@ -41,7 +43,7 @@ pub(crate) fn measure(places: &Places) -> Result<String, Failure> {
     let limit = files::limit();
     let mut table = HEAD.to_owned();
     for hosts in SIZES {
-        let needed = hosts + hosts.min(CONNECTIONS);
+        let needed = LISTENERS + hosts.min(CONNECTIONS);
         if needed as u64 > limit {
             eprintln!("compare: {hosts} hosts need `ulimit -Hn {needed}`; it is {limit}, so they are left out");
             continue;

@@ -17,12 +17,17 @@ struct Table {
 }
 
 pub(crate) fn markdown(options: &Options, peers: &[Peer], setting: &Setting, results: &Results) -> String {
-    let mut text = format!(
-        "# cluster-client and what one could use instead\n\n\
+    let mut text = "# cluster-client and what one could use instead\n\n\
          Each cell: ratio to \"tokio + reqwest, one thread\" in the same run (the median of the rounds' ratios), then the \
-         median itself. Less is better, except for bulk.{}\n",
-        if options.quick { " **A quick run: too short to quote.**" } else { "" }
-    );
+         median itself. Less is better, except for bulk."
+        .to_owned();
+    if cfg!(feature = "tls") {
+        text.push_str(" **All over https.**");
+    }
+    if options.quick {
+        text.push_str(" **A quick run: too short to quote.**");
+    }
+    text.push('\n');
     for table in tables(options) {
         table.write(&mut text, peers, results);
     }

@@ -1,5 +1,5 @@
-//! Against raw sockets that say what no decent server would. The suite runs for each way to send a request: the
-//! module that includes it names one as `Subject`.
+//! Tests one way to send a request against raw sockets that misbehave. The module that includes this file names it as
+//! `Subject`.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::subject::Subject;
-use crate::api::{Action, Api, Reply};
+use crate::api::{Action, Api, Reply, Request};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
@@ -61,7 +61,7 @@ impl Peer {
         let _ = self.stream.get_mut().write_all(text.as_ref());
     }
 
-    /// Until the client closes.
+    /// Blocks until the client closes.
     pub(super) fn wait(&mut self) {
         let _ = io::copy(&mut self.stream, &mut io::sink());
     }
@@ -538,6 +538,63 @@ fn a_redirect_to_nowhere_was_sent() {
     assert_told(&ask(&transport, Action::Create, PLENTY), "ambiguous, Connect: connection refused");
 }
 
+/// Larger than the buffers of both sockets together.
+fn large_create() -> Request {
+    let body = format!("{{\"groupId\": \"g1\"}}{}", " ".repeat(24 << 20));
+    Request { body: Some(body), ..Api::default().request(Action::Create, &GroupId::parse("g1").unwrap()) }
+}
+
+#[test]
+fn request_that_the_server_does_not_read_costs_the_timeout_and_is_ambiguous() {
+    let (end, is_over) = mpsc::channel::<()>();
+    let is_over = Mutex::new(is_over);
+    let server = serve(move |_, peer| {
+        // Returns when the test drops `end`.
+        let _ = is_over.lock().unwrap().recv();
+        drop(peer);
+    });
+    let start = Instant::now();
+    // A loaded machine connects, and fills the buffers, within this time.
+    let timeout = Duration::from_secs(2);
+    let reply = server.transport().send(0, &large_create(), timeout);
+    assert_told(&reply, "ambiguous, Timeout: no answer within 2s");
+    assert!(start.elapsed() >= timeout && start.elapsed() < PLENTY, "{:?}", start.elapsed());
+    drop(end);
+}
+
+#[test]
+fn request_larger_than_the_socket_buffers_arrives_whole() {
+    let server = serve(|_, mut peer| {
+        while peer.request().is_some() {
+            peer.say(OK);
+        }
+    });
+    let (transport, request) = (server.transport(), large_create());
+    for _ in 0..2 {
+        assert_told(&transport.send(0, &request, PLENTY), "200");
+        let seen = server.requests.recv().unwrap();
+        assert!(seen.ends_with(request.body.as_deref().unwrap()), "{} bytes", seen.len());
+    }
+}
+
+/// A server that closes its listener after the first connection, and resets that connection at the second request.
+#[cfg(unix)]
+#[test]
+fn get_that_was_sent_is_ambiguous_even_if_its_second_connection_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let transport = transport(&format!("http://{}", listener.local_addr().unwrap()));
+    thread::spawn(move || {
+        let mut peer = Peer { stream: BufReader::new(listener.accept().unwrap().0), seen: mpsc::channel().0 };
+        drop(listener);
+        peer.request();
+        peer.say(OK);
+        peer.request();
+        peer.reset();
+    });
+    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+    assert_told(&ask(&transport, Action::Check, PLENTY), "ambiguous, Connect: connection refused");
+}
+
 /// The first connection serves one request, then swallows the next one.
 #[cfg(unix)]
 fn stale() -> Server {
@@ -791,6 +848,42 @@ pub(super) mod tls {
         let transport = trusting(&format!("https://localhost:{}", server.address.port()));
         for _ in 0..3 {
             assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+        }
+    }
+
+    #[test]
+    fn request_larger_than_the_buffers_of_tls_arrives_whole() {
+        let server = serve(|_, peer| {
+            let stream = BufReader::new(secured(peer.stream.into_inner()));
+            let mut peer = Reading { stream, length: 0 };
+            while peer.request().is_some() {
+                peer.stream.get_mut().write_all(OK.as_bytes()).unwrap();
+            }
+        });
+        let transport = trusting(&format!("https://localhost:{}", server.address.port()));
+        for _ in 0..2 {
+            assert_told(&transport.send(0, &large_create(), PLENTY), "200");
+        }
+    }
+
+    /// Reads requests without keeping them.
+    struct Reading {
+        stream: BufReader<StreamOwned<ServerConnection, TcpStream>>,
+        length: u64,
+    }
+
+    impl Reading {
+        fn request(&mut self) -> Option<()> {
+            let mut line = String::new();
+            while line != "\r\n" {
+                line.clear();
+                self.stream.read_line(&mut line).ok().filter(|length| *length > 0)?;
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    self.length = value.trim().parse().unwrap();
+                }
+            }
+            let read = io::copy(&mut self.stream.by_ref().take(self.length), &mut io::sink()).ok()?;
+            (read == self.length).then_some(())
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Engine, Exchange};
 use crate::api::{Reply, Request};
+use crate::engine::{Engine, Exchange};
 use crate::sync::Wake;
 
 enum Order {

@@ -1,8 +1,6 @@
-//! The sockets below ureq: opened, written, read and probed with as few system calls as it takes, and
-//! never for longer than the call has left.
+//! Sockets below ureq, with few system calls, each bounded by the time that the request has left.
 //!
-//! On a kept-alive connection a request is one probe, one send and one receive; ureq's own transport
-//! takes 10 calls for a GET and 12 for a POST.
+//! On a kept-alive connection, a request is one probe, one send and one receive.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -15,22 +13,21 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use super::call::{self, Call};
+use super::context::{self, RequestContext};
 use super::resolve;
 use crate::http::errors;
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::{Resolver as NameResolver, Target};
 use crate::values::cause::{RequestError, is_exhausted};
 
-/// The largest head of an answer.
+/// Maximum size of the head of an answer.
 const MAX_INPUT: usize = crate::http::MAX_HEAD;
-/// Most answers fit.
+/// Initial size of the input. Most answers fit.
 const FIRST_INPUT: usize = 2 * 1024;
-/// The longest line of a request's head, which is its path; and what one send takes.
+/// Maximum length of a line of a request's head, and maximum size of one send.
 const OUTPUT: usize = 8 * 1024;
 
-/// ureq asks its resolver for every request, also where an idle connection waits. [`Dial`] looks up
-/// what it dials.
+/// ureq calls its resolver for every request, even if there is an idle connection. The look-up is in [`TcpConnector`].
 #[derive(Debug)]
 pub(super) struct NoResolver;
 
@@ -42,39 +39,39 @@ impl Resolver for NoResolver {
 
 /// Opens the connections to one host.
 #[derive(Debug)]
-pub(super) struct Dial {
+pub(super) struct TcpConnector {
     target: Target,
-    lookups: Arc<NameResolver>,
-    sockets: Arc<ConnectionLimit>,
+    resolver: Arc<NameResolver>,
+    limit: Arc<ConnectionLimit>,
 }
 
-impl Dial {
-    pub(super) fn new(target: Target, lookups: Arc<NameResolver>, sockets: Arc<ConnectionLimit>) -> Self {
-        Dial { target, lookups, sockets }
+impl TcpConnector {
+    pub(super) fn new(target: Target, resolver: Arc<NameResolver>, limit: Arc<ConnectionLimit>) -> Self {
+        TcpConnector { target, resolver, limit }
     }
 }
 
-impl Connector for Dial {
-    type Out = Wire;
+impl Connector for TcpConnector {
+    type Out = TcpTransport;
 
-    fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Wire>, ureq::Error> {
-        let call = call::current();
-        let addresses = resolve::addresses(&self.target, &self.lookups, &call).map_err(carried)?;
-        let stream = dial(&addresses, &call).map_err(carried)?;
-        call::update(|call| {
-            call.connected = true;
-            call.securing = self.target.https;
+    fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<TcpTransport>, ureq::Error> {
+        let context = context::current();
+        let addresses = resolve::addresses(&self.target, &self.resolver, &context).map_err(carried)?;
+        let stream = connect_to_any(&addresses, &context).map_err(carried)?;
+        context::update(|context| {
+            context.connected = true;
+            context.securing = self.target.https;
         });
-        Ok(Some(Wire::new(stream, Arc::clone(&self.sockets))))
+        Ok(Some(TcpTransport::new(stream, Arc::clone(&self.limit))))
     }
 }
 
-/// Tries the addresses one after the other. Each gets its share of the time left, so that a silent one
-/// does not use up the others'.
-pub(super) fn dial(addresses: &[SocketAddr], call: &Call) -> Result<TcpStream, RequestError> {
+/// Connects to the first address that accepts. Each address gets its share of the time left, so that one that does not
+/// answer leaves time for the others.
+pub(super) fn connect_to_any(addresses: &[SocketAddr], context: &RequestContext) -> Result<TcpStream, RequestError> {
     let mut last = None;
     for (tried, address) in addresses.iter().enumerate() {
-        let Some(left) = call.left() else { break };
+        let Some(left) = context.left() else { break };
         let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         match open(*address, share.max(Duration::from_millis(1))) {
             Ok(stream) => return Ok(stream),
@@ -84,13 +81,13 @@ pub(super) fn dial(addresses: &[SocketAddr], call: &Call) -> Result<TcpStream, R
             Err(e) => last = Some(e),
         }
     }
-    Err(errors::not_connected(last, call.timeout))
+    Err(errors::not_connected(last, context.timeout))
 }
 
 fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, timeout)?;
-    // Where nobody listens on a port that the system hands out to clients, it may hand out that one,
-    // and connect us to ourselves.
+    // A port of the ephemeral range without a listener may be assigned to this very socket, which then connects to
+    // itself.
     if address.ip().is_loopback() && stream.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -98,7 +95,7 @@ fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// ureq carries our errors as they are.
+/// Wraps an error so that ureq returns it unchanged.
 fn carried(error: RequestError) -> ureq::Error {
     ureq::Error::Other(Box::new(error))
 }
@@ -109,33 +106,39 @@ fn closed(cause: io::Error) -> ureq::Error {
 
 /// One connection.
 ///
-/// What ureq writes is kept until it waits for the answer, so that head and body (and the end of a TLS
-/// handshake) leave together.
-pub(super) struct Wire {
+/// Bytes that ureq writes are kept until it reads the answer, so that head and body (and the end of a TLS handshake)
+/// leave in one write.
+pub(super) struct TcpTransport {
     stream: TcpStream,
-    sockets: Arc<ConnectionLimit>,
+    limit: Arc<ConnectionLimit>,
     bytes: Bytes,
-    reads: Patience,
-    writes: Patience,
+    reads: SocketTimeout,
+    writes: SocketTimeout,
 }
 
-impl Wire {
-    fn new(stream: TcpStream, sockets: Arc<ConnectionLimit>) -> Self {
-        sockets.opened();
-        Wire { stream, sockets, bytes: Bytes::default(), reads: Patience::default(), writes: Patience::default() }
+impl TcpTransport {
+    fn new(stream: TcpStream, limit: Arc<ConnectionLimit>) -> Self {
+        limit.opened();
+        TcpTransport {
+            stream,
+            limit,
+            bytes: Bytes::default(),
+            reads: SocketTimeout::default(),
+            writes: SocketTimeout::default(),
+        }
     }
 
     fn flush(&mut self) -> Result<(), ureq::Error> {
         let mut done = 0;
         while done < self.bytes.pending {
-            let call = call::current();
-            let left = call.left().ok_or_else(|| carried(call.out_of_time()))?;
+            let context = context::current();
+            let left = context.left().ok_or_else(|| carried(context.out_of_time()))?;
             self.writes.bound(left, |time| self.stream.set_write_timeout(time));
             match self.stream.write(&self.bytes.output[done..self.bytes.pending]) {
                 Ok(0) => return Err(closed(io::ErrorKind::WriteZero.into())),
                 Ok(amount) => {
                     done += amount;
-                    call::update(|call| call.sent = !call.securing);
+                    context::update(|context| context.sent = !context.securing);
                 }
                 Err(e) if is_only_time(&e) => {}
                 Err(e) => return Err(closed(e)),
@@ -147,8 +150,8 @@ impl Wire {
 
     fn fill(&mut self) -> Result<usize, ureq::Error> {
         loop {
-            let call = call::current();
-            let left = call.left().ok_or_else(|| carried(call.out_of_time()))?;
+            let context = context::current();
+            let left = context.left().ok_or_else(|| carried(context.out_of_time()))?;
             self.reads.bound(left, |time| self.stream.set_read_timeout(time));
             match self.stream.read(self.bytes.free()) {
                 Ok(amount) => return Ok(amount),
@@ -159,12 +162,12 @@ impl Wire {
     }
 }
 
-/// The call's deadline decides when it is over, not the socket's.
+/// Whether the socket's timeout passed. The deadline of the request is checked elsewhere.
 fn is_only_time(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
-impl Transport for Wire {
+impl Transport for TcpTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.bytes
     }
@@ -183,26 +186,26 @@ impl Transport for Wire {
         let amount = self.fill()?;
         self.bytes.input_appended(amount);
         if amount > 0 {
-            call::update(|call| call.received = call.sent);
+            context::update(|context| context.received = context.sent);
         }
         Ok(amount > 0)
     }
 
-    /// Asked when a request is over and the connection would be kept, and when the next one would use it.
-    /// Only the second time is it worth a system call.
+    /// Called at the end of a request, before the connection is kept, and before the next request uses it. Only the
+    /// second time takes a system call.
     fn is_open(&mut self) -> bool {
         if !self.bytes.is_empty() {
             return false;
         }
-        if !call::current().sent {
+        if !context::current().sent {
             return is_quiet(&self.stream);
         }
         self.bytes = Bytes::default();
-        self.sockets.has_room()
+        self.limit.has_room()
     }
 }
 
-/// Whether the server has neither closed the connection nor said something unasked.
+/// Whether the server has neither closed the connection nor sent unsolicited bytes.
 #[cfg(unix)]
 fn is_quiet(stream: &TcpStream) -> bool {
     let mut byte = [std::mem::MaybeUninit::uninit()];
@@ -210,7 +213,7 @@ fn is_quiet(stream: &TcpStream) -> bool {
     matches!(peeked, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
 }
 
-/// Whether the server has neither closed the connection nor said something unasked.
+/// Whether the server has neither closed the connection nor sent unsolicited bytes.
 #[cfg(not(unix))]
 fn is_quiet(stream: &TcpStream) -> bool {
     let peeked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
@@ -218,49 +221,49 @@ fn is_quiet(stream: &TcpStream) -> bool {
     stream.set_nonblocking(false).is_ok() && quiet
 }
 
-impl Drop for Wire {
+impl Drop for TcpTransport {
     fn drop(&mut self) {
-        self.sockets.closed();
+        self.limit.closed();
     }
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for TcpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("TcpTransport").field("stream", &self.stream).finish_non_exhaustive()
     }
 }
 
-/// What a socket's timeout is set to, so that it is set again only where it does not do any more.
+/// Timeout that is set on a socket. It is set again only if it no longer fits.
 #[derive(Debug, Default)]
-struct Patience(Duration);
+struct SocketTimeout(Duration);
 
-impl Patience {
-    /// Sees to it that the next operation takes no longer than `left`. It may end a good while earlier;
-    /// the caller then asks again. A little less than `left` is set, and serves the next calls too.
+impl SocketTimeout {
+    /// Bounds the next operation by `left`. The operation may end earlier; the caller then repeats it. The timeout set is a
+    /// little less than `left`, so that it also fits the next requests.
     fn bound(&mut self, left: Duration, set: impl FnOnce(Option<Duration>) -> io::Result<()>) {
         const SHORT: Duration = Duration::from_millis(20);
         if self.0 <= left && self.0 >= left / 2 {
             return;
         }
         let time = if left < SHORT { left } else { left.saturating_sub(left / 16) };
-        // Some systems refuse when the server is gone; then the operation itself ends at once.
+        // Some systems refuse this after the server has closed. The operation itself then ends at once.
         if set(Some(time)).is_ok() {
             self.0 = time;
         }
     }
 }
 
-/// The bytes on their way, out and in. Empty, it holds no memory.
+/// Bytes to write and bytes read. Holds no memory if it is empty.
 #[derive(Default)]
 struct Bytes {
     output: Vec<u8>,
-    /// So many of them are to be sent.
+    /// Number of bytes to send.
     pending: usize,
     input: Vec<u8>,
-    /// The part of the input that ureq has not taken yet.
+    /// Begin of the input that ureq has not consumed.
     start: usize,
     end: usize,
-    /// Whether ureq could take something the last time.
+    /// Whether ureq consumed bytes the last time.
     progress: bool,
 }
 
@@ -269,7 +272,7 @@ impl Bytes {
         self.pending == 0 && self.start == self.end
     }
 
-    /// Space for input behind what is there, made by moving and, up to the bound, by growing.
+    /// Free space behind the input, made by moving it and, up to the bound, by growing.
     fn free(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.input.copy_within(self.start..self.end, 0);
@@ -308,7 +311,7 @@ impl Buffers for Bytes {
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
         self.output.resize(OUTPUT, 0);
-        // The scratch space is for chunked bodies, which we do not send.
+        // The scratch space is for chunked request bodies, which are not sent.
         (&mut [], &mut self.output[self.pending..])
     }
 
@@ -317,7 +320,7 @@ impl Buffers for Bytes {
     }
 }
 
-/// ureq's TLS on top. All agents share one, for its roots and its settings are 25 KiB.
+/// TLS by ureq. All agents share one connector, because its roots and settings take memory.
 #[cfg(feature = "rustls")]
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
@@ -344,12 +347,16 @@ impl Tls {
 }
 
 #[cfg(feature = "rustls")]
-impl Connector<Wire> for Tls {
-    type Out = <ureq::unversioned::transport::RustlsConnector as Connector<Wire>>::Out;
+impl Connector<TcpTransport> for Tls {
+    type Out = <ureq::unversioned::transport::RustlsConnector as Connector<TcpTransport>>::Out;
 
-    fn connect(&self, details: &ConnectionDetails<'_>, wire: Option<Wire>) -> Result<Option<Self::Out>, ureq::Error> {
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        wire: Option<TcpTransport>,
+    ) -> Result<Option<Self::Out>, ureq::Error> {
         let secured = self.connector.connect(details, wire)?;
-        call::update(|call| call.securing = false);
+        context::update(|context| context.securing = false);
         Ok(secured)
     }
 }
@@ -360,10 +367,10 @@ mod tests {
 
     #[test]
     fn a_timeout_is_set_where_it_does_not_do_any_more() {
-        let mut patience = Patience::default();
+        let mut timeout = SocketTimeout::default();
         let mut set = |left: u64| {
             let mut given = None;
-            patience.bound(Duration::from_millis(left), |time| {
+            timeout.bound(Duration::from_millis(left), |time| {
                 given = time;
                 Ok(())
             });

@@ -1,0 +1,107 @@
+//! State of the request that the transport below ureq carries.
+//!
+//! ureq passes its transports neither a deadline for the whole request nor a place for state. Without timeouts of its
+//! own, it runs a request from the look-up to the last byte of the body on one thread. Therefore the state is a variable
+//! of that thread.
+//!
+//! A logger that is called during a request may send another request on the same thread. Therefore the variables
+//! act as a stack: each request restores what it found ([`enter`]).
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::http::errors;
+use crate::values::cause::RequestError;
+
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "five facts, each noted at another place")]
+pub(super) struct RequestContext {
+    deadline: Instant,
+    /// Timeout of the request, for the error texts.
+    pub(super) timeout: Duration,
+    /// Requires a new connection.
+    pub(super) fresh: bool,
+    /// The request opened its connection, instead of using an idle one.
+    pub(super) connected: bool,
+    /// The TLS handshake is not complete: bytes that are sent are not the request.
+    pub(super) securing: bool,
+    /// The system took at least one byte of the request.
+    pub(super) sent: bool,
+    /// At least one byte came back after that.
+    pub(super) received: bool,
+}
+
+/// Replaces timeouts that the clock cannot express.
+const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+impl RequestContext {
+    /// A request whose timeout runs from now.
+    pub(super) fn new(timeout: Duration) -> Self {
+        RequestContext::begun(Instant::now(), timeout)
+    }
+
+    /// A request whose timeout runs since `begun`.
+    pub(super) fn begun(begun: Instant, timeout: Duration) -> Self {
+        let deadline = begun + timeout.min(AGES);
+        RequestContext {
+            deadline,
+            timeout,
+            fresh: false,
+            connected: false,
+            securing: false,
+            sent: false,
+            received: false,
+        }
+    }
+
+    pub(super) fn on_a_fresh_connection(self) -> Self {
+        RequestContext { fresh: true, ..self }
+    }
+
+    /// Time left, `None` after the deadline.
+    pub(super) fn left(&self) -> Option<Duration> {
+        self.deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+    }
+
+    pub(super) fn shorten(&mut self, left: Duration) {
+        self.deadline = self.deadline.min(Instant::now() + left);
+    }
+
+    pub(super) fn out_of_time(&self) -> RequestError {
+        errors::out_of_time(self.sent, self.timeout)
+    }
+}
+
+thread_local! {
+    static CONTEXT: Cell<Option<RequestContext>> = const { Cell::new(None) };
+}
+
+/// State of the outer request of this thread, if there is one. Dropping it restores that state.
+#[must_use]
+pub(super) struct Outer(Option<RequestContext>);
+
+/// Begins a request.
+pub(super) fn enter() -> Outer {
+    Outer(CONTEXT.take())
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        CONTEXT.set(self.0);
+    }
+}
+
+pub(super) fn begin(context: RequestContext) {
+    CONTEXT.set(Some(context));
+}
+
+/// The request of this thread. Without one, a request whose deadline has passed.
+pub(super) fn current() -> RequestContext {
+    CONTEXT.get().unwrap_or_else(|| RequestContext::new(Duration::ZERO))
+}
+
+pub(super) fn update(change: impl FnOnce(&mut RequestContext)) {
+    let mut context = current();
+    change(&mut context);
+    CONTEXT.set(Some(context));
+}
