@@ -3,7 +3,7 @@
 #   docker build -t cluster-client:0.1.0 .
 #   docker run --rm -e HOSTS=http://node1:8000,http://node2:8000 -v cluster-state:/state cluster-client:0.1.0 create payments
 #
-# No engine runs where this project is developed. tests/deploy.rs runs the first stage's instructions with a stand-in for
+# Never built by a container engine. tests/deploy.rs runs the first stage's instructions with a stand-in for
 # cargo, and deploy/musl-check with a real musl compiler; both read this file, so the paths below WORKDIR stay relative.
 
 # On Alpine the native target is musl and links statically: no cross compiler and no --target. The image brings the C
@@ -20,7 +20,7 @@ RUN sed -E -i '/^\[\[(bench|example|test)\]\]/,/^$/d' Cargo.toml \
  && echo 'fn main() {}' > src/bin/cluster-client/main.rs \
  && cargo build --locked --profile dist --no-default-features --features cli,rustls
 
-# Touched, because COPY keeps the files' own times: sources older than the stand-ins above would pass for built.
+# COPY keeps the files' times. Without `touch`, sources older than the stand-ins above would count as built.
 COPY README.md ./
 COPY docs docs
 COPY src src
@@ -33,13 +33,13 @@ RUN find src -name '*.rs' -exec touch {} + \
 FROM scratch
 COPY --from=build /src/target/dist/cluster-client /cluster-client
 # The command keeps its journal in $XDG_STATE_HOME/cluster-client unless --journal names another directory. It must outlive
-# the container: what a killed one leaves unfinished, the next one recovers from there.
+# the container: the next container recovers from it the operations that a killed one left.
 COPY --from=build --chown=65532:65532 /src/state /state
 ENV XDG_STATE_HOME=/state
 VOLUME ["/state"]
 # By number: there is no /etc/passwd to hold a name, and Kubernetes can tell only from a number that it is not root.
 USER 65532:65532
-# What Ctrl-C sends: being stopped means rolling back, not walking away.
+# The signal of Ctrl-C: a stopped container rolls back.
 STOPSIGNAL SIGINT
 # HOSTS comes from the environment and is not set here: a wrong default would be worse than the command's own warning.
 ENTRYPOINT ["/cluster-client"]

@@ -17,7 +17,7 @@ fn main() {
 
 const SIZES: [usize; 3] = [3, 16, 64];
 
-/// A new id for each operation, so that none meets what another has left.
+/// A new id for each operation, so that no operation depends on an earlier one.
 fn fresh_id() -> String {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     format!("group-{}", NEXT.fetch_add(1, Ordering::Relaxed))

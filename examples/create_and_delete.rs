@@ -11,7 +11,7 @@ use cluster_client::{ClusterClient, Error};
 fn main() -> ExitCode {
     run().unwrap_or_else(|error| {
         eprintln!("{error}");
-        // An operator wants to know each host, not only the sentence.
+        // Print each host, not only the summary.
         for warning in error.report().map(cluster_client::Report::warnings).unwrap_or_default() {
             eprintln!("  {warning}");
         }

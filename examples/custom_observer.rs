@@ -1,4 +1,4 @@
-//! Counts requests and tells of retries with an observer, on a cluster inside this process.
+//! Counts requests and prints retries with an observer, on a cluster inside this process.
 //!
 //! ```sh
 //! cargo run --features testing --example custom_observer

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::api::{self, Action, Api, Reply, Verdict};
+use crate::api::{self, Action, Api, Classification, Reply};
 use crate::engine::threads::transport::UreqTransport;
 use crate::http::headers::{retry_after as wish, same_origin as followed};
 use crate::values::config::ConfigError;
@@ -53,7 +53,7 @@ impl Wire {
     pub fn ask(&self, action: Action, group: &GroupId, timeout: Duration) -> (Answer, bool) {
         let reply = self.0.send(Instant::now(), 0, &Api::default().request(action, group), timeout);
         let answer = Answer::of(&reply);
-        (answer, api::read(action, reply).verdict == Verdict::Yes)
+        (answer, api::classify(action, reply).classification == Classification::Confirmed)
     }
 }
 

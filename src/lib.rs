@@ -1,3 +1,5 @@
+// The first definition of a link counts: in the documentation, the README's link to a file leads to a page of it.
+#![doc = "[contract]: crate::contract\n"]
 #![doc = include_str!("../README.md")]
 //!
 //! # The map of the house
@@ -36,7 +38,6 @@ mod sync;
 pub mod testing;
 mod values;
 
-pub use crate::api::{Action, Api};
 pub use crate::client::batch::{Bulk, Completed};
 pub use crate::client::builder::{ClientBuilder, Engine};
 pub use crate::client::cancel::CancelToken;
@@ -45,6 +46,8 @@ pub use crate::client::observer::Observer;
 pub use crate::client::options::OperationOptions;
 pub use crate::client::{ClusterClient, Recovery};
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
+pub use crate::values::action::Action;
+pub use crate::values::api::Api;
 pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 pub use crate::values::config::{ConfigError, Origin};
 pub use crate::values::error::{Deletion, Error};

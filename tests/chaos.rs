@@ -23,7 +23,7 @@ use proof::{Client, Figures, PATIENCE, Ran, Running, acknowledged, binary, data_
 use proxy::{Fault, Landing, Proxy, Repeat, exchange};
 
 const GROUP: &str = "payments";
-/// Groups of somebody else: one on every node, one on the second alone.
+/// Foreign groups: one on every node, one on the second alone.
 const FOREIGN: &str = "payments-2";
 const LONELY: &str = "payment";
 const NODES: usize = 3;
@@ -100,7 +100,7 @@ impl Node {
         }
     }
 
-    /// What it has, asked without the proxy.
+    /// Groups on the node, asked without the proxy.
     fn groups(&self) -> Vec<String> {
         let answer = self.ask("GET", "");
         let (_, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -162,7 +162,7 @@ impl Lane {
         }
     }
 
-    /// Everything works again, and what was under way has landed.
+    /// Ends all faults and waits until requests in flight have taken effect.
     fn heal(&self) {
         self.nodes.iter().for_each(|node| node.pause(false));
         self.nodes.iter().filter(|node| !node.runs()).for_each(Node::restart);
@@ -249,7 +249,7 @@ fn draw(random: &mut fastrand::Rng, longest: u64) -> Fault {
     }
 }
 
-/// What became of one operation.
+/// The end of one operation.
 struct Done {
     words: Vec<&'static str>,
     ran: Ran,
@@ -262,7 +262,7 @@ impl Done {
         acknowledged(&self.ran).map_or_else(String::new, |line| outcome(&line).to_owned())
     }
 
-    /// Where it says that the group is: on every node, on none, or nothing of the kind.
+    /// State that the answer claims: on every node, on none, or no claim.
     fn claim(&self) -> Option<bool> {
         match self.outcome().as_str() {
             "created" => Some(true),
@@ -335,7 +335,7 @@ struct Beyond {
     reason: &'static str,
 }
 
-/// Why the protocol does not promise that this change is dealt with; none where it does.
+/// Reason why this change is outside the promise, or none if it is inside.
 fn beyond_the_promise(landing: &Landing, settle: Duration) -> Option<&'static str> {
     if landing.copy == Repeat::Later {
         return Some("the network repeated a request after it was answered");
@@ -462,7 +462,7 @@ fn judge(lane: &Lane, found: &Found<'_>, figures: &Figures) {
     if wanted.iter().any(|state| holds.iter().all(|holds| holds == state)) {
         return;
     }
-    // What no promise can cover is named and counted, and shown to be healed by the next command.
+    // Cases outside the promise are named and counted, and the next command heals them.
     let Some(reason) = wanted.iter().find_map(|state| excuse(&found.beyond, &holds, *state)) else {
         check(false, "the hosts disagree, or what was acknowledged is not so");
         return;
@@ -474,7 +474,7 @@ fn judge(lane: &Lane, found: &Found<'_>, figures: &Figures) {
 }
 
 #[test]
-fn rounds_of_chaos_end_with_all_or_nothing_and_every_answer_true() {
+fn rounds_of_chaos_end_on_all_hosts_or_none_with_true_answers() {
     let (rounds, seed) = (setting("CHAOS_ROUNDS", 100), setting("CHAOS_SEED", 1));
     let lanes = usize::try_from(setting("CHAOS_LANES", 3)).unwrap();
     let seeds: Vec<u64> = (0..rounds).map(|round| seed.wrapping_add(round)).collect();

@@ -26,7 +26,7 @@ fn the_client_and_what_it_returns_can_be_shared() {
 }
 
 #[test]
-fn two_hundred_hosts_on_eight_threads() {
+fn create_on_two_hundred_hosts_with_eight_threads_succeeds() {
     let cluster = Cluster::start(200).unwrap();
     let client = builder(cluster.urls()).threads(8).build().unwrap();
     let report = client.create_group("g").unwrap();
@@ -37,7 +37,7 @@ fn two_hundred_hosts_on_eight_threads() {
 }
 
 #[test]
-fn one_thread_is_enough() {
+fn create_with_one_thread_succeeds() {
     let cluster = Cluster::start(5).unwrap();
     cluster.node(3).inject(Fault::answer(503).on(Method::Post));
     let client = builder(cluster.urls()).threads(1).build().unwrap();
@@ -46,7 +46,7 @@ fn one_thread_is_enough() {
 }
 
 #[test]
-fn many_threads_share_a_client() {
+fn calls_of_many_threads_on_one_client_succeed() {
     let cluster = Cluster::start(3).unwrap();
     let client = client(&cluster);
     std::thread::scope(|scope| {
@@ -72,7 +72,7 @@ fn many_threads_share_a_client() {
 }
 
 #[test]
-fn threads_that_want_the_same_group_take_turns() {
+fn concurrent_operations_on_one_group_run_one_after_another() {
     let cluster = Cluster::start(3).unwrap();
     let patient = support::quick().with_attempts(100);
     let client = builder(cluster.urls()).retry(patient).build().unwrap();
@@ -87,11 +87,11 @@ fn threads_that_want_the_same_group_take_turns() {
 }
 
 #[test]
-fn a_group_that_stays_busy_is_named() {
+fn group_that_stays_busy_is_named_in_the_error() {
     let cluster = Cluster::start(1).unwrap();
     let slow = client(&cluster);
     cluster.node(0).pause();
-    // The node answers nothing, so whoever comes first holds the group for a request timeout at least.
+    // The node answers nothing, so the first caller holds the group for a request timeout at least.
     let results: Vec<_> = std::thread::scope(|scope| {
         let calls: Vec<_> = (0..2).map(|_| scope.spawn(|| slow.create_group("busy"))).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
@@ -104,7 +104,7 @@ fn a_group_that_stays_busy_is_named() {
 }
 
 #[test]
-fn calls_from_inside_rayon_pools() {
+fn calls_from_inside_rayon_pools_succeed() {
     let cluster = Cluster::start(4).unwrap();
     let client = client(&cluster);
     let in_parallel = |name: &str| {
@@ -130,7 +130,7 @@ impl Observer for Panics {
 }
 
 #[test]
-fn a_panicking_observer_changes_nothing() {
+fn panic_of_an_observer_does_not_change_the_result() {
     let cluster = Cluster::start(3).unwrap();
     let observer = Arc::new(Panics(AtomicUsize::new(0)));
     let client = builder(cluster.urls()).observer(observer.clone()).build().unwrap();
@@ -138,7 +138,7 @@ fn a_panicking_observer_changes_nothing() {
     assert!(cluster.all_have("g"));
     assert_eq!(client.delete_group("g").unwrap().undeleted().count(), 0);
     assert!(cluster.none_has("g"));
-    assert_eq!(observer.0.load(Ordering::SeqCst), 1, "it is told nothing more");
+    assert_eq!(observer.0.load(Ordering::SeqCst), 1, "it gets no further event");
 }
 
 #[derive(Default)]
@@ -151,7 +151,7 @@ impl Observer for Records {
 }
 
 #[test]
-fn an_observer_is_told_everything_in_order_before_the_call_returns() {
+fn observer_gets_all_events_in_order_before_the_call_returns() {
     let cluster = Cluster::start(8).unwrap();
     cluster.node(5).inject(Fault::answer(503).on(Method::Post));
     let records = Arc::new(Records::default());
@@ -209,7 +209,7 @@ impl Observer for Impatient {
 }
 
 #[test]
-fn a_retry_is_told_before_its_delay_not_after() {
+fn retry_event_is_delivered_before_the_delay() {
     let cluster = Cluster::start(1).unwrap();
     cluster.node(0).inject(Fault::answer(503).on(Method::Post).always());
     let cancel = CancelToken::new();
@@ -225,7 +225,7 @@ fn a_retry_is_told_before_its_delay_not_after() {
 }
 
 #[test]
-fn a_retry_that_hangs_holds_up_no_other() {
+fn retry_that_hangs_delays_no_other_retry() {
     let cluster = Cluster::start(2).unwrap();
     let hang = Duration::from_secs(3);
     cluster.node(0).inject(Fault::answer(503).on(Method::Post));
@@ -266,7 +266,7 @@ impl Observer for Nested {
 }
 
 #[test]
-fn an_observer_may_call_the_client() {
+fn call_from_an_observer_succeeds() {
     let cluster = Cluster::start(3).unwrap();
     let nested = Arc::new(Nested(Mutex::new(None), AtomicUsize::new(0)));
     let client = builder(cluster.urls()).observer(nested.clone()).threads(2).build().unwrap();
@@ -277,7 +277,7 @@ fn an_observer_may_call_the_client() {
 }
 
 #[test]
-fn a_cancelled_create_is_rolled_back_and_never_walked_away_from() {
+fn cancelled_create_is_rolled_back_before_it_returns() {
     let cluster = Cluster::start(3).unwrap();
     // The last host keeps the create going: it asks for one retry after the other.
     cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
@@ -304,7 +304,7 @@ fn a_cancelled_create_is_rolled_back_and_never_walked_away_from() {
 }
 
 #[test]
-fn a_token_cancelled_before_sends_nothing() {
+fn call_with_a_cancelled_token_sends_nothing() {
     let cluster = Cluster::start(2).unwrap();
     let cancel = CancelToken::new();
     cancel.cancel();
@@ -319,7 +319,7 @@ fn a_token_cancelled_before_sends_nothing() {
 /// Also where the token is cancelled just as an operation ends: the cancel asked for a slot that was then
 /// empty, and was then asked for again without end.
 #[test]
-fn a_bulk_that_is_cancelled_at_any_moment_ends() {
+fn bulk_cancelled_at_any_moment_ends() {
     let cluster = Cluster::start(2).unwrap();
     let (ended, end) = std::sync::mpsc::channel();
     let client = builder(cluster.urls()).in_flight(3).build().unwrap();
@@ -346,7 +346,7 @@ fn a_bulk_that_is_cancelled_at_any_moment_ends() {
 }
 
 #[test]
-fn one_dead_host_delays_nobody_but_the_end() {
+fn dead_host_delays_only_the_end_of_the_operation() {
     let cluster = Cluster::start(40).unwrap();
     cluster.node(0).inject(Fault::mute().on(Method::Get).always());
     let client = builder(cluster.urls()).threads(4).build().unwrap();
@@ -358,7 +358,7 @@ fn one_dead_host_delays_nobody_but_the_end() {
 }
 
 #[test]
-fn bulk_gives_one_result_each_and_one_failure_touches_no_other() {
+fn bulk_returns_one_result_per_group_and_isolates_failures() {
     let cluster = Cluster::start(3).unwrap();
     cluster.node(1).insert("g-7");
     cluster.node(2).inject(Fault::answer(403).on(Method::Post).group("g-9").always());
@@ -385,7 +385,7 @@ fn bulk_gives_one_result_each_and_one_failure_touches_no_other() {
 /// An input that gives its next id only when the group before is on all hosts, and ends when a result was
 /// handed out.
 #[test]
-fn a_bulk_works_and_hands_out_while_its_input_takes_its_time() {
+fn bulk_makes_progress_and_returns_results_while_its_input_blocks() {
     let cluster = Cluster::start(3).unwrap();
     let client = builder(cluster.urls()).in_flight(100).build().unwrap();
     let (taken, handed_out) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -393,7 +393,7 @@ fn a_bulk_works_and_hands_out_while_its_input_takes_its_time() {
         if let Some(before) = taken.load(Ordering::SeqCst).checked_sub(1) {
             let group = format!("g-{before}");
             let arrives = cluster.nodes().iter().all(|node| node.wait_until(|state| state.has(&group), PATIENCE));
-            assert!(arrives, "nobody works on {group} while the input is asked for the next");
+            assert!(arrives, "{group} makes no progress while the input is asked for the next");
         }
         (handed_out.load(Ordering::SeqCst) == 0).then(|| {
             taken.fetch_add(1, Ordering::SeqCst);
@@ -411,7 +411,7 @@ fn a_bulk_works_and_hands_out_while_its_input_takes_its_time() {
 }
 
 #[test]
-fn many_groups_are_repaired_and_looked_at_in_bulk_too() {
+fn bulk_repair_and_bulk_status_return_each_group() {
     let cluster = Cluster::start(3).unwrap();
     let ids: Vec<String> = (0..50).map(|n| format!("g-{n}")).collect();
     // Each is on one host, and the last node refuses to take one of them.
@@ -432,7 +432,7 @@ fn many_groups_are_repaired_and_looked_at_in_bulk_too() {
 }
 
 #[test]
-fn a_group_twice_in_one_bulk_is_created_once() {
+fn duplicate_group_in_a_bulk_is_created_once() {
     let cluster = Cluster::start(2).unwrap();
     let patient = support::quick().with_attempts(100);
     let client = builder(cluster.urls()).retry(patient).build().unwrap();
@@ -442,7 +442,7 @@ fn a_group_twice_in_one_bulk_is_created_once() {
 }
 
 #[test]
-fn dropping_a_bulk_leaves_each_group_whole_or_gone() {
+fn dropped_bulk_leaves_each_group_on_all_hosts_or_none() {
     let cluster = Cluster::start(3).unwrap();
     let client = builder(cluster.urls()).in_flight(4).build().unwrap();
     let mut bulk = client.create_groups((0..1000).map(|n| format!("g-{n}")));

@@ -69,7 +69,7 @@ fn from(flags: &[&str]) -> Option<String> {
     flags.iter().find_map(|f| f.strip_prefix("--from=")).map(str::to_owned)
 }
 
-/// What cargo makes of the manifest in `dir`. JSON is YAML, so that one parser does for this whole file.
+/// Output of `cargo metadata` in `dir`. JSON is YAML, so one parser reads both.
 fn metadata(dir: &Path) -> Yaml {
     let out = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--locked", "--format-version", "1"])
@@ -85,7 +85,7 @@ fn yaml(text: &str) -> Vec<Yaml> {
 }
 
 #[test]
-fn every_image_is_pinned_to_a_version_that_can_build_us() {
+fn every_image_is_pinned_to_a_version_that_builds_the_crate() {
     let stages = stages();
     let (last, builders) = stages.split_last().expect("there are stages");
     assert_eq!(last.image, "scratch");
@@ -106,7 +106,7 @@ fn numbers(version: &str) -> Vec<u32> {
 }
 
 #[test]
-fn every_copied_thing_exists_and_reaches_the_engine() {
+fn every_copied_file_exists_and_is_not_ignored() {
     let stages = stages();
     let ignored = |path: &str| {
         // Docker's rule: the last line that matches a path or one of its parents decides.
@@ -144,7 +144,7 @@ fn every_copied_thing_exists_and_reaches_the_engine() {
 
 /// A file outside `src` that the sources include (a README as documentation, say) must be copied too.
 #[test]
-fn the_sources_include_nothing_that_is_not_copied() {
+fn every_included_file_is_copied() {
     fn visit(dir: &Path, copied: &[String]) {
         for entry in fs::read_dir(dir).expect("src can be read") {
             let path = entry.expect("src can be read").path();
@@ -187,7 +187,7 @@ fn the_sources_include_nothing_that_is_not_copied() {
 /// The build stage for real, in a directory of its own, but for cargo: the stand-in only reads the manifest and notes its
 /// arguments.
 #[test]
-fn the_build_stage_makes_what_the_final_stage_copies() {
+fn build_stage_creates_the_files_of_the_final_stage() {
     let stages = stages();
     let [build, last] = stages.as_slice() else { panic!("two stages") };
     let room = tempfile::tempdir().expect("a directory");
@@ -277,7 +277,7 @@ fn merged(target: &Path) -> &Path {
 }
 
 #[test]
-fn the_final_stage_is_the_command_run_by_nobody_with_a_journal_of_its_own() {
+fn final_stage_runs_the_command_unprivileged_with_its_journal() {
     let stages = stages();
     let last = stages.last().expect("there are stages");
     assert_eq!(last.only("USER"), format!("{USER}:{USER}"));
@@ -312,7 +312,7 @@ fn only(list: &Yaml) -> &Yaml {
 }
 
 #[test]
-fn each_manifest_says_what_it_is() {
+fn each_manifest_has_kind_and_version() {
     let kinds: Vec<(String, String)> = yaml(&read("deploy/kubernetes.yaml"))
         .iter()
         .map(|m| {
@@ -326,7 +326,7 @@ fn each_manifest_says_what_it_is() {
 }
 
 #[test]
-fn the_job_takes_hosts_from_the_config_map() {
+fn job_takes_hosts_from_the_config_map() {
     let (map, job) = (manifest("ConfigMap"), manifest("Job"));
     let data = map["data"].as_hash().expect("data");
     assert_eq!(data.keys().filter_map(Yaml::as_str).collect::<Vec<_>>(), ["HOSTS"]);
@@ -341,7 +341,7 @@ fn the_job_takes_hosts_from_the_config_map() {
 }
 
 #[test]
-fn the_journal_outlives_the_pod() {
+fn journal_is_on_a_persistent_volume_claim() {
     let (claim, job) = (manifest("PersistentVolumeClaim"), manifest("Job"));
     let pod = &job["spec"]["template"]["spec"];
     let volume = only(&pod["volumes"]);
@@ -354,7 +354,7 @@ fn the_journal_outlives_the_pod() {
 }
 
 #[test]
-fn the_pod_can_do_nothing_but_its_job() {
+fn pod_has_no_privileges() {
     let job = manifest("Job");
     let pod = &job["spec"]["template"]["spec"];
     let container = only(&pod["containers"]);
@@ -372,7 +372,7 @@ fn the_pod_can_do_nothing_but_its_job() {
 
 /// USE.md's table of exits: another pod can help after 1, 3, 4 and 130, and cannot after 2 and 5.
 #[test]
-fn only_a_hopeless_exit_ends_the_job() {
+fn job_ends_on_exit_codes_without_a_useful_retry() {
     let job = manifest("Job");
     let spec = &job["spec"];
     assert!(spec["backoffLimit"].as_i64().is_some_and(|tries| (1..=6).contains(&tries)));

@@ -37,7 +37,7 @@ fn leave_behind(client: &ClusterClient, cluster: &Cluster) {
 }
 
 #[test]
-fn recovery_speaks_the_paths_of_the_intent() {
+fn recovery_uses_the_paths_of_the_intent() {
     let cluster = Cluster::start_with(2, |_| Node::builder().path("/groups/")).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let api = Api::new("/groups/", "/groups/{id}/").unwrap();
@@ -52,7 +52,7 @@ fn recovery_speaks_the_paths_of_the_intent() {
 }
 
 #[test]
-fn operation_in_other_paths_settles_the_older_one_in_its_own() {
+fn operation_with_other_paths_recovers_the_older_one_in_its_paths() {
     let old = Cluster::start_with(2, |_| Node::builder().path("/groups/")).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let api = Api::new("/groups/", "/groups/{id}/").unwrap();
@@ -66,7 +66,7 @@ fn operation_in_other_paths_settles_the_older_one_in_its_own() {
 }
 
 #[test]
-fn rollback_is_in_doubt_where_delete_is_refused_and_reads_lag() {
+fn rollback_is_in_doubt_if_delete_is_refused_and_reads_lag() {
     for refusal in [401, 403, 405, 409, 501] {
         let cluster = Cluster::start(2).unwrap();
         let journal = tempfile::tempdir().unwrap();
@@ -101,7 +101,7 @@ impl Observer for Lagging {
 }
 
 #[test]
-fn rollback_looks_again_where_a_lagging_replica_answers_the_delete() {
+fn rollback_checks_again_if_a_lagging_replica_answers_the_delete() {
     for status in [400, 404] {
         let cluster = Arc::new(Cluster::start(2).unwrap());
         cluster.node(1).inject(Fault::answer(403).on(Method::Post));
@@ -114,7 +114,7 @@ fn rollback_looks_again_where_a_lagging_replica_answers_the_delete() {
 }
 
 #[test]
-fn group_made_again_after_a_lost_delete_stays() {
+fn group_created_again_after_a_lost_delete_stays() {
     let cluster = Cluster::start(2).unwrap();
     let client = client(&cluster);
     client.create_group("g").unwrap();
@@ -126,7 +126,7 @@ fn group_made_again_after_a_lost_delete_stays() {
 }
 
 #[test]
-fn group_made_again_after_a_rollback_whose_delete_was_lost_stays() {
+fn group_created_again_after_a_rollback_with_a_lost_delete_stays() {
     let cluster = Cluster::start(2).unwrap();
     let client = client(&cluster);
     cluster.node(0).inject(Fault::drop_connection().applying_late(SETTLE / 2).on(Method::Delete));
@@ -138,7 +138,7 @@ fn group_made_again_after_a_rollback_whose_delete_was_lost_stays() {
 }
 
 #[test]
-fn group_deleted_after_a_create_whose_post_was_lost_stays_away() {
+fn group_deleted_after_a_create_with_a_lost_post_stays_deleted() {
     let cluster = Cluster::start(2).unwrap();
     let client = client(&cluster);
     cluster.node(0).inject(Fault::drop_connection().applying_late(SETTLE / 2).on(Method::Post));
@@ -149,7 +149,7 @@ fn group_deleted_after_a_create_whose_post_was_lost_stays_away() {
 }
 
 #[test]
-fn rollback_sends_no_more_deletes_than_its_policy_says() {
+fn rollback_sends_at_most_the_deletes_of_its_policy() {
     let cluster = Cluster::start(2).unwrap();
     // Each DELETE is lost, and each look shows the group: the longest way that a rollback can take.
     cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());
@@ -163,7 +163,7 @@ fn rollback_sends_no_more_deletes_than_its_policy_says() {
 }
 
 #[test]
-fn deletes_that_succeed_without_effect_are_counted_over_all_looks() {
+fn deletes_without_effect_are_counted_over_all_checks() {
     let cluster = Cluster::start(1).unwrap();
     cluster.node(0).insert("g");
     cluster.node(0).inject(Fault::answer(200).on(Method::Delete).always());
@@ -174,7 +174,7 @@ fn deletes_that_succeed_without_effect_are_counted_over_all_looks() {
 }
 
 #[test]
-fn repair_touches_no_host_of_another_cluster_in_the_same_journal() {
+fn repair_changes_no_host_of_another_cluster_in_the_same_journal() {
     let (staging, production) = (Cluster::start(2).unwrap(), Cluster::start(2).unwrap());
     let journal = tempfile::tempdir().unwrap();
     let on_staging = with_journal(&staging, &journal);
@@ -203,7 +203,7 @@ fn repair_touches_no_host_of_another_cluster_in_the_same_journal() {
 }
 
 #[test]
-fn error_says_what_an_older_operations_recovery_changed() {
+fn error_reports_the_changes_of_an_older_operations_recovery() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let client = with_journal(&cluster, &journal);
@@ -252,7 +252,7 @@ impl Observer for CancelsAtFirstAnswer {
 }
 
 #[test]
-fn repair_that_was_cancelled_never_says_all_is_well_while_a_rollback_is_recorded() {
+fn cancelled_repair_does_not_succeed_while_a_rollback_is_recorded() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     leave_behind(&with_journal(&cluster, &journal), &cluster);
@@ -267,7 +267,7 @@ fn repair_that_was_cancelled_never_says_all_is_well_while_a_rollback_is_recorded
 }
 
 #[test]
-fn call_without_time_sends_nothing_for_an_older_operation_either() {
+fn call_without_time_sends_nothing_for_an_older_operation() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     let client = with_journal(&cluster, &journal);
@@ -294,7 +294,7 @@ fn call_without_time_sends_nothing_for_an_older_operation_either() {
 }
 
 #[test]
-fn recovery_of_a_delete_ends_whatever_the_deadline_of_the_client() {
+fn recovery_of_a_delete_has_time_beyond_the_deadline_of_the_client() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     // Long enough for the DELETEs of a loaded machine, and too short for what has to be waited for after a lost one.
@@ -311,7 +311,7 @@ fn recovery_of_a_delete_ends_whatever_the_deadline_of_the_client() {
 }
 
 #[test]
-fn delete_after_an_unfinished_repair_is_not_deceived_by_a_replica_that_missed_it() {
+fn delete_after_an_unfinished_repair_finds_the_group_behind_a_lagging_replica() {
     let cluster = Arc::new(Cluster::start(1).unwrap());
     let journal = tempfile::tempdir().unwrap();
     cluster.node(0).inject(Fault::answer(503).on(Method::Post).always());

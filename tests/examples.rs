@@ -17,7 +17,7 @@ fn cargo(arguments: &[&str], hosts: &str) -> Output {
 }
 
 #[test]
-fn a_build_script_creates_its_group_before_the_crate_is_built() {
+fn build_script_creates_its_group_before_the_crate_is_built() {
     let cluster = Cluster::start(2).unwrap();
     let manifest = "examples/build_script/Cargo.toml";
     let built = cargo(&["run", "--quiet", "--manifest-path", manifest], &cluster.urls().join(","));
@@ -38,7 +38,7 @@ fn example(name: &str, hosts: &str) -> Output {
 }
 
 #[test]
-fn create_and_delete_leaves_nothing_and_says_what_it_did() {
+fn create_and_delete_removes_the_group_and_prints_each_host() {
     let cluster = Cluster::start(2).unwrap();
     let run = example("create_and_delete", &cluster.urls().join(","));
     let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
@@ -49,7 +49,7 @@ fn create_and_delete_leaves_nothing_and_says_what_it_did() {
 }
 
 #[test]
-fn a_custom_observer_counts_what_was_sent() {
+fn custom_observer_counts_the_requests() {
     let run = example("custom_observer", "");
     let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{stderr}");

@@ -64,11 +64,7 @@ impl Lane {
     fn open() -> Self {
         let cluster = Cluster::start(NODES).unwrap();
         let client = Client::new(&cluster.urls(), Duration::from_millis(400), Duration::from_millis(40));
-        cluster.node(1).inject(Fault::mute().on(Method::Post).always());
-        let running = Running::start(client.command(&["create", GROUP, "--request-timeout", "60s"]));
-        assert!(cluster.node(1).wait_until(|state| state.count(Method::Post) == 1, PATIENCE));
-        running.end_or_kill(Duration::ZERO);
-        let interrupted = std::fs::read(client.intent(GROUP)).unwrap();
+        let interrupted = client.interrupt_create(GROUP, cluster.node(1));
         Lane { cluster, client, interrupted }
     }
 
@@ -181,7 +177,7 @@ fn under_limits(limits: Vec<String>, may_abort: bool, figures: &Figures) {
 }
 
 #[test]
-fn without_file_descriptors_it_says_so_and_nothing_is_lost() {
+fn command_without_descriptors_fails_cleanly_and_loses_nothing() {
     let figures = Figures::default();
     under_limits((3..=16).map(|files| format!("-n {files}")).collect(), false, &figures);
     report("file descriptors, from 3 to 16", &figures);
@@ -190,7 +186,7 @@ fn without_file_descriptors_it_says_so_and_nothing_is_lost() {
 
 /// The descriptors suffice for one host at a time, and idle connections to the others use them up.
 #[test]
-fn idle_connections_never_make_a_create_fail_in_the_journal() {
+fn journal_gets_descriptors_of_idle_connections() {
     const HOSTS: usize = 12;
     let cluster = Cluster::start(HOSTS).unwrap();
     let client = Client::new(&cluster.urls(), Duration::from_secs(5), Duration::from_millis(40));
@@ -275,7 +271,7 @@ impl Claim for FailsFirstClaim {
     }
 }
 
-fn with_a_store_that_fails_first(error: i32) -> (ClusterClient, Arc<FailsFirst>, tempfile::TempDir) {
+fn with_a_journal_that_fails_first(error: i32) -> (ClusterClient, Arc<FailsFirst>, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let inner = DirectoryJournal::open(directory.path()).unwrap();
     let cluster = Arc::new(Cluster::start(3).unwrap());
@@ -295,7 +291,7 @@ const EIO: i32 = 5;
 #[test]
 fn journal_call_without_a_descriptor_is_repeated_after_idle_connections_are_closed() {
     for error in [EMFILE, ENFILE] {
-        let (client, store, _directory) = with_a_store_that_fails_first(error);
+        let (client, store, _directory) = with_a_journal_that_fails_first(error);
         client.create_group(GROUP).unwrap();
         assert!(store.cluster.all_have(GROUP));
         for _ in 0..2 {
@@ -310,7 +306,7 @@ fn journal_call_without_a_descriptor_is_repeated_after_idle_connections_are_clos
 
 #[test]
 fn journal_call_that_fails_for_another_reason_is_not_repeated() {
-    let (client, store, _directory) = with_a_store_that_fails_first(EIO);
+    let (client, store, _directory) = with_a_journal_that_fails_first(EIO);
     assert!(matches!(client.create_group(GROUP), Err(Error::Journal { .. })));
     assert!(client.recover().is_err());
     let calls = store.calls.lock().unwrap();
@@ -320,7 +316,7 @@ fn journal_call_that_fails_for_another_reason_is_not_repeated() {
 
 /// Rust ends a program that gets no memory; then the journal has to know what was under way.
 #[test]
-fn without_memory_nothing_is_lost() {
+fn command_without_memory_loses_nothing() {
     let figures = Figures::default();
     let kilobytes = std::iter::successors(Some(8_000u64), |last| Some(last * 9 / 8)).take(30);
     under_limits(kilobytes.map(|size| format!("-v {size}")).collect(), true, &figures);
@@ -384,7 +380,7 @@ const fn anywhere(syscall: &'static str, error: &'static str) -> Tampering {
 }
 
 #[test]
-fn a_journal_without_room_stops_what_cannot_be_recorded() {
+fn operation_that_a_full_journal_cannot_record_sends_nothing() {
     let tamperings = [
         journal("write", "ENOSPC"),
         journal("fsync", "ENOSPC"),
@@ -397,7 +393,7 @@ fn a_journal_without_room_stops_what_cannot_be_recorded() {
 }
 
 #[test]
-fn a_journal_that_cannot_be_written_stops_what_cannot_be_recorded() {
+fn operation_that_a_failing_journal_cannot_record_sends_nothing() {
     let tamperings = [
         journal("openat", "EROFS"),
         journal("rename", "EROFS"),
@@ -413,7 +409,7 @@ fn a_journal_that_cannot_be_written_stops_what_cannot_be_recorded() {
 
 /// The directory is open by then, so that a sync of it needs no descriptor.
 #[test]
-fn a_commit_is_recorded_where_the_journal_cannot_be_opened_again() {
+fn commit_is_recorded_if_the_journal_cannot_be_reopened() {
     if !strace_works() {
         return;
     }
@@ -435,7 +431,7 @@ fn a_commit_is_recorded_where_the_journal_cannot_be_opened_again() {
 }
 
 #[test]
-fn without_sockets_it_says_so_and_nothing_is_lost() {
+fn command_without_sockets_fails_cleanly_and_loses_nothing() {
     let tamperings = [
         anywhere("socket", "EMFILE"),
         anywhere("socket", "ENFILE"),
@@ -448,7 +444,7 @@ fn without_sockets_it_says_so_and_nothing_is_lost() {
 }
 
 #[test]
-fn without_threads_the_work_is_done_or_refused() {
+fn command_without_threads_completes_or_refuses() {
     if !strace_works() {
         return;
     }
@@ -471,7 +467,7 @@ fn without_threads_the_work_is_done_or_refused() {
 
 /// The journal on a small disk of its own, which the kernel itself refuses to write to.
 #[test]
-fn on_a_disk_that_is_really_full_or_read_only_nothing_is_sent() {
+fn command_on_a_full_or_read_only_file_system_sends_nothing() {
     let lane = Lane::open();
     let journal = lane.client.journal();
     let full = format!(
@@ -500,7 +496,7 @@ fn on_a_disk_that_is_really_full_or_read_only_nothing_is_sent() {
 
 /// The result cannot be told; the exit code still has to tell it.
 #[test]
-fn without_room_for_the_output_the_exit_code_is_still_true() {
+fn exit_code_is_right_if_the_output_cannot_be_written() {
     let figures = Figures::default();
     let lane = Lane::open();
     for work in WORK {

@@ -1,4 +1,4 @@
-//! What the Python original gets wrong, on real sockets. After every failure the state of *all* hosts is
+//! Faults that the Python original handles wrongly, on real sockets. After every failure the state of *all* hosts is
 //! asserted, as the nodes themselves have it.
 #![cfg(feature = "testing")]
 
@@ -11,7 +11,7 @@ use cluster_client::{Error, OperationOptions, State};
 use support::{PATIENCE, SETTLE, builder, client, states};
 
 #[test]
-fn a_lost_201_leaves_nothing_behind() {
+fn rollback_after_a_lost_201_removes_the_group() {
     let cluster = Cluster::start(3).unwrap();
     // The first node applies every POST and drops the answer; the third refuses.
     cluster.node(0).inject(Fault::drop_connection().after_applying().on(Method::Post).always());
@@ -22,7 +22,7 @@ fn a_lost_201_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_lost_201_does_not_fail_a_create() {
+fn create_succeeds_after_a_lost_201() {
     let cluster = Cluster::start(3).unwrap();
     cluster.node(1).inject(Fault::drop_connection().after_applying().on(Method::Post));
     // The second POST is answered 400, because the first was applied: the GET decides.
@@ -34,7 +34,7 @@ fn a_lost_201_does_not_fail_a_create() {
 }
 
 #[test]
-fn a_500_is_tried_again() {
+fn create_retries_a_500() {
     for fault in [Fault::answer(500), Fault::answer(500).after_applying()] {
         let cluster = Cluster::start(3).unwrap();
         cluster.node(1).inject(fault.on(Method::Post));
@@ -44,7 +44,7 @@ fn a_500_is_tried_again() {
 }
 
 #[test]
-fn what_is_transient_is_tried_again_and_nothing_else() {
+fn only_transient_statuses_are_retried() {
     for (status, posts) in [(408, 3), (429, 3), (500, 3), (502, 3), (503, 3), (504, 3), (501, 1), (403, 1), (409, 1)] {
         let cluster = Cluster::start(2).unwrap();
         cluster.node(1).inject(Fault::answer(status).on(Method::Post).always());
@@ -56,7 +56,7 @@ fn what_is_transient_is_tried_again_and_nothing_else() {
 }
 
 #[test]
-fn a_delete_that_fails_for_good_in_a_rollback_stops_no_other_host() {
+fn rollback_continues_on_other_hosts_after_a_permanent_failure() {
     let cluster = Cluster::start(4).unwrap();
     cluster.node(0).inject(Fault::answer(500).on(Method::Delete).always());
     // The hosts before it are asked first, so they have their group when it refuses.
@@ -70,7 +70,7 @@ fn a_delete_that_fails_for_good_in_a_rollback_stops_no_other_host() {
 }
 
 #[test]
-fn a_group_that_was_there_before_survives() {
+fn rollback_keeps_a_group_that_was_there_before() {
     for preflight in [true, false] {
         let cluster = Cluster::start(3).unwrap();
         cluster.node(1).insert("g");
@@ -82,7 +82,7 @@ fn a_group_that_was_there_before_survives() {
 }
 
 #[test]
-fn without_preflight_a_lost_answer_is_reported_not_deleted() {
+fn lost_answer_without_preflight_is_in_doubt_and_not_deleted() {
     let cluster = Cluster::start(2).unwrap();
     cluster.node(0).insert("g");
     cluster.node(0).inject(Fault::drop_connection().on(Method::Post).always());
@@ -95,7 +95,7 @@ fn without_preflight_a_lost_answer_is_reported_not_deleted() {
 }
 
 #[test]
-fn a_group_made_by_somebody_else_in_between_survives() {
+fn rollback_keeps_a_foreign_group_created_after_the_probe() {
     let cluster = Cluster::start(2).unwrap();
     // The probe of the second node is answered from before the foreign group was made.
     cluster.node(1).insert("g");
@@ -106,7 +106,7 @@ fn a_group_made_by_somebody_else_in_between_survives() {
 }
 
 #[test]
-fn deleting_what_is_absent_is_success() {
+fn delete_of_an_absent_group_succeeds() {
     for status in [404, 400] {
         let cluster =
             Cluster::start_with(3, |_| cluster_client::testing::Node::builder().absent_status(status)).unwrap();
@@ -118,7 +118,7 @@ fn deleting_what_is_absent_is_success() {
 }
 
 #[test]
-fn a_check_answered_500_is_not_gone() {
+fn host_whose_check_answers_500_is_unknown() {
     let cluster = Cluster::start(2).unwrap();
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
     // Created, deleted nowhere in truth, and every look after that fails.
@@ -133,7 +133,7 @@ fn a_check_answered_500_is_not_gone() {
 }
 
 #[test]
-fn a_late_post_is_found_after_the_settle_time() {
+fn late_post_is_found_and_deleted_after_the_settle_time() {
     let cluster = Cluster::start(2).unwrap();
     // It times out for us, and is applied after our first look.
     cluster.node(0).inject(Fault::drop_connection().applying_late(SETTLE / 2).on(Method::Post).always());
@@ -144,7 +144,7 @@ fn a_late_post_is_found_after_the_settle_time() {
 }
 
 #[test]
-fn only_hosts_with_a_request_of_unknown_fate_pay_the_settle_time() {
+fn settle_time_passes_only_after_an_ambiguous_request() {
     let cluster = Cluster::start(2).unwrap();
     cluster.node(1).inject(Fault::answer(403).on(Method::Post));
     let slow_settle = Duration::from_secs(3600);
@@ -155,7 +155,7 @@ fn only_hosts_with_a_request_of_unknown_fate_pay_the_settle_time() {
 }
 
 #[test]
-fn a_dead_host_means_unavailable_and_nothing_changed() {
+fn create_with_a_dead_host_is_unavailable_and_changes_nothing() {
     let cluster = Cluster::start(3).unwrap();
     cluster.node(2).stop();
     let error = client(&cluster).create_group("g").unwrap_err();
@@ -165,7 +165,7 @@ fn a_dead_host_means_unavailable_and_nothing_changed() {
 }
 
 #[test]
-fn a_host_that_dies_in_the_rollback_is_in_doubt_and_named() {
+fn host_that_dies_during_the_rollback_is_named_in_doubt() {
     let cluster = Cluster::start(3).unwrap();
     cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());
     cluster.node(0).inject(Fault::answer(404).on(Method::Get));
@@ -181,7 +181,7 @@ fn a_host_that_dies_in_the_rollback_is_in_doubt_and_named() {
 }
 
 #[test]
-fn a_retry_after_is_honoured_up_to_the_cap() {
+fn retry_after_is_honoured_up_to_the_longest_delay() {
     let cluster = Cluster::start(1).unwrap();
     cluster.node(0).inject(Fault::answer(503).header("Retry-After", "1").on(Method::Get));
     let patient = support::quick().with_max_delay(Duration::from_secs(5));
@@ -195,7 +195,7 @@ fn a_retry_after_is_honoured_up_to_the_cap() {
 }
 
 #[test]
-fn a_deadline_ends_a_create_and_its_rollback_still_happens() {
+fn create_past_its_deadline_is_rolled_back() {
     let cluster = Cluster::start(2).unwrap();
     cluster.node(1).inject(Fault::answer(503).on(Method::Post).always());
     let patient = support::quick()
@@ -211,7 +211,7 @@ fn a_deadline_ends_a_create_and_its_rollback_still_happens() {
 }
 
 #[test]
-fn a_deadline_of_nothing_sends_nothing() {
+fn call_with_a_deadline_of_zero_sends_nothing() {
     let cluster = Cluster::start(1).unwrap();
     let call = client(&cluster).with(OperationOptions::new().timeout(Duration::ZERO));
     for error in [call.create_group("g").unwrap_err(), call.delete_group("g").unwrap_err()] {
@@ -222,7 +222,7 @@ fn a_deadline_of_nothing_sends_nothing() {
 }
 
 #[test]
-fn an_odd_id_reaches_the_node_whole() {
+fn id_with_reserved_characters_reaches_the_node_unchanged() {
     let cluster = Cluster::start(1).unwrap();
     let client = client(&cluster);
     for id in ["größe", "a b", "a\"b\\c", "100%", "a+b&c=d", "...", "a?b#c"] {

@@ -28,7 +28,7 @@ fn reading_of(fault: Fault) -> (State, Option<RequestErrorKind>) {
 }
 
 #[test]
-fn what_is_no_answer_leaves_a_host_unknown() {
+fn invalid_answer_leaves_the_host_unknown() {
     use RequestErrorKind::{Closed, Garbage, Timeout};
     let interval = REQUEST_TIMEOUT / 8;
     for (fault, kind) in [
@@ -48,7 +48,7 @@ fn what_is_no_answer_leaves_a_host_unknown() {
 }
 
 #[test]
-fn a_status_counts_whatever_becomes_of_the_body() {
+fn status_counts_if_the_body_is_broken() {
     for fault in [Fault::endless_body(), Fault::huge_body(10_000_000), Fault::truncated_body()] {
         let story = fault.to_string();
         assert_eq!(reading_of(fault), (State::Present, None), "{story}");
@@ -56,7 +56,7 @@ fn a_status_counts_whatever_becomes_of_the_body() {
 }
 
 #[test]
-fn no_redirect_is_taken_for_success() {
+fn redirect_is_never_a_success() {
     for status in [301, 302, 303, 307, 308] {
         // Elsewhere the group is there, and a DELETE would be answered 200.
         let elsewhere = Cluster::start(1).unwrap();
@@ -77,7 +77,7 @@ fn no_redirect_is_taken_for_success() {
 }
 
 #[test]
-fn a_307_or_308_to_the_same_node_keeps_method_and_body() {
+fn redirect_307_or_308_to_the_same_node_keeps_method_and_body() {
     for status in [307, 308] {
         let cluster = Cluster::start(1).unwrap();
         cluster.node(0).inject(Fault::redirect(status, "/v1/group/").on(Method::Post));
@@ -91,7 +91,7 @@ fn a_307_or_308_to_the_same_node_keeps_method_and_body() {
 }
 
 #[test]
-fn a_redirect_to_itself_ends() {
+fn redirect_loop_ends() {
     let cluster = Cluster::start(1).unwrap();
     cluster.node(0).inject(Fault::redirect(308, "/v1/group/").always());
     let deletion = client(&cluster).delete_group("g").unwrap();
@@ -112,7 +112,7 @@ fn blackhole() -> (String, TcpListener, Vec<TcpStream>) {
 }
 
 #[test]
-fn a_blackholed_connect_ends_and_changed_nothing() {
+fn blackholed_connect_times_out_and_changes_nothing() {
     let (dead, _listener, _queued) = blackhole();
     let cluster = Cluster::start(1).unwrap();
     let urls = [cluster.urls()[0].clone(), dead];
@@ -127,7 +127,7 @@ fn a_blackholed_connect_ends_and_changed_nothing() {
 }
 
 #[test]
-fn a_name_without_an_address_ends_and_changed_nothing() {
+fn name_without_an_address_fails_and_changes_nothing() {
     let begun = Instant::now();
     let error = builder(["http://does-not-exist.invalid:8000"]).build().unwrap().create_group("g").unwrap_err();
     assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
@@ -137,7 +137,7 @@ fn a_name_without_an_address_ends_and_changed_nothing() {
 }
 
 #[test]
-fn a_create_amid_every_kind_of_silence_leaves_all_or_nothing() {
+fn create_with_silent_hosts_ends_on_all_hosts_or_none() {
     for fault in [
         Fault::mute(),
         Fault::mute().after_applying(),

@@ -18,7 +18,7 @@ use proof::{
 };
 
 const GROUP: &str = "payments";
-/// Groups of somebody else: one on every node, one on a single node, where a recovery might think it is ours.
+/// Foreign groups: one on every node, and one on a single node, which a recovery might take for its own.
 const FOREIGN: &str = "payments-2";
 const LONELY: &str = "payment";
 const NODES: usize = 3;
@@ -26,7 +26,7 @@ const NODES: usize = 3;
 const SETTLE: Duration = Duration::from_millis(60);
 const REQUEST_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// Who has the group before the command runs.
+/// Nodes with the group before the command runs.
 #[derive(Clone, Copy, PartialEq)]
 enum Before {
     Nobody,
@@ -42,7 +42,7 @@ struct Scenario {
     /// Lies in the journal before the command runs.
     interrupted: bool,
     faults: fn(&Cluster),
-    /// Where recovery may leave the group; after any kill.
+    /// States in which recovery may leave the group after any kill.
     on_all: bool,
     on_none: bool,
 }
@@ -128,7 +128,7 @@ impl Lane {
     fn open() -> Self {
         let cluster = Cluster::start(NODES).unwrap();
         let client = Client::new(&cluster.urls(), REQUEST_TIMEOUT, SETTLE);
-        let interrupted = interrupt_a_create(&cluster, &client);
+        let interrupted = client.interrupt_create(GROUP, cluster.node(1));
         Lane { cluster, client, interrupted }
     }
 
@@ -172,15 +172,6 @@ impl Lane {
     }
 }
 
-/// A create that waits for an answer which never comes, and is killed there; gives its journal entry.
-fn interrupt_a_create(cluster: &Cluster, client: &Client) -> Vec<u8> {
-    cluster.node(1).inject(Fault::mute().on(Method::Post).always());
-    let running = Running::start(client.command(&["create", GROUP, "--request-timeout", "60s"]));
-    assert!(cluster.node(1).wait_until(|state| state.count(Method::Post) == 1, PATIENCE), "no POST came");
-    running.end_or_kill(Duration::ZERO);
-    std::fs::read(client.intent(GROUP)).expect("a create at work has its intent in the journal")
-}
-
 /// One place to kill at.
 #[derive(Clone)]
 struct Point {
@@ -193,7 +184,7 @@ struct Point {
 fn points_of(lane: &Lane, scenario: usize, prepare: impl Fn(), words: &[&str]) -> Vec<Point> {
     let trace = lane.client.directory.path().join("trace");
     let mut most: BTreeMap<String, usize> = BTreeMap::new();
-    // What a thread does differs between runs, since work goes to whoever is free.
+    // Work goes to any free thread, so the calls of a thread differ between runs.
     for _ in 0..3 {
         prepare();
         lane.run_under(&["strace", "-f", "-qq", "-o", trace.to_str().unwrap()], words);
@@ -296,7 +287,7 @@ fn judge(lane: &Lane, point: &Point, ran: &Ran, killed: &After, figures: &Figure
     usable(lane, holders, &check);
 }
 
-/// What the dead client left beside, such as a lock file, must not keep anybody from working.
+/// Leftovers of the killed client, such as a lock file, must not block later operations.
 fn usable(lane: &Lane, holders: usize, check: &dyn Fn(bool, &str)) {
     lane.cluster.nodes().iter().for_each(Node::clear_faults);
     let words: &[&str] = if holders == 0 { &["create", GROUP] } else { &["delete", GROUP, "--yes"] };
@@ -322,7 +313,7 @@ fn sample(mut points: Vec<Point>, size: usize, seed: u64) -> Vec<Point> {
 }
 
 #[test]
-fn wherever_the_command_is_killed_recovery_leaves_all_or_nothing() {
+fn recovery_after_a_kill_anywhere_leaves_the_group_on_all_hosts_or_none() {
     if !strace_works() {
         return;
     }
@@ -447,7 +438,7 @@ fn bulk_round(lane: &Lane, point: &Point, figures: &Figures) {
 }
 
 #[test]
-fn wherever_a_bulk_is_killed_recovery_leaves_all_or_nothing_of_each_group() {
+fn recovery_after_a_kill_of_a_bulk_leaves_each_group_on_all_hosts_or_none() {
     if !strace_works() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What the library logs, at which level, with which key-values; and that it prints nothing.
+//! Checks the log records of the library: text, level and key-values. Nothing else is printed.
 #![cfg(feature = "testing")]
 
 mod support;
@@ -84,7 +84,7 @@ fn each_creation_verification_failure_and_rollback_is_logged_at_its_level() {
     client.create_group("g").unwrap_err();
     let failed = lines();
     assert_eq!(count(&failed, Level::Warn, "create failed (answered 503)"), 1);
-    assert_eq!(count(&failed, Level::Warn, "g: create on"), 1, "it is tried again");
+    assert_eq!(count(&failed, Level::Warn, "g: create on"), 1, "it is retried");
     assert_eq!(count(&failed, Level::Warn, "create failed (answered 403)"), 1);
     assert_eq!(count(&failed, Level::Debug, "roll back"), 1);
     assert_eq!(count(&failed, Level::Info, "deleted on"), 2);

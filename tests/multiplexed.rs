@@ -19,7 +19,7 @@ fn multiplexed(cluster: &Cluster) -> ClusterClient {
 }
 
 #[test]
-fn bulk_goes_on_while_its_caller_is_away() {
+fn bulk_makes_progress_while_its_caller_is_away() {
     let cluster = Cluster::start(3).unwrap();
     for in_flight in [1, 8] {
         let groups: Vec<_> = (0..20).map(|number| format!("g{in_flight}-{number}")).collect();
@@ -79,7 +79,7 @@ impl Claim for SlowClaim {
 }
 
 #[test]
-fn store_that_blocks_holds_up_no_other_group() {
+fn journal_that_blocks_delays_no_other_group() {
     let cluster = Cluster::start(2).unwrap();
     let store = Arc::new(Slow::default());
     let ended = Arc::clone(&store.ended);

@@ -1,4 +1,4 @@
-//! The embedded node, over raw sockets: what it says byte by byte, and that it misbehaves exactly as told.
+//! Checks the embedded node over raw sockets: its answers byte by byte, and its faults.
 
 #![cfg(feature = "testing")]
 
@@ -165,7 +165,7 @@ fn answers_with_the_statuses_it_was_given() {
 }
 
 #[test]
-fn refuses_bad_requests_and_knows_no_other_paths_and_methods() {
+fn refuses_bad_requests_and_other_paths_and_methods() {
     let node = node();
     let mut client = Client::connect(&node);
     for body in ["", "{}", "[]", r#"{"groupId":""}"#, r#"{"groupId":"g""#] {
@@ -203,7 +203,7 @@ fn lists_its_groups() {
 }
 
 #[test]
-fn trailing_slashes_are_forgiven_refused_or_redirected() {
+fn trailing_slashes_are_accepted_refused_or_redirected() {
     let bare = "GET /v1/group/g HTTP/1.1\r\n\r\n";
     let lenient = node();
     lenient.insert("g");
@@ -284,7 +284,7 @@ fn reads_chunked_bodies() {
 }
 
 #[test]
-fn asks_for_a_body_that_waits_for_it() {
+fn answers_expect_100_continue() {
     let node = node();
     let mut client = Client::connect(&node);
     let head = "POST /v1/group/ HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 15\r\n\r\n";
@@ -380,7 +380,7 @@ fn answers_a_status_without_or_after_applying() {
 }
 
 #[test]
-fn faults_meet_the_requests_they_are_for_as_often_as_told() {
+fn fault_applies_to_its_requests_as_often_as_set() {
     let node = node();
     node.inject(Fault::answer(500).on(Method::Get).group("g").times(2));
     node.inject(Fault::answer(502).on(Method::Delete).always());
@@ -476,7 +476,7 @@ fn applies_late() {
 }
 
 #[test]
-fn a_stop_forgets_what_was_to_be_applied_late() {
+fn stop_drops_late_applications() {
     let node = faulty(Fault::answer(504).applying_late(Duration::from_millis(20)));
     assert_eq!(ask(&node, post("g")).status, 504);
     node.stop();
@@ -484,7 +484,7 @@ fn a_stop_forgets_what_was_to_be_applied_late() {
     node.restart().expect("the port is kept");
     let comes = node.wait_until(|state| state.has("g") != had_it, Duration::from_millis(60));
     assert!(!comes, "applied after the stop");
-    // By now it would be due, and this one wakes up whoever applies late requests.
+    // It would be due now, and this request wakes the thread that applies late requests.
     node.inject(Fault::answer(504).applying_late(Duration::ZERO));
     assert_eq!(ask(&node, post("h")).status, 504);
     assert!(node.wait_until(|state| state.has("h"), PATIENCE));
@@ -598,7 +598,7 @@ fn reads_stale_in_both_directions() {
 
 // ---- rates
 
-/// What became of 200 requests, as far as chance decides it.
+/// Random fates of 200 requests.
 fn fates(seed: u64, rates: Rates) -> Vec<(Option<Fault>, Option<u16>, bool)> {
     let node = started(Node::builder().seed(seed).rates(rates));
     let mut client = Client::connect(&node);
@@ -689,7 +689,7 @@ fn a_data_file_outlives_its_node() {
         assert_eq!(client.ask(post(group)).status, 201);
     }
     assert_eq!(client.ask(delete("a")).status, 200);
-    // What is in the file before the node ends is what a killed process would leave.
+    // A killed process would leave the file as it is before the node ends.
     assert_eq!(fs::read_to_string(&path).expect("a file"), "+a\n+b%252\n+c%0A\n-a\n");
     let error = open().expect_err("the file is in use");
     assert_eq!(error.to_string(), format!("data file {}: used by another node", path.display()));
@@ -713,7 +713,7 @@ fn a_data_file_outlives_its_node() {
 }
 
 #[test]
-fn a_torn_last_line_is_dropped_and_a_spoiled_file_refused() {
+fn torn_last_line_is_dropped_and_a_corrupt_file_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("groups");
     let open = || Node::builder().data_file(&path).start();
@@ -738,7 +738,7 @@ fn a_torn_last_line_is_dropped_and_a_spoiled_file_refused() {
 // ---- its life
 
 #[test]
-fn stops_at_once_whatever_its_connections_do() {
+fn stops_at_once_with_connections_in_any_state() {
     let node = node();
     node.inject(Fault::mute().group("mute"));
     node.inject(Fault::endless_body().group("endless"));
@@ -772,7 +772,7 @@ fn comes_back_on_its_port_as_often_as_wanted() {
         assert_eq!(client.ask(post(&format!("g{round}"))).status, 201);
         node.stop();
         node.insert(&format!("h{round}"));
-        // Whoever asks the system for a port meanwhile must not be given this one.
+        // The system must not give this port to another process meanwhile.
         let others: Vec<_> = (0..20).map(|_| self::node()).collect();
         assert!(others.iter().all(|other| other.port() != node.port()));
         node.restart().expect("the port is kept");
@@ -786,7 +786,7 @@ fn comes_back_on_its_port_as_often_as_wanted() {
     assert_eq!(ask(&node, get("g0")).status, 200);
 }
 
-/// Why nobody else gets the port: as seen by the system, a connection of ours still uses it.
+/// Checks that a connection of ours keeps the port in use, so that the system gives it to no other process.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_stopped_node_keeps_its_port_in_use() {
@@ -829,7 +829,7 @@ fn a_paused_node_does_nothing_until_resumed() {
 }
 
 #[test]
-fn a_pause_holds_back_late_applications() {
+fn pause_delays_late_applications() {
     let node = faulty(Fault::answer(504).applying_late(Duration::from_millis(30)));
     assert_eq!(ask(&node, post("g")).status, 504);
     node.pause();
@@ -841,7 +841,7 @@ fn a_pause_holds_back_late_applications() {
 }
 
 #[test]
-fn wait_until_wakes_up_for_what_happens() {
+fn wait_until_returns_after_a_matching_request() {
     let node = node();
     assert!(!node.wait_until(|state| state.has("g"), Duration::from_millis(5)));
     let start = Instant::now();
@@ -854,7 +854,7 @@ fn wait_until_wakes_up_for_what_happens() {
 }
 
 #[test]
-fn a_panicking_condition_harms_nobody_else() {
+fn panic_of_a_condition_affects_no_other_request() {
     let node = node();
     thread::scope(|scope| {
         let panicking = scope.spawn(|| node.wait_until(|_| panic!("on purpose"), PATIENCE));
@@ -885,7 +885,7 @@ fn the_log_is_bounded_and_can_be_emptied() {
 }
 
 #[test]
-fn says_what_is_wrong_with_its_settings() {
+fn invalid_settings_are_named_in_the_error() {
     let taken = node();
     let address = taken.address().to_string();
     let error = Node::builder().address(&address).start().expect_err("a taken port");
@@ -912,7 +912,7 @@ fn listens_on_all_addresses_and_on_ipv6() {
 }
 
 #[test]
-fn a_cluster_knows_who_has_a_group() {
+fn cluster_lists_the_holders_of_a_group() {
     let cluster = Cluster::start_with(3, |number| Node::builder().seed(number as u64)).expect("three ports");
     assert!(cluster.none_has("g"));
     for node in &cluster.nodes()[..2] {

@@ -36,7 +36,7 @@ fn node(post: &'static [usize], get: &'static [usize], delete: &'static [usize])
 }
 
 impl Mocked {
-    /// How often `POST`, `GET` and `DELETE` were called.
+    /// Number of `POST`, `GET` and `DELETE` calls.
     fn calls(&self) -> [usize; 3] {
         self.calls.each_ref().map(|calls| calls.load(Ordering::SeqCst))
     }
@@ -74,7 +74,7 @@ fn dead_host() -> String {
     format!("http://{address}")
 }
 
-/// Address on which nobody listens any more.
+/// Address without a listener.
 #[cfg(not(unix))]
 fn dead_host() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -118,7 +118,7 @@ mod create {
     fn bad_request_400() {
         let node = node(&[400], &[404], &[]);
         assert_rolled_back(&client([&node]).create_group("g").unwrap_err(), 1, "answered 400");
-        assert_eq!(node.calls(), [1, 2, 0], "a refusal is not tried again, and nothing of ours is there to delete");
+        assert_eq!(node.calls(), [1, 2, 0], "a refusal is not retried, and there is nothing of ours to delete");
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod create {
     fn server_error_500() {
         let node = node(&[500], &[404], &[404]);
         assert_rolled_back(&client([&node]).create_group("g").unwrap_err(), 1, "answered 500 to create");
-        assert_eq!(node.calls()[0], 3, "a 500 is tried again");
+        assert_eq!(node.calls()[0], 3, "a 500 is retried");
         assert_eq!(node.calls()[2], 1, "a 500 may have been applied, so it is undone");
     }
 
@@ -158,7 +158,7 @@ mod create {
     fn unexpected_answer() {
         let node = node(&[302], &[404], &[404]);
         assert_rolled_back(&client([&node]).create_group("g").unwrap_err(), 1, "answered 302 to create");
-        assert_eq!(node.calls()[0], 1, "what cannot pass is not tried again");
+        assert_eq!(node.calls()[0], 1, "a permanent failure is not retried");
     }
 
     #[test]

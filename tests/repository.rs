@@ -1,10 +1,14 @@
-//! The rules of the house, as tests: what the crate may depend on, which floor may use which, and that the
-//! README says what is so.
+//! Checks the rules of the house: the dependencies, the floors, and the facts that the README states.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "support/source_tree.rs"]
+mod source_tree;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::source_tree::SourceTree;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -29,7 +33,7 @@ fn crates(features: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_lean_set_is_at_most_thirty_crates_and_the_readme_says_how_many() {
+fn lean_set_has_at_most_thirty_crates_and_the_readme_has_the_number() {
     let lean = crates(&["--no-default-features"]);
     assert!(lean.len() <= 30, "{}: {lean:?}", lean.len());
     let said = format!("brings {} crates in all", lean.len());
@@ -52,164 +56,203 @@ fn no_async_runtime_is_among_the_normal_dependencies() {
 }
 
 /// The floors of the library, lowest first. A module uses its own floor and those below.
-const FLOORS: [&[&str]; 3] = [&["api", "protocol", "values"], &["engine", "http", "journal", "sync"], &["client"]];
-/// It stands beside the floors: a server, which uses nothing of the client.
+const FLOORS: [&[&str]; 6] =
+    [&["values"], &["api"], &["protocol"], &["sync", "http"], &["engine", "journal"], &["client"]];
+/// Folders that decide: no IO, no clock, no thread, no randomness.
+const DECISIONS: [&str; 3] = ["values", "api", "protocol"];
+/// Stands beside the floors: a server, which uses nothing of the client.
 const TESTING: &str = "testing";
+/// Circles between files that are still to be cut. Nothing may be added.
+const KNOWN_CIRCLES: [&[&str]; 4] = [
+    &["engine::multiplexed::exchange", "engine::multiplexed::lookups", "engine::multiplexed::slots"],
+    &["engine::multiplexed::host", "engine::multiplexed::request"],
+    &["engine::threads::transport::resolve", "engine::threads::transport::wire"],
+    &["testing::connection", "testing::server"],
+];
 
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
-            found.push(path);
+fn library() -> SourceTree {
+    SourceTree::read(&root().join("src"))
+}
+
+fn folder(module: &str) -> &str {
+    module.split("::").next().unwrap_or_default()
+}
+
+/// Each import that points to a higher floor, out of `testing`, or to a name that hides its floor.
+fn wrong_imports(tree: &SourceTree) -> Vec<String> {
+    let floor_of = |module: &str| FLOORS.iter().position(|floor| floor.contains(&folder(module)));
+    let mut wrong = Vec::new();
+    for (name, module) in tree.modules.iter().filter(|(name, _)| !name.is_empty()) {
+        let Some(own) = floor_of(name).or((folder(name) == TESTING).then_some(0)) else {
+            wrong.push(format!("{name} is on no floor"));
+            continue;
+        };
+        for path in module.paths.union(&module.reexports).filter(|path| path.starts_with("crate::")) {
+            let used = tree.module_of(path).unwrap_or_default();
+            let is_right = match floor_of(used) {
+                _ if folder(used) == folder(name) => true,
+                Some(floor) => folder(name) != TESTING && floor <= own,
+                // A name that lib.rs re-exports hides its floor.
+                None => false,
+            };
+            if !is_right {
+                wrong.push(format!("{name} uses {path}"));
+            }
         }
     }
+    wrong
 }
 
-/// Modules that are only there for tests have these names.
-fn is_test(path: &Path) -> bool {
-    ["tests.rs", "subject.rs", "faults.rs", "loom_models.rs", "sync/model.rs", "threads/model.rs"]
-        .iter()
-        .any(|name| path.ends_with(name))
-}
-
-/// The folder of the library that a source file belongs to.
-fn module_of(path: &Path) -> String {
-    let relative = path.strip_prefix(root().join("src")).unwrap();
-    let first = relative.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
-    first.trim_end_matches(".rs").to_owned()
-}
-
-/// The file of a folder, or the folder itself, that the words after `crate::` lead to.
-fn file_of(used: &str) -> String {
-    let mut words = used.split("::");
-    let (folder, file) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let is_file =
-        root().join(format!("src/{folder}/{file}.rs")).exists() || root().join(format!("src/{folder}/{file}")).is_dir();
-    if is_file && !file.is_empty() { format!("{folder}/{file}") } else { folder.to_owned() }
-}
-
-fn module_of_use(used: &str) -> String {
-    used.split("::").next().unwrap_or_default().to_owned()
-}
-
-/// The same name for a source file.
-fn own_file(path: &Path) -> String {
-    let relative = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
-    let relative = relative.trim_end_matches(".rs").trim_end_matches("/mod").to_owned();
-    relative.split('/').take(2).collect::<Vec<_>>().join("/")
-}
-
-/// The modules that a source file names with `crate::`, its tests left out.
-fn uses(source: &str) -> BTreeSet<String> {
-    let source = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let mut found = BTreeSet::new();
-    for line in code {
-        for (at, _) in line.match_indices("crate::") {
-            let path =
-                line[at + 7..].split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').next().unwrap_or_default();
-            found.insert(path.to_owned());
+/// Each use of IO, a clock, a thread or randomness in a module that decides.
+fn impure(tree: &SourceTree) -> Vec<String> {
+    const BANNED: [&str; 20] = [
+        "std::env",
+        "std::fs",
+        "std::io",
+        "std::net",
+        "std::os",
+        "std::process",
+        "std::thread",
+        "std::sync::Barrier",
+        "std::sync::Condvar",
+        "std::sync::Mutex",
+        "std::sync::RwLock",
+        "std::sync::mpsc",
+        "std::time::Instant::now",
+        "std::time::SystemTime::now",
+        "fastrand",
+        "log",
+        "mio",
+        "rayon",
+        "rustls",
+        "ureq",
+    ];
+    // An error keeps the IO error that caused it, an address is checked, a generator is passed in with its seed.
+    const ALLOWED: [&str; 7] = [
+        "std::io::Error",
+        "std::io::ErrorKind",
+        "std::net::IpAddr",
+        "std::net::Ipv4Addr",
+        "std::net::Ipv6Addr",
+        "fastrand::Rng::with_seed",
+        "fastrand::Rng",
+    ];
+    let is_below = |path: &str, of: &str| path == of || path.starts_with(&format!("{of}::"));
+    let mut found = Vec::new();
+    for (name, module) in tree.modules.iter().filter(|(name, _)| DECISIONS.contains(&folder(name))) {
+        for path in module.paths.union(&module.reexports) {
+            let is_allowed = ALLOWED.iter().any(|allowed| is_below(path, allowed)) && path != "fastrand::Rng::new";
+            if !is_allowed && BANNED.iter().any(|banned| is_below(path, banned)) {
+                found.push(format!("{name} uses {path}"));
+            }
         }
+        // `Instant::elapsed` reads the clock.
+        found.extend(module.methods.get("elapsed").map(|method| format!("{name} calls {method}")));
     }
     found
 }
 
-#[test]
-fn every_import_points_to_the_same_floor_or_below_and_never_in_a_circle() {
-    let mut paths = Vec::new();
-    sources(&root().join("src"), &mut paths);
-    let floor_of = |folder: &str| FLOORS.iter().position(|floor| floor.contains(&folder));
-    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for path in paths {
-        let folder = module_of(&path);
-        if matches!(folder.as_str(), "lib" | "bin" | "simulation" | "fuzzing") {
-            continue;
-        }
-        let used = uses(&fs::read_to_string(&path).unwrap());
-        if folder == TESTING {
-            let outside =
-                used.iter().filter(|name| !name.is_empty() && module_of_use(name) != TESTING).collect::<Vec<_>>();
-            assert!(outside.is_empty(), "{}: testing uses {outside:?}", path.display());
-            continue;
-        }
-        let floor = floor_of(&folder).unwrap_or_else(|| panic!("{folder} is on no floor"));
-        let own = own_file(&path);
-        let known = imports.entry(own.clone()).or_default();
-        known.extend(used.iter().map(|used| file_of(used)).filter(|used| *used != own));
-        for used in used.iter().map(|used| module_of_use(used)).filter(|used| *used != folder) {
-            // A type that lib.rs re-exports is named without its module: that hides the floor.
-            let below = floor_of(&used).unwrap_or_else(|| panic!("{}: crate::{used} is no module", path.display()));
-            assert!(below <= floor, "{}: floor {floor} uses {used} of floor {below}", path.display());
-        }
-    }
-    // Taking away, again and again, what uses nothing that is left empties a graph without circles.
-    while !imports.is_empty() {
-        let free: Vec<String> = imports
-            .iter()
-            .filter(|(_, uses)| uses.is_disjoint(&imports.keys().cloned().collect()))
-            .map(|(module, _)| module.clone())
-            .collect();
-        assert!(!free.is_empty(), "imports in a circle: {imports:?}");
-        imports.retain(|module, _| !free.contains(module));
-    }
+/// Each macro of the library that prints.
+fn prints(tree: &SourceTree) -> Vec<String> {
+    let all = tree.modules.iter().flat_map(|(name, module)| module.macros.iter().map(move |call| (name, call)));
+    all.filter(|(_, call)| ["print", "println", "eprint", "eprintln", "dbg"].contains(&call.as_str()))
+        .map(|(name, call)| format!("{name} has {call}!"))
+        .collect()
 }
 
 #[test]
-fn decisions_know_no_io_clock_thread_or_randomness_of_their_own() {
-    let banned = [
-        "std::net",
-        "std::fs",
-        "std::io",
-        "std::thread",
-        "std::sync::Mutex",
-        "Instant::now",
-        "SystemTime::now",
-        "fastrand::u",
-        "fastrand::Rng::new",
-        "rayon::",
-        "ureq::",
-        "println!",
+fn every_import_points_to_its_own_floor_or_below() {
+    assert_eq!(wrong_imports(&library()), [""; 0]);
+}
+
+#[test]
+fn no_two_files_import_each_other() {
+    let tree = library();
+    let is_known =
+        |circle: &Vec<&str>| KNOWN_CIRCLES.iter().any(|known| circle.iter().all(|module| known.contains(module)));
+    let new: Vec<_> = tree.circles().into_iter().filter(|circle| !is_known(circle)).collect();
+    assert_eq!(new, [[""; 0]; 0]);
+}
+
+#[test]
+fn decisions_have_no_io_clock_thread_or_randomness_of_their_own() {
+    assert_eq!(impure(&library()), [""; 0]);
+}
+
+#[test]
+fn library_prints_nothing() {
+    assert_eq!(prints(&library()), [""; 0]);
+}
+
+/// A small library, with `extra` at the end of the file `file`.
+fn planted(file: &str, extra: &str) -> SourceTree {
+    let files = [
+        ("lib.rs", "mod values; mod api; mod protocol; mod client;\n"),
+        ("values.rs", "pub(crate) struct Host;\n"),
+        ("api.rs", "use crate::values::Host;\n"),
+        ("protocol/mod.rs", "mod round; #[cfg(test)] mod tests; use crate::values::Host;\n"),
+        ("protocol/round.rs", "use super::rules; use std::io::Error;\n"),
+        ("client/mod.rs", "mod driver; mod batch; use self::driver::Driver;\n"),
+        ("client/driver.rs", "use crate::protocol; #[cfg(test)] mod tests { use crate::client::batch::Bulk; }\n"),
+        ("client/batch.rs", "use super::driver::Driver;\n"),
     ];
-    let mut paths = Vec::new();
-    sources(&root().join("src"), &mut paths);
-    for path in paths.iter().filter(|path| FLOORS[0].contains(&module_of(path).as_str())) {
-        let source = fs::read_to_string(path).unwrap();
-        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
-            // An error keeps the IO error that caused it, and an address is checked: both are only values.
-            let line = line.replace("std::io::Error", "").replace("std::net::{IpAddr, Ipv4Addr, Ipv6Addr}", "");
-            for word in banned {
-                assert!(!line.contains(word), "{}: {word} in {line:?}", path.display());
-            }
-        }
-    }
+    SourceTree::parse(&|name| {
+        let (_, text) = files.iter().find(|(file, _)| *file == name)?;
+        Some(format!("{text}{}", if name == file { extra } else { "" }))
+    })
 }
 
 #[test]
-fn the_library_prints_nothing() {
-    let mut paths = Vec::new();
-    sources(&root().join("src"), &mut paths);
-    for path in paths.iter().filter(|path| !matches!(module_of(path).as_str(), "bin" | "simulation")) {
-        let source = fs::read_to_string(path).unwrap();
-        let code = source.split("#[cfg(test)]").next().unwrap_or_default();
-        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
-            for print in ["println!", "print!", "dbg!"] {
-                assert!(!line.contains(print), "{}: {line}", path.display());
-            }
-        }
+fn a_planted_violation_of_each_rule_is_found() {
+    let clean = planted("", "");
+    assert_eq!(wrong_imports(&clean), [""; 0]);
+    assert_eq!(clean.circles(), [[""; 0]; 0]);
+    assert_eq!(impure(&clean), [""; 0]);
+    assert_eq!(prints(&clean), [""; 0]);
+
+    for upward in [
+        "use crate::client::driver::Driver;",
+        "pub(crate) use crate::client::driver::Driver;",
+        "fn f() { let _ = crate::client::batch::limit(); }",
+        "fn f() { assert!(crate::client::batch::limit() > 1, \"{}\", 2); }",
+        "type Alias = Option<crate::client::driver::Driver>;",
+        "mod inner { use super::super::client::driver::Driver; }",
+        "use crate::{client::driver, values};",
+    ] {
+        let wrong = wrong_imports(&planted("values.rs", upward));
+        assert!(wrong.iter().any(|wrong| wrong.starts_with("values uses crate::client")), "{upward}: {wrong:?}");
     }
+    let hidden = wrong_imports(&planted("client/batch.rs", "use crate::Host;"));
+    assert_eq!(hidden, ["client::batch uses crate::Host"]);
+    let circle = planted("client/driver.rs", "use crate::client::batch::Bulk;");
+    assert_eq!(circle.circles(), [["client::batch", "client::driver"]]);
+
+    for (code, path) in [
+        ("use std::fs;", "std::fs"),
+        ("use std::{fs::File, fmt};", "std::fs::File"),
+        ("fn f() { std::fs::read(\"x\").ok(); }", "std::fs::read"),
+        ("use std::time::Instant; fn f() { Instant::now(); }", "std::time::Instant::now"),
+        ("use std::time as t; fn f() { vec![t::SystemTime::now()]; }", "std::time::SystemTime::now"),
+        ("use std::sync::{Arc, Mutex};", "std::sync::Mutex"),
+        ("fn f() { fastrand::u32(..); }", "fastrand::u32"),
+        ("use fastrand::Rng; fn f() { Rng::new(); }", "fastrand::Rng::new"),
+    ] {
+        let found = impure(&planted("protocol/round.rs", code));
+        assert!(found.contains(&format!("protocol::round uses {path}")), "{code}: {found:?}");
+    }
+    assert_eq!(impure(&planted("api.rs", "fn f() { g().elapsed(); }")), ["api calls elapsed"]);
+    assert_eq!(prints(&planted("client/driver.rs", "fn f() { println!(\"x\"); }")), ["client::driver has println!"]);
+    assert_eq!(prints(&planted("api.rs", "fn f() { vec![dbg!(1)]; }")), ["api has dbg!"]);
 }
 
-/// What a heading is called in a link.
+/// Name of a heading in a link.
 fn anchor(heading: &str) -> String {
     let words = heading.trim_start_matches('#').trim().to_lowercase();
     words.replace(' ', "-").chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
 }
 
 #[test]
-fn the_readme_names_what_exists() {
+fn readme_names_existing_features_and_versions() {
     let readme = read("README.md");
     let manifest = read("Cargo.toml");
     assert!(readme.contains("cargo run --release --features cli -- demo"));
@@ -220,15 +263,48 @@ fn the_readme_names_what_exists() {
     }
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
     assert!(readme.contains(&format!("Rust {version} or later")), "{version}");
-    for (_, target) in readme.match_indices("](").map(|(at, _)| (at, &readme[at + 2..])) {
-        let target = target.split(')').next().unwrap();
-        if target.contains("://") {
-            continue;
+}
+
+/// The documents whose links are checked.
+fn documents() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for folder in ["", "docs", "docs/decisions", "benches/compare", "fuzz"] {
+        let files = fs::read_dir(root().join(folder)).unwrap().map(|file| file.unwrap().path());
+        found.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "md")));
+    }
+    found
+}
+
+/// The targets of the links in `text`, except those of other sites.
+fn links(text: &str) -> Vec<&str> {
+    let inline = text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next());
+    let definitions = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    inline.chain(definitions.map(|(_, target)| target)).filter(|target| !target.contains("://")).collect()
+}
+
+#[test]
+fn links_of_the_documents_lead_to_files_and_headings() {
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for target in links(&text) {
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            assert!(file.exists(), "{} links to {target}", document.display());
+            let is_there = |text: String| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+            let is_found = heading.is_empty() || is_there(fs::read_to_string(file).unwrap());
+            assert!(is_found, "{} links to {target}", document.display());
         }
-        let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-        let file = if file.is_empty() { "README.md" } else { file };
-        assert!(root().join(file).exists(), "the README links to {target}");
-        let is_there = |text: String| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
-        assert!(heading.is_empty() || is_there(read(file)), "the README links to {target}");
+    }
+}
+
+#[test]
+fn links_of_the_readme_work_in_the_documentation_of_the_crate() {
+    let (readme, root) = (read("README.md"), read("src/lib.rs"));
+    let inline = readme.match_indices("](").filter_map(|(at, _)| readme[at + 2..].split(')').next());
+    for target in inline.filter(|target| !target.contains("://")) {
+        assert!(target.starts_with('#'), "the page of the crate has no file {target}");
+    }
+    for (name, _) in readme.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")) {
+        assert!(root.contains(&format!("\"[{name}]: crate::")), "lib.rs does not define [{name}]");
     }
 }

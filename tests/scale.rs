@@ -32,7 +32,7 @@ impl Observer for Ward {
 
 /// The mute hosts come first.
 #[test]
-fn mute_hosts_delay_nobody_but_the_end() {
+fn mute_hosts_delay_only_the_end_of_the_operation() {
     let ward = Arc::new(Ward { cluster: Cluster::start(100).unwrap(), paused: 20, through: Mutex::default() });
     let urls = ward.cluster.urls();
     let client = builder(urls)
@@ -61,7 +61,7 @@ fn requests(cluster: &Cluster) -> u64 {
 
 /// A hundred tokens, and one for every fifth host.
 #[test]
-fn a_sick_cluster_meets_no_storm_of_retries() {
+fn retry_budget_bounds_the_requests_to_a_failing_cluster() {
     let cluster = Cluster::start(100).unwrap();
     cluster.nodes().iter().for_each(|node| node.inject(Fault::answer(503).always()));
     let client = builder(cluster.urls()).retry(quick().with_attempts(100)).build().unwrap();
@@ -70,7 +70,7 @@ fn a_sick_cluster_meets_no_storm_of_retries() {
     assert_eq!(requests(&cluster), 100 + 120, "each host once, and every token");
     client.create_group("h").unwrap_err();
     assert_eq!(requests(&cluster), 2 * 100 + 120, "there are no tokens left");
-    // What succeeds gives tokens back, a fifth each.
+    // Each success returns a fifth of a token.
     cluster.nodes().iter().for_each(Node::clear_faults);
     client.create_group("i").unwrap();
     assert!(cluster.all_have("i"));
@@ -82,7 +82,7 @@ fn a_sick_cluster_meets_no_storm_of_retries() {
 
 /// With the creates' tokens used up, a rollback still tries again.
 #[test]
-fn rollbacks_have_tokens_of_their_own() {
+fn rollback_retries_after_the_create_has_spent_its_budget() {
     let cluster = Cluster::start(10).unwrap();
     let spend = |client: &ClusterClient| {
         cluster.nodes().iter().for_each(|node| node.inject(Fault::answer(503).always()));
@@ -102,12 +102,12 @@ fn rollbacks_have_tokens_of_their_own() {
     let error = client.create_group("g").unwrap_err();
     assert!(matches!(error, Error::RolledBack { .. }), "{error}");
     assert!(cluster.none_has("g"));
-    assert!(cluster.nodes().iter().any(|node| node.count(Method::Delete) >= 3), "it was tried again");
+    assert!(cluster.nodes().iter().any(|node| node.count(Method::Delete) >= 3), "it was retried");
 }
 
 /// A tenth of all requests fails, at random; what is told of each host is what the host has.
 #[test]
-fn a_faltering_cluster_ends_alike_everywhere() {
+fn creates_on_a_faltering_cluster_end_on_all_hosts_or_none() {
     let rates = Rates { error: 0.05, drop_before: 0.03, drop_after: 0.02, ..Rates::default() };
     let node = |number| Node::builder().seed(number as u64).rates(rates);
     let cluster = Cluster::start_with(200, node).unwrap();

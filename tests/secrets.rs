@@ -58,7 +58,7 @@ fn hosts_with_user_info_are_refused() {
 }
 
 #[test]
-fn other_values_that_are_refused_show_no_password() {
+fn refused_values_show_no_password() {
     of_many(malformed::hosts, |malformed| {
         let text = &malformed.text;
         let id = format!("{text}\u{1}");
@@ -77,7 +77,7 @@ fn other_values_that_are_refused_show_no_password() {
 }
 
 #[test]
-fn a_journal_that_is_refused_shows_no_password() {
+fn refused_journal_shows_no_password() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -90,7 +90,7 @@ fn a_journal_that_is_refused_shows_no_password() {
 }
 
 #[test]
-fn intents_that_cannot_be_read_show_no_password() {
+fn unreadable_intents_show_no_password() {
     of_many(malformed::hosts, |malformed| {
         let line = malformed.text.replace('\n', " ");
         for body in [format!("host: {line}\n"), format!("{line}\n"), format!("group: {line}\u{1}\n")] {
@@ -108,7 +108,7 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 }
 
 #[test]
-fn the_draws_are_of_many_kinds() {
+fn random_texts_are_of_many_kinds() {
     let mut random = fastrand::Rng::with_seed(15);
     let texts: Vec<String> = (0..CASES).map(|_| malformed::hosts(&mut |below| random.usize(..below)).text).collect();
     for sign in [",", "/", "#", "?", " ", "\n", "%40", "\"", "https//", "http:/", "@http://"] {

@@ -1,4 +1,4 @@
-//! What a node sends: any bytes, cut anywhere, on a connection that it closes or keeps. The real transport
+//! Answers of a node: any bytes, cut anywhere, on a connection that it closes or keeps. The real transport
 //! asks over a real socket. It comes back in time, believes no status that was not sent, and takes nothing
 //! that belongs to one request for the answer to the next.
 //!
@@ -26,7 +26,7 @@ const SLACK: Duration = Duration::from_secs(10);
 /// No fuzzed answer says this by chance.
 const NEXT: &[u8] = b"HTTP/1.1 599 Next\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// What the node says to the next request for that group. A request of an earlier run may come late, when the
+/// Answer of the node to the next request for that group. A request of an earlier run may come late, when the
 /// client has given it up: it gets none of this.
 struct Script {
     run: u64,

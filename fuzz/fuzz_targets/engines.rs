@@ -1,4 +1,4 @@
-//! What a node sends: any bytes, cut anywhere, on a connection that it then closes. Both engines ask over a real
+//! Answers of a node: any bytes, cut anywhere, on a connection that it then closes. Both engines ask over a real
 //! socket, and both say the same of the answer.
 //!
 //! The first line of an input is `ACTION CUT`: how long the first segment is. The rest is what the node sends.

@@ -22,7 +22,7 @@ fuzz_target!(|text: &str| {
     let decoded = percent_encoding::percent_decode_str(segment).decode_utf8().expect("UTF-8");
     assert_eq!(decoded, text);
 
-    // What others make of it on the way.
+    // Other parsers on the way.
     let url = format!("http://node1:8000{path}");
     let uri: http::Uri = url.parse().unwrap_or_else(|e| panic!("{url}: {e}"));
     assert_eq!(uri.path(), path);

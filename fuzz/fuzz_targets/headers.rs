@@ -30,7 +30,7 @@ fn retry_after(now: SystemTime, text: &str) {
     assert_eq!(fuzzing::retry_after(text, now), expected);
 }
 
-/// Where it is followed, the URL standard agrees on the origin.
+/// If it is followed, the URL standard agrees on the origin.
 fn location(asked: &str, text: &str) {
     let host = Host::parse(asked).expect("a host");
     let Some(followed) = fuzzing::same_origin(&host, text) else { return };

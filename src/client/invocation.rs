@@ -53,7 +53,7 @@ impl Invocation {
         let mut machine = Machine::new(operation, preflight, group, cluster, api, limits, fastrand::u64(..));
         machine.set_id(OperationId::new(fastrand::u64(..)));
         if client.observers.are_there() {
-            machine.narrate();
+            machine.record_events();
         }
         machine
     }

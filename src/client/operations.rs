@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
 use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
-use crate::protocol::{Ending, Fact, Machine, Step};
+use crate::protocol::{Ending, Input, Machine, Output};
 use crate::sync::now;
 use crate::values::event::Event;
 use crate::values::host::Host;
@@ -129,25 +129,25 @@ impl Operations {
     /// Gives the machine in slot `number` the answer of a host.
     pub(crate) fn complete(&mut self, number: usize, host: usize, action: Action, answer: (Reply, Duration)) {
         let (reply, elapsed) = answer;
-        let fact = Fact::Replied { host, action, reading: api::read(action, reply), elapsed };
-        self.advance(number, fact, now());
+        let input = Input::Replied { host, action, reply: api::classify(action, reply), elapsed };
+        self.advance(number, input, now());
     }
 
     /// Gives the machine in slot `number` the result of its journal call.
     pub(crate) fn complete_journal_call(&mut self, number: usize, result: JournalResult, now: Instant) {
-        let fact = match result {
+        let input = match result {
             JournalResult::Released => return self.end(number, now),
             JournalResult::Claimed(Ok((claim, inherited))) => {
                 if let Some(slot) = &mut self.slots[number] {
                     slot.claim = Some(Arc::new(Mutex::new(claim)));
                 }
-                Fact::Claimed(Ok(inherited))
+                Input::Claimed(Ok(inherited))
             }
-            JournalResult::Claimed(Err(error)) => Fact::Claimed(Err(error)),
-            JournalResult::Recorded(recorded) => Fact::Recorded(recorded),
-            JournalResult::Erased(erased) => Fact::Erased(erased),
+            JournalResult::Claimed(Err(error)) => Input::Claimed(Err(error)),
+            JournalResult::Recorded(recorded) => Input::Recorded(recorded),
+            JournalResult::Erased(erased) => Input::Erased(erased),
         };
-        self.advance(number, fact, now);
+        self.advance(number, input, now);
     }
 
     /// Removes an operation that has ended.
@@ -169,7 +169,7 @@ impl Operations {
         while self.slots.len() - self.free.len() < self.limit {
             let Some((position, mut machine)) = self.backlog.pop_front() else { return };
             if !self.keeps_intents {
-                machine.without_store();
+                machine.without_journal();
             }
             if self.cancelled {
                 machine.cancel(Duration::ZERO);
@@ -231,22 +231,22 @@ impl Operations {
             self.leave_queue(number);
             return None;
         };
-        let step = slot.machine.step(now.saturating_duration_since(slot.begun));
+        let output = slot.machine.poll_output(now.saturating_duration_since(slot.begun));
         let claim = slot.claim.clone();
-        let work = match step {
-            Step::Claim => Some(JournalCall::Claim(slot.machine.group().clone())),
-            Step::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
-            Step::Erase => claim.map(JournalCall::Erase),
-            Step::Send { host, action, timeout, .. } => {
+        let work = match output {
+            Output::Claim => Some(JournalCall::Claim(slot.machine.group().clone())),
+            Output::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
+            Output::Erase => claim.map(JournalCall::Erase),
+            Output::Send { host, action, timeout, .. } => {
                 let requests = Requests::of(&slot.machine, &mut slot.requests);
                 return Some(Work::Send(Send { requests, host, action, timeout }));
             }
-            Step::Done if slot.releasing => None,
-            Step::Done => {
+            Output::Done if slot.releasing => None,
+            Output::Done => {
                 slot.releasing = true;
                 Some(JournalCall::Release(slot.claim.take()))
             }
-            Step::Wait(due) => {
+            Output::Wait(due) => {
                 let due = due.and_then(|due| slot.begun.checked_add(due));
                 if let Some(due) = due.filter(|due| slot.timer.is_none_or(|timer| *due < timer)) {
                     slot.timer = Some(due);
@@ -261,10 +261,10 @@ impl Operations {
         work.map(Work::Journal)
     }
 
-    fn advance(&mut self, number: usize, fact: Fact, now: Instant) {
+    fn advance(&mut self, number: usize, input: Input, now: Instant) {
         let Some(slot) = &mut self.slots[number] else { return };
         let elapsed = now.saturating_duration_since(slot.begun);
-        slot.machine.on(fact, elapsed, &mut self.budgets.lock().unwrap_or_else(PoisonError::into_inner));
+        slot.machine.handle_input(input, elapsed, &mut self.budgets.lock().unwrap_or_else(PoisonError::into_inner));
         self.collect_events(number);
         self.requeue(number);
     }

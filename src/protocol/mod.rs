@@ -1,33 +1,48 @@
-//! Floor 1: the protocol of PROTOCOL.md as one state machine, for live runs and recovery alike.
+//! The protocol of `docs/protocol.md` as one state machine. Live runs and recovery share its transitions.
 //!
 //! ```text
-//!              +--------- an unfinished intent is there --------+
-//!              |                                                v
-//!  Claim ------+-- create ---> Probe ---> Intend ---> Create    |
-//!              |  (no preflight: .......>)              | \     |
-//!              |                                all there  failed
-//!              |                                        v    \  |
-//!              |                                     Commit   v v
-//!              +-- delete -----------> Intend ------------> Remove      (roll back, delete, recovery)
-//!              |                                                |
-//!              +-- repair to present: Probe, Intend, Create     v
-//!              |                                             Settle     (none left: erase; else record what is)
-//!  Probe <-----+-- status                                       |
-//!    |                                                          v
-//!    +------------------------------------------------------> Done      (or on to the operation itself)
+//!         create                     Probe --> Intend --> Create --> (Settle) --> Commit ---> done
+//!        +---------------------------^                      | failed, or cancelled
+//!        |  unfinished create                               v
+//!        +-----------------------------------------------> RollBack -----------+
+//!  Claim-|  repair to present                                                  |
+//!        +---------------------------> Probe --> Intend --> Create --> (Settle) +--> Finish --> done
+//!        |  delete, repair to absent                                           |       |
+//!        +------------------------------------> Intend --> Delete -------------+       | after a recovery
+//!        |  unfinished delete                                ^                         v
+//!        +---------------------------------------------------+              (Settle) --> the operation
+//!
+//!  status: Probe --> done
 //! ```
 //!
-//! There is no IO here, no clock, no thread and no randomness: `now` is the time since the operation
-//! began and is handed in, jitter comes from a seed, and whoever drives the machine does what
-//! [`Machine::step`] says and tells [`Machine::on`] what came of it. Steps may be done by many threads at
-//! once, in any order.
+//! *Settle* in brackets is skipped if nothing can take effect late. *Finish* erases the intent, or records the hosts
+//! that are left. A repair to present that was found unfinished settles first and then begins at *Probe*.
+//!
+//! | file | content |
+//! | --- | --- |
+//! | `claim.rs` | from the claim to the first phase, and what follows an unfinished intent |
+//! | `intent.rs` | what is recorded and erased, and when |
+//! | `phases.rs` | the transitions between phases |
+//! | `settle.rs` | the waits between phases |
+//! | `round.rs` | one phase of requests to many hosts |
+//! | `participant.rs` | one host: the action after each reply |
+//! | `rules.rs` | each decision that an invariant rests on |
+//! | `reporting.rs` | events and the report |
+//!
+//! Deliberately absent: IO, a clock, threads and randomness. `now` is the time since the operation began and is passed
+//! in; jitter comes from a seed. The driver does what [`Machine::poll_output`] returns and passes the result to
+//! [`Machine::handle_input`]. Several requests may be in flight, and their results may arrive in any order.
 
-mod narration;
+mod claim;
+mod intent;
+mod participant;
+mod phases;
+mod reporting;
 mod round;
 mod rules;
+mod settle;
 #[cfg(test)]
 mod tests;
-mod track;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -35,67 +50,69 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::participant::{Participant, Stop};
 #[cfg(test)]
 pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
-use self::track::{Stop, Track, Walk};
-use crate::api::{Action, Api, Reading};
+use crate::values::action::Action;
+use crate::values::api::Api;
 use crate::values::cause::JournalError;
+use crate::values::classification::ClassifiedReply;
 use crate::values::event::{Event, EventKind, Phase};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, OperationId, Report, State, Target};
+use crate::values::report::{Cause, Operation, OperationId, Report};
 use crate::values::retry::{Delays, RetryBudgets, RetryPolicy};
 
-/// What bounds one operation. All times are above zero.
+/// The bounds of one operation. All times are above zero.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub(crate) retry: RetryPolicy,
     pub(crate) rollback_retry: RetryPolicy,
     pub(crate) request_timeout: Duration,
-    /// For the operation itself; a rollback has time of its own.
+    /// The deadline of the operation itself. A rollback and a recovery have `rollback_timeout`.
     pub(crate) deadline: Option<Duration>,
     pub(crate) rollback_timeout: Duration,
     pub(crate) settle: Duration,
 }
 
-/// What the machine wants done.
+/// What the driver does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Take the group's lock and read its unfinished intent.
+pub(crate) enum Output {
+    /// Lock the group and read its unfinished intent.
     Claim,
-    /// Make this intent durable, in the place of an older one.
+    /// Write this intent durably, in place of an older one.
     Record(Intent),
-    /// Remove the intent, durably.
+    /// Remove the intent durably.
     Erase,
-    /// Send this to the host of that number in [`Machine::hosts`].
+    /// Send this action to the host with that index in [`Machine::hosts`].
     Send { host: usize, action: Action, attempt: u32, timeout: Duration },
-    /// Nothing before this time, or before the next event.
+    /// Poll again at this time, or after the next input.
     Wait(Option<Duration>),
     /// The operation has ended.
     Done,
 }
 
-/// What came of a step.
+/// The result of an output.
 #[derive(Debug, Clone)]
-pub(crate) enum Fact {
+pub(crate) enum Input {
     Claimed(Result<Option<Intent>, ClaimError>),
     Recorded(Result<(), JournalError>),
     Erased(Result<(), JournalError>),
-    Replied { host: usize, action: Action, reading: Reading, elapsed: Duration },
+    Replied { host: usize, action: Action, reply: ClassifiedReply, elapsed: Duration },
 }
 
-/// How an operation ended, where no report of hosts tells it.
+/// The end of an operation, with the errors that a report does not hold.
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Reported(Outcome),
-    /// A delete or a repair went over every host; their states say how far it came.
+    /// A delete or a repair went over every host. Their states say how far it came.
     Finished,
     Unrecorded(JournalError),
     Busy(String),
-    /// The unfinished operation that a repair may not replace.
+    /// A repair may not replace this unfinished operation.
     Conflict {
         unfinished: Box<Intent>,
         unnamed: Vec<Host>,
@@ -103,35 +120,16 @@ pub(crate) enum Ending {
     Journal(JournalError),
 }
 
+/// What follows the settle time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
-    Claim,
-    /// Waits for requests that may still take effect.
-    Quiet(AfterQuiet),
+enum AfterSettle {
+    /// A repair to present. The requests of a dead owner can no longer take effect.
     Probe,
-    Intend,
-    /// The intent could not be recorded; part of it may be there.
-    Abandon,
-    Create,
+    /// A create. No POST of ours can take effect after a later DELETE.
     Commit,
-    Remove,
-    /// Nothing is left: the intent goes.
-    Forget,
-    /// Something is left: the intent names it.
-    Remember,
-    Done,
-}
-
-/// What a wait for quiet comes before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AfterQuiet {
-    /// What a dead owner has sent has taken effect, or never will.
-    Probe,
-    /// Every host has the group, and no POST of ours can make it again once it is deleted.
-    Commit,
-    /// The same for a repair to present, and its recovery.
-    Forget,
-    /// Every replica knows of what the recovery has changed, which the operation itself does not expect.
+    /// The end of a repair to present, and of its recovery, for the same reason.
+    Finish,
+    /// The operation after a recovery. Every replica shows what the recovery has changed.
     Operation,
 }
 
@@ -145,26 +143,30 @@ pub(crate) struct Machine<R = Sound> {
     limits: Limits,
     /// Every host of the client.
     cluster: Arc<[Host]>,
-    /// The API in which the client speaks to them.
+    /// The API of the client.
     cluster_api: Arc<Api>,
-    /// The hosts of the current pass: those of the cluster, or of the intent that is recovered.
+    /// The hosts of the current pass: those of the client, or of the intent that is recovered.
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
     api: Arc<Api>,
-    tracks: Vec<Track>,
-    at: At,
-    /// What the intent on disk is for, during a pass that has one.
+    participants: Vec<Participant>,
+    phase: Phase,
+    /// What follows [`Phase::Settle`].
+    after_settle: AfterSettle,
+    /// The purpose of the recorded intent, during a pass that has one.
     purpose: Option<Purpose>,
-    /// The pass settles what an earlier operation left.
+    /// The current pass recovers an earlier operation.
     recovering: bool,
-    /// A step that is not a request was handed out.
-    asked: bool,
+    /// A claim, record or erasure is under way.
+    awaiting_journal: bool,
+    /// The intent could not be recorded. What was written of it is erased.
+    abandoned: Option<JournalError>,
     ready: VecDeque<usize>,
     waiting: BinaryHeap<Reverse<(Duration, usize)>>,
     in_flight: usize,
-    /// Hosts that are not through with the phase.
+    /// Number of hosts that have not finished the phase.
     open: usize,
-    /// A try was left out because it would not have begun in time.
+    /// A retry was left out because it would have begun after the end of the time.
     short_of_time: bool,
     /// No further request starts in this phase.
     stopping: Option<Stop>,
@@ -173,15 +175,16 @@ pub(crate) struct Machine<R = Sound> {
     claims: Delays,
     phase_ends: Option<Duration>,
     cause: Option<Cause>,
-    /// The recovery that came before the operation itself.
+    /// The recovery that preceded the operation itself.
     earlier: Option<Box<Report>>,
     notes: Vec<String>,
     recoverable: bool,
-    /// What is recorded outlives the process.
-    kept: bool,
+    /// The journal outlives the process.
+    has_journal: bool,
+    /// Set at the end.
     ending: Option<Ending>,
     random: fastrand::Rng,
-    /// What to tell an observer; `None` where nobody listens.
+    /// The events not yet taken; `None` without an observer.
     events: Option<Vec<Event>>,
     now: Duration,
     rules: PhantomData<R>,
@@ -222,11 +225,13 @@ impl<R: Rules> Machine<R> {
             cluster,
             api: Arc::clone(&api),
             cluster_api: api,
-            tracks: Vec::new(),
-            at: At::Claim,
+            participants: Vec::new(),
+            phase: Phase::Claim,
+            after_settle: AfterSettle::Operation,
             purpose: None,
             recovering: false,
-            asked: false,
+            awaiting_journal: false,
+            abandoned: None,
             ready: VecDeque::new(),
             waiting: BinaryHeap::new(),
             in_flight: 0,
@@ -241,7 +246,7 @@ impl<R: Rules> Machine<R> {
             earlier: None,
             notes: Vec::new(),
             recoverable: false,
-            kept: true,
+            has_journal: true,
             ending: None,
             random: fastrand::Rng::with_seed(seed),
             events: None,
@@ -254,12 +259,11 @@ impl<R: Rules> Machine<R> {
         machine
     }
 
-    /// From here on keeps what happens, for [`Machine::take_events`].
-    pub(crate) fn narrate(&mut self) {
+    /// Keeps events from now on, for [`Machine::take_events`].
+    pub(crate) fn record_events(&mut self) {
         let started = EventKind::Started { hosts: self.cluster.len() };
-        let phase = if self.at == At::Probe { Phase::Probe } else { Phase::Claim };
-        let mut events = vec![self.event(started), self.event(EventKind::Entered { phase })];
-        // A status has begun its round already.
+        let mut events = vec![self.event(started), self.event(EventKind::Entered { phase: self.phase })];
+        // A status has begun its phase in `new`.
         events.extend(self.in_round().then(|| self.event(self.participants())));
         self.events = Some(events);
     }
@@ -269,9 +273,9 @@ impl<R: Rules> Machine<R> {
         self.id = id;
     }
 
-    /// Nothing that it has recorded can be recovered later.
-    pub(crate) fn without_store(&mut self) {
-        self.kept = false;
+    /// Reports nothing as recoverable: the journal ends with the process.
+    pub(crate) fn without_journal(&mut self) {
+        self.has_journal = false;
     }
 
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
@@ -286,60 +290,62 @@ impl<R: Rules> Machine<R> {
         &self.hosts
     }
 
-    /// The API in which they are asked.
+    /// The API of the requests to [`Machine::hosts`].
     pub(crate) fn api(&self) -> &Arc<Api> {
         &self.api
     }
 
-    /// What to do now. Ask again after each event, and at the time of a [`Step::Wait`]; as long as it
-    /// says [`Step::Send`], more may be done at the same time.
-    pub(crate) fn step(&mut self, now: Duration) -> Step {
+    /// Returns what to do now. Poll again after each input, after each [`Output::Send`], and at the time of an
+    /// [`Output::Wait`].
+    pub(crate) fn poll_output(&mut self, now: Duration) -> Output {
         self.now = now;
-        if self.asked {
-            return Step::Wait(None);
+        if self.may_abort() {
+            self.abort_if_expired();
         }
-        if self.at == At::Intend {
-            self.turn_back_in_time();
+        if self.ending.is_some() {
+            return Output::Done;
         }
-        match self.at {
-            At::Claim | At::Quiet(_) if now < self.not_before => return Step::Wait(Some(self.not_before)),
-            At::Quiet(next) => {
-                self.after_quiet(next);
-                return self.step(now);
+        let journal_call = match self.phase {
+            _ if self.awaiting_journal => return Output::Wait(None),
+            Phase::Claim | Phase::Settle if now < self.not_before => return Output::Wait(Some(self.not_before)),
+            Phase::Settle => {
+                self.end_settle();
+                return self.poll_output(now);
             }
-            At::Probe | At::Create | At::Remove => return self.next_request(),
-            At::Done => return Step::Done,
-            At::Claim | At::Intend | At::Remember | At::Abandon | At::Commit | At::Forget => {}
-        }
-        self.asked = true;
-        match self.at {
-            At::Claim => Step::Claim,
-            At::Intend | At::Remember => Step::Record(self.intent()),
-            _ => Step::Erase,
+            Phase::Probe | Phase::Create | Phase::RollBack | Phase::Delete => return self.next_request(),
+            Phase::Claim => Output::Claim,
+            Phase::Intend if self.abandoned.is_none() => Output::Record(self.intent()),
+            Phase::Finish if self.any_left() => Output::Record(self.intent()),
+            Phase::Intend | Phase::Commit | Phase::Finish => Output::Erase,
+        };
+        self.awaiting_journal = true;
+        journal_call
+    }
+
+    /// Takes the result of an output.
+    pub(crate) fn handle_input(&mut self, input: Input, now: Duration, budgets: &mut RetryBudgets) {
+        self.now = now;
+        match input {
+            Input::Replied { host, action, reply, elapsed } => {
+                self.replied(host, action, &reply, elapsed, budgets);
+            }
+            Input::Claimed(claimed) => self.claimed(claimed),
+            Input::Recorded(recorded) => self.recorded(recorded),
+            Input::Erased(erased) => self.erased(erased),
         }
     }
 
-    /// Takes in what came of a step.
-    pub(crate) fn on(&mut self, fact: Fact, now: Duration, budgets: &mut RetryBudgets) {
-        self.now = now;
-        match fact {
-            Fact::Replied { host, action, reading, elapsed } => {
-                self.replied(host, action, &reading, elapsed, budgets);
-            }
-            Fact::Claimed(claimed) => self.claimed(claimed),
-            Fact::Recorded(recorded) => self.recorded(recorded),
-            Fact::Erased(erased) => self.erased(erased),
-        }
-    }
-
-    /// Gives the operation up: a create that has begun is rolled back, a rollback goes on.
+    /// Cancels the operation. A create that has begun is rolled back; its rollback goes on.
     pub(crate) fn cancel(&mut self, now: Duration) {
         self.now = now;
         self.cancelled = true;
-        match self.at {
-            At::Claim | At::Quiet(AfterQuiet::Operation) => self.not_before = now,
-            At::Quiet(AfterQuiet::Probe) => self.give_up(Cause::Cancelled),
-            At::Quiet(AfterQuiet::Commit) => {
+        if self.ending.is_some() {
+            return;
+        }
+        match (self.phase, self.after_settle) {
+            (Phase::Claim, _) | (Phase::Settle, AfterSettle::Operation) => self.not_before = now,
+            (Phase::Settle, AfterSettle::Probe) => self.give_up(Cause::Cancelled),
+            (Phase::Settle, AfterSettle::Commit) => {
                 self.cause = Some(Cause::Cancelled);
                 self.begin_removal();
             }
@@ -351,363 +357,21 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// How it ended; only after [`Step::Done`].
+    /// Returns the end and the report. Call it only after [`Output::Done`].
     pub(crate) fn into_ending(mut self) -> (Ending, Report) {
         let ending = self.ending.take().unwrap_or(Ending::Reported(Outcome::InDoubt));
-        let report = self.report(&ending);
+        let participants = std::mem::take(&mut self.participants);
+        let report = self.report_on(&ending, participants.into_iter());
         (ending, report)
     }
 
-    // --- before the first request
-
-    fn claimed(&mut self, claimed: Result<Option<Intent>, ClaimError>) {
-        self.asked = false;
-        match claimed {
-            Ok(None) => self.begin_operation(),
-            Ok(Some(intent)) => {
-                self.recoverable = true;
-                if self.cancelled || !self.time_left(self.now) {
-                    return self.turn_back_in_time();
-                }
-                self.begin_recovery(intent);
-            }
-            Err(ClaimError::Failed(error)) => self.end(Ending::Journal(error)),
-            Err(ClaimError::Busy(_)) if self.cancelled => self.give_up(Cause::Cancelled),
-            Err(ClaimError::Busy(holder)) => match self.claims.next(None, &mut self.random) {
-                Some(delay) if self.time_left(self.now + delay) => {
-                    self.not_before = self.now + delay;
-                }
-                _ => self.end(Ending::Busy(holder)),
-            },
-        }
+    /// The intent is about to be recorded, and nothing was sent or written.
+    fn may_abort(&self) -> bool {
+        self.phase == Phase::Intend && !self.awaiting_journal && self.abandoned.is_none() && self.ending.is_none()
     }
-
-    /// Takes up what an earlier operation on the group left. A repair replaces it: it is how a person
-    /// decides what recovery cannot.
-    fn begin_recovery(&mut self, intent: Intent) {
-        self.purpose = Some(intent.purpose);
-        if matches!(self.operation, Operation::Repair(_)) {
-            return self.begin_superseding(intent);
-        }
-        self.recovering = true;
-        if R::speaks_intent_api() {
-            self.api = Arc::new(intent.api);
-        }
-        self.take_hosts(intent.hosts.into());
-        match intent.purpose {
-            Purpose::Create { was_absent } => {
-                for track in &mut self.tracks {
-                    track.posts = R::inherited_posts();
-                    track.was_absent = was_absent;
-                }
-                self.begin_removal();
-            }
-            // It may have taken over an unfinished create, whose POSTs may still land.
-            Purpose::Delete => {
-                self.tracks.iter_mut().for_each(|track| track.posts = R::inherited_posts());
-                self.begin_removal();
-            }
-            Purpose::Present => self.begin_quiet(AfterQuiet::Probe, self.now + self.limits.settle),
-        }
-    }
-
-    /// A repair takes the place of the older operation where it drives all its hosts, so that none is forgotten.
-    fn begin_superseding(&mut self, intent: Intent) {
-        let unnamed: Vec<Host> = intent.hosts.iter().filter(|host| !self.cluster.contains(host)).cloned().collect();
-        if !R::may_override(unnamed.is_empty(), intent.api == *self.cluster_api) {
-            return self.end(Ending::Conflict { unfinished: Box::new(intent), unnamed });
-        }
-        self.take_hosts(self.cluster.iter().chain(&unnamed).cloned().collect());
-        for (host, track) in self.hosts.iter().zip(&mut self.tracks) {
-            if intent.hosts.contains(host) {
-                track.posts = R::inherited_posts();
-            }
-        }
-        match self.operation {
-            Operation::Repair(Target::Present) => {
-                self.begin_quiet(AfterQuiet::Probe, self.now + self.limits.settle);
-            }
-            _ => self.begin_pass(),
-        }
-    }
-
-    fn begin_operation(&mut self) {
-        self.recovering = false;
-        (self.purpose, self.cause) = (None, None);
-        self.api = Arc::clone(&self.cluster_api);
-        if self.operation == Operation::Recover {
-            return self.end(Ending::Reported(Outcome::Recovered));
-        }
-        self.take_hosts(Arc::clone(&self.cluster));
-        self.begin_pass();
-    }
-
-    fn begin_pass(&mut self) {
-        match self.operation {
-            Operation::Create if !self.preflight => self.begin_intent(),
-            Operation::Create | Operation::Status | Operation::Repair(Target::Present) => {
-                self.begin_round(At::Probe, |_| Some(Walk::Probe));
-            }
-            Operation::Delete | Operation::Repair(Target::Absent) => self.begin_intent(),
-            Operation::Recover | Operation::Forget => self.end(Ending::Reported(Outcome::Recovered)),
-        }
-    }
-
-    fn take_hosts(&mut self, hosts: Arc<[Host]>) {
-        self.tracks = vec![Track::new(); hosts.len()];
-        self.hosts = hosts;
-    }
-
-    // --- the intent
-
-    fn begin_intent(&mut self) {
-        self.enter(At::Intend, Phase::Intend);
-        if !R::must_intend() {
-            self.recorded(Ok(()));
-        }
-    }
-
-    /// Nothing was sent yet: an operation that is already given up leaves nothing to undo.
-    fn turn_back_in_time(&mut self) {
-        if self.cancelled {
-            self.give_up(Cause::Cancelled);
-        } else if !self.time_left(self.now) {
-            self.give_up(Cause::TimedOut { host: None });
-        }
-    }
-
-    fn give_up(&mut self, cause: Cause) {
-        self.cause = Some(cause);
-        self.end(Ending::Reported(Outcome::Unavailable));
-    }
-
-    fn intent(&self) -> Intent {
-        let unsettled = |host: &usize| self.at == At::Intend || self.is_left(*host) || self.is_loud(*host);
-        let hosts = (0..self.hosts.len()).filter(unsettled).map(|host| self.hosts[host].clone()).collect();
-        Intent { group: self.group.clone(), purpose: self.own_purpose(), api: (*self.api).clone(), hosts }
-    }
-
-    fn own_purpose(&self) -> Purpose {
-        match (self.recovering, self.purpose, self.operation) {
-            (true, Some(inherited), _) => inherited,
-            (_, _, Operation::Create) => Purpose::Create { was_absent: self.preflight },
-            (_, _, Operation::Repair(Target::Present)) => Purpose::Present,
-            _ => Purpose::Delete,
-        }
-    }
-
-    fn recorded(&mut self, recorded: Result<(), JournalError>) {
-        self.asked = false;
-        match (self.at, recorded) {
-            // An older intent that this one was to replace is not ours to erase.
-            (At::Intend, Err(error)) if R::stops_unrecorded() && self.recoverable => {
-                self.end(Ending::Journal(error));
-            }
-            (At::Intend, Err(error)) if R::stops_unrecorded() => {
-                self.ending = Some(Ending::Journal(error));
-                self.at = At::Abandon;
-            }
-            (At::Intend, _) => {
-                self.recoverable = true;
-                self.purpose = Some(self.own_purpose());
-                self.begin_changes();
-            }
-            (_, recorded) => {
-                self.recoverable = true;
-                self.note_failure(recorded, "the older journal entry stays");
-                self.settled(true);
-            }
-        }
-    }
-
-    fn erased(&mut self, erased: Result<(), JournalError>) {
-        self.asked = false;
-        match (self.at, erased) {
-            (At::Commit, Err(error)) => {
-                self.recoverable = true;
-                if R::undoes_failed_commit() {
-                    return self.begin_removal();
-                }
-                self.end(Ending::Unrecorded(error));
-            }
-            (At::Commit, Ok(())) => {
-                self.recoverable = false;
-                self.end(Ending::Reported(Outcome::Created));
-            }
-            (At::Abandon, erased) => {
-                self.note_failure(erased, "a part of the journal entry may be left");
-                let ending = self.ending.take();
-                self.end(ending.unwrap_or(Ending::Reported(Outcome::InDoubt)));
-            }
-            (_, erased) => {
-                self.recoverable = erased.is_err();
-                self.note_failure(erased, "the settled journal entry stays");
-                self.settled(false);
-            }
-        }
-    }
-
-    fn note_failure(&mut self, result: Result<(), JournalError>, consequence: &str) {
-        if let Err(error) = result {
-            self.notes.push(format!("{error}; {consequence}"));
-        }
-    }
-
-    // --- from phase to phase
-
-    fn begin_changes(&mut self) {
-        match self.own_purpose() {
-            Purpose::Delete => self.begin_removal(),
-            Purpose::Create { .. } => self.begin_round(At::Create, |_| Some(Walk::Create)),
-            Purpose::Present => {
-                self.begin_round(At::Create, |track| (track.state != State::Present).then_some(Walk::Ensure));
-            }
-        }
-    }
-
-    /// Deletes what is ours, and looks at what may not be.
-    fn begin_removal(&mut self) {
-        let undo = matches!(self.own_purpose(), Purpose::Create { .. });
-        self.begin_round(At::Remove, |track| {
-            if !undo || R::may_undo(track.evidence()) {
-                Some(Walk::Remove)
-            } else if track.posts == Posts::default() && track.was_absent {
-                // Nothing was sent, and the probe saw nothing.
-                track.state = State::Absent;
-                None
-            } else {
-                Some(Walk::Look)
-            }
-        });
-    }
-
-    fn after_probe(&mut self) {
-        let any = |state| self.tracks.iter().any(|track| track.state == state);
-        let (present, unknown) = (any(State::Present), any(State::Unknown));
-        match self.own_purpose() {
-            _ if self.operation == Operation::Status && !self.recovering => {
-                self.end(Ending::Reported(Outcome::Observed));
-            }
-            Purpose::Create { .. } if present => self.end(Ending::Reported(Outcome::AlreadyExists)),
-            Purpose::Create { .. } if unknown || self.cancelled => {
-                self.blame_unknown();
-                self.end(Ending::Reported(Outcome::Unavailable));
-            }
-            // A recovery has its intent already. A repair that was given up has changed nothing, and whatever it saw,
-            // an older intent may still say that the group is to go.
-            Purpose::Present if self.recovering => self.begin_changes(),
-            Purpose::Present if self.stopping.is_some() => self.end(Ending::Reported(Outcome::Unavailable)),
-            _ => self.begin_intent(),
-        }
-    }
-
-    fn after_create(&mut self) {
-        let complete = self.tracks.iter().all(|track| R::may_commit(track.evidence()));
-        if self.creating() && complete && self.stopping.is_none() {
-            self.begin_quiet(AfterQuiet::Commit, self.quiet_from());
-        } else if self.creating() {
-            self.begin_removal();
-        } else {
-            self.begin_settling();
-        }
-    }
-
-    fn after_removal(&mut self) {
-        self.begin_settling();
-    }
-
-    fn begin_settling(&mut self) {
-        let left = (0..self.hosts.len()).any(|host| self.is_left(host));
-        if left {
-            self.enter(At::Remember, Phase::Settle);
-        } else {
-            // Where hosts were to be without the group, each was looked at again when it was quiet.
-            let quiet = if self.own_purpose() == Purpose::Present { self.quiet_from() } else { self.now };
-            self.begin_quiet(AfterQuiet::Forget, quiet);
-        }
-    }
-
-    /// From when on no POST of ours can take effect any more.
-    fn quiet_from(&self) -> Duration {
-        let loud = self.tracks.iter().filter_map(|track| track.loud_post).max();
-        loud.filter(|_| R::ends_quiet()).map_or(self.now, |ended| ended + self.limits.settle)
-    }
-
-    /// From when on every replica knows of what this pass has changed.
-    fn known_from(&self) -> Duration {
-        let changed = self.tracks.iter().filter_map(|track| track.changed).max();
-        changed.filter(|_| R::lets_replicas_catch_up()).map_or(self.now, |changed| changed + self.limits.settle)
-    }
-
-    fn is_loud(&self, host: usize) -> bool {
-        self.tracks[host].loud_post.is_some_and(|ended| self.now < ended + self.limits.settle)
-    }
-
-    /// Waits until `quiet`. Like a rollback, the wait has time of its own beyond the operation's.
-    fn begin_quiet(&mut self, next: AfterQuiet, quiet: Duration) {
-        if quiet <= self.now {
-            return self.after_quiet(next);
-        }
-        self.limits.deadline = self.limits.deadline.map(|end| end + quiet.saturating_sub(self.now));
-        self.not_before = quiet;
-        self.enter(At::Quiet(next), Phase::Settle);
-    }
-
-    fn after_quiet(&mut self, next: AfterQuiet) {
-        match next {
-            AfterQuiet::Probe => self.begin_round(At::Probe, |_| Some(Walk::Probe)),
-            AfterQuiet::Commit => self.enter(At::Commit, Phase::Commit),
-            AfterQuiet::Forget => self.enter(At::Forget, Phase::Settle),
-            AfterQuiet::Operation => self.begin_operation(),
-        }
-    }
-
-    /// Whether the intent must still name this host.
-    fn is_left(&self, host: usize) -> bool {
-        let track = &self.tracks[host];
-        match self.own_purpose() {
-            Purpose::Present => track.state != State::Present,
-            Purpose::Delete => !R::may_forget(track.state),
-            Purpose::Create { .. } => (track.posts.created || track.posts.ambiguous) && !R::may_forget(track.state),
-        }
-    }
-
-    /// The intent says what is left, or is gone: the pass is over.
-    fn settled(&mut self, left: bool) {
-        if self.recovering {
-            match (left, self.operation) {
-                (true, _) => self.end(Ending::Reported(Outcome::InDoubt)),
-                (false, Operation::Recover) => self.end(Ending::Reported(Outcome::Recovered)),
-                (false, _) => {
-                    self.earlier = Some(Box::new(self.report(&Ending::Reported(Outcome::Recovered))));
-                    self.begin_quiet(AfterQuiet::Operation, self.known_from());
-                }
-            }
-            return;
-        }
-        self.end(match self.operation {
-            Operation::Create => Ending::Reported(self.judge_rollback()),
-            _ => Ending::Finished,
-        });
-    }
-
-    fn judge_rollback(&self) -> Outcome {
-        let left = (0..self.hosts.len()).any(|host| self.is_left(host));
-        let unknown = self.tracks.iter().any(|track| track.state == State::Unknown);
-        if self.tracks.iter().all(|track| R::counts_as_absent(track.state)) {
-            Outcome::RolledBack
-        } else if left || unknown {
-            Outcome::InDoubt
-        } else {
-            // What is there refused our POST: somebody else's group.
-            Outcome::AlreadyExists
-        }
-    }
-
-    // --- facts about the moment
 
     fn in_round(&self) -> bool {
-        matches!(self.at, At::Probe | At::Create | At::Remove)
+        self.ending.is_none() && matches!(self.phase, Phase::Probe | Phase::Create | Phase::RollBack | Phase::Delete)
     }
 
     /// A create of our own, which is all or nothing; a repair or recovery goes forward only.
@@ -715,15 +379,13 @@ impl<R: Rules> Machine<R> {
         self.operation == Operation::Create && !self.recovering
     }
 
-    /// A phase with retries of its own.
-    fn rolling_back(&self) -> bool {
-        self.at == At::Remove && matches!(self.own_purpose(), Purpose::Create { .. })
-    }
-
-    /// A removal with a time budget of its own: the client's may be shorter than the settle time, and then no
-    /// recovery would ever end.
+    /// Whether the time of the phase is the rollback timeout. The client's deadline may be shorter than the settle
+    /// time, and then no recovery would ever end.
     fn has_own_time(&self) -> bool {
-        self.at == At::Remove && (self.recovering || self.rolling_back())
+        match self.phase {
+            Phase::RollBack => self.recovering || R::rollback_has_own_time(),
+            phase => phase == Phase::Delete && self.recovering,
+        }
     }
 
     fn time_left(&self, at: Duration) -> bool {
@@ -731,17 +393,8 @@ impl<R: Rules> Machine<R> {
         end.is_none_or(|end| R::is_in_time(at, end))
     }
 
-    fn phase_of(&self, at: At) -> Phase {
-        match at {
-            At::Create => Phase::Create,
-            At::Remove if matches!(self.own_purpose(), Purpose::Create { .. }) => Phase::RollBack,
-            At::Remove => Phase::Delete,
-            _ => Phase::Probe,
-        }
-    }
-
-    fn enter(&mut self, at: At, phase: Phase) {
-        self.at = at;
-        self.tell(|_| EventKind::Entered { phase });
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.emit(|_| EventKind::Entered { phase });
     }
 }

@@ -1,35 +1,35 @@
-//! The decisions that the invariants rest on, each by itself and with its reason.
+//! The decisions that the invariants rest on, one function each, with its reason.
 //!
-//! The machine asks [`Rules`] and nothing else decides. The simulation plants a bug by overriding one of
-//! them, and must then find a schedule that breaks the invariant named here.
+//! A mutant of the simulation overrides one of them. The simulation must then find a schedule that breaks the
+//! invariant named here.
 
 use std::time::Duration;
 
 use crate::values::report::State;
 
-/// What our own POSTs may have done on one host.
+/// Evidence of our own POSTs to one host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Posts {
-    /// One left this process.
+    /// A POST was sent.
     pub(crate) sent: bool,
-    /// One was answered 201.
+    /// A POST was answered 201.
     pub(crate) created: bool,
-    /// One was sent and its answer is unknown or unclear: it may have been applied, or may yet be.
+    /// A POST was ambiguous: it may have been applied, or may be applied late.
     pub(crate) ambiguous: bool,
 }
 
-/// What our own DELETEs may have done on one host, since the last POST there.
+/// Evidence of our own DELETEs to one host since the last POST there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Deletes {
-    /// One was answered 200 or 204.
+    /// A DELETE was answered 200 or 204.
     pub(crate) confirmed: bool,
-    /// The last answer was a status that says neither deleted nor absent.
+    /// The last DELETE was answered with a status that means neither deleted nor absent.
     pub(crate) refused: bool,
-    /// One was sent and its answer is unknown or unclear: it may have been applied, or may yet be.
+    /// A DELETE was ambiguous: it may have been applied, or may be applied late.
     pub(crate) ambiguous: bool,
 }
 
-/// What the machine knows of one host when it decides.
+/// The evidence about one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Evidence {
     pub(crate) posts: Posts,
@@ -40,22 +40,23 @@ pub(crate) struct Evidence {
 }
 
 pub(crate) trait Rules {
-    /// I1: commit only what a GET has shown on a host that our own POST went to.
+    /// I1: whether a create may commit as far as this host is concerned. Our own POST was sent, and a GET showed the
+    /// group.
     fn may_commit(host: Evidence) -> bool {
         host.state == State::Present && host.posts.sent
     }
 
-    /// I1: a 201 is a hint; a GET must show the group.
+    /// I1: whether a GET must follow a 201, which is only a hint.
     fn must_verify() -> bool {
         true
     }
 
-    /// I2: a POST of unknown fate may land after the first look; look again.
+    /// I2: whether a POST may take effect after a check, so that a second check is due after the settle time.
     fn post_must_settle(posts: Posts) -> bool {
         posts.ambiguous
     }
 
-    /// I11: a DELETE of unknown fate may land on a group that is made again right after; wait for it.
+    /// I11: whether a DELETE may take effect late, on a group that is created again.
     fn delete_must_settle(deletes: Deletes) -> bool {
         deletes.ambiguous
     }
@@ -66,31 +67,29 @@ pub(crate) trait Rules {
         host.posts.created && !host.deletes.confirmed
     }
 
-    /// I8: whether a 200 may be a lagging read, because a DELETE was answered 200 or 204, or may be about to
-    /// be outdated by a DELETE of unknown fate.
+    /// I8: whether a 200 is doubtful. A confirmed DELETE makes a lagging read likely; an ambiguous DELETE may take
+    /// effect late.
     fn presence_is_doubtful(host: Evidence) -> bool {
         host.deletes.confirmed || host.deletes.ambiguous
     }
 
-    /// I2: whether a 404 counts on a host whose DELETE stays refused. It must not, however late it comes:
-    /// the check may ask in the wrong place.
+    /// I2: whether a 404 counts. It does not while the DELETE is refused: the check may ask in the wrong place.
     fn absence_counts(deletes: Deletes) -> bool {
         !deletes.refused
     }
 
-    /// I7: whether the tries of an action go on counting when a host is looked at again.
+    /// I7: whether the retries of an action are counted over all checks of a phase together.
     fn counts_tries_over_looks() -> bool {
         true
     }
 
-    /// I3: delete only what is ours: a 201 says so, and so does an unclear POST where the group was
-    /// absent before. A refusal never does.
+    /// I3: whether a rollback may delete here. A 201 proves that the group is ours; so does an ambiguous POST if the
+    /// group was absent before. A refusal does not.
     fn may_undo(host: Evidence) -> bool {
         host.posts.created || (host.posts.ambiguous && host.was_absent)
     }
 
-    /// I3: whether a refused POST proves that the group there is not ours. It does as long as no
-    /// earlier POST of ours may have made it.
+    /// I3: whether a refused POST proves that the group is not ours. It does unless an earlier POST was ambiguous.
     fn refusal_is_final(posts: Posts) -> bool {
         !posts.ambiguous
     }
@@ -105,14 +104,14 @@ pub(crate) trait Rules {
         true
     }
 
-    /// I5: whether an operation that could not record its commit rolls back. It must not: a recovery
-    /// may see the record gone.
+    /// I5: whether an operation that could not record its commit rolls back. It must not, because a recovery may find
+    /// the record erased.
     fn undoes_failed_commit() -> bool {
         false
     }
 
-    /// I6: what must be taken for granted of every host that an unfinished intent names: a POST may have
-    /// been under way when its owner died. Also that of a delete, which may have taken over a create.
+    /// I6: the evidence assumed of every host in an unfinished intent. A POST may have been in flight when its owner
+    /// died. An unfinished delete may have replaced a create.
     fn inherited_posts() -> Posts {
         Posts { sent: true, created: false, ambiguous: true }
     }
@@ -122,20 +121,25 @@ pub(crate) trait Rules {
         true
     }
 
-    /// I12: whether a repair may take the place of an unfinished operation. It may where the caller has named
-    /// every host of it, in the same API.
+    /// I12: whether the operation after a recovery speaks the API of its client again.
+    fn restores_own_api() -> bool {
+        true
+    }
+
+    /// I12: whether a repair may replace an unfinished operation. The caller must have named all its hosts, in the
+    /// same API.
     fn may_override(all_hosts_named: bool, same_api: bool) -> bool {
         all_hosts_named && same_api
     }
 
-    /// I11: whether an operation waits for what may still take effect before it says that all is well.
-    fn ends_quiet() -> bool {
+    /// I11: whether an operation waits for late POSTs before it ends well.
+    fn waits_for_late_posts() -> bool {
         true
     }
 
-    /// I8: whether an operation that comes after a recovery waits until every replica knows of what that changed.
-    /// It knows nothing of it itself, and would take a lagging 404 or 200 for the truth.
-    fn lets_replicas_catch_up() -> bool {
+    /// I8: whether an operation waits until every replica shows the changes of the recovery before it. It has no
+    /// evidence of them, and would believe a lagging 404 or 200.
+    fn settles_after_recovery() -> bool {
         true
     }
 
@@ -144,23 +148,43 @@ pub(crate) trait Rules {
         state == State::Absent
     }
 
-    /// I7: nothing starts at or after the end of its time.
+    /// I7: whether something may start at this time.
     fn is_in_time(at: Duration, end: Duration) -> bool {
         at < end
     }
 
-    /// I8: what counts as rolled back.
+    /// I7: whether the timeout of a request ends with the time of its phase.
+    fn cuts_timeouts() -> bool {
+        true
+    }
+
+    /// I2: whether a rollback has a timeout of its own. The deadline of the create may have passed.
+    fn rollback_has_own_time() -> bool {
+        true
+    }
+
+    /// I2: whether a cancellation ends a rollback. It must not: the create is cancelled by its rollback.
+    fn cancel_ends_rollback() -> bool {
+        false
+    }
+
+    /// I2: whether a definite failure on one host ends the POSTs to the others.
+    fn failure_ends_posts() -> bool {
+        true
+    }
+
+    /// I8: whether a host in this state counts as rolled back.
     fn counts_as_absent(state: State) -> bool {
         state == State::Absent
     }
 
-    /// I9: whether a roll back waits for the requests in flight.
+    /// I9: whether a rollback waits for the requests in flight.
     fn waits_for_replies() -> bool {
         true
     }
 }
 
-/// The rules as they are.
+/// The rules of the protocol.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sound;
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Ending, Fact, Limits, Machine, Step};
-use crate::api::{Action, Api, Reply, read};
+use super::{Ending, Input, Limits, Machine, Output};
+use crate::api::{Action, Api, Reply, classify};
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
@@ -70,8 +70,8 @@ impl Scene {
     }
 
     fn finds(mut self, found: Result<Option<Intent>, ClaimError>) -> Self {
-        assert_eq!(self.machine.step(self.now), Step::Claim);
-        self.tell(Fact::Claimed(found));
+        assert_eq!(self.machine.poll_output(self.now), Output::Claim);
+        self.handle(Input::Claimed(found));
         self
     }
 
@@ -84,10 +84,10 @@ impl Scene {
     }
 
     fn record(mut self, purpose: Purpose, hosts: &str, result: Result<(), JournalError>) -> Self {
-        let Step::Record(intent) = self.machine.step(self.now) else { panic!("expected a record") };
+        let Output::Record(intent) = self.machine.poll_output(self.now) else { panic!("expected a record") };
         let named: String = intent.hosts.iter().map(Host::authority).collect();
         assert_eq!((intent.purpose, named.as_str()), (purpose, hosts));
-        self.tell(Fact::Recorded(result));
+        self.handle(Input::Recorded(result));
         self
     }
 
@@ -100,14 +100,14 @@ impl Scene {
     }
 
     fn erase(mut self, result: Result<(), JournalError>) -> Self {
-        assert_eq!(self.machine.step(self.now), Step::Erase);
-        self.tell(Fact::Erased(result));
+        assert_eq!(self.machine.poll_output(self.now), Output::Erase);
+        self.handle(Input::Erased(result));
         self
     }
 
     /// Takes what is to be sent.
     fn fetch(&mut self) {
-        while let Step::Send { host, action, timeout, .. } = self.machine.step(self.now) {
+        while let Output::Send { host, action, timeout, .. } = self.machine.poll_output(self.now) {
             assert!(timeout <= 5 * SECOND && !timeout.is_zero());
             self.sent.push((host, action, self.now));
         }
@@ -120,7 +120,7 @@ impl Scene {
         let at = self.sent.iter().position(|(host, sent, _)| (*host, *sent) == (number, action));
         let (host, action, sent) = self.sent.remove(at.unwrap_or_else(|| panic!("{host} was not asked to {action}")));
         let elapsed = self.now.saturating_sub(sent);
-        self.tell(Fact::Replied { host, action, reading: read(action, reply), elapsed });
+        self.handle(Input::Replied { host, action, reply: classify(action, reply), elapsed });
         self
     }
 
@@ -132,7 +132,7 @@ impl Scene {
     /// Nothing is sent for so long.
     fn waits(mut self, time: Duration) -> Self {
         self.fetch();
-        assert_eq!(self.machine.step(self.now), Step::Wait(Some(self.now + time)));
+        assert_eq!(self.machine.poll_output(self.now), Output::Wait(Some(self.now + time)));
         self.now += time;
         self
     }
@@ -149,12 +149,12 @@ impl Scene {
         self
     }
 
-    fn tell(&mut self, fact: Fact) {
-        self.machine.on(fact, self.now, &mut self.budgets);
+    fn handle(&mut self, input: Input) {
+        self.machine.handle_input(input, self.now, &mut self.budgets);
     }
 
     fn end(mut self) -> (Ending, Report) {
-        assert_eq!(self.machine.step(self.now), Step::Done);
+        assert_eq!(self.machine.poll_output(self.now), Output::Done);
         assert!(self.sent.is_empty(), "nothing is in flight at the end");
         self.machine.into_ending()
     }
@@ -556,7 +556,7 @@ fn recovery_that_leaves_something_keeps_the_api_of_the_intent() {
     let unfinished = Intent { api: other.clone(), ..intent(Purpose::Delete) };
     let mut scene = Scene::of(Operation::Recover, true).finds(Ok(Some(unfinished))).both(Delete, 403, 403);
     scene = scene.both(Check, 200, 200);
-    let Step::Record(kept) = scene.machine.step(scene.now) else { panic!("expected a record") };
+    let Output::Record(kept) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
     assert_eq!(kept.api, other);
 }
 

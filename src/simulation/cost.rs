@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Action, Reply, read};
-use crate::protocol::{Fact, Limits, Machine, Step};
+use crate::api::{Action, Reply, classify};
+use crate::protocol::{Input, Limits, Machine, Output};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::outcome::Outcome;
@@ -60,16 +60,16 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
     let now = Duration::ZERO;
     let mut sent = Vec::with_capacity(present.len());
     loop {
-        let fact = match machine.step(now) {
-            Step::Claim => Fact::Claimed(Ok(None)),
-            Step::Record(_) => Fact::Recorded(Ok(())),
-            Step::Erase => Fact::Erased(Ok(())),
-            Step::Done => return machine.into_ending().1.outcome,
-            Step::Send { host, action, .. } => {
+        let input = match machine.poll_output(now) {
+            Output::Claim => Input::Claimed(Ok(None)),
+            Output::Record(_) => Input::Recorded(Ok(())),
+            Output::Erase => Input::Erased(Ok(())),
+            Output::Done => return machine.into_ending().1.outcome,
+            Output::Send { host, action, .. } => {
                 sent.push((host, action));
                 continue;
             }
-            Step::Wait(_) => {
+            Output::Wait(_) => {
                 let (host, action) = sent.pop().expect("an answer is due");
                 let status = match action {
                     Action::Create if case.refused && host + 1 == present.len() => 418,
@@ -83,11 +83,11 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
                     }
                 };
                 present[host] = if action == Action::Check { present[host] } else { status == 201 };
-                let reading = read(action, Reply::Answered { status, retry_after: None });
-                Fact::Replied { host, action, reading, elapsed: Duration::ZERO }
+                let reply = classify(action, Reply::Answered { status, retry_after: None });
+                Input::Replied { host, action, reply, elapsed: Duration::ZERO }
             }
         };
-        machine.on(fact, now, &mut budgets);
+        machine.handle_input(input, now, &mut budgets);
     }
 }
 

@@ -8,7 +8,7 @@ use super::oracle::{Invariant, bound};
 use super::schedule::Choices;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
 use crate::api::Api;
-use crate::protocol::{Ending, Fact, Limits, Machine, Rules, Step};
+use crate::protocol::{Ending, Input, Limits, Machine, Output, Rules};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
@@ -16,7 +16,7 @@ use crate::values::outcome::Outcome;
 use crate::values::report::{Operation, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
-const DEADLINE: Duration = Duration::from_millis(300);
+pub(super) const DEADLINE: Duration = Duration::from_millis(300);
 const ROLLBACK: Duration = Duration::from_millis(200);
 /// Tries of every request, in all phases.
 pub(super) const TRIES: u32 = 2;
@@ -77,7 +77,7 @@ impl Scenario {
 
 /// A wrong driver, to see that the oracle notices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Driver {
+pub(super) enum DriverMutant {
     Right,
     /// Says that an intent is recorded, and does not record it.
     SkipsStore,
@@ -148,14 +148,14 @@ pub(super) struct Setting {
     names: Arc<[Host]>,
     group: GroupId,
     limits: Limits,
-    driver: Driver,
+    driver: DriverMutant,
     api: Arc<Api>,
     /// What another directory is configured with: other hosts in another API.
     elsewhere: (Arc<[Host]>, Arc<Api>),
 }
 
 impl Setting {
-    pub(super) fn new(hosts: usize, driver: Driver) -> Self {
+    pub(super) fn new(hosts: usize, driver: DriverMutant) -> Self {
         let host = |at| Host::parse(format!("http://{}", ["a", "b", "c", "d", "e", "f"][at])).expect("a good host");
         let policy = RetryPolicy { attempts: TRIES, first_delay: TICK, factor: 1.0, max_delay: TICK, jitter: false };
         let limits = Limits {
@@ -164,7 +164,7 @@ impl Setting {
             request_timeout: TIMEOUT,
             deadline: Some(DEADLINE),
             rollback_timeout: ROLLBACK,
-            settle: if driver == Driver::NeverSettles { Duration::ZERO } else { SETTLE },
+            settle: if driver == DriverMutant::NeverSettles { Duration::ZERO } else { SETTLE },
         };
         let other = Api::new("/v2/group", "/v2/group/{id}").expect("good paths");
         Setting {
@@ -201,9 +201,9 @@ enum Between {
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(setting: &'a Setting, choices: Choices, story: bool) -> Self {
+    pub(super) fn new(setting: &'a Setting, choices: Choices, trace: bool) -> Self {
         let mut world = World::new(Arc::clone(&setting.names), choices);
-        world.breaches.story = story.then(Vec::new);
+        world.violations.trace = trace.then(Vec::new);
         Run { setting, world, ends: [0; End::COUNT] }
     }
 
@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
             self.world.sites[host].group = (scenario.present != other).then_some(owner);
             if other {
                 let has = if scenario.present { "does not have" } else { "has" };
-                self.world.tell(|world| format!("{} {has} the group", world.names[host].authority()));
+                self.world.trace(|world| format!("{} {has} the group", world.names[host].authority()));
             }
         }
     }
@@ -252,7 +252,7 @@ impl<'a> Run<'a> {
         let Setting { names, group, limits, .. } = self.setting;
         let began = self.world.now;
         let (cluster, api) = self.configure(operation);
-        self.world.begin(operation, preflight, &cluster);
+        self.world.begin(operation, preflight, &cluster, &api);
         let mut machine: Machine<R> =
             Machine::with_rules(operation, preflight, group.clone(), cluster, api, limits.clone(), 7);
         let mut budgets = RetryBudgets::new(names.len());
@@ -271,25 +271,27 @@ impl<'a> Run<'a> {
         end
     }
 
-    /// What the operation is configured with. Where something is unfinished, a recovery may be started in
-    /// another directory, and a repair by somebody who knows fewer hosts or other paths.
+    /// The configuration of the operation. If something is unfinished, a recovery may be configured with other hosts
+    /// and paths, a repair with fewer hosts or other paths, and any other operation with other paths.
     fn configure(&mut self, operation: Operation) -> (Arc<[Host]>, Arc<Api>) {
         let Setting { names, api, elsewhere, .. } = self.setting;
-        let usual = (Arc::clone(names), Arc::clone(api));
-        let Some(unfinished) = &self.world.intent else { return usual };
+        let Some(unfinished) = &self.world.intent else { return (Arc::clone(names), Arc::clone(api)) };
+        let (own, other) = if unfinished.api == **api { (api, &elsewhere.1) } else { (&elsewhere.1, api) };
+        let usual = (Arc::clone(names), Arc::clone(own));
+        let renamed = (Arc::clone(names), Arc::clone(other));
         let others = match operation {
-            Operation::Recover => vec![elsewhere.clone()],
+            Operation::Recover | Operation::Forget => vec![(Arc::clone(&elsewhere.0), Arc::clone(other))],
             Operation::Repair(_) => {
-                let fewer = (Arc::from(&names[..names.len() - 1]), Arc::clone(api));
+                let fewer = (Arc::from(&names[..names.len() - 1]), Arc::clone(own));
                 let narrowed = names.last().is_some_and(|last| names.len() > 1 && unfinished.hosts.contains(last));
-                let renamed = (Arc::clone(names), Arc::clone(&elsewhere.1));
                 narrowed.then_some(fewer).into_iter().chain([renamed]).collect()
             }
-            _ => return usual,
+            Operation::Create | Operation::Delete => vec![renamed],
+            Operation::Status => return usual,
         };
         let chosen = self.world.choices.choose(1 + others.len());
         let Some(other) = chosen.checked_sub(1).and_then(|other| others.into_iter().nth(other)) else { return usual };
-        self.world.tell(|_| "configured with other hosts or paths".into());
+        self.world.trace(|_| "configured with other hosts or paths".into());
         other
     }
 
@@ -307,61 +309,60 @@ impl<'a> Run<'a> {
                 Between::Nothing => {}
                 Between::Crash => return End::Crashed,
                 Between::Cancel => {
-                    self.world.tell(|_| "CANCEL".into());
+                    self.world.trace(|_| "CANCEL".into());
                     cancelled = true;
                     machine.cancel(clock);
                 }
                 Between::Stall(time) => {
-                    self.world.tell(|_| "STALL".into());
+                    self.world.trace(|_| "STALL".into());
                     stalled += time;
+                    self.world.pass.stalled = true;
                     self.world.advance_to(self.world.now + time);
                 }
             }
             let bound = bound(&self.setting.limits) + stalled;
             let clock = self.world.now.saturating_sub(began);
-            let fact = match machine.step(clock) {
-                Step::Done => {
+            let input = match machine.poll_output(clock) {
+                Output::Done => {
                     self.world.check_duration(began, bound);
                     let idle = self.world.flights.is_empty();
                     if !idle {
-                        self.world.breach(Invariant::I9, "ended with a request in flight");
+                        self.world.violation(Invariant::I9, "ended with a request in flight");
                     }
                     return End::Recovered;
                 }
-                Step::Send { host, action, timeout, .. } => {
+                Output::Send { host, action, timeout, .. } => {
                     let site = self.world.site_of(&machine.hosts()[host]);
-                    let understood =
-                        Arc::ptr_eq(machine.api(), &self.setting.api) || **machine.api() == *self.setting.api;
-                    self.world.send(site, action, timeout, understood);
+                    self.world.send(site, action, timeout, machine.api());
                     continue;
                 }
-                Step::Wait(until) => {
-                    let Some(fact) = self.wait(machine, until.map(|until| began + until), bound) else { continue };
-                    fact
+                Output::Wait(until) => {
+                    let Some(input) = self.wait(machine, until.map(|until| began + until), bound) else { continue };
+                    input
                 }
-                Step::Claim => self.claim(),
-                Step::Record(intent) => {
+                Output::Claim => self.claim(),
+                Output::Record(intent) => {
                     let recorded = match self.setting.driver {
-                        Driver::SkipsStore => Ok(()),
+                        DriverMutant::SkipsStore => Ok(()),
                         _ => self.world.record(intent),
                     };
                     self.world.acknowledge_record(recorded.is_ok());
-                    Fact::Recorded(recorded)
+                    Input::Recorded(recorded)
                 }
-                Step::Erase => {
+                Output::Erase => {
                     let erased = self.world.erase();
-                    Fact::Erased(erased)
+                    Input::Erased(erased)
                 }
             };
             // A crash after something was done and before the machine was told is one at the next step,
             // since all that the machine would do is forgotten.
-            let erased = matches!(fact, Fact::Erased(_));
-            machine.on(fact, self.world.now.saturating_sub(began), budgets);
+            let erased = matches!(input, Input::Erased(_));
+            machine.handle_input(input, self.world.now.saturating_sub(began), budgets);
             if erased {
                 self.world.acknowledge_erase();
             }
         }
-        self.world.breach(Invariant::I7, "does not end");
+        self.world.violation(Invariant::I7, "does not end");
         End::Crashed
     }
 
@@ -382,19 +383,19 @@ impl<'a> Run<'a> {
         ways.into_iter().filter(|(open, _)| *open).nth(chosen).map_or(Between::Nothing, |(_, way)| way)
     }
 
-    fn claim(&mut self) -> Fact {
+    fn claim(&mut self) -> Input {
         let mut claimed = self.world.claim();
-        if self.setting.driver == Driver::HidesIntent {
+        if self.setting.driver == DriverMutant::HidesIntent {
             claimed = claimed.map(|_| None);
         }
         if let Ok(intent) = &claimed {
             self.world.inherit(intent.as_ref());
         }
-        Fact::Claimed(claimed)
+        Input::Claimed(claimed)
     }
 
     /// Delivers an answer; where there is none, lets time pass until something is due.
-    fn wait<R: Rules>(&mut self, machine: &Machine<R>, until: Option<Duration>, bound: Duration) -> Option<Fact> {
+    fn wait<R: Rules>(&mut self, machine: &Machine<R>, until: Option<Duration>, bound: Duration) -> Option<Input> {
         self.world.check_wait(until, bound);
         let world = &mut self.world;
         let ready = (0..world.flights.len()).filter(|flight| world.deliverable(*flight)).count();
@@ -405,8 +406,8 @@ impl<'a> Run<'a> {
         }
         let chosen = world.choices.choose(ready);
         let flight = (0..world.flights.len()).filter(|flight| world.deliverable(*flight)).nth(chosen)?;
-        let (site, action, reading, elapsed) = world.deliver(flight)?;
+        let (site, action, reply, elapsed) = world.deliver(flight)?;
         let host = machine.hosts().iter().position(|host| *host == world.names[site])?;
-        Some(Fact::Replied { host, action, reading, elapsed })
+        Some(Input::Replied { host, action, reply, elapsed })
     }
 }

@@ -13,7 +13,7 @@
 //! A *schedule* is the list of answers to the questions of [`schedule::Choices`]; its faults are the answers
 //! other than 0. Answers are delivered in the order of sending unless a fault is spent on another order
 //! (delay-bounded scheduling: Emmi, Qadeer, Rakamarić, POPL 2011), and time moves only when nothing else can.
-//! A failure prints the invariant, what was seen, and the shortest schedule with its story.
+//! A failure prints the invariant, what was seen, and the shortest schedule with its trace.
 //!
 //! What the world assumes, and so what is not shown here:
 //! * A request takes effect, and every replica knows of it, at most S after its failure was seen (L = S). One that
@@ -27,8 +27,8 @@
 
 mod cost;
 mod driver;
+mod mutants;
 mod oracle;
-mod planted;
 mod schedule;
 mod world;
 
@@ -41,7 +41,7 @@ use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::Instant;
 
-use self::driver::{Driver, End, Planned, Run, Scenario, Setting};
+use self::driver::{DriverMutant, End, Planned, Run, Scenario, Setting};
 use self::oracle::Invariant;
 use self::schedule::{Choices, Faults};
 use crate::protocol::{Rules, Sound};
@@ -79,13 +79,13 @@ struct Failure {
 }
 
 #[derive(Debug, Default, Clone, Copy)]
-struct Tally {
+struct Stats {
     schedules: u64,
     ends: [u64; End::COUNT],
 }
 
-impl Tally {
-    fn add(&mut self, other: &Tally) {
+impl Stats {
+    fn add(&mut self, other: &Stats) {
         self.schedules += other.schedules;
         for (mine, theirs) in self.ends.iter_mut().zip(&other.ends) {
             *mine += theirs;
@@ -130,18 +130,18 @@ fn quieten_panics() {
     });
 }
 
-/// Plays one schedule. A panic of the machine is a breach of I10; only a story prints it.
+/// Plays one schedule. A panic of the machine is a violation of I10; only a trace prints it.
 fn play<R: Rules>(run: &mut Run<'_>, scenario: &Scenario) {
-    QUIET.set(run.world.breaches.story.is_none());
+    QUIET.set(run.world.violations.trace.is_none());
     let panicked = catch_unwind(AssertUnwindSafe(|| run.play::<R>(scenario))).is_err();
     QUIET.set(false);
     if panicked {
-        run.world.breach(Invariant::I10, "the machine panicked");
+        run.world.violation(Invariant::I10, "the machine panicked");
     }
 }
 
 fn failure(run: &Run<'_>, scenario: &Scenario, wanted: Wanted) -> Option<Failure> {
-    let found = &run.world.breaches.found;
+    let found = &run.world.violations.found;
     let fits = |(invariant, what): &&(Invariant, &'static str)| {
         wanted.is_none_or(|(wanted, words)| wanted == *invariant && what.contains(words))
     };
@@ -157,19 +157,19 @@ fn sweep<R: Rules>(
     mut choices: Choices,
     wanted: Wanted,
     stop: &AtomicBool,
-) -> (Tally, Option<Failure>, Choices) {
-    let mut tally = Tally::default();
+) -> (Stats, Option<Failure>, Choices) {
+    let mut stats = Stats::default();
     loop {
         let mut run = Run::new(setting, choices, false);
         play::<R>(&mut run, scenario);
-        tally.count(&run);
+        stats.count(&run);
         if let Some(failure) = failure(&run, scenario, wanted) {
             stop.store(true, Ordering::Relaxed);
-            return (tally, Some(failure), run.world.choices);
+            return (stats, Some(failure), run.world.choices);
         }
         choices = run.world.choices;
         if stop.load(Ordering::Relaxed) || !choices.advance() {
-            return (tally, None, choices);
+            return (stats, None, choices);
         }
     }
 }
@@ -180,26 +180,26 @@ fn explore<R: Rules>(
     scenario: &Scenario,
     budget: usize,
     wanted: Wanted,
-) -> (Tally, Option<Failure>) {
+) -> (Stats, Option<Failure>) {
     quieten_panics();
     let stop = AtomicBool::new(false);
     let root = Choices::subtree(budget, &[]);
     let mut first = Run::new(setting, root, false);
     play::<R>(&mut first, scenario);
-    let mut tally = Tally::default();
-    tally.count(&first);
+    let mut stats = Stats::default();
+    stats.count(&first);
     if let Some(failure) = failure(&first, scenario, wanted) {
-        return (tally, Some(failure));
+        return (stats, Some(failure));
     }
     let parts = first.world.choices.first_faults();
     let next = AtomicUsize::new(0);
-    let result = Mutex::new((tally, None));
+    let result = Mutex::new((stats, None));
     let worker = || {
         while let Some(path) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
             let choices = Choices::subtree(budget, path);
-            let (tally, failure, _) = sweep::<R>(setting, scenario, choices, wanted, &stop);
+            let (stats, failure, _) = sweep::<R>(setting, scenario, choices, wanted, &stop);
             let mut result = result.lock().expect("no worker panics");
-            result.0.add(&tally);
+            result.0.add(&stats);
             result.1 = result.1.take().or(failure);
             if stop.load(Ordering::Relaxed) {
                 return;
@@ -235,27 +235,27 @@ fn breaks<R: Rules>(setting: &Setting, failed: &Failure, faults: &[(usize, usize
     failure(&run, &failed.scenario, Some((failed.invariant, failed.what))).is_some()
 }
 
-/// The story of a failure, and how to see it again.
-fn story<R: Rules>(setting: &Setting, failure: &Failure) -> String {
+/// The trace of a failure, and how to see it again.
+fn trace<R: Rules>(setting: &Setting, failure: &Failure) -> String {
     let Failure { scenario, hosts, invariant, what, faults } = failure;
     let mut run = Run::new(setting, Choices::replay(faults), true);
     play::<R>(&mut run, scenario);
-    let story = run.world.breaches.story.unwrap_or_default().join("\n");
+    let trace = run.world.violations.trace.unwrap_or_default().join("\n");
     let replay = format!("SIM_REPLAY='{hosts} {}; {}'", scenario.text, schedule::write(faults));
-    format!("{invariant:?}: {what}, with {} faults\n{story}\nto see it again: {replay}", faults.len())
+    format!("{invariant:?}: {what}, with {} faults\n{trace}\nto see it again: {replay}", faults.len())
 }
 
-fn check(scenario: &Scenario, hosts: usize, budget: usize) -> Tally {
-    let setting = Setting::new(hosts, Driver::Right);
+fn check(scenario: &Scenario, hosts: usize, budget: usize) -> Stats {
+    let setting = Setting::new(hosts, DriverMutant::Right);
     let began = Instant::now();
-    let (tally, failure) = explore::<Sound>(&setting, scenario, budget, None);
+    let (stats, failure) = explore::<Sound>(&setting, scenario, budget, None);
     if let Some(failure) = failure {
         let shorter =
             shortest::<Sound>(&setting, scenario, 0..=failure.faults.len(), Some((failure.invariant, failure.what)));
-        panic!("{}", story::<Sound>(&setting, &shorter.unwrap_or(failure)));
+        panic!("{}", trace::<Sound>(&setting, &shorter.unwrap_or(failure)));
     }
-    tally.print(&format!("{} on {hosts} hosts, up to {budget} faults", scenario.text), began);
-    tally
+    stats.print(&format!("{} on {hosts} hosts, up to {budget} faults", scenario.text), began);
+    stats
 }
 
 /// The scenario that `SIM_ONLY` names, or all of them, with so many faults on 1, 2 and 3 hosts.
@@ -263,7 +263,7 @@ fn check_all(budgets: impl Fn(&Scenario) -> [usize; 3]) {
     let began = Instant::now();
     let only = env::var("SIM_ONLY").unwrap_or_default();
     let most_hosts = usize::try_from(number("SIM_HOSTS", 3)).expect("a small number");
-    let mut total = Tally::default();
+    let mut total = Stats::default();
     for scenario in scenarios().iter().filter(|scenario| only.is_empty() || only == scenario.text) {
         for (hosts, budget) in (1..=most_hosts).zip(budgets(scenario)) {
             total.add(&check(scenario, hosts, budget));
@@ -276,9 +276,9 @@ fn check_all(budgets: impl Fn(&Scenario) -> [usize; 3]) {
 }
 
 /// An exploration that never sees one of the endings would prove nothing about it.
-fn assert_all_ends(tally: &Tally) {
+fn assert_all_ends(stats: &Stats) {
     for end in End::ALL {
-        assert!(tally.ends[end as usize] > 0, "no schedule ended in {end:?}");
+        assert!(stats.ends[end as usize] > 0, "no schedule ended in {end:?}");
     }
 }
 
@@ -296,7 +296,7 @@ fn every_schedule_of_four_faults() {
     check_all(|scenario| if scenario.is_single() { [most; 3] } else { [most, most - 1, most - 1] });
 }
 
-/// One schedule and its story.
+/// One schedule and its trace.
 #[test]
 fn replay() {
     let Ok(text) = env::var("SIM_REPLAY") else { return };
@@ -306,11 +306,11 @@ fn replay() {
         Some((hosts.parse().ok()?, Scenario::parse(scenario)?, schedule::parse(faults.trim())?))
     };
     let (hosts, scenario, faults) = read(&text).expect("hosts, scenario; faults");
-    let setting = Setting::new(hosts, Driver::Right);
+    let setting = Setting::new(hosts, DriverMutant::Right);
     let mut run = Run::new(&setting, Choices::replay(&faults), true);
     play::<Sound>(&mut run, &scenario);
-    println!("{}", run.world.breaches.story.unwrap_or_default().join("\n"));
-    assert!(run.world.breaches.found.is_empty(), "{:?}", run.world.breaches.found);
+    println!("{}", run.world.violations.trace.unwrap_or_default().join("\n"));
+    assert!(run.world.violations.found.is_empty(), "{:?}", run.world.violations.found);
 }
 
 /// A number from the environment, so that more can be run than by default.
@@ -324,26 +324,26 @@ fn random_schedules() {
     let seed = number("SIM_SEED", 20_261_123);
     let runs = number("SIM_RUNS", if cfg!(debug_assertions) { 5_000 } else { 1_000_000 });
     let began = Instant::now();
-    let tallies = Mutex::new(Tally::default());
+    let all_stats = Mutex::new(Stats::default());
     let next = AtomicU64::new(0);
     let worker = || {
-        let settings: Vec<_> = (1..=6).map(|hosts| Setting::new(hosts, Driver::Right)).collect();
-        let mut tally = Tally::default();
+        let settings: Vec<_> = (1..=6).map(|hosts| Setting::new(hosts, DriverMutant::Right)).collect();
+        let mut stats = Stats::default();
         loop {
             let run = next.fetch_add(1, Ordering::Relaxed);
             if run >= runs {
-                break tallies.lock().expect("no other worker has panicked").add(&tally);
+                break all_stats.lock().expect("no other worker has panicked").add(&stats);
             }
-            play_drawn(&settings, seed.wrapping_add(run), &mut tally);
+            play_drawn(&settings, seed.wrapping_add(run), &mut stats);
         }
     };
     on_all_cores(worker);
-    let tally = tallies.into_inner().expect("no worker has panicked");
-    tally.print(&format!("random from seed {seed}, up to 6 hosts and 10 faults"), began);
-    assert_all_ends(&tally);
+    let stats = all_stats.into_inner().expect("no worker has panicked");
+    stats.print(&format!("random from seed {seed}, up to 6 hosts and 10 faults"), began);
+    assert_all_ends(&stats);
 }
 
-fn play_drawn(settings: &[Setting], seed: u64, tally: &mut Tally) {
+fn play_drawn(settings: &[Setting], seed: u64, stats: &mut Stats) {
     let mut random = fastrand::Rng::with_seed(seed);
     let setting = &settings[random.usize(..settings.len())];
     let words: Vec<_> =
@@ -353,13 +353,13 @@ fn play_drawn(settings: &[Setting], seed: u64, tally: &mut Tally) {
     let choices = Choices::random(random.u64(..), random.usize(1..=10), random.usize(5..40));
     let mut run = Run::new(setting, choices, false);
     play::<Sound>(&mut run, &scenario);
-    tally.count(&run);
+    stats.count(&run);
     if let Some(mut failure) = failure(&run, &scenario, None) {
         failure.faults = schedule::shorten(&failure.faults, |faults| breaks::<Sound>(setting, &failure, faults));
         // Leaving faults out moves the questions after them, so fewer may do in another place.
         let fewer = 0..=failure.faults.len().saturating_sub(1).min(2);
         let wanted = Some((failure.invariant, failure.what));
         let shorter = shortest::<Sound>(setting, &scenario, fewer, wanted).unwrap_or(failure);
-        panic!("seed {seed}: {}", story::<Sound>(setting, &shorter));
+        panic!("seed {seed}: {}", trace::<Sound>(setting, &shorter));
     }
 }

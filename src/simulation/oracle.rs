@@ -1,16 +1,19 @@
 //! The invariants of PROTOCOL.md, checked against what the world knows to be true. Each check says what it
-//! found in words that stand in the story of a failure.
+//! found in words that stand in the trace of a failure.
 
 use std::time::Duration;
 
-use super::driver::TRIES;
+use super::driver::{DEADLINE, TRIES};
 use super::world::{Owner, SETTLE, TIMEOUT, World};
-use crate::api::{Action, Reading, Verdict};
 use crate::protocol::{Ending, Limits};
+use crate::values::action::Action;
+use crate::values::api::Api;
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
 use crate::values::outcome::Outcome;
 use crate::values::report::{HostReport, Operation, Report, State, Target};
+use std::sync::Arc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Invariant {
@@ -35,11 +38,11 @@ impl Invariant {
     };
 }
 
-/// What was found in a run, and its story where one is wanted.
+/// What was found in a run, and its trace where one is wanted.
 #[derive(Debug, Default)]
-pub(super) struct Breaches {
+pub(super) struct Violations {
     pub(super) found: Vec<(Invariant, &'static str)>,
-    pub(super) story: Option<Vec<String>>,
+    pub(super) trace: Option<Vec<String>>,
 }
 
 /// What one host was asked and answered in the current pass.
@@ -92,6 +95,12 @@ pub(super) struct Pass {
     /// A request of this machine has made or removed a group.
     pub(super) changed: bool,
     started: Duration,
+    /// The API that the operation is configured with.
+    api: Arc<Api>,
+    /// An older operation was recovered before this one.
+    recovered: bool,
+    /// The process was stalled since the last reply to a POST.
+    pub(super) stalled: bool,
 }
 
 impl Pass {
@@ -113,27 +122,28 @@ impl Pass {
 }
 
 impl World {
-    pub(super) fn breach(&mut self, invariant: Invariant, what: &'static str) {
-        self.tell(|_| format!("*** {invariant:?} {what}"));
-        self.breaches.found.push((invariant, what));
+    pub(super) fn violation(&mut self, invariant: Invariant, what: &'static str) {
+        self.trace(|_| format!("*** {invariant:?} {what}"));
+        self.violations.found.push((invariant, what));
     }
 
     fn demand(&mut self, holds: bool, invariant: Invariant, otherwise: &'static str) {
         if !holds {
-            self.breach(invariant, otherwise);
+            self.violation(invariant, otherwise);
         }
     }
 
     // --- passes
 
-    pub(super) fn begin(&mut self, operation: Operation, preflight: bool, cluster: &[Host]) {
-        self.tell(|_| format!("=== {operation:?}{}", if preflight { "" } else { ", no preflight" }));
+    pub(super) fn begin(&mut self, operation: Operation, preflight: bool, cluster: &[Host], api: &Arc<Api>) {
+        self.trace(|_| format!("=== {operation:?}{}", if preflight { "" } else { ", no preflight" }));
         let started = self.now;
         let operation = Some(operation);
         let named = |(at, name): (usize, &Host)| u32::from(cluster.contains(name)) << at;
         let caller = self.names.iter().enumerate().map(named).sum();
         let (number, machine) = (self.pass.number + 1, self.pass.machine + 1);
-        self.pass = Pass { number, machine, caller, operation, preflight, started, ..Pass::default() };
+        let api = Arc::clone(api);
+        self.pass = Pass { number, machine, caller, operation, preflight, started, api, ..Pass::default() };
         if self.intent.is_none() {
             self.catch_up();
         }
@@ -156,6 +166,7 @@ impl World {
     pub(super) fn acknowledge_erase(&mut self) {
         if self.pass.operation != Some(Operation::Recover) && self.pass.recovers.take().is_some() {
             self.pass.number += 1;
+            self.pass.recovered = true;
             self.pass.changed_earlier = self.pass.changed;
             (self.pass.recorded, self.pass.writes, self.pass.deletes) = (false, 0, 0);
             self.clear_logs();
@@ -170,15 +181,34 @@ impl World {
 
     // --- requests
 
+    /// Whether the API is the one that the current pass has to use. The hosts serve every API, each for its own
+    /// operations.
+    pub(super) fn is_understood(&self, api: &Arc<Api>) -> bool {
+        let unfinished = self.intent.as_ref().filter(|_| self.pass.recovers.is_some());
+        match unfinished {
+            Some(intent) => **api == intent.api,
+            None => Arc::ptr_eq(api, &self.pass.api) || **api == *self.pass.api,
+        }
+    }
+
     pub(super) fn check_send(&mut self, host: usize, action: Action, timeout: Duration, understood: bool) {
         self.demand(understood, Invariant::I12, "a recovery asked in another API than that of the intent");
         self.demand(!timeout.is_zero(), Invariant::I7, "a request was sent when its time was over");
+        let bounded = self.pass.recovers.is_none()
+            && !self.pass.recovered
+            && match self.pass.operation {
+                Some(Operation::Status | Operation::Delete) => true,
+                Some(Operation::Create) => action == Action::Create,
+                _ => false,
+            };
+        let in_time = !bounded || self.now + timeout <= self.pass.started + DEADLINE;
+        self.demand(in_time, Invariant::I7, "a request may outlast the time of its operation");
         let busy = self.flights.iter().find(|flight| flight.host == host).map(|flight| flight.action);
         match (busy, action) {
             (Some(Action::Create), Action::Delete) => {
-                self.breach(Invariant::I9, "a DELETE was sent while a POST is in flight");
+                self.violation(Invariant::I9, "a DELETE was sent while a POST is in flight");
             }
-            (Some(_), _) => self.breach(Invariant::I10, "two requests at once to one host"),
+            (Some(_), _) => self.violation(Invariant::I10, "two requests at once to one host"),
             (None, _) => {}
         }
         if action == Action::Check {
@@ -202,36 +232,47 @@ impl World {
         *tried += 1;
         let within = *tried <= TRIES;
         self.demand(within, Invariant::I7, "a host was asked more often than the policy says");
+        let failed = self.pass.creates() && self.sites.iter().any(|site| site.log.beaten);
+        let late = failed && action == Action::Create;
+        self.demand(!late, Invariant::I2, "a POST was sent after a definite failure");
         if action == Action::Delete {
             self.pass.deletes += 1;
             self.demand(!self.pass.commit_asked, Invariant::I5, "a DELETE was sent after the commit");
         }
     }
 
-    pub(super) fn log_answer(&mut self, host: usize, action: Action, reading: &Reading, sent: Duration, sequence: u32) {
+    pub(super) fn log_answer(
+        &mut self,
+        host: usize,
+        action: Action,
+        reply: &ClassifiedReply,
+        sent: Duration,
+        sequence: u32,
+    ) {
         let (now, ended) = (self.now, self.tick());
+        self.pass.stalled &= action != Action::Create;
         let log = &mut self.sites[host].log;
-        if action != Action::Check && reading.is_ambiguous() {
+        if action != Action::Check && reply.is_ambiguous() {
             log.unclear_ended = Some(now);
             log.delete_unclear = if action == Action::Delete { Some(now) } else { log.delete_unclear };
         }
-        match (action, reading.verdict) {
-            (Action::Create | Action::Delete, Verdict::Unsent) => {}
-            (Action::Create, verdict) => {
-                log.beaten |= log.posts == 0 && verdict == Verdict::No;
+        match (action, reply.classification) {
+            (Action::Create | Action::Delete, Classification::NotSent) => {}
+            (Action::Create, classification) => {
+                log.beaten |= log.posts == 0 && classification == Classification::Denied;
                 log.posts += 1;
                 (log.post_ended, log.write_ended) = (ended, ended);
-                if verdict == Verdict::Yes {
+                if classification == Classification::Confirmed {
                     (log.created, log.confirmed) = (Some(now), None);
                 }
             }
-            (Action::Delete, verdict) => {
+            (Action::Delete, classification) => {
                 log.write_ended = ended;
-                log.confirmed = if verdict == Verdict::Yes { Some(now) } else { log.confirmed };
-                log.refused = verdict == Verdict::Unclear && reading.status.is_some();
+                log.confirmed = if classification == Classification::Confirmed { Some(now) } else { log.confirmed };
+                log.refused = classification == Classification::Ambiguous && reply.status.is_some();
             }
-            (Action::Check, Verdict::Yes) => log.seen = Some((State::Present, sequence, sent)),
-            (Action::Check, Verdict::No) => log.seen = Some((State::Absent, sequence, sent)),
+            (Action::Check, Classification::Confirmed) => log.seen = Some((State::Present, sequence, sent)),
+            (Action::Check, Classification::Denied) => log.seen = Some((State::Absent, sequence, sent)),
             (Action::Check, _) => {}
         }
     }
@@ -363,7 +404,7 @@ impl World {
     }
 
     pub(super) fn check_ending(&mut self, ending: &Ending, report: &Report) {
-        self.tell(|world| {
+        self.trace(|world| {
             let text = format!("ends: {ending:?}; {}", report.summary());
             if world.intent.is_some() { text + "; an intent stays" } else { text }
         });
@@ -390,11 +431,24 @@ impl World {
             }
             Ending::Reported(_) => {}
         }
+        self.check_rollback_was_tried(ending);
         self.check_quiet(ending, report);
         self.check_earlier(report);
         let reported = matches!(ending, Ending::Reported(_) | Ending::Unrecorded(_));
         let silent = reported && self.intent.is_some() && !report.recoverable && self.pass.claimed;
         self.demand(!silent, Invariant::I8, "an intent stays and the report does not say so");
+    }
+
+    /// A rollback has time of its own, which only a stall can use up before the first DELETE. A host that answered 201
+    /// is asked to delete.
+    fn check_rollback_was_tried(&mut self, ending: &Ending) {
+        let committed = matches!(ending, Ending::Reported(Outcome::Created) | Ending::Unrecorded(_));
+        if !self.pass.creates() || self.pass.stalled || committed {
+            return;
+        }
+        let tried = |log: &HostLog| log.created.is_none() || log.tried[1] > 0;
+        let all_tried = self.sites.iter().all(|site| tried(&site.log));
+        self.demand(all_tried, Invariant::I2, "a rollback was cut short before its first DELETE");
     }
 
     /// I11: where the operation does not end in doubt, nothing that it has sent can take effect any more.

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::oracle::{Breaches, HostLog, Pass};
+use super::oracle::{HostLog, Pass, Violations};
 use super::schedule::Choices;
-use crate::api::{Action, Reading, Reply, read};
+use crate::api::{Action, ClassifiedReply, Reply, classify};
+use crate::values::api::Api;
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent};
@@ -171,7 +172,7 @@ pub(super) struct World {
     pub(super) late: Vec<Late>,
     pub(super) intent: Option<Intent>,
     pub(super) pass: Pass,
-    pub(super) breaches: Breaches,
+    pub(super) violations: Violations,
     /// Something outside of the coordinator changed since a crash was last offered.
     pub(super) touched: bool,
     sequence: u32,
@@ -190,7 +191,7 @@ impl World {
             late: Vec::new(),
             intent: None,
             pass: Pass::default(),
-            breaches: Breaches::default(),
+            violations: Violations::default(),
             touched: true,
             sequence: 0,
             errors: Errors {
@@ -213,11 +214,12 @@ impl World {
 
     // --- requests
 
-    pub(super) fn send(&mut self, host: usize, action: Action, timeout: Duration, understood: bool) {
+    pub(super) fn send(&mut self, host: usize, action: Action, timeout: Duration, api: &Arc<Api>) {
+        let understood = self.is_understood(api);
         self.check_send(host, action, timeout, understood);
         let sequence = self.tick();
         self.touched |= action != Action::Check;
-        self.tell(|world| format!("{} -> {}", action.method(), world.names[host].authority()));
+        self.trace(|world| format!("{} -> {}", action.method(), world.names[host].authority()));
         self.flights.push(Flight {
             host,
             action,
@@ -238,7 +240,7 @@ impl World {
     }
 
     /// Brings one request to its host and the answer back, unless it will time out.
-    pub(super) fn deliver(&mut self, flight: usize) -> Option<(usize, Action, Reading, Duration)> {
+    pub(super) fn deliver(&mut self, flight: usize) -> Option<(usize, Action, ClassifiedReply, Duration)> {
         let (host, action) = (self.flights[flight].host, self.flights[flight].action);
         let fate = match self.flights[flight].slow {
             Some((fate, _)) => fate,
@@ -248,7 +250,7 @@ impl World {
         if timing_out && self.flights[flight].slow.is_none() {
             let due = self.flights[flight].sent + self.flights[flight].timeout;
             self.flights[flight].slow = Some((fate, due));
-            self.tell(|world| format!("    {} at {} hangs", action.method(), world.names[host].authority()));
+            self.trace(|world| format!("    {} at {} hangs", action.method(), world.names[host].authority()));
             if due > self.now {
                 return None;
             }
@@ -256,10 +258,12 @@ impl World {
         let flight = self.flights.remove(flight);
         self.touched |= action != Action::Check;
         let reply = self.answer(&flight, fate);
-        self.tell(|world| format!("    {} at {}: {fate:?}, {reply:?}", action.method(), world.names[host].authority()));
-        let reading = read(action, reply);
-        self.log_answer(host, action, &reading, flight.sent, flight.sequence);
-        Some((host, action, reading, self.now.saturating_sub(flight.sent)))
+        self.trace(|world| {
+            format!("    {} at {}: {fate:?}, {reply:?}", action.method(), world.names[host].authority())
+        });
+        let reply = classify(action, reply);
+        self.log_answer(host, action, &reply, flight.sent, flight.sequence);
+        Some((host, action, reply, self.now.saturating_sub(flight.sent)))
     }
 
     fn decide(&mut self, host: usize, action: Action) -> Fate {
@@ -401,7 +405,7 @@ impl World {
         while let Some(at) = self.late.iter().position(&due) {
             let late = self.late.remove(at);
             self.touched = true;
-            self.tell(|world| {
+            self.trace(|world| {
                 format!("    late {} lands at {}", late.action.method(), world.names[late.host].authority())
             });
             self.land_one(&late);
@@ -441,7 +445,7 @@ impl World {
         }
         if to > self.now {
             self.now = to;
-            self.tell(|world| format!("time is {:?}", world.now));
+            self.trace(|world| format!("time is {:?}", world.now));
         }
     }
 
@@ -449,7 +453,7 @@ impl World {
 
     /// The coordinator dies. What it had in flight lands now, late or never.
     pub(super) fn crash(&mut self) {
-        self.tell(|_| "CRASH".into());
+        self.trace(|_| "CRASH".into());
         self.touched = true;
         for flight in std::mem::take(&mut self.flights) {
             if flight.action == Action::Check {
@@ -460,7 +464,7 @@ impl World {
                 None if self.sites[flight.host].outage.is_some() => Fate::Lost,
                 None => ORPHAN_FATES[self.choices.choose(ORPHAN_FATES.len())],
             };
-            self.tell(|world| {
+            self.trace(|world| {
                 let name = world.names[flight.host].authority();
                 format!("    {} in flight to {name}: {fate:?}", flight.action.method())
             });
@@ -476,7 +480,7 @@ impl World {
 
     /// Every host works again, and nothing fails any more.
     pub(super) fn heal(&mut self) {
-        self.tell(|_| "faults stop".into());
+        self.trace(|_| "faults stop".into());
         self.choices.heal();
         for site in &mut self.sites {
             site.outage = None;
@@ -503,7 +507,7 @@ impl World {
             1 => Err(ClaimError::Busy("process 7".into())),
             _ => Err(ClaimError::Failed(self.errors.store.clone())),
         };
-        self.tell(|_| match &claimed {
+        self.trace(|_| match &claimed {
             Ok(None) => "claim: nothing there".into(),
             Ok(Some(intent)) => format!("claim: an unfinished {:?}", intent.purpose),
             Err(error) => format!("claim: {error:?}"),
@@ -513,7 +517,7 @@ impl World {
 
     pub(super) fn record(&mut self, intent: Intent) -> Result<(), JournalError> {
         let fate = self.choices.choose(3);
-        self.tell(|_| {
+        self.trace(|_| {
             let names: Vec<_> = intent.hosts.iter().map(Host::authority).collect();
             format!("record {:?} of {}{}", intent.purpose, names.join(" "), told(fate))
         });
@@ -527,7 +531,7 @@ impl World {
 
     pub(super) fn erase(&mut self) -> Result<(), JournalError> {
         let fate = self.choices.choose(3);
-        self.tell(|_| format!("erase{}", told(fate)));
+        self.trace(|_| format!("erase{}", told(fate)));
         self.check_erase();
         if fate != 1 {
             self.touched = true;
@@ -541,10 +545,10 @@ impl World {
         if fate == 0 { Ok(()) } else { Err(self.errors.store.clone()) }
     }
 
-    pub(super) fn tell(&mut self, line: impl FnOnce(&Self) -> String) {
-        if self.breaches.story.is_some() {
+    pub(super) fn trace(&mut self, line: impl FnOnce(&Self) -> String) {
+        if self.violations.trace.is_some() {
             let line = format!("{:>9?}  {}", self.now, line(self));
-            self.breaches.story.get_or_insert_default().push(line);
+            self.violations.trace.get_or_insert_default().push(line);
         }
     }
 }

@@ -64,6 +64,36 @@ impl Default for NodeBuilder {
     }
 }
 
+impl Node {
+    /// Starts a node on 127.0.0.1, on a port that the system chooses, with all defaults.
+    ///
+    /// # Errors
+    /// When the system has no port or no thread left.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = cluster_client::testing::Node::start()?;
+    /// assert!(node.groups().is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn start() -> io::Result<Self> {
+        Self::builder().start()
+    }
+
+    /// A node with settings of its own.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::testing::Node;
+    /// # fn main() -> std::io::Result<()> {
+    /// let node = Node::builder().latency(Duration::from_millis(20)).start()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+}
+
 impl NodeBuilder {
     /// Where to listen, as `host:port`; port 0 lets the system choose. `127.0.0.1:0` by default.
     ///

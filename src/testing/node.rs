@@ -8,7 +8,6 @@ use std::{
 };
 
 use super::{
-    builder::NodeBuilder,
     fault::Fault,
     rates::Rates,
     route::Method,
@@ -48,34 +47,6 @@ enum Phase {
 }
 
 impl Node {
-    /// Starts a node on 127.0.0.1, on a port that the system chooses, with all defaults.
-    ///
-    /// # Errors
-    /// When the system has no port or no thread left.
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// let node = cluster_client::testing::Node::start()?;
-    /// assert!(node.groups().is_empty());
-    /// # Ok(()) }
-    /// ```
-    pub fn start() -> io::Result<Self> {
-        Self::builder().start()
-    }
-
-    /// A node with settings of its own.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use cluster_client::testing::Node;
-    /// # fn main() -> std::io::Result<()> {
-    /// let node = Node::builder().latency(Duration::from_millis(20)).start()?;
-    /// # Ok(()) }
-    /// ```
-    pub fn builder() -> NodeBuilder {
-        NodeBuilder::default()
-    }
-
     pub(super) fn open(listener: TcpListener, settings: Settings, state: State) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let server = Arc::new(Server::new(settings, state));
@@ -188,7 +159,7 @@ impl Node {
     }
 
     /// The requests so far, in the order of arrival: the last 65,536 of them, unless
-    /// [`NodeBuilder::log_limit`] says otherwise.
+    /// [`NodeBuilder::log_limit`](crate::testing::NodeBuilder::log_limit) says otherwise.
     ///
     /// A request is in the log from the moment it has arrived whole; its status and whether it
     /// was applied are filled in as they come about, the status before the answer is sent.

@@ -3,32 +3,34 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::Action;
+use crate::values::action::Action;
 use crate::values::cause::RequestError;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::report::{HostStep, Operation, OperationId, Reason, Report, State};
 
-/// The parts of an operation, in the words of the protocol.
+/// The phases of an operation, named as in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Taking the group's lock.
+    /// Locking the group and reading its unfinished intent.
     Claim,
-    /// Asking every host before anything is changed.
+    /// Checking every host before anything is changed.
     Probe,
-    /// Writing the intent down.
+    /// Recording the intent.
     Intend,
     /// Creating on every host and verifying it.
     Create,
-    /// Noting that all is done.
+    /// Erasing the intent of a create that is complete.
     Commit,
     /// Undoing a create that failed or did not finish.
     RollBack,
     /// Deleting from every host and verifying it.
     Delete,
-    /// Noting what is left, or that nothing is.
+    /// Waiting until no request can take effect late.
     Settle,
+    /// Erasing the intent, or recording the hosts that are left.
+    Finish,
 }
 
 impl fmt::Display for Phase {
@@ -42,6 +44,7 @@ impl fmt::Display for Phase {
             Phase::RollBack => "roll back",
             Phase::Delete => "delete",
             Phase::Settle => "settle",
+            Phase::Finish => "finish",
         })
     }
 }

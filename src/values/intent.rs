@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::api::Api;
+use crate::values::api::Api;
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::host::Host;

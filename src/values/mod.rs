@@ -3,7 +3,10 @@
 //! Text from outside is parsed here; nothing raw gets further, not even into an error. Deliberately absent: IO, a
 //! clock, threads and randomness.
 
+pub(crate) mod action;
+pub(crate) mod api;
 pub(crate) mod cause;
+pub(crate) mod classification;
 pub(crate) mod config;
 pub(crate) mod error;
 pub(crate) mod event;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::api::{self, Action, Reading, Reply, Verdict};
+use crate::values::action::Action;
 use crate::values::cause::{JournalError, RequestError};
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::Intent;
@@ -150,49 +151,27 @@ impl HostStep {
     }
 
     /// Takes the answer to the latest of `attempts` tries in.
-    pub(crate) fn note(&mut self, attempts: u32, reading: &Reading, elapsed: Duration) {
+    pub(crate) fn note(&mut self, attempts: u32, reply: &ClassifiedReply, elapsed: Duration) {
         (self.attempts, self.elapsed) = (attempts, elapsed);
-        self.denied &= matches!(reading.verdict, Verdict::No | Verdict::Unsent);
+        self.denied &= matches!(reply.classification, Classification::Denied | Classification::NotSent);
         // Deleted, and found to be gone when deleted again: the first answer says more.
-        let repeated = self.succeeded && self.action == Action::Delete && reading.verdict == Verdict::No;
-        self.ended_well = reading.verdict == Verdict::Yes || repeated;
+        let repeated =
+            self.succeeded && self.action == Action::Delete && reply.classification == Classification::Denied;
+        self.ended_well = reply.classification == Classification::Confirmed || repeated;
         if repeated {
             return;
         }
         self.succeeded = match self.action {
-            Action::Check => reading.verdict == Verdict::Yes,
-            Action::Create | Action::Delete => self.succeeded || reading.verdict == Verdict::Yes,
+            Action::Check => reply.classification == Classification::Confirmed,
+            Action::Create | Action::Delete => self.succeeded || reply.classification == Classification::Confirmed,
         };
-        self.status = reading.status;
-        self.error.clone_from(&reading.error);
+        self.status = reply.status;
+        self.error.clone_from(&reply.error);
     }
 
     /// Whether it may have made or removed the group.
     fn may_have_changed(&self) -> bool {
         self.action != Action::Check && !self.denied
-    }
-
-    /// One request that was answered with this status.
-    ///
-    /// ```
-    /// use cluster_client::{Action, HostStep};
-    ///
-    /// assert!(HostStep::answered(Action::Create, 201).succeeded);
-    /// assert_eq!(HostStep::answered(Action::Create, 503).to_string(), "answered 503 to create");
-    /// ```
-    pub fn answered(action: Action, status: u16) -> Self {
-        HostStep::of(action, Reply::Answered { status, retry_after: None })
-    }
-
-    /// One request that was sent and has no answer: it may have been applied.
-    pub fn failed(action: Action, error: RequestError) -> Self {
-        HostStep::of(action, Reply::Ambiguous(error))
-    }
-
-    fn of(action: Action, reply: Reply) -> Self {
-        let mut step = HostStep::begun(action);
-        step.note(1, &api::read(action, reply), Duration::ZERO);
-        step
     }
 
     pub(crate) fn is_denied(&self) -> bool {

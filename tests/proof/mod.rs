@@ -1,4 +1,4 @@
-//! What the proofs with real processes share: the command as a process, its journal, and how rounds are
+//! Common parts of the proofs with real processes: the command as a process, its journal, and how rounds are
 //! spread over threads.
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use cluster_client::testing::{Fault, Method, Node};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -80,6 +81,15 @@ impl Client {
         Running::start(self.command(words)).end(PATIENCE)
     }
 
+    /// Kills a create while the POST to `mute` has no answer. Returns its journal entry.
+    pub(crate) fn interrupt_create(&self, group: &str, mute: &Node) -> Vec<u8> {
+        mute.inject(Fault::mute().on(Method::Post).always());
+        let running = Running::start(self.command(&["create", group, "--request-timeout", "60s"]));
+        assert!(mute.wait_until(|state| state.count(Method::Post) == 1, PATIENCE), "no POST came");
+        running.end_or_kill(Duration::ZERO);
+        std::fs::read(self.intent(group)).expect("a create at work has its intent in the journal")
+    }
+
     /// The names in the journal, and those that end in `.intent` alone.
     pub(crate) fn files(&self) -> (Vec<String>, Vec<String>) {
         let mut all: Vec<String> = std::fs::read_dir(self.journal())
@@ -112,7 +122,7 @@ pub(crate) fn strace_works() -> bool {
     works
 }
 
-/// What a run wrote to standard output: its whole lines, as operations that were acknowledged.
+/// Acknowledged operations: the complete lines of standard output.
 pub(crate) fn all_acknowledged(ran: &Ran) -> Vec<Value> {
     let (whole, _) = ran.stdout.rsplit_once('\n').unwrap_or_default();
     whole.lines().map(|line| serde_json::from_str(line).expect("one whole line of JSON")).collect()
@@ -195,7 +205,7 @@ pub(crate) fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-/// Where a data file of a node is.
+/// Path of a node's data file.
 pub(crate) fn data_file(directory: &Path, number: usize) -> PathBuf {
     directory.join(format!("node{number}.groups"))
 }

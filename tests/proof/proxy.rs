@@ -9,7 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// What happens to one request. Byte counts beyond the end mean the end.
+/// Treatment of one request. Byte counts beyond the end mean the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
     /// The node gets the first bytes of the request, then both connections end.
@@ -55,7 +55,7 @@ impl Fault {
 /// A POST or DELETE that went to the node, and when it had ended there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Landing {
-    /// What [`Proxy::begin`] said last when the request came.
+    /// Operation of the last [`Proxy::begin`] before the request.
     pub(crate) operation: usize,
     pub(crate) post: bool,
     pub(crate) copy: Repeat,
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_fault_it_cannot_be_noticed() {
+    fn proxy_without_a_fault_passes_requests_unchanged() {
         let node = Node::start().unwrap();
         let proxy = Proxy::start(node.address()).unwrap();
         assert!(exchange(proxy.address, POST).unwrap().starts_with(b"HTTP/1.1 201"));
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_cut_is_done_only_where_it_was_whole() {
+    fn cut_request_takes_effect_only_if_it_was_complete() {
         for (at, done) in [(0, false), (20, false), (POST.len() - 1, false), (POST.len(), true)] {
             let (node, _proxy, answer) = met_with(Fault::CutRequest(at));
             assert!(answer.is_err());
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_the_answer_away_leaves_the_effect() {
+    fn lost_answer_keeps_the_effect() {
         for fault in [Fault::CutAnswer(0), Fault::CutAnswer(7)] {
             let (node, _proxy, answer) = met_with(fault);
             assert!(answer.is_err() && node.has("g"), "{fault:?}");
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn a_500_is_answered_with_and_without_the_effect() {
+    fn status_500_comes_with_and_without_the_effect() {
         for applied in [true, false] {
             let (node, _proxy, answer) = met_with(Fault::Answer500 { applied });
             assert!(answer.unwrap().starts_with(b"HTTP/1.1 500"));
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_reaches_the_node_too() {
+    fn repeated_request_reaches_the_node_twice() {
         let (node, proxy, answer) = met_with(Fault::Duplicate);
         assert!(answer.is_ok());
         assert_eq!(node.count(Method::Post), 2);
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_answers_arrive_whole() {
+    fn slow_answer_arrives_complete() {
         let short = Duration::from_millis(1);
         for fault in [Fault::Drip, Fault::DelayAnswer(short), Fault::DelayRequest(short)] {
             let (_node, _proxy, answer) = met_with(fault);
@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delayed_request_arrives_although_its_client_has_gone() {
+    fn delayed_request_arrives_after_its_client_has_gone() {
         let node = Node::start().unwrap();
         let proxy = Proxy::start(node.address()).unwrap();
         proxy.disturb(|| Some(Fault::DelayRequest(PATIENCE)));
@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_swallowed_is_given_up_when_all_is_healed() {
+    fn swallowed_request_is_closed_when_faults_end() {
         for applied in [true, false] {
             let node = Node::start().unwrap();
             let proxy = Proxy::start(node.address()).unwrap();

@@ -35,7 +35,7 @@ impl Malformed {
     }
 }
 
-/// What makes a password hard to find in a text. No piece has a capital Q, which is what the words begin with.
+/// Pieces that make a password hard to find in a text. No piece has a capital Q, because the words begin with one.
 const PIECES: [&str; 48] = [
     ",",
     "/",

@@ -1,4 +1,4 @@
-//! What several test files share: a client whose waits are too short to notice.
+//! Common to several test files: a client with very short delays.
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Failure;
 
-/// What to measure.
+/// Kind of measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// One group after the other; the latency of each is noted.
@@ -29,11 +29,11 @@ impl Kind {
 /// One job for one client process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// What to measure.
+    /// Kind of measurement.
     pub kind: Kind,
-    /// How long to work before the measurement.
+    /// Time of the warm-up.
     pub warmup: Duration,
-    /// How long to go on starting measured groups; what was started is finished.
+    /// Time in which measured groups are started. Started ones are finished.
     pub budget: Duration,
     /// The hosts as `address:port`.
     pub hosts: Vec<String>,

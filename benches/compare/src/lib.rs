@@ -1,4 +1,4 @@
-//! What every measured Rust client shares: the job it is told, the loop that paces it, and what it reports of itself.
+//! Common parts of the measured Rust clients: the job it is told, the loop that paces it, and what it reports of itself.
 //!
 //! A client is a process of its own, so that its memory, CPU time and start-up are its own. It is given the job as four
 //! arguments (see [`Job`]) and prints one line of JSON (see [`pace`]). The peers in Go and Python keep the same contract.
@@ -13,11 +13,11 @@ pub mod wire;
 pub use job::{Job, Kind};
 pub use pace::{Client, run};
 
-/// Why a client could not do its job. Any failure ends the client: a benchmark of failing requests measures nothing.
+/// Failure of a client. Any failure ends the client: a benchmark of failing requests measures nothing.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// How many groups a bulk job keeps in flight.
+/// Groups in flight in a bulk job.
 pub const IN_FLIGHT: usize = 32;
 
-/// How long any client lets one request take. The figures are of clients that would not hang on a mute host.
+/// Request timeout of every client, so that none would hang on a mute host.
 pub const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);

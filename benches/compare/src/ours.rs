@@ -28,7 +28,7 @@ impl Client for Ours {
     }
 }
 
-/// As [`Ours`], with all connections on one thread.
+/// [`Ours`] with all connections on one thread.
 pub struct OursMultiplexed(ClusterClient);
 
 impl Client for OursMultiplexed {
@@ -49,7 +49,7 @@ impl Client for OursMultiplexed {
     }
 }
 
-/// As it comes: a third request per host, the preflight.
+/// The default: a third request per host, the preflight.
 pub struct OursDefault(ClusterClient);
 
 impl Client for OursDefault {
@@ -70,13 +70,13 @@ impl Client for OursDefault {
     }
 }
 
-/// As [`Ours`], with a journal on the disk that holds this program. No peer has one: it shows what ours costs.
+/// [`Ours`] with a journal on the disk of this program. No peer has one: it shows the cost of ours.
 pub struct OursJournal {
     client: ClusterClient,
     directory: PathBuf,
 }
 
-/// As [`OursMultiplexed`], with such a journal.
+/// [`OursMultiplexed`] with a journal on the disk.
 pub struct OursMultiplexedJournal(OursJournal);
 
 impl Client for OursMultiplexedJournal {

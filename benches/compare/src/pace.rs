@@ -30,7 +30,7 @@ pub trait Client: Sized {
     /// The same for many groups, [`crate::IN_FLIGHT`] at a time. Takes an id only when there is room for it.
     ///
     /// # Errors
-    /// As [`Client::create`].
+    /// Creates one group, for [`Client::create`].
     fn create_all(&mut self, ids: Ids) -> Result<(), Failure>;
 }
 

@@ -1,4 +1,4 @@
-//! What a process has used so far, as it can see itself.
+//! Resources that this process has used.
 
 use std::time::Duration;
 

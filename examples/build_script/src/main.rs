@@ -1,4 +1,4 @@
-//! What needs the group.
+//! A program that needs the group.
 
 fn main() {
     println!("built with the group build-example on every host");

@@ -43,7 +43,7 @@ fn run() -> Result<serde_json::Value, Failure> {
     let mut hosts: Vec<String> = list.split(',').map(|host| format!("http://{host}")).collect();
     drop(list);
     let before = usage::peak_kib();
-    // Nobody accepts what the system lets in here.
+    // Connections reach the backlog and are never accepted.
     let dead = TcpListener::bind("127.0.0.1:0")?;
     let has_dead = ["mute", "blackholed"].contains(&job.as_str());
     if has_dead {

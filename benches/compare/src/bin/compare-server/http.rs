@@ -17,7 +17,7 @@ pub(crate) const UNAVAILABLE: Answer =
 
 const PATH: &str = "/v1/group/";
 
-/// What is asked of one port.
+/// One request to one port.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Request<'a> {
     Create(&'a [u8]),

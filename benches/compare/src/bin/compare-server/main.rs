@@ -224,7 +224,7 @@ impl Server {
         Ok(true)
     }
 
-    /// What the node API does.
+    /// Answers a request of the node API.
     fn apply(&mut self, port: usize, request: &http::Request<'_>) -> http::Answer {
         if self.flaky.is_some_and(|flaky| port % flaky == 0) && self.heard.insert(request.key(port)) {
             return http::UNAVAILABLE;

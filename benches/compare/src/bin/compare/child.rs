@@ -10,7 +10,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::Failure;
 
-/// What a measured process did.
+/// Result of a measured process.
 pub(crate) struct Finished {
     pub(crate) stdout: String,
     /// From before it was spawned until after it ended.

@@ -1,10 +1,10 @@
-//! How many files a process may have open; a child gets the limit of its parent.
+//! Maximum number of open files; a child gets the limit of its parent.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::Failure;
 
-/// As far as one may without privileges: most systems start with a soft limit that is far below the hard one.
+/// Raises the soft limit to the hard limit: most systems start with a soft limit that is far below the hard one.
 pub(crate) fn raise_limit() -> Result<(), Failure> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)

@@ -1,4 +1,4 @@
-//! What to run, from the command line.
+//! Options of the command line.
 
 use std::time::Duration;
 
@@ -42,9 +42,9 @@ pub(crate) struct Options {
     /// For each client process.
     pub(crate) warmup: Duration,
     pub(crate) budget: Duration,
-    /// How many processes share the budget in a round where operations are short: see [`Options::visits`].
+    /// Number of processes that share the budget in a round where operations are short: see [`Options::visits`].
     visits: u32,
-    /// How often a round starts each client cold.
+    /// Cold starts of each client per round.
     pub(crate) starts: usize,
     /// In how many rounds a client runs that is far behind.
     pub(crate) slow_rounds: usize,
@@ -53,7 +53,7 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// How many processes of a client one round runs on `hosts` hosts.
+    /// Number of processes of a client per round with `hosts` hosts.
     ///
     /// With few hosts an operation is little more than a few wake-ups, and what those cost changes with the cores that the
     /// processes happen to get: several short looks in turn are steadier than a long one.

@@ -1,4 +1,4 @@
-//! Where things are: the package, its target folder, the repository around it.
+//! Paths: the package, its target folder, the repository around it.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ impl Places {
         self.package.join("peers").join(language)
     }
 
-    /// Where a peer in another language is built.
+    /// Build folder of a peer in another language.
     pub(crate) fn peer_target(&self, language: &str) -> PathBuf {
         self.target.join("peers").join(language)
     }

@@ -1,4 +1,4 @@
-//! What was measured, and what is made of it: medians, and ratios to the reference within the same round.
+//! Measurements and their summary: medians, and ratios to the reference within the same round.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ pub(crate) enum Metric {
     Memory { delay_ms: u64, hosts: usize },
     /// Groups per second.
     Throughput { delay_ms: u64 },
-    /// As `Cpu`, in bulk.
+    /// CPU per request in bulk.
     BulkCpu { delay_ms: u64 },
     /// From the start of the process to its end, in milliseconds.
     ColdStart,

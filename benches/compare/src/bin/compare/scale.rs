@@ -67,7 +67,7 @@ impl Weather {
         }
     }
 
-    /// As `client-scale` is told.
+    /// Argument of `client-scale`.
     fn job(self) -> &'static str {
         match self {
             Self::Fair | Self::Flaky => "create",

@@ -206,7 +206,7 @@ impl Bench<'_> {
     }
 }
 
-/// What a client process reports of itself (`pace.rs`).
+/// Report of a client process (`pace.rs`).
 struct Report {
     latency_ms: f64,
     groups: f64,

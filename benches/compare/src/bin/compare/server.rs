@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::places::Places;
 use crate::{Failure, child};
 
-/// How long the server may take to end once its standard input is closed.
+/// Maximum time for the server to end after its standard input is closed.
 const END: Duration = Duration::from_secs(5);
 
 /// A running server. The end of the runner, however it comes, closes the pipe and so ends the server, and the clients

@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Names and what they are, in the order to be read.
 pub(crate) type Setting = Vec<(&'static str, String)>;
 
-/// What cannot be found out is left out.
+/// Unknown values are left out.
 pub(crate) fn find(places: &Places, peers: &[Peer]) -> Setting {
     let lock = std::fs::read_to_string(places.lock()).unwrap_or_default();
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
@@ -31,7 +31,7 @@ pub(crate) fn find(places: &Places, peers: &[Peer]) -> Setting {
     setting.into_iter().filter_map(|(name, value)| Some((name, value?.trim().to_owned()))).collect()
 }
 
-/// As one line.
+/// Returns one line.
 pub(crate) fn line(setting: &Setting) -> String {
     let parts: Vec<String> = setting.iter().map(|(name, value)| format!("{name} {value}")).collect();
     format!("Measured with {}.", parts.join(", "))

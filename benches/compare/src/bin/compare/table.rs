@@ -109,7 +109,7 @@ fn was_too_slow(metric: Metric, client: &'static str, results: &Results) -> bool
     }
 }
 
-/// How far the reference's own figures lie apart: differences below that say nothing.
+/// Spread of the reference's own figures: smaller differences mean nothing.
 fn noise(text: &mut String, options: &Options, results: &Results) {
     let spreads: Vec<String> = options
         .hosts

@@ -1,4 +1,4 @@
-//! What our client is meant to reach, and whether it does.
+//! Targets of our client, and whether they are met.
 
 use std::fmt::Write;
 

@@ -10,7 +10,7 @@ const WIDTH: f64 = 980.0;
 const PLOT_WIDTH: f64 = 390.0;
 const PLOT_HEIGHT: f64 = 330.0;
 const TOP: f64 = 76.0;
-/// Where the plots begin.
+/// Left and upper edge of the plots.
 const LEFTS: [f64; DELAYS_MS.len()] = [76.0, 564.0];
 const LEGEND_COLUMNS: usize = 3;
 const LEGEND_LINE: f64 = 24.0;

@@ -1,5 +1,5 @@
-//! As much SVG as two figures need. The picture brings its own background, so that it can be read wherever it is
-//! embedded, and follows the reader's light or dark mode.
+//! SVG of the two figures. The picture has a background of its own, so it is readable wherever it is embedded,
+//! and follows the reader's light or dark mode.
 
 use std::fmt::Write;
 

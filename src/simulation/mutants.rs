@@ -1,24 +1,24 @@
-//! Wrong protocols and wrong drivers. A check that none of them trips would prove nothing, so each must
-//! be caught, by the invariant that it breaks, and every invariant must catch one.
+//! Mutants of the protocol and of the driver. Each must be caught by the invariant that it breaks, and every
+//! invariant must catch at least one. Otherwise its check would prove nothing.
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::time::Duration;
 
-use super::driver::{Driver, Setting};
+use super::driver::{DriverMutant, Setting};
 use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12};
 use super::schedule::shorten;
-use super::{Failure, Wanted, breaks, scenarios, shortest, story};
+use super::{Failure, Wanted, breaks, scenarios, shortest, trace};
 use crate::protocol::{Deletes, Evidence, Posts, Rules, Sound};
 use crate::values::report::State;
 
-macro_rules! wrong {
+macro_rules! mutants {
     ($($(#[$why:meta])* $name:ident { $($rules:item)* })*) => {
         $($(#[$why])* struct $name; impl Rules for $name { $($rules)* })*
     };
 }
 
-wrong! {
+mutants! {
     /// Takes a 201 for the truth.
     CommitsUnverified {
         fn must_verify() -> bool { false }
@@ -41,12 +41,22 @@ wrong! {
     CountsTriesPerLook { fn counts_tries_over_looks() -> bool { false } }
     /// Recovers in the API of its own configuration.
     RecoversInOwnApi { fn speaks_intent_api() -> bool { false } }
+    /// Keeps the API of the recovered intent for the operation itself.
+    KeepsIntentApi { fn restores_own_api() -> bool { false } }
+    /// Sends requests that may outlast the operation's time.
+    OutlastsDeadline { fn cuts_timeouts() -> bool { false } }
+    /// Ends a rollback at the deadline of the create.
+    RollbackEndsAtDeadline { fn rollback_has_own_time() -> bool { false } }
+    /// Ends a rollback when it is cancelled.
+    CancelsRollback { fn cancel_ends_rollback() -> bool { true } }
+    /// Retries POSTs after a definite failure on another host.
+    PostsAfterFailure { fn failure_ends_posts() -> bool { false } }
     /// A repair that drives the hosts of whatever is unfinished.
     WidensRepair { fn may_override(_: bool, _: bool) -> bool { true } }
     /// Commits while a POST of it may still take effect.
-    EndsLoud { fn ends_quiet() -> bool { false } }
+    EndsLoud { fn waits_for_late_posts() -> bool { false } }
     /// Begins an operation right after a recovery, while replicas do not know of it.
-    BeginsHasty { fn lets_replicas_catch_up() -> bool { false } }
+    BeginsHasty { fn settles_after_recovery() -> bool { false } }
     /// Deletes wherever it has sent something.
     UndoesAll { fn may_undo(host: Evidence) -> bool { host.posts.sent } }
     /// "Unclear, then there: so it is ours", without having looked before.
@@ -72,12 +82,12 @@ wrong! {
         fn may_undo(_: Evidence) -> bool { true }
     }
     Panics {
-        fn refusal_is_final(_: Posts) -> bool { resume_unwind(Box::new("planted")) }
+        fn refusal_is_final(_: Posts) -> bool { resume_unwind(Box::new("mutant")) }
     }
 }
 
 /// A failure of `invariant` with as few faults as it takes, and on as few hosts.
-fn find<R: Rules>(driver: Driver, wanted: Wanted) -> Option<(Setting, Failure)> {
+fn find<R: Rules>(driver: DriverMutant, wanted: Wanted) -> Option<(Setting, Failure)> {
     let scenarios = scenarios();
     (0..=3).find_map(|faults| {
         (1..=2).find_map(|hosts| {
@@ -90,7 +100,13 @@ fn find<R: Rules>(driver: Driver, wanted: Wanted) -> Option<(Setting, Failure)> 
 }
 
 /// Looks for the bug, and notes where it was found: by which check, with how many faults.
-fn caught<R: Rules>(name: &str, driver: Driver, invariant: Invariant, words: &'static str, faults: usize) -> Invariant {
+fn caught<R: Rules>(
+    name: &str,
+    driver: DriverMutant,
+    invariant: Invariant,
+    words: &'static str,
+    faults: usize,
+) -> Invariant {
     let Some((setting, failure)) = find::<R>(driver, Some((invariant, words))) else {
         panic!("{name} does not break {invariant:?}");
     };
@@ -103,21 +119,21 @@ fn caught<R: Rules>(name: &str, driver: Driver, invariant: Invariant, words: &'s
         failure.hosts,
         failure.what
     );
-    assert_eq!(failure.faults.len(), faults, "{name}\n{}", story::<R>(&setting, &failure));
+    assert_eq!(failure.faults.len(), faults, "{name}\n{}", trace::<R>(&setting, &failure));
     invariant
 }
 
-/// The planted bugs: what is wrong, the invariant that must catch it, in which words where it has several
+/// The mutants: what is wrong, the invariant that must catch it, in which words where it has several
 /// checks, and how many faults it takes.
 #[test]
-fn every_planted_bug_is_caught() {
-    use Driver::Right;
+fn every_mutant_is_caught() {
+    use DriverMutant::Right;
     let tripped = [
         caught::<CommitsUnverified>("CommitsUnverified", Right, I1, "no GET", 0),
         caught::<CommitsUnverified>("CommitsUnverified", Right, I1, "does not have", 1),
         caught::<NeverSettles>("NeverSettles", Right, I2, "not seen absent", 1),
         caught::<NeverSettles>("NeverSettles", Right, I2, "will still land", 2),
-        caught::<Sound>("driver: no settle time", Driver::NeverSettles, I2, "will still land", 2),
+        caught::<Sound>("driver: no settle time", DriverMutant::NeverSettles, I2, "will still land", 2),
         caught::<BelievesContradiction>("BelievesContradiction", Right, I2, "", 1),
         caught::<BelievesRefusedDelete>("BelievesRefusedDelete", Right, I2, "has refused", 2),
         caught::<BelievesRefusedDelete>("BelievesRefusedDelete", Right, I2, "has the group", 3),
@@ -125,6 +141,11 @@ fn every_planted_bug_is_caught() {
         caught::<BelievesPresence>("BelievesPresence", Right, I8, "lagging", 1),
         caught::<CountsTriesPerLook>("CountsTriesPerLook", Right, I7, "more often", 2),
         caught::<RecoversInOwnApi>("RecoversInOwnApi", Right, I12, "another API", 2),
+        caught::<KeepsIntentApi>("KeepsIntentApi", Right, I12, "another API", 2),
+        caught::<OutlastsDeadline>("OutlastsDeadline", Right, I7, "outlast", 1),
+        caught::<RollbackEndsAtDeadline>("RollbackEndsAtDeadline", Right, I2, "cut short", 1),
+        caught::<CancelsRollback>("CancelsRollback", Right, I2, "cut short", 1),
+        caught::<PostsAfterFailure>("PostsAfterFailure", Right, I2, "definite failure", 2),
         caught::<WidensRepair>("WidensRepair", Right, I12, "", 2),
         caught::<EndsLoud>("EndsLoud", Right, I11, "", 1),
         caught::<BeginsHasty>("BeginsHasty", Right, I6, "deleted everywhere", 3),
@@ -133,13 +154,13 @@ fn every_planted_bug_is_caught() {
         caught::<BelievesRefusals>("BelievesRefusals", Right, I3, "refused", 1),
         caught::<SendsBeforeIntent>("SendsBeforeIntent", Right, I4, "", 0),
         caught::<GoesOnUnrecorded>("GoesOnUnrecorded", Right, I4, "", 1),
-        caught::<Sound>("driver: skips the store", Driver::SkipsStore, I4, "", 0),
+        caught::<Sound>("driver: skips the store", DriverMutant::SkipsStore, I4, "", 0),
         caught::<UndoesFailedCommit>("UndoesFailedCommit", Right, I5, "", 1),
         caught::<RecoversClean>("RecoversClean", Right, I6, "", 1),
         caught::<RecoversHasty>("RecoversHasty", Right, I6, "", 2),
         caught::<ForgetsUnknown>("ForgetsUnknown", Right, I6, "", 1),
         caught::<ForgetsAll>("ForgetsAll", Right, I6, "", 1),
-        caught::<Sound>("driver: hides intents", Driver::HidesIntent, I6, "", 1),
+        caught::<Sound>("driver: hides intents", DriverMutant::HidesIntent, I6, "", 1),
         caught::<NeverLate>("NeverLate", Right, I7, "", 1),
         caught::<CountsUnknownAsAbsent>("CountsUnknownAsAbsent", Right, I8, "", 1),
         caught::<UndoesAtOnce>("UndoesAtOnce", Right, I9, "while a POST", 1),

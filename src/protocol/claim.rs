@@ -1,0 +1,113 @@
+//! The beginning of an operation: the claim, the recovery of an unfinished intent, and the first phase.
+
+use std::sync::Arc;
+
+use super::participant::{Goal, Participant};
+use super::{AfterSettle, Ending, Machine, Rules};
+use crate::values::event::Phase;
+use crate::values::host::Host;
+use crate::values::intent::{ClaimError, Intent, Purpose};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, Operation, Target};
+
+impl<R: Rules> Machine<R> {
+    pub(super) fn claimed(&mut self, claimed: Result<Option<Intent>, ClaimError>) {
+        self.awaiting_journal = false;
+        match claimed {
+            Ok(None) => self.begin_operation(),
+            Ok(Some(intent)) => {
+                self.recoverable = true;
+                if self.cancelled || !self.time_left(self.now) {
+                    return self.abort_if_expired();
+                }
+                self.begin_recovery(intent);
+            }
+            Err(ClaimError::Failed(error)) => self.end(Ending::Journal(error)),
+            Err(ClaimError::Busy(_)) if self.cancelled => self.give_up(Cause::Cancelled),
+            Err(ClaimError::Busy(holder)) => match self.claims.next(None, &mut self.random) {
+                Some(delay) if self.time_left(self.now + delay) => {
+                    self.not_before = self.now + delay;
+                }
+                _ => self.end(Ending::Busy(holder)),
+            },
+        }
+    }
+
+    /// Recovers the earlier operation on the group. A repair replaces it, because a repair is a person's decision
+    /// where recovery cannot decide.
+    fn begin_recovery(&mut self, intent: Intent) {
+        self.purpose = Some(intent.purpose);
+        if matches!(self.operation, Operation::Repair(_)) {
+            return self.begin_override(intent);
+        }
+        self.recovering = true;
+        if R::speaks_intent_api() {
+            self.api = Arc::new(intent.api);
+        }
+        self.take_hosts(intent.hosts.into());
+        match intent.purpose {
+            Purpose::Create { was_absent } => {
+                for participant in &mut self.participants {
+                    participant.posts = R::inherited_posts();
+                    participant.was_absent = was_absent;
+                }
+                self.begin_removal();
+            }
+            // The delete may have replaced an unfinished create, whose POSTs may still take effect.
+            Purpose::Delete => {
+                self.participants.iter_mut().for_each(|participant| participant.posts = R::inherited_posts());
+                self.begin_removal();
+            }
+            Purpose::Present => self.begin_settle(AfterSettle::Probe, self.now + self.limits.settle),
+        }
+    }
+
+    /// Replaces the intent of an older operation by a repair, if the caller has named all its hosts.
+    fn begin_override(&mut self, intent: Intent) {
+        let unnamed: Vec<Host> = intent.hosts.iter().filter(|host| !self.cluster.contains(host)).cloned().collect();
+        if !R::may_override(unnamed.is_empty(), intent.api == *self.cluster_api) {
+            return self.end(Ending::Conflict { unfinished: Box::new(intent), unnamed });
+        }
+        self.take_hosts(self.cluster.iter().chain(&unnamed).cloned().collect());
+        for (host, participant) in self.hosts.iter().zip(&mut self.participants) {
+            if intent.hosts.contains(host) {
+                participant.posts = R::inherited_posts();
+            }
+        }
+        match self.operation {
+            Operation::Repair(Target::Present) => {
+                self.begin_settle(AfterSettle::Probe, self.now + self.limits.settle);
+            }
+            _ => self.begin_pass(),
+        }
+    }
+
+    pub(super) fn begin_operation(&mut self) {
+        self.recovering = false;
+        (self.purpose, self.cause) = (None, None);
+        if R::restores_own_api() {
+            self.api = Arc::clone(&self.cluster_api);
+        }
+        if self.operation == Operation::Recover {
+            return self.end(Ending::Reported(Outcome::Recovered));
+        }
+        self.take_hosts(Arc::clone(&self.cluster));
+        self.begin_pass();
+    }
+
+    fn begin_pass(&mut self) {
+        match self.operation {
+            Operation::Create if !self.preflight => self.begin_intent(),
+            Operation::Create | Operation::Status | Operation::Repair(Target::Present) => {
+                self.begin_round(Phase::Probe, |_| Some(Goal::Probe));
+            }
+            Operation::Delete | Operation::Repair(Target::Absent) => self.begin_intent(),
+            Operation::Recover | Operation::Forget => self.end(Ending::Reported(Outcome::Recovered)),
+        }
+    }
+
+    fn take_hosts(&mut self, hosts: Arc<[Host]>) {
+        self.participants = vec![Participant::new(); hosts.len()];
+        self.hosts = hosts;
+    }
+}

@@ -1,0 +1,129 @@
+//! The transitions between phases. Live runs and recovery share them.
+
+use super::participant::Goal;
+use super::{AfterSettle, Ending, Machine, Posts, Rules};
+use crate::values::event::Phase;
+use crate::values::intent::Purpose;
+use crate::values::outcome::Outcome;
+use crate::values::report::{Operation, State};
+
+impl<R: Rules> Machine<R> {
+    pub(super) fn begin_changes(&mut self) {
+        match self.own_purpose() {
+            Purpose::Delete => self.begin_removal(),
+            Purpose::Create { .. } => self.begin_round(Phase::Create, |_| Some(Goal::Create)),
+            Purpose::Present => {
+                self.begin_round(Phase::Create, |participant| {
+                    (participant.state != State::Present).then_some(Goal::Ensure)
+                });
+            }
+        }
+    }
+
+    /// Begins to delete. The rollback of a create deletes only our own groups, and checks the other hosts.
+    pub(super) fn begin_removal(&mut self) {
+        let undo = matches!(self.own_purpose(), Purpose::Create { .. });
+        self.begin_round(if undo { Phase::RollBack } else { Phase::Delete }, |participant| {
+            if !undo || R::may_undo(participant.evidence()) {
+                Some(Goal::Remove)
+            } else if participant.posts == Posts::default() && participant.was_absent {
+                // No POST was sent, and the probe showed no group.
+                participant.state = State::Absent;
+                None
+            } else {
+                Some(Goal::VerifyAbsent)
+            }
+        });
+    }
+
+    pub(super) fn after_probe(&mut self) {
+        let any = |state| self.participants.iter().any(|participant| participant.state == state);
+        let (present, unknown) = (any(State::Present), any(State::Unknown));
+        match self.own_purpose() {
+            _ if self.operation == Operation::Status && !self.recovering => {
+                self.end(Ending::Reported(Outcome::Observed));
+            }
+            Purpose::Create { .. } if present => self.end(Ending::Reported(Outcome::AlreadyExists)),
+            Purpose::Create { .. } if unknown || self.cancelled => {
+                self.set_cause_from_unknown();
+                self.end(Ending::Reported(Outcome::Unavailable));
+            }
+            // The intent of a recovery is recorded already.
+            Purpose::Present if self.recovering => self.begin_changes(),
+            // A repair that was stopped has changed nothing. An older intent may still ask for the group's deletion.
+            Purpose::Present if self.stopping.is_some() => self.end(Ending::Reported(Outcome::Unavailable)),
+            _ => self.begin_intent(),
+        }
+    }
+
+    pub(super) fn after_create(&mut self) {
+        let complete = self.participants.iter().all(|participant| R::may_commit(participant.evidence()));
+        if self.creating() && complete && self.stopping.is_none() {
+            self.begin_settle(AfterSettle::Commit, self.posts_settle_at());
+        } else if self.creating() {
+            self.begin_removal();
+        } else {
+            self.begin_finish();
+        }
+    }
+
+    /// Erases the intent, or records what is left. A repair to present waits for its late POSTs before it erases. A
+    /// removal has already awaited the settle time of each host that needs it.
+    pub(super) fn begin_finish(&mut self) {
+        if self.any_left() {
+            self.enter(Phase::Finish);
+        } else {
+            let until = if self.own_purpose() == Purpose::Present { self.posts_settle_at() } else { self.now };
+            self.begin_settle(AfterSettle::Finish, until);
+        }
+    }
+
+    /// Whether the intent must name a host at the end of the pass.
+    pub(super) fn any_left(&self) -> bool {
+        (0..self.hosts.len()).any(|host| self.is_left(host))
+    }
+
+    /// Whether the intent must still name this host.
+    pub(super) fn is_left(&self, host: usize) -> bool {
+        let participant = &self.participants[host];
+        match self.own_purpose() {
+            Purpose::Present => participant.state != State::Present,
+            Purpose::Delete => !R::may_forget(participant.state),
+            Purpose::Create { .. } => {
+                (participant.posts.created || participant.posts.ambiguous) && !R::may_forget(participant.state)
+            }
+        }
+    }
+
+    /// Ends the pass after the intent was erased, or names the hosts that are left. After a recovery follows the
+    /// operation itself.
+    pub(super) fn finish_pass(&mut self, left: bool) {
+        if self.recovering {
+            match (left, self.operation) {
+                (true, _) => self.end(Ending::Reported(Outcome::InDoubt)),
+                (false, Operation::Recover) => self.end(Ending::Reported(Outcome::Recovered)),
+                (false, _) => {
+                    self.earlier = Some(Box::new(self.report(&Ending::Reported(Outcome::Recovered))));
+                    self.begin_settle(AfterSettle::Operation, self.changes_settle_at());
+                }
+            }
+            return;
+        }
+        self.end(match self.operation {
+            Operation::Create => Ending::Reported(self.judge_rollback()),
+            _ => Ending::Finished,
+        });
+    }
+
+    fn judge_rollback(&self) -> Outcome {
+        let unknown = self.participants.iter().any(|participant| participant.state == State::Unknown);
+        if self.participants.iter().all(|participant| R::counts_as_absent(participant.state)) {
+            Outcome::RolledBack
+        } else if unknown || self.any_left() {
+            Outcome::InDoubt
+        } else {
+            // Somebody else's group: the host refused our POST.
+            Outcome::AlreadyExists
+        }
+    }
+}

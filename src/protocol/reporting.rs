@@ -1,0 +1,128 @@
+//! Events during the operation, and the report at its end. Nothing here decides anything.
+
+use std::time::Duration;
+
+use super::participant::{Participant, Stop};
+use super::{Ending, Machine, Rules};
+use crate::values::action::Action;
+use crate::values::cause::JournalError;
+use crate::values::classification::{Classification, ClassifiedReply};
+use crate::values::event::{Event, EventKind};
+use crate::values::intent::Purpose;
+use crate::values::outcome::Outcome;
+use crate::values::report::{self, Cause, HostReport, HostStep, Operation, Reason, Report, State};
+
+impl<R: Rules> Machine<R> {
+    pub(super) fn end(&mut self, ending: Ending) {
+        if self.events.is_some() {
+            let report = Box::new(self.report(&ending));
+            self.emit(|_| EventKind::Finished { report });
+        }
+        self.ending = Some(ending);
+    }
+
+    pub(super) fn emit(&mut self, kind: impl FnOnce(&Self) -> EventKind) {
+        if self.events.is_some() {
+            let event = self.event(kind(self));
+            self.events.get_or_insert_default().push(event);
+        }
+    }
+
+    pub(super) fn event(&self, kind: EventKind) -> Event {
+        Event::new(self.id, self.operation, self.group.clone(), kind)
+    }
+
+    /// The event that names the hosts of the round.
+    pub(super) fn participants(&self) -> EventKind {
+        EventKind::Participants { hosts: self.ready.iter().map(|host| self.hosts[*host].clone()).collect() }
+    }
+
+    pub(super) fn emit_answer(&mut self, host: usize, action: Action, reply: &ClassifiedReply, elapsed: Duration) {
+        self.emit(|machine| EventKind::Answered {
+            host: machine.hosts[host].clone(),
+            action,
+            attempt: machine.participants[host].attempts(action),
+            succeeded: reply.classification == Classification::Confirmed,
+            denied: reply.classification == Classification::Denied,
+            status: reply.status,
+            error: reply.error.clone(),
+            elapsed,
+        });
+    }
+
+    pub(super) fn set_cause_from_unknown(&mut self) {
+        if self.cause.is_none() {
+            let unknown = self.participants.iter().position(|participant| participant.state == State::Unknown);
+            self.cause = unknown.map(|host| {
+                let last = self.participants[host].steps.last().cloned();
+                self.cause_of(host, Reason::new(last, None))
+            });
+        }
+    }
+
+    /// A host that failed, or the time of the operation, where more of it might have helped.
+    pub(super) fn cause_of(&self, host: usize, reason: Reason) -> Cause {
+        let host = self.hosts[host].clone();
+        if self.short_of_time || !self.time_left(self.now) {
+            Cause::TimedOut { host: Some((host, reason)) }
+        } else {
+            Cause::Host { host, reason }
+        }
+    }
+
+    pub(super) fn report(&self, ending: &Ending) -> Report {
+        self.report_on(ending, self.participants.iter().cloned())
+    }
+
+    pub(super) fn report_on(&self, ending: &Ending, participants: impl Iterator<Item = Participant>) -> Report {
+        let hosts = self.hosts.iter().zip(participants).map(|(host, participant)| HostReport {
+            host: host.clone(),
+            state: participant.state,
+            reason: reason(&participant),
+            steps: participant.steps,
+        });
+        let hosts: Vec<HostReport> = hosts.collect();
+        let journal = |source: &JournalError| Some(Cause::journal(source.clone()));
+        let (outcome, cause) = match ending {
+            Ending::Reported(outcome) => {
+                (report::refined_outcome(*outcome, self.cause.as_ref(), &hosts), self.cause.clone())
+            }
+            Ending::Finished => (report::outcome_of_removal_or_repair(self.operation, &hosts), self.cause.clone()),
+            Ending::Unrecorded(source) => (Outcome::Unrecorded, journal(source)),
+            Ending::Busy(holder) => (Outcome::Busy, Some(Cause::busy(holder))),
+            Ending::Conflict { unfinished, unnamed } => {
+                (Outcome::Conflict, Some(Cause::conflict((**unfinished).clone(), unnamed.clone())))
+            }
+            Ending::Journal(source) => (Outcome::JournalFailed, journal(source)),
+        };
+        Report {
+            id: self.id,
+            group: self.group.clone(),
+            operation: if self.recovering { Operation::Recover } else { self.operation },
+            outcome,
+            hosts,
+            cause,
+            earlier: self.earlier.clone(),
+            recoverable: self.recoverable && self.has_journal,
+            finishes_repair: self.recovering && self.own_purpose() == Purpose::Present,
+            notes: self.notes.clone(),
+            elapsed: self.now,
+        }
+    }
+}
+
+/// Returns why the state of a host is unknown, or not the wanted one.
+pub(super) fn reason(participant: &Participant) -> Option<Reason> {
+    let because = |step: &HostStep| Reason::new(Some(step.clone()), None);
+    let last = |actions: &[Action]| participant.steps.iter().rev().find(|step| actions.contains(&step.action));
+    match participant.state {
+        State::Unknown => {
+            // After a refused DELETE a check proves nothing, so the DELETE is the reason.
+            let refused = last(&[Action::Delete]).filter(|_| participant.deletes.refused);
+            let step = refused.or(participant.steps.last()).cloned();
+            Some(Reason::new(step, participant.given_up.map(Stop::interruption)))
+        }
+        State::Present => last(&[Action::Delete]).filter(|step| !step.ended_well).map(because),
+        State::Absent => last(&[Action::Create]).filter(|step| !step.succeeded).map(because),
+    }
+}

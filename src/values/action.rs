@@ -1,0 +1,36 @@
+//! The three things that a host is asked to do.
+
+use std::fmt;
+
+/// What is asked of one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Action {
+    /// `POST`: create the group.
+    Create,
+    /// `GET`: is the group there?
+    Check,
+    /// `DELETE`: delete the group.
+    Delete,
+}
+
+impl Action {
+    /// The HTTP method: `POST`, `GET` or `DELETE`.
+    pub fn method(self) -> &'static str {
+        match self {
+            Action::Create => "POST",
+            Action::Check => "GET",
+            Action::Delete => "DELETE",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Action::Create => "create",
+            Action::Check => "check",
+            Action::Delete => "delete",
+        })
+    }
+}
