@@ -108,7 +108,7 @@ pub(crate) enum Input {
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Reported(Outcome),
-    /// A delete or a repair went over every host; their states say how far it came.
+    /// A delete or a repair went over every host. Their states say how far it came.
     Finished,
     Unrecorded(JournalError),
     Busy(String),

@@ -280,7 +280,7 @@ impl<'a> Run<'a> {
         let usual = (Arc::clone(names), Arc::clone(own));
         let renamed = (Arc::clone(names), Arc::clone(other));
         let others = match operation {
-            Operation::Recover => vec![(Arc::clone(&elsewhere.0), Arc::clone(other))],
+            Operation::Recover | Operation::Forget => vec![(Arc::clone(&elsewhere.0), Arc::clone(other))],
             Operation::Repair(_) => {
                 let fewer = (Arc::from(&names[..names.len() - 1]), Arc::clone(own));
                 let narrowed = names.last().is_some_and(|last| names.len() > 1 && unfinished.hosts.contains(last));
