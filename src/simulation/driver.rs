@@ -287,7 +287,7 @@ impl<'a> Run<'a> {
                 narrowed.then_some(fewer).into_iter().chain([renamed]).collect()
             }
             Operation::Create | Operation::Delete => vec![renamed],
-            Operation::Status | Operation::Forget => return usual,
+            Operation::Status => return usual,
         };
         let chosen = self.world.choices.choose(1 + others.len());
         let Some(other) = chosen.checked_sub(1).and_then(|other| others.into_iter().nth(other)) else { return usual };
