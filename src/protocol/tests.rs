@@ -309,6 +309,24 @@ fn a_blind_create_deletes_nothing_that_it_may_not_have_made() {
 }
 
 #[test]
+fn rollback_without_preflight_keeps_a_group_that_appears_after_a_404() {
+    let report = Scene::of(Operation::Create, false)
+        .claims()
+        .records(BLIND, "ab")
+        .both(Create, 501, 201)
+        .both(Check, 404, 200)
+        .waits(SECOND)
+        .on('a', Check, answer(404))
+        .on('b', Delete, answer(200))
+        .both(Check, 404, 404)
+        .waits(5 * SECOND)
+        .on('a', Check, answer(200))
+        .records(BLIND, "a")
+        .reports(Outcome::Incomplete, Present, Absent);
+    assert!(report.recoverable);
+}
+
+#[test]
 fn a_new_create_first_recovers_the_one_that_did_not_finish() {
     Scene::create()
         .finds(Ok(Some(intent(CREATE))))
