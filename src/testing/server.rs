@@ -1,7 +1,7 @@
 //! The running node: its listener, its threads, and their end.
 //!
-//! One mutex guards the state. `changed` is notified after each change of the state. `control` is notified at a stop
-//! and at the end of a pause, which ends the delays of the threads.
+//! One mutex guards the state. `changed` is notified after each change of the state. `control` is notified at a stop,
+//! at a pause and its end, and for late requests.
 
 use std::{
     io,
