@@ -47,7 +47,7 @@ use crate::values::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 /// # Guarantees
 /// * [`Claim::record`] writes a temporary file, syncs and renames it, and syncs the directory before it returns.
 ///   [`Claim::erase`] removes the file and syncs the directory. So a crash of the process or the machine leaves the
-/// older state or the newer one, and never a part.
+///   older state or the newer one, and never a part.
 /// * A group is locked by `flock` on a file beside its intent, between processes of one machine and within a process.
 ///   The lock ends with its owner, also if the owner is killed.
 /// * Concurrent operations share syncs: their intents are written into one file, with a hard link for each group. On a
