@@ -1,4 +1,4 @@
-//! The transport as the subject of the suite of `tests.rs`, and what is tested of it alone.
+//! Runs the suite of `tests.rs` on the transport, and tests of the transport alone.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -34,7 +34,7 @@ impl Subject {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_next_address_is_tried_within_the_time() {
+fn connect_tries_the_next_address_after_a_refused_and_a_silent_one() {
     let (silent, _queue) = tests::blackhole();
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = tests::answering(tests::OK);
@@ -87,7 +87,7 @@ fn end_of_a_nested_request_restores_the_outer_one() {
     assert!(!context::current().sent);
 }
 
-/// The one logger of the process, with a hook per thread.
+/// The logger of the process, with a hook per thread.
 struct PerThread;
 
 type OnRecord = Box<dyn Fn(&log::Record<'_>)>;
@@ -102,7 +102,7 @@ impl log::Log for PerThread {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Taken out, so that records of nested requests do not call it.
+        // Take the hook out, so that records of nested requests do not call it.
         let Some(act) = ON_RECORD.take() else { return };
         act(record);
         ON_RECORD.set(Some(act));
