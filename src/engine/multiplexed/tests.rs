@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use self::suite::{PLENTY, serve, serve_at, describe};
+use self::suite::{PLENTY, describe, serve, serve_at};
 use super::{Multiplexed, Network};
 use crate::api::{Action, Api, Reply};
 use crate::engine::threads::transport::subject::Subject as UreqSubject;
