@@ -95,6 +95,6 @@ fn each_creation_verification_failure_and_rollback_is_logged_at_its_level() {
     cluster.node(0).inject(Fault::answer(500).on(Method::Delete).always());
     cluster.node(2).inject(Fault::answer(403).on(Method::Post));
     client.create_group("g").unwrap_err();
-    assert_eq!(count(&lines(), Level::Error, "in doubt"), 1);
+    assert_eq!(count(&lines(), Level::Error, "incomplete"), 1);
     assert_eq!(cluster.holders("g"), [0]);
 }
