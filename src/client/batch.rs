@@ -9,20 +9,21 @@ use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
 
-/// One operation for each of many groups: an iterator over the results. `T` is what the single call returns: a
+/// Iterator over the results of one operation for each of many groups. `T` is the result of the single call: a
 /// [`Report`], or a [`Deletion`](crate::Deletion).
 ///
-/// * At most [`in_flight`](crate::ClientBuilder::in_flight) operations run at once, and at most as many more
-///   are taken from the input ahead of time. Memory is bounded by that, however long the input is.
-/// * Results come in the order in which the operations end; [`Completed::position`] says where in the input
-///   each was. One group's failure touches no other.
-/// * Work begins with the first id that is taken, and goes on between calls of `next`, up to those bounds.
-/// * What has ended is handed out before more of the input is taken. While the input itself blocks, nothing is
-///   handed out: whoever feeds a channel must not wait for a result before sending the next id.
-/// * An id that comes twice is two operations: the second finds the group busy, or what the first made of it.
-/// * Dropping the iterator gives up what has not ended (creates are rolled back) and waits for that.
+/// * At most [`in_flight`](crate::ClientBuilder::in_flight) operations run at once. At most twice that number have been
+///   taken from the input and not been returned. This bounds the memory, however long the input is.
+/// * Results come in the order in which the operations end. [`Completed::position`] is the place in the input. The
+///   failure of one group affects no other.
+/// * Work begins with the first call of `next`, and continues between calls, up to these bounds.
+/// * Results that are ready are returned before more of the input is taken. If the input blocks, no result is
+///   returned. A program that feeds a channel must therefore not wait for a result before it sends the next id.
+/// * An id that comes twice is two operations. The second finds the group busy, or finds the result of the first.
+/// * Dropping the iterator cancels the operations that have not ended, and blocks until they end. Creates are rolled
+///   back.
 /// * An [`Observer`](crate::Observer) may drive or drop the bulk that it observes. A logger or a journal must
-///   not do so during a request or a journal call of that bulk: it would wait for itself.
+///   not do so during a request or a journal call of that bulk: it would deadlock.
 ///
 /// ```no_run
 /// use cluster_client::ClusterClient;
@@ -44,7 +45,7 @@ pub struct Bulk<I, T = Report> {
     driver: Arc<Driver>,
     /// Keeps the driver on the list of the call's cancel token.
     watched: Option<Arc<dyn Cancel>>,
-    /// Operations in the driver whose result was not handed out.
+    /// Operations in the driver whose result was not returned.
     open: usize,
     exhausted: bool,
     conclude: fn(Report) -> Result<T, Error>,
@@ -56,16 +57,16 @@ pub struct Bulk<I, T = Report> {
 pub struct Completed<T = Report> {
     /// The place of the id in the input, from 0.
     pub position: usize,
-    /// The id as it was given.
+    /// The id, unchanged.
     pub id: String,
-    /// The operation, the same for all items of a bulk.
+    /// The operation. It is equal for all items of a bulk.
     pub operation: Operation,
-    /// What the single call would have returned.
+    /// The result, equal to that of the single call.
     pub result: Result<T, Error>,
 }
 
 impl<T> Completed<T> {
-    /// A result for your own tests.
+    /// Creates a result, for your own tests.
     pub fn new(position: usize, id: impl Into<String>, operation: Operation, result: Result<T, Error>) -> Self {
         Completed { position, id: id.into(), operation, result }
     }
@@ -97,7 +98,7 @@ where
         Bulk { invocation, operation, groups: groups.enumerate(), driver, watched, open: 0, exhausted: false, conclude }
     }
 
-    /// Takes one id from the input, if there is one, and begins with it; hands back one that is no id.
+    /// Takes the next id from the input and adds its operation. Returns a result at once if the id is invalid.
     fn take_one(&mut self) -> Option<Completed<T>> {
         let Some((position, id)) = self.groups.next() else {
             self.exhausted = true;
@@ -114,7 +115,7 @@ where
         }
     }
 
-    /// What has ended is handed out before more is taken from the input, which may take its time.
+    /// Returns an operation that has ended. Blocks only if no more may be taken from the input, which may block too.
     fn ended(&mut self) -> Option<(usize, Report)> {
         let enough = 2 * self.invocation.client().in_flight;
         let may_take = !self.exhausted && self.open < enough;

@@ -20,7 +20,7 @@ use crate::values::mask;
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 impl ClusterClient {
-    /// A client for these hosts, with the defaults of [`ClientBuilder`].
+    /// Creates a client for these hosts, with the defaults of [`ClientBuilder`].
     ///
     /// # Errors
     /// [`Error::Config`] naming the host that was refused. Nothing is sent.
@@ -32,27 +32,27 @@ impl ClusterClient {
         Self::builder().hosts(hosts).build()
     }
 
-    /// A client for the hosts of the environment variable `HOSTS`: base URLs separated by commas.
+    /// Creates a client for the hosts of the environment variable `HOSTS`: base URLs separated by commas.
     ///
     /// # Errors
-    /// [`Error::Config`] where it is not set, or a host in it is refused.
+    /// [`Error::Config`] if it is not set, or a host in it is refused.
     pub fn from_env() -> Result<Self, Error> {
         Self::builder().hosts_from_env().build()
     }
 
-    /// A client whose every setting can be chosen.
+    /// Returns a builder, on which every setting can be chosen.
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 }
 
-/// The way in which a client sends its requests. The results are the same.
+/// The way in which a client sends its requests. The results do not depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Engine {
-    /// One thread waits for one answer, as many at once as there are requests under way.
+    /// One thread blocks for one answer. There are as many threads as requests under way.
     Threads,
-    /// One thread waits for all answers of a call. Needs the feature `multiplex`.
+    /// One thread polls for all answers of a call. Needs the feature `multiplex`.
     #[cfg(feature = "multiplex")]
     Multiplexed,
 }
@@ -140,7 +140,8 @@ impl Default for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// The base URLs of the hosts. The last of this and its two siblings counts.
+    /// Sets the base URLs of the hosts. It replaces earlier hosts, also those of [`ClientBuilder::checked_hosts`] and
+    /// [`ClientBuilder::hosts_from_env`].
     pub fn hosts<I>(mut self, urls: I) -> Self
     where
         I: IntoIterator,
@@ -150,88 +151,90 @@ impl ClientBuilder {
         self
     }
 
-    /// Hosts that are checked already.
+    /// Sets hosts that are parsed already.
     pub fn checked_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = Some(Ok(hosts));
         self
     }
 
-    /// The hosts of the environment variable `HOSTS`: base URLs separated by commas. It is read now.
+    /// Sets the hosts from the environment variable `HOSTS`: base URLs separated by commas. This call reads it.
     pub fn hosts_from_env(mut self) -> Self {
         self.hosts = Some(hosts_from_env());
         self
     }
 
-    /// The paths of the node API.
+    /// Sets the paths of the node API.
     pub fn api(mut self, api: Api) -> Self {
         self.api = api;
         self
     }
 
-    /// How often and when a request is tried again.
+    /// Sets how often and when a request is retried.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
-    /// The same for the requests of a rollback and of the recovery of a create.
+    /// Sets how often and when a request of a rollback, or of the recovery of a create, is retried.
     pub fn rollback_retry(mut self, policy: RetryPolicy) -> Self {
         self.rollback_retry = policy;
         self
     }
 
-    /// The time that one request may take, from its connect to the end of its answer.
+    /// Sets the timeout of one request, from its connect to the end of its answer.
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
-    /// The time that one operation may take, its rollback not counted.
+    /// Sets the timeout of one operation, without its rollback.
     /// [`OperationOptions::timeout`](crate::OperationOptions::timeout) sets it for some operations.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = Some(timeout);
         self
     }
 
-    /// The time that a rollback may take, or the recovery of an older operation, beyond the operation's own.
+    /// Sets the timeout of a rollback, or of the recovery of an older operation. It comes on top of the timeout of the
+    /// operation.
     pub fn rollback_timeout(mut self, timeout: Duration) -> Self {
         self.rollback_timeout = Some(timeout);
         self
     }
 
-    /// The wait after a request whose effect is unknown, before its host is checked again. It is called S in
-    /// [`contract`](crate::contract).
+    /// Sets the settle time: the wait after a request whose effect is unknown, before its host is checked again. It is
+    /// called S in [`contract`](crate::contract).
     ///
-    /// Choose at least the longest time for which a request without an answer can still take effect on a host, and for
-    /// which a read can lag behind a change. `RolledBack` and `Deleted` hold only if it is long enough. A shorter
-    /// request timeout does not make such requests land sooner. Only hosts with such a request wait.
+    /// Choose the longest time after which a request without an answer can still take effect on a host, or longer. A
+    /// read must not lag behind a change by more than this either. `RolledBack` and `Deleted` hold only if it is long
+    /// enough. A shorter request timeout does not make such requests take effect sooner. The wait applies only to hosts
+    /// with such a request.
     pub fn settle(mut self, settle: Duration) -> Self {
         self.settle = Some(settle);
         self
     }
 
-    /// Maximum number of threads that the client starts, beside those that call it. They start when requests wait for a
-    /// thread, and block without work until the client is dropped. One thread waits for one answer, so this is also
-    /// about the number of requests under way at once. [`Engine::Multiplexed`] uses threads for journal calls only.
+    /// Sets the maximum number of threads that the client starts. They start when requests need a thread, and stay until
+    /// the client is dropped. A thread without work blocks. With [`Engine::Threads`] each request under way takes one.
+    /// [`Engine::Multiplexed`] uses them for journal calls, and for a bulk between calls of `next`.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// How many operations a [`Bulk`](crate::Bulk) has in flight at once.
+    /// Sets the maximum number of operations that a [`Bulk`](crate::Bulk) has in flight.
     pub fn in_flight(mut self, operations: usize) -> Self {
         self.in_flight = operations;
         self
     }
 
-    /// The way in which requests are sent.
+    /// Sets the way in which requests are sent.
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = engine;
         self
     }
 
-    /// Trusts only the certificates of this PEM text. For the comparison with other clients, until there are settings
-    /// for TLS.
+    /// Trusts the certificates of this PEM text only. Used by the comparison with other clients, until there are
+    /// settings for TLS.
     #[doc(hidden)]
     #[cfg(feature = "rustls")]
     pub fn trust_only(mut self, pem: &[u8]) -> Self {
@@ -239,31 +242,32 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps intents in this directory, so that what a crash leaves can be recovered. It is created when it
-    /// is not there. [`ClientBuilder::build`] opens it. Without it, or a [`ClientBuilder::custom_journal`], no file is
-    /// written. The last of the two counts.
+    /// Keeps intents in this directory, so that unfinished operations can be recovered after a crash.
+    /// [`ClientBuilder::build`] opens it, and creates it if it does not exist. Without a journal, no file is written. It
+    /// replaces an earlier [`ClientBuilder::custom_journal`].
     pub fn journal(mut self, directory: impl Into<PathBuf>) -> Self {
         self.journal = Some(JournalSetting::Directory(directory.into()));
         self
     }
 
-    /// Keeps intents in this journal: one of your own, or a [`DirectoryJournal`] that is open already.
+    /// Keeps intents in this journal: your own type, or a [`DirectoryJournal`] that is open already. It replaces an
+    /// earlier [`ClientBuilder::journal`].
     pub fn custom_journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.journal = Some(JournalSetting::Custom(journal));
         self
     }
 
-    /// Tells this observer what happens.
+    /// Sets the observer that receives the events of all operations.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Checks every setting, opens the journal and makes the client. Nothing is sent, and no thread started.
+    /// Checks every setting, opens the journal and creates the client. Sends nothing and starts no thread.
     ///
     /// # Errors
-    /// [`Error::Config`] for the first setting that is missing or out of its bounds, and for a journal directory that
-    /// cannot be used. The journal comes last, so that no directory is made for a client that is refused.
+    /// [`Error::Config`] for the first setting that is missing or out of bounds, and for a journal directory that
+    /// cannot be used. The journal is opened last, so an error of another setting creates no directory.
     pub fn build(self) -> Result<ClusterClient, Error> {
         let none =
             || Err(ConfigError::new("host list", "", "is empty", "name at least one host, such as http://node1:8000"));
@@ -304,7 +308,7 @@ impl ClientBuilder {
         let settle = self.settle.unwrap_or(self.request_timeout.max(SETTLE));
         check_time("request timeout", self.request_timeout, HOUR)?;
         check_time("settle time", settle, HOUR)?;
-        // Each DELETE whose answer was lost is waited for, and so is what it may have missed.
+        // A rollback may wait for the settle time more than once: after a lost answer, and after a repeated DELETE.
         let rollback_timeout = self.rollback_timeout.unwrap_or_else(|| ROLLBACK.max(settle * 4));
         check_time("rollback timeout", rollback_timeout, DAY)?;
         if let Some(timeout) = self.operation_timeout {
@@ -346,21 +350,21 @@ fn open_directory(directory: &Path) -> Result<Arc<dyn Journal>, ConfigError> {
     let refused = |error: JournalError| {
         let shown = directory.display().to_string();
         let cause = error.io_error();
-        // Errors of our own end in a remedy, errors of the system do not.
+        // Errors of this crate end in a remedy, errors of the system do not.
         let (problem, remedy) = match cause.raw_os_error() {
             None => (error.to_string(), cause.to_string()),
             Some(_) => (format!("{error}: {cause}"), "name a directory that this user can write".into()),
         };
-        // The error may name a part of the path, and so of a password in it.
+        // The error may contain a part of the path, and so a part of a password in it.
         let problem = if mask::has_user_info(&shown) { "cannot be used".into() } else { problem };
         ConfigError::new("journal directory", shown, problem, remedy)
     };
     Ok(Arc::new(DirectoryJournal::open(directory).map_err(refused)?))
 }
 
-/// The settle time where none is chosen, unless a request may take longer.
+/// Default settle time, unless the request timeout is longer.
 const SETTLE: Duration = Duration::from_secs(10);
-/// The time of a rollback where none is chosen, unless the settle time is long.
+/// Default rollback timeout, unless the settle time is long.
 const ROLLBACK: Duration = Duration::from_secs(120);
 
 fn hosts_from_env() -> Result<Hosts, ConfigError> {

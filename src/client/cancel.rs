@@ -1,16 +1,15 @@
-//! Floor 3: giving operations up from outside.
+//! Floor 3: cancels operations from another thread.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 
 use crate::sync::{AtomicBool, Mutex, MutexGuard};
 
-/// Gives operations up from another thread, or from a signal's handler thread.
+/// Cancels operations from another thread, such as the thread that handles signals.
 ///
-/// An operation that has changed nothing ends with [`Error::Cancelled`](crate::Error::Cancelled). So does a create that
-/// has begun, after it was rolled back. A delete or a repair stops where it is, and its report says how far it came.
-/// Requests in flight are waited for.
-/// Clones are one token. It cannot be taken back.
+/// An operation that has changed nothing ends with [`Error::Cancelled`](crate::Error::Cancelled). A create that has
+/// begun is rolled back first. A delete or a repair ends early, and its report shows the state of each host.
+/// Requests in flight complete first. Clones share their state. A cancelled token stays cancelled.
 ///
 /// ```
 /// use cluster_client::CancelToken;
@@ -30,7 +29,7 @@ struct TokenInner {
     watchers: Mutex<Vec<Weak<dyn Cancel>>>,
 }
 
-/// Something that a token can give up.
+/// Implemented by the driver, whose operations a token cancels.
 pub(crate) trait Cancel: Send + Sync {
     fn cancel(&self);
 }
@@ -42,30 +41,30 @@ impl std::fmt::Debug for CancelToken {
 }
 
 impl CancelToken {
-    /// A token that is not cancelled.
+    /// Creates a token that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives up every operation that was started with this token, and every later one.
+    /// Cancels every operation that was started with this token, and every later one.
     pub fn cancel(&self) {
         self.inner.cancelled.store(true, Ordering::SeqCst);
         let watchers = std::mem::take(&mut *self.watchers());
         watchers.iter().filter_map(Weak::upgrade).for_each(|watcher| watcher.cancel());
     }
 
-    /// Whether [`CancelToken::cancel`] was called.
+    /// Returns whether [`CancelToken::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.inner.cancelled.load(Ordering::SeqCst)
     }
 
-    /// From now on `watcher` is told when the token is cancelled, once at least.
+    /// Adds `watcher`. Cancelling the token calls it, at least once.
     pub(crate) fn watch(&self, watcher: &Arc<dyn Cancel>) {
         let mut watchers = self.watchers();
         watchers.retain(|watcher| watcher.strong_count() > 0);
         watchers.push(Arc::downgrade(watcher));
         drop(watchers);
-        // Cancelled before it was on the list, or after: either way it is told.
+        // The token may have been cancelled before the watcher was in the list.
         if self.is_cancelled() {
             watcher.cancel();
         }

@@ -8,18 +8,18 @@
 //!     engine.wait(next time)                    ─ completions ─▶ machines
 //!   }
 //! ```
-//! One thread at a time drives: it takes the seat with everything in it, so the loop holds no lock.
+//! One thread at a time drives: it takes the parts out of the seat, so the loop holds no lock.
 //!
-//! * The multiplexed engine makes progress only in `wait`: the caller that waits for a result drives.
-//! * The threads of the thread engine are leader and followers: each that completes an exchange takes the seat if it is
-//!   free, handles what has completed, and goes back to the queue. The caller submits, and blocks until there is a
-//!   result. The caller of a single operation runs exchanges too.
-//! * A thread stays in the seat if a retry waits for its time.
-//! * If the caller of a bulk stays away, a thread of the pool stands in for it: see [`relief`].
+//! * The multiplexed engine makes progress only in `wait`, so the caller that blocks for a result drives.
+//! * The threads of the thread engine are leader and followers. After an exchange, a thread takes the seat if it is
+//!   free, handles what has completed, and returns to the queue. The caller submits, and blocks until there is a
+//!   result. The caller of a single operation also runs exchanges.
+//! * A thread stays in the seat while a retry is delayed.
+//! * If the caller of a bulk stays away, a thread of the pool replaces it: see [`relief`].
 //!
-//! Each call has a driver of its own, so an observer that calls the client again is not in its way. An observer may be
-//! given the bulk that it observes: during [`Driver::emit`] the parts are in the seat, and only the observer's thread may
-//! take them.
+//! Each call has a driver of its own, so an observer may call the client again. An observer may also drive the bulk
+//! that it observes. During [`Driver::emit`] the parts are in the seat, and only the thread of the observer may take
+//! them.
 
 mod inbox;
 #[cfg(all(test, loom))]
@@ -48,7 +48,7 @@ const LOOKS: usize = if cfg!(all(test, loom)) { 0 } else { 20 };
 /// Drives the operations of one call.
 pub(crate) struct Driver {
     client: Arc<ClientInner>,
-    /// The call is a single operation: nothing goes on during a journal call anyway.
+    /// The call is a single operation, which sends nothing during a journal call. The thread in the seat makes that call.
     is_single: bool,
     /// Threads of the engine that complete exchanges take the seat.
     leads: bool,
@@ -64,13 +64,13 @@ enum Role {
     Caller,
     /// Stands in for a caller that is away.
     Relief,
-    /// Has completed an exchange, and goes on with the queue after.
+    /// Has completed an exchange, and returns to the queue afterwards.
     Worker,
-    /// Has something new for the driver, and does nothing else after.
+    /// Has made journal calls, and runs no exchange afterwards.
     Leader,
 }
 
-/// What the thread in the seat does when the machines want nothing.
+/// The next step of the thread in the seat, if no machine has an output.
 enum Turn {
     Stay,
     Leave,
@@ -79,7 +79,8 @@ enum Turn {
 }
 
 impl Driver {
-    /// A driver of at most `in_flight` operations at a time. A single one is added once, and waited for at once.
+    /// Creates a driver of at most `in_flight` operations at a time. If `is_single`, the caller adds one operation and
+    /// takes its result at once.
     pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool) -> Arc<Self> {
         let mut engine = client.engines.take();
         Arc::new_cyclic(|this: &Weak<Driver>| {
@@ -91,17 +92,17 @@ impl Driver {
         })
     }
 
-    /// Adds an operation. It goes on when its result is waited for, or soon after.
+    /// Adds an operation. It continues while a caller blocks in [`Driver::take`], otherwise on another thread soon after.
     pub(crate) fn add(self: &Arc<Self>, position: usize, machine: Machine) {
         let mut seat = lock(&self.seat);
-        // Counted before another thread can end it.
+        // Count the operation before another thread can end it.
         seat.open += 1;
         lock(&self.mail.inbox).machines.push((position, machine));
         seat.is_attended = false;
         if seat.is_free() {
             self.leave(&mut seat);
         } else {
-            // Under the lock of the seat, so that the thread in it does not leave before.
+            // Wake under the lock of the seat, so that the thread in it does not leave before.
             self.mail.waker.wake();
         }
     }
@@ -136,7 +137,7 @@ impl Driver {
                 seat = lock(&self.seat);
             } else {
                 if self.leads && seat.is_watched {
-                    // The thread that waits for a timer goes back to the exchanges.
+                    // The thread that waits for a timer returns to the exchanges.
                     self.mail.waker.wake();
                 }
                 seat.is_wanted = true;
@@ -146,12 +147,13 @@ impl Driver {
         }
     }
 
-    /// The result of an operation that has ended.
+    /// Returns the result of an operation that has ended, without blocking.
     pub(crate) fn try_take(&self) -> Option<Ended> {
         lock(&self.seat).ended.pop_front()
     }
 
-    /// Cancels all operations, and waits for the `open` ones that have not been taken. Nothing more is added.
+    /// Cancels all operations, and blocks until the `open` ones whose result was not taken have ended. Nothing is added
+    /// afterwards.
     pub(crate) fn abandon(self: &Arc<Self>, open: usize) {
         // After a panic the operations may never end.
         let is_broken = lock(&self.seat).is_broken;
@@ -171,8 +173,8 @@ impl Driver {
         }
     }
 
-    /// Drives until there is a reason to leave, and puts everything back into the seat. Returns an exchange that the
-    /// calling thread is to run.
+    /// Drives until there is a reason to leave, and puts the parts back into the seat. Returns an exchange that the
+    /// calling thread has to run.
     fn drive(self: &Arc<Self>, mut parts: Box<Parts>, role: Role) -> (MutexGuard<'_, Seat>, Option<Task>) {
         let mut watch = Watch { driver: self, is_driving: true };
         let mut ended = VecDeque::new();
@@ -184,7 +186,7 @@ impl Driver {
             let until = self.issue(&mut parts);
             if parts.operations.has_events() {
                 parts = self.emit(parts);
-                // An observer may have driven, and have added operations.
+                // An observer may have driven, and may have added operations.
                 continue;
             }
             ended.extend(std::iter::from_fn(|| parts.operations.take_ended()));
@@ -207,7 +209,7 @@ impl Driver {
                 Turn::Run(own) => Some(own),
                 Turn::Leave => None,
             };
-            // The threads with the exchanges come back to the seat. Nobody else is needed.
+            // The threads that run exchanges return to the seat, so no other thread has to take it.
             let surplus = seat.is_wanted && parts.engine().queued() > 1;
             seat.is_attended =
                 self.leads && until.is_none() && parts.is_pending() && !surplus && seat.emitter.is_none();
@@ -220,7 +222,7 @@ impl Driver {
         }
     }
 
-    /// Whether the thread in the seat stays, when nothing is to be done before a completion or `until`.
+    /// Returns the next step of the thread in the seat, if nothing is due before a completion or `until`.
     fn turn(&self, seat: &Seat, parts: &mut Parts, role: Role, until: Option<Instant>) -> Turn {
         let has_reason = match role {
             Role::Caller => !seat.ended.is_empty(),
@@ -232,7 +234,7 @@ impl Driver {
         }
         if matches!(role, Role::Leader | Role::Worker) {
             let may_stay = !has_reason && until.is_some();
-            // A worker runs what is queued itself, unless it stays.
+            // Unless it stays, a worker runs the queued exchanges itself.
             let has_threads = (role == Role::Worker && !may_stay) || parts.engine().recruit();
             return if may_stay && has_threads { Turn::Stay } else { Turn::Leave };
         }
@@ -248,13 +250,13 @@ impl Driver {
         }
     }
 
-    /// Tells the observer the news, in order, with the parts in the seat. An observer that drives passes on what is
-    /// new to the one who called it.
+    /// Delivers the events to the observers, in order, with the parts in the seat. If an observer drives, its events are
+    /// queued, and the outer call delivers them.
     fn emit(&self, mut parts: Box<Parts>) -> Box<Parts> {
         let mut events = parts.operations.take_events();
         let mut seat = lock(&self.seat);
         if seat.emitter.is_some() {
-            seat.passed_on.append(&mut events);
+            seat.queued_events.append(&mut events);
             return parts;
         }
         seat.emitter = Some(current_thread());
@@ -265,13 +267,13 @@ impl Driver {
                 self.client.observers.emit(&event);
             }
             seat = lock(&self.seat);
-            events = std::mem::take(&mut seat.passed_on);
+            events = std::mem::take(&mut seat.queued_events);
         }
         seat.emitter = None;
         seat.parts.take().expect("no other thread takes the parts from an emitter, and its own thread puts them back")
     }
 
-    /// Hands out all that the machines want done. Returns when they are to be asked again.
+    /// Carries out the outputs of the machines. Returns the time at which to poll them again.
     fn issue(self: &Arc<Self>, parts: &mut Parts) -> Option<Instant> {
         let mut time = now();
         let mut calls = Batch::new();
@@ -305,7 +307,7 @@ impl Driver {
 }
 
 impl Cancel for Driver {
-    /// A thread that waits in the seat is woken. If there is none, the next completion brings one.
+    /// Wakes the thread that blocks in the seat. If there is none, the next thread that drives reads the inbox.
     fn cancel(&self) {
         lock(&self.mail.inbox).cancelled = true;
         self.mail.waker.wake();

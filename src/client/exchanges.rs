@@ -1,8 +1,8 @@
-//! Floor 3: the exchanges that an engine has not completed, and where their answers go.
+//! Floor 3: table of the exchanges that an engine has not completed, with the operation of each.
 
 use crate::api::Action;
 
-/// The operation that waits for an answer, by its slot, and the request that it sent.
+/// An exchange: the slot of its operation, and the request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Awaited {
     pub(crate) slot: usize,
@@ -10,7 +10,7 @@ pub(crate) struct Awaited {
     pub(crate) action: Action,
 }
 
-/// The exchanges that were submitted and have not completed. The id of one is its place.
+/// The exchanges that were submitted and have not completed. The id of an exchange is its index.
 #[derive(Default)]
 pub(crate) struct Exchanges {
     places: Vec<Option<Awaited>>,

@@ -1,4 +1,4 @@
-//! Floor 3: `forget`, which drops a host that never comes back from an unfinished operation.
+//! Floor 3: `forget` drops a lost host from an unfinished operation.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,17 +15,18 @@ use crate::values::outcome::Outcome;
 use crate::values::report::{Cause, Operation, Report};
 
 impl ClusterClient {
-    /// Drops one host from the unfinished operation on a group. It is for a host that never comes back: the
-    /// operation could not be settled otherwise, and recovery would ask the host again and again.
+    /// Drops one host from the unfinished operation on a group. Use it for a host that never comes back. Otherwise the
+    /// operation could not be settled, and each recovery would ask the host again.
     ///
-    /// Nothing is sent, and no host changes. It is unknown for good whether that host has the group. The host need
-    /// not be one of the client's. The other hosts of the operation stay in the journal for
+    /// Nothing is sent, and no host changes. It stays unknown whether that host has the group. The host need not be one
+    /// of the hosts of the client. The other hosts of the operation stay in the journal for
     /// [`ClusterClient::recover`].
     ///
     /// # Errors
     /// * [`Error::Config`] if the group has no unfinished operation, or the operation does not name the host.
     /// * [`Error::Busy`] while another operation works on the group.
-    /// * [`Error::Journal`] if the journal could not be read or written. It may still name the host or not.
+    /// * [`Error::Journal`] if the journal could not be read or written. It is then unknown whether the host was
+    ///   dropped.
     ///
     /// ```
     /// use cluster_client::ClusterClient;
@@ -60,23 +61,23 @@ impl ClusterClient {
     }
 }
 
-/// Result of [`ClusterClient::forget`]. Its `Display` is a sentence for a person.
+/// Result of [`ClusterClient::forget`]. Its `Display` is a text for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "the state of the group on that host is now unknown for good"]
 #[non_exhaustive]
 pub struct Forgotten {
-    /// The group. Its state on the host is now unknown for good.
+    /// The group. Its state on the host stays unknown.
     pub group: GroupId,
     /// The purpose of the unfinished operation.
     pub purpose: Purpose,
     /// The host that was dropped.
     pub host: Host,
-    /// The hosts that the operation still has to settle. If there are none, the operation is gone from the journal.
+    /// The hosts that the operation still has to settle. If there are none, the journal no longer has the operation.
     pub remaining: Vec<Host>,
 }
 
 impl Forgotten {
-    /// A result for your own tests.
+    /// Creates a result, for your own tests.
     pub fn new(group: GroupId, purpose: Purpose, host: Host, remaining: Vec<Host>) -> Self {
         Forgotten { group, purpose, host, remaining }
     }
@@ -126,7 +127,7 @@ fn failed(group: &GroupId, outcome: Outcome, cause: Cause) -> Error {
     }
 }
 
-/// All of a few hosts, the first of many.
+/// Lists the hosts. Of many, only the first are listed.
 fn names(hosts: &[Host]) -> String {
     const SHOWN: usize = 10;
     let mut names: Vec<String> = hosts.iter().take(SHOWN).map(Host::to_string).collect();
@@ -148,7 +149,7 @@ mod tests {
 
     const HOSTS: [&str; 3] = ["http://a", "http://b", "http://c"];
 
-    /// A journal with an unfinished delete of `g` on [`HOSTS`], and a client of other hosts.
+    /// Creates a journal with an unfinished delete of `g` on [`HOSTS`], and a client of other hosts.
     fn bench() -> (TempDir, DirectoryJournal, ClusterClient) {
         let directory = tempfile::tempdir().unwrap();
         let store = DirectoryJournal::open(directory.path().join("journal")).unwrap();
@@ -173,9 +174,9 @@ mod tests {
         assert_eq!((forgotten.purpose, forgotten.host.as_str()), (Purpose::Delete, "http://b"));
         assert_eq!(forgotten.remaining.iter().map(Host::as_str).collect::<Vec<_>>(), ["http://a", "http://c"]);
         assert_eq!(hosts(&store), ["http://a", "http://c"]);
-        let said = forgotten.to_string();
-        assert!(said.contains("http://b is forgotten: whether it has g is now unknown for good"), "{said}");
-        assert!(said.contains("The unfinished delete of g still has to settle http://a, http://c."), "{said}");
+        let text = forgotten.to_string();
+        assert!(text.contains("http://b is forgotten: whether it has g is now unknown for good"), "{text}");
+        assert!(text.contains("The unfinished delete of g still has to settle http://a, http://c."), "{text}");
 
         let _ = client.forget("g", "http://a").unwrap();
         let last = client.forget("g", "http://c").unwrap();
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn forget_keeps_what_recovery_needs() {
+    fn forget_changes_only_the_hosts_of_the_intent() {
         let (_directory, store, client) = bench();
         let before = store.unfinished().unwrap().entries.remove(0).intent().clone();
         let _ = client.forget("g", "http://a").unwrap();
@@ -193,37 +194,37 @@ mod tests {
     }
 
     #[test]
-    fn forget_names_the_hosts_that_are_in_the_operation() {
+    fn forget_of_another_host_is_refused_with_the_hosts_of_the_operation() {
         let (_directory, store, client) = bench();
         let refused = client.forget("g", "http://other").unwrap_err();
         assert!(matches!(refused, Error::Config { .. }));
-        let said = refused.to_string();
+        let text = refused.to_string();
         assert!(
-            said.contains("is not in the unfinished delete of g: name one of http://a, http://b, http://c"),
-            "{said}"
+            text.contains("is not in the unfinished delete of g: name one of http://a, http://b, http://c"),
+            "{text}"
         );
         assert_eq!(hosts(&store), HOSTS);
         let many: Vec<String> = (0..30).map(|number| format!("http://n{number}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         store.claim(&group("many")).unwrap().record(&intent("many", &many)).unwrap();
-        let said = client.forget("many", "http://other").unwrap_err().to_string();
-        assert!(said.ends_with("http://n9, and 20 more"), "{said}");
+        let text = client.forget("many", "http://other").unwrap_err().to_string();
+        assert!(text.ends_with("http://n9, and 20 more"), "{text}");
     }
 
     #[test]
     fn forget_refuses_a_group_without_an_unfinished_operation() {
         let (_directory, store, client) = bench();
-        let said = client.forget("h", "http://a").unwrap_err().to_string();
-        assert!(said.contains("\"h\"") && said.contains("has no unfinished operation"), "{said}");
+        let text = client.forget("h", "http://a").unwrap_err().to_string();
+        assert!(text.contains("\"h\"") && text.contains("has no unfinished operation"), "{text}");
         assert!(client.forget("..", "http://a").is_err() && client.forget("g", "a").is_err());
         let without = ClusterClient::new(["http://a"]).unwrap();
-        let said = without.forget("g", "http://a").unwrap_err().to_string();
-        assert!(said.contains("keeps no journal"), "{said}");
+        let text = without.forget("g", "http://a").unwrap_err().to_string();
+        assert!(text.contains("keeps no journal"), "{text}");
         assert_eq!(hosts(&store), HOSTS);
     }
 
     #[test]
-    fn forget_leaves_a_group_alone_that_somebody_works_on() {
+    fn forget_of_a_claimed_group_is_busy_and_changes_nothing() {
         let (_directory, store, client) = bench();
         let held = store.claim(&group("g")).unwrap();
         assert!(matches!(client.forget("g", "http://a"), Err(Error::Busy { .. })));
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn forget_fails_with_the_journal() {
+    fn forget_without_the_journal_directory_is_a_journal_error() {
         let (directory, _store, client) = bench();
         std::fs::rename(directory.path().join("journal"), directory.path().join("away")).unwrap();
         assert!(matches!(client.forget("g", "http://a"), Err(Error::Journal { .. })));
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_a_journal_does_not_cross_forget() {
+    fn forget_turns_a_panic_of_the_journal_into_an_error() {
         assert!(matches!(client(Arc::new(Panics)).forget("g", "http://a"), Err(Error::Journal { .. })));
     }
 }

@@ -1,4 +1,4 @@
-//! Floor 3: what the clones of a client share.
+//! Floor 3: the state that all clones of a client share.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,19 +13,19 @@ use crate::values::cause::JournalError;
 use crate::values::host::{Host, Hosts};
 use crate::values::retry::RetryBudgets;
 
-/// What all clones of a client share.
+/// The state that all clones of a client share.
 pub(crate) struct ClientInner {
     pub(crate) hosts: Hosts,
     /// The hosts, for the machines.
     pub(crate) cluster: Arc<[Host]>,
-    /// The API of the client. An intent may name another for its recovery.
+    /// The API of the client. An intent may contain another one, which its recovery uses.
     pub(crate) api: Arc<Api>,
     pub(crate) limits: Limits,
     /// Maximum number of operations of a bulk that run at a time.
     pub(crate) in_flight: usize,
     pub(crate) budgets: Arc<Mutex<RetryBudgets>>,
     pub(crate) journal: Arc<dyn Journal>,
-    /// Whether the journal keeps what it is given, so that there is something to recover.
+    /// Whether the journal keeps intents, so that operations can be recovered.
     pub(crate) keeps_intents: bool,
     pub(crate) observers: Observers,
     pub(crate) pool: Arc<Pool>,
@@ -33,7 +33,7 @@ pub(crate) struct ClientInner {
 }
 
 impl ClientInner {
-    /// The unfinished operations in the journal.
+    /// Returns the unfinished operations in the journal.
     pub(crate) fn unfinished(&self) -> Result<Unfinished, JournalError> {
         journal_calls::unfinished(&*self.journal, || self.engines.shed_idle())
     }

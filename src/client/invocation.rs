@@ -1,4 +1,4 @@
-//! Floor 3: the way of an operation from the caller to a driver and back.
+//! Floor 3: starts an operation on a driver, and returns its report.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::protocol::{Limits, Machine};
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, OperationId, Report};
 
-/// A client and the options of what it is asked to do.
+/// A client and the options of its operations.
 #[derive(Clone)]
 pub(crate) struct Invocation {
     client: Arc<ClientInner>,
@@ -35,7 +35,7 @@ impl Invocation {
         report
     }
 
-    /// Lets the cancel token cancel the operations of `driver`, as long as the returned value lives.
+    /// Lets the cancel token cancel the operations of `driver` until the returned value is dropped.
     pub(crate) fn watch(&self, driver: &Arc<Driver>) -> Option<Arc<dyn Cancel>> {
         let token = self.options.cancel.as_ref()?;
         let watched: Arc<dyn Cancel> = Arc::<Driver>::clone(driver);
@@ -43,7 +43,7 @@ impl Invocation {
         Some(watched)
     }
 
-    /// Creates the machine of an operation. It asks the logger, which is foreign code, so no lock may be held.
+    /// Creates the machine of an operation. Calls the logger, which is foreign code, so the caller must hold no lock.
     pub(crate) fn machine(&self, operation: Operation, group: GroupId) -> Machine {
         let client = &self.client;
         let deadline = self.options.timeout.or(client.limits.deadline);

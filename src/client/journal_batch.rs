@@ -1,7 +1,7 @@
-//! Floor 3: the journal calls that one turn of the driver has made necessary, made together by one thread.
+//! Floor 3: the journal calls of one turn of the driver, made together by one thread.
 //!
-//! A local journal makes claims and drops them quickly, so one thread does so for many groups. Changes of intents
-//! share the syncs of the disk, so one thread waits for many of them. The two are kept apart: no claim waits for a sync.
+//! Claims of a local journal are quick, so one thread makes many of them. Changes of intents share the syncs of the
+//! disk, so one thread makes them together. Both are in separate batches, so that no claim waits for a sync.
 
 use std::sync::PoisonError;
 
@@ -13,7 +13,7 @@ use crate::values::intent::Intent;
 /// Calls for one thread, each with the slot of its operation.
 pub(crate) type Batch = Vec<(usize, JournalCall)>;
 
-/// The batches in which these calls are made.
+/// Splits calls into batches of one thread each.
 pub(crate) fn split(calls: Batch, is_local: bool) -> Vec<Batch> {
     if !is_local {
         return calls.into_iter().map(|call| vec![call]).collect();
@@ -23,8 +23,8 @@ pub(crate) fn split(calls: Batch, is_local: bool) -> Vec<Batch> {
     [others, changes].into_iter().filter(|batch| !batch.is_empty()).collect()
 }
 
-/// Makes the calls. Returns those that failed for lack of descriptors, unless this was the last attempt, and the results
-/// of the others. Their calls have been dropped by then, and with them their share of a claim.
+/// Makes the calls. Returns first the calls to repeat: those that failed for lack of descriptors, unless `is_last`. Then
+/// the results of the others, whose calls and claims are dropped before.
 pub(crate) fn make(journal: &dyn Journal, batch: Batch, is_last: bool) -> (Batch, Vec<(usize, JournalResult)>) {
     let mut exhausted = Vec::new();
     let mut results = Vec::with_capacity(batch.len());

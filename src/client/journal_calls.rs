@@ -1,6 +1,6 @@
-//! Floor 3: calls of the journal, which may be a user's own type: a panic of it becomes an error.
+//! Floor 3: calls of the journal. It may be a user's own type, so a panic becomes an error.
 //!
-//! A call that fails for lack of descriptors is made once more after the idle connections were closed.
+//! A call that fails for lack of descriptors is repeated once, after the idle connections were closed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ pub(crate) enum JournalCall {
     Claim(GroupId),
     Record(SharedClaim, Intent),
     Erase(SharedClaim),
-    /// The operation has ended: its claim is dropped before its result is returned.
+    /// Drops the claim of an operation that has ended, before its result is returned.
     Release(Option<SharedClaim>),
 }
 
@@ -31,7 +31,7 @@ pub(crate) enum JournalResult {
 }
 
 impl JournalCall {
-    /// Makes the call, once.
+    /// Makes the call.
     pub(crate) fn run(&mut self, journal: &dyn Journal) -> JournalResult {
         match self {
             JournalCall::Claim(group) => JournalResult::Claimed(claim(journal, group)),
@@ -46,7 +46,7 @@ impl JournalCall {
 }
 
 impl JournalResult {
-    /// Whether the call failed for lack of descriptors or memory.
+    /// Returns whether the call failed for lack of descriptors or memory.
     pub(crate) fn is_exhausted(&self) -> bool {
         match self {
             JournalResult::Claimed(Err(ClaimError::Failed(error)))
@@ -57,7 +57,7 @@ impl JournalResult {
     }
 }
 
-/// Calls [`Journal::unfinished`], a second time after `shed_idle` if the first fails for lack of descriptors.
+/// Calls [`Journal::unfinished`]. If it fails for lack of descriptors, calls `shed_idle` and repeats it once.
 pub(crate) fn unfinished(journal: &dyn Journal, shed_idle: impl FnOnce()) -> Result<Unfinished, JournalError> {
     let call = || caught(|| journal.unfinished(), || Err(JournalError::panicked()));
     let first = call();

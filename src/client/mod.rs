@@ -1,4 +1,4 @@
-//! Floor 3: what a program uses: the client and its operations.
+//! Floor 3: the public client and its operations.
 
 pub(crate) mod batch;
 pub(crate) mod builder;
@@ -33,10 +33,9 @@ use crate::values::report::{Operation, Report, Target};
 
 /// Creates and deletes groups on every host of a cluster, or on none.
 ///
-/// It is cheap to clone, may be used from many threads at once and from inside anybody's rayon pool, and
-/// holds no runtime. Calls block until the operation has ended; each ends in bounded time. Two operations
-/// of one client never work on one group at once: the second tries again as its retry policy says, then it
-/// ends with [`Error::Busy`].
+/// A client is cheap to clone and holds no runtime. Many threads may use it at once, also from inside a rayon pool.
+/// Calls block until the operation has ended, in bounded time. Two operations of one client never work on one group
+/// at once. The second is retried by its retry policy, then it ends with [`Error::Busy`].
 ///
 /// ```no_run
 /// use cluster_client::ClusterClient;
@@ -69,13 +68,13 @@ impl std::fmt::Debug for ClusterClient {
 }
 
 impl ClusterClient {
-    /// The hosts, in the order given.
+    /// Returns the hosts, in the order given.
     pub fn hosts(&self) -> &Hosts {
         &self.inner.hosts
     }
 
-    /// The same client, whose operations have these options in the place of those that it had: a timeout, a cancel
-    /// token, no preflight. Everything else is shared, so it costs about as much as a clone.
+    /// Returns a clone of this client with other options: a timeout, a cancel token, no preflight. They replace all
+    /// earlier options. Everything else is shared.
     ///
     /// ```no_run
     /// use cluster_client::{ClusterClient, OperationOptions};
@@ -91,23 +90,23 @@ impl ClusterClient {
 
     /// Creates a group on every host and verifies it there, or leaves it on none.
     ///
-    /// `Ok` means: our own request was sent to every host, and every host then showed the group.
+    /// `Ok` means that this call sent its request to every host, and that every host then had the group.
     ///
     /// # Errors
     /// * [`Error::AlreadyExists`], [`Error::Unavailable`], [`Error::Busy`], [`Error::Journal`],
     ///   [`Error::Config`]: nothing was changed.
     /// * [`Error::RolledBack`]: it failed, and every host is verified without the group.
-    /// * [`Error::Cancelled`], [`Error::TimedOut`]: the same, and this is why.
-    /// * [`Error::Incomplete`], [`Error::InDoubt`], [`Error::Unrecorded`]: see there what to do.
+    /// * [`Error::Cancelled`], [`Error::TimedOut`]: it was cancelled or too slow, and every host is verified without
+    ///   the group.
+    /// * [`Error::Incomplete`], [`Error::InDoubt`], [`Error::Unrecorded`]: each names its remedy.
     pub fn create_group(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Report, Error> {
         self.run(Operation::Create, group)
     }
 
-    /// Deletes a group from every host, whatever happens on the others. A group that is not there is
-    /// success.
+    /// Deletes a group from every host, even if other hosts fail. A host without the group counts as a success.
     ///
-    /// It is `Ok` also where hosts kept the group: [`Deletion::undeleted`] names them, and [`Deletion::complete`]
-    /// makes an error of them.
+    /// The result is `Ok` even if hosts kept the group. [`Deletion::undeleted`] returns these hosts, and
+    /// [`Deletion::complete`] turns them into an error.
     ///
     /// # Errors
     /// * [`Error::Busy`], [`Error::Journal`], [`Error::Unavailable`], [`Error::Cancelled`], [`Error::TimedOut`],
@@ -121,21 +120,22 @@ impl ClusterClient {
     /// Asks every host whether it has the group. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Config`] for an id that is none. A host that does not answer is no error: the report
-    /// calls it unknown.
+    /// [`Error::Config`] for an invalid id. A host that does not answer is no error: its state in the report is
+    /// unknown.
     pub fn group_status(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Report, Error> {
         self.run(Operation::Status, group)
     }
 
-    /// Drives every host to the wanted state, forward only: it is how a person settles a cluster whose
-    /// hosts disagree. It takes the place of an unfinished operation on the group.
+    /// Drives every host to the wanted state, without a rollback. Use it if the hosts of a cluster disagree. It
+    /// replaces an unfinished operation on the group.
     ///
-    /// [`HostReport::changed`](crate::HostReport::changed) tells what it did where.
+    /// [`HostReport::changed`](crate::HostReport::changed) returns whether a host was changed.
     ///
     /// # Errors
-    /// * [`Error::Incomplete`]: hosts are known not to be in that state. [`Error::InDoubt`]: of some it is not known.
+    /// * [`Error::Incomplete`]: some hosts are known not to be in that state.
+    /// * [`Error::InDoubt`]: the state of some hosts is unknown.
     /// * [`Error::Conflict`]: an unfinished operation names hosts that this client does not have. Nothing was sent.
-    /// * The others as for [`ClusterClient::delete_group`].
+    /// * The other errors of [`ClusterClient::delete_group`].
     pub fn repair_group(
         &self,
         group: impl TryInto<GroupId, Error: Into<ConfigError>>,
@@ -144,13 +144,13 @@ impl ClusterClient {
         self.run(Operation::Repair(target), group)
     }
 
-    /// Settles what operations whose process is gone have left in the journal: creates are rolled back,
-    /// deletes finished. It may be called at any time, killed, and called again.
+    /// Settles the operations in the journal whose process has ended. Creates are rolled back, deletes are finished.
+    /// It may be called at any time. If it is interrupted, call it again.
     ///
     /// A client without a journal has nothing to recover.
     ///
     /// # Errors
-    /// [`Error::Journal`] where the journal as a whole cannot be read. What could not be settled is in the
+    /// [`Error::Journal`] if the journal as a whole cannot be read. Operations that could not be settled are in the
     /// [`Recovery`].
     pub fn recover(&self) -> Result<Recovery, Error> {
         let unfinished = self.inner.unfinished();
@@ -166,7 +166,7 @@ impl ClusterClient {
         Ok(recovery)
     }
 
-    /// Creates many groups, a bounded number at a time: see [`Bulk`].
+    /// Creates many groups, a bounded number at a time. See [`Bulk`].
     pub fn create_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -174,7 +174,7 @@ impl ClusterClient {
         Bulk::new(self.invocation(), Operation::Create, groups.into_iter(), Report::into_result)
     }
 
-    /// Deletes many groups, a bounded number at a time: see [`Bulk`]. Each result is that of
+    /// Deletes many groups, a bounded number at a time. See [`Bulk`]. Each result equals that of
     /// [`ClusterClient::delete_group`].
     pub fn delete_groups<I>(&self, groups: I) -> Bulk<I::IntoIter, Deletion>
     where
@@ -183,7 +183,7 @@ impl ClusterClient {
         Bulk::new(self.invocation(), Operation::Delete, groups.into_iter(), deletion)
     }
 
-    /// Asks where many groups are, a bounded number at a time: see [`Bulk`].
+    /// Asks every host for many groups, a bounded number at a time. See [`Bulk`].
     pub fn group_statuses<I>(&self, groups: I) -> Bulk<I::IntoIter>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -191,7 +191,7 @@ impl ClusterClient {
         Bulk::new(self.invocation(), Operation::Status, groups.into_iter(), Report::into_result)
     }
 
-    /// Drives many groups to the wanted state, a bounded number at a time: see [`Bulk`].
+    /// Drives many groups to the wanted state, a bounded number at a time. See [`Bulk`].
     pub fn repair_groups<I>(&self, groups: I, target: Target) -> Bulk<I::IntoIter>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -199,7 +199,7 @@ impl ClusterClient {
         Bulk::new(self.invocation(), Operation::Repair(target), groups.into_iter(), Report::into_result)
     }
 
-    /// The journal, if the client has one.
+    /// Returns the journal, if the client has one.
     pub(crate) fn journal(&self) -> Option<&dyn Journal> {
         self.inner.keeps_intents.then_some(&*self.inner.journal)
     }
@@ -226,21 +226,21 @@ fn deletion(report: Report) -> Result<Deletion, Error> {
     report.into_result().map(Deletion::from)
 }
 
-/// What a recovery found and did.
+/// Result of [`ClusterClient::recover`].
 #[derive(Debug, Default)]
 #[must_use = "a recovery says what could not be settled"]
 #[non_exhaustive]
 pub struct Recovery {
     /// One report for each group that is settled now.
     pub settled: Vec<Report>,
-    /// One error for each group that is not: hosts that do not answer, or a living owner.
+    /// One error for each group that is not settled: hosts do not answer, or a running process owns the group.
     pub unsettled: Vec<Error>,
-    /// One error for each entry of the journal that cannot be read. They are kept as they are.
+    /// One error for each entry of the journal that cannot be read. The entries are kept unchanged.
     pub unreadable: Vec<JournalError>,
 }
 
 impl Recovery {
-    /// Whether nothing is left that somebody should look at.
+    /// Returns whether every operation is settled and every entry could be read.
     pub fn is_complete(&self) -> bool {
         self.unsettled.is_empty() && self.unreadable.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Floor 2: who is told what happens. The log lines are one observer, a progress bar or a metric is another.
+//! Floor 3: observers receive the events of operations. The log is one observer, a user's type is another.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,22 +13,21 @@ use crate::values::event::{Event, EventKind};
 use crate::values::outcome::Outcome;
 use crate::values::report::{Report, State};
 
-/// Is told what happens while operations run.
+/// Receives events while operations run.
 ///
 /// The events of one operation come one at a time and in order, from [`EventKind::Started`] to
-/// [`EventKind::Finished`], before the call that runs it returns; those of several operations mix. They come on
-/// whichever thread did the work, which is held up meanwhile: return soon. A panic is caught, logged, and
-/// ends the telling for this client; the operation goes on.
+/// [`EventKind::Finished`]. All come before the call that runs the operation returns. Events of several operations
+/// interleave. They come on the thread that did the work, and block it, so return soon. A panic is caught and logged.
+/// After it the observer receives no more events of this client, and the operation continues.
 ///
 /// # Calling the client again
-/// An observer may call any client, also the one that it observes: ask for a status, create, delete, recover,
-/// cancel, run or drop a [`Bulk`](crate::Bulk). The same holds for a logger ([`mod@log`]), at any level and for the records
-/// of ureq and rustls too, and for an [`Journal`](crate::Journal). Three things are left to the hook:
+/// An observer may call any client, also the client that it observes: ask for a status, create, delete, recover,
+/// cancel, run or drop a [`Bulk`](crate::Bulk). So may a [`Journal`](crate::Journal), and a logger ([`mod@log`]) at any
+/// level, even for records of ureq and rustls. Three rules apply to such an observer, journal or logger:
 /// * It must end its own recursion: the nested call has events and log records too.
-/// * It must not hold a lock of its own during the call. The work is done by several threads, and each may call the
-///   hook.
-/// * It must not wait, on another thread, for the return of the call that it is part of. That call waits for the
-///   hook. The group of that call is busy: see [`Error::Busy`](crate::Error::Busy).
+/// * It must not hold a lock of its own during the call, because several threads may call it.
+/// * It must not block, through another thread, until the outer call returns. The outer call blocks until the observer
+///   returns. The group of the outer call is busy: see [`Error::Busy`](crate::Error::Busy).
 ///
 /// ```
 /// use std::sync::Arc;
@@ -51,15 +50,15 @@ use crate::values::report::{Report, State};
 /// # Ok::<(), cluster_client::Error>(())
 /// ```
 pub trait Observer: Send + Sync {
-    /// Something happened during an operation.
+    /// Called for each event of an operation.
     fn on_event(&self, event: &Event);
 }
 
-/// The observers of a client: the log, and at most one of the user's.
+/// The observers of a client: the log, and at most one observer of the user.
 #[derive(Clone)]
 pub(crate) struct Observers {
     observer: Option<Arc<dyn Observer>>,
-    broken: Arc<AtomicBool>,
+    has_panicked: Arc<AtomicBool>,
 }
 
 /// The target of every log line of this crate.
@@ -67,10 +66,10 @@ const TARGET: &str = "cluster_client";
 
 impl Observers {
     pub(crate) fn new(observer: Option<Arc<dyn Observer>>) -> Self {
-        Observers { observer, broken: Arc::default() }
+        Observers { observer, has_panicked: Arc::default() }
     }
 
-    /// Whether there are any. If not, no event is made.
+    /// Returns whether there are any. If not, no event is created.
     pub(crate) fn are_there(&self) -> bool {
         let logs = || log::log_enabled!(target: TARGET, Level::Error);
         self.observer.is_some() || catch_unwind(logs).unwrap_or(false)
@@ -78,17 +77,19 @@ impl Observers {
 
     pub(crate) fn emit(&self, event: &Event) {
         let logged = catch_unwind(AssertUnwindSafe(|| log_event(event)));
-        let Some(observer) = self.observer.as_ref().filter(|_| !self.broken.load(Ordering::Relaxed)) else { return };
-        let told = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
-        if told.is_err() && !self.broken.swap(true, Ordering::Relaxed) && logged.is_ok() {
-            let complain = || log::error!(target: TARGET, "the observer panicked; it is told nothing more");
-            let _ = catch_unwind(complain);
+        let Some(observer) = self.observer.as_ref().filter(|_| !self.has_panicked.load(Ordering::Relaxed)) else {
+            return;
+        };
+        let observed = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
+        if observed.is_err() && !self.has_panicked.swap(true, Ordering::Relaxed) && logged.is_ok() {
+            let warn = || log::error!(target: TARGET, "the observer panicked; it receives no more events");
+            let _ = catch_unwind(warn);
         }
     }
 }
 
-/// The levels: *error* for what needs a person, *warn* for what failed or is tried again, *info* for each
-/// creation, verification and deletion, *debug* for the phases.
+/// Writes an event to the log. Its level is *error* for results that need a person, and *warn* for failures and
+/// retries. It is *info* for each creation, verification and deletion, and *debug* for the phases.
 fn log_event(event: &Event) {
     let Event { id, operation, group, kind } = event;
     let (operation, name) = (operation.as_str(), group.as_str());
@@ -114,7 +115,7 @@ fn log_event(event: &Event) {
             target: TARGET, Level::Warn,
             id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
             attempt = *attempt;
-            "{group}: {action} on {host} is tried again in {delay:.1?}"
+            "{group}: {action} on {host} is retried in {delay:.1?}"
         ),
         EventKind::Reached { host, state, reason } => {
             let reason = reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -134,7 +135,7 @@ fn log_event(event: &Event) {
     }
 }
 
-/// What an answer shows to be done, and the level of its line.
+/// Returns the level of an answer's line, and the change or state that the answer confirms.
 fn done(answered: &EventKind) -> (Level, Option<&'static str>) {
     match answered {
         EventKind::Answered { action: Action::Create, succeeded: true, .. } => (Level::Info, Some("created")),
@@ -145,7 +146,7 @@ fn done(answered: &EventKind) -> (Level, Option<&'static str>) {
     }
 }
 
-/// An answer in the words of a log line.
+/// An answer as a part of a log line.
 struct Answer<'a> {
     action: Action,
     done: Option<&'static str>,

@@ -1,6 +1,6 @@
-//! Floor 3: the operations of one driver: their machines in slots, and the times at which a machine is asked again.
+//! Floor 3: the operations of one driver: their machines in slots, and the times at which to poll a machine again.
 //!
-//! Nothing here blocks, locks or is shared: only the thread in the driver's seat touches it.
+//! Nothing here blocks or is shared: only the thread in the driver's seat uses it.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -16,7 +16,7 @@ use crate::values::host::Host;
 use crate::values::report::Report;
 use crate::values::retry::RetryBudgets;
 
-/// An operation that has ended: its position in what was asked for, and its result.
+/// An operation that has ended: its position in the input of the call, and its result.
 pub(crate) type Ended = (usize, Ending, Report);
 
 /// The operations of one driver.
@@ -25,11 +25,11 @@ pub(crate) struct Operations {
     budgets: Arc<Mutex<RetryBudgets>>,
     slots: Vec<Option<Slot>>,
     free: Vec<usize>,
-    /// Operations that wait for a free slot.
+    /// Operations without a slot.
     backlog: VecDeque<(usize, Machine)>,
     /// Maximum number of occupied slots.
     limit: usize,
-    /// Slots whose machine is to be asked.
+    /// Slots whose machine has to be polled.
     queue: VecDeque<usize>,
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     ended: VecDeque<Ended>,
@@ -37,7 +37,7 @@ pub(crate) struct Operations {
     cancelled: bool,
 }
 
-/// A machine, and what it needs outside the protocol.
+/// A machine with its claim, requests and timer.
 struct Slot {
     machine: Machine,
     position: usize,
@@ -49,7 +49,7 @@ struct Slot {
     releasing: bool,
 }
 
-/// What the machine in a slot wants done.
+/// Work that a machine has requested.
 pub(crate) enum Work {
     Send(Send),
     Journal(JournalCall),
@@ -81,7 +81,7 @@ pub(crate) enum Next {
 }
 
 impl Operations {
-    /// At most `limit` operations run at a time. The others wait.
+    /// Creates an empty table. At most `limit` operations run at a time. Further ones wait for a slot.
     pub(crate) fn new(keeps_intents: bool, budgets: Arc<Mutex<RetryBudgets>>, limit: usize) -> Self {
         Operations {
             keeps_intents,
@@ -104,7 +104,7 @@ impl Operations {
         self.admit(now);
     }
 
-    /// Cancels every operation, also those that wait for a slot and those that are added later.
+    /// Cancels every operation, even those without a slot and those that are added later.
     pub(crate) fn cancel(&mut self, now: Instant) {
         self.cancelled = true;
         for number in 0..self.slots.len() {
@@ -115,7 +115,7 @@ impl Operations {
         }
     }
 
-    /// The next thing that a machine wants done.
+    /// Returns the next work of a machine.
     pub(crate) fn next(&mut self, now: Instant) -> Next {
         self.expire_timers(now);
         while let Some(slot) = self.queue.front().copied() {
@@ -126,14 +126,14 @@ impl Operations {
         Next::Wait(self.timers.peek().map(|Reverse((due, _))| *due))
     }
 
-    /// Gives the machine in slot `number` the answer of a host.
+    /// Passes the answer of a host to the machine in slot `number`.
     pub(crate) fn complete(&mut self, number: usize, host: usize, action: Action, answer: (Reply, Duration)) {
         let (reply, elapsed) = answer;
         let input = Input::Replied { host, action, reply: api::classify(action, reply), elapsed };
         self.advance(number, input, now());
     }
 
-    /// Gives the machine in slot `number` the result of its journal call.
+    /// Passes the result of a journal call to the machine in slot `number`.
     pub(crate) fn complete_journal_call(&mut self, number: usize, result: JournalResult, now: Instant) {
         let input = match result {
             JournalResult::Released => return self.end(number, now),
@@ -155,7 +155,7 @@ impl Operations {
         self.ended.pop_front()
     }
 
-    /// Removes the events that no observer has seen yet.
+    /// Removes the events that were not delivered yet.
     pub(crate) fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
@@ -208,7 +208,7 @@ impl Operations {
         }
     }
 
-    /// Queues the slots whose time has come, and drops timers that a machine has replaced.
+    /// Queues the slots whose timer is due, and drops timers that were replaced.
     fn expire_timers(&mut self, now: Instant) {
         while let Some(Reverse((due, number))) = self.timers.peek().copied() {
             let waiting = self.slots[number].as_mut().filter(|slot| slot.timer == Some(due));
@@ -224,10 +224,10 @@ impl Operations {
         }
     }
 
-    /// Asks the machine in the slot at the head of the queue.
+    /// Polls the machine in the slot at the head of the queue.
     fn poll(&mut self, number: usize, now: Instant) -> Option<Work> {
         let Some(slot) = self.slots[number].as_mut() else {
-            // The operation ended while a cancel had its slot in the queue.
+            // A cancel queued this slot, and the operation has ended since.
             self.leave_queue(number);
             return None;
         };
@@ -256,7 +256,7 @@ impl Operations {
             }
         };
         self.collect_events(number);
-        // A machine has one such step at a time. It is asked again after the result.
+        // A machine has one such step at a time. It is polled again after the result.
         self.leave_queue(number);
         work.map(Work::Journal)
     }
@@ -286,7 +286,7 @@ impl Operations {
 }
 
 impl Requests {
-    /// The requests of `machine`. Hosts and API change when it turns to an older operation, and back.
+    /// Returns the requests of `machine`. Its hosts and API change while it settles an older operation.
     fn of(machine: &Machine, known: &mut Option<Arc<Requests>>) -> Arc<Requests> {
         let (hosts, api) = (machine.hosts(), machine.api());
         let same = |known: &&Arc<Requests>| Arc::ptr_eq(&known.hosts, hosts) && Arc::ptr_eq(&known.api, api);

@@ -1,11 +1,11 @@
-//! Floor 3: what operations are told beside what their client is.
+//! Floor 3: options of operations, beside the settings of their client.
 
 use std::time::Duration;
 
 use crate::client::cancel::CancelToken;
 
-/// What operations are told beside the settings of their client. [`ClusterClient::with`](crate::ClusterClient::with)
-/// takes it.
+/// Options of operations, beside the settings of their client. [`ClusterClient::with`](crate::ClusterClient::with)
+/// takes them.
 ///
 /// | option | default |
 /// | --- | --- |
@@ -24,7 +24,7 @@ use crate::client::cancel::CancelToken;
 /// # Ok::<(), cluster_client::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "options do nothing before they are given to a client"]
+#[must_use = "options do nothing until they are passed to a client"]
 pub struct OperationOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<CancelToken>,
@@ -38,29 +38,29 @@ impl Default for OperationOptions {
 }
 
 impl OperationOptions {
-    /// The defaults.
+    /// Returns the default options.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The time that an operation may take, from its start. A rollback has time of its own beyond it,
-    /// [`ClientBuilder::rollback_timeout`](crate::ClientBuilder::rollback_timeout). Zero means that nothing is sent;
-    /// there is no upper bound.
+    /// Sets the timeout of an operation, from its start. A rollback has a timeout of its own on top,
+    /// [`ClientBuilder::rollback_timeout`](crate::ClientBuilder::rollback_timeout). With zero, nothing is sent. There is
+    /// no upper bound.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Lets `token` cancel the operations: a create is then rolled back, never left half done.
+    /// Lets `token` cancel the operations. A create that is cancelled is rolled back.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
         self.cancel = Some(token.clone());
         self
     }
 
-    /// Whether every host is asked before anything is created.
+    /// Sets whether every host is asked for the group before anything is created.
     ///
-    /// Without it a create takes one round trip less, and a failed one leaves more in doubt: on a host whose
-    /// answer was lost, the group may be ours or that of another program, so it is reported and not deleted.
+    /// Without this preflight a create takes one round trip less. If it fails, more hosts stay in doubt: after a lost
+    /// answer, the group on that host may have been created by another program. It is then reported, not deleted.
     pub fn preflight(mut self, preflight: bool) -> Self {
         self.preflight = preflight;
         self

@@ -1,4 +1,4 @@
-//! Floor 3: what only the thread in the driver's seat touches: the operations, and the engine with its exchanges.
+//! Floor 3: the operations and the engine of a driver. Only the thread in the driver's seat uses them.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub(crate) struct Parts {
     engine: Option<Box<dyn Engine>>,
     client: Arc<ClientInner>,
     exchanges: Exchanges,
-    /// Journal calls that threads of the pool make.
+    /// Number of journal calls that threads of the pool make now.
     pub(crate) journal_calls: usize,
     no_headers: Arc<[(String, String)]>,
     completed: Vec<Completion>,
@@ -37,10 +37,10 @@ impl Parts {
     }
 
     pub(crate) fn engine(&mut self) -> &mut dyn Engine {
-        self.engine.as_mut().expect("the engine is there until the parts are dropped").as_mut()
+        self.engine.as_mut().expect("present until the drop").as_mut()
     }
 
-    /// Whether an exchange or a journal call will complete on another thread.
+    /// Returns whether an exchange or a journal call will complete on another thread.
     pub(crate) fn is_pending(&self) -> bool {
         self.journal_calls > 0 || !self.exchanges.is_empty()
     }
@@ -51,7 +51,7 @@ impl Parts {
         self.engine().shed_idle_connections();
     }
 
-    /// Gives the engine a request of the operation in `slot`.
+    /// Submits a request of the operation in `slot` to the engine.
     pub(crate) fn send(&mut self, slot: usize, send: &Send) {
         let Some(engine) = &mut self.engine else { return };
         let Send { requests, host, action, timeout } = send;
@@ -73,7 +73,7 @@ impl Parts {
         }
     }
 
-    /// Waits for the engine, and gives the machines what has completed.
+    /// Blocks in the engine, and passes the completions to the machines.
     pub(crate) fn wait(&mut self, until: Option<Instant>) {
         let Some(engine) = &mut self.engine else { return };
         engine.wait(until, &mut self.completed);

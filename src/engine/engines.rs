@@ -1,5 +1,5 @@
-//! The engines of one client. Each call has one of its own while it runs; between calls they keep their idle
-//! connections.
+//! The engines of one client. Each call has an engine of its own while it runs. Between calls, engines are kept with
+//! their idle connections.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,14 +18,14 @@ pub(crate) type Roots<'a> = Option<&'a [u8]>;
 /// Maximum number of engines kept between calls.
 const MAX_ENGINES: usize = 16;
 
-/// The engines that no call uses now.
+/// The engines that no call uses.
 pub(crate) struct Engines {
     hosts: Arc<[Host]>,
     kind: Kind,
     unused: Mutex<Vec<Box<dyn Engine>>>,
 }
 
-/// The kind of the engines, with what they share.
+/// The kind of the engines, with the state that they share.
 enum Kind {
     Threads(Arc<UreqTransport>, Arc<Pool>),
     #[cfg(feature = "multiplex")]
@@ -62,7 +62,7 @@ impl Engines {
         Ok(Engines { hosts: Arc::clone(hosts), kind, unused: Mutex::default() })
     }
 
-    /// The engine that was used last, or a new one.
+    /// Returns the engine that was used last, or a new one.
     pub(crate) fn take(&self) -> Box<dyn Engine> {
         let unused = self.unused().pop();
         unused.unwrap_or_else(|| match &self.kind {
@@ -80,7 +80,7 @@ impl Engines {
         }
     }
 
-    /// Closes the idle connections of the engines that no call uses, at once, and has others close theirs.
+    /// Closes the idle connections of unused engines at once. Engines in use close theirs in their next `wait`.
     pub(crate) fn shed_idle(&self) {
         match &self.kind {
             Kind::Threads(transport, _) => transport.shed_idle(),

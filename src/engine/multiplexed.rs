@@ -5,9 +5,9 @@
 //!                    ├─ address known ─▶ Connecting ─▶ (Securing) ─▶──────┘   │
 //!                    └─ name ─▶ look-up on a thread ─▶ Connecting             └─▶ completion
 //! ```
-//! Few system calls: a connection is registered once, edge-triggered. Head and body of a request leave in one
+//! Few system calls are made. A connection is registered once, edge-triggered. Head and body of a request leave in one
 //! write. After the write the engine waits for an event instead of trying a read. A short read means that the socket
-//! is drained. Events of idle connections are taken once per batch of exchanges.
+//! is drained. Events of idle connections are polled once per batch of exchanges.
 //!
 //! Invariants:
 //! * An exchange is in exactly one place: `submitted`, `lookups`, `parked`, or the slot of one connection.
@@ -15,8 +15,7 @@
 //! * A connection in the phase `Idle` has no exchange, no bytes to read, and is in the list of its host.
 //! * A slot has at most one valid entry in the heap of timers (`Connection::scheduled`). It fires no later than the
 //!   deadline of the connection.
-//! * An event for a slot that was closed and reused meanwhile is harmless: it causes a read that returns
-//!   `WouldBlock`.
+//! * An event for a slot that was closed and reused is harmless: it causes a read that returns `WouldBlock`.
 
 mod answer;
 mod exchange;
@@ -53,7 +52,7 @@ use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
-/// Replaces timeouts that the clock cannot express.
+/// Upper bound of timeouts, because the clock cannot express longer ones.
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Maximum number of connections that one engine opens. Further exchanges wait for a free connection.
 const MAX_OPEN: usize = crate::http::limit::MAX_KEPT;
@@ -87,7 +86,7 @@ impl Network {
         Ok(Network { tls: crate::http::tls::with_pem(pem)?.into(), ..Network::default() })
     }
 
-    /// Makes all engines close their idle connections in their next `wait`. Returns the new number of such calls.
+    /// Makes all engines close their idle connections in their next `wait`. Returns the new number of such requests.
     pub(crate) fn shed_idle(&self) -> usize {
         self.limit.keep_fewer();
         let sheds = self.sheds.fetch_add(1, Ordering::Relaxed) + 1;
@@ -109,7 +108,7 @@ pub(crate) struct Multiplexed {
     wakeup: Arc<Wakeup>,
     submitted: VecDeque<Box<InFlight>>,
     lookups: Lookups,
-    /// Exchanges that wait for a connection to become free.
+    /// Exchanges that wait for a free connection.
     parked: Parked,
     /// Connections that may be open at once: [`MAX_OPEN`], or fewer if descriptors are short.
     most: usize,
@@ -133,7 +132,7 @@ pub(crate) struct Multiplexed {
     decoded: Box<[u8]>,
 }
 
-/// An event.
+/// An event of a connection.
 #[derive(Debug, Clone, Copy)]
 struct Ready {
     slot: usize,
@@ -143,8 +142,7 @@ struct Ready {
 }
 
 impl Multiplexed {
-    /// An engine for `hosts`, which [`check_hosts`] has accepted, and which are numbered in this order. Nothing is
-    /// opened yet.
+    /// Creates an engine for `hosts`, which [`check_hosts`] has accepted. They are numbered in this order. Opens nothing.
     pub(crate) fn new(hosts: &[Host], network: Arc<Network>) -> Self {
         let wakeup = Arc::<Wakeup>::default();
         let watcher: Arc<dyn Wake> = Arc::<Wakeup>::clone(&wakeup);
@@ -186,7 +184,7 @@ impl Multiplexed {
         self.poll.as_ref().map(|(poll, _)| poll).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Waits for events until `until`, or not at all, and handles them. Returns whether there may be more.
+    /// Polls for events until `until` at the latest, and handles them. Returns whether there may be more.
     fn take_events(&mut self, until: Option<Instant>) -> bool {
         let left = until.map(|until| until.saturating_duration_since(self.now));
         let Some((poll, events)) = &mut self.poll else {
@@ -198,7 +196,7 @@ impl Multiplexed {
         if may_block && !self.wakeup.begin_poll() {
             return false;
         }
-        // Without events after a signal (EINTR): the caller reads the clock and polls again.
+        // After a signal (EINTR) there are no events: the caller reads the clock and polls again.
         let polled = poll.poll(events, left);
         if may_block {
             self.wakeup.end_poll();
@@ -244,7 +242,7 @@ impl Multiplexed {
         }
     }
 
-    /// Starts submitted exchanges, then parked ones as far as connections are free.
+    /// Starts the submitted exchanges, then parked ones while connections are free.
     fn start_exchanges(&mut self) {
         while let Some(exchange) = self.submitted.pop_front() {
             self.start(exchange);
@@ -288,9 +286,7 @@ impl Engine for Multiplexed {
     }
 
     fn submit(&mut self, exchange: Exchange) {
-        let begun = Instant::now();
-        let deadline = begun + exchange.timeout.min(AGES);
-        self.submitted.push_back(Box::new(InFlight::new(exchange, begun, deadline)));
+        self.submitted.push_back(Box::new(InFlight::new(exchange, Instant::now())));
     }
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
@@ -304,8 +300,14 @@ impl Engine for Multiplexed {
             // Descriptors may be free again.
             self.most = MAX_OPEN;
         }
-        if self.idle > 0 && !self.submitted.is_empty() {
-            // Close the idle connections that the server has closed. One poll returns at most `EVENTS` events.
+        for exchange in &mut self.submitted {
+            // The driver may have called an observer since `submit`.
+            exchange.deadline = self.now + exchange.exchange.timeout.min(AGES);
+        }
+        let is_due = self.timers.peek().is_some_and(|Reverse((due, _))| *due <= self.now);
+        if is_due || (self.idle > 0 && !self.submitted.is_empty()) {
+            // An answer that arrived in time counts, even if nothing called `wait` then. Idle connections that the
+            // server has closed are closed. One poll returns at most `EVENTS` events.
             for _ in 0..=self.connections.len() {
                 if !self.take_events(Some(self.now)) {
                     break;
@@ -340,7 +342,7 @@ impl Engine for Multiplexed {
         if sheds == self.sheds_seen {
             self.sheds_seen = self.network.shed_idle();
         } else {
-            // Another engine has requested it. The call below is the part of this one.
+            // Another engine has requested it already. The call below handles that request.
             self.sheds_seen = sheds;
         }
         self.close_all_idle();

@@ -1,11 +1,11 @@
-//! The engine of threads: one blocking exchange a thread, on the threads of the client.
+//! The thread engine: each exchange blocks one thread of the client.
 //!
 //! ```text
 //!   submit ──▶ queue ──▶ a thread of the pool, or the caller ──▶ completed ──▶ Lead::lead
 //! ```
-//! An exchange holds one thread from its look-up to the end of its answer. A thread that finds more in the queue
-//! gets two others, so that their number doubles. After each exchange it becomes the leader: it takes the driver's seat
-//! if it is free. Deliberately absent: any estimate of how long a host takes.
+//! An exchange holds its thread from the look-up to the end of the answer. A thread that finds more in the queue starts
+//! two others, so their number grows quickly. After each exchange a thread takes the driver's seat if it is free.
+//! Deliberately absent: any estimate of the time that a host takes.
 
 #[cfg(all(test, loom))]
 pub(crate) mod model;
@@ -29,24 +29,24 @@ use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
-/// Number of threads that a thread gets at a time if there is more to do.
+/// Maximum number of threads that a thread starts at a time if the queue is not empty.
 const AT_ONCE: usize = 2;
 
 /// The engine. See the head of this file.
 pub(crate) struct Threads {
-    /// The transport of each host, and the number of the host there.
+    /// The transport of each host, and the number of the host in it.
     hosts: Vec<(Arc<UreqTransport>, usize)>,
     cluster: Arc<UreqTransport>,
     /// Filled when a host is added.
     numbers: HashMap<Host, usize>,
     known: Vec<Host>,
-    /// Exchanges that were submitted and not handed to the driver.
+    /// Exchanges that were submitted and not returned to the driver.
     open: usize,
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
 }
 
-/// Shared with the threads.
-struct Shared {
+/// The exchanges and completions, shared with the threads.
+struct Queue {
     pool: Arc<Pool>,
     state: Mutex<State>,
     changed: Condvar,
@@ -55,11 +55,11 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// Exchanges that no thread has begun.
-    queue: VecDeque<Job>,
+    jobs: VecDeque<Job>,
     /// Threads that are on their way to the queue.
     arriving: usize,
-    /// A task in the pool waits for an idle thread.
-    is_late: bool,
+    /// The pool has refused a thread. A task in its backlog will work on the queue.
+    has_backlog: bool,
     /// Exchanges that a thread has begun.
     running: usize,
     completed: Vec<Completion>,
@@ -70,7 +70,7 @@ struct State {
 }
 
 impl Threads {
-    /// An engine for the hosts of `cluster`, over its connections.
+    /// Creates an engine for the hosts of `cluster`, over its connections.
     pub(crate) fn new(hosts: &[Host], cluster: &Arc<UreqTransport>, pool: Arc<Pool>) -> Self {
         Threads {
             hosts: (0..hosts.len()).map(|number| (Arc::clone(cluster), number)).collect(),
@@ -78,7 +78,7 @@ impl Threads {
             numbers: HashMap::new(),
             known: hosts.to_vec(),
             open: 0,
-            shared: Arc::new(Shared { pool, state: Mutex::default(), changed: Condvar::new() }),
+            queue: Arc::new(Queue { pool, state: Mutex::default(), changed: Condvar::new() }),
         }
     }
 }
@@ -99,14 +99,14 @@ impl Engine for Threads {
     }
 
     fn has_room(&self) -> bool {
-        self.open <= self.shared.pool.limit()
+        self.open <= self.queue.pool.limit()
     }
 
     fn submit(&mut self, exchange: Exchange) {
         self.open += 1;
-        let mut state = self.shared.state();
+        let mut state = self.queue.state();
         match self.hosts.get(exchange.host).cloned() {
-            Some((transport, host)) => state.queue.push_back(Job { exchange, begun: now(), transport, host }),
+            Some((transport, host)) => state.jobs.push_back(Job { exchange, begun: now(), transport, host }),
             None => state.completed.push(Completion {
                 id: exchange.id,
                 reply: Reply::NotSent(errors::no_such_host()),
@@ -117,18 +117,18 @@ impl Engine for Threads {
     }
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
-        self.shared.recruit(AT_ONCE);
-        let mut state = self.shared.state();
+        self.queue.recruit(AT_ONCE);
+        let mut state = self.queue.state();
         state.waiting = true;
         while !state.woken && state.completed.is_empty() {
             state = match until {
-                None => self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => self.queue.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
                 Some(until) => {
                     let left = until.saturating_duration_since(now());
                     if left.is_zero() {
                         break;
                     }
-                    self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    self.queue.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
@@ -139,7 +139,7 @@ impl Engine for Threads {
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
-        Arc::<Shared>::clone(&self.shared)
+        Arc::<Queue>::clone(&self.queue)
     }
 
     fn shed_idle_connections(&mut self) {
@@ -147,37 +147,37 @@ impl Engine for Threads {
     }
 
     fn attach(&mut self, leader: Weak<dyn Lead>) -> bool {
-        self.shared.state().leader = Some(leader);
+        self.queue.state().leader = Some(leader);
         true
     }
 
     fn is_ready(&self) -> bool {
-        let state = self.shared.state();
+        let state = self.queue.state();
         state.woken || !state.completed.is_empty()
     }
 
     fn recruit(&mut self) -> bool {
-        self.shared.recruit(AT_ONCE)
+        self.queue.recruit(AT_ONCE)
     }
 
     fn queued(&self) -> usize {
-        let state = self.shared.state();
-        state.queue.len().saturating_sub(state.arriving)
+        let state = self.queue.state();
+        state.jobs.len().saturating_sub(state.arriving)
     }
 
     fn share(&mut self, share: Share) -> Option<Task> {
-        let mut state = self.shared.state();
+        let mut state = self.queue.state();
         if share == Share::IfNoneRuns && (state.running > 0 || state.arriving > 0) {
             return None;
         }
-        let job = state.queue.pop_front()?;
+        let job = state.jobs.pop_front()?;
         state.running += 1;
-        let shared = Arc::clone(&self.shared);
-        Some(Box::new(move || drop(shared.run(job))))
+        let queue = Arc::clone(&self.queue);
+        Some(Box::new(move || drop(queue.run(job))))
     }
 }
 
-/// One exchange, for the thread that runs it.
+/// An exchange, with the transport that runs it.
 struct Job {
     exchange: Exchange,
     begun: Instant,
@@ -188,8 +188,9 @@ struct Job {
 impl Job {
     fn run(self) -> Completion {
         let Job { exchange, begun, transport, host } = self;
+        // The timeout runs from here: other exchanges, and observers, may have held the threads since `submit`.
         #[cfg(not(all(test, loom)))]
-        let send = || transport.send(begun, host, &exchange.request, exchange.timeout);
+        let send = || transport.send(now(), host, &exchange.request, exchange.timeout);
         #[cfg(all(test, loom))]
         let send = || model::send(host, &(transport, begun));
         let reply = catch_unwind(AssertUnwindSafe(send))
@@ -198,24 +199,24 @@ impl Job {
     }
 }
 
-impl Shared {
-    /// Gets at most `most` threads for what is in the queue. Returns false if the pool has none.
+impl Queue {
+    /// Gets at most `most` threads for the exchanges in the queue. Returns false if the pool has none.
     fn recruit(self: &Arc<Self>, most: usize) -> bool {
         let mut state = self.state();
-        let number = state.queue.len().saturating_sub(state.arriving).min(most);
+        let number = state.jobs.len().saturating_sub(state.arriving).min(most);
         state.arriving += number;
         drop(state);
         for started in 0..number {
-            let shared = Arc::clone(self);
-            let Err(refused) = self.pool.spawn(Box::new(move || shared.work())) else { continue };
+            let queue = Arc::clone(self);
+            let Err(refused) = self.pool.spawn(Box::new(move || queue.work())) else { continue };
             let mut state = self.state();
             state.arriving -= number - started;
-            if !std::mem::replace(&mut state.is_late, true) {
+            if !std::mem::replace(&mut state.has_backlog, true) {
                 drop(state);
-                let shared = Arc::clone(self);
+                let queue = Arc::clone(self);
                 self.pool.spawn_later(Box::new(move || {
-                    let mut state = shared.state();
-                    (state.is_late, state.arriving) = (false, state.arriving + 1);
+                    let mut state = queue.state();
+                    (state.has_backlog, state.arriving) = (false, state.arriving + 1);
                     drop(state);
                     refused();
                 }));
@@ -225,11 +226,11 @@ impl Shared {
         true
     }
 
-    /// Runs exchanges as long as there are any.
+    /// Runs exchanges until the queue is empty.
     fn work(self: &Arc<Self>) {
         let mut state = self.state();
         state.arriving -= 1;
-        while let Some(job) = state.queue.pop_front() {
+        while let Some(job) = state.jobs.pop_front() {
             state.running += 1;
             drop(state);
             self.recruit(AT_ONCE);
@@ -240,7 +241,7 @@ impl Shared {
         }
     }
 
-    /// Runs an exchange. Returns the driver to lead, unless the driver waits for completions itself.
+    /// Runs an exchange. Returns the driver to lead, unless the driver blocks in `wait`.
     fn run(&self, job: Job) -> Option<Arc<dyn Lead>> {
         let completion = job.run();
         let mut state = self.state();
@@ -258,7 +259,7 @@ impl Shared {
     }
 }
 
-impl Wake for Shared {
+impl Wake for Queue {
     fn wake(&self) {
         let mut state = self.state();
         state.woken = true;

@@ -36,7 +36,7 @@ pub(crate) fn out_of_time(sent: bool, timeout: Duration) -> RequestError {
     RequestError::new(Kind::Timeout, message)
 }
 
-/// The error to report for an `error` that came before the TLS handshake was over.
+/// Returns the error to report for an `error` before the end of the TLS handshake.
 pub(crate) fn during_handshake(error: RequestError, timeout: Duration) -> RequestError {
     let message = match error.kind() {
         Kind::Timeout => format!("no TLS connection within {timeout:?}"),

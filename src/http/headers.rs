@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::values::host::Host;
 
-/// The delay that a server asks for (RFC 9110, 10.2.3): seconds, or a date by the clock `now`. A number too large is the
-/// largest duration, a date that has passed is zero, anything else is `None`.
+/// Returns the delay of `Retry-After` (RFC 9110, 10.2.3), given as seconds or as a date. A number too large becomes the
+/// largest duration, a past date becomes zero. Other values return `None`.
 ///
-/// The delay is not capped here.
+/// The caller caps the delay.
 pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
@@ -17,15 +17,15 @@ pub(crate) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(date.duration_since(now).unwrap_or_default())
 }
 
-/// The URL of `location` if it has the origin of `asked`: same scheme, host and port.
+/// Returns the URL of `location` if its origin (scheme, host and port) equals that of `asked`.
 ///
-/// Accepts an absolute URL, one without its scheme, and an absolute path: what servers send that correct a trailing
-/// slash. Anything else is not followed.
+/// Accepts an absolute URL, a URL without its scheme, and an absolute path. Servers send these to correct a trailing
+/// slash. Other forms return `None`.
 pub(crate) fn same_origin(asked: &Host, location: &str) -> Option<String> {
     let location = location.split('#').next()?;
     let origin = asked.origin();
-    // The characters that RFC 3986 allows in URLs. A backslash is not among them: browsers read it as a slash, and `/\evil` as
-    // another server.
+    // The characters that RFC 3986 allows in URLs. It excludes the backslash, which browsers read as a slash: `/\evil`
+    // would be another server.
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&b);
     if !location.bytes().all(allowed) {
         return None;
@@ -48,7 +48,7 @@ mod tests {
     const YEAR_2000: Duration = Duration::from_secs(946_684_800);
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
+    fn retry_after_accepts_seconds_and_dates() {
         let now = SystemTime::UNIX_EPOCH + YEAR_2000;
         for (value, expected) in [
             ("0", Some(Duration::ZERO)),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_location_is_followed_on_the_same_origin_only() {
+    fn location_is_accepted_on_the_origin_of_the_request_only() {
         let host = Host::parse("http://node1:8000/base").unwrap();
         for (location, expected) in [
             ("/v1/group", Some("http://node1:8000/v1/group")),

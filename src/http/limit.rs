@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
     open: AtomicUsize,
-    /// With more open than this, a connection is closed after its use.
+    /// If more connections than this are open, a connection is closed after its use.
     keep: AtomicUsize,
 }
 
-/// Maximum number of connections kept open, until the OS runs out of descriptors.
+/// Initial maximum number of connections kept open. It is lowered after the OS has run out of descriptors.
 pub(crate) const MAX_KEPT: usize = 16 * 1024;
 /// Number of connections kept open even if descriptors are short.
 const MIN_KEPT: usize = 16;
@@ -34,7 +34,7 @@ impl ConnectionLimit {
         self.open.load(Ordering::Relaxed) <= self.keep.load(Ordering::Relaxed)
     }
 
-    /// Keeps at most half as many connections open as are open now. Called when descriptors have run out.
+    /// Lowers the limit to half of the connections that are open. Called after descriptors have run out.
     pub(crate) fn keep_fewer(&self) {
         let half = self.open.load(Ordering::Relaxed) / 2;
         self.keep.fetch_min(half.max(MIN_KEPT), Ordering::Relaxed);

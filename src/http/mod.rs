@@ -1,4 +1,4 @@
-//! Floor 2: shared by the engines: limits, name look-ups, TLS settings, and the headers that are read.
+//! Floor 2: parts that the engines share: limits, name look-ups, TLS settings, and parsers of headers.
 //!
 //! Nothing here opens a connection.
 
@@ -18,18 +18,17 @@ pub(crate) mod tls;
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Maximum size of a body that is read to its end. A longer one closes its connection.
 pub(crate) const MAX_BODY: u64 = 64 * 1024;
-/// Maximum time to read a body. The status is known when the body starts, so a slow body delays the answer no
-/// longer than this.
+/// Maximum time to read a body. The status is known before it, so a slow body delays the answer by no more than this.
 pub(crate) const DRAIN: Duration = Duration::from_secs(1);
 /// Maximum number of idle connections to one host.
 pub(crate) const MAX_IDLE: usize = 64;
-/// Maximum age of an idle connection: below the 5 s after which common servers (Node, uvicorn) close it. A POST
-/// that crosses that close on its way is in doubt.
+/// Maximum age of an idle connection. Common servers (Node, uvicorn) close it after five seconds. If that close crosses
+/// a POST, the effect of the POST is unknown.
 pub(crate) const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
 pub(crate) const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
 pub(crate) const JSON: &str = "application/json";
 
-/// Why an https host is refused if TLS is not built in.
+/// Returns the error for an https host if TLS is not built in.
 pub(crate) fn no_tls(host: &Host) -> ConfigError {
     let remedy = "build cluster-client with its feature \"rustls\"";
     ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy)

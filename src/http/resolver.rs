@@ -1,7 +1,7 @@
 //! Looks up the addresses of a host.
 //!
 //! A look-up cannot be interrupted, so it runs on a thread of its own. After the timeout, that thread is abandoned.
-//! Nothing is cached: the validity of an address is up to the system's resolver.
+//! Nothing is cached here. Caching is left to the system's resolver.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub(crate) const MAX_LOOKUPS: usize = 32;
 /// Maximum number of addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
-/// The place that a base URL names.
+/// The address or name, and the port, of a base URL.
 #[derive(Debug)]
 pub(crate) struct Target {
     place: Place,
@@ -46,7 +46,7 @@ impl Target {
         Target { place, port: host.port(), https: host.is_https() }
     }
 
-    /// The addresses to try where no look-up is needed, else the name to look up.
+    /// Returns the addresses to try, or as an error the name to look up.
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, &Arc<str>> {
         match &self.place {
             Place::Address(address) => Ok(vec![(*address, self.port).into()]),
@@ -57,12 +57,12 @@ impl Target {
         }
     }
 
-    /// The addresses that a look-up found, with the port of this target.
+    /// Adds the port of this target to the addresses that a look-up found.
     pub(crate) fn with_port(&self, found: Vec<IpAddr>) -> Vec<SocketAddr> {
         found.into_iter().map(|address| (address, self.port).into()).collect()
     }
 
-    /// The host name as TLS verifies it: without port and brackets.
+    /// Returns the host name that TLS verifies: without port and brackets.
     #[cfg(all(feature = "multiplex", feature = "rustls"))]
     pub(crate) fn tls_name(&self) -> String {
         match &self.place {
@@ -73,12 +73,12 @@ impl Target {
     }
 }
 
-/// Running look-ups, at most one for each name. Requests for the same name share the result, so a name whose look-up
-/// hangs takes one slot.
+/// Running look-ups, at most one for each name. Requests for a name share its look-up, so a look-up that hangs takes
+/// one slot.
 pub(crate) struct Resolver {
     running: Mutex<HashMap<Arc<str>, Arc<LookUp>>>,
     ended: Condvar,
-    /// Called after each look-up that ends.
+    /// Woken after each look-up that ends.
     watchers: Mutex<Vec<Weak<dyn Wake>>>,
     resolve: fn(&str) -> io::Result<Vec<IpAddr>>,
 }
@@ -111,7 +111,7 @@ impl Resolver {
         Resolver { resolve, ..Resolver::default() }
     }
 
-    /// The look-up of the name that runs, or a new one. `None` while [`MAX_LOOKUPS`] others run.
+    /// Returns the running look-up of the name, or starts one. Returns `None` while [`MAX_LOOKUPS`] others run.
     pub(crate) fn start(self: &Arc<Self>, name: &Arc<str>) -> Result<Option<Arc<LookUp>>, RequestError> {
         let mut running = self.running();
         if let Some(look_up) = running.get(name) {
@@ -140,7 +140,7 @@ impl Resolver {
         }
     }
 
-    /// Calls `watcher` after each look-up that ends, as long as it lives.
+    /// Wakes `watcher` after each look-up that ends, until it is dropped.
     #[cfg(feature = "multiplex")]
     pub(crate) fn watch(&self, watcher: Weak<dyn Wake>) {
         let mut watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +148,7 @@ impl Resolver {
         watchers.push(watcher);
     }
 
-    /// Calls all watchers, which are the engines of a client.
+    /// Wakes all watchers, which are the engines of a client.
     pub(crate) fn wake_watchers(&self) {
         let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         watchers.iter().filter_map(Weak::upgrade).for_each(|watcher| watcher.wake());
@@ -167,7 +167,7 @@ impl LookUp {
         waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    /// The addresses, if the look-up has ended.
+    /// Returns the result, if the look-up has ended.
     #[cfg(feature = "multiplex")]
     pub(crate) fn found(&self) -> Option<Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -183,7 +183,7 @@ pub(crate) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        // Free the slot before delivering: a thread that has the result may start the next look-up.
+        // Free the slot before delivering the result: its receiver may start the next look-up.
         let look_up = self.resolver.running().remove(&self.name);
         self.resolver.ended.notify_all();
         let panicked = || Err(RequestError::new(Kind::Resolve, "the look-up of the host name panicked"));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_url_names_a_place() {
+    fn target_has_the_address_or_name_and_port_of_its_url() {
         for (url, expected) in [
             ("http://127.0.0.1:8000/x", ("127.0.0.1", 8000, false)),
             ("https://10.0.0.7", ("10.0.0.7", 443, true)),

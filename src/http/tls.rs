@@ -8,7 +8,7 @@ use rustls::{ALL_VERSIONS, ClientConfig, RootCertStore};
 
 use crate::values::config::ConfigError;
 
-/// Trusts the roots that Mozilla trusts, which are compiled in.
+/// Trusts the root certificates of Mozilla, which are compiled in.
 pub(crate) fn with_built_in_roots() -> Arc<ClientConfig> {
     with_roots(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
 }
@@ -31,12 +31,12 @@ pub(crate) fn with_pem(pem: &[u8]) -> Result<Arc<ClientConfig>, ConfigError> {
     Ok(with_roots(roots))
 }
 
-/// Trusts `roots` only. Sessions are resumed as long as the returned configuration lives.
+/// Trusts `roots` only. Sessions are resumed until the returned configuration is dropped.
 pub(crate) fn with_roots(roots: RootCertStore) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(ALL_VERSIONS)
-        .expect("the provider knows all TLS versions")
+        .expect("the provider supports all TLS versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
     Arc::new(config)

@@ -1,4 +1,4 @@
-//! A cluster of embedded nodes, a directory to run in, and the command.
+//! The surroundings of a test: a cluster of embedded nodes, a directory, and the command.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use cluster_client::testing::{Cluster, Fault, Method};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Generous, because it only bounds how long a broken test hangs.
+/// Time after which a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits that are too short to notice; whoever needs other ones says so.
+/// Short delays. Tests that need others add their own configuration.
 const CONFIGURATION: &str = "\
 first_delay = \"2ms\"
 max_delay = \"8ms\"
@@ -37,17 +37,17 @@ impl Bench {
         bench
     }
 
-    /// Puts a configuration file where the command runs.
+    /// Writes the configuration file into the directory of the command.
     pub(crate) fn configure(&self, text: &str) {
         self.write("cluster-client.toml", text);
     }
 
-    /// Adds to the usual one.
+    /// Adds lines to the default configuration of the tests.
     pub(crate) fn configure_also(&self, text: &str) {
         self.configure(&format!("{CONFIGURATION}{text}"));
     }
 
-    /// Writes a file that only its owner can change, whatever the umask is.
+    /// Writes a file that only its owner can change, with any umask.
     pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
@@ -68,17 +68,17 @@ impl Bench {
         self.cluster.urls().join(",")
     }
 
-    /// What a recovery that is named next is told.
+    /// Returns the options of a recovery that the command prints as the next one.
     pub(crate) fn recover_options(&self) -> String {
         format!("--config {}", text(&self.path("cluster-client.toml")))
     }
 
-    /// What every other command that is named next is told.
+    /// Returns the options of any other command that the command prints as the next one.
     pub(crate) fn options(&self) -> String {
         format!("--hosts {} {}", self.urls(), self.recover_options())
     }
 
-    /// The command with these arguments, in surroundings of which the test knows everything.
+    /// Returns the command with these arguments, and with no other environment variables.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let words = started_plainly(env!("CARGO_BIN_EXE_cluster-client"));
         let mut command = Command::new(words[0]);
@@ -91,39 +91,43 @@ impl Bench {
             .env("HOSTS", self.urls())
             .env("XDG_STATE_HOME", self.path("state"))
             .stdin(Stdio::null());
+        // The engine that this run of the tests is about.
+        if let Some(engine) = std::env::var_os("CLUSTER_CLIENT_ENGINE") {
+            command.env("CLUSTER_CLIENT_ENGINE", engine);
+        }
         command
     }
 
-    /// Runs it to its end.
+    /// Runs the command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::of(&mut self.command(arguments))
     }
 
-    /// Starts it, with its standard error at hand.
+    /// Starts the command, with pipes for its output.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         Running::of(&mut self.command(arguments))
     }
 
-    /// No node was sent anything.
+    /// Asserts that no node has received a request.
     pub(crate) fn assert_untouched(&self) {
         for node in self.cluster.nodes() {
             assert_eq!(node.log(), [], "{} was sent something", node.url());
         }
     }
 
-    /// The requests that the nodes got, by method.
+    /// Returns the number of requests of this method on all nodes.
     pub(crate) fn count(&self, method: Method) -> u64 {
         self.cluster.nodes().iter().map(|node| node.count(method)).sum()
     }
 
-    /// What the journal's directory holds, locks included.
+    /// Returns the files of the journal, locks included.
     pub(crate) fn journal_entries(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.journal()) else { return Vec::new() };
         entries.map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// Makes this node apply every POST of ours and answer nothing to anything after the first look.
-    pub(crate) fn strike_dumb_after_the_probe(&self, node: usize) {
+    /// Makes this node fail after its first GET. It applies each POST and closes the connection. It answers 503 to others.
+    pub(crate) fn fail_after_the_probe(&self, node: usize) {
         let node = self.cluster.node(node);
         node.inject(Fault::delay(Duration::ZERO).on(Method::Get));
         node.inject(Fault::answer(503).on(Method::Get).always());
@@ -132,8 +136,8 @@ impl Bench {
     }
 }
 
-/// The words that start a program with no signal ignored. Whoever started the tests may have had some ignored, as a
-/// shell's `&` has, and the command keeps them so.
+/// Returns the words that start a program with no signal ignored. A child inherits ignored signals, such as those of a
+/// shell's `&`.
 pub(crate) fn started_plainly(program: &str) -> Vec<&str> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
@@ -158,11 +162,11 @@ impl Ran {
         Self::from(Running(Some(command.spawn().unwrap())).end())
     }
 
-    /// Hands it this on its standard input.
+    /// Runs the command with this standard input.
     pub(crate) fn with_input(command: &mut Command, input: &[u8]) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut running = Running(Some(command.spawn().unwrap()));
-        // A command that refuses early does not read; that is its right.
+        // Ignore the error: a command that fails early does not read its input.
         let _ = running.child().stdin.take().unwrap().write_all(input);
         Self::from(running.end())
     }
@@ -174,8 +178,8 @@ impl Ran {
     }
 
     #[track_caller]
-    pub(crate) fn says(self, text: &str) -> Self {
-        assert!(self.err.contains(text), "not said: {text}\n{self:#?}");
+    pub(crate) fn reports(self, text: &str) -> Self {
+        assert!(self.err.contains(text), "not reported: {text}\n{self:#?}");
         self
     }
 
@@ -185,14 +189,14 @@ impl Ran {
         self
     }
 
-    /// The results, one object a line.
+    /// Returns the results, one object per line.
     #[track_caller]
     pub(crate) fn json(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.out.lines().map(parse).collect()
     }
 
-    /// The table, with each time written as `T` and the blanks that pad it as one.
+    /// Returns the table, with `T` for each time and a single blank between columns.
     pub(crate) fn table(&self) -> String {
         timeless(&self.out)
     }
@@ -208,7 +212,7 @@ impl From<Output> for Ran {
     }
 }
 
-/// A command that runs; it is killed and reaped with the test.
+/// A running command. Dropping it kills and reaps the process.
 pub(crate) struct Running(Option<Child>);
 
 impl From<Child> for Running {
@@ -232,7 +236,7 @@ impl Running {
         assert!(Command::new("kill").args(["-s", name, &process]).status().unwrap().success());
     }
 
-    /// Waits until every signal that was sent has been delivered.
+    /// Blocks until every signal that was sent has been delivered.
     pub(crate) fn wait_until_no_signal_is_pending(&mut self) {
         let status = format!("/proc/{}/status", self.child().id());
         let pending = || {
@@ -250,29 +254,29 @@ impl Running {
         self.child().wait().unwrap();
     }
 
-    /// Waits until it has said a line with this on standard error.
-    pub(crate) fn wait_until_it_says(&mut self, text: &str) {
+    /// Blocks until the command has written a line with this text to standard error.
+    pub(crate) fn wait_until_it_reports(&mut self, text: &str) {
         let stderr = self.child().stderr.as_mut().unwrap();
         let mut line = Vec::new();
         let mut byte = [0];
-        // Byte by byte: what comes after the line is left for `end`.
+        // Read byte by byte, so that `end` gets the rest.
         while !String::from_utf8_lossy(&line).contains(text) {
             if byte == *b"\n" {
                 line.clear();
             }
-            assert_eq!(stderr.read(&mut byte).unwrap(), 1, "it never said {text:?}");
+            assert_eq!(stderr.read(&mut byte).unwrap(), 1, "it never reported {text:?}");
             line.push(byte[0]);
         }
     }
 
-    /// The first line that it prints.
+    /// Reads the first line of standard output.
     pub(crate) fn first_line(&mut self) -> String {
         let mut line = String::new();
         BufReader::new(self.child().stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 
-    /// Waits for its end. One that does not come is brought about, and seen by the missing exit code.
+    /// Blocks until the command ends. Kills it after [`PATIENCE`], so that it has no exit code.
     pub(crate) fn end(mut self) -> Output {
         let process = self.child().id().to_string();
         let (ended, end) = mpsc::channel();
@@ -301,7 +305,7 @@ impl Drop for Running {
     }
 }
 
-/// Times out, columns closed up: `created 41 ms   verified` becomes `created T verified`.
+/// Replaces times and joins columns: `created 41 ms   verified` becomes `created T verified`.
 fn timeless(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let mut words: Vec<String> = Vec::new();
@@ -324,12 +328,12 @@ fn is_number(word: &str) -> bool {
     word.trim_start_matches(['(', '<']).parse::<f64>().is_ok()
 }
 
-/// `group-0`, `group-1` and so on, one a line.
+/// Returns `group-0`, `group-1` and so on, one per line.
 pub(crate) fn list(groups: usize) -> String {
     (0..groups).map(|number| format!("group-{number}")).collect::<Vec<_>>().join("\n")
 }
 
-/// The authority of a node's URL, as tables show it.
+/// Returns the authority of a node's URL, which tables show.
 pub(crate) fn name(bench: &Bench, node: usize) -> String {
     bench.cluster.node(node).url().trim_start_matches("http://").to_owned()
 }

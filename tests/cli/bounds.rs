@@ -1,5 +1,5 @@
-//! Files that are read at the start: only regular ones for the configuration, nothing without an end, and none that
-//! another user has put there.
+//! Files that are read at the start. The configuration must be a regular file that no other user can write. Lists of
+//! groups must end.
 
 #![cfg(unix)]
 
@@ -14,26 +14,30 @@ use std::process::{Command, Stdio};
 use crate::bench::{Bench, Ran, Running, text};
 
 const AUTO: &str = "cluster-client.toml";
-/// A user who is neither root nor the one of the tests.
+/// A user that is neither root nor the user of the tests.
 const OTHER: u32 = 54_321;
 
 fn make_pipe(path: &Path) {
     assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
 }
 
-/// The command in a shell that lets it have half a gigabyte of addresses.
+/// Returns the command in a shell that limits its address space (`ulimit -v`).
 fn with_little_memory(bench: &Bench, arguments: &[&str]) -> Command {
     let mut command = bench.command(arguments);
     let program = command.get_program().to_owned();
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -v 500000; exec \"$@\"", "sh"]).arg(program).args(arguments).stdin(Stdio::null());
+    shell
+        .args(["-c", "ulimit -v 500000; exec \"$@\"", "sh"])
+        .arg(program)
+        .args(command.get_args())
+        .stdin(Stdio::null());
     shell.current_dir(command.get_current_dir().unwrap()).env_clear();
     shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command = shell;
     command
 }
 
-/// Whether files can be given to another user; says so where they cannot.
+/// Returns whether the test can change the owner of files. Prints a line if not.
 fn is_root(bench: &Bench) -> bool {
     let root = fs::metadata(bench.write("owner", "")).unwrap().uid() == 0;
     if !root {
@@ -43,22 +47,24 @@ fn is_root(bench: &Bench) -> bool {
 }
 
 #[test]
-fn a_pipe_in_the_place_of_the_configuration_is_refused_at_once() {
+fn configuration_that_is_a_pipe_is_refused_without_blocking() {
     let bench = Bench::new();
     fs::remove_file(bench.path(AUTO)).unwrap();
     make_pipe(&bench.path(AUTO));
     for arguments in [&["create", "g"][..], &["hosts"], &["recover"], &["status", "g"]] {
-        let ran =
-            bench.run(arguments).exits(2).says("configuration file \"cluster-client.toml\" (the default) is a pipe: ");
-        ran.says("name a regular file");
+        let ran = bench
+            .run(arguments)
+            .exits(2)
+            .reports("configuration file \"cluster-client.toml\" (the default) is a pipe: ");
+        ran.reports("name a regular file");
     }
     make_pipe(&bench.path("pipe"));
-    bench.run(&["hosts", "--config", "pipe"]).exits(2).says("\"pipe\" (from --config) is a pipe: ");
+    bench.run(&["hosts", "--config", "pipe"]).exits(2).reports("\"pipe\" (from --config) is a pipe: ");
     bench.assert_untouched();
 }
 
 #[test]
-fn a_configuration_that_is_no_regular_file_is_refused_by_what_it_is() {
+fn configuration_that_is_no_regular_file_is_refused_with_its_kind() {
     let bench = Bench::new();
     let _socket = UnixListener::bind(bench.path("socket")).unwrap();
     for (path, what) in [
@@ -68,17 +74,17 @@ fn a_configuration_that_is_no_regular_file_is_refused_by_what_it_is() {
         ("socket", "is a socket"),
         ("/dev/stdin", "is a device"),
     ] {
-        Ran::of(&mut with_little_memory(&bench, &["hosts", "--config", path])).exits(2).says(what);
+        Ran::of(&mut with_little_memory(&bench, &["hosts", "--config", path])).exits(2).reports(what);
     }
     let mut from_pipe = bench.command(&["hosts", "--config", "/dev/stdin"]);
     Ran::with_input(&mut from_pipe, b"attempts = 5")
         .exits(2)
-        .says("is a pipe: ")
-        .says("which the next command can read again");
+        .reports("is a pipe: ")
+        .reports("which the next command can read again");
 }
 
 #[test]
-fn the_null_device_stands_for_an_empty_configuration() {
+fn null_device_is_an_empty_configuration() {
     let bench = Bench::new();
     bench.configure("attempts = 7");
     bench.run(&["hosts"]).exits(0).prints("attempts");
@@ -87,7 +93,7 @@ fn the_null_device_stands_for_an_empty_configuration() {
 }
 
 #[test]
-fn a_configuration_of_more_than_a_mebibyte_is_refused_and_one_of_a_mebibyte_is_read() {
+fn configuration_of_one_mebibyte_is_read_and_a_larger_one_is_refused() {
     let bench = Bench::new();
     let mut text = b"attempts = 4\n#".to_vec();
     text.resize(1 << 20, b'x');
@@ -95,32 +101,32 @@ fn a_configuration_of_more_than_a_mebibyte_is_refused_and_one_of_a_mebibyte_is_r
     bench.run(&["hosts", "--config", "limit.toml"]).exits(0);
     text.push(b'x');
     bench.write(AUTO, &text);
-    bench.run(&["hosts"]).exits(2).says("(the default) has more than 1024 KiB: name the right file");
-    // A file with nothing but a length.
+    bench.run(&["hosts"]).exits(2).reports("(the default) has more than 1024 KiB: name the right file");
+    // Test a sparse file.
     File::create(bench.path("sparse.toml")).unwrap().set_len(1 << 40).unwrap();
     let mut command = with_little_memory(&bench, &["hosts", "--config", "sparse.toml"]);
-    Ran::of(&mut command).exits(2).says("has more than 1024 KiB");
+    Ran::of(&mut command).exits(2).reports("has more than 1024 KiB");
 }
 
 #[test]
-fn lists_of_groups_without_an_end_are_refused_soon() {
+fn endless_list_of_groups_is_refused() {
     let bench = Bench::new();
     let ran = Ran::of(&mut with_little_memory(&bench, &["create", "-f", "/dev/zero"])).exits(2);
-    ran.says("/dev/zero, line 1 has more than 64 KiB: write one group a line");
+    ran.reports("/dev/zero, line 1 has more than 64 KiB: write one group a line");
     let mut command = with_little_memory(&bench, &["create", "-f", "/dev/urandom"]);
-    Ran::of(&mut command).exits(2).says("/dev/urandom, line ");
+    Ran::of(&mut command).exits(2).reports("/dev/urandom, line ");
     let endless = |line: &str| {
         let mut source = Command::new("yes").arg(line).stdout(Stdio::piped()).spawn().unwrap();
         let mut command = with_little_memory(&bench, &["create", "-f", "-"]);
         let ran = Ran::of(command.stdin(source.stdout.take().unwrap()));
-        // It ends when the last reader of its pipe is gone.
+        // `yes` ends when the last reader of its pipe is closed.
         drop(command);
         source.wait().unwrap();
         ran.exits(2)
     };
-    endless("group").says("group \"group\" (from standard input, line 1 and standard input, line 2) is there twice");
+    endless("group").reports("group \"group\" (from standard input, line 1 and standard input, line 2) is there twice");
     endless("# nothing but comments, none of which is a group of any cluster")
-        .says("standard input has more than 256 MiB");
+        .reports("standard input has more than 256 MiB");
     bench.assert_untouched();
 }
 
@@ -130,15 +136,15 @@ fn more_than_a_million_groups_are_refused() {
     let mut list: Vec<u8> = Vec::new();
     (0..=1_000_000).for_each(|number| writeln!(list, "{number}").unwrap());
     bench.write("groups.txt", list);
-    bench.run(&["create", "-f", "groups.txt"]).exits(2).says("groups.txt names more than 1000000 groups: split it");
+    bench.run(&["create", "-f", "groups.txt"]).exits(2).reports("groups.txt names more than 1000000 groups: split it");
     bench.assert_untouched();
 }
 
 #[test]
-fn a_list_of_groups_may_come_through_a_pipe() {
+fn list_of_groups_is_read_from_a_pipe() {
     let bench = Bench::new();
     make_pipe(&bench.path("pipe"));
-    // The mark in front is of an editor, and no part of the id.
+    // The byte order mark is not part of the id.
     bench.write("list", "\u{feff}one\r\ntwo\n");
     let _writer = Running::of(Command::new("sh").args(["-c", "cat list > pipe"]).current_dir(bench.path(".")));
     bench.run(&["create", "-f", "pipe", "-q"]).exits(0);
@@ -146,14 +152,15 @@ fn a_list_of_groups_may_come_through_a_pipe() {
 }
 
 #[test]
-fn a_configuration_that_others_can_write_is_refused_unless_it_is_named() {
+fn configuration_that_others_can_write_is_refused_unless_it_is_named() {
     let bench = Bench::new();
     for mode in [0o666, 0o664, 0o646] {
         fs::set_permissions(bench.path(AUTO), Permissions::from_mode(mode)).unwrap();
         let ran = bench.run(&["create", "g"]).exits(2);
-        let ran = ran
-            .says(&format!("\"cluster-client.toml\" (the default) can be written by other users (mode {mode:04o}): "));
-        ran.says("run chmod go-w on it, or name it with --config");
+        let ran = ran.reports(&format!(
+            "\"cluster-client.toml\" (the default) can be written by other users (mode {mode:04o}): "
+        ));
+        ran.reports("run chmod go-w on it, or name it with --config");
         bench.assert_untouched();
         bench.run(&["hosts", "--config", AUTO]).exits(0);
     }
@@ -162,30 +169,31 @@ fn a_configuration_that_others_can_write_is_refused_unless_it_is_named() {
 }
 
 #[test]
-fn a_configuration_of_another_user_is_refused_unless_it_is_named() {
+fn configuration_of_another_user_is_refused_unless_it_is_named() {
     let bench = Bench::new();
     if !is_root(&bench) {
         return;
     }
     chown(bench.path(AUTO), Some(OTHER), None).unwrap();
     let ran = bench.run(&["create", "g"]).exits(2);
-    let ran = ran
-        .says("\"cluster-client.toml\" (the default) belongs to the user 54321, and this command runs as the user 0: ");
-    ran.says("name it with --config if you trust it, or chown it");
+    let ran = ran.reports(
+        "\"cluster-client.toml\" (the default) belongs to the user 54321, and this command runs as the user 0: ",
+    );
+    ran.reports("name it with --config if you trust it, or chown it");
     bench.assert_untouched();
     bench.run(&["hosts", "--config", AUTO]).exits(0);
 
-    // The file is our own, but another user has chosen it.
+    // The link of another user points to an own file.
     chown(bench.path(AUTO), Some(0), None).unwrap();
     fs::rename(bench.path(AUTO), bench.path("own.toml")).unwrap();
     symlink("own.toml", bench.path(AUTO)).unwrap();
     bench.run(&["hosts"]).exits(0);
     lchown(bench.path(AUTO), Some(OTHER), None).unwrap();
-    bench.run(&["hosts"]).exits(2).says("belongs to the user 54321");
+    bench.run(&["hosts"]).exits(2).reports("belongs to the user 54321");
 }
 
 #[test]
-fn a_configuration_of_root_is_read_by_every_user() {
+fn configuration_of_root_is_read_by_every_user() {
     let bench = Bench::new();
     if !is_root(&bench) {
         return;
@@ -201,5 +209,5 @@ fn a_configuration_of_root_is_read_by_every_user() {
     };
     as_other("attempts = 5").exits(0).prints("from the file cluster-client.toml");
     chown(bench.path(AUTO), Some(OTHER + 1), None).unwrap();
-    as_other("attempts = 5").exits(2).says("belongs to the user 54322, and this command runs as the user 54321");
+    as_other("attempts = 5").exits(2).reports("belongs to the user 54322, and this command runs as the user 54321");
 }

@@ -1,11 +1,11 @@
-//! Every exit code, with the table that goes with it.
+//! Every exit code, with its table.
 
 use cluster_client::testing::{Fault, Method};
 
 use crate::bench::{Bench, name};
 
 #[test]
-fn a_create_that_is_verified_everywhere_exits_0() {
+fn create_verified_on_every_host_exits_0() {
     let bench = Bench::new();
     let ran = bench.run(&["create", "payments"]).exits(0);
     let [a, b, c] = [0, 1, 2].map(|node| name(&bench, node));
@@ -21,7 +21,7 @@ fn a_create_that_is_verified_everywhere_exits_0() {
 }
 
 #[test]
-fn a_create_that_fails_on_one_host_is_rolled_back_and_exits_1() {
+fn create_that_fails_on_one_host_is_rolled_back_and_exits_1() {
     let bench = Bench::new();
     bench.cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
     let ran = bench.run(&["create", "payments"]).exits(1);
@@ -50,7 +50,7 @@ fn columns_are_aligned() {
 }
 
 #[test]
-fn a_host_that_cannot_be_asked_stops_a_create_before_it_begins_and_exits_1() {
+fn create_with_an_unreachable_host_changes_nothing_and_exits_1() {
     let bench = Bench::new();
     bench.cluster.node(1).stop();
     let ran = bench.run(&["create", "payments"]).exits(1);
@@ -63,14 +63,14 @@ fn a_host_that_cannot_be_asked_stops_a_create_before_it_begins_and_exits_1() {
 }
 
 #[test]
-fn a_refused_value_exits_2() {
+fn invalid_value_exits_2() {
     let bench = Bench::new();
     bench.run(&["create", "payments", "--attempts", "0"]).exits(2);
     bench.assert_untouched();
 }
 
 #[test]
-fn a_delete_that_a_host_refuses_exits_3_and_names_the_host() {
+fn delete_that_a_host_refuses_exits_3_and_names_the_host() {
     let bench = Bench::new();
     bench.run(&["create", "payments"]).exits(0);
     bench.cluster.node(1).inject(Fault::answer(501).on(Method::Delete).always());
@@ -86,7 +86,7 @@ fn a_delete_that_a_host_refuses_exits_3_and_names_the_host() {
 }
 
 #[test]
-fn a_delete_that_a_host_does_not_answer_exits_4() {
+fn delete_that_a_host_does_not_answer_exits_4() {
     let bench = Bench::new();
     bench.run(&["create", "payments"]).exits(0);
     bench.cluster.node(2).stop();
@@ -100,9 +100,9 @@ fn a_delete_that_a_host_does_not_answer_exits_4() {
 }
 
 #[test]
-fn a_create_in_doubt_exits_4_and_names_recover() {
+fn create_in_doubt_exits_4_and_names_recover() {
     let bench = Bench::new();
-    bench.strike_dumb_after_the_probe(1);
+    bench.fail_after_the_probe(1);
     let ran = bench.run(&["create", "payments"]).exits(4);
     ran.prints(&format!("in doubt: {} may have payments", name(&bench, 1))).prints("\nNext: cluster-client recover ");
     assert_eq!(bench.cluster.holders("payments"), [1]);
@@ -116,9 +116,9 @@ fn a_create_in_doubt_exits_4_and_names_recover() {
 }
 
 #[test]
-fn without_a_journal_a_create_in_doubt_names_repair() {
+fn create_in_doubt_without_a_journal_names_repair() {
     let bench = Bench::new();
-    bench.strike_dumb_after_the_probe(1);
+    bench.fail_after_the_probe(1);
     let ran = bench.run(&["create", "two words", "--no-journal"]).exits(4);
     let options = format!("--hosts {} {} --no-journal", bench.urls(), bench.recover_options());
     ran.prints(&format!(
@@ -133,7 +133,7 @@ fn without_a_journal_a_create_in_doubt_names_repair() {
 }
 
 #[test]
-fn a_create_of_what_is_there_exits_5_and_changes_nothing() {
+fn create_of_an_existing_group_exits_5_and_changes_nothing() {
     let bench = Bench::new();
     bench.cluster.node(1).insert("payments");
     let ran = bench.run(&["create", "payments"]).exits(5);
@@ -143,12 +143,12 @@ fn a_create_of_what_is_there_exits_5_and_changes_nothing() {
 }
 
 #[test]
-fn without_preflight_what_was_made_beside_a_group_that_is_there_is_undone() {
+fn create_of_an_existing_group_without_preflight_is_rolled_back_on_the_other_hosts() {
     let bench = Bench::new();
     bench.cluster.node(1).insert("payments");
     let ran = bench.run(&["create", "payments", "--no-preflight"]).exits(5);
     ran.prints(&format!("not created: {} already has payments.", name(&bench, 1)));
-    assert_eq!(bench.cluster.holders("payments"), [1], "the group of somebody else is left alone");
+    assert_eq!(bench.cluster.holders("payments"), [1], "the existing group is not deleted");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn status_exits_0_on_all_1_on_none_3_when_mixed_4_when_unknown() {
 }
 
 #[test]
-fn repair_drives_every_host_to_the_state_that_was_named() {
+fn repair_drives_every_host_to_the_named_state() {
     let bench = Bench::new();
     bench.cluster.node(1).insert("payments");
     let ran = bench.run(&["repair", "payments", "--to", "present"]).exits(0);
@@ -203,7 +203,7 @@ fn repair_drives_every_host_to_the_state_that_was_named() {
 }
 
 #[test]
-fn a_repair_that_a_host_refuses_exits_3_and_one_that_a_host_does_not_answer_4() {
+fn repair_that_a_host_refuses_exits_3_and_without_an_answer_4() {
     let bench = Bench::new();
     bench.cluster.node(0).insert("payments");
     bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).always());
@@ -217,7 +217,7 @@ fn a_repair_that_a_host_refuses_exits_3_and_one_that_a_host_does_not_answer_4() 
 }
 
 #[test]
-fn of_several_groups_the_worst_exit_counts() {
+fn exit_of_several_groups_is_the_most_urgent_one() {
     let bench = Bench::new();
     bench.cluster.node(0).insert("there");
     bench.run(&["create", "new", "there"]).exits(5);
@@ -228,7 +228,7 @@ fn of_several_groups_the_worst_exit_counts() {
 }
 
 #[test]
-fn the_operation_has_a_time_limit_beyond_which_it_rolls_back() {
+fn create_beyond_its_timeout_is_rolled_back() {
     let bench = Bench::new();
     bench.configure_also("");
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));

@@ -1,5 +1,5 @@
-//! A journal that another user has written to. Its content may be forged, so it is refused and kept, and no link in
-//! it is written through.
+//! A journal that another user has written to. Its content may be forged, so it is refused and kept. Nothing is written
+//! through a link in it.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
@@ -11,10 +11,10 @@ use cluster_client::testing::Method;
 use crate::bench::{Bench, text};
 use crate::recovery::crash;
 
-/// A user that runs no test.
+/// A user that is not the user of the tests.
 const STRANGER: u32 = 65_534;
 
-/// Only root can give files away.
+/// Changes the owner of a file, which needs root. Returns false if that fails.
 fn give_away(path: &Path) -> bool {
     let given = lchown(path, Some(STRANGER), None);
     if let Err(error) = &given {
@@ -23,7 +23,7 @@ fn give_away(path: &Path) -> bool {
     given.is_ok()
 }
 
-/// The group is on every node, and the journal holds an entry by which a recovery would delete it.
+/// Creates the group on every node, and forges an entry by which a recovery would delete it.
 fn live_group_with_a_forged_entry(bench: &Bench) -> std::path::PathBuf {
     crash(bench, "payments");
     let entry = bench.journal().join("payments.intent");
@@ -47,15 +47,18 @@ fn recover_refuses_a_journal_that_others_can_write() {
     for mode in [0o777, 0o1777, 0o770] {
         fs::set_permissions(bench.journal(), fs::Permissions::from_mode(mode)).unwrap();
         let ran = bench.run(&["recover"]).exits(2);
-        ran.says("cannot trust ").says(text(&bench.journal())).says("others can write to it").says("chmod 700");
-        bench.run(&["create", "orders"]).exits(2).says("chmod 700");
+        ran.reports("cannot trust ")
+            .reports(text(&bench.journal()))
+            .reports("others can write to it")
+            .reports("chmod 700");
+        bench.run(&["create", "orders"]).exits(2).reports("chmod 700");
         assert_kept(&bench, &entry);
     }
     bench.assert_untouched();
 }
 
 #[test]
-fn status_names_the_unfinished_operation_also_where_the_group_is_on_every_host() {
+fn status_names_the_unfinished_operation_even_if_the_group_is_on_every_host() {
     let bench = Bench::new();
     live_group_with_a_forged_entry(&bench);
     let next = format!(
@@ -71,10 +74,14 @@ fn status_warns_of_a_journal_that_others_can_write() {
     live_group_with_a_forged_entry(&bench);
     fs::set_permissions(bench.journal(), fs::Permissions::from_mode(0o777)).unwrap();
     let ran = bench.run(&["status", "payments"]).exits(0).prints("payments is on 3 of 3 hosts\n");
-    ran.says("warning: unfinished operations are not known").says("others can write to it").says("chmod 700");
+    ran.reports("warning: unfinished operations are not known").reports("others can write to it").reports("chmod 700");
     fs::set_permissions(bench.journal(), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(bench.journal().join("orders.intent"), "no intent").unwrap();
-    bench.run(&["status", "payments"]).exits(0).says("warning: unfinished operations are not known").says("orders");
+    bench
+        .run(&["status", "payments"])
+        .exits(0)
+        .reports("warning: unfinished operations are not known")
+        .reports("orders");
 }
 
 #[test]
@@ -87,14 +94,14 @@ fn recover_refuses_a_journal_of_another_user() {
     bench
         .run(&["recover"])
         .exits(2)
-        .says("cannot trust ")
-        .says("belongs to user 65534, and this program runs as user 0");
+        .reports("cannot trust ")
+        .reports("belongs to user 65534, and this program runs as user 0");
     assert_kept(&bench, &entry);
     bench.assert_untouched();
 }
 
 #[test]
-fn recover_keeps_an_entry_of_another_user_and_obeys_it_not() {
+fn recover_keeps_an_entry_of_another_user_without_executing_it() {
     let bench = Bench::new();
     let entry = live_group_with_a_forged_entry(&bench);
     if !give_away(&entry) {
@@ -107,7 +114,7 @@ fn recover_keeps_an_entry_of_another_user_and_obeys_it_not() {
 }
 
 #[test]
-fn recover_keeps_an_entry_that_others_can_write_and_obeys_it_not() {
+fn recover_keeps_an_entry_that_others_can_write_without_executing_it() {
     let bench = Bench::new();
     let entry = live_group_with_a_forged_entry(&bench);
     fs::set_permissions(&entry, fs::Permissions::from_mode(0o606)).unwrap();

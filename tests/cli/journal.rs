@@ -1,4 +1,4 @@
-//! The commands of journal: list, show and forget. None of them sends anything.
+//! The commands of journal: list, show and forget. They send nothing.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::bench::{Bench, PATIENCE, Ran, text};
 use crate::recovery::crash;
 use crate::terminal::on_a_terminal;
 
-/// `payments` and `orders` are left unfinished by killed creates, on every host.
+/// Kills a create of `payments` and a create of `orders`, so that both are unfinished.
 fn two_crashes() -> Bench {
     let bench = Bench::new();
     crash(&bench, "payments");
@@ -44,7 +44,7 @@ fn list_has_a_row_for_each_unfinished_operation() {
 }
 
 #[test]
-fn list_tells_what_is_running_from_what_was_interrupted() {
+fn list_shows_running_and_interrupted_operations() {
     let bench = Bench::new();
     crash(&bench, "payments");
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
@@ -78,28 +78,31 @@ fn show_prints_the_whole_entry_of_one_group() {
     let line = bench.run(&["journal", "show", "payments", "-o", "json"]).exits(0).json().remove(0);
     assert_eq!((line["group"].as_str(), line["for"].as_str()), (Some("payments"), Some("create")));
     assert_eq!(line["hosts"].as_array().map(Vec::len), Some(3));
-    bench.run(&["journal", "show", "invoices"]).exits(1).says("invoices has no unfinished operation");
-    bench.run(&["journal", "show", ".."]).exits(2).says("(from the command line)");
+    bench.run(&["journal", "show", "invoices"]).exits(1).reports("invoices has no unfinished operation");
+    bench.run(&["journal", "show", ".."]).exits(2).reports("(from the command line)");
     bench.assert_untouched();
 }
 
 #[test]
-fn a_journal_that_is_empty_or_missing_is_no_error_and_is_not_made() {
+fn empty_or_missing_journal_is_no_error_and_is_not_created() {
     let bench = Bench::new();
-    let ran = bench.run(&["journal", "list"]).exits(0).says("nothing is unfinished");
+    let ran = bench.run(&["journal", "list"]).exits(0).reports("nothing is unfinished");
     assert!(ran.out.is_empty() && !bench.journal().exists());
     assert!(bench.run(&["journal", "list", "-o", "json"]).exits(0).out.is_empty());
-    bench.run(&["journal", "show", "payments"]).exits(1).says("payments has no unfinished operation");
+    bench.run(&["journal", "show", "payments"]).exits(1).reports("payments has no unfinished operation");
     bench
         .run(&["journal", "forget", "http://node9", "--yes"])
         .exits(2)
-        .says("no unfinished operation names http://node9");
-    bench.run(&["journal", "list", "--no-journal"]).exits(2).says("there is no journal to look at (from --no-journal)");
+        .reports("no unfinished operation names http://node9");
+    bench
+        .run(&["journal", "list", "--no-journal"])
+        .exits(2)
+        .reports("there is no journal to look at (from --no-journal)");
     assert!(!bench.journal().exists());
 }
 
 #[test]
-fn the_journal_needs_no_hosts_and_is_that_of_the_settings() {
+fn journal_commands_need_no_hosts_and_use_the_journal_of_the_settings() {
     let bench = two_crashes();
     let elsewhere = bench.path("elsewhere");
     fs::rename(bench.journal(), &elsewhere).unwrap();
@@ -122,18 +125,18 @@ fn forget_drops_a_host_from_every_operation_that_names_it() {
     let left: Vec<String> = bench.cluster.urls()[..2].to_vec();
     let ran = bench.run(&["journal", "forget", &gone, "--yes"]).exits(0);
     for group in ["orders", "payments"] {
-        let said = format!(
+        let message = format!(
             "{gone} is forgotten: whether it has {group} is now unknown for good. The unfinished create of \
                             {group} still has to settle {}.\n",
             left.join(", ")
         );
-        assert!(ran.out.contains(&said), "{}", ran.out);
+        assert!(ran.out.contains(&message), "{}", ran.out);
     }
     assert!(ran.out.contains("Next: cluster-client recover"), "{}", ran.out);
     assert_eq!(unfinished(&bench), [("orders".to_owned(), left.clone()), ("payments".to_owned(), left)]);
     bench.assert_untouched();
 
-    // It never comes back, and what is left can be settled without it.
+    // The host never comes back. The rest is settled without it.
     bench.cluster.node(2).stop();
     bench.run(&["recover"]).exits(0);
     assert!(unfinished(&bench).is_empty());
@@ -159,15 +162,19 @@ fn forget_drops_a_host_from_the_operation_on_one_group() {
 }
 
 #[test]
-fn forget_refuses_what_the_journal_does_not_hold() {
+fn forget_refuses_a_host_or_group_without_an_entry() {
     let bench = two_crashes();
     let urls = bench.cluster.urls();
     let ran = bench.run(&["journal", "forget", "http://node9", "--yes"]).exits(2);
-    ran.says("no unfinished operation names http://node9");
+    ran.reports("no unfinished operation names http://node9");
     let ran = bench.run(&["journal", "forget", "http://node9", "payments", "--yes"]).exits(2);
-    ran.says("is not in the unfinished create of payments").says(&format!("name one of {}", urls.join(", ")));
-    bench.run(&["journal", "forget", &urls[0], "invoices", "--yes"]).exits(2).says("has no unfinished operation");
-    bench.run(&["journal", "forget", "node9", "--yes"]).exits(2).says("has no scheme").says("from the command line");
+    ran.reports("is not in the unfinished create of payments").reports(&format!("name one of {}", urls.join(", ")));
+    bench.run(&["journal", "forget", &urls[0], "invoices", "--yes"]).exits(2).reports("has no unfinished operation");
+    bench
+        .run(&["journal", "forget", "node9", "--yes"])
+        .exits(2)
+        .reports("has no scheme")
+        .reports("from the command line");
     assert!(unfinished(&bench).iter().all(|(_, hosts)| *hosts == urls));
 }
 
@@ -175,7 +182,7 @@ fn forget_refuses_what_the_journal_does_not_hold() {
 fn forget_asks_on_a_terminal_and_needs_yes_elsewhere() {
     let bench = two_crashes();
     let urls = bench.cluster.urls();
-    bench.run(&["journal", "forget", &urls[0]]).exits(2).says("needs --yes");
+    bench.run(&["journal", "forget", &urls[0]]).exits(2).reports("needs --yes");
     assert!(unfinished(&bench).iter().all(|(_, hosts)| *hosts == urls));
     let words = format!("journal forget {}", urls[0]);
     let Some(ran) = on_a_terminal(&bench, &words, &[], "n\n") else { return };
@@ -188,7 +195,7 @@ fn forget_asks_on_a_terminal_and_needs_yes_elsewhere() {
 }
 
 #[test]
-fn forget_leaves_an_operation_alone_that_runs() {
+fn forget_does_not_change_a_running_operation() {
     let bench = Bench::new();
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     let mut running = bench.start(&["create", "payments", "--request-timeout", "60s"]);
@@ -201,7 +208,7 @@ fn forget_leaves_an_operation_alone_that_runs() {
 }
 
 #[test]
-fn an_entry_that_cannot_be_read_is_a_row_with_its_reason_and_exits_4() {
+fn unreadable_entry_is_listed_with_its_reason_and_exits_4() {
     let bench = two_crashes();
     fs::write(bench.journal().join("orders.intent"), "torn").unwrap();
     let ran = bench.run(&["journal", "list"]).exits(4).prints("orders.intent: its first line is not that of an intent");
@@ -211,7 +218,7 @@ fn an_entry_that_cannot_be_read_is_a_row_with_its_reason_and_exits_4() {
     assert!(lines[1]["group"].is_null() && lines[1]["cause"].as_str().unwrap().contains("first line"));
     assert_eq!(lines[1]["file"].as_str(), Some(text(&bench.journal().join("orders.intent"))));
     bench.run(&["journal", "show", "payments"]).exits(0);
-    bench.run(&["journal", "show", "orders"]).exits(4).prints("orders.intent: ").says("that can be read");
+    bench.run(&["journal", "show", "orders"]).exits(4).prints("orders.intent: ").reports("that can be read");
 
     let gone = bench.cluster.node(2).url();
     bench.run(&["journal", "forget", &gone, "orders", "--yes"]).exits(1).prints("orders.intent: its first line");
@@ -224,9 +231,9 @@ fn an_entry_that_cannot_be_read_is_a_row_with_its_reason_and_exits_4() {
 }
 
 #[test]
-fn what_a_killed_command_left_beside_its_entry_is_cleared_away() {
+fn next_command_removes_the_lock_and_temporary_files_of_a_killed_one() {
     let bench = Bench::new();
-    // Killed before it has recorded anything: only its lock is there.
+    // Kill the command before it has recorded anything, so that only its lock exists.
     bench.cluster.node(0).inject(Fault::mute().on(Method::Get));
     let mut create = bench.start(&["create", "payments"]);
     assert!(bench.cluster.node(0).wait_until(|node| node.count(Method::Get) == 1, PATIENCE));
@@ -237,7 +244,7 @@ fn what_a_killed_command_left_beside_its_entry_is_cleared_away() {
     bench.run(&["create", "orders"]).exits(0);
     assert!(bench.journal_entries().is_empty(), "{:?}", bench.journal_entries());
 
-    // Killed when it had: the lock goes, the entry stays.
+    // Kill it after it has recorded the intent. The next command removes the lock and keeps the entry.
     bench.cluster.nodes().iter().for_each(Node::clear_log);
     crash(&bench, "payments");
     bench.run(&["status", "payments"]).exits(3);

@@ -7,7 +7,7 @@ use crate::bench::{Bench, Ran, list};
 const LIST: &[u8] = b"# the groups of today\none\n\n  two  \r\n# three comes last\nthree";
 
 #[test]
-fn a_file_names_one_group_a_line_and_blank_lines_and_comments_are_skipped() {
+fn file_has_one_group_a_line_and_blank_lines_and_comments_are_skipped() {
     let bench = Bench::new();
     bench.write("groups.txt", LIST);
     let ran = bench.run(&["create", "-f", "groups.txt"]).exits(0);
@@ -24,19 +24,19 @@ fn a_file_names_one_group_a_line_and_blank_lines_and_comments_are_skipped() {
 }
 
 #[test]
-fn standard_input_is_a_list_too() {
+fn list_is_read_from_standard_input() {
     let bench = Bench::new();
     let ran = Ran::with_input(&mut bench.command(&["create", "-f", "-", "-o", "json"]), LIST).exits(0);
     let mut groups: Vec<String> = ran.json().iter().map(|line| line["group"].as_str().unwrap().to_owned()).collect();
     groups.sort_unstable();
     assert_eq!(groups, ["one", "three", "two"]);
     Ran::with_input(&mut bench.command(&["status", "-f", "-"]), LIST).exits(0);
-    Ran::with_input(&mut bench.command(&["delete", "-f", "-"]), LIST).exits(2).says("delete 3 groups needs --yes");
+    Ran::with_input(&mut bench.command(&["delete", "-f", "-"]), LIST).exits(2).reports("delete 3 groups needs --yes");
     assert!(["one", "two", "three"].iter().all(|group| bench.cluster.all_have(group)));
 }
 
 #[test]
-fn a_list_that_is_none_is_refused_as_a_whole() {
+fn list_with_an_invalid_line_is_refused_as_a_whole() {
     let bench = Bench::new();
     for (list, words) in [
         (&b"one\n..\n"[..], "group id \"..\" (from groups.txt, line 2)"),
@@ -45,16 +45,16 @@ fn a_list_that_is_none_is_refused_as_a_whole() {
         (b"# nothing\n\n", "groups.txt names no group"),
     ] {
         bench.write("groups.txt", list);
-        bench.run(&["create", "-f", "groups.txt"]).exits(2).says(words);
+        bench.run(&["create", "-f", "groups.txt"]).exits(2).reports(words);
     }
-    bench.run(&["create", "-f", "none.txt"]).exits(2).says("cannot read the groups from none.txt: No such file");
-    bench.run(&["create", "-f", "."]).exits(2).says("cannot read the groups from .: ");
-    bench.run(&["create", "one", "-f", "groups.txt"]).exits(2).says("cannot be used with");
+    bench.run(&["create", "-f", "none.txt"]).exits(2).reports("cannot read the groups from none.txt: No such file");
+    bench.run(&["create", "-f", "."]).exits(2).reports("cannot read the groups from .: ");
+    bench.run(&["create", "one", "-f", "groups.txt"]).exits(2).reports("cannot be used with");
     bench.assert_untouched();
 }
 
 #[test]
-fn of_many_groups_one_that_fails_touches_no_other() {
+fn failure_of_one_group_does_not_affect_the_others() {
     let bench = Bench::new();
     bench.write("groups.txt", list(200));
     bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).group("group-77").always());
@@ -65,7 +65,7 @@ fn of_many_groups_one_that_fails_touches_no_other() {
     for number in (0..200).filter(|number| *number != 77) {
         assert!(bench.cluster.all_have(&format!("group-{number}")));
     }
-    // Where there is no terminal, each tenth is told.
+    // Without a terminal, there is a line for each tenth.
     assert_eq!(ran.err.lines().count(), 10, "{}", ran.err);
     assert!(ran.err.ends_with("200 of 200 groups\n"));
 }

@@ -1,5 +1,5 @@
-//! The command, run as a process against real nodes. Every test looks at what all nodes have in the end, not
-//! only at what the command says.
+//! Runs the command as a process against real nodes. Tests check the groups on all nodes afterwards, and not only the
+//! output.
 
 mod bench;
 mod bounds;

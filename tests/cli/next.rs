@@ -1,4 +1,4 @@
-//! What is printed after `Next:` can be pasted: a shell hands each command on as it was meant, from any directory.
+//! Commands printed after `Next:` can be pasted into a shell in any directory.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,18 +11,18 @@ use tempfile::TempDir;
 use crate::bench::{Bench, PATIENCE, Ran, text};
 
 const IDS: [&str; 4] = ["pay", "-dash", "it's", "a b"];
-/// A relative journal, in need of quotes.
+/// A relative path that needs quotes.
 const JOURNAL: &str = "my operator's notes";
 const LIMITS: [(&str, &str); 4] =
     [("--attempts", "2"), ("--request-timeout", "5s"), ("--timeout", "1m"), ("--engine", "threads")];
 
-/// A directory that has nothing to do with the one of the bench, and the command's place in `PATH`.
+/// Another directory than that of the bench, with a `cluster-client` in `PATH`.
 struct Elsewhere {
     directory: TempDir,
 }
 
 impl Elsewhere {
-    /// With a recorder in the place of the command.
+    /// Uses a script that prints its arguments as the command.
     fn recording() -> Self {
         let elsewhere = Elsewhere { directory: tempfile::tempdir().unwrap() };
         let recorder = elsewhere.path("bin/cluster-client");
@@ -32,7 +32,7 @@ impl Elsewhere {
         elsewhere
     }
 
-    /// With the command itself.
+    /// Uses the real command.
     fn real() -> Self {
         let elsewhere = Elsewhere { directory: tempfile::tempdir().unwrap() };
         std::fs::create_dir(elsewhere.path("bin")).unwrap();
@@ -44,7 +44,7 @@ impl Elsewhere {
         self.directory.path().join(name)
     }
 
-    /// Types this line there.
+    /// Runs this line in a shell in that directory.
     fn paste(&self, line: &str) -> Ran {
         let mut command = Command::new("sh");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -63,7 +63,7 @@ impl Elsewhere {
     }
 }
 
-/// A command as the program would get it.
+/// The arguments of a command, parsed.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Recorded {
     command: String,
@@ -72,7 +72,7 @@ struct Recorded {
 }
 
 impl Recorded {
-    /// Options come first, and `--` only where an id begins with a dash.
+    /// Parses the words. Options come first, and `--` only if an id begins with a dash.
     fn read(words: &[String]) -> Self {
         let mut read = Recorded { command: words[0].clone(), ..Recorded::default() };
         let mut rest = &words[1..];
@@ -101,7 +101,7 @@ fn expected(command: &str, options: &[(&str, &str)], ids: &[&str]) -> Recorded {
     }
 }
 
-/// The commands after `Next:` and `or:`, each on a line of its own.
+/// Returns the commands after `Next:` and `or:`, each of which has its own line.
 fn commands(ran: &Ran) -> Vec<String> {
     let lines = ran.out.lines().chain(ran.err.lines());
     let commands: Vec<String> = lines
@@ -112,7 +112,7 @@ fn commands(ran: &Ran) -> Vec<String> {
     commands
 }
 
-/// Everything that a command was told, and that the next one needs.
+/// A command with all options that the next one needs.
 struct Case {
     bench: Bench,
     elsewhere: Elsewhere,
@@ -123,7 +123,7 @@ impl Case {
         Case { bench: Bench::new(), elsewhere: Elsewhere::recording() }
     }
 
-    /// The words of a command on `id` with all options; `journal` false stands for `--no-journal`.
+    /// Returns the words of a command on `ids` with all options. If `journal` is false, `--no-journal` is one of them.
     fn words<'a>(command: &[&'a str], hosts: &'a str, journal: bool, ids: &[&'a str]) -> Vec<&'a str> {
         let mut words = command.to_vec();
         words.extend(["--hosts", hosts]);
@@ -145,9 +145,9 @@ impl Case {
         Ran::of(&mut self.command(command, journal, ids))
     }
 
-    /// What is to be recorded: the command with its own options, the hosts unless it is a recovery, the
-    /// configuration file, the journal and the limits.
-    fn meant(&self, command: &[&str], journal: bool, ids: &[&str]) -> Recorded {
+    /// Returns the expected next command. It has its own options, the configuration file, the journal and the limits. It
+    /// has the hosts unless it is a recovery.
+    fn next(&self, command: &[&str], journal: bool, ids: &[&str]) -> Recorded {
         let (hosts, config) = (self.bench.urls(), self.bench.path("cluster-client.toml"));
         let directory = self.bench.path(JOURNAL);
         let mut options = LIMITS.to_vec();
@@ -164,15 +164,15 @@ impl Case {
         expected(command[0], &options, ids)
     }
 
-    /// Each command that was printed, through a shell, is one of these, in this order.
+    /// Asserts that the printed commands, read by a shell, are these.
     #[track_caller]
-    fn assert_next(&self, ran: &Ran, meant: &[Recorded]) {
+    fn assert_next(&self, ran: &Ran, next: &[Recorded]) {
         let recorded: Vec<Recorded> = commands(ran).iter().map(|line| self.elsewhere.record(line)).collect();
-        assert_eq!(recorded, meant, "{ran:#?}");
+        assert_eq!(recorded, next, "{ran:#?}");
     }
 
     fn either_way(&self, journal: bool, id: &str) -> [Recorded; 2] {
-        ["present", "absent"].map(|state| self.meant(&["repair", "--to", state], journal, &[id]))
+        ["present", "absent"].map(|state| self.next(&["repair", "--to", state], journal, &[id]))
     }
 
     fn clear(&self) {
@@ -186,25 +186,25 @@ impl Case {
 fn create_in_doubt_names_recover_or_without_a_journal_both_repairs() {
     let case = Case::new();
     for id in IDS {
-        case.bench.strike_dumb_after_the_probe(1);
+        case.bench.fail_after_the_probe(1);
         let ran = case.run(&["create"], true, &[id]).exits(4);
-        case.assert_next(&ran, &[case.meant(&["recover"], true, &[])]);
+        case.assert_next(&ran, &[case.next(&["recover"], true, &[])]);
         // The node still fails.
         let ran = case.run(&["status"], true, &[id]).exits(4);
-        case.assert_next(&ran, &[case.meant(&["status"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["status"], true, &[id])]);
         let ran = Ran::of(&mut {
             let mut command = case.command(&["recover"], true, &[]);
             command.env("HOSTS", "http://unused:1");
             command
         });
-        case.assert_next(&ran.exits(4), &[case.meant(&["recover"], true, &[])]);
+        case.assert_next(&ran.exits(4), &[case.next(&["recover"], true, &[])]);
 
         case.clear();
         let ran = case.run(&["status"], true, &[id]).exits(3).prints("the journal holds an unfinished operation");
-        case.assert_next(&ran, &[case.meant(&["recover"], true, &[])]);
+        case.assert_next(&ran, &[case.next(&["recover"], true, &[])]);
         case.run(&["recover"], true, &[]).exits(0);
 
-        case.bench.strike_dumb_after_the_probe(1);
+        case.bench.fail_after_the_probe(1);
         let ran = case.run(&["create"], false, &[id]);
         case.assert_next(&ran.exits(4), &case.either_way(false, id));
         case.clear();
@@ -213,7 +213,7 @@ fn create_in_doubt_names_recover_or_without_a_journal_both_repairs() {
 }
 
 #[test]
-fn mixed_status_names_both_repairs_also_in_json() {
+fn mixed_status_names_both_repairs_in_table_and_json() {
     let case = Case::new();
     for id in IDS {
         case.bench.cluster.node(0).insert(id);
@@ -229,54 +229,54 @@ fn mixed_status_names_both_repairs_also_in_json() {
 }
 
 #[test]
-fn create_that_failed_names_the_same_create() {
+fn failed_create_names_its_repetition() {
     let case = Case::new();
     for id in IDS {
         case.bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post));
         let ran = case.run(&["create"], true, &[id]).exits(1).prints("Rolled back");
-        case.assert_next(&ran, &[case.meant(&["create"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["create"], true, &[id])]);
 
         case.bench.cluster.node(2).inject(Fault::answer(403).on(Method::Get));
         let ran = case.run(&["create"], false, &[id]).exits(1).prints("Nothing was changed.");
-        case.assert_next(&ran, &[case.meant(&["create"], false, &[id])]);
+        case.assert_next(&ran, &[case.next(&["create"], false, &[id])]);
 
         case.bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post));
         let ran = case.run(&["create", "--no-preflight"], true, &[id]).exits(1).prints("Rolled back");
-        case.assert_next(&ran, &[case.meant(&["create", "--no-preflight"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["create", "--no-preflight"], true, &[id])]);
     }
 }
 
 #[test]
-fn delete_that_a_host_refused_names_recover_or_without_a_journal_the_same_delete() {
+fn refused_delete_names_recover_or_without_a_journal_its_repetition() {
     let case = Case::new();
     for id in IDS {
         case.bench.cluster.node(1).insert(id);
         case.bench.cluster.node(1).inject(Fault::answer(501).on(Method::Delete).always());
         let ran = case.run(&["delete", "--yes"], false, &[id]).exits(3);
-        case.assert_next(&ran, &[case.meant(&["delete", "--yes"], false, &[id])]);
+        case.assert_next(&ran, &[case.next(&["delete", "--yes"], false, &[id])]);
         let ran = case.run(&["delete", "--yes"], true, &[id]).exits(3);
-        case.assert_next(&ran, &[case.meant(&["recover"], true, &[])]);
+        case.assert_next(&ran, &[case.next(&["recover"], true, &[])]);
         case.clear();
         case.run(&["recover"], true, &[]).exits(0);
     }
 }
 
 #[test]
-fn repair_that_a_host_refused_names_the_same_repair() {
+fn refused_repair_names_its_repetition() {
     let case = Case::new();
     for id in IDS {
         case.bench.cluster.node(0).insert(id);
         case.bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post));
         let ran = case.run(&["repair", "--to", "present"], true, &[id]).exits(3);
-        case.assert_next(&ran, &[case.meant(&["repair", "--to", "present"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["repair", "--to", "present"], true, &[id])]);
         case.bench.cluster.node(0).inject(Fault::answer(403).on(Method::Delete));
         let ran = case.run(&["repair", "--to", "absent"], true, &[id]).exits(3);
-        case.assert_next(&ran, &[case.meant(&["repair", "--to", "absent"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["repair", "--to", "absent"], true, &[id])]);
     }
 }
 
 #[test]
-fn busy_group_names_the_same_command() {
+fn command_on_a_busy_group_names_its_repetition() {
     let case = Case::new();
     for id in IDS {
         case.bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
@@ -285,11 +285,11 @@ fn busy_group_names_the_same_command() {
             assert!(case.bench.cluster.node(node).wait_until(|node| node.has(id), PATIENCE));
         }
         let ran = case.run(&["create"], true, &[id]).exits(1).prints(" is busy: ");
-        case.assert_next(&ran, &[case.meant(&["create"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["create"], true, &[id])]);
         let ran = case.run(&["delete", "--yes"], true, &[id]).exits(1).prints(" is busy: ");
-        case.assert_next(&ran, &[case.meant(&["delete", "--yes"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["delete", "--yes"], true, &[id])]);
         let ran = case.run(&["recover"], true, &[]).exits(4).prints(" is busy: ");
-        case.assert_next(&ran, &[case.meant(&["recover"], true, &[])]);
+        case.assert_next(&ran, &[case.next(&["recover"], true, &[])]);
         first.kill();
         case.run(&["recover"], true, &[]).exits(0);
     }
@@ -304,7 +304,7 @@ fn unrecorded_commit_names_repair_to_present() {
         for node in [0, 1] {
             assert!(case.bench.cluster.node(node).wait_until(|node| node.has(id), PATIENCE));
         }
-        // While the last answer is under way, the entry is turned into what cannot be removed as a file.
+        // Replace the entry by a directory during the last request, so that it cannot be removed as a file.
         let entries = std::fs::read_dir(case.bench.path(JOURNAL)).unwrap();
         let entry =
             entries.map(|entry| entry.unwrap().path()).find(|path| path.extension().unwrap() == "intent").unwrap();
@@ -312,13 +312,13 @@ fn unrecorded_commit_names_repair_to_present() {
         std::fs::create_dir(&entry).unwrap();
         std::fs::write(entry.join("in the way"), "").unwrap();
         let ran = create.ends().exits(4).prints("the journal may still have it");
-        case.assert_next(&ran, &[case.meant(&["repair", "--to", "present"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["repair", "--to", "present"], true, &[id])]);
         std::fs::remove_dir_all(&entry).unwrap();
     }
 }
 
 #[test]
-fn leaving_at_once_names_recover_or_without_a_journal_the_status_of_all_groups() {
+fn exit_at_once_names_recover_or_without_a_journal_the_status_of_all_groups() {
     let case = Case::new();
     for (number, id) in IDS.into_iter().enumerate() {
         let other = format!("other {number}");
@@ -329,22 +329,22 @@ fn leaving_at_once_names_recover_or_without_a_journal_the_status_of_all_groups()
                 assert!(case.bench.cluster.node(0).wait_until(|node| node.has(id), PATIENCE));
             }
             create.signal("INT");
-            create.wait_until_it_says("interrupted: ");
+            create.wait_until_it_reports("interrupted: ");
             create.signal("INT");
-            let ran = create.ends().exits(130).says("left at once.");
+            let ran = create.ends().exits(130).reports("left at once.");
             case.clear();
             ran
         };
         let ran = leave(true, &[id, &other]);
-        case.assert_next(&ran, &[case.meant(&["recover"], true, &[])]);
+        case.assert_next(&ran, &[case.next(&["recover"], true, &[])]);
         case.run(&["recover"], true, &[]).exits(0);
         let ran = leave(false, &[id, &other]);
-        case.assert_next(&ran, &[case.meant(&["status"], false, &[id, &other])]);
+        case.assert_next(&ran, &[case.next(&["status"], false, &[id, &other])]);
         case.run(&["repair", "--to", "absent"], false, &[id, &other]).exits(0);
     }
 }
 
-/// The options of what a mixed status names next.
+/// Returns the options of the next command after a mixed status.
 fn options_after(bench: &Bench, command: &mut Command) -> BTreeMap<String, String> {
     bench.cluster.node(0).insert("half");
     let ran = Ran::of(command).exits(3);
@@ -367,7 +367,7 @@ fn hosts_of_a_variable_are_spelled_out_up_to_four() {
 }
 
 #[test]
-fn many_hosts_of_a_file_come_with_the_file_by_its_absolute_path() {
+fn many_hosts_of_a_file_are_named_by_the_absolute_path_of_the_file() {
     for (nodes, spelled_out) in [(4, true), (5, false)] {
         let bench = Bench::of(nodes);
         let list: Vec<String> = bench.cluster.urls().iter().map(|url| format!("{url:?}")).collect();
@@ -398,7 +398,7 @@ fn journal_of_a_variable_is_named_by_its_absolute_path_and_the_default_one_is_no
 }
 
 #[test]
-fn configuration_path_that_is_not_utf8_comes_through_and_json_leaves_it_out() {
+fn configuration_path_that_is_not_utf8_is_quoted_and_omitted_in_json() {
     use std::os::unix::ffi::OsStrExt as _;
     let bench = Bench::new();
     let name = std::ffi::OsStr::from_bytes(b"\xff'%s \x1b[2J.toml");
@@ -408,7 +408,7 @@ fn configuration_path_that_is_not_utf8_comes_through_and_json_leaves_it_out() {
     let mut command = bench.command(&["status", "half", "--config"]);
     let ran = Ran::of(command.arg(&path)).exits(3);
     assert!(!ran.out.contains('\x1b'), "{ran:?}");
-    // The real command reads the same file again: it would be refused if there were none.
+    // The real command reads that file again, and would fail without it.
     let elsewhere = Elsewhere::real();
     elsewhere.paste(&commands(&ran)[0]).exits(0);
     assert!(bench.cluster.all_have("half"));
@@ -419,7 +419,7 @@ fn configuration_path_that_is_not_utf8_comes_through_and_json_leaves_it_out() {
 }
 
 #[test]
-fn pasted_elsewhere_they_do_what_they_say_on_the_right_hosts() {
+fn next_commands_pasted_in_another_directory_change_the_right_hosts() {
     let case = Case::new();
     let elsewhere = Elsewhere::real();
     let cluster = &case.bench.cluster;

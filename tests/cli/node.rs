@@ -1,4 +1,4 @@
-//! The command `node`: three processes as a cluster, one of them killed and started again.
+//! The command `node`, as a cluster of three processes and with faults.
 
 use std::net::TcpListener;
 
@@ -23,7 +23,7 @@ fn nodes(bench: &Bench) -> Nodes {
 }
 
 #[test]
-fn three_nodes_are_a_cluster_also_when_one_is_killed() {
+fn three_node_processes_are_a_cluster_and_one_restarts_with_its_groups() {
     let bench = Bench::of(1);
     let Nodes { mut running, urls } = nodes(&bench);
     let hosts = urls.join(",");
@@ -36,7 +36,7 @@ fn three_nodes_are_a_cluster_also_when_one_is_killed() {
     run(&["create", "orders"]).exits(1).prints("Nothing was changed.");
     run(&["delete", "payments", "--yes"]).exits(4).prints("Next: cluster-client recover");
 
-    // It comes back on its old address, with what it had.
+    // Restart the node on its old address, with its groups.
     let address = urls[1].trim_start_matches("http://");
     let (again, url) = node(&bench, &[address, "--data", "b.groups"]);
     running[1] = again;
@@ -50,29 +50,34 @@ fn three_nodes_are_a_cluster_also_when_one_is_killed() {
 }
 
 #[test]
-fn a_signal_stops_a_node() {
+fn signal_stops_a_node() {
     let bench = Bench::of(1);
     for signal in ["INT", "TERM"] {
         let (mut running, _) = node(&bench, &["127.0.0.1:0"]);
         running.signal(signal);
-        running.ends().exits(0).says("Ctrl-C stops it");
+        running.ends().exits(0).reports("Ctrl-C stops it");
     }
 }
 
 #[test]
-fn an_address_that_is_taken_or_none_is_refused() {
+fn taken_or_invalid_address_is_refused() {
     let bench = Bench::of(1);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    bench.run(&["node", &address]).exits(2).says(&address).says("in use").says("127.0.0.1:0 for any free port");
-    bench.run(&["node", "nonsense"]).exits(2).says("nonsense").says("127.0.0.1:8000");
-    bench.run(&["node", "127.0.0.1:0", "--data", "/no/such/file"]).exits(2).says("data file /no/such/file");
-    bench.run(&["node", "127.0.0.1:0", "--error-rate", "1.5"]).exits(2).says("not within 0 to 1");
-    bench.run(&["node", "127.0.0.1:0", "--delay", "-5ms"]).exits(2).says("it is negative");
+    bench
+        .run(&["node", &address])
+        .exits(2)
+        .reports(&address)
+        .reports("in use")
+        .reports("127.0.0.1:0 for any free port");
+    bench.run(&["node", "nonsense"]).exits(2).reports("nonsense").reports("127.0.0.1:8000");
+    bench.run(&["node", "127.0.0.1:0", "--data", "/no/such/file"]).exits(2).reports("data file /no/such/file");
+    bench.run(&["node", "127.0.0.1:0", "--error-rate", "1.5"]).exits(2).reports("not within 0 to 1");
+    bench.run(&["node", "127.0.0.1:0", "--delay", "-5ms"]).exits(2).reports("it is negative");
 }
 
 #[test]
-fn a_node_misbehaves_as_it_is_told() {
+fn node_injects_the_faults_of_its_options() {
     let bench = Bench::of(1);
     let status = |url: &str, arguments: &[&str]| {
         let line = Ran::of(

@@ -1,4 +1,4 @@
-//! What is printed where: JSON, colours, log lines, help, a reader that goes away.
+//! The output: JSON, colours, log lines, help, and a closed pipe.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ fn keys(value: &Value) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_json_of_a_rollback_has_every_field() {
+fn json_of_a_rollback_has_every_field() {
     let bench = Bench::new();
     bench.cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
     let ran = bench.run(&["create", "payments", "-o", "json"]).exits(1);
@@ -87,13 +87,13 @@ fn each_outcome_has_its_name_in_json() {
     bench.cluster.node(1).stop();
     assert_eq!(outcome(&["create", "g"], 1), pair("create", "unavailable"));
     bench.cluster.node(1).restart().unwrap();
-    bench.strike_dumb_after_the_probe(1);
+    bench.fail_after_the_probe(1);
     assert_eq!(outcome(&["create", "g"], 4), pair("create", "in_doubt"));
     assert_eq!(bench.cluster.holders("g"), [1]);
 }
 
 #[test]
-fn the_help_of_output_names_every_field() {
+fn help_of_output_has_every_field() {
     let bench = Bench::new();
     let help = bench.run(&["create", "--help"]).exits(0).out;
     for field in ["group", "operation", "outcome", "exit", "hosts", "steps", "cause", "recoverable", "warnings", "next"]
@@ -103,11 +103,11 @@ fn the_help_of_output_names_every_field() {
 }
 
 #[test]
-fn results_go_to_standard_output_and_all_else_to_standard_error() {
+fn results_go_to_standard_output_and_messages_to_standard_error() {
     let bench = Bench::new();
     let ran = bench.run(&["create", "payments", "-o", "json", "-vv"]).exits(0);
     assert_eq!(ran.out.lines().count(), 1);
-    let ran = ran.says("DEBUG").says("payments: creating");
+    let ran = ran.reports("DEBUG").reports("payments: creating");
     assert!(ran.err.contains("created on"), "{}", ran.err);
     assert!(bench.cluster.all_have("payments"));
 }
@@ -120,7 +120,7 @@ fn quiet_leaves_only_results() {
 }
 
 #[test]
-fn log_lines_come_when_asked_for_and_rust_log_has_the_last_word() {
+fn log_lines_need_verbose_and_rust_log_overrides_it() {
     let bench = Bench::new();
     let log = |arguments: &[&str], variable: &str| {
         let mut command = bench.command(&[&["status", "g", "-q"], arguments].concat());
@@ -135,7 +135,7 @@ fn log_lines_come_when_asked_for_and_rust_log_has_the_last_word() {
 }
 
 #[test]
-fn there_are_no_colours_or_marks_where_no_terminal_is_unless_asked_for() {
+fn colours_and_marks_without_a_terminal_need_color_always() {
     let bench = Bench::new();
     let status = |arguments: &[&str], variable: Option<&str>| {
         let mut command = bench.command(&[&["status", "g"], arguments].concat());
@@ -150,7 +150,7 @@ fn there_are_no_colours_or_marks_where_no_terminal_is_unless_asked_for() {
 }
 
 #[test]
-fn a_reader_that_goes_away_stops_the_printing_and_not_the_work() {
+fn closed_standard_output_does_not_stop_the_operations() {
     let bench = Bench::new();
     bench.write("groups.txt", list(300));
     let mut command = bench.command(&["create", "-f", "groups.txt", "-o", "json", "-q"]);
@@ -191,15 +191,15 @@ fn help_names_every_command_and_shows_examples() {
 }
 
 #[test]
-fn the_configuration_of_the_help_page_is_one_that_is_accepted() {
+fn configuration_of_the_help_page_is_accepted_and_has_every_key() {
     let bench = Bench::new();
     let help = bench.run(&["--help"]).exits(0).out;
     let from = help.find("hosts = [").unwrap();
     let lines = help[from..].lines().map(str::trim).take_while(|line| !line.is_empty());
-    // What is a comment has its value where nothing is said, or none.
+    // Settings whose default cannot be written are comments. Remove the marks.
     let example: String = lines.map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
     bench.configure(&example);
-    let ran = bench.run(&["hosts", "-o", "json"]).exits(0);
+    let ran = Ran::of(bench.command(&["hosts", "-o", "json"]).env_remove("CLUSTER_CLIENT_ENGINE")).exits(0);
     for (key, setting) in ran.json()[0].as_object().unwrap() {
         let expected = if key == "hosts" { "variable" } else { "file" };
         assert_eq!(setting["origin"], expected, "{key} is not in the example\n{example}");
@@ -207,13 +207,13 @@ fn the_configuration_of_the_help_page_is_one_that_is_accepted() {
 }
 
 #[test]
-fn there_are_completions_for_every_shell_and_a_page_for_every_command() {
+fn completions_exist_for_every_shell_and_a_page_for_every_command() {
     let bench = Bench::new();
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         bench.run(&["completions", shell]).exits(0).prints("cluster-client").prints("request-timeout").prints("engine");
     }
-    bench.run(&["completions", "tcsh"]).exits(2).says("possible values: bash");
+    bench.run(&["completions", "tcsh"]).exits(2).reports("possible values: bash");
     bench.run(&["man"]).exits(0).prints(".TH cluster-client 1").prints("Exit codes:");
     bench.run(&["man", "create"]).exits(0).prints(".TH cluster-client-create 1").prints("no\\-preflight");
-    bench.run(&["man", "craete"]).exits(2).says("there is no command \"craete\": use one of create, delete");
+    bench.run(&["man", "craete"]).exits(2).reports("there is no command \"craete\": use one of create, delete");
 }

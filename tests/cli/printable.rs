@@ -1,5 +1,5 @@
-//! Text from outside on its way to a terminal: ids, names of files, what a journal holds, what was typed. None of it
-//! steers the terminal or deceives its reader, and JSON has the same values for a program.
+//! Text from outside that is printed on a terminal: ids, file names, journal entries, arguments. It is escaped, so that
+//! it neither controls the terminal nor misleads its reader. In JSON a program reads the exact values.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -18,7 +18,7 @@ const SHOWN: &str = r"pay\u{202e}x\u{2028}y\u{200b}z\u{feff}";
 const STEERING: &str = "a\u{1b}]0;title\u{7}\u{9b}31m\u{85}b";
 const STEERING_SHOWN: &str = r"a\u{1b}]0;title\u{7}\u{9b}31m\u{85}b";
 
-/// Runs to its end; what it writes is lines of plain text.
+/// Runs the command, and asserts that its output is plain text.
 #[track_caller]
 fn plain(command: &mut Command) -> Ran {
     let ran = Ran::of(command);
@@ -34,17 +34,17 @@ fn ids_are_escaped_in_results_progress_and_log_lines() {
     let bench = Bench::new();
     let on_all = format!("{SHOWN} is on 3 of 3 hosts");
     let created = plain(&mut bench.command(&["create", ID, "-vv"])).exits(0).prints(&on_all);
-    created.says(&format!("{SHOWN}: creating")).says(&format!("cluster_client] {SHOWN}: created on"));
-    assert!(bench.cluster.all_have(ID), "the nodes get the id as it is");
+    created.reports(&format!("{SHOWN}: creating")).reports(&format!("cluster_client] {SHOWN}: created on"));
+    assert!(bench.cluster.all_have(ID), "the nodes get the exact id");
     plain(&mut bench.command(&["status", ID])).exits(0).prints(&on_all);
     plain(&mut bench.command(&["create", ID])).exits(5).prints(SHOWN);
-    plain(&mut bench.command(&["delete", ID])).exits(2).says(&format!("delete {SHOWN} needs --yes"));
+    plain(&mut bench.command(&["delete", ID])).exits(2).reports(&format!("delete {SHOWN} needs --yes"));
     plain(&mut bench.command(&["delete", ID, "--yes"])).exits(0).prints(SHOWN);
     assert!(bench.cluster.none_has(ID));
 }
 
 #[test]
-fn letters_of_every_script_are_shown_as_they_are() {
+fn letters_of_every_script_are_printed_unchanged() {
     let bench = Bench::new();
     for id in ["größe", "русский", "हिन्दी", "עברית", "日本語"] {
         plain(&mut bench.command(&["create", id])).exits(0).prints(&format!("{id} is on 3 of 3 hosts"));
@@ -52,7 +52,7 @@ fn letters_of_every_script_are_shown_as_they_are() {
 }
 
 #[test]
-fn json_has_the_id_for_programs_and_no_raw_control_for_terminals() {
+fn json_has_the_exact_id_and_no_raw_control_character() {
     let bench = Bench::new();
     let id = format!("{ID}\u{e0041}\u{ad}");
     let ran = plain(&mut bench.command(&["create", &id, "-o", "json", "-q"])).exits(0);
@@ -64,7 +64,7 @@ fn json_has_the_id_for_programs_and_no_raw_control_for_terminals() {
 }
 
 #[test]
-fn what_was_typed_is_escaped_where_it_is_refused_or_shown() {
+fn typed_text_is_escaped_in_errors_and_output() {
     let bench = Bench::new();
     let file = format!("{STEERING}.toml");
     bench.write(&file, "attempts = \"\u{202e}\"");
@@ -88,9 +88,9 @@ fn what_was_typed_is_escaped_where_it_is_refused_or_shown() {
     ] {
         plain(&mut bench.command(arguments)).exits(2);
     }
-    plain(&mut bench.command(&["create", "g", "--config", &file])).says(STEERING_SHOWN);
-    plain(&mut bench.command(&["create", "g", "--timeout", STEERING])).says(STEERING_SHOWN);
-    plain(&mut bench.command(&["create", "g", "--config", "strange.toml"])).exits(2).says(r"\u{1b}[31m");
+    plain(&mut bench.command(&["create", "g", "--config", &file])).reports(STEERING_SHOWN);
+    plain(&mut bench.command(&["create", "g", "--timeout", STEERING])).reports(STEERING_SHOWN);
+    plain(&mut bench.command(&["create", "g", "--config", "strange.toml"])).exits(2).reports(r"\u{1b}[31m");
     plain(&mut bench.command(&["hosts", "--journal", STEERING])).exits(0).prints(STEERING_SHOWN);
     bench.assert_untouched();
 }
@@ -111,7 +111,7 @@ fn names_and_contents_of_a_journal_are_escaped() {
 
 #[test]
 #[cfg(unix)]
-fn the_holder_of_a_lock_is_escaped() {
+fn holder_of_a_lock_is_escaped() {
     let bench = Bench::new();
     bench.run(&["create", "other"]).exits(0);
     let path = bench.journal().join("g.lock");
@@ -138,7 +138,7 @@ fn server(answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn the_words_of_a_server_steer_no_terminal() {
+fn text_of_a_server_is_escaped() {
     let bench = Bench::new();
     for answer in [
         &b"HTTP/1.1 503 \x1b]0;title\x07\xc2\x9b31m\r\nX-\x1b[31m: y\r\nContent-Length: 0\r\n\r\n"[..],

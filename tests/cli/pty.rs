@@ -1,4 +1,4 @@
-//! A pseudo-terminal with the command, or a shell, on it, and what its screen shows.
+//! A pseudo-terminal for the command or a shell, and an emulator of its screen.
 
 use std::io::{self, Read as _, Write as _};
 use std::num::NonZero;
@@ -21,7 +21,7 @@ pub(crate) struct OnTerminal {
 }
 
 impl OnTerminal {
-    /// The command with these arguments, which has the terminal as its controlling terminal.
+    /// Starts the command with these arguments. The terminal is its controlling terminal.
     pub(crate) fn start(bench: &Bench, arguments: &[&str]) -> Self {
         Self::start_with(bench, arguments, &[])
     }
@@ -60,19 +60,19 @@ impl OnTerminal {
         self.terminal.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Closes the terminal as its window is closed.
+    /// Closes the terminal, which sends SIGHUP.
     pub(crate) fn hang_up(self) -> Child {
         self.child
     }
 
-    /// Looks at the screen from now on.
+    /// Starts the emulator of the screen.
     pub(crate) fn watched(self) -> Watched {
-        let shown = Arc::new(Shown { screen: Mutex::new(Emulator::new()), changed: Condvar::new() });
+        let shown = Arc::new(SharedScreen { screen: Mutex::new(Emulator::new()), changed: Condvar::new() });
         let terminal = Arc::new(self.terminal);
         let (source, target) = (Arc::clone(&terminal), Arc::clone(&shown));
         let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // When the last process has left the terminal, reading from it is an error.
+            // A read fails after the last process has closed the terminal.
             loop {
                 match (&*source).read(&mut bytes) {
                     Ok(0) => break,
@@ -89,7 +89,7 @@ impl OnTerminal {
     }
 }
 
-struct Shown {
+struct SharedScreen {
     screen: Mutex<Emulator>,
     changed: Condvar,
 }
@@ -119,17 +119,17 @@ impl Emulator {
     }
 }
 
-impl Shown {
+impl SharedScreen {
     fn screen(&self) -> MutexGuard<'_, Emulator> {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A process on a terminal whose screen is looked at. It is killed and reaped with the test.
+/// A process on a terminal, with an emulated screen. Dropping it kills and reaps the process.
 pub(crate) struct Watched {
     child: Child,
     terminal: Arc<Pty>,
-    shown: Arc<Shown>,
+    shown: Arc<SharedScreen>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -143,7 +143,7 @@ impl Watched {
         self.terminal.resize(Size::new(rows, columns)).unwrap();
     }
 
-    /// Waits until the screen shows what is wanted, and says what that is.
+    /// Blocks until the screen is as `wanted`, and returns its text.
     #[track_caller]
     pub(crate) fn wait_until(&self, wanted: impl Fn(&str) -> bool) -> String {
         let limit = Instant::now() + PATIENCE;
@@ -155,7 +155,7 @@ impl Watched {
             }
             let left = limit.saturating_duration_since(Instant::now());
             let written = String::from_utf8_lossy(&screen.written);
-            assert!(!left.is_zero() && !screen.ended, "it never came:\n{text}\nof all that came:\n{written:?}");
+            assert!(!left.is_zero() && !screen.ended, "the screen is not as wanted:\n{text}\nall output:\n{written:?}");
             screen = self.shown.changed.wait_timeout(screen, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -165,7 +165,7 @@ impl Watched {
         self.wait_until(|screen| screen.contains(text))
     }
 
-    /// Waits for the end.
+    /// Blocks until the last process has closed the terminal.
     #[track_caller]
     pub(crate) fn ends(mut self) -> Ended {
         let limit = Instant::now() + PATIENCE;
@@ -182,12 +182,12 @@ impl Watched {
     }
 }
 
-/// What is left when the last process has gone from the terminal.
+/// The final screen, and the exit code.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) screen: String,
-    /// Every byte that ever came.
+    /// All output.
     pub(crate) written: String,
 }
 
@@ -204,7 +204,7 @@ impl Ended {
         self
     }
 
-    /// Nothing of the live row is left.
+    /// Asserts that no live row is on the screen.
     #[track_caller]
     pub(crate) fn shows_no_row(self) -> Self {
         for row in ["waiting for", "in progress", "asking the hosts", "creating:", "rolling back:", "deleting:"] {

@@ -1,4 +1,4 @@
-//! Crashes, and what `recover` makes of them; two commands on one group.
+//! Crashes and their recovery, and two commands on one group.
 
 use std::fs;
 
@@ -6,14 +6,14 @@ use cluster_client::testing::{Fault, Method};
 
 use crate::bench::{Bench, PATIENCE, name};
 
-/// A create is killed when one node has the group and the others were sent it.
+/// Kills a create after one node has the group and the others have received the request.
 pub(crate) fn crash(bench: &Bench, group: &str) {
     for node in &bench.cluster.nodes()[1..] {
         node.inject(Fault::mute().on(Method::Post));
     }
     let mut create = bench.start(&["create", group]);
     assert!(bench.cluster.node(0).wait_until(|node| node.has(group), PATIENCE));
-    // None is left on the way, to be done after the kill.
+    // Kill after every node has its request. A later request would change the result.
     for node in bench.cluster.nodes() {
         assert!(node.wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
     }
@@ -23,7 +23,7 @@ pub(crate) fn crash(bench: &Bench, group: &str) {
 }
 
 #[test]
-fn a_killed_create_is_rolled_back_by_recover() {
+fn recover_rolls_a_killed_create_back() {
     let bench = Bench::new();
     crash(&bench, "payments");
     let next = format!(
@@ -35,7 +35,7 @@ fn a_killed_create_is_rolled_back_by_recover() {
     let ran = bench.run(&["recover"]).exits(0).prints("payments is settled: absent on 3 of 3 hosts\n");
     assert!(ran.table().contains(&format!("{} deleted absent\n", name(&bench, 0))), "{}", ran.out);
     assert!(bench.cluster.none_has("payments"));
-    bench.run(&["recover"]).exits(0).says("nothing to recover: the journal is empty");
+    bench.run(&["recover"]).exits(0).reports("nothing to recover: the journal is empty");
 }
 
 #[test]
@@ -48,16 +48,16 @@ fn recover_needs_no_hosts_because_the_journal_names_them() {
 }
 
 #[test]
-fn a_new_create_settles_the_killed_one_first() {
+fn new_create_settles_the_killed_one_first() {
     let bench = Bench::new();
     crash(&bench, "payments");
     bench.run(&["create", "payments"]).exits(0);
     assert!(bench.cluster.all_have("payments"));
-    bench.run(&["recover"]).exits(0).says("nothing to recover");
+    bench.run(&["recover"]).exits(0).reports("nothing to recover");
 }
 
 #[test]
-fn what_cannot_be_recovered_exits_4_and_stays() {
+fn recover_without_an_answer_exits_4_and_keeps_the_entry() {
     let bench = Bench::new();
     crash(&bench, "payments");
     bench.cluster.node(0).stop();
@@ -69,17 +69,17 @@ fn what_cannot_be_recovered_exits_4_and_stays() {
 }
 
 #[test]
-fn repair_takes_the_place_of_the_killed_create() {
+fn repair_replaces_the_killed_create() {
     let bench = Bench::new();
     crash(&bench, "payments");
     bench.run(&["repair", "payments", "--to", "present"]).exits(0);
     assert!(bench.cluster.all_have("payments"));
-    bench.run(&["recover"]).exits(0).says("nothing to recover");
+    bench.run(&["recover"]).exits(0).reports("nothing to recover");
     assert!(bench.cluster.all_have("payments"));
 }
 
 #[test]
-fn a_journal_entry_that_cannot_be_read_exits_4_and_is_kept() {
+fn recover_keeps_an_unreadable_entry_and_exits_4() {
     let bench = Bench::new();
     crash(&bench, "payments");
     let entries: Vec<_> = bench.journal_entries().into_iter().filter(|path| holds(path, "payments")).collect();
@@ -104,7 +104,7 @@ fn holds(path: &std::path::Path, text: &str) -> bool {
 }
 
 #[test]
-fn a_group_that_another_command_works_on_is_busy() {
+fn group_of_a_running_command_is_busy() {
     let bench = Bench::new();
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     let mut first = bench.start(&["create", "payments", "--request-timeout", "60s"]);
@@ -116,7 +116,7 @@ fn a_group_that_another_command_works_on_is_busy() {
     ran.prints("payments is busy: ").prints("Nothing was sent.");
     let line = bench.run(&["delete", "payments", "--yes", "-o", "json"]).exits(1).json().remove(0);
     assert_eq!((line["outcome"].as_str(), line["hosts"].as_array().map(Vec::len)), (Some("busy"), Some(0)));
-    // Another group is nobody's business.
+    // Another group is not affected.
     bench.run(&["create", "orders"]).exits(0);
     bench.run(&["recover"]).exits(4).prints("payments is busy: ");
     first.kill();
@@ -126,9 +126,9 @@ fn a_group_that_another_command_works_on_is_busy() {
 }
 
 #[test]
-fn a_commit_that_cannot_be_recorded_exits_4_and_names_repair() {
+fn commit_that_cannot_be_recorded_exits_4_and_names_repair() {
     let bench = Bench::new();
-    // While the last answer is under way, the entry is turned into something that cannot be removed as a file.
+    // Replace the entry by a directory during the last request, so that it cannot be removed as a file.
     bench.cluster.node(2).inject(Fault::mute().on(Method::Post));
     let create = bench.start(&["create", "payments", "--request-timeout", "1500ms"]);
     assert!(bench.cluster.node(2).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));

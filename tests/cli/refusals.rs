@@ -1,23 +1,22 @@
-//! Everything that is refused: exit 2, a message that names the value, where it came from and what to write
-//! instead, and nothing sent.
+//! Invalid values: exit 2, a message with the value, its origin and the remedy, and no request.
 
 use std::process::Command;
 
 use crate::bench::{Bench, Ran};
 
-/// Refused with these words, and no node was sent anything.
+/// Asserts that the command is refused with these words, and that no node has received a request.
 #[track_caller]
 fn refused(bench: &Bench, command: &mut Command, words: &[&str]) {
     let ran = Ran::of(command).exits(2);
     for word in words {
-        assert!(ran.err.contains(word), "not said: {word}\n{ran:#?}");
+        assert!(ran.err.contains(word), "not reported: {word}\n{ran:#?}");
     }
     assert!(ran.out.is_empty(), "{ran:#?}");
     bench.assert_untouched();
 }
 
 #[test]
-fn hosts_that_are_none_are_refused_whoever_named_them() {
+fn invalid_hosts_are_refused_with_their_origin() {
     let bench = Bench::new();
     for (hosts, words) in [
         ("", ["is empty", "name at least one host"]),
@@ -51,7 +50,7 @@ fn hosts_that_are_none_are_refused_whoever_named_them() {
 }
 
 #[test]
-fn a_password_in_a_url_is_not_shown() {
+fn password_in_a_url_is_not_printed() {
     let bench = Bench::new();
     let ran = bench.run(&["create", "g", "--hosts", "http://user:secret@a"]).exits(2);
     assert!(!ran.err.contains("secret"), "{}", ran.err);
@@ -114,7 +113,8 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
     ] {
         bench.configure(line);
         let mut command = bench.command(&["create", "g"]);
-        // Hosts of the file count only where no others are named.
+        command.env_remove("CLUSTER_CLIENT_ENGINE");
+        // Hosts of the file count only if no others are named.
         if line.starts_with("hosts") {
             command.env_remove("HOSTS");
         }
@@ -123,7 +123,7 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
 }
 
 #[test]
-fn a_configuration_file_that_is_named_has_to_be_there_and_the_default_one_need_not() {
+fn named_configuration_file_must_exist_and_the_default_one_need_not() {
     let bench = Bench::new();
     refused(
         &bench,
@@ -139,7 +139,7 @@ fn a_configuration_file_that_is_named_has_to_be_there_and_the_default_one_need_n
 }
 
 #[test]
-fn groups_that_are_none_are_refused_before_anything_is_sent() {
+fn invalid_groups_are_refused_before_anything_is_sent() {
     let bench = Bench::new();
     for (groups, words) in [
         (&[][..], ["no group was named", "give one or more, or -f FILE"]),
@@ -156,7 +156,7 @@ fn groups_that_are_none_are_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn a_command_that_is_none_is_refused() {
+fn invalid_arguments_are_refused() {
     let bench = Bench::new();
     refused(&bench, &mut bench.command(&["craete", "g"]), &["unrecognized subcommand 'craete'", "create"]);
     refused(&bench, &mut bench.command(&["create", "g", "--hots", "a"]), &["--hots", "--hosts"]);
@@ -166,7 +166,7 @@ fn a_command_that_is_none_is_refused() {
 }
 
 #[test]
-fn a_journal_that_cannot_be_is_refused() {
+fn invalid_journal_directory_is_refused() {
     let bench = Bench::new();
     let file = bench.write("file", "");
     refused(
@@ -193,7 +193,7 @@ fn a_journal_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn without_a_home_the_journal_has_no_place_and_only_what_needs_it_is_refused() {
+fn without_a_home_only_commands_that_need_the_journal_are_refused() {
     let bench = Bench::new();
     let homeless = |arguments| {
         let mut command = bench.command(arguments);
@@ -215,7 +215,7 @@ fn without_a_home_the_journal_has_no_place_and_only_what_needs_it_is_refused() {
 }
 
 #[test]
-fn what_changes_hosts_is_refused_without_named_hosts() {
+fn commands_that_change_hosts_need_named_hosts() {
     let bench = Bench::new();
     let ways = ["--hosts", "CLUSTER_CLIENT_HOSTS", "HOSTS", "cluster-client.toml"];
     for arguments in [
@@ -226,7 +226,7 @@ fn what_changes_hosts_is_refused_without_named_hosts() {
         &["repair", "g", "--to", "present"],
         &["repair", "g", "--to", "absent"],
     ] {
-        // The limits are for whoever has something at the default addresses and a command that asks there.
+        // If the command sends requests after all, short timeouts keep it from waiting for a server on these addresses.
         let mut command = bench.command(&[arguments, &["--timeout", "1ms", "--request-timeout", "1ms"]].concat());
         command.env_remove("HOSTS");
         refused(&bench, &mut command, &[&["no hosts were named"][..], &ways].concat());
@@ -238,7 +238,7 @@ fn what_changes_hosts_is_refused_without_named_hosts() {
 }
 
 #[test]
-fn delete_needs_yes_where_nobody_can_be_asked() {
+fn delete_without_a_terminal_needs_yes() {
     let bench = Bench::new();
     bench.cluster.node(0).insert("g");
     refused(&bench, &mut bench.command(&["delete", "g"]), &["delete g needs --yes", "add --yes"]);

@@ -1,14 +1,14 @@
-//! Passwords that were typed where they are refused: nothing that the command writes shows one.
+//! Passwords in refused values. The output must not contain them.
 
 use std::ffi::OsString;
 use std::process::Command;
 
 use crate::bench::{Bench, Ran};
 
-/// The password of every test. Each part of it is looked for, because a text may be cut anywhere.
+/// The password of every test, in parts. The tests search for each part, because a text may be cut anywhere.
 const PARTS: [&str; 2] = ["S3CR3T", "W0RD"];
 
-/// Hosts that are refused and have the password in them.
+/// Invalid hosts that contain the password.
 const HOSTS: [&str; 26] = [
     "http://user:S3CR3T@node1,,http://node2",
     "http://node2,,http://user:S3CR3T@node1",
@@ -34,12 +34,12 @@ const HOSTS: [&str; 26] = [
     "http:user:S3CR3T@node1",
     "S3CR3T://user:W0RD@node1",
     "http%3A//user:S3CR3T%40node1",
-    // A shell cuts at the `&` of a password.
+    // A shell cuts the argument at an `&`.
     "http://user:S3CR3T",
     "user:S3CR3T",
 ];
 
-/// It ends in time and shows no part of the password.
+/// Asserts that the command ends in time, and that its output has no part of the password.
 #[track_caller]
 fn shows_no_part(command: &mut Command) -> Ran {
     let ran = Ran::of(command);
@@ -50,36 +50,36 @@ fn shows_no_part(command: &mut Command) -> Ran {
     ran
 }
 
-/// Refused before anything is sent, without a part of the password.
+/// Asserts that the command is refused, and that its output has no part of the password.
 #[track_caller]
 fn refused(command: &mut Command) -> Ran {
     shows_no_part(command).exits(2)
 }
 
 #[test]
-fn refused_hosts_show_no_password_whoever_named_them() {
+fn refused_hosts_show_no_password_of_any_origin() {
     let bench = Bench::new();
     for hosts in HOSTS {
         for format in ["table", "json"] {
-            let said = refused(&mut bench.command(&["status", "g", "-o", format, "--hosts", hosts]));
-            assert!(said.err.contains("--hosts") && said.err.contains("***"), "{hosts}: {said:#?}");
-            let said = refused(bench.command(&["hosts", "-vv", "-o", format]).env("HOSTS", hosts));
-            assert!(said.err.contains("the variable HOSTS") && said.err.contains("***"), "{hosts}: {said:#?}");
+            let message = refused(&mut bench.command(&["status", "g", "-o", format, "--hosts", hosts]));
+            assert!(message.err.contains("--hosts") && message.err.contains("***"), "{hosts}: {message:#?}");
+            let message = refused(bench.command(&["hosts", "-vv", "-o", format]).env("HOSTS", hosts));
+            assert!(message.err.contains("the variable HOSTS") && message.err.contains("***"), "{hosts}: {message:#?}");
         }
         bench.configure(&format!("hosts = [{hosts:?}]"));
-        refused(bench.command(&["create", "g"]).env_remove("HOSTS")).says("cluster-client.toml");
+        refused(bench.command(&["create", "g"]).env_remove("HOSTS")).reports("cluster-client.toml");
         bench.configure(&format!("hosts = {hosts:?}"));
-        refused(bench.command(&["create", "g"]).env_remove("HOSTS")).says("is not a list of texts");
+        refused(bench.command(&["create", "g"]).env_remove("HOSTS")).reports("is not a list of texts");
         bench.configure("");
     }
     bench.assert_untouched();
 }
 
 #[test]
-fn the_host_behind_the_password_is_named() {
+fn refused_host_is_named_without_its_password() {
     let bench = Bench::new();
     let ran = bench.run(&["create", "g", "--hosts", "http://user:S3CR3T@node1:8000"]).exits(2);
-    ran.says("host \"http://***@node1:8000\" (from --hosts) has user info: leave out user and password");
+    ran.reports("host \"http://***@node1:8000\" (from --hosts) has user info: leave out user and password");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn hosts_that_are_not_utf_8_show_no_password() {
     let bench = Bench::new();
     for bytes in [&b"http://user:S3CR3T\xff@node1"[..], b"http://user:S3CR3T@node1/\xff", b"\xffuser:S3CR3T\xc3@n"] {
         let hosts = OsString::from_vec(bytes.to_vec());
-        refused(bench.command(&["create", "g"]).env("HOSTS", &hosts)).says("is not UTF-8");
+        refused(bench.command(&["create", "g"]).env("HOSTS", &hosts)).reports("is not UTF-8");
         refused(bench.command(&["create", "g", "--hosts"]).arg(&hosts));
         refused(bench.command(&["create", "g", "--timeout"]).arg(&hosts));
         refused(
@@ -135,15 +135,15 @@ fn configuration_files_that_are_refused_show_no_password() {
         assert_eq!(ran.err.lines().count(), 1, "an error is one line\n{}", ran.err);
     }
     bench.write("cluster-client.toml", b"attempts = 3\nhosts = [\"http://user:S3CR3T\xff@n\"]\n");
-    refused(&mut bench.command(&["create", "g"])).says("not UTF-8 in line 2");
+    refused(&mut bench.command(&["create", "g"])).reports("not UTF-8 in line 2");
     bench.assert_untouched();
 }
 
 #[test]
-fn the_key_of_a_line_that_is_not_toml_is_named() {
+fn syntax_error_names_the_key_of_its_line() {
     let bench = Bench::new();
     bench.configure("attempts = 3\nhosts = http://user:S3CR3T@n\n");
-    refused(&mut bench.command(&["create", "g"])).says(
+    refused(&mut bench.command(&["create", "g"])).reports(
         "configuration file \"cluster-client.toml\" (the default) is not TOML: line 2, column 9, at the key hosts: ",
     );
 }
@@ -197,22 +197,22 @@ fn lists_of_groups_that_are_refused_show_no_password() {
     let long = format!("user:S3CR3T@{}", "x".repeat(300));
     for list in ["user:S3CR3T@x\nuser:S3CR3T@x\n", "http://user:S3CR3T W0RD@\u{1}x\n", &long] {
         bench.write("groups.txt", list);
-        refused(&mut bench.command(&["create", "-f", "groups.txt"])).says("groups.txt, line ").says("***@");
+        refused(&mut bench.command(&["create", "-f", "groups.txt"])).reports("groups.txt, line ").reports("***@");
     }
     bench.assert_untouched();
 }
 
-/// A cut leaves no room for the part of the text that says where the password ends.
+/// After a cut, the end of the password could not be found.
 #[test]
 fn long_texts_are_masked_before_they_are_cut() {
     let bench = Bench::new();
     let hosts = format!("http://user:S3CR3T{}@node1", "W0RD".repeat(100));
-    refused(&mut bench.command(&["create", "g", "--hosts", &hosts])).says("http://***@node1");
+    refused(&mut bench.command(&["create", "g", "--hosts", &hosts])).reports("http://***@node1");
     let journal = format!("cluster-client.toml/user:S3CR3T{}@node1", "W0RD".repeat(30));
-    refused(&mut bench.command(&["create", "g", "--journal", &journal])).says("***@node1");
+    refused(&mut bench.command(&["create", "g", "--journal", &journal])).reports("***@node1");
 }
 
-/// Variables that hold hosts or a path are not printed by the help.
+/// The help of clap can print the values of environment variables.
 #[test]
 fn help_shows_no_password_of_a_variable() {
     let bench = Bench::new();

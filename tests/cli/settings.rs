@@ -1,4 +1,4 @@
-//! Which value counts, and that `hosts` says where each came from.
+//! The precedence of origins, and the output of `hosts`.
 
 use cluster_client::testing::Fault;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ fn shown(ran: &Ran) -> Value {
 }
 
 #[test]
-fn an_option_comes_before_the_variable_before_the_file_before_the_default() {
+fn option_overrides_variable_overrides_file_overrides_default() {
     let bench = Bench::new();
     bench.configure("hosts = [\"http://file:1\"]");
     let hosts = |arguments: &[&str], variable: Option<&str>| {
@@ -47,7 +47,8 @@ fn every_setting_of_the_file_counts_and_is_shown_with_its_origin() {
          settle = \"30ms\"\nrollback_timeout = \"1m\"\njournal = \"notes\"\nthreads = 7\nengine = \"threads\"\nin_flight = 8\n\
          [paths]\ncollection = \"/groups\"\nmember = \"/groups/{id}\"\n",
     );
-    let all = shown(&bench.run(&["hosts", "-o", "json", "--config", text(&file)]).exits(0));
+    let mut command = bench.command(&["hosts", "-o", "json", "--config", text(&file)]);
+    let all = shown(&Ran::of(command.env_remove("CLUSTER_CLIENT_ENGINE")).exits(0));
     for (key, value) in [
         ("timeout", json!("20s")),
         ("request_timeout", json!("3s")),
@@ -70,7 +71,7 @@ fn every_setting_of_the_file_counts_and_is_shown_with_its_origin() {
 }
 
 #[test]
-fn engine_is_multiplexed_unless_option_variable_or_file_say_otherwise() {
+fn engine_is_multiplexed_unless_option_variable_or_file_set_it() {
     let bench = Bench::new();
     let engine = |arguments: &[&str], variable: Option<&str>| {
         let mut command = bench.command(&[&["hosts", "-o", "json"], arguments].concat());
@@ -87,8 +88,10 @@ fn engine_is_multiplexed_unless_option_variable_or_file_say_otherwise() {
     assert_eq!(of(engine(&[], Some("multiplexed"))), expected("multiplexed", "variable", variable));
     let option = engine(&["--engine", "threads"], Some("multiplexed"));
     assert_eq!(of(option), expected("threads", "option", json!("--engine")));
-    engine(&[], Some("fast")).exits(2).says("engine \"fast\" (from the variable CLUSTER_CLIENT_ENGINE) is no engine");
-    engine(&["--engine", "fast"], None).exits(2).says("possible values: multiplexed, threads");
+    engine(&[], Some("fast"))
+        .exits(2)
+        .reports("engine \"fast\" (from the variable CLUSTER_CLIENT_ENGINE) is no engine");
+    engine(&["--engine", "fast"], None).exits(2).reports("possible values: multiplexed, threads");
 }
 
 #[test]
@@ -102,10 +105,10 @@ fn both_engines_create_and_delete() {
     }
 }
 
-/// The number of threads tells the engines apart: each request of the threads holds one.
+/// Distinguishes the engines by the number of threads: each request of the thread engine holds one.
 #[cfg(target_os = "linux")]
 #[test]
-fn engine_that_was_chosen_sends_the_requests() {
+fn chosen_engine_sends_the_requests() {
     let bench = Bench::new();
     let node = bench.cluster.node(0);
     node.inject(Fault::mute().always());
@@ -125,7 +128,7 @@ fn engine_that_was_chosen_sends_the_requests() {
 }
 
 #[test]
-fn the_table_of_the_settings_names_each_origin() {
+fn table_of_the_settings_has_each_origin() {
     let bench = Bench::new();
     bench.configure("attempts = 5\njournal = false");
     let ran = bench.run(&["hosts", "--timeout", "1m"]).exits(0);
@@ -144,7 +147,7 @@ fn the_table_of_the_settings_names_each_origin() {
 }
 
 #[test]
-fn options_stand_before_or_after_the_command() {
+fn options_are_accepted_before_and_after_the_command() {
     let bench = Bench::new();
     let urls = bench.urls();
     for arguments in [["--hosts", &urls, "create", "before"], ["create", "--hosts", &urls, "after"]] {
@@ -154,7 +157,7 @@ fn options_stand_before_or_after_the_command() {
 }
 
 #[test]
-fn the_settings_are_obeyed() {
+fn settings_change_the_requests() {
     let bench = Bench::new();
     bench.configure_also("attempts = 2\n[paths]\ncollection = \"/v1/group\"\nmember = \"/v1/group/{id}\"\n");
     let node = bench.cluster.node(0);
@@ -166,18 +169,18 @@ fn the_settings_are_obeyed() {
 }
 
 #[test]
-fn the_default_hosts_come_with_a_warning() {
+fn default_hosts_cause_a_warning() {
     let bench = Bench::new();
-    // Nothing is sent: the time is over before.
+    // With this timeout the status ends at once.
     let mut command =
         bench.command(&["status", "g", "--timeout", "1ms", "--request-timeout", "1ms", "--attempts", "1"]);
     let warning = "warning: no hosts were named; using http://localhost:8000 to 8002";
-    Ran::of(command.env_remove("HOSTS")).says(warning);
-    Ran::of(bench.command(&["hosts"]).env_remove("HOSTS")).exits(0).says(warning);
+    Ran::of(command.env_remove("HOSTS")).reports(warning);
+    Ran::of(bench.command(&["hosts"]).env_remove("HOSTS")).exits(0).reports(warning);
 }
 
 #[test]
-fn the_journal_is_where_it_was_said() {
+fn journal_directory_comes_from_option_variable_file_or_state_directory() {
     let bench = Bench::new();
     let shown = |arguments: &[&str], variable: bool| {
         let mut command = bench.command(&[&["hosts", "-o", "json"], arguments].concat());

@@ -1,4 +1,4 @@
-//! Ctrl-C and its relatives: the first gives up, a second Ctrl-C leaves.
+//! SIGINT, SIGTERM and SIGHUP: the first signal cancels, and a second SIGINT exits at once.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -9,12 +9,12 @@ use cluster_client::testing::{Fault, Method};
 use crate::bench::{Bench, PATIENCE, Running, list, started_plainly, text};
 use crate::pty::OnTerminal;
 
-/// A create that waits for the answer of one node.
-fn waits_for_an_answer(bench: &Bench) {
+/// Makes one node never answer a POST.
+fn mute_one_node(bench: &Bench) {
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
 }
 
-fn has_its_post(bench: &Bench) {
+fn wait_for_the_posts(bench: &Bench) {
     assert!(bench.cluster.node(1).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
     for node in [0, 2] {
         assert!(bench.cluster.node(node).wait_until(|node| node.has("payments"), PATIENCE));
@@ -22,40 +22,40 @@ fn has_its_post(bench: &Bench) {
 }
 
 #[test]
-fn the_first_rolls_a_create_back_and_exits_130() {
+fn first_signal_rolls_a_create_back_and_exits_130() {
     for signal in ["INT", "TERM"] {
         let bench = Bench::new();
-        waits_for_an_answer(&bench);
+        mute_one_node(&bench);
         let mut create = bench.start(&["create", "payments", "--request-timeout", "1s"]);
-        has_its_post(&bench);
+        wait_for_the_posts(&bench);
         create.signal(signal);
-        create.wait_until_it_says("interrupted: rolling back");
+        create.wait_until_it_reports("interrupted: rolling back");
         let ran = create.ends().exits(130);
         ran.prints("not created: the operation was cancelled. Rolled back: absent on 3 of 3 hosts.");
         assert!(bench.cluster.none_has("payments"), "{signal}");
-        bench.run(&["recover"]).exits(0).says("nothing to recover");
+        bench.run(&["recover"]).exits(0).reports("nothing to recover");
     }
 }
 
-/// The group is nowhere, and the journal has nothing left to do.
+/// Asserts that no node has the group, and that the journal is empty.
 #[track_caller]
 fn assert_rolled_back(bench: &Bench) {
     assert!(bench.cluster.none_has("payments"), "{:?}", bench.cluster.holders("payments"));
     bench.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_faults);
-    bench.run(&["recover"]).exits(0).says("nothing to recover: the journal is empty");
+    bench.run(&["recover"]).exits(0).reports("nothing to recover: the journal is empty");
 }
 
 #[test]
-fn second_sighup_or_sigterm_does_not_leave() {
+fn second_sighup_or_sigterm_does_not_exit_at_once() {
     for (first, second) in [("HUP", "HUP"), ("TERM", "TERM"), ("HUP", "TERM"), ("INT", "HUP")] {
         let bench = Bench::new();
-        waits_for_an_answer(&bench);
+        mute_one_node(&bench);
         let mut create = bench.start(&["create", "payments", "--request-timeout", "1500ms"]);
-        has_its_post(&bench);
+        wait_for_the_posts(&bench);
         create.signal(first);
-        create.wait_until_it_says("interrupted: rolling back");
+        create.wait_until_it_reports("interrupted: rolling back");
         create.signal(second);
-        create.wait_until_it_says("interrupted: still rolling back");
+        create.wait_until_it_reports("interrupted: still rolling back");
         let ran = create.ends().exits(130);
         ran.prints("Rolled back: absent on 3 of 3 hosts.");
         assert_rolled_back(&bench);
@@ -63,26 +63,26 @@ fn second_sighup_or_sigterm_does_not_leave() {
 }
 
 #[test]
-fn sigint_after_sigterm_is_the_first_and_the_next_one_leaves() {
+fn second_sigint_after_sigterm_exits_at_once() {
     let bench = Bench::new();
-    waits_for_an_answer(&bench);
+    mute_one_node(&bench);
     let mut create = bench.start(&["create", "payments", "--request-timeout", "20s"]);
-    has_its_post(&bench);
+    wait_for_the_posts(&bench);
     create.signal("TERM");
-    create.wait_until_it_says("interrupted: rolling back; Ctrl-C twice to leave at once");
+    create.wait_until_it_reports("interrupted: rolling back; Ctrl-C twice to leave at once");
     create.signal("INT");
-    create.wait_until_it_says("interrupted: still rolling back; once more to leave at once");
+    create.wait_until_it_reports("interrupted: still rolling back; once more to leave at once");
     create.signal("INT");
-    create.ends().exits(130).says("holds: payments.");
+    create.ends().exits(130).reports("holds: payments.");
 }
 
-/// A create that takes its time and succeeds.
+/// Returns a create that is slow and succeeds.
 fn slow_create(bench: &Bench) -> Vec<&'static str> {
     bench.cluster.node(1).inject(Fault::delay_answer(Duration::from_millis(900)).on(Method::Post));
     vec![env!("CARGO_BIN_EXE_cluster-client"), "create", "payments"]
 }
 
-/// The words as a command in the bench's surroundings.
+/// Returns the words as a command with the directory and variables of the bench.
 fn words(bench: &Bench, words: &[&str]) -> Command {
     let surroundings = bench.command(&[]);
     let start = started_plainly(words[0]);
@@ -102,7 +102,7 @@ fn nohup_keeps_sighup_ignored() {
     let bench = Bench::new();
     let create = [vec!["nohup"], slow_create(&bench)].concat();
     let mut create = Running::of(&mut words(&bench, &create));
-    has_its_post(&bench);
+    wait_for_the_posts(&bench);
     create.signal("HUP");
     create.ends().exits(0).prints("payments is on 3 of 3 hosts");
     assert!(bench.cluster.all_have("payments"));
@@ -115,7 +115,7 @@ fn sigint_stays_ignored_in_the_background_of_a_shell_and_sigterm_does_not() {
         let script = r#""$0" "$@" & echo "$!"; wait "$!"; echo "exit $?""#;
         let create = [vec!["sh", "-c", script], slow_create(&bench)].concat();
         let mut shell = Running::of(&mut words(&bench, &create));
-        has_its_post(&bench);
+        wait_for_the_posts(&bench);
         let mut process = String::new();
         let mut byte = [0];
         while !process.ends_with('\n') {
@@ -137,9 +137,9 @@ fn sigint_stays_ignored_in_the_background_of_a_shell_and_sigterm_does_not() {
 #[test]
 fn closing_the_terminal_rolls_a_create_back() {
     let bench = Bench::new();
-    waits_for_an_answer(&bench);
+    mute_one_node(&bench);
     let create = OnTerminal::start(&bench, &["create", "payments", "--request-timeout", "1s"]);
-    has_its_post(&bench);
+    wait_for_the_posts(&bench);
     let mut create = create.hang_up();
     let status = create.wait().unwrap();
     assert_eq!(status.code(), Some(130), "{status}");
@@ -147,21 +147,21 @@ fn closing_the_terminal_rolls_a_create_back() {
 }
 
 #[test]
-fn closing_the_terminal_of_a_shell_that_hands_the_signal_on_rolls_a_create_back() {
+fn closing_the_terminal_of_a_shell_that_forwards_sighup_rolls_a_create_back() {
     let bench = Bench::new();
     if !words(&bench, &["bash", "--version"]).output().is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: there is no bash, which sends its jobs a SIGHUP of its own");
         return;
     }
-    waits_for_an_answer(&bench);
-    // The end of the pipe is the end of the command, whose parent is gone by then.
+    mute_one_node(&bench);
+    // Read a pipe to its end, because the test is not the parent of the command.
     let pipe = bench.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let mut shell = OnTerminal::start_program(&bench, "bash", &["--norc", "--noprofile", "-i"], &[], None);
     let binary = env!("CARGO_BIN_EXE_cluster-client");
     shell.types(&format!("'{binary}' create payments --request-timeout 1s >'{}'\n", text(&pipe)));
     let results = std::thread::spawn(move || std::fs::read_to_string(pipe).unwrap());
-    has_its_post(&bench);
+    wait_for_the_posts(&bench);
     let mut shell = shell.hang_up();
     shell.wait().unwrap();
     let results = results.join().unwrap();
@@ -170,7 +170,7 @@ fn closing_the_terminal_of_a_shell_that_hands_the_signal_on_rolls_a_create_back(
 }
 
 #[test]
-fn it_ends_a_backoff_at_once() {
+fn signal_ends_a_retry_delay_at_once() {
     let bench = Bench::new();
     bench.configure("first_delay = \"10m\"\nmax_delay = \"10m\"\nsettle = \"20ms\"");
     bench.cluster.node(1).inject(Fault::answer(503).on(Method::Post).always());
@@ -185,16 +185,16 @@ fn it_ends_a_backoff_at_once() {
 }
 
 #[test]
-fn the_second_leaves_at_once_and_says_what_the_journal_holds() {
+fn second_sigint_exits_at_once_and_prints_the_journal_entries() {
     let bench = Bench::new();
-    waits_for_an_answer(&bench);
+    mute_one_node(&bench);
     let mut create = bench.start(&["create", "payments", "--request-timeout", "10m", "--journal", "notes"]);
-    has_its_post(&bench);
+    wait_for_the_posts(&bench);
     create.signal("INT");
-    create.wait_until_it_says("interrupted: rolling back; once more to leave at once");
+    create.wait_until_it_reports("interrupted: rolling back; once more to leave at once");
     create.signal("INT");
     let ran = create.ends().exits(130);
-    ran.says("left at once. The journal in notes holds: payments.\nNext: cluster-client recover ");
+    ran.reports("left at once. The journal in notes holds: payments.\nNext: cluster-client recover ");
     assert!(!bench.cluster.none_has("payments"), "nothing was rolled back");
 
     bench.cluster.node(1).clear_faults();
@@ -203,24 +203,24 @@ fn the_second_leaves_at_once_and_says_what_the_journal_holds() {
 }
 
 #[test]
-fn the_second_without_a_journal_says_that_too() {
+fn second_sigint_without_a_journal_names_status() {
     let bench = Bench::new();
-    waits_for_an_answer(&bench);
+    mute_one_node(&bench);
     let mut create = bench.start(&["create", "payments", "--request-timeout", "10m", "--no-journal"]);
-    has_its_post(&bench);
+    wait_for_the_posts(&bench);
     create.signal("INT");
-    create.wait_until_it_says("interrupted:");
+    create.wait_until_it_reports("interrupted:");
     create.signal("INT");
-    create.ends().exits(130).says("There is no journal; a status shows what is left.\nNext: cluster-client status ");
+    create.ends().exits(130).reports("There is no journal; a status shows what is left.\nNext: cluster-client status ");
     bench.run(&["repair", "payments", "--to", "absent"]).exits(0);
     assert!(bench.cluster.none_has("payments"));
 }
 
 #[test]
-fn what_had_completed_keeps_its_exit_code() {
+fn completed_operation_keeps_its_exit_code_after_a_signal() {
     let bench = Bench::new();
-    waits_for_an_answer(&bench);
-    // The signal comes while the delete waits; its hosts all answer in the end.
+    mute_one_node(&bench);
+    // Send the signal during the status. All hosts answer afterwards.
     for node in bench.cluster.nodes() {
         node.insert("payments");
     }
@@ -230,22 +230,22 @@ fn what_had_completed_keeps_its_exit_code() {
         assert!(node.wait_until(|node| node.count(Method::Get) == 1, PATIENCE));
     }
     status.signal("INT");
-    status.wait_until_it_says("interrupted: waiting for the requests under way");
+    status.wait_until_it_reports("interrupted: waiting for the requests under way");
     status.ends().exits(0);
     assert!(bench.cluster.all_have("payments"));
 }
 
 #[test]
-fn of_many_groups_no_further_one_is_begun() {
+fn signal_begins_no_further_group() {
     let bench = Bench::new();
     bench.configure_also("in_flight = 2\n");
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     bench.write("groups.txt", list(100));
-    // One group waits; the other slot goes on with the rest until the look-ahead is used up.
+    // One group blocks. The other slot continues until the limit of groups taken ahead.
     let mut create = bench.start(&["create", "-f", "groups.txt", "--request-timeout", "1s", "-o", "json"]);
     assert!(bench.cluster.node(1).wait_until(|node| node.count(Method::Post) >= 1, PATIENCE));
     create.signal("INT");
-    let ran = create.ends().exits(130).says("groups were not begun");
+    let ran = create.ends().exits(130).reports("groups were not begun");
     let lines = ran.json();
     let created = |line: &&serde_json::Value| line["outcome"] == "created";
     let kept: Vec<&str> = lines.iter().filter(created).map(|line| line["group"].as_str().unwrap()).collect();
@@ -256,5 +256,5 @@ fn of_many_groups_no_further_one_is_begun() {
         assert_eq!(bench.cluster.none_has(&group), !wanted, "{group}");
     }
     assert!(lines.len() < 100);
-    bench.run(&["recover"]).exits(0).says("nothing to recover");
+    bench.run(&["recover"]).exits(0).reports("nothing to recover");
 }

@@ -1,4 +1,4 @@
-//! Nobody reads standard error, or standard output, and it is full: no request, rollback or signal is held up.
+//! Full pipes and stopped terminals as standard output or standard error. They block no request, rollback or signal.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read as _, Write as _};
@@ -11,7 +11,7 @@ use cluster_client::testing::{Fault, Method};
 use crate::bench::{Bench, PATIENCE, Ran, Running, list};
 use crate::pty::OnTerminal;
 
-/// A pipe that takes no further byte.
+/// A full pipe.
 struct FullPipe {
     reader: PipeReader,
     filled: usize,
@@ -20,7 +20,7 @@ struct FullPipe {
 impl FullPipe {
     fn new() -> (Self, Stdio) {
         let (reader, writer) = io::pipe().unwrap();
-        // Whether a descriptor blocks is a property of the pipe's end; a socket type is what std can set it through.
+        // Set O_NONBLOCK through a socket type, because std has no other safe call for it.
         let switch = UnixStream::from(OwnedFd::from(writer.try_clone().unwrap()));
         switch.set_nonblocking(true).unwrap();
         let mut file = File::from(OwnedFd::from(writer));
@@ -36,7 +36,7 @@ impl FullPipe {
         (FullPipe { reader, filled }, file.into())
     }
 
-    /// What came after the filling.
+    /// Reads the bytes behind the filling.
     fn read(mut self) -> String {
         let mut text = String::new();
         self.reader.read_to_string(&mut text).unwrap();
@@ -48,7 +48,7 @@ fn fails_on_one_host(bench: &Bench) {
     bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post).always());
 }
 
-/// The group was on the two hosts that do not fail, and then on none.
+/// Blocks until the group is deleted again from the two hosts that do not fail.
 #[track_caller]
 fn assert_rolled_back(bench: &Bench, group: &str) {
     for node in &bench.cluster.nodes()[..2] {
@@ -56,20 +56,20 @@ fn assert_rolled_back(bench: &Bench, group: &str) {
     }
 }
 
-/// With a log line for each request, so that there is something to be stuck with.
+/// Returns the command with a log line for each request, which goes to standard error.
 fn command(bench: &Bench, arguments: &[&str]) -> Command {
     bench.command(&[arguments, &["-vv"]].concat())
 }
 
 fn started(command: &mut Command, out: Stdio, err: Stdio) -> Running {
     let child = command.stdout(out).stderr(err).spawn().unwrap();
-    // Our copies of the pipes go, so that their readers see an end.
+    // Close the copies of the pipes, so that their readers reach the end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Running::from(child)
 }
 
 #[test]
-fn full_stderr_holds_up_no_rollback_and_no_result() {
+fn full_stderr_blocks_no_rollback_and_no_result() {
     let bench = Bench::new();
     fails_on_one_host(&bench);
     let (_pipe, stderr) = FullPipe::new();
@@ -79,7 +79,7 @@ fn full_stderr_holds_up_no_rollback_and_no_result() {
 }
 
 #[test]
-fn full_stderr_holds_up_no_signal() {
+fn full_stderr_blocks_no_signal() {
     let bench = Bench::new();
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     let (_pipe, stderr) = FullPipe::new();
@@ -92,7 +92,7 @@ fn full_stderr_holds_up_no_signal() {
 }
 
 #[test]
-fn second_sigint_leaves_although_stderr_is_full() {
+fn second_sigint_exits_even_if_stderr_is_full() {
     let bench = Bench::new();
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     let (pipe, stderr) = FullPipe::new();
@@ -102,7 +102,7 @@ fn second_sigint_leaves_although_stderr_is_full() {
         assert!(bench.cluster.node(node).wait_until(|node| node.has("payments"), PATIENCE));
     }
     create.signal("INT");
-    // Nothing can be read that tells that the first one arrived: the kernel tells that none is pending.
+    // The message of the first signal cannot be read, so ask the kernel for pending signals.
     create.wait_until_no_signal_is_pending();
     create.signal("INT");
     create.ends().exits(130);
@@ -114,7 +114,7 @@ fn second_sigint_leaves_although_stderr_is_full() {
 }
 
 #[test]
-fn both_full_hold_up_no_rollback_and_a_signal_ends_the_wait_for_the_reader() {
+fn full_stdout_and_stderr_block_no_rollback_and_a_signal_ends_the_wait() {
     let bench = Bench::new();
     fails_on_one_host(&bench);
     let ((_out, stdout), (_err, stderr)) = (FullPipe::new(), FullPipe::new());
@@ -122,11 +122,11 @@ fn both_full_hold_up_no_rollback_and_a_signal_ends_the_wait_for_the_reader() {
     assert_rolled_back(&bench, "payments");
     create.signal("INT");
     create.ends().exits(130);
-    bench.run(&["recover"]).exits(0).says("nothing to recover");
+    bench.run(&["recover"]).exits(0).reports("nothing to recover");
 }
 
 #[test]
-fn sigterm_rolls_back_and_ends_although_both_are_full() {
+fn sigterm_rolls_back_and_exits_even_if_stdout_and_stderr_are_full() {
     let bench = Bench::new();
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     let ((_out, stdout), (_err, stderr)) = (FullPipe::new(), FullPipe::new());
@@ -136,11 +136,11 @@ fn sigterm_rolls_back_and_ends_although_both_are_full() {
     create.signal("TERM");
     create.ends().exits(130);
     assert!(bench.cluster.none_has("payments"));
-    bench.run(&["recover"]).exits(0).says("nothing to recover");
+    bench.run(&["recover"]).exits(0).reports("nothing to recover");
 }
 
 #[test]
-fn full_stdout_holds_up_no_group_and_every_result_is_there_for_a_late_reader() {
+fn full_stdout_blocks_no_group_and_a_late_reader_gets_every_result() {
     const GROUPS: usize = 300;
     let bench = Bench::new();
     bench.write("groups.txt", list(GROUPS));
@@ -162,7 +162,7 @@ fn full_stdout_holds_up_no_group_and_every_result_is_there_for_a_late_reader() {
 }
 
 #[test]
-fn more_results_than_are_kept_for_a_late_reader_are_all_there_once() {
+fn late_reader_gets_every_result_once_beyond_the_limit_of_unread_ones() {
     const GROUPS: usize = 9000;
     const KEPT: usize = 4 << 20;
     let bench = Bench::new();
@@ -171,7 +171,7 @@ fn more_results_than_are_kept_for_a_late_reader_are_all_there_once() {
     let (pipe, stdout) = FullPipe::new();
     let mut command = bench.command(&["status", "-f", "groups.txt", "-o", "json"]);
     let status = started(&mut command, stdout, Stdio::piped());
-    // As many as are kept: no further group is begun before somebody reads.
+    // Wait for the limit of unread results, after which no further group begins.
     let asked = |node: &cluster_client::testing::State| node.count(Method::Get) > (KEPT / one) as u64;
     assert!(bench.cluster.node(0).wait_until(asked, PATIENCE));
     let reader = std::thread::spawn(move || pipe.read());
@@ -188,7 +188,7 @@ fn more_results_than_are_kept_for_a_late_reader_are_all_there_once() {
 }
 
 #[test]
-fn messages_that_nobody_reads_are_counted() {
+fn unread_messages_are_dropped_and_counted() {
     let bench = Bench::new();
     bench.write("groups.txt", list(1000));
     let (pipe, stderr) = FullPipe::new();
@@ -200,12 +200,12 @@ fn messages_that_nobody_reads_are_counted() {
     let reader = std::thread::spawn(move || pipe.read());
     create.ends().exits(0);
     let messages = reader.join().unwrap();
-    assert!(messages.contains(" messages were lost: nobody read them\n"), "{}", messages.len());
+    assert!(messages.contains(" messages were dropped: standard error was not read\n"), "{}", messages.len());
     assert!(messages.lines().count() < 10_000);
 }
 
 #[test]
-fn stopped_terminal_holds_up_no_rollback() {
+fn stopped_terminal_blocks_no_rollback() {
     let bench = Bench::new();
     fails_on_one_host(&bench);
     let mut shell = OnTerminal::start_program(
@@ -215,7 +215,7 @@ fn stopped_terminal_holds_up_no_rollback() {
         &[],
         None,
     );
-    // Ctrl-S. What is typed comes in order, so the terminal is stopped when the command starts.
+    // Type Ctrl-S first, so that the terminal is stopped when the command starts.
     shell.types("\x13go\n");
     let mut shell = shell.watched();
     assert_rolled_back(&bench, "payments");
@@ -224,7 +224,7 @@ fn stopped_terminal_holds_up_no_rollback() {
 }
 
 #[test]
-fn stopped_terminal_as_stderr_holds_up_no_result() {
+fn stopped_terminal_as_stderr_blocks_no_result() {
     let bench = Bench::new();
     fails_on_one_host(&bench);
     let (mut results, stdout) = io::pipe().unwrap();
@@ -241,14 +241,14 @@ fn stopped_terminal_as_stderr_holds_up_no_result() {
         let mut text = String::new();
         read.send(results.read_to_string(&mut text).map(|_| text))
     });
-    let text = all.recv_timeout(PATIENCE).expect("the results end although nobody reads the messages").unwrap();
+    let text = all.recv_timeout(PATIENCE).expect("the results end even if the messages are not read").unwrap();
     assert!(text.contains("Rolled back: absent on 3 of 3 hosts."), "{text}");
     shell.types("\x11");
     shell.watched().ends().exits(1);
 }
 
 #[test]
-fn closed_stdout_and_stderr_are_no_panic() {
+fn closed_stdout_and_stderr_cause_no_panic() {
     let bench = Bench::new();
     fails_on_one_host(&bench);
     let closed = || {

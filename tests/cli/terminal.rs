@@ -1,5 +1,4 @@
-//! On a terminal: marks, colours, a question before a delete, and live progress that is true at every moment and
-//! leaves nothing on the screen.
+//! Output on a terminal: marks, colours, a question before a delete, and live progress, which is erased at the end.
 
 use std::process::Command;
 use std::time::Duration;
@@ -9,11 +8,11 @@ use cluster_client::testing::{Fault, Method, Node};
 use crate::bench::{Bench, PATIENCE, Ran, list, name};
 use crate::pty::{Ended, OnTerminal};
 
-/// Runs the command on a terminal, and hands it this input.
+/// Runs the command on a terminal with this input. Returns `None` without `script`.
 pub(crate) fn on_a_terminal(bench: &Bench, arguments: &str, variables: &[(&str, &str)], input: &str) -> Option<Ran> {
     let known = Command::new("script").arg("--version").output();
     if !known.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: there is no `script` to lend a terminal");
+        eprintln!("skipped: there is no `script`, which provides a terminal");
         return None;
     }
     let line = format!("'{}' {arguments}", env!("CARGO_BIN_EXE_cluster-client"));
@@ -42,12 +41,12 @@ fn hosts_have_marks_and_colours() {
     let ended = run(&bench, &["create", "payments"], &[], "").exits(0);
     let ended = ended.shows("✓ ").shows("payments is on 3 of 3 hosts").shows_no_row();
     assert!(ended.written.contains("\x1b[32m"), "{:?}", ended.written);
-    assert!(!ended.written.contains("payments: creating"), "lines for each phase are for where no terminal is");
+    assert!(!ended.written.contains("payments: creating"), "a terminal gets no line for each phase");
     assert!(bench.cluster.all_have("payments"));
 }
 
 #[test]
-fn no_color_and_color_never_are_obeyed() {
+fn no_color_and_color_never_turn_colours_off() {
     let bench = Bench::new();
     let status = ["status", "g", "-q"];
     for (option, variables) in [(&[][..], &[("NO_COLOR", "1")][..]), (&["--color", "never"], &[])] {
@@ -57,7 +56,7 @@ fn no_color_and_color_never_are_obeyed() {
 }
 
 #[test]
-fn delete_asks_and_takes_no_for_an_answer() {
+fn delete_asks_and_changes_nothing_without_a_yes() {
     let bench = Bench::new();
     bench.cluster.node(0).insert("payments");
     for answer in ["n\n", "\n", "maybe\n"] {
@@ -80,32 +79,32 @@ fn delete_names_the_groups_and_the_hosts_it_asks_about() {
 
     let many: Vec<String> = (0..60).map(|number| format!("http://node{number}.invalid:8000")).collect();
     let ended = run(&bench, &["delete", "payments"], &[("HOSTS", &many.join(","))], "n\n").exits(1);
-    // All of it is on the screen at once.
+    // The whole question is on the screen.
     ended.shows("hosts:\n  http://node0.invalid:8000\n").shows("  and 35 more\ndelete payments from 60 hosts? [y/N]");
     bench.assert_untouched();
 }
 
-/// This node answers a POST of ours when it is allowed to.
-fn holds_back(node: &Node) {
+/// Makes the node answer only after `resume`.
+fn hold_answers(node: &Node) {
     node.pause();
 }
 
 #[test]
-fn row_says_how_many_hosts_have_answered_and_which_one_is_waited_for() {
+fn row_shows_the_number_of_answers_and_the_pending_host() {
     let bench = Bench::of(40);
     bench.configure_also("attempts = 1\nthreads = 64\n");
-    holds_back(bench.cluster.node(17));
+    hold_answers(bench.cluster.node(17));
     let create = OnTerminal::start(&bench, &["status", "payments"]).watched();
     let waiting = format!("asking the hosts: 39 of 40 hosts; waiting for {}, 1 s", name(&bench, 17));
     create.wait_until_it_shows(&waiting);
-    // It goes on although nothing happens.
+    // The time in the row grows without an event.
     create.wait_until_it_shows(&waiting.replace(", 1 s", ", 2 s"));
     bench.cluster.node(17).resume();
     create.ends().exits(1).shows("payments is on none of 40 hosts").shows_no_row();
 }
 
 #[test]
-fn row_says_which_try_it_is() {
+fn row_shows_the_number_of_the_try() {
     let bench = Bench::new();
     bench.configure("first_delay = \"2500ms\"\nmax_delay = \"2500ms\"\nsettle = \"20ms\"\nattempts = 3\n");
     bench.cluster.node(1).inject(Fault::answer(503).on(Method::Get));
@@ -121,7 +120,7 @@ fn row_says_which_try_it_is() {
 }
 
 #[test]
-fn rollback_waits_only_for_the_hosts_that_take_part() {
+fn row_of_a_rollback_names_only_hosts_that_have_the_group() {
     let bench = Bench::new();
     bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post));
     bench.cluster.node(0).inject(Fault::delay(Duration::from_millis(2500)).on(Method::Delete));
@@ -132,10 +131,10 @@ fn rollback_waits_only_for_the_hosts_that_take_part() {
 }
 
 #[test]
-fn row_of_many_groups_says_what_is_done_and_what_is_waited_for() {
+fn row_of_many_groups_shows_their_number_and_the_pending_host() {
     let bench = Bench::new();
     bench.write("groups.txt", list(12));
-    holds_back(bench.cluster.node(1));
+    hold_answers(bench.cluster.node(1));
     let create = OnTerminal::start(&bench, &["create", "-f", "groups.txt"]).watched();
     create.wait_until_it_shows(&format!("0 of 12 groups; 12 in progress; waiting for {}, 1 s", name(&bench, 1)));
     bench.cluster.node(1).resume();
@@ -144,19 +143,19 @@ fn row_of_many_groups_says_what_is_done_and_what_is_waited_for() {
 }
 
 #[test]
-fn row_of_a_recovery_says_what_is_waited_for() {
+fn row_of_a_recovery_shows_the_pending_host() {
     let bench = Bench::new();
-    bench.strike_dumb_after_the_probe(1);
+    bench.fail_after_the_probe(1);
     bench.run(&["create", "payments"]).exits(4);
     bench.cluster.node(1).clear_faults();
-    holds_back(bench.cluster.node(1));
+    hold_answers(bench.cluster.node(1));
     let recover = OnTerminal::start(&bench, &["recover"]).watched();
     recover.wait_until_it_shows(&format!("0 groups; 1 in progress; waiting for {}, 1 s", name(&bench, 1)));
     bench.cluster.node(1).resume();
     recover.ends().exits(0).shows("payments is settled").shows_no_row();
 }
 
-/// A create that waits for a node, with its row on the screen.
+/// Starts a create that waits for a node, with its row on the screen.
 fn waiting_create(bench: &Bench) -> crate::pty::Watched {
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     let create = OnTerminal::start(bench, &["create", "payments", "--request-timeout", "4s", "--attempts", "1"]);
@@ -180,7 +179,7 @@ fn ctrl_c_leaves_no_stale_row() {
 }
 
 #[test]
-fn leaving_at_once_leaves_no_stale_row() {
+fn second_ctrl_c_leaves_no_stale_row() {
     let bench = Bench::new();
     let mut create = waiting_create(&bench);
     create.types("\x03");
@@ -197,7 +196,7 @@ fn resized_terminal_has_no_stale_row() {
     let mut create = waiting_create(&bench);
     let row = format!("waiting for {}", name(&bench, 1));
     create.resize(30, 40);
-    // It is cut to the new width.
+    // The row is cut to the new width.
     create.wait_until(|screen| !screen.contains(&row) && screen.contains("..."));
     create.resize(30, 140);
     let screen = create.wait_until_it_shows(&row);
@@ -206,7 +205,7 @@ fn resized_terminal_has_no_stale_row() {
 }
 
 #[test]
-fn log_lines_and_messages_stand_above_the_row() {
+fn log_lines_and_messages_are_printed_above_the_row() {
     let bench = Bench::new();
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
     let create = OnTerminal::start(&bench, &["create", "payments", "-v", "--request-timeout", "3s", "--attempts", "1"]);
@@ -219,10 +218,10 @@ fn log_lines_and_messages_stand_above_the_row() {
 }
 
 #[test]
-fn results_of_a_pipe_on_the_same_terminal_do_not_meet_the_row() {
+fn results_of_a_pipe_to_this_terminal_do_not_overlap_the_row() {
     let bench = Bench::new();
     bench.write("groups.txt", list(3));
-    holds_back(bench.cluster.node(1));
+    hold_answers(bench.cluster.node(1));
     let script = "\"$0\" create -f groups.txt | cat";
     let command = ["-c", script, env!("CARGO_BIN_EXE_cluster-client")];
     let create = OnTerminal::start_program(&bench, "sh", &command, &[], None).watched();

@@ -1,4 +1,4 @@
-//! What may be typed. Values are checked in `settings`, where the other origins of a value are known too.
+//! The arguments and help texts. `settings` checks the values, together with those of other origins.
 
 #![expect(clippy::doc_markdown, reason = "these comments are help texts, and a terminal shows no Markdown")]
 
@@ -15,10 +15,10 @@ const EXAMPLES: &str = "\
 Examples:
   export HOSTS=http://node1:8000,http://node2:8000,http://node3:8000
   cluster-client create payments             on every host, or on none
-  cluster-client status payments             who has it?
+  cluster-client status payments             which hosts have it?
   cluster-client delete payments --yes       from every host
   cluster-client create -f groups.txt        many, one name a line
-  cluster-client recover                     settle what a crash has left
+  cluster-client recover                     settle operations that a crash interrupted
 
 To see it work without a cluster: cluster-client demo";
 
@@ -30,32 +30,33 @@ Exit codes:
     3  inconsistent: the named hosts have, or keep, the group
     4  in doubt: the state of some host is unknown
     5  the group was already there; nothing was changed
-  130  interrupted; the journal says what remains
+  130  interrupted; the journal has what remains
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 when a host is unknown.
-With several groups the first of 3, 4, 1, 5, 0 that applies.
+With several groups, the exit code is the first of 3, 4, 1, 5, 0 that applies.
 
 Signals:
-  SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel: a create rolls back. Only a second SIGINT leaves at once, and says
-  what the journal holds. A signal that was ignored at the start stays ignored (nohup).
+  SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel: a create rolls back. Only a second SIGINT exits at
+  once, and prints what the journal holds. Signals ignored at the start stay ignored (nohup).
 
 Hosts and settings:
-  hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any, status and
-  hosts use http://localhost:8000 to 8002; what changes hosts refuses. recover needs none: the journal names them
+  hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any,
+  status and hosts use http://localhost:8000 to 8002, and create, delete and repair fail.
+  recover needs no hosts: the journal has them
   other settings: the option, then the file, then the default; see `cluster-client hosts`
   The configuration file is ./cluster-client.toml, or --config. All keys, with their defaults:
 
     hosts = [\"http://node1:8000\", \"http://node2:8000\"]
-    # timeout = \"30s\"         # of the whole operation; without it tries and their times bound it
+    # timeout = \"30s\"         # of the whole operation; by default, attempts and delays bound it
     request_timeout = \"10s\"   # of one request
     attempts = 3              # tries of one request
-    first_delay = \"1s\"        # before the second try; doubled from then on
-    max_delay = \"10s\"         # at most, also where a server asks for more
+    first_delay = \"1s\"        # before the second try; it doubles with each try
+    max_delay = \"10s\"         # at most, even if a server asks for more
     settle = \"10s\"            # for late requests and reads; at least request_timeout
     rollback_timeout = \"2m\"   # of a rollback, on top; at least 4 times settle
     # journal = \"/var/lib/cluster-client\"   # or false
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
-    in_flight = 32            # groups worked on at once
+    in_flight = 32            # groups in progress at once
     [paths]
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";
@@ -82,23 +83,23 @@ pub(crate) struct GlobalOptions {
     /// The configuration file [default: ./cluster-client.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The time for the whole operation, such as 30s; a rollback has its own beyond it
+    /// The timeout of the whole operation, such as 30s; a rollback has its own on top
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
-    /// The time for one request, such as 500ms [default: 10s]
+    /// The timeout of one request, such as 500ms [default: 10s]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) request_timeout: Option<Duration>,
     /// How often a request is tried, the first included [default: 3]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
-    /// How requests are sent; the results are the same [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
+    /// How requests are sent; the results do not depend on it [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
     ///
     /// For comparison and diagnosis.
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
     /// Where unfinished operations are kept [default: CLUSTER_CLIENT_JOURNAL, then the state directory]
     ///
-    /// What a crash interrupted is settled from there by `cluster-client recover`. The state directory is
+    /// `cluster-client recover` settles from there what a crash interrupted. The state directory is
     /// $XDG_STATE_HOME/cluster-client, or ~/.local/state/cluster-client.
     #[arg(long, global = true, value_name = "DIR", conflicts_with = "no_journal")]
     pub(crate) journal: Option<PathBuf>,
@@ -112,10 +113,10 @@ pub(crate) struct GlobalOptions {
     /// No progress; results and errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
-    /// Log what happens; twice for more (RUST_LOG has the last word)
+    /// Log the requests and results; twice for more (RUST_LOG overrides it)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Colours and marks: on a terminal, always, or never (NO_COLOR is obeyed)
+    /// Colours and marks: on a terminal, always, or never (NO_COLOR turns auto off)
     #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
 }
@@ -132,17 +133,17 @@ How results are printed: a table for people, or JSON for programs.
   exit        the exit code of this group alone
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host of the operation
      steps    [{action: create|check|delete, succeeded, attempts, status, error, elapsed_ms}], in order
-  cause       what made the operation turn back or give up, or null
+  cause       the reason of a rollback or a failure, or null
   earlier     the hosts of an unfinished operation on the group that was settled first, or null
-  recoverable whether the journal still holds it, so that `recover` will take it up
-  warnings    [text], one for each thing that somebody should look at
+  recoverable whether the journal still holds it, so that `recover` will settle it
+  warnings    [text], one for each problem that needs a person
   elapsed_ms  from the call to its end
-  next        [[argument]], the commands to type next: one is enough; each begins with cluster-client
-Fields may be added, never taken away.";
+  next        [[argument]], the commands to choose the next one from; each begins with cluster-client
+Fields may be added, but are never removed.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Aligned columns, and a line that says what to do next
+    /// Aligned columns, and a line with the next command
     Table,
     /// One object per group and line
     Json,
@@ -150,9 +151,9 @@ pub(crate) enum Format {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum EngineName {
-    /// One thread waits for all answers
+    /// One thread for all requests
     Multiplexed,
-    /// One thread waits for one answer
+    /// One thread for each request
     Threads,
 }
 
@@ -184,7 +185,7 @@ pub(crate) enum Command {
     Create {
         #[command(flatten)]
         groups: Groups,
-        /// Do not ask the hosts first: one round trip less, and more left in doubt when it fails
+        /// Do not ask the hosts first: one round trip less, but more hosts stay in doubt if it fails
         #[arg(long)]
         no_preflight: bool,
     },
@@ -195,7 +196,7 @@ pub(crate) enum Command {
     Delete {
         #[command(flatten)]
         groups: Groups,
-        /// Do not ask; needed where there is no terminal
+        /// Do not ask; needed without a terminal
         #[arg(short, long)]
         yes: bool,
     },
@@ -209,19 +210,19 @@ Examples:
         #[command(flatten)]
         groups: Groups,
     },
-    /// Drive every host to the state that you name, where hosts disagree
+    /// Drive every host to the state that you name, if hosts disagree
     #[command(after_help = "Examples:
   cluster-client repair payments --to present      create it where it is missing
   cluster-client repair payments --to absent       delete it where it is left")]
     Repair {
         #[command(flatten)]
         groups: Groups,
-        /// The state that every host shall have
+        /// The wanted state of every host
         #[arg(long, value_name = "STATE")]
         to: Wanted,
     },
-    /// Settle what crashed or interrupted operations left: creates are undone, deletes finished
-    #[command(after_help = "It may be killed and repeated. Operations that still run are left alone.
+    /// Settle crashed or interrupted operations: creates are rolled back, deletes are finished
+    #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
 Exits 0 when nothing is left to settle.")]
     Recover,
     /// Look at unfinished operations, and forget a host that never comes back
@@ -229,31 +230,31 @@ Exits 0 when nothing is left to settle.")]
         #[command(subcommand)]
         action: JournalAction,
     },
-    /// Show the hosts and every setting, and where each came from; sends nothing
+    /// Show the hosts and every setting, each with its origin; sends nothing
     Hosts,
-    /// Run a node of the API in the foreground, for trying things
+    /// Run a node of the API in the foreground, for tests and trials
     #[command(after_help = "Examples:
   cluster-client node                                   on 127.0.0.1:8000
   cluster-client node 127.0.0.1:8001 --data node1.groups     its groups survive a restart
   cluster-client node 127.0.0.1:0 --error-rate 0.2 --seed 7  any free port, every fifth request fails")]
     Node(Box<NodeOptions>),
-    /// Show the main job on nodes of its own: create, rollback, lost answer, crash and recovery
+    /// Show a create, a rollback, a lost answer, a crash and a recovery on nodes of its own
     Demo,
     /// Print a completion script
     #[command(after_help = "Example:
   cluster-client completions bash > ~/.local/share/bash-completion/completions/cluster-client")]
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page, of the whole or of one command
+    /// Print the manual page of cluster-client, or of one command
     #[command(after_help = "Examples:
   cluster-client man > cluster-client.1
   cluster-client man create | man -l -")]
     Man { command: Option<String> },
 }
 
-/// What to do with the journal. Nothing is sent, and no hosts need to be named.
+/// The commands on the journal. They send nothing and need no hosts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalAction {
-    /// List the unfinished operations: group, operation, hosts, who wrote it, since when, and whether it runs
+    /// List the unfinished operations: group, operation, hosts, writer, start, and whether it runs
     #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
 
 -o json prints an object on a line for each entry: group, for, recovery, hosts, writer, started, running,
@@ -262,7 +263,7 @@ holder; and for each file that cannot be read: file, cause. The other fields of 
     /// Show the whole entry of one group
     #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be read.")]
     Show { group: String },
-    /// Drop a host that never comes back from what is unfinished; what it has is unknown for good
+    /// Drop a host that never comes back from unfinished operations; its state stays unknown
     #[command(after_help = "Examples:
   cluster-client journal forget http://node3:8000               in every unfinished operation
   cluster-client journal forget http://node3:8000 payments --yes
@@ -274,7 +275,7 @@ Exits 0 when it is done, 1 when an operation runs or the journal fails, 2 when n
         host: String,
         /// Only in the operation on this group
         group: Option<String>,
-        /// Do not ask; needed where there is no terminal
+        /// Do not ask; needed without a terminal
         #[arg(short, long)]
         yes: bool,
     },
@@ -315,7 +316,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_of_the_arguments_is_sound() {
+    fn argument_definition_passes_the_checks_of_clap() {
         Arguments::command().debug_assert();
     }
 }

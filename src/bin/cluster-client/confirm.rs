@@ -9,14 +9,14 @@ use terminal_size::{Height, terminal_size_of};
 use crate::exit::CliError;
 use crate::output::ask;
 
-/// Asks on a terminal. Elsewhere nobody can answer, so `--yes` has to.
+/// Asks on a terminal. Without one, `--yes` is needed.
 pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, CliError> {
     let what = match groups {
         [group] => group.to_string(),
         many => format!("{} groups", many.len()),
     };
     if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(CliError::usage(format!("delete {what} needs --yes where nobody can be asked: add --yes")));
+        return Err(CliError::usage(format!("delete {what} needs --yes without a terminal: add --yes")));
     }
     ask(question(&what, groups, hosts));
     let mut answer = String::new();
@@ -27,10 +27,10 @@ pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> 
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-/// Everything that is about to go: the groups, the hosts, and the question. Long lists are cut to the screen.
+/// Returns the groups, the hosts, and the question. Long lists are cut to the height of the screen.
 fn question(what: &str, groups: &[GroupId], hosts: &Hosts) -> String {
     let rows = terminal_size_of(io::stderr()).map_or(24, |(_, Height(rows))| usize::from(rows));
-    // The titles, the question and the line that was typed.
+    // Leave four rows for the titles, the question and the typed answer.
     let room = rows.saturating_sub(4).max(4);
     let for_groups = room.saturating_sub(hosts.len()).max(room / 4);
     let mut text = String::new();
@@ -43,7 +43,8 @@ fn question(what: &str, groups: &[GroupId], hosts: &Hosts) -> String {
     text + &format!("delete {what} from {number} {}? [y/N] ", if number == 1 { "host" } else { "hosts" })
 }
 
-/// One a line; if they are more than `room`, the first ones and the number of the others. Says how many lines.
+/// Appends the names, each on a line. Beyond `room` lines, only the number of the rest is appended. Returns the number
+/// of lines after the title.
 fn listed<'a>(text: &mut String, title: &str, names: impl ExactSizeIterator<Item = &'a str>, room: usize) -> usize {
     let total = names.len();
     let shown = if total <= room { total } else { room.saturating_sub(1) };
@@ -63,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lists_are_cut_and_counted() {
+    fn long_list_is_cut_and_the_rest_is_counted() {
         let list = |total: usize, room| {
             let names: Vec<String> = (0..total).map(|number| format!("n{number}")).collect();
             let mut text = String::new();

@@ -1,10 +1,10 @@
-//! Exit codes, and errors that end the command before it has a result to show.
+//! Exit codes, and errors that end the command before it has a result.
 
 use std::process::ExitCode;
 
 use cluster_client::{ConfigError, Error, Printable};
 
-/// What the exit code says. The table of the help page.
+/// The exit codes, as in the table of the help page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// The requested state is verified on every host.
@@ -13,18 +13,18 @@ pub(crate) enum Exit {
     Unchanged = 1,
     /// A value was refused; nothing was sent.
     Usage = 2,
-    /// Hosts have, or keep, the group against what was asked.
+    /// Hosts have the group, or keep it, although they should not.
     Inconsistent = 3,
-    /// Some host's state is unknown.
+    /// The state of some host is unknown.
     InDoubt = 4,
     /// The group was already there.
     AlreadyThere = 5,
-    /// Given up by a signal.
+    /// Cancelled by a signal.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// The exit of a code in the library's table of outcomes.
+    /// Returns the exit of a code in the library's table of outcomes.
     pub(crate) fn of(code: u8) -> Exit {
         let all = [Exit::Done, Exit::Unchanged, Exit::Usage, Exit::Inconsistent, Exit::InDoubt, Exit::AlreadyThere];
         all.into_iter().find(|exit| exit.code() == code).unwrap_or(Exit::InDoubt)
@@ -34,7 +34,7 @@ impl Exit {
         self as u8
     }
 
-    /// The exit of two groups together: what needs a person most comes first.
+    /// Returns the exit of two groups together: the more urgent one.
     pub(crate) fn with(self, other: Exit) -> Exit {
         let urgency = |exit: &Exit| match exit {
             Exit::Done => 0,
@@ -54,7 +54,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why the command ends without a result: one message, which names what to type instead.
+/// The reason why the command ends without a result, with the remedy in its message.
 #[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) exit: Exit,
@@ -62,19 +62,19 @@ pub(crate) struct CliError {
 }
 
 impl CliError {
-    /// Nothing was sent, because of what was typed or configured. What may be user info in the message is masked.
+    /// Creates a usage or configuration error: nothing was sent. Masks possible user info in the message.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         CliError { exit: Exit::Usage, message: Printable::masked_sentence(&message.into()).to_string() }
     }
 
-    /// It failed, and nothing was changed.
+    /// Creates the error of a command that failed and changed nothing.
     pub(crate) fn unchanged(message: impl Into<String>) -> Self {
         CliError { exit: Exit::Unchanged, message: Printable::new(&message.into()).to_string() }
     }
 }
 
 impl From<ConfigError> for CliError {
-    /// The error has masked its texts by itself, and knows better where each begins.
+    /// Takes the message unchanged, because the error has masked its texts already.
     fn from(error: ConfigError) -> Self {
         CliError { exit: Exit::Usage, message: error.to_string() }
     }
@@ -86,7 +86,7 @@ impl From<Error> for CliError {
     }
 }
 
-/// An error and what caused it, in one line. The cause may be in the words of a server or a file.
+/// Returns an error and its causes in one line, escaped, because a cause may quote a server or a file.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_groups_the_first_of_3_4_1_5_0_counts() {
+    fn exit_of_several_groups_is_the_first_of_3_4_1_5_0() {
         let order = [Exit::Inconsistent, Exit::InDoubt, Exit::Unchanged, Exit::AlreadyThere, Exit::Done];
         for (place, first) in order.iter().enumerate() {
             for second in &order[place..] {

@@ -1,4 +1,4 @@
-//! The configuration file: which keys it may have, and what each must be.
+//! The configuration file: its keys, and the type of each.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::time;
 
 const DEFAULT: &str = "cluster-client.toml";
 
-/// The most bytes of a configuration file: some 10,000 hosts.
+/// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
 const KEYS: [&str; 13] = [
@@ -34,7 +34,7 @@ const KEYS: [&str; 13] = [
 ];
 const PATH_KEYS: [&str; 2] = ["collection", "member"];
 
-/// What the configuration file says; empty where there is none.
+/// The content of the configuration file. Empty if there is none.
 #[derive(Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
@@ -42,7 +42,7 @@ pub(crate) struct ConfigFile {
     paths: Table,
 }
 
-/// Its values are not checked yet, and may have a password in them.
+/// Omits the values. They are not checked yet, and may contain a password.
 impl std::fmt::Debug for ConfigFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConfigFile").field("path", &self.path).finish_non_exhaustive()
@@ -50,15 +50,15 @@ impl std::fmt::Debug for ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads the named file, or the default one. Only the default one may be missing. It is loaded without being
-    /// named, so nobody else may have written it.
+    /// Reads the named file, or the default one. Only the default one may be missing. It is read without being named,
+    /// so it must not be writable for other users.
     pub(crate) fn read(named: Option<&Path>) -> Result<Self, ConfigError> {
         let path = named.unwrap_or(Path::new(DEFAULT));
         let refused = |problem: String, remedy: &str| {
             let origin = named.map_or(Origin::Default, |_| Origin::Option("--config".into()));
             ConfigError::new("configuration file", path.to_string_lossy(), problem, remedy).from_origin(origin)
         };
-        // The usual name for an empty file.
+        // Accept the null device as an empty file.
         if named == Some(Path::new("/dev/null")) {
             return Ok(Self::default());
         }
@@ -87,12 +87,12 @@ impl ConfigFile {
         ConfigFile { path: path.into(), table, paths: Table::new() }.checked()
     }
 
-    /// The path that it was read from, where it was.
+    /// Returns the path of the file, if one was read.
     pub(crate) fn read_from(&self) -> Option<PathBuf> {
         (!self.path.as_os_str().is_empty()).then(|| self.path.clone())
     }
 
-    /// Every key is known.
+    /// Refuses unknown keys.
     fn checked(mut self) -> Result<Self, ConfigError> {
         self.refuse_unknown(&self.table, &KEYS, "")?;
         match self.table.get("paths") {
@@ -141,7 +141,7 @@ impl ConfigFile {
             .as_array()
             .and_then(|array| array.iter().map(|entry| entry.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
         let texts = texts.ok_or_else(|| {
-            // A host that is refused knows what to mask in it.
+            // The error of the host has masked its text.
             let refused = value.as_str().and_then(|host| Host::parse(host).err());
             let shown = refused.map_or_else(|| shown(value), |refused| refused.value().to_owned());
             let remedy = "write [\"http://node1:8000\", \"http://node2:8000\"]";
@@ -150,7 +150,7 @@ impl ConfigFile {
         Ok(Some(self.sourced(texts)))
     }
 
-    /// The journal's directory, which is relative to the file; `Some(None)` for `false`.
+    /// Returns the directory of the journal, relative to the file, or `Some(None)` for `false`.
     pub(crate) fn journal(&self) -> Result<Option<Sourced<Option<PathBuf>>>, ConfigError> {
         let base = self.path.parent().unwrap_or(Path::new(""));
         match self.table.get("journal") {
@@ -203,8 +203,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Returns line, column and message of the error. The line itself is not shown, because it may hold a password.
-/// A key is shown only if it is one of ours.
+/// Returns line, column and message of the error. The line itself is not shown, because it may contain a password. A key
+/// is shown only if it is valid.
 fn described(text: &str, error: &toml::de::Error) -> String {
     let Some(span) = error.span() else { return error.message().to_owned() };
     let before = &text.as_bytes()[..span.start.min(text.len())];
@@ -215,7 +215,7 @@ fn described(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}, column {column}{at}: {}", error.message().replace('\n', ", "))
 }
 
-/// Line and column of what follows these bytes, each from 1.
+/// Returns line and column of the byte after `before`, each from 1.
 fn place(before: &[u8]) -> (usize, usize) {
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
     let line = before.split(|byte| *byte == b'\n').count();
@@ -226,7 +226,7 @@ fn place(before: &[u8]) -> (usize, usize) {
 mod tests {
     use super::*;
 
-    /// Random texts, the same in each run.
+    /// Uses random texts with a fixed seed.
     #[test]
     fn no_error_of_a_configuration_shows_a_password() {
         let directory = tempfile::tempdir().unwrap();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_help_page_is_known_and_every_known_key_is_on_it() {
+    fn help_page_has_every_key() {
         use clap::CommandFactory as _;
         let help = crate::args::Arguments::command().render_long_help().to_string();
         for key in KEYS.iter().filter(|key| **key != "paths").chain(&PATH_KEYS) {

@@ -1,4 +1,4 @@
-//! The groups of a command, from its arguments or a file: each checked, none twice.
+//! Reads the groups of a command from its arguments or a file, and checks them. A group may not come twice.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,16 +10,16 @@ use cluster_client::{ConfigError, GroupId, Origin, Printable};
 use crate::args::Groups;
 use crate::exit::CliError;
 
-/// The longest list that is read, in bytes: its comments count too.
+/// Maximum size of a list in bytes, comments included.
 const MAX_BYTES: u64 = 256 << 20;
 
-/// The longest line, in bytes. An id is far shorter, so this ends the reading of a device soon.
+/// Maximum length of a line in bytes. Ids are far shorter, so reading from a device ends soon.
 const MAX_LINE: u64 = 64 << 10;
 
-/// The most groups of one command. It bounds memory where a list never ends.
+/// Maximum number of groups of one command. It bounds the memory for a list without an end.
 const MAX_GROUPS: usize = 1_000_000;
 
-/// All groups, or why one of them is refused.
+/// Returns all groups, or the error of the first invalid one.
 pub(crate) fn read(groups: &Groups) -> Result<Vec<GroupId>, CliError> {
     let read = match &groups.file {
         None => arguments(&groups.ids)?,
@@ -45,7 +45,7 @@ fn arguments(ids: &[String]) -> Result<Vec<GroupId>, CliError> {
     Ok(found.groups)
 }
 
-/// Each line names a group, is blank or is a comment. The list may be a pipe, and may never end.
+/// Reads a list. Each line is a group, blank or a comment. The list may be a pipe without an end.
 fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, CliError> {
     let place = |number: usize| format!("{}, line {number}", shown(path));
     let refused = |number, problem: &str| CliError::usage(format!("{} {problem}", place(number)));
@@ -68,7 +68,7 @@ fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, CliError> {
             _ => return Err(refused(number, "has more than 64 KiB: write one group a line")),
         }
         let text = str::from_utf8(&line).map_err(|_| refused(number, "is not UTF-8: write the file in UTF-8"))?;
-        // Some editors mark UTF-8 so. It is not part of the first id, where nobody would see it.
+        // Skip the byte order mark of some editors. It is not part of the first id.
         let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
         let text = text.trim();
         if text.is_empty() || text.starts_with('#') {
@@ -82,7 +82,7 @@ fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, CliError> {
     Ok(found.groups)
 }
 
-/// The groups so far, and on which line each is.
+/// The groups so far, and the line of each.
 #[derive(Default)]
 struct Found {
     groups: Vec<GroupId>,

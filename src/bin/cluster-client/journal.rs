@@ -17,7 +17,7 @@ use crate::next::{Advice, Next};
 use crate::output::{Output, eprint};
 use crate::settings::{self, Journal, Sourced};
 
-pub(crate) fn obey(action: JournalAction, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
+pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let (setting, config) = settings::journal_alone(global)?;
     let next = Advice::without_hosts(global, config.as_deref(), &setting).recover();
     let (store, place) = open(setting)?;
@@ -40,7 +40,7 @@ pub(crate) fn obey(action: JournalAction, global: &GlobalOptions, output: &mut O
     }
 }
 
-/// The store, if its directory exists, and its path for messages. A missing directory is not made.
+/// Opens the store, if its directory exists, and returns its path for messages. Does not create the directory.
 fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
     let directory = match journal.value {
         Journal::Directory(directory) => directory,
@@ -193,19 +193,19 @@ impl Opened<'_> {
     fn print_forgotten(&mut self, group: &GroupId, host: &Host, result: Result<Forgotten, Error>) -> Exit {
         let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Forgotten);
         let exit = match &result {
-            // It was settled after the journal was read.
+            // The operation was settled after the journal was read.
             Err(Error::Config { .. }) => Exit::Unchanged,
             Err(error) => Exit::of(error.exit_code()),
             Ok(_) => Exit::Done,
         };
         let outcome = outcome.as_str();
-        let (said, forgotten) = match result {
+        let (message, forgotten) = match result {
             Ok(forgotten) => (forgotten.to_string(), Some(forgotten)),
             Err(error) => (format!("{host} is not forgotten for {group}: {}", with_causes(&error)), None),
         };
         let remaining = forgotten.as_ref().map(|forgotten| names(&forgotten.remaining));
         let text = match self.output.format {
-            Format::Table => printable(&said) + "\n",
+            Format::Table => printable(&message) + "\n",
             Format::Json => json::line(&json!({
                 "group": group.as_str(),
                 "operation": "forget",
@@ -214,7 +214,7 @@ impl Opened<'_> {
                 "for": forgotten.as_ref().map(|forgotten| forgotten.purpose.to_string()),
                 "host": host.as_str(),
                 "remaining": remaining,
-                "cause": forgotten.is_none().then_some(said),
+                "cause": forgotten.is_none().then_some(message),
             })),
         };
         self.output.print(&text);
@@ -241,7 +241,7 @@ impl Opened<'_> {
 fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, CliError> {
     const SHOWN: usize = 10;
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(CliError::usage(format!("forgetting {host} needs --yes where nobody can be asked: add --yes")));
+        return Err(CliError::usage(format!("forgetting {host} needs --yes without a terminal: add --yes")));
     }
     let mut names: Vec<String> = groups.iter().take(SHOWN).map(|group| printable(group.as_str())).collect();
     if groups.len() > SHOWN {
@@ -259,7 +259,7 @@ fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, CliError> {
 
 // --- entries as text
 
-/// One line per entry, in columns with titles.
+/// Returns a line per entry, in columns with titles.
 fn table(entries: &[JournalEntry]) -> String {
     if entries.is_empty() {
         return String::new();
@@ -293,9 +293,9 @@ fn row(entry: &JournalEntry) -> [String; 6] {
     ]
 }
 
-/// The whole entry, one line per value.
+/// Returns the whole entry, with a line per value.
 fn whole(entry: &JournalEntry) -> String {
-    let holder = entry.holder().unwrap_or("interrupted: nobody works on it");
+    let holder = entry.holder().unwrap_or("interrupted: no process works on it");
     let purpose = entry.purpose().to_string();
     let mut lines = vec![
         ("group", entry.group().as_str()),
@@ -347,7 +347,7 @@ fn names(hosts: &[Host]) -> Vec<&str> {
     hosts.iter().map(Host::as_str).collect()
 }
 
-/// The action of `recover` for that purpose.
+/// Returns the action of `recover` for that purpose.
 fn recovery(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Create { was_absent: true, .. } => "rolls it back",

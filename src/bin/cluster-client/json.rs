@@ -1,5 +1,5 @@
-//! A result as a program reads it: one object on one line for each group. The schema is in the help text of
-//! `--output`, and it is stable: fields may be added, never taken away.
+//! Results for programs: one object on one line for each group. The schema is in the help text of `--output`. It is
+//! stable: fields may be added, but are never removed.
 //!
 //! ```json
 //! {"group":"payments","operation":"create","outcome":"rolled_back","exit":1,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::exit::{Exit, with_causes};
 use crate::summary::{Done, Summary};
 
-/// The line for one group.
+/// Returns the line of one group.
 pub(crate) fn render(done: &Done, summary: &Summary) -> String {
     let report = done.report();
     // A refused value has no report.
@@ -40,7 +40,7 @@ pub(crate) fn render(done: &Done, summary: &Summary) -> String {
     }))
 }
 
-/// The line for a journal entry that cannot be read: nobody knows its group.
+/// Returns the line of a journal entry that cannot be read, so its group is unknown.
 pub(crate) fn unreadable(error: &JournalError) -> String {
     line(&json!({
         "group": null,
@@ -57,8 +57,8 @@ pub(crate) fn unreadable(error: &JournalError) -> String {
     }))
 }
 
-/// One object, one line. JSON leaves most of the characters raw that a terminal obeys and a person cannot see, so
-/// they are written as `\\uXXXX`: the same value for a program. They stand only within texts.
+/// Returns the object as one line. Control and invisible characters become `\\uXXXX`, which is an equal value for a
+/// program. In JSON they occur only within strings.
 pub(crate) fn line(value: &Value) -> String {
     let mut line = String::new();
     for c in value.to_string().chars() {

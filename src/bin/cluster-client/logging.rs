@@ -1,4 +1,4 @@
-//! Log lines on standard error. By default there are none: the table says it already.
+//! Log lines on standard error. By default there are none, because the table shows the results.
 
 use std::io::{self, Write};
 use std::panic;
@@ -8,7 +8,7 @@ use env_logger::{Builder, Target, WriteStyle};
 use crate::args::GlobalOptions;
 use crate::output::{self, eprint, eprint_raw};
 
-/// `-v` and `-vv` choose the level unless `RUST_LOG` does. A node has no table, so it warns by itself.
+/// Starts the logger. `RUST_LOG` sets the level, then `-v` and `-vv`. A node has no table, so its default is `warn`.
 pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
     let mut builder = Builder::new();
     match (std::env::var("RUST_LOG"), global.verbose) {
@@ -22,7 +22,7 @@ pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
     builder.write_style(if styled { WriteStyle::Always } else { WriteStyle::Never });
     builder.target(Target::Pipe(Box::new(Lines)));
     builder.init();
-    say_panics();
+    print_panics();
 }
 
 /// Passes log lines to the writer thread, so that an unread log blocks nothing.
@@ -39,8 +39,8 @@ impl Write for Lines {
     }
 }
 
-/// A panic's message goes the same way: one that is caught must not hold its thread up.
-fn say_panics() {
+/// Passes panic messages to the writer thread too, so that a caught panic does not block its thread.
+fn print_panics() {
     panic::set_hook(Box::new(|panic| {
         let trace = std::backtrace::Backtrace::capture();
         match trace.status() {

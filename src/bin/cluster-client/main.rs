@@ -1,13 +1,13 @@
-//! The command `cluster-client`: words into settings, settings into a call of the library, its result into a
-//! table, a line of JSON and an exit code. Everything else is the library's.
+//! The command `cluster-client`. It turns arguments into settings, calls the library, and prints the result as a table
+//! or as JSON, with an exit code. The library does everything else.
 //!
 //! ```text
-//! main -> args          what may be typed
-//!      -> settings      what holds, and where it came from (file, open, time)
-//!      -> run           create, delete, status, repair   \
-//!         recover, journal, show                          }-> verdict, next -> table | json -> output
-//!         node, demo, shell                              /
-//!         signal, progress, logging: while it runs      output -> output_queue: the only one that writes
+//! main -> args          arguments and help texts (refusal: their errors)
+//!      -> settings      values and their origins (file, open, time)
+//!      -> run           create, delete, status, repair (groups, confirm)  \
+//!         recover, journal, show                                           }-> summary, next -> table | json -> output
+//!         node, demo, shell                                               /
+//!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
 
 mod args;
@@ -46,41 +46,41 @@ use clap::Parser as _;
 use crate::args::{Arguments, Command};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
-use crate::run::Job;
+use crate::run::GroupCommand;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version come this way too. A closed pipe is no reason to fail.
+            // Help and version are such errors too. Ignore a closed pipe.
             let error = refusal::masked(error, std::env::args_os());
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
         }
     };
-    let exit = obey(arguments).unwrap_or_else(|error| {
+    let exit = run_command(arguments).unwrap_or_else(|error| {
         output::eprint(&format!("error: {}", error.message));
         error.exit
     });
     if output::finish() { exit.into() } else { Exit::Interrupted.into() }
 }
 
-fn obey(arguments: Arguments) -> Result<Exit, CliError> {
+fn run_command(arguments: Arguments) -> Result<Exit, CliError> {
     let Arguments { command, global } = arguments;
     let mut output = Output::new(&global);
     logging::start(&global, matches!(command, Command::Node(_)));
     match command {
         Command::Create { groups, no_preflight } => {
-            run::run(Job::Create { preflight: !no_preflight }, &groups, &global, &mut output)
+            run::run(GroupCommand::Create { preflight: !no_preflight }, &groups, &global, &mut output)
         }
-        Command::Delete { groups, yes } => run::run(Job::Delete { asked: yes }, &groups, &global, &mut output),
-        Command::Status { groups } => run::run(Job::Status, &groups, &global, &mut output),
-        Command::Repair { groups, to } => run::run(Job::Repair(to.into()), &groups, &global, &mut output),
+        Command::Delete { groups, yes } => run::run(GroupCommand::Delete { asked: yes }, &groups, &global, &mut output),
+        Command::Status { groups } => run::run(GroupCommand::Status, &groups, &global, &mut output),
+        Command::Repair { groups, to } => run::run(GroupCommand::Repair(to.into()), &groups, &global, &mut output),
         Command::Recover => recover::recover(&global, &mut output),
-        Command::Journal { action } => journal::obey(action, &global, &mut output),
+        Command::Journal { action } => journal::run(action, &global, &mut output),
         Command::Hosts => show::show(&global, &mut output),
         Command::Node(options) => node::serve(*options, &mut output),
-        Command::Demo => demo::play(&global, &mut output),
+        Command::Demo => demo::run(&global, &mut output),
         Command::Completions { shell } => Ok(shell::completions(shell, &mut output)),
         Command::Man { command } => shell::man(command.as_deref(), &mut output),
     }

@@ -15,7 +15,7 @@ use crate::settings::{Journal, Settings, Sourced};
 use crate::time;
 
 const NAME: &str = "cluster-client";
-/// Up to this number of hosts is spelled out in advice.
+/// Maximum number of hosts that advice lists with `--hosts`.
 const MOST_HOSTS: usize = 4;
 
 /// One complete command: the program, the subcommand, its options, then its ids.
@@ -26,19 +26,19 @@ pub(crate) struct CommandLine(Vec<OsString>);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Next(Vec<CommandLine>);
 
-/// Makes commands that do the right thing wherever they are pasted: they carry the hosts, the configuration
-/// file, the journal and the limits of the present command.
+/// Builds commands that work in any directory. They carry the hosts, the configuration file, the journal and the limits
+/// of this command.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Advice {
     hosts: Option<OsString>,
     /// `--config`, the journal and the limits, which every command takes.
     common: Vec<OsString>,
-    /// Options of a create and of a delete that hold for the same command again.
+    /// Options of this create or delete, for its repetition.
     create: Vec<OsString>,
     delete: Vec<OsString>,
-    /// The time of the operation, wherever it was set.
+    /// The timeout of the operation, of any origin.
     timeout: Option<Duration>,
-    /// Groups with an entry in the journal, as far as somebody looked.
+    /// Groups with an entry in the journal. Filled for a status only.
     pub(crate) unfinished: HashSet<GroupId>,
 }
 
@@ -49,7 +49,7 @@ impl Advice {
         Advice { hosts, timeout: settings.timeout.value, ..advice }
     }
 
-    /// For what needs no hosts: those of the journal are named there.
+    /// For commands that need no hosts, because the journal has them.
     pub(crate) fn without_hosts(global: &GlobalOptions, config: Option<&Path>, journal: &Sourced<Journal>) -> Self {
         let mut common = Vec::new();
         let mut add = |option: &str, value: OsString| common.extend([option.into(), value]);
@@ -68,7 +68,7 @@ impl Advice {
         if let Some(engine) = global.engine {
             add("--engine", engine.word().into());
         }
-        // A journal of the file comes with the file, and the default one is the same everywhere.
+        // The journal of a file comes with `--config`, and the default one does not depend on the directory.
         match (&journal.value, &journal.origin) {
             (_, Origin::File(_) | Origin::Default) | (Journal::Homeless, _) => {}
             (Journal::Directory(directory), _) => add("--journal", absolute(directory)),
@@ -77,7 +77,7 @@ impl Advice {
         Advice { common, ..Advice::default() }
     }
 
-    /// For an operation whose time was too short: twice as much.
+    /// Doubles the timeout, for an operation that has timed out.
     pub(crate) fn with_more_time(&self) -> Self {
         let mut advice = self.clone();
         let Some(longer) = self.timeout.map(|time| time.saturating_mul(2)) else { return advice };
@@ -89,19 +89,19 @@ impl Advice {
         advice
     }
 
-    /// A create that is repeated does not ask the hosts first either.
+    /// Repeats a create without its preflight.
     pub(crate) fn without_preflight(mut self) -> Self {
         self.create.push("--no-preflight".into());
         self
     }
 
-    /// A delete that is repeated asks no question either.
+    /// Repeats a delete without its question.
     pub(crate) fn without_question(mut self) -> Self {
         self.delete.push("--yes".into());
         self
     }
 
-    /// The same operation on one group once more.
+    /// Repeats the operation on one group.
     pub(crate) fn again(&self, operation: Operation, group: &GroupId) -> Next {
         match operation {
             Operation::Delete => self.on("delete", &self.delete, group),
@@ -117,17 +117,17 @@ impl Advice {
         self.on("repair", &["--to".into(), state.into()], group)
     }
 
-    /// A person has to say which state is the right one.
+    /// Returns both repairs, because a person has to choose the state.
     pub(crate) fn repair_either_way(&self, group: &GroupId) -> Next {
         self.repair(group, Target::Present).or(self.repair(group, Target::Absent))
     }
 
-    /// The journal names the hosts of a recovery.
+    /// Returns a recovery, without hosts, because the journal has them.
     pub(crate) fn recover(&self) -> Next {
         Next::of(Self::command("recover").chain(self.common.iter().cloned()))
     }
 
-    /// The status of all groups of a command; nothing if they came from standard input.
+    /// Returns the status of all groups of a command, or nothing if they came from standard input.
     pub(crate) fn status_of_all(&self, named: &Groups) -> Next {
         let words = Self::command("status").chain(self.options());
         match &named.file {
@@ -157,13 +157,13 @@ impl Next {
         Next(vec![CommandLine(words.collect())])
     }
 
-    /// Another command to choose.
+    /// Adds an alternative.
     fn or(mut self, other: Next) -> Self {
         self.0.extend(other.0);
         self
     }
 
-    /// A line for each command: `Next: ...`, then `  or: ...`.
+    /// Returns a line for each command: `Next: ...`, then `  or: ...`.
     pub(crate) fn lines(&self) -> String {
         let mut text = String::new();
         for (number, command) in self.0.iter().enumerate() {
@@ -173,8 +173,8 @@ impl Next {
         text
     }
 
-    /// Argument lists. JSON has no bytes, so a command with a path that is not UTF-8 is left out: a changed path
-    /// would name another file.
+    /// Returns argument lists. A command with a path that is not UTF-8 is left out, because JSON cannot represent it. A
+    /// changed path would name another file.
     pub(crate) fn json(&self) -> Value {
         let texts = |command: &CommandLine| {
             command.0.iter().map(|word| word.to_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
@@ -189,7 +189,7 @@ impl CommandLine {
     }
 }
 
-/// The hosts as `--hosts` takes them, unless they are many and come with the file or the variable.
+/// Returns the value of `--hosts`, unless the hosts are many and come from the file or a variable.
 fn spelled_out(hosts: &Hosts, origin: &Origin) -> Option<OsString> {
     let few = hosts.len() <= MOST_HOSTS || matches!(origin, Origin::Option(_));
     // A comma in a host's path would end the host in `--hosts`.
@@ -198,7 +198,7 @@ fn spelled_out(hosts: &Hosts, origin: &Origin) -> Option<OsString> {
     (few && separable).then(|| list().into())
 }
 
-/// Ids as the last arguments, after `--` where one begins with a dash.
+/// Returns ids as the last arguments, after `--` if one begins with a dash.
 fn ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
     let mut words: Vec<OsString> = ids.into_iter().map(OsString::from).collect();
     if words.iter().any(|id| id.as_encoded_bytes().starts_with(b"-")) {
@@ -207,12 +207,12 @@ fn ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
     words
 }
 
-/// The path as it is understood from any directory. Where the current one is gone, as it was given.
+/// Returns the absolute path. If the current directory does not exist, returns the path unchanged.
 fn absolute(path: &Path) -> OsString {
     std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)).into()
 }
 
-/// One word for a POSIX shell. Everything that goes into a command that is shown goes through here.
+/// Returns one word for a POSIX shell. Each word of a printed command passes through this function.
 fn shell_word(word: &OsStr) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+,".contains(c);
     match word.to_str() {
@@ -222,13 +222,13 @@ fn shell_word(word: &OsStr) -> String {
     }
 }
 
-/// Characters that a terminal obeys or does not show: controls, directions, joiners.
+/// Returns whether a terminal interprets or hides the character: controls, directions, joiners.
 fn is_not_shown(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
-/// Bytes as octal numbers for `printf`: POSIX has no other way to write them visibly.
+/// Returns bytes as octal numbers for `printf`, which is the only visible form in POSIX.
 fn printed(bytes: &[u8]) -> String {
     let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
     let mut format = String::new();
@@ -242,7 +242,7 @@ fn printed(bytes: &[u8]) -> String {
             }
         }
     }
-    // The shell takes newlines from the end of what a command prints.
+    // Command substitution removes trailing newlines, so append them outside of it.
     let newlines = if end < bytes.len() { format!("'{}'", "\n".repeat(bytes.len() - end)) } else { String::new() };
     format!("\"$(printf '{format}')\"{newlines}")
 }
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_where_a_shell_needs_it() {
+    fn word_is_quoted_only_if_a_shell_needs_it() {
         let word = |text: &str| shell_word(OsStr::new(text));
         assert_eq!(word("users-42"), "users-42");
         assert_eq!(word("http://node1:8000,http://node2:8000"), "http://node1:8000,http://node2:8000");
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_each_word_back_as_it_was() {
+    fn shell_reads_each_quoted_word_back_unchanged() {
         use std::os::unix::ffi::OsStrExt as _;
         let words: [&[u8]; 14] = [
             b"plain",
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn alternatives_have_lines_of_their_own() {
+    fn each_alternative_has_its_own_line() {
         let advice = Advice { hosts: Some("http://a,http://b".into()), ..Advice::default() };
         let next = advice.repair_either_way(&GroupId::parse("-it's").unwrap());
         assert_eq!(
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn json_leaves_out_what_it_cannot_say() {
+    fn json_omits_a_command_with_a_path_that_is_not_utf8() {
         use std::os::unix::ffi::OsStrExt as _;
         let advice = Advice { common: vec![OsStr::from_bytes(b"/\xff").into()], ..Advice::default() };
         assert_eq!(advice.recover().json(), json!([]));

@@ -16,7 +16,7 @@ use crate::time::parse_option;
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeOptions {
-    /// Where to listen; port 0 is any free one
+    /// The address to listen on; port 0 is any free port
     #[arg(default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
     address: String,
     /// Keep the groups in FILE, so that they survive a restart
@@ -31,14 +31,14 @@ pub(crate) struct NodeOptions {
     habits: Habits,
 }
 
-/// How often the node misbehaves, each from 0 to 1.
+/// The share of requests with each fault, from 0 to 1.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Faults, each a share of the requests from 0 to 1")]
 struct RateOptions {
     /// Answer 500, 502, 503, 504 or 429 and do nothing
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     error_rate: f64,
-    /// Do it, and answer one of these all the same
+    /// Apply the request, but answer with one of these errors
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     error_after_rate: f64,
     /// Answer 400 and do nothing
@@ -47,55 +47,55 @@ struct RateOptions {
     /// Close the connection and do nothing
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     drop_rate: f64,
-    /// Do it, and close the connection without an answer
+    /// Apply the request, but close the connection without an answer
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     drop_after_rate: f64,
     /// Never answer
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     mute_rate: f64,
-    /// Close the connection, and do it later all the same
+    /// Close the connection, and apply the request later
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     late_rate: f64,
-    /// Answer a look as if the last change had not happened
+    /// Answer a GET with the state before the last change
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     stale_rate: f64,
-    /// Draw the same faults again
+    /// The seed of the faults: equal seeds give equal faults
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     seed: u64,
 }
 
-/// In what real nodes differ.
+/// Behaviour in which real nodes differ.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Habits, in which real nodes differ")]
 struct Habits {
-    /// The answer to the creation of a group that is there
+    /// The answer to the creation of an existing group
     #[arg(long, value_name = "STATUS", default_value_t = 400)]
     existing_status: u16,
     /// The answer to a deletion
     #[arg(long, value_name = "STATUS", default_value_t = 200)]
     deleted_status: u16,
-    /// The answer to the deletion of a group that is not there
+    /// The answer to the deletion of a missing group
     #[arg(long, value_name = "STATUS", default_value_t = 404)]
     absent_status: u16,
-    /// Where the groups are
+    /// The path of the groups
     #[arg(long, value_name = "PATH", default_value = "/v1/group/")]
     path: String,
-    /// What happens to a path with a slash too few or too many at its end
+    /// The reaction to a path with a missing or an extra slash at its end
     #[arg(long, value_enum, value_name = "HABIT", default_value_t = Slash::Lenient)]
     slash: Slash,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Slash {
-    /// It is taken all the same
+    /// Accept it
     Lenient,
-    /// It is answered 404
+    /// Answer 404
     Strict,
-    /// It is answered 307
+    /// Answer 307
     Redirect,
 }
 
-/// Serves until a signal comes. The URL on standard output says that it serves.
+/// Serves until a signal arrives. Prints the URL on standard output as soon as it serves.
 pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, CliError> {
     let address = options.address.clone();
     let (stop, stopped) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Reads a file that somebody else may have put there: a regular file, up to a size, without waiting.
+//! Reads a file that another user may have created. It must be regular and within a size, and reading must not block.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -29,16 +29,16 @@ impl From<Refusal> for ReadError {
     }
 }
 
-/// The content of a regular file of at most `limit` bytes that `check` lets pass.
+/// Returns the content of a regular file of at most `limit` bytes, if `check` accepts it.
 pub(crate) fn read(
     path: &Path,
     limit: u64,
     check: impl FnOnce(&Metadata) -> Result<(), Refusal>,
 ) -> Result<Vec<u8>, ReadError> {
-    // Before it is opened: opening alone changes some devices.
+    // Check the kind before opening, because opening changes some devices.
     check_kind(&fs::metadata(path)?)?;
     let file = open(path)?;
-    // Again after: another file may have taken the name.
+    // Check it again, because the file may have been replaced.
     let found = file.metadata()?;
     check_kind(&found)?;
     check(&found)?;
@@ -51,7 +51,8 @@ pub(crate) fn read(
     Ok(bytes)
 }
 
-/// A pipe without a writer blocks `open` without this flag. Reads of a regular file are not changed by it.
+/// Opens a file with `O_NONBLOCK`. Otherwise a pipe without a writer would block `open`. The flag does not change reads
+/// of a regular file.
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -86,9 +87,8 @@ fn kind_of(found: &Metadata) -> &'static str {
     if found.is_dir() { "a directory" } else { "not a regular file" }
 }
 
-/// Refuses a file that another user could have written: one of another owner than this user and root, or one
-/// that its group or others can write. `path` is looked at too, because a link of another owner chooses the
-/// file.
+/// Refuses a file that another user could have written. Its owner must be this user or root, and its group and others
+/// must not be able to write it. The owner of a link at `path` is checked too, because it chooses the file.
 #[cfg(unix)]
 pub(crate) fn check_owner(path: &Path, found: &Metadata) -> Result<(), Refusal> {
     use std::os::unix::fs::MetadataExt as _;
@@ -105,13 +105,13 @@ pub(crate) fn check_owner(path: &Path, found: &Metadata) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Another system has no such owners and modes.
+/// Accepts every file, because other systems have no such owners and modes.
 #[cfg(not(unix))]
 pub(crate) fn check_owner(_: &Path, _: &Metadata) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The user that this process acts as.
+/// Returns the effective user of this process.
 #[cfg(unix)]
 fn own_user() -> u32 {
     rustix::process::geteuid().as_raw()

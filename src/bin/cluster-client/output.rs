@@ -1,5 +1,5 @@
-//! Prints results on standard output and everything else on standard error, without blocking: see `output_queue`.
-//! A closed stream is no error. The operations go on, and the exit code reports their results.
+//! Prints results on standard output and everything else on standard error, without blocking (see `output_queue`).
+//! A closed stream is no error. The operations continue, and the exit code reports their results.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,11 @@ use crate::args::{Format, GlobalOptions};
 use crate::exit::Exit;
 use crate::output_queue::{Entry, Frame, OutputQueue, Streams};
 
-/// After a signal, time without a successful write upon which unread results are dropped.
+/// After a signal, time without a successful write before unread results are dropped.
 const RESULTS_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time without a successful write upon which unread messages are dropped.
+/// Time without a successful write before unread messages are dropped.
 const MESSAGES_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time to remove the frame before a result goes to another program that may show it on this terminal.
+/// Time to remove the frame before a result goes to a program that may print it on this terminal.
 const FRAME_TIMEOUT: Duration = Duration::from_millis(100);
 
 static CONSOLE: OnceLock<Console> = OnceLock::new();
@@ -30,13 +30,13 @@ struct Console {
     /// Same queue as `out` if both streams are one file, which keeps the order between them.
     err: Arc<OutputQueue>,
     /// Standard output may end up on the terminal of standard error.
-    may_meet: bool,
+    may_share_terminal: bool,
 }
 
 /// Prints results.
 pub(crate) struct Output {
     pub(crate) format: Format,
-    /// Whether a mark stands before each host.
+    /// Whether to print a mark before each host.
     pub(crate) marks: bool,
     styled: bool,
 }
@@ -51,7 +51,7 @@ impl Output {
     /// Prints a result, without its styles if none are wanted.
     pub(crate) fn print(&mut self, text: &str) {
         let console = console();
-        if console.may_meet && console.err.shows_a_frame() {
+        if console.may_share_terminal && console.err.shows_a_frame() {
             console.err.push(Entry::Pause);
             console.err.wait_until_written(Some(FRAME_TIMEOUT));
         }
@@ -86,14 +86,14 @@ pub(crate) fn ask(text: String) {
 /// Starts or ends live progress.
 pub(crate) fn show_frames(frames: Option<Arc<dyn Frame>>) {
     let console = console();
-    let erase = frames.is_none() && console.may_meet && console.err.shows_a_frame();
+    let erase = frames.is_none() && console.may_share_terminal && console.err.shows_a_frame();
     console.err.push(Entry::Frames(frames));
     if erase {
         console.err.wait_until_written(Some(FRAME_TIMEOUT));
     }
 }
 
-/// Whether more work may be begun, because few results are unread.
+/// Returns whether more work may begin, because few results are unread.
 pub(crate) fn has_room() -> bool {
     console().out.has_room()
 }
@@ -109,13 +109,12 @@ pub(crate) fn limit_waits() {
     console().err.limit_waits();
 }
 
-/// Whether all work is done except for the output.
+/// Returns whether all work is done except for the output.
 pub(crate) fn is_finishing() -> bool {
     FINISHING.load(Ordering::SeqCst)
 }
 
-/// Waits for the reader of the results, and briefly for the reader of the messages. Returns false if results were
-/// dropped.
+/// Blocks until the results are read, and briefly for the messages. Returns false if results were dropped.
 pub(crate) fn finish() -> bool {
     let Some(console) = CONSOLE.get() else { return true };
     FINISHING.store(true, Ordering::SeqCst);
@@ -138,7 +137,7 @@ pub(crate) fn leave(text: &str) -> ! {
     std::process::exit(Exit::Interrupted.code().into())
 }
 
-/// Whether styles are wanted on this stream.
+/// Returns whether to write styles to this stream.
 pub(crate) fn is_styled(stream: &impl anstream::stream::RawStream, color: clap::ColorChoice) -> bool {
     match color {
         clap::ColorChoice::Auto => AutoStream::choice(stream) != ColorChoice::Never,
@@ -149,14 +148,14 @@ pub(crate) fn is_styled(stream: &impl anstream::stream::RawStream, color: clap::
 
 fn console() -> &'static Console {
     CONSOLE.get_or_init(|| {
-        let queue = |out, err| OutputQueue::new(Streams { out, err, columns, complain });
+        let queue = |out, err| OutputQueue::new(Streams { out, err, columns, report_error });
         if is_one_file() {
             let both = queue(stdout(), stderr());
-            return Console { out: Arc::clone(&both), err: both, may_meet: false };
+            return Console { out: Arc::clone(&both), err: both, may_share_terminal: false };
         }
         let nowhere = || Box::new(io::sink());
-        let may_meet = io::stderr().is_terminal() && goes_to_a_program();
-        Console { out: queue(stdout(), nowhere()), err: queue(nowhere(), stderr()), may_meet }
+        let may_share_terminal = io::stderr().is_terminal() && goes_to_a_program();
+        Console { out: queue(stdout(), nowhere()), err: queue(nowhere(), stderr()), may_share_terminal }
     })
 }
 
@@ -164,11 +163,11 @@ fn columns() -> usize {
     terminal_size_of(io::stderr()).map_or(80, |(Width(columns), _)| columns.into())
 }
 
-fn complain(error: &io::Error) {
+fn report_error(error: &io::Error) {
     eprint(&format!("warning: results cannot be printed: {error}"));
 }
 
-/// Bypasses the locks and the buffer of the standard library, because a thread blocked in a write holds them.
+/// Bypasses the lock and the buffer of the standard library, because a thread that blocks in a write holds the lock.
 #[cfg(unix)]
 fn stdout() -> Box<dyn Write + Send> {
     use std::os::fd::AsFd as _;
@@ -195,7 +194,7 @@ fn is_one_file() -> bool {
     out.is_some() && out == metadata(&io::stderr()).map(identity)
 }
 
-/// Whether standard output is read by a program, or is a terminal under another name.
+/// Returns whether a program reads standard output, or whether it is a terminal under another name.
 #[cfg(unix)]
 fn goes_to_a_program() -> bool {
     use std::os::unix::fs::FileTypeExt as _;

@@ -1,8 +1,8 @@
 //! Output to one destination: a queue, and a thread that writes. Callers push text into the queue and return at once.
 //! Only the thread blocks on a full pipe or a stopped terminal.
 //!
-//! Results are kept until they are written. Messages are kept up to a limit, and counted beyond it. A frame of
-//! progress is not kept at all: the thread makes one when it can draw it.
+//! Results are kept until they are written. Messages are kept up to a limit. Further ones are dropped and counted.
+//! Frames of live progress are not queued: the thread creates each when it can draw it.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 /// Maximum number of unwritten messages.
 const MOST_MESSAGES: usize = 4096;
-/// Bytes of unread results above which no further group is begun.
+/// Bytes of unread results above which no further group begins.
 const ROOM: usize = 4 << 20;
-/// Bytes of one write. Each that succeeds proves that the reader is alive.
+/// Maximum size of one write. Each successful write shows that the reader reads.
 const PIECE: usize = 4096;
 /// Time between two frames.
 const FRAME: Duration = Duration::from_millis(125);
-/// Time without a frame after a result, which another program may show on this terminal.
+/// Time without a frame after a result, which another program may print on this terminal.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// One row of live progress.
@@ -43,7 +43,7 @@ pub(crate) struct OutputQueue {
     changed: Condvar,
     /// A frame is on the screen.
     drawn: AtomicBool,
-    /// False if the system refused a thread: `push` then writes itself.
+    /// False if the system refused a thread, so that `push` has to write.
     has_thread: AtomicBool,
     writer: Mutex<Option<Writer>>,
 }
@@ -71,7 +71,7 @@ pub(crate) struct Streams {
     /// Returns the width of the terminal that shows the frames.
     pub(crate) columns: fn() -> usize,
     /// Called once with the error that stops the output of results.
-    pub(crate) complain: fn(&io::Error),
+    pub(crate) report_error: fn(&io::Error),
 }
 
 impl OutputQueue {
@@ -133,7 +133,7 @@ impl OutputQueue {
     fn write_here(&self) {
         let mut writer = lock(&self.writer);
         let Some(writer) = writer.as_mut() else { return };
-        // Without a thread no later frame would be drawn.
+        // Skip live progress: without a thread no later frame would be drawn.
         while let Some(entry) = self.next(Some(Instant::now())) {
             if !matches!(entry, Entry::Frames(_)) {
                 writer.write_entry(self, &entry);
@@ -142,12 +142,12 @@ impl OutputQueue {
         }
     }
 
-    /// Whether a frame is on the screen.
+    /// Returns whether a frame is on the screen.
     pub(crate) fn shows_a_frame(&self) -> bool {
         self.drawn.load(Ordering::SeqCst)
     }
 
-    /// Whether more work may be begun, because few results are unread.
+    /// Returns whether more work may begin, because few results are unread.
     pub(crate) fn has_room(&self) -> bool {
         lock(&self.queue).result_bytes < ROOM
     }
@@ -157,14 +157,14 @@ impl OutputQueue {
         self.wait(None, |queue| queue.result_bytes < ROOM || queue.limited_since.is_some());
     }
 
-    /// Blocks until everything is written, for at most `limit`. Returns whether it is.
+    /// Blocks until everything is written, for at most `limit`. Returns whether all is written.
     pub(crate) fn wait_until_written(&self, limit: Option<Duration>) -> bool {
         let all = lock(&self.queue).pushed;
         self.wait(limit.map(|limit| Instant::now() + limit), |queue| queue.done >= all)
     }
 
-    /// Blocks until all results are written, with no bound before a signal. After a signal, gives up when nothing
-    /// could be written for `patience`. Returns whether all are written.
+    /// Blocks until all results are written. After a signal, stops if nothing could be written for `patience`. Returns
+    /// whether all are written.
     pub(crate) fn wait_for_reader(&self, patience: Duration) -> bool {
         let last = lock(&self.queue).last_result;
         self.wait_while_moving(patience, true, |queue| queue.done >= last)
@@ -223,7 +223,9 @@ impl OutputQueue {
                 let lost = std::mem::take(&mut queue.lost);
                 queue.pushed += 1;
                 queue.messages += 1;
-                queue.entries.push_back(Entry::Message(format!("{lost} messages were lost: nobody read them\n")));
+                queue
+                    .entries
+                    .push_back(Entry::Message(format!("{lost} messages were dropped: standard error was not read\n")));
             }
             if let Some(entry) = queue.entries.pop_front() {
                 return Some(entry);
@@ -289,12 +291,12 @@ impl Writer {
                 if let Err(error) = write(&mut *self.streams.out, &mut self.out_closed, text, output)
                     && error.kind() != io::ErrorKind::BrokenPipe
                 {
-                    (self.streams.complain)(&error);
+                    (self.streams.report_error)(&error);
                 }
             }
             Entry::Message(text) => {
                 self.erase(output);
-                // Ignore the error: a closed standard error leaves no place to report it.
+                // Ignore the error, because it cannot be reported on a closed standard error.
                 let _ = write(&mut *self.streams.err, &mut self.err_closed, text, output);
             }
             Entry::Frames(frames) => {
@@ -351,7 +353,7 @@ fn write(to: &mut dyn Write, closed: &mut bool, text: &str, output: &OutputQueue
                 output.progressed();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Another process made the shared terminal or pipe non-blocking.
+            // Another process has made the shared terminal or pipe non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(10)),
             Err(error) => return fail(closed, error),
         }
@@ -377,7 +379,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn queue(out: impl Write + Send + 'static, err: impl Write + Send + 'static) -> Arc<OutputQueue> {
-        OutputQueue::new(Streams { out: Box::new(out), err: Box::new(err), columns: || 40, complain: |_| {} })
+        OutputQueue::new(Streams { out: Box::new(out), err: Box::new(err), columns: || 40, report_error: |_| {} })
     }
 
     fn to_pipes() -> (Arc<OutputQueue>, PipeReader, PipeReader) {
@@ -392,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn results_are_kept_until_they_are_read_and_room_comes_back() {
+    fn results_are_kept_until_they_are_read_and_then_there_is_room() {
         let (output, out, _err) = to_pipes();
         assert!(output.has_room());
         let result = "x".repeat(ROOM);
@@ -406,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn signal_ends_the_wait_for_a_reader_that_takes_nothing() {
+    fn signal_ends_the_wait_for_a_reader_that_does_not_read() {
         let (output, _out, _err) = to_pipes();
         output.push(Entry::Result("x".repeat(ROOM)));
         output.limit_waits();
@@ -442,7 +444,7 @@ mod tests {
         }
         *lock(&gate.0) = true;
         gate.1.notify_all();
-        let end = "7 messages were lost: nobody read them\n";
+        let end = "7 messages were dropped: standard error was not read\n";
         let limit = Instant::now() + PATIENCE;
         let text = || String::from_utf8(lock(&written).clone()).unwrap();
         while !text().ends_with(end) && Instant::now() < limit {
@@ -471,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn stream_that_would_block_is_tried_again() {
+    fn write_to_a_stream_that_would_block_is_retried() {
         let written = Arc::new(Mutex::new(Vec::new()));
         let output = queue(WouldBlock(false, Arc::clone(&written)), io::sink());
         output.push(Entry::Result("all of it".into()));
@@ -480,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_stream_swallows_the_rest() {
+    fn results_for_a_closed_stream_are_dropped() {
         let (output, out, _err) = to_pipes();
         drop(out);
         for _ in 0..3 {
@@ -490,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_thread_it_is_written_at_once() {
+    fn push_writes_at_once_if_there_is_no_thread() {
         let written = Arc::new(Mutex::new(Vec::new()));
         let open = Arc::new((Mutex::new(true), Condvar::new()));
         let output = queue(Gate(open, Arc::clone(&written)), io::sink());
@@ -501,7 +503,7 @@ mod tests {
             out: Box::new(Gate(Arc::new((Mutex::new(true), Condvar::new())), Arc::clone(&written))),
             err: Box::new(io::sink()),
             columns: || 40,
-            complain: |_| {},
+            report_error: |_| {},
         }));
         output.has_thread.store(false, Ordering::SeqCst);
         output.push(Entry::Result("now".into()));
@@ -519,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn frame_is_taken_away_before_anything_else_is_written() {
+    fn frame_is_erased_before_other_output() {
         let (output, out, err) = to_pipes();
         let row = Arc::new(Row(Mutex::new("1 of 2")));
         output.push(Entry::Frames(Some(row.clone())));
@@ -530,7 +532,7 @@ mod tests {
         assert!(output.wait_until_written(Some(PATIENCE)));
         drop(output);
         let rest = read(&err, ERASE.len());
-        // A second frame may have come in between.
+        // Another frame may have been drawn first.
         let rest = if rest == ERASE { rest } else { rest + &read(&err, 7) + &read(&err, ERASE.len()) };
         assert!(rest.ends_with(ERASE), "{rest:?}");
         assert_eq!(read(&err, 8), "message\n");

@@ -1,6 +1,5 @@
-//! What is shown on standard error while operations run. The library tells this observer what happens, which notes
-//! it and returns. On a terminal the writer's thread asks for a row several times a second; elsewhere each phase is
-//! a line.
+//! Live progress on standard error. The observer records the events of the library and returns. On a terminal, the
+//! writer thread draws a row several times a second. Elsewhere, each phase is a line.
 
 use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
@@ -13,9 +12,9 @@ use crate::args::GlobalOptions;
 use crate::output::{eprint, show_frames};
 use crate::output_queue::Frame;
 
-/// A host is named when it was waited for so long: before, the names would only flicker.
-const WORTH_A_NAME: Duration = Duration::from_secs(1);
-/// At most so many hosts that are waited for are named.
+/// Time after which a pending host is named. Earlier, the names would flicker.
+const MIN_NAMED_WAIT: Duration = Duration::from_secs(1);
+/// Maximum number of pending hosts that are named.
 const MOST_NAMED: usize = 3;
 
 pub(crate) struct Progress {
@@ -26,52 +25,52 @@ pub(crate) struct Progress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Silent,
-    /// On a terminal: one row, kept up to date.
+    /// One row that is redrawn, on a terminal.
     Live,
-    /// Elsewhere: a line for each phase of an operation.
+    /// A line for each phase of an operation.
     Phases,
-    /// Elsewhere, for many groups: a line for each tenth.
+    /// A line for each tenth of many groups.
     Tenths,
 }
 
-/// What is known at this moment.
+/// The state of all operations.
 struct State {
     /// `None` if the number is not known before the end.
     groups: Option<usize>,
-    /// Operations that have ended, and results that were handed out.
+    /// Number of operations that have ended, and number of results that were printed.
     ended: usize,
     shown: usize,
     running: HashMap<GroupId, Running>,
     tries: Tries,
 }
 
-/// How often a request is tried at most.
+/// Maximum number of tries of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tries {
     pub(crate) usual: u32,
     pub(crate) of_a_rollback: u32,
 }
 
-/// An operation in its present phase.
+/// An operation in its current phase.
 struct Running {
     phase: Phase,
     since: Instant,
-    /// The hosts that take part, and how far each is.
-    hosts: Vec<(Host, Way)>,
+    /// The hosts of the phase, and the progress of each.
+    hosts: Vec<(Host, HostProgress)>,
     places: HashMap<Host, usize>,
-    through: usize,
+    finished: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Way {
-    /// It is asked for the first time, or for the n-th.
+enum HostProgress {
+    /// This try is under way.
     Asked(u32),
-    /// It is asked for the n-th time from then on.
+    /// This try begins at that time.
     Again(u32, Instant),
-    Through,
+    Finished,
 }
 
-/// A host that is waited for.
+/// A host that has not finished the phase.
 struct Awaited {
     host: Host,
     since: Instant,
@@ -79,7 +78,7 @@ struct Awaited {
 }
 
 impl Progress {
-    /// For operations on this number of groups; `None` if it is not known.
+    /// Creates the progress of operations on this number of groups, or `None` if it is unknown.
     pub(crate) fn new(global: &GlobalOptions, groups: Option<usize>, tries: Tries) -> Arc<Self> {
         let mode = match groups {
             _ if global.quiet => Mode::Silent,
@@ -95,14 +94,14 @@ impl Progress {
         progress
     }
 
-    /// Takes everything off the screen: what comes now is the end.
+    /// Removes the row from the screen.
     pub(crate) fn end(&self) {
         if self.mode == Mode::Live {
             show_frames(None);
         }
     }
 
-    /// The result of a group was handed out.
+    /// Counts a group whose result was printed.
     pub(crate) fn group_ended(&self) {
         let mut state = self.state();
         state.shown += 1;
@@ -113,13 +112,13 @@ impl Progress {
         }
     }
 
-    /// Held only for what is done in memory.
+    /// Locks the state. No IO may happen under the lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the terminal can move its cursor.
+/// Returns whether standard error is a terminal that can move its cursor.
 fn is_live() -> bool {
     cfg!(unix) && io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
@@ -168,7 +167,7 @@ impl State {
 
     fn row(&self, now: Instant, columns: usize) -> String {
         let done = match (self.groups, self.running.values().next()) {
-            // A single operation that has not begun, or is over.
+            // The single operation has not begun, or has ended.
             (Some(1), None) => return String::new(),
             (Some(1), Some(running)) => running.row(now),
             (groups, _) => {
@@ -180,19 +179,19 @@ impl State {
         let Some(first) = awaited.first() else { return cut(format!("  {done}"), columns) };
         let longest = now.saturating_duration_since(first.since).as_secs();
         let row = |named| format!("  {done}; waiting for {}, {longest} s", names(&awaited, named));
-        // As many names as there is room for.
+        // Show as many names as fit.
         let fitting = (1..=MOST_NAMED).rev().map(row).find(|row| row.chars().count() <= columns);
         fitting.unwrap_or_else(|| cut(row(1), columns))
     }
 
-    /// The hosts that were waited for long enough to be named, by any operation, the longest first.
+    /// Returns the hosts that have been pending long enough to be named, in any operation, the longest first.
     fn awaited(&self, now: Instant) -> Vec<Awaited> {
         let mut awaited: Vec<Awaited> = Vec::new();
         let mut places: HashMap<&Host, usize> = HashMap::new();
-        let old = |running: &&Running| now.saturating_duration_since(running.since) >= WORTH_A_NAME;
+        let old = |running: &&Running| now.saturating_duration_since(running.since) >= MIN_NAMED_WAIT;
         for running in self.running.values().filter(old) {
             let tries = if running.phase == Phase::RollBack { self.tries.of_a_rollback } else { self.tries.usual };
-            for (host, way) in running.hosts.iter().filter(|(_, way)| !matches!(way, Way::Through)) {
+            for (host, way) in running.hosts.iter().filter(|(_, way)| !matches!(way, HostProgress::Finished)) {
                 let this = || Awaited { host: host.clone(), since: running.since, tries: way.describe(tries, now) };
                 match places.get(host) {
                     Some(place) if awaited[*place].since > running.since => awaited[*place] = this(),
@@ -204,7 +203,7 @@ impl State {
                 }
             }
         }
-        // Stable: hosts that are waited for equally long stay in their order, those that are tried again come first.
+        // Of hosts that are pending for an equal time, those with a retry come first. The sort is stable.
         awaited.sort_by_key(|awaited| (awaited.since, awaited.tries.is_none()));
         awaited
     }
@@ -212,32 +211,34 @@ impl State {
 
 impl Running {
     fn new(phase: Phase, since: Instant) -> Self {
-        Running { phase, since, hosts: Vec::new(), places: HashMap::new(), through: 0 }
+        Running { phase, since, hosts: Vec::new(), places: HashMap::new(), finished: 0 }
     }
 
     fn note(&mut self, event: &EventKind, now: Instant) {
         match event {
             EventKind::Participants { hosts, .. } => {
-                self.take_part(hosts.iter().cloned());
+                self.set_hosts(hosts.iter().cloned());
             }
-            EventKind::Answered { host, attempt, .. } => self.turn(host, Way::Asked(*attempt)),
-            EventKind::Retrying { host, attempt, delay, .. } => self.turn(host, Way::Again(*attempt, now + *delay)),
-            EventKind::Reached { host, .. } => self.turn(host, Way::Through),
+            EventKind::Answered { host, attempt, .. } => self.update(host, HostProgress::Asked(*attempt)),
+            EventKind::Retrying { host, attempt, delay, .. } => {
+                self.update(host, HostProgress::Again(*attempt, now + *delay))
+            }
+            EventKind::Reached { host, .. } => self.update(host, HostProgress::Finished),
             _ => {}
         }
     }
 
-    fn take_part(&mut self, hosts: impl Iterator<Item = Host>) {
-        self.hosts = hosts.map(|host| (host, Way::Asked(1))).collect();
+    fn set_hosts(&mut self, hosts: impl Iterator<Item = Host>) {
+        self.hosts = hosts.map(|host| (host, HostProgress::Asked(1))).collect();
         self.places = self.hosts.iter().map(|(host, _)| host.clone()).zip(0..).collect();
-        self.through = 0;
+        self.finished = 0;
     }
 
-    fn turn(&mut self, host: &Host, way: Way) {
+    fn update(&mut self, host: &Host, way: HostProgress) {
         let Some(place) = self.places.get(host) else { return };
         let known = &mut self.hosts[*place].1;
-        if !matches!(known, Way::Through) {
-            self.through += usize::from(matches!(way, Way::Through));
+        if !matches!(known, HostProgress::Finished) {
+            self.finished += usize::from(matches!(way, HostProgress::Finished));
             *known = way;
         }
     }
@@ -245,7 +246,7 @@ impl Running {
     fn row(&self, now: Instant) -> String {
         match (self.phase, doing(self.phase)) {
             (_, Some(doing)) if self.hosts.is_empty() => doing.into(),
-            (_, Some(doing)) => format!("{doing}: {} of {} hosts", self.through, self.hosts.len()),
+            (_, Some(doing)) => format!("{doing}: {} of {} hosts", self.finished, self.hosts.len()),
             (Phase::Claim, None) => {
                 format!("waiting for the lock of the group, {} s", now.saturating_duration_since(self.since).as_secs())
             }
@@ -254,21 +255,23 @@ impl Running {
     }
 }
 
-impl Way {
-    /// Which try it is, if it is not the first.
+impl HostProgress {
+    /// Returns the number of the try, unless it is the first.
     fn describe(self, most: u32, now: Instant) -> Option<String> {
         match self {
-            Way::Again(attempt, due) if due > now => {
+            HostProgress::Again(attempt, due) if due > now => {
                 let seconds = (due - now).as_secs_f64().ceil();
                 Some(format!("try {attempt} of {most} in {seconds:.0} s"))
             }
-            Way::Again(attempt, _) | Way::Asked(attempt @ 2..) => Some(format!("try {attempt} of {most}")),
-            Way::Asked(_) | Way::Through => None,
+            HostProgress::Again(attempt, _) | HostProgress::Asked(attempt @ 2..) => {
+                Some(format!("try {attempt} of {most}"))
+            }
+            HostProgress::Asked(_) | HostProgress::Finished => None,
         }
     }
 }
 
-/// `node33 (try 2 of 3), node71 and 12 more`, with so many names.
+/// Returns `node33 (try 2 of 3), node71 and 12 more`, with at most `most` names.
 fn names(awaited: &[Awaited], most: usize) -> String {
     let name = |awaited: &Awaited| match &awaited.tries {
         Some(tries) => format!("{} ({tries})", awaited.host.authority()),
@@ -283,7 +286,7 @@ fn names(awaited: &[Awaited], most: usize) -> String {
     }
 }
 
-/// The phases that a person waits for; the others are over in no time.
+/// Returns the text of a phase. Phases without requests have none, because they are short.
 fn doing(phase: Phase) -> Option<&'static str> {
     match phase {
         Phase::Probe => Some("asking the hosts"),
@@ -319,23 +322,23 @@ mod tests {
         let group = GroupId::parse(group).unwrap();
         state.note(&group, &EventKind::entered(phase), now);
         let running = state.running.get_mut(&group).unwrap();
-        running.take_part((0..hosts).map(host));
+        running.set_hosts((0..hosts).map(host));
     }
 
-    fn turn(state: &mut State, group: &str, number: usize, way: Way) {
-        state.running.get_mut(&GroupId::parse(group).unwrap()).unwrap().turn(&host(number), way);
+    fn update(state: &mut State, group: &str, number: usize, way: HostProgress) {
+        state.running.get_mut(&GroupId::parse(group).unwrap()).unwrap().update(&host(number), way);
     }
 
     #[test]
-    fn row_counts_the_hosts_that_are_through_and_names_the_others_after_a_second() {
+    fn row_counts_finished_hosts_and_names_the_others_after_a_second() {
         let (mut state, begun) = (state(Some(1)), Instant::now());
         begin(&mut state, "g", Phase::Create, 400, begun);
         let after = |ms| begun + Duration::from_millis(ms);
         for number in (0..400).filter(|number| ![33, 71].contains(number)) {
-            turn(&mut state, "g", number, Way::Through);
+            update(&mut state, "g", number, HostProgress::Finished);
         }
         assert_eq!(state.row(after(999), 80), "  creating: 398 of 400 hosts");
-        turn(&mut state, "g", 71, Way::Again(2, after(9_000)));
+        update(&mut state, "g", 71, HostProgress::Again(2, after(9_000)));
         assert_eq!(
             state.row(after(2_500), 100),
             "  creating: 398 of 400 hosts; waiting for node71 (try 2 of 3 in 7 s) and node33, 2 s"
@@ -343,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_left_out_where_the_row_is_too_short_for_them() {
+    fn row_has_as_many_names_as_fit() {
         let (mut state, begun) = (state(Some(1)), Instant::now());
         begin(&mut state, "g", Phase::Probe, 5, begun);
         let now = begun + Duration::from_secs(3);
@@ -357,25 +360,25 @@ mod tests {
     }
 
     #[test]
-    fn row_of_many_groups_names_who_was_waited_for_longest() {
+    fn row_of_many_groups_names_the_longest_pending_hosts() {
         let (mut state, begun) = (state(Some(40)), Instant::now());
         assert_eq!(state.row(begun, 80), "  0 of 40 groups; 0 in progress");
         begin(&mut state, "a", Phase::Create, 2, begun);
         begin(&mut state, "b", Phase::RollBack, 2, begun + Duration::from_secs(2));
-        turn(&mut state, "a", 0, Way::Through);
-        turn(&mut state, "b", 1, Way::Through);
-        turn(&mut state, "b", 0, Way::Asked(4));
+        update(&mut state, "a", 0, HostProgress::Finished);
+        update(&mut state, "b", 1, HostProgress::Finished);
+        update(&mut state, "b", 0, HostProgress::Asked(4));
         let row = state.row(begun + Duration::from_secs(5), 100);
         assert_eq!(row, "  0 of 40 groups; 2 in progress; waiting for node1 and node0 (try 4 of 5), 5 s");
     }
 
     #[test]
-    fn hosts_that_take_no_part_are_not_waited_for() {
+    fn row_names_no_host_outside_the_phase() {
         let (mut state, begun) = (state(None), Instant::now());
         begin(&mut state, "g", Phase::RollBack, 1, begun);
-        turn(&mut state, "g", 7, Way::Asked(2));
-        turn(&mut state, "g", 0, Way::Through);
-        turn(&mut state, "g", 0, Way::Asked(1));
+        update(&mut state, "g", 7, HostProgress::Asked(2));
+        update(&mut state, "g", 0, HostProgress::Finished);
+        update(&mut state, "g", 0, HostProgress::Asked(1));
         assert_eq!(state.row(begun + Duration::from_secs(9), 80), "  0 groups; 1 in progress");
     }
 }

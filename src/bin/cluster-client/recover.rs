@@ -1,4 +1,4 @@
-//! recover: what crashed or interrupted operations have left in the journal.
+//! recover: settles the crashed or interrupted operations in the journal.
 
 use cluster_client::{Error, Operation, OperationOptions, Recovery, Report};
 

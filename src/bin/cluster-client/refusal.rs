@@ -1,4 +1,4 @@
-//! Errors of the argument parser. They quote what was typed, so it is masked and escaped before.
+//! Errors of the argument parser. They quote the typed text, so passwords are masked and control characters escaped.
 
 use std::ffi::OsString;
 
@@ -6,8 +6,8 @@ use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue};
 use cluster_client::Printable;
 
-/// The same error without passwords and control characters. Everything that was typed is in its context; the
-/// usage is not, and has lines of its own.
+/// Returns the error without passwords and control characters. All typed text is in its context, except in the usage,
+/// which is left unchanged.
 pub(crate) fn masked(mut error: clap::Error, typed: impl Iterator<Item = OsString>) -> clap::Error {
     if let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg)
         && is_cut(name, typed)
@@ -23,8 +23,8 @@ pub(crate) fn masked(mut error: clap::Error, typed: impl Iterator<Item = OsStrin
     error
 }
 
-/// Whether the name of an unknown option may be a part of a password: the parser ends it at a `=`, and an at sign
-/// may follow there. Our options have small letters.
+/// Returns whether the name of an unknown option may be a part of a password. The parser ends the name at a `=`, and the
+/// rest may contain an at sign. Valid options have only small letters and dashes.
 fn is_cut(name: &str, mut typed: impl Iterator<Item = OsString>) -> bool {
     let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     let has_user_info = |typed: &str| Printable::masked(typed).to_string() != Printable::new(typed).to_string();
@@ -49,7 +49,7 @@ fn masked_text(text: &str) -> String {
     Printable::masked(text).to_string()
 }
 
-/// Text that has to be masked loses its style.
+/// Masks text. If it changes, it loses its style.
 fn masked_style(text: &StyledStr) -> StyledStr {
     let plain = text.to_string();
     let masked = masked_text(&plain);
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
     use crate::args::Arguments;
 
-    /// Random texts in every place of the arguments, the same in each run.
+    /// Puts random texts, with a fixed seed, into every place of the arguments.
     #[test]
     fn no_error_of_the_arguments_shows_a_password() {
         const PLACES: [&[&str]; 14] = [

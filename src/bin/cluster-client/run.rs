@@ -1,4 +1,4 @@
-//! create, delete, status and repair: the groups in, one result each out.
+//! create, delete, status and repair: run an operation on each group, and print each result.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -21,41 +21,46 @@ use crate::signal::{self, SignalContext};
 use crate::summary::{self, Done};
 use crate::table;
 
-/// What is to be done with each group.
+/// The operation on each group.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Job {
+pub(crate) enum GroupCommand {
     Create { preflight: bool },
     Delete { asked: bool },
     Status,
     Repair(Target),
 }
 
-impl Job {
+impl GroupCommand {
     fn operation(self) -> Operation {
         match self {
-            Job::Create { .. } => Operation::Create,
-            Job::Delete { .. } => Operation::Delete,
-            Job::Status => Operation::Status,
-            Job::Repair(target) => Operation::Repair(target),
+            GroupCommand::Create { .. } => Operation::Create,
+            GroupCommand::Delete { .. } => Operation::Delete,
+            GroupCommand::Status => Operation::Status,
+            GroupCommand::Repair(target) => Operation::Repair(target),
         }
     }
 
     fn when_interrupted(self) -> &'static str {
         match self {
-            Job::Create { .. } => "rolling back",
+            GroupCommand::Create { .. } => "rolling back",
             _ => "waiting for the requests under way",
         }
     }
 }
 
-pub(crate) fn run(job: Job, named: &Groups, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
+pub(crate) fn run(
+    job: GroupCommand,
+    named: &Groups,
+    global: &GlobalOptions,
+    output: &mut Output,
+) -> Result<Exit, CliError> {
     let settings = Settings::resolve(global)?;
     let groups = groups::read(named)?;
     match job {
-        Job::Status => settings.warn_of_default_hosts(),
+        GroupCommand::Status => settings.warn_of_default_hosts(),
         _ => settings.require_named_hosts()?,
     }
-    if let Job::Delete { asked: false } = job {
+    if let GroupCommand::Delete { asked: false } = job {
         let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
         if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
             eprint("not deleted; nothing was sent");
@@ -64,11 +69,11 @@ pub(crate) fn run(job: Job, named: &Groups, global: &GlobalOptions, output: &mut
     }
     let progress = Progress::new(global, Some(groups.len()), settings.tries());
     let client = match job {
-        Job::Status => settings.reader(progress.clone())?,
+        GroupCommand::Status => settings.reader(progress.clone())?,
         _ => settings.writer(progress.clone())?,
     };
     let mut advice = advice(job, global, &settings);
-    if let (Job::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
+    if let (GroupCommand::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
         advice.unfinished = unfinished(directory);
     }
     let token = signal::watch(SignalContext {
@@ -88,16 +93,16 @@ pub(crate) fn run(job: Job, named: &Groups, global: &GlobalOptions, output: &mut
             printer.show(&done);
         }
         left = &left[ended..];
-        // Nothing is in flight that this could hold up.
+        // No operation is in flight, so blocking here delays none.
         output::wait_for_room();
     }
     Ok(printer.finish(left.len(), token.is_cancelled()))
 }
 
-/// The results, as they come. After an interruption no further group is begun, nor while too many results wait for
-/// their reader.
+/// Returns the results in the order of their ends. No further group begins after a signal, or while too many results are
+/// unread.
 fn results<'a>(
-    job: Job,
+    job: GroupCommand,
     client: &ClusterClient,
     options: &OperationOptions,
     groups: &'a [GroupId],
@@ -109,27 +114,27 @@ fn results<'a>(
     let reports = move |completed: Completed| done(completed.position, completed.result);
     let client = client.with(options.clone());
     match job {
-        Job::Create { preflight } => {
+        GroupCommand::Create { preflight } => {
             Box::new(client.with(options.clone().preflight(preflight)).create_groups(left).map(reports))
         }
-        Job::Delete { .. } => Box::new(
+        GroupCommand::Delete { .. } => Box::new(
             client
                 .delete_groups(left)
                 .map(move |completed| done(completed.position, completed.result.map(Deletion::into_report))),
         ),
-        Job::Status => Box::new(client.group_statuses(left).map(reports)),
-        Job::Repair(target) => Box::new(client.repair_groups(left, target).map(reports)),
+        GroupCommand::Status => Box::new(client.group_statuses(left).map(reports)),
+        GroupCommand::Repair(target) => Box::new(client.repair_groups(left, target).map(reports)),
     }
 }
 
-/// Results on their way out, and the exit code that they add up to.
+/// Prints results, and combines their exit codes.
 pub(crate) struct ResultPrinter<'a> {
     pub(crate) output: &'a mut Output,
     pub(crate) progress: &'a Progress,
     pub(crate) advice: Advice,
     pub(crate) several: bool,
     pub(crate) exit: Option<Exit>,
-    /// An operation did not get to its own end.
+    /// An operation was interrupted before its end.
     pub(crate) cut: bool,
 }
 
@@ -152,7 +157,7 @@ impl ResultPrinter<'_> {
         }
     }
 
-    /// Of several groups only those with something to look at get a line for each host.
+    /// Returns whether to print a line for each host. Of several groups, successful ones have none.
     fn with_hosts(&self, done: &Done) -> bool {
         !self.several || done.exit() != Exit::Done
     }
@@ -171,13 +176,13 @@ impl ResultPrinter<'_> {
     }
 }
 
-/// What went wrong beside the hosts, which are in the table.
+/// Returns the problems that the lines of the hosts do not show.
 fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
     report.into_iter().flat_map(|report| &report.notes)
 }
 
-/// Reads the groups with an unfinished operation, so that a status can advise a recovery. A journal that cannot be
-/// read is no reason to refuse a status: it is a warning.
+/// Reads the groups with an unfinished operation, so that a status can advise a recovery. A journal that cannot be read
+/// causes a warning only.
 fn unfinished(directory: &Path) -> HashSet<GroupId> {
     if !directory.exists() {
         return HashSet::new();
@@ -197,12 +202,12 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
     }
 }
 
-/// How the next command is put together, from what was typed for this one.
-fn advice(job: Job, global: &GlobalOptions, settings: &Settings) -> Advice {
+/// Returns the builder of the next commands, with the options of this one.
+fn advice(job: GroupCommand, global: &GlobalOptions, settings: &Settings) -> Advice {
     let advice = Advice::new(global, settings);
     match job {
-        Job::Create { preflight: false } => advice.without_preflight(),
-        Job::Delete { asked: true } => advice.without_question(),
+        GroupCommand::Create { preflight: false } => advice.without_preflight(),
+        GroupCommand::Delete { asked: true } => advice.without_question(),
         _ => advice,
     }
 }

@@ -1,5 +1,5 @@
-//! Every setting, where its value came from, and its check. An option comes before the variable, the variable
-//! before the configuration file, the file before the default.
+//! Every setting, its origin and its check. An option overrides a variable. A variable overrides the configuration file,
+//! and the file overrides the default.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::file::ConfigFile;
 use crate::output::eprint;
 use crate::progress::Tries;
 
-/// The variables that name the hosts; the first that is set counts.
+/// The variables with the hosts. The first one that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
 const NAME_HOSTS: &str =
     "name them with --hosts, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts in cluster-client.toml";
@@ -26,7 +26,7 @@ const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
 const SETTLE: Duration = Duration::from_secs(10);
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A value and where it came from.
+/// A value and its origin.
 #[derive(Debug, Clone)]
 pub(crate) struct Sourced<T> {
     pub(crate) value: T,
@@ -51,12 +51,12 @@ impl<T> Sourced<T> {
     }
 }
 
-/// Where unfinished operations are kept.
+/// The place of the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Journal {
     Directory(PathBuf),
     Off,
-    /// Nothing was said, and the user has no state directory.
+    /// No setting names a directory, and the user has no state directory.
     Homeless,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Finds every value and checks it. Nothing is sent, and no file is written.
+    /// Resolves and checks every value. Sends nothing and writes no file.
     pub(crate) fn resolve(global: &GlobalOptions) -> Result<Self, CliError> {
         let file = ConfigFile::read(global.config.as_deref())?;
         let usual = RetryPolicy::default();
@@ -122,7 +122,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The library checks all values together and knows no origins, so each is given to it alone.
+    /// Checks each value alone, so that its error gets its origin. The library has no origins.
     fn check(&self) -> Result<(), ConfigError> {
         const LONG: Duration = Duration::from_secs(24 * 3600);
         let usual = RetryPolicy::default().with_max_delay(Duration::from_secs(3600));
@@ -141,12 +141,12 @@ impl Settings {
         in_bounds(&self.in_flight, |operations| builds(lone().in_flight(operations)))
     }
 
-    /// A client that only reads.
+    /// Creates a client for commands that only read.
     pub(crate) fn reader(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, CliError> {
         self.build(self.builder().observer(observer))
     }
 
-    /// A client that keeps the journal, where there is to be one.
+    /// Creates a client with a journal, unless it is off.
     pub(crate) fn writer(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, CliError> {
         let builder = self.builder().observer(observer);
         match &self.journal.value {
@@ -156,24 +156,24 @@ impl Settings {
                  give --journal DIR, or --no-journal to do without",
             )),
             Journal::Directory(directory) => {
-                // Everything else was accepted before the journal is opened, so what is refused then is the journal.
+                // Build without the journal first. The second build can then fail only because of the journal.
                 self.build(builder.clone())?;
                 builder.journal(directory).build().map_err(|error| named(error, &self.journal.origin).into())
             }
         }
     }
 
-    /// Refuses the default hosts: what changes hosts changes only those that somebody has named.
+    /// Refuses the default hosts, for commands that change hosts.
     pub(crate) fn require_named_hosts(&self) -> Result<(), CliError> {
         match self.hosts.origin {
             Origin::Default => Err(CliError::usage(format!(
-                "no hosts were named, and what changes hosts has no default: {NAME_HOSTS}"
+                "no hosts were named, and there is no default for a command that changes hosts: {NAME_HOSTS}"
             ))),
             _ => Ok(()),
         }
     }
 
-    /// Looking at the default hosts is for trying things; elsewhere somebody forgot to name the right ones.
+    /// Warns if the default hosts are used, because the user may have forgotten to name the hosts.
     pub(crate) fn warn_of_default_hosts(&self) {
         if self.hosts.origin == Origin::Default {
             eprint(&format!("warning: no hosts were named; using http://localhost:8000 to 8002 ({NAME_HOSTS})"));
@@ -187,7 +187,7 @@ impl Settings {
             .with_max_delay(self.max_delay.value)
     }
 
-    /// What is half done is worth more tries than what can be given up.
+    /// Returns the policy of a rollback. It has more attempts, because a failed rollback leaves groups behind.
     fn rollback_retry(&self) -> RetryPolicy {
         self.retry().with_attempts(self.attempts.value.max(5))
     }
@@ -215,7 +215,7 @@ impl Settings {
     }
 
     fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, CliError> {
-        // Each setting was checked, so what is refused now is a host.
+        // Each setting was checked, so only the hosts can be refused.
         builder.build().map_err(|error| named(error, &self.hosts.origin).into())
     }
 }
@@ -282,7 +282,7 @@ fn engine(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<EngineNam
     Ok(or_default(file.engine()?, EngineName::Multiplexed))
 }
 
-/// The setting of the journal alone, and the configuration file, for a command that needs no other.
+/// Returns the setting of the journal and the configuration file, for commands that need no other setting.
 pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>, Option<PathBuf>), CliError> {
     let file = ConfigFile::read(global.config.as_deref())?;
     Ok((journal(global, &file)?, file.read_from()))
@@ -309,7 +309,7 @@ fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>
     Ok(Sourced::default(state_directory().map_or(Journal::Homeless, Journal::Directory)))
 }
 
-/// As the XDG Base Directory Specification has it: what is empty or relative does not count.
+/// Returns the state directory of the XDG Base Directory Specification. Empty and relative paths are ignored.
 fn state_directory() -> Option<PathBuf> {
     let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
@@ -321,7 +321,7 @@ fn variable(name: &str) -> Option<OsString> {
 }
 
 fn api(collection: &Sourced<String>, member: &Sourced<String>) -> Result<Api, ConfigError> {
-    // Each alone first, so that a refusal names the origin of the right one.
+    // Check each path alone first, so that its error gets its origin.
     in_bounds(collection, |path| Api::new(&path, "/{id}").map(drop))?;
     in_bounds(member, |path| Api::new("/", &path).map(drop))?;
     Api::new(&collection.value, &member.value)

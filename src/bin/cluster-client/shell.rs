@@ -1,4 +1,4 @@
-//! completions and man: what a package installs beside the command, made from the definition of the arguments.
+//! completions and man: shell completions and manual pages, generated from the definition of the arguments.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -17,7 +17,7 @@ pub(crate) fn completions(shell: Shell, output: &mut Output) -> Exit {
     Exit::Done
 }
 
-/// The page of the whole, or of one command.
+/// Prints the page of the program, or of one command.
 pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
     let mut whole = Arguments::command();
     whole.build();

@@ -1,4 +1,4 @@
-//! hosts: every setting, and where each came from. Sends nothing and writes nothing.
+//! hosts: prints every setting with its origin. Sends nothing and writes nothing.
 
 use std::fmt::Write as _;
 

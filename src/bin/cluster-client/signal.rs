@@ -1,7 +1,7 @@
-//! SIGINT (Ctrl-C), SIGTERM and SIGHUP. The first cancels, which rolls a create back; only a second SIGINT leaves
-//! at once. A hang-up often comes twice, from the kernel and from the shell, so it never leaves anything behind.
+//! SIGINT (Ctrl-C), SIGTERM and SIGHUP. The first signal cancels, which rolls a create back. Only a second SIGINT exits
+//! at once. A repeated SIGHUP does not, because the kernel and the shell may each send one.
 //!
-//! A signal that was ignored when the command was started stays ignored: `nohup` and a shell's `&` do that.
+//! A signal that was ignored when the command was started stays ignored. `nohup` and a shell's `&` rely on that.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -15,25 +15,25 @@ use crate::settings::Journal;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Signal {
-    /// SIGINT: a person at a terminal, who can repeat it.
+    /// SIGINT, which a person at a terminal can repeat.
     Interrupt,
     /// SIGTERM or SIGHUP.
     #[cfg_attr(not(unix), expect(dead_code, reason = "there is only Ctrl-C"))]
     End,
 }
 
-/// What has to be known when a signal comes.
+/// Texts and settings for the handler of signals.
 pub(crate) struct SignalContext {
     pub(crate) journal: Journal,
-    /// What to type next if there is a journal.
+    /// The next command if there is a journal.
     pub(crate) recover: Next,
-    /// What to type next if there is none.
+    /// The next command if there is none.
     pub(crate) look: Next,
-    /// What the first signal does.
+    /// The effect of the first signal.
     pub(crate) meaning: &'static str,
 }
 
-/// Cancels operations with this token when a signal comes.
+/// Returns a token that the first signal cancels.
 pub(crate) fn watch(leaving: SignalContext) -> Result<CancelToken, CliError> {
     let token = CancelToken::new();
     let cancel = token.clone();
@@ -42,7 +42,7 @@ pub(crate) fn watch(leaving: SignalContext) -> Result<CancelToken, CliError> {
             leaving.leave();
         }
         let again = cancel.is_cancelled();
-        // Nothing that could block comes before this.
+        // Cancel before any call that may block.
         cancel.cancel();
         let still = if again { "still " } else { "" };
         let how = if interrupts > 0 { "once more" } else { "Ctrl-C twice" };
@@ -52,7 +52,7 @@ pub(crate) fn watch(leaving: SignalContext) -> Result<CancelToken, CliError> {
     Ok(token)
 }
 
-/// Calls `end` at the first signal; a second SIGINT ends the process.
+/// Calls `end` at the first signal. A second SIGINT ends the process.
 pub(crate) fn once(end: impl Fn() + Send + 'static) -> Result<(), CliError> {
     let mut ended = false;
     on_signal(move |signal, interrupts| {
@@ -65,8 +65,8 @@ pub(crate) fn once(end: impl Fn() + Send + 'static) -> Result<(), CliError> {
     })
 }
 
-/// Calls `handler` on a thread of its own, where locks and files may be used, with each signal and the number of
-/// SIGINTs so far.
+/// Calls `handler` with each signal and the number of SIGINTs so far. It runs on a thread of its own, so it may use locks
+/// and files.
 fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<(), CliError> {
     let mut interrupts = 0;
     deliver(move |signal| {
@@ -91,11 +91,11 @@ fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<
 
     let ignored = ignored::mask();
     let (mut receiver, sender) = UnixStream::pair()?;
-    let came: [_; 2] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
+    let marks: [_; 2] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
     for (number, place) in [(SIGINT, 0), (SIGTERM, 1), (SIGHUP, 1)] {
         if !ignored::contains(ignored, number) {
-            // Register the mark first: it must be set when the byte arrives.
-            flag::register(number, Arc::clone(&came[place]))?;
+            // Register the mark first, so that it is set when the byte arrives.
+            flag::register(number, Arc::clone(&marks[place]))?;
             pipe::register(number, sender.try_clone()?)?;
         }
     }
@@ -108,7 +108,7 @@ fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => std::thread::sleep(BREATH),
                 _ => {}
             }
-            for (mark, signal) in came.iter().zip([Signal::Interrupt, Signal::End]) {
+            for (mark, signal) in marks.iter().zip([Signal::Interrupt, Signal::End]) {
                 if mark.swap(false, Ordering::SeqCst) {
                     handler(signal);
                 }
@@ -118,18 +118,18 @@ fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<
     std::thread::Builder::new().name("signals".into()).spawn(deliver).map(drop)
 }
 
-/// The pause after a failed read.
+/// Delay after a failed read.
 #[cfg(unix)]
 const BREATH: Duration = Duration::from_millis(20);
 
-/// There is only Ctrl-C.
+/// Delivers Ctrl-C, which is the only signal of such systems.
 #[cfg(not(unix))]
 fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<()> {
     ctrlc::set_handler(move || handler(Signal::Interrupt)).map_err(std::io::Error::other)
 }
 
-/// The signals that whoever started this process has set to be ignored. The system call that tells is `unsafe`, so
-/// the system's own listing is read. Where that cannot be read, no signal counts as ignored.
+/// Reads which signals were ignored when this process started. `sigaction` would need `unsafe`, so `/proc` or `ps` is
+/// read instead. If that fails, no signal counts as ignored.
 #[cfg(unix)]
 mod ignored {
     /// Signal 1 is the lowest bit.
@@ -167,30 +167,30 @@ mod ignored {
             assert_eq!(parse("Ignored"), None);
         }
 
-        /// The Rust runtime ignores it in every program.
+        /// The Rust runtime ignores SIGPIPE in every program.
         #[test]
-        fn sigpipe_is_found_ignored() {
+        fn mask_of_this_process_has_sigpipe_and_not_sigterm() {
             assert!(contains(mask(), signal_hook::consts::SIGPIPE));
             assert!(!contains(mask(), signal_hook::consts::SIGTERM));
         }
     }
 }
 
-/// The journal may lie on a disk that does not answer.
+/// Maximum time to read the journal, which may be on a disk that hangs.
 const PATIENCE_FOR_JOURNAL: Duration = Duration::from_secs(2);
 
 impl SignalContext {
     fn leave(&self) -> ! {
         let (journal, recover, look) = (self.journal.clone(), self.recover.lines(), self.look.lines());
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let unread = format!("left at once. What the journal holds cannot be read now.\n{recover}");
-        let read = move || tell.send(what_is_left(&journal, &recover, &look));
+        let read = move || sender.send(remaining(&journal, &recover, &look));
         let _ = std::thread::Builder::new().name("journal".into()).spawn(read);
-        output::leave(&told.recv_timeout(PATIENCE_FOR_JOURNAL).unwrap_or(unread))
+        output::leave(&receiver.recv_timeout(PATIENCE_FOR_JOURNAL).unwrap_or(unread))
     }
 }
 
-fn what_is_left(journal: &Journal, recover: &str, look: &str) -> String {
+fn remaining(journal: &Journal, recover: &str, look: &str) -> String {
     let Journal::Directory(directory) = journal else {
         return format!("left at once. There is no journal; a status shows what is left.\n{look}");
     };

@@ -1,4 +1,4 @@
-//! What a person reads about a result: one line, and what to type next.
+//! The summary of a result for a person: one line, and the next command.
 
 use cluster_client::{Error, GroupId, HostReport, Operation, Outcome, Report, State, Target};
 
@@ -29,11 +29,11 @@ impl Done {
     }
 }
 
-/// What a person reads about a result. The library's table has its outcome and its exit code.
+/// The summary of a result. Outcome and exit code are in the library's table.
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) text: String,
-    /// What to type next.
+    /// The next command.
     pub(crate) next: Next,
 }
 
@@ -151,21 +151,21 @@ fn settled(report: &Report) -> String {
     } else if report.all(State::Present) {
         format!("{group} is settled: present on {}", all_of(report))
     } else {
-        // Somebody else's group was there, and was left alone.
-        format!("{group} is settled: nothing of ours is left; {}", holders(report))
+        // A group of another program was there, and was not deleted.
+        format!("{group} is settled: nothing that this client created is left; {}", holders(report))
     }
 }
 
 fn already_there(report: &Report) -> Summary {
     let group = &report.group;
     let undone = report.hosts.iter().any(HostReport::may_have_changed);
-    let change = if undone { "What was made beside it is undone." } else { unchanged(report) };
+    let change = if undone { "The creates on other hosts are rolled back." } else { unchanged(report) };
     let has = if report.present().count() == 1 { "has" } else { "have" };
     let text = format!("not created: {} already {has} {group}. {change}", names(report.present()));
     Summary::new(text)
 }
 
-/// An operation that changed nothing, or has undone what it changed.
+/// Describes an operation that changed nothing, or was rolled back.
 fn stopped(asked: Operation, report: &Report) -> String {
     if report.was_rolled_back() {
         return undone(report);
@@ -187,7 +187,7 @@ fn unchanged(report: &Report) -> &'static str {
     if report.earlier.is_some() { "Nothing more was changed." } else { "Nothing was changed." }
 }
 
-/// Hosts are not in the wanted state, or may not be.
+/// Describes an operation after which hosts are not in the wanted state, or may not be.
 fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     let group = &report.group;
     if report.operation == Operation::Delete {
@@ -208,7 +208,7 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     Summary::new(text).then(next)
 }
 
-/// Who has it, who may have it, and of whom it is missing where it should be.
+/// Returns the hosts that have the group, that may have it, and that lack it although they should have it.
 fn holders(report: &Report) -> String {
     let group = &report.group;
     let mut parts = Vec::new();
@@ -239,7 +239,7 @@ fn all_of(report: &Report) -> String {
     format!("{total} of {total} {}", if total == 1 { "host" } else { "hosts" })
 }
 
-/// Some hosts in words: all of a few, the first of many.
+/// Lists the hosts. Of many, only the first are listed.
 fn names<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> String {
     const SHOWN: usize = 4;
     let all: Vec<&str> = hosts.map(|host| host.host.authority()).collect();
@@ -250,7 +250,7 @@ fn names<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> String {
     }
 }
 
-/// Whether an operation that was interrupted had ended by itself before.
+/// Returns whether an operation ended before the interruption took effect.
 pub(crate) fn had_completed(done: &Done) -> bool {
     match done.asked {
         Operation::Status => done.exit() != Exit::InDoubt,
@@ -258,13 +258,13 @@ pub(crate) fn had_completed(done: &Done) -> bool {
     }
 }
 
-/// The states that an operation wants, to tell good from bad in colour.
+/// Returns the state that an operation wants, which decides the colours.
 pub(crate) fn wanted(asked: Operation, outcome: Outcome) -> Option<State> {
     match (asked, outcome) {
         (Operation::Create, Outcome::Created | Outcome::Unrecorded) | (Operation::Repair(Target::Present), _) => {
             Some(State::Present)
         }
-        // A recovery wants whatever its operation wanted, which its report does not tell.
+        // The wanted state of a recovery depends on its operation, which the report does not contain.
         (Operation::Create, Outcome::AlreadyExists | Outcome::Unavailable)
         | (Operation::Status | Operation::Recover, _) => None,
         _ => Some(State::Absent),

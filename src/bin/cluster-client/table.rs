@@ -1,5 +1,4 @@
-//! A result as a person reads it: a line for each host, in columns, a line that says what is the case, and
-//! the commands to type next.
+//! Results for a person: a line for each host, in columns, then the summary and the next commands.
 
 use std::fmt::Write as _;
 
@@ -10,7 +9,7 @@ use crate::exit::Exit;
 use crate::summary::{Done, Summary, wanted};
 use crate::time::measured;
 
-/// How many columns a status may fill with hosts side by side.
+/// Maximum width of a status, which has several hosts on a line.
 const WIDTH: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +26,7 @@ struct Cell {
     tone: Tone,
 }
 
-/// The whole result of one group, with styles.
+/// Returns the whole result of one group, with styles.
 pub(crate) fn render(done: &Done, summary: &Summary, hosts: bool, marks: bool) -> String {
     let mut text = String::new();
     if let Some(report) = done.report().filter(|report| hosts && !report.hosts.is_empty()) {
@@ -58,15 +57,15 @@ fn write_rows(text: &mut String, done: &Done, report: &Report, marks: bool) {
     }
 }
 
-/// What was made, what was deleted, and what is the case now.
+/// Returns the cells of a host: its create, its delete, and its state.
 fn row(done: &Done, report: &Report, host: &HostReport) -> [Cell; 3] {
     let last = |action| host.steps.iter().rev().find(|step| step.action == action);
     let any = |action| report.hosts.iter().flat_map(|host| &host.steps).any(|step| step.action == action);
-    let is_success = matches!(report.outcome, Outcome::Created) || went_over(report);
+    let is_success = matches!(report.outcome, Outcome::Created) || ran_on_every_host(report);
 
     let state = state_cell(done, report, host);
     let created = match last(Action::Create) {
-        // A refusal that turned out well is nothing to look at.
+        // Do not highlight a refused create if the state is the wanted one.
         Some(step) if state.tone == Tone::Good => Cell { tone: Tone::Plain, ..acted(step, "created", is_success) },
         Some(step) => acted(step, "created", is_success),
         None if any(Action::Create) => Cell { text: "not sent".into(), tone: Tone::Plain },
@@ -93,7 +92,7 @@ fn acted(step: &HostStep, done: &str, with_time: bool) -> Cell {
     }
 }
 
-/// `503, 3 tries (3.2 s)`, or why there was no answer.
+/// Returns `503, 3 tries (3.2 s)`, or the reason for the missing answer.
 fn failed(step: &HostStep) -> String {
     let what = match (step.status, &step.error) {
         (Some(status), _) => status.to_string(),
@@ -116,7 +115,7 @@ fn state_cell(done: &Done, report: &Report, host: &HostReport) -> Cell {
     let text = match (host.state, report.outcome) {
         (State::Unknown, _) => unknown(host),
         (State::Present, Outcome::Created) => format!("verified{time}"),
-        (state, _) if went_over(report) && wanted == Some(state) => format!("{state}{time}"),
+        (state, _) if ran_on_every_host(report) && wanted == Some(state) => format!("{state}{time}"),
         (State::Present, _) if wanted == Some(State::Absent) => format!("present{}", because(host)),
         (state, _) => state.to_string(),
     };
@@ -133,7 +132,7 @@ fn tone(state: State, wanted: Option<State>) -> Tone {
     }
 }
 
-/// A host that could not be reached says so; one that answered something else says what.
+/// Describes a host whose state is unknown: it was not asked, was unreachable, or gave an unusable answer.
 fn unknown(host: &HostReport) -> String {
     match host.steps.last() {
         None => "not asked".into(),
@@ -146,7 +145,7 @@ fn because(host: &HostReport) -> String {
     host.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default()
 }
 
-/// A status: several hosts on a line, as many as fit.
+/// Writes a status with as many hosts on a line as fit.
 fn write_side_by_side(text: &mut String, report: &Report, marks: bool) {
     let cells: Vec<(&str, Cell)> = report.hosts.iter().map(|host| (host.host.authority(), observed(host))).collect();
     let names = cells.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -186,19 +185,19 @@ fn width<'a>(cells: impl Iterator<Item = &'a Cell>) -> usize {
     cells.map(|cell| cell.text.chars().count()).max().unwrap_or(0)
 }
 
-/// A delete or a repair that went over every host.
-fn went_over(report: &Report) -> bool {
+/// Returns whether the report is of a delete or a repair that ran on every host.
+fn ran_on_every_host(report: &Report) -> bool {
     matches!(report.operation, Operation::Delete | Operation::Repair(_))
         && matches!(report.outcome, Outcome::Deleted | Outcome::Repaired | Outcome::Incomplete | Outcome::InDoubt)
 }
 
-/// Padded first: a style takes no room on the screen, but would be counted.
+/// Pads a cell. The width is that of the text without its style.
 fn padded(cell: &Cell, width: usize) -> String {
     let room = " ".repeat(width.saturating_sub(cell.text.chars().count()));
     format!("{}{room}", painted(&cell.text, cell.tone))
 }
 
-/// The only place where text gets its style, so the last one where it can be escaped.
+/// Escapes text and adds its style. No other function adds one.
 fn painted(text: &str, tone: Tone) -> String {
     let text = Printable::new(text);
     let color = match tone {

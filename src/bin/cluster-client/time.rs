@@ -1,13 +1,13 @@
-//! Times as people type and read them: `500ms`, `10s`, `2m`, `1h`.
+//! Times as typed and printed: `500ms`, `10s`, `2m`, `1h`.
 
 use std::time::Duration;
 
-/// What is wrong with a time, and what to write instead.
+/// The problem of an invalid time, and the remedy.
 pub(crate) type Refusal = (&'static str, &'static str);
 
 const REMEDY: &str = "write a number and a unit, such as 500ms, 10s, 2m or 1h";
 
-/// Reads a whole or decimal number with a unit. Bounds are the library's matter.
+/// Reads a whole or decimal number with a unit. The library checks the bounds.
 pub(crate) fn parse(text: &str) -> Result<Duration, Refusal> {
     let text = text.trim();
     if text.starts_with('-') {
@@ -26,12 +26,12 @@ pub(crate) fn parse(text: &str) -> Result<Duration, Refusal> {
     Duration::try_from_secs_f64(seconds).map_err(|_| ("is too long", REMEDY))
 }
 
-/// For clap, which names the option and the value itself.
+/// Parses an option. clap adds the option and the value to the error.
 pub(crate) fn parse_option(text: &str) -> Result<Duration, String> {
     parse(text).map_err(|(problem, remedy)| format!("it {problem}: {remedy}"))
 }
 
-/// The same form back: the largest unit that leaves a whole number.
+/// Returns the time in the form that [`parse`] reads, in the largest unit that gives a whole number.
 pub(crate) fn show(time: Duration) -> String {
     let ms = time.as_millis();
     let rest = time.subsec_nanos() % 1_000_000;
@@ -45,7 +45,7 @@ pub(crate) fn show(time: Duration) -> String {
     }
 }
 
-/// A time that was measured: `41 ms`, `3.2 s`.
+/// Returns a measured time: `41 ms`, `3.2 s`.
 pub(crate) fn measured(time: Duration) -> String {
     match time.as_millis() {
         0 => "<1 ms".into(),
@@ -54,7 +54,7 @@ pub(crate) fn measured(time: Duration) -> String {
     }
 }
 
-/// A measured time in seconds: `0.1 s`.
+/// Returns a measured time in seconds: `0.1 s`.
 pub(crate) fn seconds(time: Duration) -> String {
     if time < Duration::from_millis(50) {
         return "<0.1 s".into();
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_a_number_and_a_unit() {
+    fn parse_reads_a_number_and_a_unit() {
         let read = |text| parse(text).unwrap();
         assert_eq!(read("500ms"), Duration::from_millis(500));
         assert_eq!(read("10s"), Duration::from_secs(10));
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_refused_by_what_is_wrong_with_it() {
+    fn parse_refuses_an_invalid_time_with_its_problem() {
         let problem = |text| parse(text).unwrap_err().0;
         assert_eq!(problem("-1s"), "is negative");
         assert_eq!(problem("10"), "has no unit");
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_shown_as_they_are_typed() {
+    fn show_returns_the_typed_form() {
         for text in ["1ms", "0.25ms", "1.5ms", "1500ms", "10s", "90s", "2m", "1h", "0s"] {
             assert_eq!(show(parse(text).unwrap()), text);
         }

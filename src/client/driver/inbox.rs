@@ -1,8 +1,8 @@
-//! The inbox: the way to the machines for threads that are not in the seat, and the journal calls, which threads of
-//! the pool make.
+//! The inbox: operations and results that other threads pass to the thread in the seat. Also the journal calls, which
+//! threads of the pool make.
 //!
-//! The engine belongs to the thread in the seat. So a journal call that failed for lack of descriptors goes back there,
-//! to be made once more after the idle connections were closed.
+//! Only the thread in the seat may use the engine. A journal call that failed for lack of descriptors returns there. It
+//! is repeated once, after the idle connections were closed.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::client::parts::Parts;
 use crate::protocol::Machine;
 use crate::sync::{Mutex, Wake, now};
 
-/// The way to the machines for other threads.
+/// The inbox, and the waker of the thread that reads it.
 pub(super) struct Mail {
     pub(super) inbox: Mutex<Inbox>,
     pub(super) waker: Arc<dyn Wake>,
@@ -29,7 +29,7 @@ pub(super) struct Inbox {
 }
 
 impl Driver {
-    /// Gives the machines what other threads have left for them.
+    /// Passes the content of the inbox to the machines.
     pub(super) fn read_inbox(self: &Arc<Self>, parts: &mut Parts) {
         let Inbox { machines, results, exhausted, cancelled } = std::mem::take(&mut *lock(&self.mail.inbox));
         if !exhausted.is_empty() {
@@ -52,7 +52,7 @@ impl Driver {
         }
     }
 
-    /// Has journal calls made by threads of the pool, or here if there are none.
+    /// Makes the journal calls on threads of the pool, or on this thread if there are none.
     pub(super) fn hand_to_pool(self: &Arc<Self>, calls: Batch, is_last: bool) {
         for batch in journal_batch::split(calls, self.client.journal.is_local()) {
             let (journal, mail, driver) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail), Arc::clone(self));

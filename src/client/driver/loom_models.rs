@@ -1,9 +1,9 @@
-//! The driver and the engine of threads under a model checker: every order in which their threads can meet, for small
-//! operations. The machines, the queues, the seat and the pool are the real ones. Only the hosts are made up.
+//! The driver and the engine of threads under a model checker: every interleaving of their threads, for small
+//! operations. The machines, the queues, the seat and the pool are the real ones. Only the hosts are simulated.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --locked --profile loom --lib --target-dir target/loom loom -- --nocapture`
 //!
-//! That nothing hangs needs no assertion: a thread that is not notified is a deadlock, which loom reports. Time does not
+//! No assertion is needed against hangs: a thread that is not notified is a deadlock, which loom reports. Time does not
 //! pass in these models, so no timeout hides a lost notification. `LOOM_MAX_PREEMPTIONS` sets another bound.
 
 use std::sync::Arc;
@@ -60,12 +60,12 @@ fn invocation(client: &Arc<ClientInner>, options: OperationOptions) -> Invocatio
     Invocation::new(Arc::clone(client), options)
 }
 
-/// Asks all hosts for the group. Returns how many do not have it.
+/// Asks all hosts for the group. Returns the number of hosts that do not have it.
 fn status(client: &Arc<ClientInner>) -> usize {
     invocation(client, OperationOptions::new()).run(Operation::Status, group()).absent().count()
 }
 
-/// A driver of a bulk, to which as many operations as that were added.
+/// Creates the driver of a bulk, and adds this number of operations.
 fn bulk(client: &Arc<ClientInner>, operations: usize) -> Arc<Driver> {
     let invocation = invocation(client, OperationOptions::new());
     let driver = Driver::new(client, 2, false);
@@ -92,13 +92,13 @@ models! {
         assert_eq!(status(&client(2, 2)), 2);
     }
 
-    /// The last completion may come while the caller is about to block.
+    /// The last exchange may complete while the caller is about to block.
     fn result_reaches_a_caller_that_is_about_to_block(threads: true, preemptions: Some(5)) {
         set_answer(|_| absent());
         assert_eq!(status(&client(2, 1)), 2);
     }
 
-    /// The caller may run the exchange that hangs, and a thread then has to lead.
+    /// If the caller runs the exchange that hangs, another thread has to lead.
     fn exchange_that_hangs_delays_no_other(threads: true, preemptions: Some(4)) {
         let gate = Arc::new(Gate::default());
         set_answer(move |host| {
@@ -144,7 +144,7 @@ models! {
         driver.abandon(0);
     }
 
-    /// Time does not pass, so the retry never comes.
+    /// Time does not pass, so the retry is never sent.
     fn cancel_reaches_a_thread_that_waits_for_a_retry(threads: true, preemptions: Some(3)) {
         set_answer(|_| Reply::Answered { status: 503, retry_after: None });
         let client = client(1, 1);
@@ -155,7 +155,7 @@ models! {
         canceller.join().unwrap();
     }
 
-    /// One operation waits for a retry that never comes, and a thread waits for it in the seat.
+    /// A retry is never due, and a thread blocks for it in the seat. The completion of the other operation wakes it.
     fn completion_reaches_a_thread_that_waits_for_a_retry(threads: true, preemptions: Some(2)) {
         let count = Arc::new(loom::sync::Mutex::new(0));
         set_answer(move |_| {
@@ -185,7 +185,7 @@ models! {
 
 /// Run by a child process of [`mutants_are_found`].
 #[test]
-#[ignore = "it is all other models once more"]
+#[ignore = "repeats all other models"]
 fn every_model() {
     for (name, model) in MODELS {
         println!("test {name}");
@@ -193,7 +193,7 @@ fn every_model() {
     }
 }
 
-/// A mutant that no model finds is a failure of the models.
+/// Checks the models: each mutant of the code must make one of them fail.
 #[test]
 fn mutants_are_found() {
     let models = &["client::driver::loom_models::every_model", "--exact", "--ignored"];

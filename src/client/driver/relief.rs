@@ -7,11 +7,11 @@ use super::seat::{Relief, Seat};
 use super::{Driver, Role, lock};
 use crate::sync::now;
 
-/// Time that a bulk makes no progress after its caller has left.
+/// Time from the leave of the caller until the relief takes the seat.
 const GRACE: Duration = Duration::from_millis(1);
 
 impl Driver {
-    /// The caller goes, and leaves the seat empty.
+    /// Notes that the caller has left the seat, and has a thread of the pool take it after [`GRACE`].
     pub(super) fn leave(self: &Arc<Self>, seat: &mut Seat) {
         seat.left = now();
         if self.is_single || seat.open == 0 || seat.is_attended {
@@ -57,7 +57,7 @@ impl Driver {
                     seat = lock(&self.seat);
                     seat.is_attended = false;
                 } else {
-                    // The caller that waits has time to take it.
+                    // The caller may block for a result: give it time to take the seat.
                     seat.left = now();
                 }
                 self.changed.notify_all();

@@ -1,4 +1,4 @@
-//! The driver's seat: where the parts of a driver wait while no thread drives, and what threads agree on there.
+//! The driver's seat: holds the parts of a driver while no thread drives, and the state that the threads share.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,24 +10,24 @@ use crate::client::parts::Parts;
 use crate::sync::{ThreadId, current_thread, now};
 use crate::values::event::Event;
 
-/// The seat. It is locked for moments only, never while a thread drives.
+/// The seat. Its lock is held briefly, never while a thread drives.
 pub(super) struct Seat {
     /// Absent while a thread drives.
     pub(super) parts: Option<Box<Parts>>,
-    /// The thread that calls an observer. No other takes the seat meanwhile.
+    /// The thread that calls an observer. Meanwhile no other thread takes the parts.
     pub(super) emitter: Option<ThreadId>,
-    /// What an observer that drives has yet to be told.
-    pub(super) passed_on: Vec<Event>,
+    /// Events of nested calls, which the emitter delivers after its own.
+    pub(super) queued_events: Vec<Event>,
     pub(super) ended: VecDeque<Ended>,
-    /// Operations that were added and have not ended.
+    /// Number of operations that were added and have not ended.
     pub(super) open: usize,
-    /// The caller waits for a result while another thread drives.
+    /// The caller blocks until there is a result, while another thread drives.
     pub(super) is_wanted: bool,
-    /// Threads that complete exchanges come to the seat, so that nobody has to wait in it.
+    /// Threads that complete exchanges will take the seat, so no thread has to block in it.
     pub(super) is_attended: bool,
-    /// A thread waits in the seat.
+    /// A thread blocks in the seat.
     pub(super) is_watched: bool,
-    /// When the seat became empty.
+    /// The time at which the caller left.
     pub(super) left: Instant,
     pub(super) relief: Relief,
     pub(super) is_over: bool,
@@ -50,7 +50,7 @@ impl Seat {
         Seat {
             parts: Some(parts),
             emitter: None,
-            passed_on: Vec::new(),
+            queued_events: Vec::new(),
             ended: VecDeque::new(),
             open: 0,
             is_wanted: false,
@@ -63,7 +63,7 @@ impl Seat {
         }
     }
 
-    /// Whether nobody drives, and no observer is told something.
+    /// Returns whether no thread drives and no observer is being called.
     pub(super) fn is_free(&self) -> bool {
         self.parts.is_some() && self.emitter.is_none()
     }
@@ -76,7 +76,7 @@ impl Seat {
     }
 }
 
-/// Says so if the thread that drives panics: whoever waits would wait for ever.
+/// Marks the seat as broken if the thread that drives panics. Otherwise the other threads would block forever.
 pub(super) struct Watch<'a> {
     pub(super) driver: &'a Driver,
     pub(super) is_driving: bool,

@@ -4,7 +4,7 @@
 //!   Head ── whole head ──▶ Body ── its end, its limit, an error ──▶ complete
 //!     └── garbage, or larger than the limit ──▶ error
 //! ```
-//! Once the head is whole, the answer is valid. A defect of the body only closes the connection.
+//! After a whole head, the answer is valid. A defect of the body only closes the connection.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use ureq_proto::http::{HeaderMap, Response, header};
 use crate::http::{MAX_BODY, MAX_HEAD, errors, headers};
 use crate::values::cause::RequestError;
 
-/// The parts of an answer that count.
+/// The parts of an answer that are used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
@@ -30,7 +30,7 @@ pub(super) struct Answer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     NeedsInput,
-    /// The answer is whole, or its body is given up.
+    /// The answer is whole, or the rest of its body is skipped.
     Complete {
         /// Whether the connection can carry another request.
         reusable: bool,
@@ -42,7 +42,7 @@ pub(super) struct AnswerReader {
     answer: Option<Answer>,
     wants_body: bool,
     body: Vec<u8>,
-    /// Bytes of the body until it is given up.
+    /// Number of bytes of the body that are still read. The rest is skipped.
     left: u64,
     reusable: bool,
 }
@@ -65,7 +65,7 @@ impl AnswerReader {
         }
     }
 
-    /// Whether the status is known.
+    /// Returns whether the status is known.
     pub(super) fn has_head(&self) -> bool {
         self.answer.is_some()
     }
@@ -74,8 +74,8 @@ impl AnswerReader {
         self.answer
     }
 
-    /// Parses bytes that arrived, and returns how many it consumed. The caller passes the rest again, followed by the
-    /// next bytes. `scratch` is overwritten.
+    /// Parses bytes that arrived, and returns the number of bytes consumed. The caller passes the rest again, followed
+    /// by the next bytes. `scratch` is overwritten.
     ///
     /// # Errors
     /// If the head is garbage.
@@ -127,7 +127,7 @@ impl AnswerReader {
         };
         self.answer = Some(read_head(&response)?);
         let headers = response.headers();
-        // Two framings that may contradict each other: the connection carries nothing more (RFC 9112, 6.3).
+        // Two framings may contradict each other, so the connection must not be reused (RFC 9112, 6.3).
         self.reusable =
             !(headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING));
         let State::Head(call) = std::mem::replace(&mut self.state, State::Over) else { return Ok((used, true)) };
@@ -164,7 +164,7 @@ impl AnswerReader {
                 return (used, self.give_up());
             }
             if amount == 0 {
-                // A chunk's head or a trailer without end.
+                // The head of a chunk, or a trailer, is incomplete. Skip it if it is too long.
                 let progress = if input.len() - used >= MAX_HEAD { self.give_up() } else { Progress::NeedsInput };
                 return (used, progress);
             }

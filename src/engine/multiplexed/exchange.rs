@@ -19,28 +19,29 @@ use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::{DRAIN, MAX_IDLE, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 
-/// An exchange and how far it got.
+/// An exchange and its progress.
 pub(super) struct InFlight {
     pub(super) exchange: Exchange,
     /// The path of the request, with the base path of the host.
     path: String,
     begun: Instant,
+    /// Set by the first `wait` after `submit`.
     pub(super) deadline: Instant,
     /// Requires a new connection.
     needs_fresh: bool,
     has_shed: bool,
     redirected: bool,
-    /// A byte of the request has left on an earlier connection.
+    /// At least one byte of the request was sent on an earlier connection.
     has_left: bool,
 }
 
 impl InFlight {
-    pub(super) fn new(exchange: Exchange, begun: Instant, deadline: Instant) -> Self {
+    pub(super) fn new(exchange: Exchange, begun: Instant) -> Self {
         InFlight {
             exchange,
             path: String::new(),
             begun,
-            deadline,
+            deadline: begun,
             needs_fresh: false,
             has_shed: false,
             redirected: false,
@@ -108,8 +109,8 @@ impl Multiplexed {
         }
     }
 
-    /// Begins to connect to the next address that does not fail at once. Each address gets its share of the time
-    /// left, so that one that does not answer leaves time for the others.
+    /// Begins to connect to the next address that does not fail at once. Each address gets a share of the time left, so
+    /// a silent address leaves time for the others.
     fn connect(
         &mut self,
         exchange: Box<InFlight>,
@@ -158,12 +159,15 @@ impl Multiplexed {
         }
     }
 
-    /// Checks whether a connection is established.
+    /// Continues if the connection is established, or tries the next address if it failed.
     pub(super) fn check_connect(&mut self, slot: usize) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let Phase::Connecting { address, .. } = connection.phase else { return };
+        let is_late = connection.exchange.as_ref().is_some_and(|exchange| exchange.deadline <= self.now);
         match is_connected(connection.stream.socket(), address) {
             Ok(false) => {}
+            // Nothing is sent after the deadline.
+            Ok(true) if is_late => self.connect_next(slot, io::ErrorKind::TimedOut.into()),
             Ok(true) => self.connected(slot),
             Err(e) => self.connect_next(slot, e),
         }
@@ -213,8 +217,11 @@ impl Multiplexed {
     #[cfg(feature = "rustls")]
     pub(super) fn shake_hands(&mut self, slot: usize) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
+        let is_late = connection.exchange.as_ref().is_some_and(|exchange| exchange.deadline <= self.now);
         match caught(|| connection.stream.shake_hands()).flatten() {
             Ok(false) => {}
+            // Nothing is sent after the deadline.
+            Ok(true) if is_late => self.time_is_over(slot),
             Ok(true) => {
                 if let Some(exchange) = connection.exchange.take() {
                     self.send(slot, exchange, true);
@@ -259,7 +266,7 @@ impl Multiplexed {
             Ok(false) => connection.phase = Phase::Sending,
             Ok(true) => {
                 connection.phase = Phase::Receiving;
-                // Otherwise an event announces the answer.
+                // If nothing is readable yet, an event follows when the answer arrives.
                 if connection.stream.is_readable() {
                     self.receive(slot);
                 }
@@ -272,7 +279,7 @@ impl Multiplexed {
     pub(super) fn receive(&mut self, slot: usize) {
         for _ in 0..READS {
             let Some(connection) = self.connections[slot].as_mut() else { return };
-            // An early answer is read after the whole request is sent.
+            // Read an early answer only after the whole request is sent.
             let (Phase::Receiving, Some(reader)) = (&connection.phase, connection.reader.as_mut()) else { return };
             let read = match caught(|| connection.stream.read(&mut self.input)).flatten() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
@@ -361,7 +368,7 @@ impl Multiplexed {
         }
     }
 
-    /// Closes the connection on which the exchange failed.
+    /// Closes the connection, and fails the exchange that it carried.
     fn attempt_failed(&mut self, slot: usize, error: RequestError) {
         let Some(connection) = self.close(slot) else { return };
         let Some(exchange) = connection.exchange else { return };
@@ -392,7 +399,7 @@ impl Multiplexed {
 
     /// Retries if that is harmless, otherwise completes the exchange.
     fn fail(&mut self, mut exchange: Box<InFlight>, failure: Failure) {
-        // A GET changes nothing (RFC 9110, 9.2.2), and neither does a request of which nothing left.
+        // A GET changes nothing (RFC 9110, 9.2.2), nor does a request of which no byte was sent.
         if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
             exchange.needs_fresh = true;
             exchange.has_left |= failure.sent;
@@ -404,7 +411,7 @@ impl Multiplexed {
                 self.shed_idle_connections();
                 return self.submitted.push_front(exchange);
             }
-            // Other connections of this engine hold the descriptors. The next one that closes frees one.
+            // Other connections of this engine hold the descriptors. The next close frees one.
             if self.busy() > 0 {
                 self.most = self.open();
                 return self.parked.push(exchange);
@@ -434,15 +441,16 @@ fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotConnected => return Ok(false),
         Err(e) => return Err(e),
     }
-    // A port of the ephemeral range without a listener may be assigned to this very socket, which then connects to
-    // itself.
+    // The system may assign the port of `address` to this socket, if it is ephemeral and nothing listens there. The
+    // socket is then connected to itself.
     if address.ip().is_loopback() && socket.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(true)
 }
 
-/// Turns a panic of a crate that parses a server's bytes into an error. Its state is dropped with the connection.
+/// Turns a panic of a crate that parses the bytes of a server into an error. The caller then drops the connection, and
+/// with it the state of that crate.
 pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("the code that reads the answer panicked"))
 }

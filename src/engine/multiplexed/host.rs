@@ -14,7 +14,7 @@ pub(super) struct HttpHost {
     pub(super) target: Target,
     /// `None` if the authority is not valid in HTTP, which [`Host`] excludes.
     pub(super) origin: Option<Origin>,
-    /// Slots of idle connections, each with the time of its last use; the latest is last.
+    /// Slots of idle connections, each with the time of its last use, in this order.
     idle: Vec<(usize, Instant)>,
 }
 
@@ -28,7 +28,7 @@ impl HttpHost {
         }
     }
 
-    /// The path of a request: the base path of the host, then `path`.
+    /// Returns the path of a request: the base path of the host, then `path`.
     pub(super) fn path(&self, path: &str) -> String {
         let base = self.host.path();
         let mut whole = String::with_capacity(base.len() + path.len());
@@ -37,7 +37,7 @@ impl HttpHost {
         whole
     }
 
-    /// The path of a URL of this host.
+    /// Returns the path of a URL of this host.
     pub(super) fn path_of(&self, url: &str) -> String {
         let path = url.strip_prefix(self.host.origin()).unwrap_or_default();
         if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
@@ -51,12 +51,12 @@ impl HttpHost {
         self.idle.push((slot, now));
     }
 
-    /// The idle connection that was used last.
+    /// Removes the idle connection that was used last.
     pub(super) fn pop_idle(&mut self) -> Option<usize> {
         self.idle.pop().map(|(slot, _)| slot)
     }
 
-    /// An idle connection that is too old.
+    /// Removes an idle connection that is too old.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<usize> {
         let (slot, since) = *self.idle.first()?;
         if now.saturating_duration_since(since) < MAX_IDLE_AGE {

@@ -15,7 +15,7 @@ pub(super) struct Lookups {
     queued: VecDeque<(Box<InFlight>, Arc<str>)>,
 }
 
-/// The result of asking for a look-up.
+/// Result of [`Lookups::start`].
 pub(super) enum Start {
     /// [`Lookups::take_ended`] returns the exchange later.
     Waits,

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use super::exchange::InFlight;
 
-/// First come, first served.
+/// Queue of exchanges, first in, first out.
 #[derive(Default)]
 pub(super) struct Parked {
     waiting: VecDeque<Box<InFlight>>,
-    /// No deadline among the waiting is before this.
+    /// Lower bound of the deadlines in `waiting`.
     first_deadline: Option<Instant>,
 }
 
@@ -28,7 +28,7 @@ impl Parked {
         popped
     }
 
-    /// A time at which [`Parked::take_expired`] may have something.
+    /// Returns the time after which [`Parked::take_expired`] may return an exchange.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         self.first_deadline
     }

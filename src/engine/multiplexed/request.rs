@@ -19,7 +19,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// `authority` was checked: a name or an address, with a port if it is not the default.
+    /// Takes an `authority` that was checked: a name or an address, with a port if it is not the default.
     pub(super) fn new(authority: &str, https: bool) -> Option<Self> {
         let scheme = if https { Scheme::HTTPS } else { Scheme::HTTP };
         let host = HeaderValue::from_str(authority).ok()?;
@@ -27,10 +27,10 @@ impl Origin {
     }
 }
 
-/// Appends head and body to `output`, and returns what reads the answer.
+/// Appends head and body to `output`, and returns the parser of the answer.
 ///
 /// # Errors
-/// If the request is not valid HTTP, which is checked when it is made.
+/// If the request is not valid HTTP. Requests are checked when they are created.
 pub(super) fn write(
     host: &HttpHost,
     path: &str,
@@ -63,7 +63,7 @@ fn try_write(
     }
     let mut call = call.proceed();
     let start = output.len();
-    // The constant lines take less than 512 bytes. Writing fails if it is too little.
+    // The constant lines fit in 512 bytes. If the space is too small, writing fails.
     let space = 512
         + origin.host.len()
         + path.len()

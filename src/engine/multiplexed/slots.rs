@@ -29,15 +29,15 @@ pub(super) struct Connection {
 }
 
 pub(super) enum Phase {
-    /// The addresses are those to try next.
     Connecting {
         address: SocketAddr,
+        /// Addresses to try next.
         next: std::vec::IntoIter<SocketAddr>,
     },
     /// The TLS handshake.
     #[cfg(feature = "rustls")]
     Securing,
-    /// The request is not wholly sent.
+    /// A part of the request is not sent yet.
     Sending,
     Receiving,
     Idle,
@@ -109,7 +109,7 @@ impl Multiplexed {
         self.open() - self.idle
     }
 
-    /// Whether another connection may be opened, if need be in the place of an idle one.
+    /// Returns whether another connection may be opened, in place of an idle one if necessary.
     pub(super) fn may_open(&self) -> bool {
         self.busy() < self.most
     }
@@ -159,7 +159,7 @@ impl Multiplexed {
     }
 }
 
-/// Whether the server has neither closed an idle connection nor sent unsolicited bytes.
+/// Returns whether the server has neither closed an idle connection nor sent unsolicited bytes.
 pub(super) fn is_quiet(stream: &mut Stream, scratch: &mut [u8]) -> bool {
     matches!(caught(|| stream.read(scratch)).flatten(), Err(e) if e.kind() == io::ErrorKind::WouldBlock)
 }

@@ -1,4 +1,4 @@
-//! One socket that never blocks, with TLS on it or not.
+//! A non-blocking socket, with or without TLS.
 //!
 //! Readiness is edge-triggered: `readable` is set by an event, and cleared by a short read. Later bytes cause a new
 //! event.
@@ -13,13 +13,13 @@ pub(super) struct Stream {
     socket: TcpStream,
     #[cfg(feature = "rustls")]
     tls: Option<Box<ClientConnection>>,
-    /// Bytes that the kernel did not take yet, without TLS.
+    /// Bytes that the kernel has not accepted yet. Empty with TLS, which has a buffer of its own.
     output: Vec<u8>,
-    /// There may be something to read.
+    /// A read may return bytes.
     readable: bool,
-    /// The server has closed its side: read up to the end, even after short reads.
+    /// The server has closed its side. Read to the end, even after short reads.
     ending: bool,
-    /// The kernel took at least one byte since the last `send`.
+    /// The kernel accepted at least one byte since the last `send`.
     sent: bool,
 }
 
@@ -42,7 +42,7 @@ impl Stream {
 
     #[cfg(feature = "rustls")]
     pub(super) fn secure(&mut self, mut tls: ClientConnection) {
-        // A request is written at once, and its size is the bound.
+        // A request is written at once, so its size bounds the buffer.
         tls.set_buffer_limit(None);
         self.tls = Some(Box::new(tls));
     }
@@ -61,7 +61,7 @@ impl Stream {
         self.ending |= ending;
     }
 
-    /// Writes `bytes`, and keeps what the kernel does not take. Returns whether all is written.
+    /// Writes `bytes`, and keeps those that the kernel does not accept. Returns whether all were written.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<bool> {
         self.sent = false;
         #[cfg(feature = "rustls")]
@@ -81,7 +81,7 @@ impl Stream {
         self.flush()
     }
 
-    /// Writes what the kernel did not take before. Returns whether all is written.
+    /// Writes the bytes that the kernel did not accept before. Returns whether all were written.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         #[cfg(feature = "rustls")]
         if let Some(tls) = &mut self.tls {
@@ -111,7 +111,7 @@ impl Stream {
         Ok(true)
     }
 
-    /// Reads once. Zero is the end of the stream; [`io::ErrorKind::WouldBlock`] means no bytes yet.
+    /// Reads once. Zero is the end of the stream. Without bytes, the error is [`io::ErrorKind::WouldBlock`].
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         #[cfg(feature = "rustls")]
         if self.tls.is_some() {

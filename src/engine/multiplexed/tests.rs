@@ -1,4 +1,4 @@
-//! The engine runs the suite of the transport, on a thread of its own that takes the exchanges of many.
+//! Runs the suite on the multiplexed engine, and tests of this engine alone.
 
 #[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
 #[path = "../suite/tests.rs"]
@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use self::suite::{PLENTY, serve, serve_at, told};
+use self::suite::{PLENTY, describe, serve, serve_at};
 use super::{Multiplexed, Network};
 use crate::api::{Action, Api, Reply};
 use crate::engine::threads::transport::subject::Subject as UreqSubject;
@@ -22,7 +22,7 @@ fn exchange(id: u64, host: usize, action: Action, timeout: Duration) -> Exchange
     Exchange { id, host, request, headers: Arc::new([]), timeout, wants_body: false }
 }
 
-/// Waits for all of `exchanges`, by their number.
+/// Runs `exchanges`, and returns their completions by id.
 fn run(engine: &mut Multiplexed, exchanges: impl IntoIterator<Item = Exchange>) -> HashMap<u64, Completion> {
     let mut open = 0;
     for exchange in exchanges {
@@ -43,7 +43,7 @@ fn host(address: impl std::fmt::Display) -> Host {
     Host::parse(format!("http://{address}")).unwrap()
 }
 
-/// Answers of which each case changes a few bytes.
+/// Valid answers. Each case changes a few bytes of one of them.
 const TEMPLATES: [&str; 6] = [
     "HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}",
     "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx: y\r\n\r\n",
@@ -84,13 +84,13 @@ fn mutated(random: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 #[test]
-fn both_engines_read_the_same_answer_alike() {
+fn both_engines_read_any_answer_alike() {
     let script = Arc::<Mutex<Vec<u8>>>::default();
-    let said = Arc::clone(&script);
+    let scripted = Arc::clone(&script);
     let server = serve(move |_, mut peer| {
         peer.request();
-        let answer = said.lock().unwrap().clone();
-        peer.say(answer);
+        let answer = scripted.lock().unwrap().clone();
+        peer.send(answer);
     });
     let hosts = [host(server.address)];
     let mut random = fastrand::Rng::with_seed(7);
@@ -98,14 +98,14 @@ fn both_engines_read_the_same_answer_alike() {
         let answer = mutated(&mut random);
         answer.clone_into(&mut script.lock().unwrap());
         let action = [Action::Create, Action::Check, Action::Delete][case % 3];
-        // New ones each time: the server closes, and whether that is seen before the next request is a race.
+        // Create new clients for each case: the close by the server and the next request would race.
         let ureq = UreqSubject::to(&hosts).unwrap();
         let mut engine = Multiplexed::new(&hosts, Arc::default());
         let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
-        let expected = told(&ureq.send(0, &request, PLENTY));
+        let expected = describe(&ureq.send(0, &request, PLENTY));
         let completion = run(&mut engine, [exchange(0, 0, action, PLENTY)]).remove(&0).unwrap();
         let shown = String::from_utf8_lossy(&answer).into_owned();
-        assert_eq!(told(&completion.reply), expected, "case {case}, {action}: {shown:?}");
+        assert_eq!(describe(&completion.reply), expected, "case {case}, {action}: {shown:?}");
     }
 }
 
@@ -122,10 +122,10 @@ fn body_is_returned_if_it_is_wanted_and_whole() {
         (format!("HTTP/1.1 200 x\r\ncontent-length: {}\r\n\r\n{long}", long.len()), None),
         (format!("HTTP/1.1 200 x\r\n\r\n{long}"), None),
     ] {
-        let said = answer.clone();
+        let sent = answer.clone();
         let server = serve(move |_, mut peer| {
             peer.request();
-            peer.say(&said);
+            peer.send(&sent);
         });
         let mut engine = Multiplexed::new(&[host(server.address)], Arc::default());
         let wanted = Exchange { wants_body: true, ..exchange(0, 0, Action::Check, PLENTY) };
@@ -140,7 +140,7 @@ fn body_is_returned_if_it_is_wanted_and_whole() {
 fn headers_of_an_exchange_are_sent() {
     let server = serve(|_, mut peer| {
         peer.request();
-        peer.say("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n");
+        peer.send("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n");
     });
     let mut engine = Multiplexed::new(&[host(server.address)], Arc::default());
     let headers = [("Authorization".to_owned(), "Bearer x".to_owned())];
@@ -153,7 +153,7 @@ fn headers_of_an_exchange_are_sent() {
 }
 
 #[test]
-fn server_that_floods_does_not_hold_up_the_others() {
+fn flood_of_one_server_does_not_delay_other_exchanges() {
     let flood = serve(|_, mut peer| {
         peer.request();
         let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1000);
@@ -161,7 +161,7 @@ fn server_that_floods_does_not_hold_up_the_others() {
     });
     let well = serve(|_, mut peer| {
         while peer.request().is_some() {
-            peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+            peer.send("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
         }
     });
     let mut engine = Multiplexed::new(&[host(flood.address), host(well.address)], Arc::default());
@@ -188,7 +188,7 @@ fn wait_returns_at_its_time_and_when_it_is_woken() {
         let until = Instant::now() + Duration::from_millis(20);
         engine.wait(Some(until), &mut completed);
         assert!(Instant::now() >= until);
-        // Before the wait, and during it.
+        // Wake before `wait`, and then during it.
         engine.waker().wake();
         engine.wait(None, &mut completed);
         let (waker, (begins, has_begun)) = (engine.waker(), std::sync::mpsc::channel());
@@ -205,7 +205,7 @@ fn wait_returns_at_its_time_and_when_it_is_woken() {
 }
 
 #[test]
-fn times_of_many_exchanges_are_kept_apart() {
+fn each_exchange_ends_at_its_own_timeout() {
     let mute = serve(|_, mut peer| peer.wait());
     let mut engine = Multiplexed::new(&[host(mute.address)], Arc::default());
     let timeout = |id| Duration::from_millis(10 + 13 * (id * 7 % 10));
@@ -214,13 +214,13 @@ fn times_of_many_exchanges_are_kept_apart() {
     for (id, completion) in all {
         assert!(completion.elapsed >= timeout(id), "{id}: {:?}", completion.elapsed);
         let expected = format!("ambiguous, Timeout: no answer within {:?}", timeout(id));
-        assert_eq!(told(&completion.reply), expected);
+        assert_eq!(describe(&completion.reply), expected);
     }
     assert!(start.elapsed() >= timeout(7));
 }
 
 #[test]
-fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
+fn look_ups_beyond_the_limit_wait_for_a_slot_until_their_timeout() {
     let resolve = |name: &str| {
         while name.ends_with("hangs") {
             std::thread::park();
@@ -229,7 +229,7 @@ fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
     };
     let server = serve_at("127.0.0.1:0", |_, mut peer| {
         while peer.request().is_some() {
-            peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+            peer.send("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
         }
     });
     let port = server.address.port();
@@ -238,19 +238,19 @@ fn names_beyond_the_limit_of_look_ups_wait_for_their_turn_within_their_time() {
     let hosts: Vec<_> = (0..100).map(|number| host(format!("node{number}:{port}"))).collect();
     let mut engine = Multiplexed::new(&hosts, Arc::new(network()));
     let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY)));
-    assert!(all.values().all(|completion| told(&completion.reply) == "201"));
+    assert!(all.values().all(|completion| describe(&completion.reply) == "201"));
 
     let hosts: Vec<_> = (0..100).map(|number| host(format!("{number}.hangs:{port}"))).collect();
     let mut engine = Multiplexed::new(&hosts, Arc::new(network()));
     let brief = Duration::from_millis(50);
     let all = run(&mut engine, (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, brief)));
     for completion in all.values() {
-        assert_eq!(told(&completion.reply), "not sent, Resolve: the host name was not looked up within 50ms");
+        assert_eq!(describe(&completion.reply), "not sent, Resolve: the host name was not looked up within 50ms");
     }
 }
 
 #[test]
-fn exchanges_beyond_the_bound_of_connections_wait_for_one_within_their_time() {
+fn exchanges_beyond_the_bound_of_connections_wait_until_their_timeout() {
     let under_way = Arc::<std::sync::atomic::AtomicUsize>::default();
     let most = Arc::<std::sync::atomic::AtomicUsize>::default();
     let (open, highest) = (Arc::clone(&under_way), Arc::clone(&most));
@@ -259,13 +259,13 @@ fn exchanges_beyond_the_bound_of_connections_wait_for_one_within_their_time() {
         highest.fetch_max(now, std::sync::atomic::Ordering::SeqCst);
         peer.request();
         open.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-        peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        peer.send("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
         peer.wait();
     });
     let port = server.address.port();
     let hosts: Vec<_> = (1..=40).map(|number| host(format!("127.0.0.{number}:{port}"))).collect();
     let mut engine = Multiplexed::new(&hosts, Arc::default());
-    // Something is under way, so that the bound stays.
+    // Keep an exchange under way, because the bound is reset when none is.
     let mute = serve(|_, mut peer| peer.wait());
     let silent = engine.add_host(&host(mute.address)).unwrap();
     engine.submit(exchange(99, silent, Action::Create, Duration::from_secs(20)));
@@ -278,17 +278,17 @@ fn exchanges_beyond_the_bound_of_connections_wait_for_one_within_their_time() {
     while completed.len() < 40 {
         engine.wait(None, &mut completed);
     }
-    assert!(completed.iter().all(|completion| told(&completion.reply) == "201"));
+    assert!(completed.iter().all(|completion| describe(&completion.reply) == "201"));
     assert!(engine.open() <= 4 && most.load(std::sync::atomic::Ordering::SeqCst) <= 3);
 
     engine.most = 1;
     engine.submit(exchange(100, 0, Action::Create, Duration::from_millis(20)));
     completed.clear();
     engine.wait(None, &mut completed);
-    assert_eq!(told(&completed[0].reply), "not sent, Connect: no connection within 20ms");
+    assert_eq!(describe(&completed[0].reply), "not sent, Connect: no connection within 20ms");
 }
 
-/// In a process of its own with few descriptors, started by the test after it.
+/// Runs in a process with few descriptors, started by the next test.
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "runs in a process with few file descriptors"]
@@ -299,7 +299,7 @@ fn ask_all_at_once_with_few_descriptors() {
     for _ in 0..2 {
         let all = (0..100).map(|id| exchange(id, usize::try_from(id).unwrap(), Action::Create, PLENTY));
         for completion in run(&mut engine, all).values() {
-            assert_eq!(told(&completion.reply), "200");
+            assert_eq!(describe(&completion.reply), "200");
         }
     }
     let mut taken: Vec<_> = (0..).map_while(|_| std::fs::File::open("/dev/null").ok()).collect();
@@ -307,17 +307,17 @@ fn ask_all_at_once_with_few_descriptors() {
     taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
     let none = run(&mut engine, [exchange(0, 0, Action::Create, PLENTY)]).remove(&0).unwrap();
     taken.clear();
-    assert_eq!(told(&none.reply), "not sent, Exhausted: no file descriptor for a connection");
+    assert_eq!(describe(&none.reply), "not sent, Exhausted: no file descriptor for a connection");
     let one = run(&mut engine, [exchange(0, 0, Action::Create, PLENTY)]).remove(&0).unwrap();
-    assert_eq!(told(&one.reply), "200");
+    assert_eq!(describe(&one.reply), "200");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn exchanges_wait_for_descriptors_that_others_hold() {
+fn exchanges_wait_for_descriptors_of_other_exchanges() {
     let server = serve_at("0.0.0.0:0", |_, mut peer| {
         while peer.request().is_some() {
-            peer.say("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n");
+            peer.send("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\n");
         }
     });
     let (_, module) = module_path!().split_once("::").unwrap();
@@ -329,12 +329,12 @@ fn exchanges_wait_for_descriptors_that_others_hold() {
         .env("ENGINE_TEST_PORT", server.address.port().to_string())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && output_text.contains("1 passed"), "{output_text}");
 }
 
 #[test]
-fn closed_idle_connections_beyond_one_look_are_noticed_before_the_next_requests() {
+fn closed_idle_connections_beyond_one_poll_are_replaced_before_the_next_requests() {
     const HOSTS: u64 = 20;
     let (closed, is_closed) = std::sync::mpsc::channel();
     let all_are_open = std::sync::Barrier::new(usize::try_from(HOSTS).unwrap() + 1);
@@ -342,7 +342,7 @@ fn closed_idle_connections_beyond_one_look_are_noticed_before_the_next_requests(
     let barrier = Arc::clone(&all_are_open);
     let server = serve_at("0.0.0.0:0", move |number, mut peer| {
         peer.request();
-        peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        peer.send("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
         if number < usize::try_from(HOSTS).unwrap() {
             barrier.wait();
             peer.stream.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
@@ -360,12 +360,12 @@ fn closed_idle_connections_beyond_one_look_are_noticed_before_the_next_requests(
     (0..HOSTS).for_each(|_| is_closed.recv().unwrap());
     engine.poll.as_mut().unwrap().1 = mio::Events::with_capacity(2);
     for completion in run(&mut engine, (0..HOSTS).map(create)).values() {
-        assert_eq!(told(&completion.reply), "201");
+        assert_eq!(describe(&completion.reply), "201");
     }
 }
 
 #[test]
-fn panic_of_what_reads_an_answer_is_an_error() {
+fn panic_while_reading_an_answer_is_an_error() {
     assert!(super::exchange::caught(|| panic!("as planned")).is_err());
     assert_eq!(super::exchange::caught(|| 7).unwrap(), 7);
 }
@@ -374,13 +374,13 @@ fn panic_of_what_reads_an_answer_is_an_error() {
 fn host_is_added_once_and_asked_by_its_number() {
     let server = serve(|_, mut peer| {
         peer.request();
-        peer.say("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
+        peer.send("HTTP/1.1 201 x\r\ncontent-length: 0\r\n\r\n");
     });
     let mut engine = Multiplexed::new(&[host("127.0.0.1:1")], Arc::default());
     let number = engine.add_host(&host(server.address)).unwrap();
     assert_eq!((number, engine.add_host(&host("127.0.0.1:1")).unwrap()), (1, 0));
     let all = run(&mut engine, [exchange(0, number, Action::Create, PLENTY), exchange(1, 9, Action::Create, PLENTY)]);
-    assert_eq!(told(&all[&0].reply), "201");
+    assert_eq!(describe(&all[&0].reply), "201");
     assert!(matches!(all[&1].reply, Reply::NotSent(_)));
 }
 

@@ -1,4 +1,4 @@
-//! Interrupts the engine's wait from another thread.
+//! Interrupts `wait` of an engine from another thread.
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Wakeup {
         std::mem::take(&mut self.lock().woken)
     }
 
-    /// Marks the begin of a poll. Returns false if the engine was woken before.
+    /// Marks the beginning of a poll. Returns false if the engine was woken before.
     pub(super) fn begin_poll(&self) -> bool {
         let mut state = self.lock();
         state.polling = !state.woken;

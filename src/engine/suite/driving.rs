@@ -1,4 +1,4 @@
-//! Drives an engine on a thread of its own, for tests that send one request at a time from many threads.
+//! Drives an engine on a thread of its own, so that many threads of a test can send requests.
 
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};

@@ -1,5 +1,5 @@
-//! The tests that every engine passes.
+//! Tests that every engine must pass.
 //!
-//! `tests.rs` is included once for each engine. The module that includes it names the engine as `Subject`.
+//! `tests.rs` is included once for each engine. The module that includes it provides the engine as `Subject`.
 
 pub(crate) mod driving;

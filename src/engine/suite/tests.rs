@@ -1,5 +1,5 @@
-//! Tests one way to send a request against raw sockets that misbehave. The module that includes this file names it as
-//! `Subject`.
+//! Tests against raw sockets that misbehave. The module that includes this file provides the tested engine or transport
+//! as `Subject`.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,9 +13,9 @@ use crate::api::{Action, Api, Reply, Request};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
-/// Long enough for a busy machine; no test that passes waits for it.
+/// Timeout that must not be reached.
 pub(super) const PLENTY: Duration = Duration::from_secs(30);
-/// Where the time has to run out.
+/// Timeout that must be reached.
 pub(super) const BRIEF: Duration = Duration::from_millis(150);
 pub(super) const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
@@ -32,7 +32,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Waits for a whole request and notes it. `None` is the end of the connection.
+    /// Reads a whole request, and records it. Returns `None` at the end of the connection.
     pub(super) fn request(&mut self) -> Option<String> {
         let mut text = String::new();
         let mut length = 0;
@@ -56,8 +56,8 @@ impl Peer {
         Some(text)
     }
 
-    pub(super) fn say(&mut self, text: impl AsRef<[u8]>) {
-        // The client may have left, which is then what the test is about.
+    pub(super) fn send(&mut self, text: impl AsRef<[u8]>) {
+        // The client may have closed the connection, if the test is about that.
         let _ = self.stream.get_mut().write_all(text.as_ref());
     }
 
@@ -66,14 +66,14 @@ impl Peer {
         let _ = io::copy(&mut self.stream, &mut io::sink());
     }
 
-    /// Says `piece` every few milliseconds until the client closes.
+    /// Sends `piece` every few milliseconds until the client closes.
     fn trickle(&mut self, piece: &[u8]) {
         let socket = self.stream.get_mut();
         socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
         while socket.write_all(piece).is_ok() && !matches!(socket.read(&mut [0; 64]), Ok(0)) {}
     }
 
-    /// Closes with a reset instead of an end.
+    /// Closes with a reset (RST).
     #[cfg(unix)]
     fn reset(self) {
         socket2::SockRef::from(self.stream.get_ref()).set_linger(Some(Duration::ZERO)).unwrap();
@@ -103,7 +103,7 @@ pub(super) fn serve_at(address: &str, handle: impl Fn(usize, Peer) + Send + Sync
 pub(super) fn answering(answer: &'static str) -> Server {
     serve(move |_, mut peer| {
         peer.request();
-        peer.say(answer);
+        peer.send(answer);
     })
 }
 
@@ -129,8 +129,8 @@ pub(super) fn ask(transport: &Subject, action: Action, timeout: Duration) -> Rep
     reply
 }
 
-/// A reply in one line: what tests compare.
-pub(super) fn told(reply: &Reply) -> String {
+/// Returns a reply as one line, for comparison.
+pub(super) fn describe(reply: &Reply) -> String {
     match reply {
         Reply::NotSent(e) => format!("not sent, {:?}: {e}", e.kind()),
         Reply::Ambiguous(e) => format!("ambiguous, {:?}: {e}", e.kind()),
@@ -140,8 +140,8 @@ pub(super) fn told(reply: &Reply) -> String {
 }
 
 #[track_caller]
-pub(super) fn assert_told(reply: &Reply, expected: &str) {
-    assert_eq!(told(reply), expected);
+pub(super) fn assert_reply(reply: &Reply, expected: &str) {
+    assert_eq!(describe(reply), expected);
 }
 
 pub(super) const ACTIONS: [Action; 3] = [Action::Create, Action::Check, Action::Delete];
@@ -149,7 +149,7 @@ const CLOSED: &str = "ambiguous, Closed: the connection was closed before the an
 pub(super) const REFUSED: &str = "not sent, Connect: connection refused";
 
 #[test]
-fn each_request_has_its_bytes() {
+fn each_action_sends_its_exact_request() {
     let server = answering(OK);
     let head = |line: &str, extra: &str| {
         let version = env!("CARGO_PKG_VERSION");
@@ -165,7 +165,7 @@ fn each_request_has_its_bytes() {
         (Action::Check, head("GET /base/v1/group/g1/", "")),
         (Action::Delete, head("DELETE /base/v1/group/", json)),
     ] {
-        assert_told(&ask(&transport(&format!("http://{}/base", server.address)), action, PLENTY), "200");
+        assert_reply(&ask(&transport(&format!("http://{}/base", server.address)), action, PLENTY), "200");
         let request = server.requests.recv().unwrap();
         let (head, content) = request.split_once("\r\n\r\n").unwrap();
         let mut lines: Vec<_> = head.split("\r\n").collect();
@@ -185,40 +185,40 @@ fn each_request_has_its_bytes() {
 }
 
 #[test]
-fn a_connection_serves_many_requests() {
+fn connection_is_reused_for_later_requests() {
     let server = serve(|number, mut peer| {
         let status = if number == 0 { "200" } else { "500" };
         while peer.request().is_some() {
-            peer.say(format!("HTTP/1.1 {status} x\r\ncontent-length: 5000\r\n\r\n{}", "b".repeat(5000)));
+            peer.send(format!("HTTP/1.1 {status} x\r\ncontent-length: 5000\r\n\r\n{}", "b".repeat(5000)));
         }
     });
     let transport = server.transport();
     for _ in 0..5 {
         for action in ACTIONS {
-            assert_told(&ask(&transport, action, PLENTY), "200");
+            assert_reply(&ask(&transport, action, PLENTY), "200");
         }
     }
 }
 
 #[test]
-fn many_requests_at_once_keep_their_connections() {
+fn connections_of_simultaneous_requests_are_reused() {
     let server = serve(|number, mut peer| {
         while peer.request().is_some() {
-            peer.say(if number < 32 { OK } else { "HTTP/1.1 500 more\r\ncontent-length: 0\r\n\r\n" });
+            peer.send(if number < 32 { OK } else { "HTTP/1.1 500 more\r\ncontent-length: 0\r\n\r\n" });
         }
     });
     let transport = server.transport();
     for _ in 0..4 {
         thread::scope(|scope| {
             for _ in 0..32 {
-                scope.spawn(|| assert_told(&ask(&transport, Action::Create, PLENTY), "200"));
+                scope.spawn(|| assert_reply(&ask(&transport, Action::Create, PLENTY), "200"));
             }
         });
     }
 }
 
 #[test]
-fn a_status_is_read_whatever_the_body_is_like() {
+fn status_is_read_with_any_body() {
     for (answer, expected) in [
         ("HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n", "201"),
         ("HTTP/1.1 204 No Content\r\n\r\n", "204"),
@@ -233,13 +233,13 @@ fn a_status_is_read_whatever_the_body_is_like() {
         ("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}", "200"),
     ] {
         for action in ACTIONS {
-            assert_eq!(told(&answering(answer).ask(action, PLENTY)), expected, "{answer}");
+            assert_eq!(describe(&answering(answer).ask(action, PLENTY)), expected, "{answer}");
         }
     }
 }
 
 #[test]
-fn an_answer_that_is_none_is_ambiguous() {
+fn answer_without_a_valid_head_is_ambiguous() {
     for (answer, expected) in [
         ("", CLOSED),
         ("HTTP/1.1 200 OK\r\ncontent-len", CLOSED),
@@ -258,91 +258,91 @@ fn an_answer_that_is_none_is_ambiguous() {
         ("HTTP/1.1 999 x\r\n\r\n", "ambiguous, Garbage: the answer has the status 999"),
     ] {
         for action in ACTIONS {
-            assert_eq!(told(&answering(answer).ask(action, PLENTY)), expected, "{answer}");
+            assert_eq!(describe(&answering(answer).ask(action, PLENTY)), expected, "{answer}");
         }
     }
 }
 
 #[test]
-fn interim_answers_are_passed_over() {
+fn interim_answers_are_skipped_until_the_timeout() {
     let server = answering(
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nlink: x\r\n\r\nHTTP/1.1 201 OK\r\ncontent-length: 0\r\n\r\n",
     );
-    assert_told(&server.ask(Action::Create, PLENTY), "201");
+    assert_reply(&server.ask(Action::Create, PLENTY), "201");
     let endless = serve(|_, mut peer| {
         peer.request();
         peer.trickle(b"HTTP/1.1 102 Processing\r\n\r\n");
     });
-    assert_told(&endless.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert_reply(&endless.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
 }
 
 #[test]
-fn a_head_without_end_is_garbage() {
+fn head_larger_than_the_limit_is_garbage() {
     let server = serve(|_, mut peer| {
         peer.request();
-        peer.say("HTTP/1.1 200 OK\r\nx: ");
-        peer.say("y".repeat(20_000));
+        peer.send("HTTP/1.1 200 OK\r\nx: ");
+        peer.send("y".repeat(20_000));
         peer.wait();
     });
     let expected = "ambiguous, Garbage: the head of the answer is larger than 16384 bytes";
-    assert_told(&server.ask(Action::Create, PLENTY), expected);
+    assert_reply(&server.ask(Action::Create, PLENTY), expected);
     let many = serve(|_, mut peer| {
         peer.request();
-        peer.say(format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1000)));
+        peer.send(format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1000)));
         peer.wait();
     });
-    assert_told(&many.ask(Action::Create, PLENTY), "ambiguous, Garbage: the answer is not HTTP");
+    assert_reply(&many.ask(Action::Create, PLENTY), "ambiguous, Garbage: the answer is not HTTP");
 }
 
 #[test]
-fn a_long_head_is_read() {
+fn head_below_the_limit_is_read() {
     let server = serve(|_, mut peer| {
         while peer.request().is_some() {
-            peer.say(format!("HTTP/1.1 201 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(15_000)));
+            peer.send(format!("HTTP/1.1 201 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "y".repeat(15_000)));
         }
     });
-    assert_told(&server.ask(Action::Create, PLENTY), "201");
+    assert_reply(&server.ask(Action::Create, PLENTY), "201");
 }
 
 #[test]
-fn a_mute_server_costs_the_timeout() {
+fn server_that_never_answers_is_ambiguous_after_the_timeout() {
     let server = serve(|_, mut peer| {
         peer.request();
         peer.wait();
     });
     for action in ACTIONS {
         let start = Instant::now();
-        assert_told(&server.ask(action, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+        assert_reply(&server.ask(action, BRIEF), "ambiguous, Timeout: no answer within 150ms");
         assert!(start.elapsed() >= BRIEF);
     }
 }
 
 #[test]
-fn each_request_on_a_connection_has_its_own_timeout() {
+fn second_request_on_a_connection_has_its_own_timeout() {
     let server = serve(|_, mut peer| {
         peer.request();
-        peer.say(OK);
+        peer.send(OK);
         peer.request();
         peer.wait();
     });
     let transport = server.transport();
-    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
-    assert_told(&ask(&transport, Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert_reply(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_reply(&ask(&transport, Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
     assert_eq!(server.requests.try_iter().count(), 2);
 }
 
 #[test]
-fn a_trickled_head_costs_the_timeout() {
+fn head_that_trickles_is_ambiguous_after_the_timeout() {
     let server = serve(|_, mut peer| {
         peer.request();
-        peer.say("HTTP/1.1 200 OK\r\nx: ");
+        peer.send("HTTP/1.1 200 OK\r\nx: ");
         peer.trickle(b"y");
     });
-    assert_told(&server.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert_reply(&server.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
 }
 
 #[test]
-fn a_slow_endless_or_huge_body_does_not_hold_the_answer_up() {
+fn slow_or_huge_body_does_not_delay_the_answer() {
     let head = "HTTP/1.1 201 OK\r\n";
     for (framing, piece) in [
         ("transfer-encoding: chunked\r\n\r\n", "2\r\n{}\r\n".to_owned()),
@@ -353,71 +353,71 @@ fn a_slow_endless_or_huge_body_does_not_hold_the_answer_up() {
     ] {
         let server = serve(move |_, mut peer| {
             peer.request();
-            peer.say(head);
-            peer.say(framing);
+            peer.send(head);
+            peer.send(framing);
             peer.trickle(piece.as_bytes());
         });
         let start = Instant::now();
-        // Longer than a loaded machine takes to answer, and far below what the body would take.
-        assert_told(&server.ask(Action::Create, Duration::from_secs(5)), "201");
-        assert_told(&server.ask(Action::Create, PLENTY), "201");
+        // Long enough for a loaded machine, and far below the time that the whole body would take.
+        assert_reply(&server.ask(Action::Create, Duration::from_secs(5)), "201");
+        assert_reply(&server.ask(Action::Create, PLENTY), "201");
         assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     }
 }
 
 #[test]
-fn a_connection_with_an_unfinished_body_is_not_used_again() {
+fn connection_with_an_unread_body_is_not_reused() {
     let server = serve(|number, mut peer| {
         peer.request();
         if number == 0 {
-            peer.say(format!("HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n{}", "x".repeat(70_000)));
+            peer.send(format!("HTTP/1.1 200 OK\r\ncontent-length: 70000\r\n\r\n{}", "x".repeat(70_000)));
         } else {
-            peer.say("HTTP/1.1 204 OK\r\n\r\n");
+            peer.send("HTTP/1.1 204 OK\r\n\r\n");
         }
         peer.wait();
     });
     let transport = server.transport();
-    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
-    assert_told(&ask(&transport, Action::Create, PLENTY), "204");
+    assert_reply(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_reply(&ask(&transport, Action::Create, PLENTY), "204");
 }
 
 #[test]
-fn bytes_that_nobody_asked_for_are_no_answer() {
+fn unsolicited_bytes_are_not_taken_as_an_answer() {
     let (done, is_done) = mpsc::channel::<()>();
-    let (said, is_said) = mpsc::channel();
+    let (sent, is_sent) = mpsc::channel();
     let is_done = Mutex::new(is_done);
     let server = serve(move |number, mut peer| {
         peer.request();
-        peer.say(OK);
+        peer.send(OK);
         if number == 0 {
             is_done.lock().unwrap().recv().unwrap();
-            peer.say("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n");
-            said.send(()).unwrap();
+            peer.send("HTTP/1.1 500 x\r\ncontent-length: 0\r\n\r\n");
+            sent.send(()).unwrap();
         }
         peer.wait();
     });
     let transport = server.transport();
-    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_reply(&ask(&transport, Action::Create, PLENTY), "200");
     done.send(()).unwrap();
-    is_said.recv().unwrap();
-    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    is_sent.recv().unwrap();
+    assert_reply(&ask(&transport, Action::Create, PLENTY), "200");
     let at_once = answering("HTTP/1.1 200 x\r\ncontent-length: 0\r\n\r\nHTTP/1.1 500 x\r\n\r\n");
-    assert_told(&at_once.ask(Action::Create, PLENTY), "200");
+    assert_reply(&at_once.ask(Action::Create, PLENTY), "200");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_reset_before_the_answer_is_ambiguous() {
+fn reset_before_the_answer_is_ambiguous() {
     let server = serve(|_, mut peer| {
         peer.request();
         peer.reset();
     });
     for action in ACTIONS {
-        assert_told(&server.ask(action, PLENTY), CLOSED);
+        assert_reply(&server.ask(action, PLENTY), CLOSED);
     }
 }
 
-/// Address that refuses connections: bound but not listening, so that nobody else gets the port meanwhile.
+/// Returns an address that refuses connections. Its port is bound without a listener, so no other process gets it.
 #[cfg(unix)]
 pub(super) fn refusing() -> (SocketAddr, impl Sized) {
     let socket = reserved(0).unwrap();
@@ -442,14 +442,14 @@ fn reserved(_: u16) -> io::Result<()> {
 }
 
 #[test]
-fn a_refused_connection_is_not_sent() {
+fn refused_connection_is_not_sent() {
     let (free, _socket) = refusing();
-    assert_told(&ask(&transport(&format!("http://{free}")), Action::Create, PLENTY), REFUSED);
+    assert_reply(&ask(&transport(&format!("http://{free}")), Action::Create, PLENTY), REFUSED);
     let host = format!("http://localhost:{}", free.port());
-    assert_told(&ask(&transport(&host), Action::Create, PLENTY), REFUSED);
+    assert_reply(&ask(&transport(&host), Action::Create, PLENTY), REFUSED);
 }
 
-/// A listener that takes no more connections, with those that fill its queue.
+/// Returns the address of a listener whose queue is full, with the connections that fill it.
 #[cfg(target_os = "linux")]
 pub(super) fn blackhole() -> (SocketAddr, impl Sized) {
     let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
@@ -466,28 +466,28 @@ pub(super) fn blackhole() -> (SocketAddr, impl Sized) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_connect_that_nobody_answers_costs_the_timeout() {
+fn connect_without_an_answer_is_not_sent_after_the_timeout() {
     let (address, _queue) = blackhole();
     let start = Instant::now();
     let reply = ask(&transport(&format!("http://{address}")), Action::Create, BRIEF);
-    assert_told(&reply, "not sent, Connect: no connection within 150ms");
+    assert_reply(&reply, "not sent, Connect: no connection within 150ms");
     assert!(start.elapsed() >= BRIEF);
 }
 
 #[test]
-fn no_time_is_no_request() {
+fn zero_timeout_sends_nothing_and_the_longest_one_does() {
     let server = answering(OK);
-    assert_told(&server.ask(Action::Create, Duration::ZERO), "not sent, Connect: no connection within 0ns");
+    assert_reply(&server.ask(Action::Create, Duration::ZERO), "not sent, Connect: no connection within 0ns");
     let transport = server.transport();
-    assert_told(&ask(&transport, Action::Create, PLENTY), "200");
+    assert_reply(&ask(&transport, Action::Create, PLENTY), "200");
     assert!(matches!(ask(&transport, Action::Create, Duration::ZERO), Reply::NotSent(_)));
     let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-    assert_told(&transport.send(0, &request, Duration::MAX), "200");
+    assert_reply(&transport.send(0, &request, Duration::MAX), "200");
     assert!(matches!(transport.send(1, &request, PLENTY), Reply::NotSent(_)));
 }
 
 #[test]
-fn only_a_redirect_that_keeps_the_request_on_its_server_is_followed() {
+fn redirect_is_followed_once_if_it_keeps_method_and_origin() {
     for status in [301, 302, 303, 307, 308] {
         for action in ACTIONS {
             let elsewhere = answering(OK);
@@ -496,28 +496,28 @@ fn only_a_redirect_that_keeps_the_request_on_its_server_is_followed() {
                 while let Some(request) = peer.request() {
                     let target = match request.split(' ').nth(1).unwrap() {
                         path if path.starts_with("/moved") => {
-                            peer.say("HTTP/1.1 299 there\r\ncontent-length: 0\r\n\r\n");
+                            peer.send("HTTP/1.1 299 there\r\ncontent-length: 0\r\n\r\n");
                             continue;
                         }
                         path if path.starts_with("/away") => format!("http://{away}/moved"),
                         path if path.starts_with("/circle") => "/circle".to_owned(),
                         _ => "/moved".to_owned(),
                     };
-                    peer.say(format!("HTTP/1.1 {status} x\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n"));
+                    peer.send(format!("HTTP/1.1 {status} x\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n"));
                 }
             });
             let base = format!("http://{}", server.address);
             let followed = matches!(status, 307 | 308);
             let expected = if followed { "299".into() } else { status.to_string() };
-            assert_told(&ask(&transport(&base), action, PLENTY), &expected);
+            assert_reply(&ask(&transport(&base), action, PLENTY), &expected);
             let first = server.requests.recv().unwrap();
             if followed {
                 let second = server.requests.recv().unwrap();
                 let moved = first.replacen(first.split(' ').nth(1).unwrap(), "/moved", 1);
                 assert_eq!(second, moved);
             }
-            assert_told(&ask(&transport(&format!("{base}/away")), action, PLENTY), &status.to_string());
-            assert_told(&ask(&transport(&format!("{base}/circle")), action, PLENTY), &status.to_string());
+            assert_reply(&ask(&transport(&format!("{base}/away")), action, PLENTY), &status.to_string());
+            assert_reply(&ask(&transport(&format!("{base}/circle")), action, PLENTY), &status.to_string());
             let asked = server.requests.try_iter().count();
             assert_eq!(asked, if followed { 3 } else { 2 });
             assert_eq!(elsewhere.requests.try_iter().count(), 0);
@@ -526,26 +526,26 @@ fn only_a_redirect_that_keeps_the_request_on_its_server_is_followed() {
 }
 
 #[test]
-fn a_redirect_to_nowhere_was_sent() {
+fn redirect_whose_target_refuses_is_ambiguous() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let transport = transport(&format!("http://{}", listener.local_addr().unwrap()));
     thread::spawn(move || {
         let mut peer = Peer { stream: BufReader::new(listener.accept().unwrap().0), seen: mpsc::channel().0 };
         drop(listener);
         peer.request();
-        peer.say("HTTP/1.1 307 x\r\nlocation: /there\r\nconnection: close\r\n\r\n");
+        peer.send("HTTP/1.1 307 x\r\nlocation: /there\r\nconnection: close\r\n\r\n");
     });
-    assert_told(&ask(&transport, Action::Create, PLENTY), "ambiguous, Connect: connection refused");
+    assert_reply(&ask(&transport, Action::Create, PLENTY), "ambiguous, Connect: connection refused");
 }
 
-/// Larger than the buffers of both sockets together.
+/// Returns a request that is larger than the buffers of both sockets together.
 fn large_create() -> Request {
     let body = format!("{{\"groupId\": \"g1\"}}{}", " ".repeat(24 << 20));
     Request { body: Some(body), ..Api::default().request(Action::Create, &GroupId::parse("g1").unwrap()) }
 }
 
 #[test]
-fn request_that_the_server_does_not_read_costs_the_timeout_and_is_ambiguous() {
+fn request_that_the_server_does_not_read_is_ambiguous_after_the_timeout() {
     let (end, is_over) = mpsc::channel::<()>();
     let is_over = Mutex::new(is_over);
     let server = serve(move |_, peer| {
@@ -557,7 +557,7 @@ fn request_that_the_server_does_not_read_costs_the_timeout_and_is_ambiguous() {
     // A loaded machine connects, and fills the buffers, within this time.
     let timeout = Duration::from_secs(2);
     let reply = server.transport().send(0, &large_create(), timeout);
-    assert_told(&reply, "ambiguous, Timeout: no answer within 2s");
+    assert_reply(&reply, "ambiguous, Timeout: no answer within 2s");
     assert!(start.elapsed() >= timeout && start.elapsed() < PLENTY, "{:?}", start.elapsed());
     drop(end);
 }
@@ -566,12 +566,12 @@ fn request_that_the_server_does_not_read_costs_the_timeout_and_is_ambiguous() {
 fn request_larger_than_the_socket_buffers_arrives_whole() {
     let server = serve(|_, mut peer| {
         while peer.request().is_some() {
-            peer.say(OK);
+            peer.send(OK);
         }
     });
     let (transport, request) = (server.transport(), large_create());
     for _ in 0..2 {
-        assert_told(&transport.send(0, &request, PLENTY), "200");
+        assert_reply(&transport.send(0, &request, PLENTY), "200");
         let seen = server.requests.recv().unwrap();
         assert!(seen.ends_with(request.body.as_deref().unwrap()), "{} bytes", seen.len());
     }
@@ -587,37 +587,37 @@ fn get_that_was_sent_is_ambiguous_even_if_its_second_connection_is_refused() {
         let mut peer = Peer { stream: BufReader::new(listener.accept().unwrap().0), seen: mpsc::channel().0 };
         drop(listener);
         peer.request();
-        peer.say(OK);
+        peer.send(OK);
         peer.request();
         peer.reset();
     });
-    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
-    assert_told(&ask(&transport, Action::Check, PLENTY), "ambiguous, Connect: connection refused");
+    assert_reply(&ask(&transport, Action::Check, PLENTY), "200");
+    assert_reply(&ask(&transport, Action::Check, PLENTY), "ambiguous, Connect: connection refused");
 }
 
-/// The first connection serves one request, then swallows the next one.
+/// Serves one request on the first connection, then resets it at the second request.
 #[cfg(unix)]
 fn stale() -> Server {
     serve(|number, mut peer| {
         peer.request();
-        peer.say(OK);
+        peer.send(OK);
         peer.request();
         if number == 0 {
             peer.reset();
         } else {
-            peer.say(OK);
+            peer.send(OK);
         }
     })
 }
 
 #[cfg(unix)]
 #[test]
-fn a_connection_that_dies_under_a_request_is_replaced_for_a_get_only() {
+fn request_on_a_stale_connection_is_repeated_for_a_get_only() {
     for (action, expected) in [(Action::Create, CLOSED), (Action::Check, "200"), (Action::Delete, CLOSED)] {
         let server = stale();
         let transport = server.transport();
-        assert_told(&ask(&transport, action, PLENTY), "200");
-        assert_told(&ask(&transport, action, PLENTY), expected);
+        assert_reply(&ask(&transport, action, PLENTY), "200");
+        assert_reply(&ask(&transport, action, PLENTY), expected);
         let requests = if action == Action::Check { 3 } else { 2 };
         assert_eq!(server.requests.iter().take(requests).count(), requests);
         assert!(server.requests.try_recv().is_err());
@@ -625,104 +625,104 @@ fn a_connection_that_dies_under_a_request_is_replaced_for_a_get_only() {
 }
 
 #[test]
-fn an_answer_that_had_begun_is_not_asked_for_again() {
+fn get_is_not_repeated_after_a_part_of_its_answer() {
     let server = serve(|_, mut peer| {
         peer.request();
-        peer.say(OK);
+        peer.send(OK);
         peer.request();
-        peer.say("HTTP/1.1 2");
+        peer.send("HTTP/1.1 2");
     });
     let transport = server.transport();
-    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
-    assert_told(&ask(&transport, Action::Check, PLENTY), CLOSED);
+    assert_reply(&ask(&transport, Action::Check, PLENTY), "200");
+    assert_reply(&ask(&transport, Action::Check, PLENTY), CLOSED);
     assert_eq!(server.requests.try_iter().count(), 2);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_dead_connection_is_not_replaced_by_another_dead_one() {
+fn get_on_a_stale_connection_is_repeated_on_a_new_one() {
     let both_are_open = Barrier::new(2);
     let server = serve(move |number, mut peer| {
         peer.request();
         if number < 2 {
             both_are_open.wait();
-            peer.say(OK);
+            peer.send(OK);
             peer.request();
             peer.reset();
         } else {
-            peer.say(OK);
+            peer.send(OK);
         }
     });
     let transport = server.transport();
     thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| assert_told(&ask(&transport, Action::Check, PLENTY), "200"));
+            scope.spawn(|| assert_reply(&ask(&transport, Action::Check, PLENTY), "200"));
         }
     });
-    assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+    assert_reply(&ask(&transport, Action::Check, PLENTY), "200");
 }
 
 #[test]
-fn an_idle_connection_that_was_closed_is_replaced_unseen() {
+fn closed_idle_connection_is_replaced_before_the_request() {
     for action in ACTIONS {
         let (closed, is_closed) = mpsc::channel();
         let server = serve(move |_, mut peer| {
             peer.request();
-            peer.say(OK);
+            peer.send(OK);
             peer.stream.get_ref().shutdown(Shutdown::Both).unwrap();
             closed.send(()).unwrap();
         });
         let transport = server.transport();
         for _ in 0..3 {
-            assert_told(&ask(&transport, action, PLENTY), "200");
+            assert_reply(&ask(&transport, action, PLENTY), "200");
             is_closed.recv().unwrap();
         }
     }
 }
 
 #[test]
-fn retry_after_is_passed_on() {
+fn retry_after_is_part_of_the_reply() {
     let answer = "HTTP/1.1 503 x\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
-    assert_told(&answering(answer).ask(Action::Create, PLENTY), "503, retry after 7s");
+    assert_reply(&answering(answer).ask(Action::Create, PLENTY), "503, retry after 7s");
     let soon = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(100));
     let dated = serve(move |_, mut peer| {
         peer.request();
-        peer.say(format!("HTTP/1.1 429 x\r\nretry-after: {soon}\r\ncontent-length: 0\r\n\r\n"));
+        peer.send(format!("HTTP/1.1 429 x\r\nretry-after: {soon}\r\ncontent-length: 0\r\n\r\n"));
     });
     let Reply::Answered { status: 429, retry_after: Some(after) } = dated.ask(Action::Create, PLENTY) else {
         panic!("no date was read");
     };
     assert!((60..=100).contains(&after.as_secs()), "{after:?}");
     let garbage = "HTTP/1.1 503 x\r\nretry-after: soon\r\ncontent-length: 0\r\n\r\n";
-    assert_told(&answering(garbage).ask(Action::Create, PLENTY), "503");
+    assert_reply(&answering(garbage).ask(Action::Create, PLENTY), "503");
 }
 
 #[test]
-fn addresses_and_names_lead_to_the_server() {
+fn localhost_and_addresses_of_both_families_reach_the_server() {
     let ipv4 = answering(OK);
-    assert_told(&ask(&transport(&format!("http://localhost:{}", ipv4.address.port())), Action::Check, PLENTY), "200");
+    assert_reply(&ask(&transport(&format!("http://localhost:{}", ipv4.address.port())), Action::Check, PLENTY), "200");
     if TcpListener::bind("[::1]:0").is_ok() {
         let handle = |_, mut peer: Peer| {
             peer.request();
-            peer.say(OK);
+            peer.send(OK);
         };
-        // Nobody may listen on that port of the other address, which "localhost" leads to first.
+        // Reserve this port of the IPv4 address, which "localhost" resolves to first.
         let (ipv6, _reserved) = std::iter::repeat_with(|| serve_at("[::1]:0", handle))
             .find_map(|server| reserved(server.address.port()).ok().map(|reserved| (server, reserved)))
             .unwrap();
-        assert_told(&ipv6.ask(Action::Check, PLENTY), "200");
+        assert_reply(&ipv6.ask(Action::Check, PLENTY), "200");
         let named = format!("http://localhost:{}", ipv6.address.port());
-        assert_told(&ask(&transport(&named), Action::Check, PLENTY), "200");
+        assert_reply(&ask(&transport(&named), Action::Check, PLENTY), "200");
     }
 }
 
 #[test]
-fn a_name_without_address_is_not_sent() {
+fn name_without_an_address_is_not_sent() {
     let reply = ask(&transport("http://x.invalid:8000"), Action::Create, PLENTY);
-    assert_told(&reply, "not sent, Resolve: the host name has no address");
+    assert_reply(&reply, "not sent, Resolve: the host name has no address");
 }
 
-/// In a process of its own with few descriptors, asked for by the test after it.
+/// Runs in a process with few descriptors, started by the next test.
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "runs in a process with few file descriptors"]
@@ -733,7 +733,7 @@ fn ask_more_hosts_than_there_are_descriptors() {
     let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
     for _ in 0..2 {
         for host in 0..hosts.len() {
-            assert_told(&transport.send(host, &request, PLENTY), "200");
+            assert_reply(&transport.send(host, &request, PLENTY), "200");
         }
     }
     let mut taken = Vec::new();
@@ -744,19 +744,19 @@ fn ask_more_hosts_than_there_are_descriptors() {
     taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
     let reply = transport.send(0, &request, PLENTY);
     taken.clear();
-    assert_told(&reply, "not sent, Exhausted: no file descriptor for a connection");
-    assert_told(&transport.send(0, &request, PLENTY), "200");
+    assert_reply(&reply, "not sent, Exhausted: no file descriptor for a connection");
+    assert_reply(&transport.send(0, &request, PLENTY), "200");
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn idle_connections_make_room_where_descriptors_are_short() {
+fn idle_connections_are_closed_if_descriptors_run_out() {
     let server = serve_at("0.0.0.0:0", |_, mut peer| {
         while peer.request().is_some() {
-            peer.say(OK);
+            peer.send(OK);
         }
     });
-    // The name of the crate is not part of a test's.
+    // The name of a test does not include that of the crate.
     let (_, module) = module_path!().split_once("::").unwrap();
     let output = std::process::Command::new("sh")
         .args(["-c", "ulimit -n 64; exec \"$0\" \"$@\""])
@@ -766,14 +766,14 @@ fn idle_connections_make_room_where_descriptors_are_short() {
         .env("TRANSPORT_TEST_PORT", server.address.port().to_string())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && output_text.contains("1 passed"), "{output_text}");
 }
 
 #[test]
-fn errors_say_what_caused_them_and_show_no_url() {
+fn errors_have_a_source_and_contain_no_url() {
     let server = answering("nonsense\r\n\r\n");
-    let Reply::Ambiguous(error) = server.ask(Action::Create, PLENTY) else { panic!("garbage was believed") };
+    let Reply::Ambiguous(error) = server.ask(Action::Create, PLENTY) else { panic!("garbage was accepted") };
     let mut next: Option<&dyn std::error::Error> = Some(&error);
     let mut length = 0;
     while let Some(error) = next {
@@ -786,7 +786,7 @@ fn errors_say_what_caused_them_and_show_no_url() {
 
 #[cfg(not(feature = "rustls"))]
 #[test]
-fn https_without_tls_is_refused_by_name() {
+fn https_without_tls_is_refused_with_the_feature_to_enable() {
     let error = Subject::to(&[Host::parse("https://node1").unwrap()]).err().unwrap();
     assert!(error.to_string().contains("\"rustls\""), "{error}");
 }
@@ -821,12 +821,12 @@ pub(super) mod tls {
         Subject::trusting(&Host::parse(url).unwrap(), AUTHORITY)
     }
 
-    /// Answers 200 on its first connection, 500 on others.
+    /// Answers 200 on its first connection, and 500 on others.
     fn node() -> Server {
         node_with(1)
     }
 
-    /// Answers 200 on so many connections, 500 on others.
+    /// Answers 200 on the first `good` connections, and 500 on others.
     pub(in super::super) fn node_with(good: usize) -> Server {
         serve(move |number, peer| {
             let mut stream = BufReader::new(secured(peer.stream.into_inner()));
@@ -843,11 +843,11 @@ pub(super) mod tls {
     }
 
     #[test]
-    fn a_trusted_server_is_asked_on_one_connection() {
+    fn tls_connection_is_reused() {
         let server = node();
         let transport = trusting(&format!("https://localhost:{}", server.address.port()));
         for _ in 0..3 {
-            assert_told(&ask(&transport, Action::Check, PLENTY), "200");
+            assert_reply(&ask(&transport, Action::Check, PLENTY), "200");
         }
     }
 
@@ -862,7 +862,7 @@ pub(super) mod tls {
         });
         let transport = trusting(&format!("https://localhost:{}", server.address.port()));
         for _ in 0..2 {
-            assert_told(&transport.send(0, &large_create(), PLENTY), "200");
+            assert_reply(&transport.send(0, &large_create(), PLENTY), "200");
         }
     }
 
@@ -888,52 +888,52 @@ pub(super) mod tls {
     }
 
     #[test]
-    fn an_unknown_certificate_is_not_sent() {
+    fn untrusted_certificate_is_not_sent() {
         let transport = transport(&format!("https://{}", node().address));
-        assert_told(&ask(&transport, Action::Create, PLENTY), "not sent, Tls: the TLS handshake failed");
+        assert_reply(&ask(&transport, Action::Create, PLENTY), "not sent, Tls: the TLS handshake failed");
     }
 
     #[test]
-    fn a_server_without_tls_is_not_sent() {
+    fn server_without_tls_is_not_sent() {
         for (answer, expected) in [
             ("HTTP/1.1 400 Bad Request\r\n\r\n", "not sent, Tls: the TLS handshake failed"),
             ("", "not sent, Tls: the connection was closed during the TLS handshake"),
         ] {
             let server = serve(move |_, mut peer| {
                 let _ = peer.stream.read(&mut [0; 5]);
-                peer.say(answer);
+                peer.send(answer);
                 peer.stream.get_ref().shutdown(Shutdown::Write).unwrap();
                 peer.wait();
             });
-            assert_told(&ask(&transport(&format!("https://{}", server.address)), Action::Create, PLENTY), expected);
+            assert_reply(&ask(&transport(&format!("https://{}", server.address)), Action::Create, PLENTY), expected);
         }
     }
 
     #[test]
-    fn a_mute_handshake_costs_the_timeout() {
+    fn handshake_without_an_answer_is_not_sent_after_the_timeout() {
         let server = serve(|_, mut peer| peer.wait());
         let reply = ask(&transport(&format!("https://{}", server.address)), Action::Create, BRIEF);
-        assert_told(&reply, "not sent, Tls: no TLS connection within 150ms");
+        assert_reply(&reply, "not sent, Tls: no TLS connection within 150ms");
     }
 
     #[test]
-    fn a_server_that_leaves_after_the_handshake_is_ambiguous() {
+    fn close_after_the_handshake_is_ambiguous() {
         let server = serve(|_, peer| {
             let mut stream = secured(peer.stream.into_inner());
             let _ = stream.read(&mut [0; 1]);
         });
         let transport = trusting(&format!("https://127.0.0.1:{}", server.address.port()));
-        assert_told(&ask(&transport, Action::Create, PLENTY), CLOSED);
-        assert_told(&ask(&transport, Action::Create, BRIEF), CLOSED);
+        assert_reply(&ask(&transport, Action::Create, PLENTY), CLOSED);
+        assert_reply(&ask(&transport, Action::Create, BRIEF), CLOSED);
     }
 }
 
-/// Keeps its connections; answers the first request of each with `first`, the others with 204.
+/// Keeps connections open. Answers the first request of each with `first`, and later ones with 204.
 fn keeping(first: &'static [u8]) -> Server {
     serve(move |_, mut peer| {
         let mut answer = first;
         while peer.request().is_some() {
-            peer.say(answer);
+            peer.send(answer);
             answer = b"HTTP/1.1 204 x\r\n\r\n";
         }
     })
@@ -948,8 +948,8 @@ fn answer_with_chunks_and_trailers_keeps_its_connection() {
     ] {
         let server = keeping(answer);
         let transport = server.transport();
-        assert_told(&ask(&transport, Action::Create, PLENTY), "201");
-        assert_told(&ask(&transport, Action::Delete, PLENTY), "204");
+        assert_reply(&ask(&transport, Action::Create, PLENTY), "201");
+        assert_reply(&ask(&transport, Action::Delete, PLENTY), "204");
     }
 }
 
@@ -960,11 +960,11 @@ fn answer_with_conflicting_lengths_is_garbage() {
     {
         let server = serve(move |_, mut peer| {
             peer.request();
-            peer.say(format!("HTTP/1.1 201 x\r\n{lengths}\r\n\r\n{{}}"));
+            peer.send(format!("HTTP/1.1 201 x\r\n{lengths}\r\n\r\n{{}}"));
             peer.wait();
         });
         for action in ACTIONS {
-            assert_told(&server.ask(action, PLENTY), "ambiguous, Garbage: the answer is not HTTP");
+            assert_reply(&server.ask(action, PLENTY), "ambiguous, Garbage: the answer is not HTTP");
         }
     }
 }
@@ -977,7 +977,7 @@ fn answer_that_comes_byte_by_byte_is_read() {
         peer.stream.get_ref().set_nodelay(true).unwrap();
         while peer.request().is_some() {
             for byte in ANSWER {
-                peer.say([*byte]);
+                peer.send([*byte]);
                 thread::yield_now();
             }
             assert_eq!(number, 0, "the first connection is used again");
@@ -985,7 +985,7 @@ fn answer_that_comes_byte_by_byte_is_read() {
     });
     let transport = server.transport();
     for action in ACTIONS {
-        assert_told(&ask(&transport, action, PLENTY), "201");
+        assert_reply(&ask(&transport, action, PLENTY), "201");
     }
 }
 
@@ -996,17 +996,17 @@ fn answer_cut_at_any_byte_is_ambiguous_until_its_head_is_whole() {
     let head = ANSWER.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
     let server = serve(|number, mut peer| {
         peer.request();
-        peer.say(&ANSWER[..number]);
+        peer.send(&ANSWER[..number]);
     });
     for length in 0..=ANSWER.len() {
         let expected = if length < head { CLOSED } else { "201, retry after 7s" };
-        assert_eq!(told(&server.ask(Action::Create, PLENTY)), expected, "{length} bytes");
+        assert_eq!(describe(&server.ask(Action::Create, PLENTY)), expected, "{length} bytes");
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn answer_that_ends_with_a_reset_counts_once_its_head_is_whole() {
+fn answer_that_ends_with_a_reset_is_read_if_its_head_is_whole() {
     for (answer, expected) in [
         ("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n\r\n{}", "201"),
         ("HTTP/1.1 201 Created\r\ncontent-length: 100\r\n", CLOSED),
@@ -1015,34 +1015,34 @@ fn answer_that_ends_with_a_reset_counts_once_its_head_is_whole() {
         let is_read = Mutex::new(is_read);
         let server = serve(move |_, mut peer| {
             peer.request();
-            peer.say(answer);
-            // A reset discards what the client has not read, so it comes after that.
+            peer.send(answer);
+            // A reset discards bytes that the client has not read, so wait for the client first.
             let _ = is_read.lock().unwrap().recv_timeout(BRIEF);
             peer.reset();
         });
-        assert_told(&server.ask(Action::Create, PLENTY), expected);
+        assert_reply(&server.ask(Action::Create, PLENTY), expected);
         drop(read);
     }
 }
 
 #[test]
-fn interim_answers_without_pause_cost_the_timeout() {
+fn flood_of_interim_answers_is_ambiguous_after_the_timeout() {
     let flood = serve(|_, mut peer| {
         peer.request();
         let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(1000);
         while peer.stream.get_mut().write_all(many.as_bytes()).is_ok() {}
     });
     let start = Instant::now();
-    assert_told(&flood.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
+    assert_reply(&flood.ask(Action::Create, BRIEF), "ambiguous, Timeout: no answer within 150ms");
     assert!(start.elapsed() >= BRIEF);
 }
 
 #[test]
-fn server_that_closes_early_without_reading_is_no_answer() {
+fn close_without_reading_is_no_answer() {
     let server = serve(|_, peer| drop(peer));
     for action in ACTIONS {
-        let reply = told(&server.ask(action, PLENTY));
-        // Whether the first byte left before the close is a race; an answer it is not.
+        let reply = describe(&server.ask(action, PLENTY));
+        // The first byte and the close race, so the request may be sent or not.
         assert!(reply == CLOSED || reply == CLOSED.replace("ambiguous", "not sent"), "{reply}");
     }
 }

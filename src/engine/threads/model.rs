@@ -1,4 +1,4 @@
-//! Stands in for the hosts under loom: each exchange is answered by a function of the model.
+//! Replaces the hosts under loom: a function of the model answers each exchange.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ thread_local! {
     static ANSWER: RefCell<Option<Answer>> = const { RefCell::new(None) };
 }
 
-/// From now on `answer` answers for each host.
+/// Sets the function that answers for each host.
 pub(crate) fn set_answer(answer: impl Fn(usize) -> Reply + 'static) {
     ANSWER.set(Some(Arc::new(answer)));
 }

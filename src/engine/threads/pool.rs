@@ -1,7 +1,7 @@
 //! The threads of one client, started when they are first needed.
 //!
-//! rayon's pools provide them. A thread without a task blocks here, not in its pool: an idle thread of a rayon pool
-//! looks for work at all the others before it blocks.
+//! They are threads of rayon pools. A thread without a task blocks here, because an idle thread of a rayon pool first
+//! tries to steal work from all others.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use crate::sync::{Mutex, MutexGuard, Receiver, Sender, ThreadPool, ThreadPoolBui
 /// Work for a thread of the pool.
 pub(crate) type Task = Box<dyn FnOnce() + Send>;
 
-/// A task, and the way to the thread that runs it, which it gives back to the pool.
+/// A task for a thread, with the sender of that thread. The thread returns the sender to the pool when it is idle.
 struct Order {
     task: Task,
     thread: Sender<Order>,
@@ -27,16 +27,16 @@ pub(crate) struct Pool {
     this: Weak<Pool>,
 }
 
-/// At most one of the two holds anything.
+/// Idle threads or queued tasks. One of the two is always empty.
 #[derive(Default)]
 struct Waiting {
-    /// Idle threads. The one that became idle last is at the end, and is used first.
+    /// Idle threads. The last one became idle last, and is used first.
     threads: Vec<Sender<Order>>,
     /// Tasks that wait for a thread.
     tasks: VecDeque<Task>,
 }
 
-/// Threads that have had no task yet.
+/// The rayon pools, and their threads that have had no task yet.
 struct Supply {
     pools: Vec<ThreadPool>,
     /// Threads of the last pool that have had no task.
@@ -46,16 +46,16 @@ struct Supply {
     left: usize,
 }
 
-/// Each pool has twice the threads of the one before, between these bounds, so that few are started in vain.
+/// Bounds of the size of a rayon pool. Each pool has twice the threads of the pool before, so few are started in vain.
 const SMALLEST_POOL: usize = 2;
 const LARGEST_POOL: usize = 32;
 
-/// Number of times that an idle thread yields its core before it blocks. A thread that looks is there sooner than
-/// a blocked one, and a thread that yields takes the core from nobody.
+/// Number of times that an idle thread yields its core before it blocks. A thread that yields starts a task sooner than
+/// a blocked thread, and takes no time from other threads.
 const LOOKS: usize = if cfg!(all(test, loom)) { 0 } else { 20 };
 
 impl Pool {
-    /// A pool of at most `limit` threads. None is started yet.
+    /// Creates a pool of at most `limit` threads. Starts no thread.
     pub(crate) fn new(limit: usize) -> Arc<Self> {
         let supply = Supply { pools: Vec::new(), fresh: 0, started: 0, left: limit };
         Arc::new_cyclic(|this| Pool {
@@ -66,14 +66,14 @@ impl Pool {
         })
     }
 
-    /// Runs `task` on an idle thread, or on a new one. Returns it if there is none.
+    /// Runs `task` on an idle thread, or on a new one. Returns the task if there is no thread.
     pub(crate) fn spawn(&self, task: Task) -> Result<(), Task> {
         let idle = self.waiting().threads.pop();
         let Some(thread) = idle.or_else(|| self.start()) else { return Err(task) };
         order(&thread, task)
     }
 
-    /// Runs `task` on the next thread that is idle.
+    /// Runs `task` on the next idle thread.
     pub(crate) fn spawn_later(&self, task: Task) {
         let mut waiting = self.waiting();
         if let Some(thread) = waiting.threads.pop() {
@@ -84,7 +84,8 @@ impl Pool {
         }
     }
 
-    /// Maximum number of tasks that run at once, with one on a thread of the caller if the system refuses threads.
+    /// Returns the maximum number of tasks that run at once. If the system refuses threads, it includes one task on the
+    /// thread of the caller.
     pub(crate) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
@@ -97,16 +98,16 @@ impl Pool {
             self.limit.store(supply.started + 1, Ordering::Relaxed);
         }
         drop(supply);
-        // The logger is called without a lock, and it may panic.
+        // Call the logger without a lock. It may panic.
         thread.unwrap_or_else(|error| {
             let warn =
-                || log::warn!(target: "cluster_client", "no more threads ({error}); going on with those there are");
+                || log::warn!(target: "cluster_client", "no more threads ({error}); continuing with the existing threads");
             let _ = catch_unwind(AssertUnwindSafe(warn));
             None
         })
     }
 
-    /// Returns a task that waits, or takes `thread` back as an idle one.
+    /// Returns a queued task. If there is none, adds `thread` to the idle ones.
     fn next_or_idle(&self, thread: &mut Option<Sender<Order>>) -> Option<Task> {
         let mut waiting = self.waiting();
         let task = waiting.tasks.pop_front();
@@ -153,19 +154,19 @@ impl Supply {
     }
 }
 
-/// Has `thread` run `task`. It receives as long as there is a sender, and this is one.
+/// Sends `task` to `thread`. The thread receives while there is a sender of its channel, such as this one.
 fn order(thread: &Sender<Order>, task: Task) -> Result<(), Task> {
     let order = Order { task, thread: thread.clone() };
     thread.send(order).map_err(|refused| refused.0.task)
 }
 
-/// Runs tasks until the pool is gone. A blocked thread holds no sender of its own channel: the pool has the only
-/// one, so dropping the pool ends the thread.
+/// Runs tasks until the pool is dropped. Only the pool holds a sender of a blocked thread's channel, so dropping the
+/// pool ends the thread.
 fn serve(pool: &Weak<Pool>, orders: &Receiver<Order>) {
     while let Some(Order { task, thread }) = receive(orders) {
         let (mut task, mut thread) = (Some(task), Some(thread));
         while let Some(run) = task.take() {
-            // A task that has somebody to tell of a panic catches it.
+            // A task that has to report its panic catches it itself.
             let _ = catch_unwind(AssertUnwindSafe(run));
             let Some(pool) = pool.upgrade() else { return };
             task = pool.next_or_idle(&mut thread);
@@ -173,7 +174,7 @@ fn serve(pool: &Weak<Pool>, orders: &Receiver<Order>) {
     }
 }
 
-/// The next order, or `None` after the pool was dropped.
+/// Returns the next order, or `None` after the pool was dropped.
 fn receive(orders: &Receiver<Order>) -> Option<Order> {
     let look = |_| {
         let found = orders.try_recv().ok();

@@ -1,4 +1,4 @@
-//! The engine runs the suite of the transport.
+//! Runs the suite on the thread engine.
 
 #[expect(clippy::duplicate_mod, reason = "the suite runs for each way to send a request")]
 #[path = "../suite/tests.rs"]

@@ -1,23 +1,23 @@
 //! Floor 2: one request to one host, over ureq.
 //!
-//! HTTP and TLS are ureq's. Name look-ups, sockets, deadlines and idle connections are implemented here
-//! ([`crate::http`], [`tcp`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger may
-//! send another request on the same thread. Therefore no lock is held there, and the state of requests is a stack per
-//! thread. Deliberately absent: retries for the sake of an outcome, proxies, cookies, authentication, decompression,
+//! ureq provides HTTP and TLS. Name look-ups, sockets, deadlines and idle connections are implemented here
+//! ([`crate::http`], [`tcp`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
+//! may send another request on that thread. Therefore no lock is held there, and the state of requests is a stack per
+//! thread. Deliberately absent: retries after an answer or a timeout, proxies, cookies, authentication, decompression,
 //! and threads, except for name look-ups.
 //!
 //! Bounds:
 //!
 //! | what | bound | why |
 //! | --- | --- | --- |
-//! | a request | the `timeout` of `send` | each read, write, connect and look-up gets the time left |
+//! | a request | the `timeout` of `send` | each read, write, connect and look-up has the remaining time |
 //! | a head | [`crate::http::MAX_HEAD`] | |
 //! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
 //! | idle connections | [`idle`] a host, and [`ConnectionLimit`] in all | |
 //! | look-ups of names | [`crate::http::resolver::MAX_LOOKUPS`] threads | |
 //!
-//! A host without requests takes the memory of its name. An idle connection keeps no buffers; with TLS, the session and
-//! 20 KiB of ureq.
+//! A host without requests takes the memory of its name only. An idle connection keeps no buffers. With TLS it keeps
+//! the session and the buffers of ureq.
 
 mod context;
 mod idle;
@@ -57,15 +57,15 @@ pub(crate) struct UreqTransport {
 
 struct HostClient {
     host: Host,
-    /// Made with the first request.
+    /// Created with the first request.
     agent: OnceLock<Agent>,
 }
 
 impl UreqTransport {
-    /// A transport to `hosts`, which are numbered in this order. Nothing is sent or looked up yet.
+    /// Creates a transport to `hosts`, which are numbered in this order. Sends nothing and looks up nothing.
     ///
     /// # Errors
-    /// A [`ConfigError`] for an https host where the feature `rustls` is off.
+    /// A [`ConfigError`] for an https host if the feature `rustls` is off.
     pub(crate) fn new(hosts: &[Host]) -> Result<Self, ConfigError> {
         Self::with(hosts, Arc::new(AgentMaker::new()))
     }
@@ -73,7 +73,7 @@ impl UreqTransport {
     /// Trusts the certificates of this PEM text only.
     ///
     /// # Errors
-    /// A [`ConfigError`] for the first of them that cannot be used.
+    /// A [`ConfigError`] for the first certificate that cannot be used.
     #[cfg(feature = "rustls")]
     pub(crate) fn trusting(hosts: &[Host], pem: &[u8]) -> Result<Self, ConfigError> {
         let refused = |error: ureq::Error| {
@@ -98,10 +98,10 @@ impl UreqTransport {
         Ok(UreqTransport { clients: hosts.iter().map(client).collect(), maker })
     }
 
-    /// A transport to other hosts that shares the bounds of this one.
+    /// Creates a transport to other hosts that shares the bounds of this one.
     ///
     /// # Errors
-    /// A [`ConfigError`] for an https host where the feature `rustls` is off.
+    /// A [`ConfigError`] for an https host if the feature `rustls` is off.
     pub(crate) fn beside(&self, hosts: &[Host]) -> Result<Self, ConfigError> {
         Self::with(hosts, Arc::clone(&self.maker))
     }
@@ -143,8 +143,8 @@ impl UreqTransport {
 }
 
 impl UreqTransport {
-    /// Sends `request` to a host and reads the answer. Returns within `timeout`, which runs since `begun`, give or
-    /// take what the system takes to hand over a socket.
+    /// Sends `request` to a host and reads the answer. Returns within `timeout` after `begun`, except for delays of the
+    /// system in opening a socket.
     pub(crate) fn send(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
         match self.clients.get(host) {
             Some(client) => {
@@ -155,7 +155,7 @@ impl UreqTransport {
         }
     }
 
-    /// Closes all idle connections of the client, to free their descriptors. From then on fewer are kept.
+    /// Closes all idle connections of the client, to free their descriptors. Fewer are kept afterwards.
     pub(crate) fn shed_idle(&self) {
         self.maker.limit.keep_fewer();
         let idle: Vec<_> = self.maker.idle().iter().filter_map(Weak::upgrade).collect();
@@ -179,7 +179,7 @@ impl UreqTransport {
     }
 }
 
-/// Connection with TLS on top if the host is https.
+/// Connection, with TLS if the host is https.
 #[cfg(feature = "rustls")]
 type Connection = <tcp::Tls as ureq::unversioned::transport::Connector<tcp::TcpTransport>>::Out;
 #[cfg(not(feature = "rustls"))]
@@ -234,7 +234,7 @@ impl AgentMaker {
 /// Sets every option, so that the defaults of another version change nothing.
 fn config() -> ConfigBuilder<AgentScope> {
     Agent::config_builder()
-        // A 404 is an answer, and so is a 302. Following it would turn a DELETE into a GET of another URL.
+        // Statuses such as 404 and 302 are answers. To follow a 302 would turn a DELETE into a GET of another URL.
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -277,9 +277,7 @@ fn run(agent: &Agent, request: &Request, url: &str) -> Result<Response<Body>, ur
     builder.content_type(JSON).send(body.unwrap_or_default())
 }
 
-/// A whole head with a valid status.
-///
-/// It is valid whatever happens to the body, because only the status is used.
+/// The used parts of a whole head with a valid status. A defect of the body does not make it invalid.
 struct Answer {
     status: u16,
     retry_after: Option<Duration>,
@@ -291,8 +289,8 @@ impl Answer {
         Reply::Answered { status: self.status, retry_after: self.retry_after }
     }
 
-    /// The URL to repeat the request at: only for statuses that keep method and body, and only on the same origin, as
-    /// after a missing slash. Other redirects are answers.
+    /// Returns the URL at which to repeat the request. Only redirects that keep method, body and origin are followed,
+    /// such as after a missing slash. Other redirects are answers.
     fn followed(&self, asked: &Host) -> Option<String> {
         let location = self.location.as_deref().filter(|_| matches!(self.status, 307 | 308))?;
         headers::same_origin(asked, location)
@@ -322,21 +320,21 @@ fn drain(response: Response<Body>) {
     let _ = io::copy(&mut body, &mut io::sink());
 }
 
-/// A request without an answer, and how far it got.
+/// The failure of a request without an answer.
 struct Failure {
     error: RequestError,
     after: RequestContext,
 }
 
 impl Failure {
-    /// Whether the server may have closed the kept-alive connection before it received the request, and a repetition is
-    /// harmless: for a GET (RFC 9110, 9.2.2), and if no byte left.
+    /// Returns whether the server may have closed the idle connection before it received the request, and repeating
+    /// the request is harmless. It is harmless for a GET (RFC 9110, 9.2.2), and if no byte was sent.
     fn was_stale(&self, request: &Request) -> bool {
         let harmless = request.method == "GET" || !self.after.sent;
         self.error.kind() == Kind::Closed && !self.after.connected && !self.after.received && harmless
     }
 
-    /// A failure of a second attempt. A byte of the first one may have left.
+    /// Returns the failure of a second attempt. Bytes of the first attempt count as sent.
     fn after_attempt(mut self, first: &Failure) -> Self {
         self.after.sent |= first.after.sent;
         self
@@ -347,7 +345,7 @@ impl Failure {
     }
 }
 
-/// Replaces the text of ureq, which may contain the URL.
+/// Replaces the error of ureq, whose text may contain the URL.
 fn describe(error: ureq::Error) -> RequestError {
     let context = context::current();
     let error = match error {

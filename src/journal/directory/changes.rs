@@ -96,7 +96,13 @@ fn put_together(disk: &dyn Disk, puts: &[(usize, &Put)]) -> Vec<Result<(), Journ
         return vec![Err(error); puts.len()];
     }
     drop(file);
-    let shares = |put: &Put| disk.link(&first.temporary, &put.temporary).is_ok() && rename(disk, put).is_ok();
+    // The content is durable, so the file gets the name at once. A rename replaces an older intent.
+    let shares = |put: &Put| match disk.link(&first.temporary, &put.path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.link(&first.temporary, &put.temporary).is_ok() && rename(disk, put).is_ok()
+        }
+        linked => linked.is_ok(),
+    };
     let others: Vec<_> =
         others.iter().map(|(_, put)| if shares(put) { Ok(()) } else { put_alone(disk, put) }).collect();
     std::iter::once(rename(disk, first)).chain(others).collect()

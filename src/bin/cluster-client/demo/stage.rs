@@ -1,5 +1,5 @@
-//! Where the demo plays: the nodes, a directory for the journal, and the commands as real processes. All of it
-//! is gone when the stage is.
+//! The surroundings of the demo: the nodes, a directory for the journal, and the running command. Dropping the stage
+//! removes them.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::output::{self, Output};
 use crate::signal;
 
-/// Short waits: what takes seconds in earnest shall not take them here.
+/// Short waits, so that the demo ends soon.
 const CONFIGURATION: &str = "\
 first_delay = \"100ms\"
 max_delay = \"400ms\"
@@ -26,29 +26,29 @@ pub(super) struct Stage<'a> {
     pub(super) cluster: Cluster,
     output: &'a mut Output,
     color: ColorChoice,
-    props: Props,
-    acts: usize,
-    broken: usize,
+    resources: Resources,
+    chapters: usize,
+    failed_checks: usize,
 }
 
-/// What has to be cleared away, also when a signal ends the demo.
+/// The resources to remove at the end, even if a signal ends the demo.
 #[derive(Clone)]
-struct Props {
+struct Resources {
     directory: PathBuf,
-    child: Arc<Mutex<Prop>>,
+    child: Arc<Mutex<RunningCommand>>,
 }
 
 #[derive(Default)]
-enum Prop {
+enum RunningCommand {
     #[default]
     None,
     Running(Child),
-    /// A signal came; nothing is started any more.
+    /// A signal has ended the demo, so no command may start.
     Cleared,
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn set(global: &GlobalOptions, hosts: usize, output: &'a mut Output) -> io::Result<Self> {
+    pub(super) fn new(global: &GlobalOptions, hosts: usize, output: &'a mut Output) -> io::Result<Self> {
         let cluster = Cluster::start(hosts)?;
         let name = format!("cluster-client-demo-{}-{:08x}", std::process::id(), fastrand::u32(..));
         let directory = std::env::temp_dir().join(name);
@@ -57,36 +57,37 @@ impl<'a> Stage<'a> {
                 format!("cannot create {}: {error}; set TMPDIR to a directory that exists", directory.display());
             io::Error::new(error.kind(), problem)
         })?;
-        let props = Props { directory, child: Arc::default() };
-        std::fs::write(props.directory.join("cluster-client.toml"), CONFIGURATION)?;
-        let on_signal = props.clone();
+        let resources = Resources { directory, child: Arc::default() };
+        std::fs::write(resources.directory.join("cluster-client.toml"), CONFIGURATION)?;
+        let on_signal = resources.clone();
         signal::once(move || {
             on_signal.clear();
             std::process::exit(Exit::Interrupted.code().into());
         })
         .map_err(|stop| io::Error::other(stop.message))?;
-        Ok(Stage { cluster, output, color: global.color, props, acts: 0, broken: 0 })
+        Ok(Stage { cluster, output, color: global.color, resources, chapters: 0, failed_checks: 0 })
     }
 
-    pub(super) fn broken(&self) -> usize {
-        self.broken
+    pub(super) fn failed_checks(&self) -> usize {
+        self.failed_checks
     }
 
-    pub(super) fn tell(&mut self, text: &str) {
+    pub(super) fn print(&mut self, text: &str) {
         self.output.print(&format!("{text}\n"));
     }
 
-    pub(super) fn act(&mut self, title: &str, text: &str) {
-        self.acts += 1;
-        let title = format!("{}. {title}", self.acts);
-        self.tell(&format!("\n{title}\n{}\n{text}", "-".repeat(title.chars().count())));
+    /// Prints a numbered title, and the text below it.
+    pub(super) fn chapter(&mut self, title: &str, text: &str) {
+        self.chapters += 1;
+        let title = format!("{}. {title}", self.chapters);
+        self.print(&format!("\n{title}\n{}\n{text}", "-".repeat(title.chars().count())));
     }
 
-    /// Runs this command to its end, and expects it to exit so.
+    /// Runs this command to its end, and checks its exit code.
     pub(super) fn run(&mut self, arguments: &[&str], expected: Exit) -> io::Result<()> {
         self.start(arguments)?;
         let code = self.wait()?;
-        self.tell(&format!("(exit {})", code.map_or("by a signal".into(), |code| code.to_string())));
+        self.print(&format!("(exit {})", code.map_or("by a signal".into(), |code| code.to_string())));
         if code != Some(expected.code().into()) {
             self.check(false, &format!("the exit code is {}", expected.code()));
         }
@@ -95,15 +96,15 @@ impl<'a> Stage<'a> {
 
     /// Starts this command.
     pub(super) fn start(&mut self, arguments: &[&str]) -> io::Result<()> {
-        self.tell(&format!("\n$ cluster-client {}", arguments.join(" ")));
+        self.print(&format!("\n$ cluster-client {}", arguments.join(" ")));
         // Print this before the output of the command.
         output::flush();
         let mut command = Command::new(std::env::current_exe()?);
         command
             .args(arguments)
-            .current_dir(&self.props.directory)
+            .current_dir(&self.resources.directory)
             .env("HOSTS", self.cluster.urls().join(","))
-            .env("CLUSTER_CLIENT_JOURNAL", self.props.directory.join("journal"))
+            .env("CLUSTER_CLIENT_JOURNAL", self.resources.directory.join("journal"))
             .env_remove("RUST_LOG")
             .stdin(Stdio::null());
         match self.color {
@@ -111,22 +112,22 @@ impl<'a> Stage<'a> {
             ColorChoice::Always => command.arg("--color=always"),
             ColorChoice::Auto => &mut command,
         };
-        // Under the lock, so that a signal finds the child or keeps it from starting.
-        let mut prop = self.props.child();
-        if matches!(*prop, Prop::Cleared) {
+        // Start the child under the lock, so that a signal either finds it or prevents its start.
+        let mut command_slot = self.resources.child();
+        if matches!(*command_slot, RunningCommand::Cleared) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        *prop = Prop::Running(command.spawn()?);
+        *command_slot = RunningCommand::Running(command.spawn()?);
         Ok(())
     }
 
-    /// Waits without holding the child, so that a signal can still kill it.
+    /// Polls the child without holding the lock, so that a signal can kill it.
     fn wait(&mut self) -> io::Result<Option<i32>> {
         loop {
-            let mut child = self.props.child();
-            let Prop::Running(running) = &mut *child else { return Err(io::ErrorKind::Interrupted.into()) };
+            let mut child = self.resources.child();
+            let RunningCommand::Running(running) = &mut *child else { return Err(io::ErrorKind::Interrupted.into()) };
             if let Some(status) = running.try_wait()? {
-                *child = Prop::None;
+                *child = RunningCommand::None;
                 return Ok(status.code());
             }
             drop(child);
@@ -136,49 +137,49 @@ impl<'a> Stage<'a> {
 
     /// Kills the command that was started, as `kill -9` does.
     pub(super) fn kill(&mut self) {
-        end(&mut self.props.child(), Prop::None);
-        self.tell("(killed)");
+        end(&mut self.resources.child(), RunningCommand::None);
+        self.print("(killed)");
     }
 
-    /// Asks the nodes themselves how many of them have the group.
-    pub(super) fn promise(&mut self, group: &str, holders: usize) {
+    /// Checks on the nodes how many of them have the group.
+    pub(super) fn check_holders(&mut self, group: &str, holders: usize) {
         let have = self.cluster.holders(group).len();
         let total = self.cluster.nodes().len();
-        self.check(have == holders, &format!("{group} is on {have} of {total} nodes, as they say themselves"));
+        self.check(have == holders, &format!("{group} is on {have} of {total} nodes, checked on the nodes"));
     }
 
-    pub(super) fn check(&mut self, kept: bool, text: &str) {
-        if kept {
-            self.tell(&format!("=> {text}"));
+    pub(super) fn check(&mut self, is_expected: bool, text: &str) {
+        if is_expected {
+            self.print(&format!("=> {text}"));
         } else {
-            self.broken += 1;
-            self.tell(&format!("=> NOT AS PROMISED: {text}"));
+            self.failed_checks += 1;
+            self.print(&format!("=> NOT AS EXPECTED: {text}"));
         }
     }
 }
 
 impl Drop for Stage<'_> {
     fn drop(&mut self) {
-        self.props.clear();
+        self.resources.clear();
     }
 }
 
-impl Props {
-    fn child(&self) -> MutexGuard<'_, Prop> {
+impl Resources {
+    fn child(&self) -> MutexGuard<'_, RunningCommand> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn clear(&self) {
-        end(&mut self.child(), Prop::Cleared);
+        end(&mut self.child(), RunningCommand::Cleared);
         let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
-/// Kills what runs, and waits until it is gone.
-fn end(prop: &mut Prop, then: Prop) {
-    if let Prop::Running(child) = prop {
+/// Kills the child, if one runs, and waits for its end.
+fn end(command_slot: &mut RunningCommand, then: RunningCommand) {
+    if let RunningCommand::Running(child) = command_slot {
         let _ = child.kill();
         let _ = child.wait();
     }
-    *prop = then;
+    *command_slot = then;
 }

@@ -1,11 +1,10 @@
-//! State of the request that the transport below ureq carries.
+//! State of a request, for the transport below ureq.
 //!
-//! ureq passes its transports neither a deadline for the whole request nor a place for state. Without timeouts of its
-//! own, it runs a request from the look-up to the last byte of the body on one thread. Therefore the state is a variable
-//! of that thread.
+//! ureq passes its transports neither a deadline of the whole request nor other state. Without its own timeouts, ureq
+//! runs a request on one thread, from the look-up to the last byte of the body. Therefore the state is thread-local.
 //!
-//! A logger that is called during a request may send another request on the same thread. Therefore the variables
-//! act as a stack: each request restores what it found ([`enter`]).
+//! A logger that is called during a request may send another request on that thread. Therefore the states act as a
+//! stack: each request restores the state of the outer one ([`enter`]).
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use crate::http::errors;
 use crate::values::cause::RequestError;
 
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "five facts, each noted at another place")]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts")]
 pub(super) struct RequestContext {
     deadline: Instant,
     /// Timeout of the request, for the error texts.
@@ -23,24 +22,24 @@ pub(super) struct RequestContext {
     pub(super) fresh: bool,
     /// The request opened its connection, instead of using an idle one.
     pub(super) connected: bool,
-    /// The TLS handshake is not complete: bytes that are sent are not the request.
+    /// The TLS handshake is not complete, so bytes that are sent are not part of the request.
     pub(super) securing: bool,
-    /// The system took at least one byte of the request.
+    /// The system accepted at least one byte of the request.
     pub(super) sent: bool,
-    /// At least one byte came back after that.
+    /// At least one byte was received after that.
     pub(super) received: bool,
 }
 
-/// Replaces timeouts that the clock cannot express.
+/// Upper bound of timeouts, because the clock cannot express longer ones.
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl RequestContext {
-    /// A request whose timeout runs from now.
+    /// Creates the state of a request whose timeout starts now.
     pub(super) fn new(timeout: Duration) -> Self {
         RequestContext::begun(Instant::now(), timeout)
     }
 
-    /// A request whose timeout runs since `begun`.
+    /// Creates the state of a request whose timeout started at `begun`.
     pub(super) fn begun(begun: Instant, timeout: Duration) -> Self {
         let deadline = begun + timeout.min(AGES);
         RequestContext {
@@ -58,7 +57,7 @@ impl RequestContext {
         RequestContext { fresh: true, ..self }
     }
 
-    /// Time left, `None` after the deadline.
+    /// Returns the time left, or `None` after the deadline.
     pub(super) fn left(&self) -> Option<Duration> {
         self.deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
     }
@@ -95,7 +94,7 @@ pub(super) fn begin(context: RequestContext) {
     CONTEXT.set(Some(context));
 }
 
-/// The request of this thread. Without one, a request whose deadline has passed.
+/// Returns the state of this thread's request. Without a request, the returned deadline has passed.
 pub(super) fn current() -> RequestContext {
     CONTEXT.get().unwrap_or_else(|| RequestContext::new(Duration::ZERO))
 }

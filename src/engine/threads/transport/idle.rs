@@ -1,8 +1,8 @@
 //! Pool of idle connections, above TCP and TLS.
 //!
-//! ureq has a pool of its own, but logs while it holds the pool's mutex. A logger that sends a request to the same
-//! host then blocks on the mutex that its own thread holds. Therefore ureq's pool is kept empty: each connection
-//! leaves ureq when its request is over. No foreign code runs under the mutex here.
+//! The pool of ureq logs while it holds its mutex. A logger that sends a request to that host then deadlocks, because
+//! its own thread holds the mutex. Therefore the pool of ureq is kept empty: each connection leaves ureq when its
+//! request is over. No foreign code runs under the mutex here.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -62,7 +62,7 @@ impl<T> IdleConnections<T> {
     }
 }
 
-/// Connector that returns an idle connection if one is still open, and otherwise connects with `C`.
+/// Connector that returns an idle connection that is still open. If there is none, it connects with `C`.
 #[derive(Debug)]
 pub(super) struct PoolingConnector<C: Connector> {
     connector: C,
@@ -129,7 +129,7 @@ impl<T: Transport> Transport for PooledTransport<T> {
         self.connection().await_input(timeout)
     }
 
-    /// Called by ureq only before it puts the connection into its own pool. It drops the connection on `false`.
+    /// Called by ureq only before it puts the connection into its own pool. `false` makes ureq drop the connection.
     fn is_open(&mut self) -> bool {
         self.reusable = self.connection().is_open();
         false

@@ -1,4 +1,4 @@
-//! Blocks until the addresses of a host are known, within the timeout of the request.
+//! Looks up the addresses of a host, within the timeout of the request.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::context::RequestContext;
 use crate::http::resolver::{LookUp, Resolver, Target, too_late};
 use crate::values::cause::RequestError;
 
-/// All addresses to try, at least one, within the timeout of the request.
+/// Returns the addresses to try, at least one. Blocks within the timeout of the request.
 pub(super) fn addresses(
     target: &Target,
     resolver: &Arc<Resolver>,
@@ -26,7 +26,7 @@ fn look_up(resolver: &Arc<Resolver>, name: &Arc<str>, context: &RequestContext) 
     found.unwrap_or_else(|| Err(too_late(context.timeout)))
 }
 
-/// The running look-up of the name, or a new one as soon as there is a slot.
+/// Returns the running look-up of the name, or starts one as soon as there is a slot.
 fn join(resolver: &Arc<Resolver>, name: &Arc<str>, context: &RequestContext) -> Result<Arc<LookUp>, RequestError> {
     loop {
         if let Some(look_up) = resolver.start(name)? {
@@ -49,7 +49,7 @@ mod tests {
     const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn a_name_is_looked_up_on_a_thread_that_leaves_its_slot() {
+    fn look_ups_that_end_free_their_slots() {
         let resolver = Arc::<Resolver>::default();
         let name: Arc<str> = "localhost".into();
         for _ in 0..2 * MAX_LOOKUPS {
@@ -63,15 +63,15 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    /// Look-ups of names in "hangs" take until the test has ended, others find this machine at once.
-    fn some_hang() -> Arc<Resolver> {
+    /// Look-ups of names in "hangs" never end, names in "panics" panic, and others resolve to this machine at once.
+    fn resolver_that_may_hang() -> Arc<Resolver> {
         let resolve = |name: &str| {
             if name.ends_with("hangs") {
                 loop {
                     thread::park();
                 }
             }
-            assert!(!name.ends_with("dies"), "as planned");
+            assert!(!name.ends_with("panics"), "as planned");
             Ok(vec![LOCAL])
         };
         Arc::new(Resolver::resolving_by(resolve))
@@ -82,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_hangs_takes_one_slot_however_often_it_is_asked_for() {
-        let resolver = some_hang();
+    fn look_ups_of_one_name_that_hangs_take_one_slot() {
+        let resolver = resolver_that_may_hang();
         for _ in 0..2 * MAX_LOOKUPS {
             assert_eq!(ask(&resolver, "one.hangs", Duration::from_millis(1)).unwrap_err().kind(), Kind::Resolve);
         }
@@ -92,8 +92,8 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_waits_for_a_slot_no_longer_than_its_time() {
-        let resolver = some_hang();
+    fn look_up_without_a_free_slot_fails_at_its_timeout() {
+        let resolver = resolver_that_may_hang();
         for number in 0..MAX_LOOKUPS {
             let name = format!("{number}.hangs");
             assert_eq!(ask(&resolver, &name, Duration::from_millis(1)).unwrap_err().kind(), Kind::Resolve);
@@ -104,13 +104,13 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_look_up_that_dies_hears_of_it() {
-        let died = ask(&some_hang(), "it.dies", LONG).unwrap_err();
-        assert_eq!(died.to_string(), "the look-up of the host name panicked");
+    fn look_up_that_panics_is_an_error() {
+        let error = ask(&resolver_that_may_hang(), "it.panics", LONG).unwrap_err();
+        assert_eq!(error.to_string(), "the look-up of the host name panicked");
     }
 
     #[test]
-    fn all_who_ask_for_one_name_share_its_answer() {
+    fn look_ups_of_one_name_share_its_result() {
         let resolver = Arc::<Resolver>::default();
         let name: Arc<str> = "shared".into();
         let started = Arc::<LookUp>::default();
@@ -118,7 +118,7 @@ mod tests {
         let found = thread::scope(|scope| {
             let askers: Vec<_> =
                 (0..8).map(|_| scope.spawn(|| look_up(&resolver, &name, &RequestContext::new(LONG)))).collect();
-            // Each asker holds it as long as it waits.
+            // Each thread holds a reference while it blocks.
             while Arc::strong_count(&started) < 2 + 8 {
                 thread::yield_now();
             }

@@ -1,11 +1,11 @@
-//! The transport as the subject of the suite of `tests.rs`, and what is tested of it alone.
+//! Runs the suite of `tests.rs` on the transport, and tests of the transport alone.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
-use super::tests::{ACTIONS, OK, PLENTY, assert_told, serve};
+use super::tests::{ACTIONS, OK, PLENTY, assert_reply, serve};
 use super::*;
 use crate::api::{Action, Api};
 use crate::values::group::GroupId;
@@ -34,7 +34,7 @@ impl Subject {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_next_address_is_tried_within_the_time() {
+fn connect_tries_the_next_address_after_a_refused_and_a_silent_one() {
     let (silent, _queue) = tests::blackhole();
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = tests::answering(tests::OK);
@@ -55,7 +55,7 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
         let closed = closed.clone();
         serve(move |_, mut peer| {
             peer.request();
-            peer.say(OK);
+            peer.send(OK);
             peer.wait();
             closed.send(()).unwrap();
         })
@@ -65,15 +65,15 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
     let transport = UreqTransport::new(&hosts[..2]).unwrap();
     let other = transport.beside(&hosts[2..]).unwrap();
     let request = request(Action::Check);
-    assert_told(&transport.send(Instant::now(), 0, &request, PLENTY), "200");
-    assert_told(&transport.send(Instant::now(), 1, &request, PLENTY), "200");
-    assert_told(&other.send(Instant::now(), 0, &request, PLENTY), "200");
+    assert_reply(&transport.send(Instant::now(), 0, &request, PLENTY), "200");
+    assert_reply(&transport.send(Instant::now(), 1, &request, PLENTY), "200");
+    assert_reply(&other.send(Instant::now(), 0, &request, PLENTY), "200");
     assert!(is_closed.try_recv().is_err());
     transport.shed_idle();
     for _ in 0..servers.len() {
         is_closed.recv_timeout(PLENTY).unwrap();
     }
-    assert_told(&other.send(Instant::now(), 0, &request, PLENTY), "200");
+    assert_reply(&other.send(Instant::now(), 0, &request, PLENTY), "200");
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn end_of_a_nested_request_restores_the_outer_one() {
     assert!(!context::current().sent);
 }
 
-/// The one logger of the process, with a hook per thread.
+/// The logger of the process, with a hook per thread.
 struct PerThread;
 
 type OnRecord = Box<dyn Fn(&log::Record<'_>)>;
@@ -102,7 +102,7 @@ impl log::Log for PerThread {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Taken out, so that records of nested requests do not call it.
+        // Take the hook out, so that records of nested requests do not call it.
         let Some(act) = ON_RECORD.take() else { return };
         act(record);
         ON_RECORD.set(Some(act));
@@ -124,11 +124,11 @@ fn ends_with_a_logger_that_sends(transport: UreqTransport) {
         let count = Arc::clone(&records);
         ON_RECORD.set(Some(Box::new(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
-            assert_told(&nested.send(Instant::now(), 0, &request(Action::Check), PLENTY), "200");
+            assert_reply(&nested.send(Instant::now(), 0, &request(Action::Check), PLENTY), "200");
         })));
         for _ in 0..3 {
             for action in ACTIONS {
-                assert_told(&transport.send(Instant::now(), 0, &request(action), PLENTY), "200");
+                assert_reply(&transport.send(Instant::now(), 0, &request(action), PLENTY), "200");
             }
         }
         ON_RECORD.set(None);
@@ -142,7 +142,7 @@ fn ends_with_a_logger_that_sends(transport: UreqTransport) {
 fn logger_that_sends_to_the_same_host_does_not_hang() {
     let server = serve(|_, mut peer| {
         while peer.request().is_some() {
-            peer.say(OK);
+            peer.send(OK);
         }
     });
     ends_with_a_logger_that_sends(server.transport().0);

@@ -1,6 +1,6 @@
-//! Sockets below ureq, with few system calls, each bounded by the time that the request has left.
+//! Sockets below ureq. Each system call is bounded by the remaining time of the request.
 //!
-//! On a kept-alive connection, a request is one probe, one send and one receive.
+//! On an idle connection, a request takes three system calls: `recv` with `MSG_PEEK`, `send` and `recv`.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -24,7 +24,7 @@ use crate::values::cause::{RequestError, is_exhausted};
 const MAX_INPUT: usize = crate::http::MAX_HEAD;
 /// Initial size of the input. Most answers fit.
 const FIRST_INPUT: usize = 2 * 1024;
-/// Maximum length of a line of a request's head, and maximum size of one send.
+/// Size of the output buffer: maximum length of a line of the request's head, and maximum size of one write.
 const OUTPUT: usize = 8 * 1024;
 
 /// ureq calls its resolver for every request, even if there is an idle connection. The look-up is in [`TcpConnector`].
@@ -66,8 +66,8 @@ impl Connector for TcpConnector {
     }
 }
 
-/// Connects to the first address that accepts. Each address gets its share of the time left, so that one that does not
-/// answer leaves time for the others.
+/// Connects to the first address that accepts. Each address gets a share of the time left, so a silent address leaves
+/// time for the others.
 pub(super) fn connect_to_any(addresses: &[SocketAddr], context: &RequestContext) -> Result<TcpStream, RequestError> {
     let mut last = None;
     for (tried, address) in addresses.iter().enumerate() {
@@ -86,8 +86,8 @@ pub(super) fn connect_to_any(addresses: &[SocketAddr], context: &RequestContext)
 
 fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, timeout)?;
-    // A port of the ephemeral range without a listener may be assigned to this very socket, which then connects to
-    // itself.
+    // The system may assign the port of `address` to this socket, if it is ephemeral and nothing listens there. The
+    // socket is then connected to itself.
     if address.ip().is_loopback() && stream.local_addr()? == address {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -162,7 +162,7 @@ impl TcpTransport {
     }
 }
 
-/// Whether the socket's timeout passed. The deadline of the request is checked elsewhere.
+/// Returns whether only the timeout of the socket has passed. The caller checks the deadline of the request.
 fn is_only_time(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
@@ -191,8 +191,8 @@ impl Transport for TcpTransport {
         Ok(amount > 0)
     }
 
-    /// Called at the end of a request, before the connection is kept, and before the next request uses it. Only the
-    /// second time takes a system call.
+    /// Called at the end of a request, before the connection is kept, and again before the next request uses it. Only
+    /// the second call makes a system call.
     fn is_open(&mut self) -> bool {
         if !self.bytes.is_empty() {
             return false;
@@ -233,13 +233,13 @@ impl fmt::Debug for TcpTransport {
     }
 }
 
-/// Timeout that is set on a socket. It is set again only if it no longer fits.
+/// The timeout of a socket. It is set again only if it no longer fits.
 #[derive(Debug, Default)]
 struct SocketTimeout(Duration);
 
 impl SocketTimeout {
-    /// Bounds the next operation by `left`. The operation may end earlier; the caller then repeats it. The timeout set is a
-    /// little less than `left`, so that it also fits the next requests.
+    /// Bounds the next operation by `left`. The operation may end earlier, and the caller then repeats it. The timeout
+    /// that is set is a little shorter than `left`, so that it also fits the next requests.
     fn bound(&mut self, left: Duration, set: impl FnOnce(Option<Duration>) -> io::Result<()>) {
         const SHORT: Duration = Duration::from_millis(20);
         if self.0 <= left && self.0 >= left / 2 {
@@ -260,10 +260,10 @@ struct Bytes {
     /// Number of bytes to send.
     pending: usize,
     input: Vec<u8>,
-    /// Begin of the input that ureq has not consumed.
+    /// Beginning of the input that ureq has not consumed.
     start: usize,
     end: usize,
-    /// Whether ureq consumed bytes the last time.
+    /// Whether ureq consumed bytes in its last call.
     progress: bool,
 }
 
@@ -272,7 +272,7 @@ impl Bytes {
         self.pending == 0 && self.start == self.end
     }
 
-    /// Free space behind the input, made by moving it and, up to the bound, by growing.
+    /// Returns the free space behind the input. Moves the input to the start, and grows the buffer up to its bound.
     fn free(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.input.copy_within(self.start..self.end, 0);
@@ -311,7 +311,7 @@ impl Buffers for Bytes {
 
     fn tmp_and_output(&mut self) -> (&mut [u8], &mut [u8]) {
         self.output.resize(OUTPUT, 0);
-        // The scratch space is for chunked request bodies, which are not sent.
+        // ureq uses the scratch space for chunked request bodies only, which are not sent.
         (&mut [], &mut self.output[self.pending..])
     }
 
@@ -320,7 +320,7 @@ impl Buffers for Bytes {
     }
 }
 
-/// TLS by ureq. All agents share one connector, because its roots and settings take memory.
+/// The TLS of ureq. All agents share one connector, because its roots and settings take memory.
 #[cfg(feature = "rustls")]
 #[derive(Debug, Clone)]
 pub(super) struct Tls {
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timeout_is_set_where_it_does_not_do_any_more() {
+    fn socket_timeout_is_set_only_if_the_old_one_is_too_long_or_too_short() {
         let mut timeout = SocketTimeout::default();
         let mut set = |left: u64| {
             let mut given = None;
