@@ -23,7 +23,7 @@ impl<R: Rules> Machine<R> {
         self.participants[host].late_post.is_some_and(|ended| self.now < ended + self.limits.settle)
     }
 
-    /// Waits until this time. The deadline of the operation moves by the same time.
+    /// Waits until this time. The deadline of the operation moves by the length of the wait.
     pub(super) fn begin_settle(&mut self, next: AfterSettle, until: Duration) {
         self.after_settle = next;
         if until <= self.now {

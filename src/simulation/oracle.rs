@@ -423,7 +423,7 @@ impl World {
                 let pass = self.pass.number;
                 let ours = self.nodes.iter().any(|node| node.group == Some(Owner::Ours) && node.made_in == pass);
                 let shown = report.present().next().is_some();
-                self.demand(!ours, Invariant::I2, "a group of ours stays beside that of somebody else");
+                self.demand(!ours, Invariant::I2, "a group of ours is left beside a foreign group");
                 self.demand(shown, Invariant::I8, "already exists, but on no host that was seen with it");
             }
             Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => {
@@ -578,7 +578,7 @@ impl World {
     pub(super) fn check_settled(&mut self) {
         self.demand(self.intent.is_none(), Invariant::I6, "recovery does not end: an intent stays");
         let ours = self.nodes.iter().any(|node| node.group == Some(Owner::Ours));
-        self.demand(!ours, Invariant::I6, "after all recoveries a host has a group that nobody acknowledged");
+        self.demand(!ours, Invariant::I6, "after all recoveries a host has a group that was not acknowledged");
     }
 }
 

@@ -89,7 +89,7 @@ impl Fault {
 
     /// Answers `status` and does not apply the request.
     ///
-    /// Any number is written, also one that is no HTTP status.
+    /// Any number is written, also if it is no HTTP status.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;

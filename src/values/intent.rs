@@ -361,7 +361,7 @@ impl Intent {
 }
 
 /// FNV-1a of 64 bits (RFC 9923). Each step is a bijection of the state, so that two texts of one length
-/// that differ in a single byte never have the same sum.
+/// that differ in a single byte never have equal sums.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

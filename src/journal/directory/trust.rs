@@ -79,12 +79,12 @@ impl User {
 const INTENT_REMEDY: &str = "move it out of this directory";
 const LOCK_REMEDY: &str = "remove it while no other program uses this journal";
 
-/// Replaces the error of a failed open by one that says that the intent is no regular file, if it is none.
+/// Replaces the error of a failed open if the intent is no regular file.
 pub(super) fn unopened_intent(path: &Path, error: io::Error) -> Refusal {
     unopened(path, error, INTENT_REMEDY)
 }
 
-/// Replaces the error of a failed open by one that says that the lock is no regular file, if it is none.
+/// Replaces the error of a failed open if the lock is no regular file.
 pub(super) fn unopened_lock(path: &Path, error: io::Error) -> Refusal {
     unopened(path, error, LOCK_REMEDY)
 }
