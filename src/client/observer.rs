@@ -80,8 +80,8 @@ impl Observers {
         let Some(observer) = self.observer.as_ref().filter(|_| !self.has_panicked.load(Ordering::Relaxed)) else {
             return;
         };
-        let observed = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
-        if observed.is_err() && !self.has_panicked.swap(true, Ordering::Relaxed) && logged.is_ok() {
+        let called = catch_unwind(AssertUnwindSafe(|| observer.on_event(event)));
+        if called.is_err() && !self.has_panicked.swap(true, Ordering::Relaxed) && logged.is_ok() {
             let warn = || log::error!(target: TARGET, "the observer panicked; it receives no more events");
             let _ = catch_unwind(warn);
         }
