@@ -1,5 +1,5 @@
-//! Whole operations over embedded nodes in this process, which share its cores: compare runs of one machine
-//! with each other, not with another client. For that, see `benches/compare`.
+//! Whole operations over embedded nodes. The nodes share the cores of this process, so compare only runs on one
+//! machine. For a comparison with other clients see `benches/compare`.
 //!
 //! ```sh
 //! cargo bench --features testing
@@ -33,14 +33,14 @@ fn cluster(size: usize) -> (Cluster, ClusterClient) {
 #[divan::bench(args = SIZES)]
 fn create(bencher: Bencher<'_, '_>, size: usize) {
     let (_cluster, client) = cluster(size);
-    bencher.with_inputs(fresh_id).bench_values(|id| client.create_group(id).expect("the nodes are well"));
+    bencher.with_inputs(fresh_id).bench_values(|id| client.create_group(id).expect("the nodes have no faults"));
 }
 
 #[divan::bench(args = SIZES)]
 fn create_without_preflight(bencher: Bencher<'_, '_>, size: usize) {
     let (_cluster, client) = cluster(size);
     let call = client.with(OperationOptions::new().preflight(false));
-    bencher.with_inputs(fresh_id).bench_values(|id| call.create_group(id).expect("the nodes are well"));
+    bencher.with_inputs(fresh_id).bench_values(|id| call.create_group(id).expect("the nodes have no faults"));
 }
 
 #[divan::bench(args = SIZES)]
@@ -52,7 +52,7 @@ fn delete(bencher: Bencher<'_, '_>, size: usize) {
         id
     };
     bencher.with_inputs(existing).bench_values(|id| {
-        let deletion = client.delete_group(id).expect("the nodes are well");
+        let deletion = client.delete_group(id).expect("the nodes have no faults");
         assert!(deletion.report().all(State::Absent));
     });
 }

@@ -1,4 +1,4 @@
-//! Creates a group on the hosts of `HOSTS`, asks where it is, and deletes it.
+//! Creates a group on the hosts of `HOSTS`, prints its status, and deletes it.
 //!
 //! ```sh
 //! HOSTS=http://localhost:8000,http://localhost:8001 cargo run --example create_and_delete -- example-group

@@ -1,5 +1,5 @@
-//! Beside the floors: the parts that no user sees, for the fuzz targets in `fuzz/`. Only a build with
-//! `--cfg fuzzing` has it, which `cargo fuzz` sets.
+//! Beside the floors: private parts, for the fuzz targets in `fuzz/`. Only a build with `--cfg fuzzing` has this
+//! module; `cargo fuzz` sets that flag.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,12 +11,12 @@ use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose, fnv1a};
 
-/// What a `Retry-After` asks for, by the clock `now`.
+/// The delay of a `Retry-After` at the time `now`.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     wish(value, now)
 }
 
-/// Where a redirect is followed to.
+/// The path to which a redirect is followed.
 pub fn same_origin(asked: &Host, location: &str) -> Option<String> {
     followed(asked, location)
 }
@@ -30,26 +30,25 @@ pub fn request(api: &Api, action: Action, group: &GroupId) -> (String, Option<St
 /// The transport to one host.
 pub struct Wire(UreqTransport);
 
-/// What became of one request.
+/// The result of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It certainly did not leave.
+    /// It was not sent.
     NotSent(String),
     /// The server answered with this status.
     Answered(u16, Option<Duration>),
-    /// Perhaps it was handled.
+    /// It may have been applied.
     Ambiguous(String),
 }
 
 impl Wire {
     /// # Errors
-    /// Where the host needs TLS and that is not built in.
+    /// A [`ConfigError`] if the host needs TLS and the build has none.
     pub fn new(host: &Host) -> Result<Self, ConfigError> {
         UreqTransport::new(std::slice::from_ref(host)).map(Wire)
     }
 
-    /// Sends one request and has its answer read, as the driver does. Says also whether that counts as a
-    /// yes.
+    /// Sends one request, as the driver does. Returns its answer, and whether it counts as confirmed.
     pub fn ask(&self, action: Action, group: &GroupId, timeout: Duration) -> (Answer, bool) {
         let reply = self.0.send(Instant::now(), 0, &Api::default().request(action, group), timeout);
         let answer = Answer::of(&reply);
@@ -57,7 +56,7 @@ impl Wire {
     }
 }
 
-/// What the multiplexed engine says of one request, on a connection of its own.
+/// Sends one request with the multiplexed engine, on a new connection.
 #[cfg(feature = "multiplex")]
 pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, timeout: Duration) -> Answer {
     use crate::engine::multiplexed::Multiplexed;
@@ -83,7 +82,7 @@ impl Answer {
     }
 }
 
-/// An intent, for one of its four purposes.
+/// Makes an intent with one of the four purposes.
 pub fn intent(group: GroupId, purpose: u8, hosts: Vec<Host>) -> Intent {
     let purpose = match purpose % 4 {
         0 => Purpose::Create { was_absent: true },
@@ -94,7 +93,7 @@ pub fn intent(group: GroupId, purpose: u8, hosts: Vec<Host>) -> Intent {
     Intent { group, purpose, api: Api::default(), hosts }
 }
 
-/// `body` with its checksum as the last line: past the checksum a fuzzer finds no way by itself.
+/// Appends the checksum of `body` as the last line, which a fuzzer cannot guess.
 pub fn signed(body: &str) -> String {
     format!("{body}checksum: {:016x}\n", fnv1a(body.as_bytes()))
 }

@@ -1,21 +1,24 @@
-// The first definition of a link counts: in the documentation, the README's link to a file leads to a page of it.
+// rustdoc uses the first definition of a link, so the README's link to docs/protocol.md leads to the page `contract`.
 #![doc = "[contract]: crate::contract\n"]
 #![doc = include_str!("../README.md")]
 //!
-//! # The map of the house
+//! # Architecture
 //!
-//! An import points to its own floor or to one below, and a test holds it to that.
+//! An import points to its own floor or to a lower one. `tests/repository.rs` checks it.
 //!
 //! | floor | folders | knowledge |
 //! | --- | --- | --- |
-//! | 1, decisions | `values`, `api`, `protocol` | what to do next; no IO, no clock, no thread, no randomness |
-//! | 2, edges | `http`, `engine`, `journal`, `sync` | one request, one file, one lock; they decide nothing |
-//! | 3, driver | `client` | runs operations: hands requests to an engine and results to the machines |
-//! | 4, people | the command; `testing` | only what is public here |
+//! | 1, decisions | `values`, `api`, `protocol` | the next step of an operation; no IO, clock, thread or randomness |
+//! | 2, edges | `http`, `engine`, `journal`, `sync` | one request, one file, one lock; no decisions |
+//! | 3, driver | `client` | passes requests to an engine, and results to the machines |
+//! | 4, people | the command; `testing` | the public API only |
 //!
-//! The way of a group id: [`GroupId::parse`], [`ClusterClient::create_group`], the driver in `client` asks the machine
-//! of `protocol` what to send, the engine sends it and reports the answer, the driver hands the answer to the machine,
-//! and at the end there is a [`Report`].
+//! The way of a group id:
+//!
+//! 1. [`GroupId::parse`] checks it, and [`ClusterClient::create_group`] starts an operation.
+//! 2. The machine in `protocol` returns each request, the driver in `client` passes it to the engine.
+//! 3. The engine sends the request, and the driver passes the reply to the machine.
+//! 4. The operation ends with a [`Report`].
 
 /// The contract: what each operation does, the invariants, and the assumptions that they rest on.
 #[cfg(doc)]

@@ -1,6 +1,5 @@
-//! Floor 2: the locks, the threads and the clock of the driver, in one place, so that a model checker can
-//! stand in for them: under `--cfg loom` the tests `loom` run the driver through every order in which its
-//! threads can meet.
+//! Floor 2: the locks, the threads and the clock of the driver. Under `--cfg loom` they are those of a model checker,
+//! which runs the driver through every interleaving of its threads.
 
 #[cfg(all(test, loom))]
 mod model;
@@ -18,7 +17,7 @@ pub(crate) use self::system::{
 
 /// Interrupts a wait of another thread.
 pub(crate) trait Wake: Send + Sync {
-    /// The wait that runs, or the next one, returns at once.
+    /// Ends the current wait, or the next one if there is none, at once.
     fn wake(&self);
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -139,6 +139,59 @@ fn panic_of_an_observer_does_not_change_the_result() {
     assert_eq!(client.delete_group("g").unwrap().undeleted().count(), 0);
     assert!(cluster.none_has("g"));
     assert_eq!(observer.0.load(Ordering::SeqCst), 1, "it gets no further event");
+}
+
+/// Longer than a machine under load takes for a request to a healthy node.
+const SLOW_REQUEST: Duration = Duration::from_millis(700);
+
+/// Returns from one event after more than the time of a request.
+struct Slow {
+    is_slow: fn(&EventKind) -> bool,
+    armed: AtomicBool,
+}
+
+impl Observer for Slow {
+    fn on_event(&self, event: &Event) {
+        if (self.is_slow)(&event.kind) && self.armed.swap(false, Ordering::SeqCst) {
+            std::thread::sleep(SLOW_REQUEST + SLOW_REQUEST / 2);
+        }
+    }
+}
+
+/// Asks four hosts, over connections that are open, while an observer works.
+fn status_observed_by(is_slow: fn(&EventKind) -> bool) {
+    let cluster = Cluster::start(4).unwrap();
+    let observer = Arc::new(Slow { is_slow, armed: AtomicBool::new(false) });
+    let builder = builder(cluster.urls()).retry(support::quick().with_attempts(1)).request_timeout(SLOW_REQUEST);
+    let client = builder.observer(Arc::<Slow>::clone(&observer)).build().unwrap();
+    assert_eq!(client.group_status("g").unwrap().absent().count(), 4);
+    // The first host answers before the others.
+    cluster.nodes()[1..].iter().for_each(|node| node.inject(Fault::delay(SLOW_REQUEST / 7)));
+    observer.armed.store(true, Ordering::SeqCst);
+    let report = client.group_status("g").unwrap();
+    assert!(!observer.armed.load(Ordering::SeqCst), "the observer worked");
+    assert_eq!(states(&report), [State::Absent; 4], "{report:?}");
+}
+
+#[test]
+fn time_that_an_observer_takes_before_requests_are_sent_is_not_theirs() {
+    status_observed_by(|event| matches!(event, EventKind::Started { .. }));
+}
+
+#[test]
+fn answers_that_arrive_while_an_observer_works_count() {
+    status_observed_by(|event| matches!(event, EventKind::Answered { .. }));
+}
+
+#[test]
+fn silent_host_with_one_thread_takes_no_time_of_requests_to_others() {
+    let cluster = Cluster::start(3).unwrap();
+    cluster.node(1).inject(Fault::mute().always());
+    let builder = builder(cluster.urls()).retry(support::quick().with_attempts(1)).request_timeout(SLOW_REQUEST);
+    let client = builder.threads(1).build().unwrap();
+    for done in client.group_statuses(["a", "b", "c", "d"]) {
+        assert_eq!(states(&done.result.unwrap()), [State::Absent, State::Unknown, State::Absent], "{}", done.id);
+    }
 }
 
 #[derive(Default)]

@@ -1,5 +1,5 @@
-//! Creates a group on the hosts of `HOSTS` before the crate is built. Standard output belongs to cargo; the
-//! library prints nothing there.
+//! Creates a group on the hosts of `HOSTS` before the crate is built. cargo reads the standard output; the library
+//! prints nothing there.
 
 use cluster_client::{ClusterClient, Error};
 

@@ -1,10 +1,10 @@
-//! Answers of a node: any bytes, cut anywhere, on a connection that it closes or keeps. The real transport
-//! asks over a real socket. It comes back in time, believes no status that was not sent, and takes nothing
-//! that belongs to one request for the answer to the next.
+//! Answers of a node: any bytes, cut anywhere, on a connection that it closes or keeps. The real transport sends
+//! requests over a real socket. It must return in time, and report no status that was not sent. No byte of one answer
+//! may become the answer to the next request.
 //!
-//! The first line of an input is `ACTION close CUT` or `ACTION keep CUT`: whether the node keeps the connection
-//! (then only the client's patience ends an unfinished answer), and how long the first segment is. The rest is
-//! what it sends.
+//! The first line of an input is `ACTION close CUT` or `ACTION keep CUT`: whether the node keeps the connection, and
+//! the length of the first segment. On a kept connection only the client's timeout ends an incomplete answer. The rest
+//! is the answer.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -18,16 +18,15 @@ use cluster_client::fuzzing::{Answer, Wire};
 use cluster_client::{Action, GroupId, Host};
 use libfuzzer_sys::fuzz_target;
 
-/// With a node that closes, and with one that keeps an unfinished answer to itself: that one is waited for.
+/// Timeouts for a node that closes the connection, and for one that keeps it.
 const PATIENCE: Duration = Duration::from_millis(200);
 const SHORT_PATIENCE: Duration = Duration::from_millis(3);
-/// The machine may be busy.
+/// Extra time for a busy machine.
 const SLACK: Duration = Duration::from_secs(10);
-/// No fuzzed answer says this by chance.
+/// An answer that no fuzzed answer contains by chance.
 const NEXT: &[u8] = b"HTTP/1.1 599 Next\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// Answer of the node to the next request for that group. A request of an earlier run may come late, when the
-/// client has given it up: it gets none of this.
+/// Answer of the node to the next request for that group. A late request of an earlier run has another group.
 struct Script {
     run: u64,
     group: String,
@@ -40,7 +39,7 @@ struct Node {
     address: SocketAddr,
     script: Arc<Mutex<Option<Script>>>,
     runs: AtomicU64,
-    /// The run whose answer has been sent to its end.
+    /// The run whose answer was sent completely.
     told: Arc<AtomicU64>,
 }
 
@@ -134,7 +133,7 @@ fuzz_target!(|input: &[u8]| {
     }
     assert!(!yes || matches!(first, Answer::Answered(200 | 201 | 204, _)), "{first:?}");
 
-    // All that the script says has been said, before anything else was asked: no part of it is the answer to that.
+    // The whole answer was sent before the next request, so no part of it may answer that request.
     while arrived && NODE.told.load(Ordering::SeqCst) != run {
         thread::sleep(Duration::from_micros(50));
     }

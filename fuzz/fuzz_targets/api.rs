@@ -1,5 +1,5 @@
-//! Paths of a node API, and a group in them: what is sent is what was configured, and no other place.
-//! An input is three lines: collection, member, id.
+//! Paths of a node API with a group: a request has the configured path, for other parsers too. An input is three lines:
+//! collection, member, id.
 #![no_main]
 
 use cluster_client::{Action, Api, GroupId, fuzzing};
@@ -28,7 +28,7 @@ fuzz_target!(|text: &str| {
     assert_eq!(fuzzing::request(&api, Action::Delete, &group).0, collection);
 });
 
-/// Neither the client nor a proxy on the way reads another path in it, nor a query or another host.
+/// Checks that other parsers read this path, no query and no other host.
 fn stays_in_its_place(path: &str) {
     let url = format!("http://node1:8000{path}");
     let uri: http::Uri = url.parse().unwrap_or_else(|e| panic!("{url}: {e}"));

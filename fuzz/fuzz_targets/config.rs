@@ -17,7 +17,7 @@ mod open;
 #[allow(dead_code)]
 mod time;
 
-/// The one thing that `file` takes from there, which is bound to the command line.
+/// The one type that `file` uses from `settings`, whose other parts need the command line.
 mod settings {
     use cluster_client::Origin;
 

@@ -1,7 +1,7 @@
-//! Answers of a node: any bytes, cut anywhere, on a connection that it then closes. Both engines ask over a real
-//! socket, and both say the same of the answer.
+//! Answers of a node: any bytes, cut anywhere, on a connection that it then closes. Both engines send the request over
+//! a real socket, and must read equal answers.
 //!
-//! The first line of an input is `ACTION CUT`: how long the first segment is. The rest is what the node sends.
+//! The first line of an input is `ACTION CUT`, with the length of the first segment. The rest is the answer.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use cluster_client::fuzzing::{Wire, ask_multiplexed};
 use cluster_client::{Action, GroupId, Host};
 use libfuzzer_sys::fuzz_target;
 
-/// No run waits for it: the node closes.
+/// The timeout, which no run reaches, because the node closes the connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The first segment of the answer, and the second.
@@ -42,7 +42,7 @@ fn serve(mut stream: TcpStream) -> Option<()> {
     }
     stream.write_all(&tail).ok()?;
     stream.shutdown(Shutdown::Write).ok()?;
-    // Until the client has read all: a reset would cost it what it has not.
+    // Wait until the client has read the answer: a reset could discard unread bytes.
     while stream.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
     Some(())
 }
@@ -72,7 +72,7 @@ fuzz_target!(|input: &[u8]| {
         Some("delete") => Action::Delete,
         _ => Action::Check,
     };
-    // A redirect that is followed meets a connection that closes: what then happens first is a race.
+    // The connection closes while a redirect is followed, and the order of the two is a race.
     if answer.windows(2).any(|two| two == b"30") {
         return;
     }

@@ -1,5 +1,5 @@
-//! The two headers of an answer that count: `Retry-After` and `Location`. An input is the time in
-//! seconds since 1970, a line end, and the header's value.
+//! The two headers that the client reads: `Retry-After` and `Location`. An input is the time in seconds since 1970, a
+//! line end, and the value of the header.
 #![no_main]
 
 use std::time::{Duration, SystemTime};
@@ -20,7 +20,7 @@ fn retry_after(now: SystemTime, text: &str) {
     let trimmed = text.trim();
     let is_number = !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit());
     let expected = if is_number {
-        // A number that is too long for `u128` is certainly too long for `u64`.
+        // A number that is too long for `u128` is too long for `u64`.
         let seconds = trimmed.parse::<u128>().unwrap_or(u128::MAX);
         Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)))
     } else {
@@ -30,7 +30,7 @@ fn retry_after(now: SystemTime, text: &str) {
     assert_eq!(fuzzing::retry_after(text, now), expected);
 }
 
-/// If it is followed, the URL standard agrees on the origin.
+/// Checks that a followed redirect keeps the origin, as the URL standard defines it.
 fn location(asked: &str, text: &str) {
     let host = Host::parse(asked).expect("a host");
     let Some(followed) = fuzzing::same_origin(&host, text) else { return };

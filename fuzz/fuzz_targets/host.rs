@@ -1,4 +1,4 @@
-//! A base URL, and a list of them: what is taken is in its one form, and others read the same place in it.
+//! A base URL, and a list of them: an accepted URL is normalized, and other parsers read it alike.
 #![no_main]
 
 use std::net::Ipv6Addr;
@@ -16,7 +16,7 @@ fn one(text: &str) {
         Err(refused) => one_line(&refused.to_string()),
         Ok(host) => {
             let kept = host.as_str();
-            assert_eq!(Host::parse(kept).as_ref(), Ok(&host), "the one form is its own");
+            assert_eq!(Host::parse(kept).as_ref(), Ok(&host), "a normalized URL is unchanged");
             assert!(kept.len() <= text.len() + "[::ffff:255.255.255.255]".len());
             assert!(!kept.contains(['?', '#', '\\']) && !kept.ends_with('/') && !host.authority().contains('@'));
             second_opinions(&host);
@@ -24,7 +24,7 @@ fn one(text: &str) {
     }
 }
 
-/// The crate that carries the URL to the socket, and the URL standard.
+/// Compares with the crate that the transport uses, and with the URL standard.
 fn second_opinions(host: &Host) {
     let uri: http::Uri = host.as_str().parse().unwrap_or_else(|e| panic!("{host}: {e}"));
     assert_eq!(uri.authority().map(http::uri::Authority::as_str), Some(host.authority()));
@@ -34,7 +34,7 @@ fn second_opinions(host: &Host) {
         Some((name, port)) if !port.ends_with(']') => (name, port.parse().ok()),
         _ => (host.authority(), None),
     };
-    // The standard checks punycode too, which is the resolver's matter.
+    // The standard checks punycode too, which is left to the resolver here.
     if name.split('.').any(|label| label.starts_with("xn--")) {
         return;
     }
@@ -57,13 +57,13 @@ fn list(text: &str) {
             assert_eq!(hosts.len(), text.split(',').count());
             let again: Vec<&str> = hosts.iter().map(Host::as_str).collect();
             assert_eq!(Hosts::parse(&again).as_ref(), Ok(&hosts));
-            // A comma may stand in a path, but not in the path of one of a list.
+            // A path may contain a comma, but not in a list.
             assert_eq!(Hosts::parse_list(&again.join(", "), Origin::Code).as_ref(), Ok(&hosts));
         }
     }
 }
 
-/// An error is one line of a terminal, and steers nothing there.
+/// Checks that an error is one line without control characters.
 fn one_line(message: &str) {
     assert!(!message.chars().any(char::is_control), "{message:?}");
 }

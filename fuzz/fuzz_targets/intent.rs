@@ -1,10 +1,10 @@
-//! The text of an intent: what was written is read again, and what was changed is refused. The first line of an
-//! input says what the rest is:
+//! The text of an intent: a written text is parsed back, and a changed text is refused. The first line of an input is
+//! the kind of the rest:
 //!
-//! - `bytes`: as a broken disk leaves them.
-//! - `signed`: lines, to which the right checksum is added, as no disk leaves them.
-//! - `written CHANGE FROM TO`: lines with group, purpose (0 to 3), machine, time, hosts; the text of that intent is
-//!   changed, which is `none`, `flip` (the bits TO of the byte FROM), `cut` or `insert` (the hosts' line).
+//! - `bytes`: the bytes of a file.
+//! - `signed`: lines, to which a valid checksum is added.
+//! - `written CHANGE FROM TO`: lines with group, purpose (0 to 3), machine, time and hosts. The text of that intent is
+//!   changed: `none`, `flip` (the bits TO of the byte FROM), `cut`, or `insert` (the line of the hosts).
 #![no_main]
 
 use std::time::{Duration, SystemTime};

@@ -1,5 +1,5 @@
-//! A password that goes in with a malformed text comes out in no error. The input is a list of choices, one byte or two
-//! for each, of which the text is made: a change of the input changes a piece of the text, and not its shape.
+//! The password in a malformed text is in no error. The input is a list of choices, from which the text is made. So a
+//! change of the input changes a part of the text, and not its form.
 #![no_main]
 
 use std::fs;
@@ -21,7 +21,7 @@ mod open;
 #[allow(dead_code)]
 mod time;
 
-/// The one thing that `file` takes from there, which is bound to the command line.
+/// The one type that `file` uses from `settings`, whose other parts need the command line.
 mod settings {
     use cluster_client::Origin;
 

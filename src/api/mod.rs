@@ -1,7 +1,7 @@
 //! The node API: an [`Action`] becomes a [`Request`], and a [`Reply`] is classified by the table of the protocol.
 //!
-//! There is no IO here. The paths, the actions and the classified replies are values, which a report or an intent may
-//! hold.
+//! The paths, the actions and the classified replies are values, which reports and intents contain. Deliberately
+//! absent: IO.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::values::report::HostStep;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
     pub(crate) method: &'static str,
-    /// Comes after the host's base URL; starts with a slash.
+    /// Appended to the host's base URL; starts with a slash.
     pub(crate) path: String,
-    /// JSON.
+    /// The JSON body.
     pub(crate) body: Option<String>,
 }
 
-/// What one request did: it was certainly not applied, it was answered, or perhaps it was applied.
+/// The result of one request: not sent, so not applied; answered; or ambiguous, so perhaps applied.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     NotSent(RequestError),
@@ -40,7 +40,7 @@ impl Api {
     }
 }
 
-/// `{"groupId": "<id>"}`. An id has no control characters, so two escapes are all that JSON asks for.
+/// Writes `{"groupId": "<id>"}`. An id has no control characters, so JSON needs only two escapes.
 fn body(group: &GroupId) -> String {
     let mut json = String::with_capacity(group.as_str().len() + 16);
     json.push_str("{\"groupId\": \"");
@@ -54,7 +54,7 @@ fn body(group: &GroupId) -> String {
     json
 }
 
-/// What `reply` says about `action`. The table of PROTOCOL.md, "the node API".
+/// Classifies a reply by the table of `docs/protocol.md`, "The node API".
 pub(crate) fn classify(action: Action, reply: Reply) -> ClassifiedReply {
     match reply {
         Reply::NotSent(error) => ClassifiedReply::failed(Classification::NotSent, error),
@@ -63,7 +63,7 @@ pub(crate) fn classify(action: Action, reply: Reply) -> ClassifiedReply {
             let classification = match (action, status) {
                 (Action::Create, 201) | (Action::Check, 200) | (Action::Delete, 200 | 204) => Classification::Confirmed,
                 (Action::Check, 404) | (Action::Delete, 400 | 404) => Classification::Denied,
-                // A server says 408 and 429 of a request that it may have handled all the same.
+                // A server may have handled a request that it answers with 408 or 429.
                 (Action::Create, 400..=499) if !is_transient(status) => Classification::Denied,
                 _ => Classification::Ambiguous,
             };
@@ -78,15 +78,14 @@ pub(crate) fn classify(action: Action, reply: Reply) -> ClassifiedReply {
     }
 }
 
-/// The statuses that are worth another try: request timeout, too many requests, and the server errors
-/// that pass. 501 says that the server will never do it.
+/// Whether a retry may succeed: request timeout, too many requests, and temporary server errors. 501 is permanent.
 fn is_transient(status: u16) -> bool {
     matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// Constructors for tests of users, in the meaning of the node API.
+/// Constructors for tests of users, classified as by the node API.
 impl HostStep {
-    /// One request that was answered with this status.
+    /// A step of one request that was answered with this status.
     ///
     /// ```
     /// use cluster_client::{Action, HostStep};
@@ -98,7 +97,7 @@ impl HostStep {
         HostStep::of(action, Reply::Answered { status, retry_after: None })
     }
 
-    /// One request that was sent and has no answer: it may have been applied.
+    /// A step of one request without an answer, which may have been applied.
     pub fn failed(action: Action, error: RequestError) -> Self {
         HostStep::of(action, Reply::Ambiguous(error))
     }
@@ -116,7 +115,7 @@ mod tests {
     use crate::values::cause::RequestErrorKind;
 
     #[test]
-    fn requests_are_those_of_the_contract() {
+    fn requests_have_method_path_and_body_of_the_contract() {
         let api = Api::default();
         let group = GroupId::parse(r#"a"b\c"#).unwrap();
         let create = api.request(Action::Create, &group);
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_not_sent_is_not_ambiguous() {
+    fn unsent_request_is_not_ambiguous() {
         let error = RequestError::new(RequestErrorKind::Connect, "refused");
         assert_eq!(classify(Action::Create, Reply::NotSent(error.clone())).classification, Classification::NotSent);
         assert_eq!(classify(Action::Create, Reply::Ambiguous(error)).classification, Classification::Ambiguous);

@@ -29,7 +29,8 @@ pub(crate) trait Engine: Send {
     /// A [`ConfigError`] for an https host if TLS is not built in.
     fn add_host(&mut self, host: &Host) -> Result<usize, ConfigError>;
 
-    /// Accepts an exchange. Each one completes exactly once, within its timeout.
+    /// Accepts an exchange. Each one completes exactly once. Its timeout runs from when a thread begins with it, not from
+    /// here: all threads may be busy, or an observer may hold up the driver.
     fn submit(&mut self, exchange: Exchange);
 
     /// Blocks until an exchange completes, another thread wakes the engine, or `until`. Appends the completions.
@@ -114,7 +115,8 @@ pub(crate) struct Exchange {
         expect(dead_code, reason = "the thread engine gets it with the API as data")
     )]
     pub(crate) headers: Arc<[(String, String)]>,
-    /// Timeout from the look-up of the name to the end of the answer.
+    /// Timeout from the look-up of the name to the end of the answer. An answer that arrived in time counts, even if
+    /// the driver called `wait` late.
     pub(crate) timeout: Duration,
     /// Whether the completion carries the body of the answer.
     #[cfg_attr(

@@ -286,9 +286,7 @@ impl Engine for Multiplexed {
     }
 
     fn submit(&mut self, exchange: Exchange) {
-        let begun = Instant::now();
-        let deadline = begun + exchange.timeout.min(AGES);
-        self.submitted.push_back(Box::new(InFlight::new(exchange, begun, deadline)));
+        self.submitted.push_back(Box::new(InFlight::new(exchange, Instant::now())));
     }
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
@@ -302,8 +300,14 @@ impl Engine for Multiplexed {
             // Descriptors may be free again.
             self.most = MAX_OPEN;
         }
-        if self.idle > 0 && !self.submitted.is_empty() {
-            // Close the idle connections that the server has closed. One poll returns at most `EVENTS` events.
+        for exchange in &mut self.submitted {
+            // The driver may have called an observer since `submit`.
+            exchange.deadline = self.now + exchange.exchange.timeout.min(AGES);
+        }
+        let is_due = self.timers.peek().is_some_and(|Reverse((due, _))| *due <= self.now);
+        if is_due || (self.idle > 0 && !self.submitted.is_empty()) {
+            // An answer that arrived in time counts, even if nothing called `wait` then. Idle connections that the
+            // server has closed are closed. One poll returns at most `EVENTS` events.
             for _ in 0..=self.connections.len() {
                 if !self.take_events(Some(self.now)) {
                     break;

@@ -1,8 +1,7 @@
-//! Floor 2: where intents are kept, and the lock on a group.
+//! Floor 2: the journal, which stores intents and locks groups.
 //!
-//! A claim is both: it holds the group for one operation, and it is the hand that writes and removes the
-//! group's intent. A directory is one store; a coordination service (one key per group, a lease as the
-//! lock) can be another without a change of the protocol.
+//! A claim locks a group for one operation, and writes and erases its intent. A directory is one journal. A
+//! coordination service, with a key per group and a lease as its lock, can be another without a change of the protocol.
 
 pub(crate) mod directory;
 mod unfinished;
@@ -18,36 +17,35 @@ pub use self::directory::DirectoryJournal;
 pub(crate) use self::directory::PreparedChange;
 pub use self::unfinished::{JournalEntry, Unfinished};
 
-/// Keeps the intents of unfinished operations, and lets one operation at a time work on a group.
+/// Stores the intents of unfinished operations, and lets one operation at a time work on a group.
 ///
 /// # Contract
-/// * Between a successful [`claim`](Journal::claim) and the drop of what it returns, every other claim
-///   of that group answers [`ClaimError::Busy`], in this process and in every other that uses the store.
-///   The death of the owner frees it.
-/// * What [`Claim::record`] has acknowledged is there after a crash of the process or the machine, and what
-///   [`Claim::erase`] has acknowledged is not. A call that failed may have left either state.
-/// * Nothing here waits for another claim, and no intent that cannot be read is passed over in silence.
+/// * From a successful [`claim`](Journal::claim) to the drop of its result, every other claim of that group returns
+///   [`ClaimError::Busy`], in each process that uses the journal. The death of the owner frees the group.
+/// * An acknowledged [`Claim::record`] survives a crash of the process or the machine, and so does an acknowledged
+///   [`Claim::erase`]. A failed call may leave either state.
+/// * No call waits for another claim. An unreadable intent is reported.
 ///
 /// # Calls from the client
-/// * No lock of the client is held during a call. A store may call the client again, under the rules of
-///   [`Observer`](crate::Observer). The group of the call that it serves is busy meanwhile.
-/// * A call that fails with `EMFILE` or `ENFILE` is repeated once, after the client has closed its idle connections.
+/// * No lock of the client is held during a call. A journal may call the client again, under the rules of
+///   [`Observer`](crate::Observer). The group of the current call is busy meanwhile.
+/// * A call that fails with `EMFILE` or `ENFILE` is retried once, after the client has closed its idle connections.
 /// * A panic is caught and counts as a failed call.
 pub trait Journal: Send + Sync {
-    /// Takes the lock on a group, without waiting.
+    /// Locks a group, without waiting.
     ///
     /// # Errors
-    /// [`ClaimError::Busy`] while somebody living holds it; [`ClaimError::Failed`] where the store cannot be
-    /// used, or holds an intent for the group that cannot be read.
+    /// [`ClaimError::Busy`] while a living operation holds the group; [`ClaimError::Failed`] if the journal cannot be
+    /// used, or the intent of the group cannot be read.
     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError>;
 
-    /// Everything that is unfinished, also what a living owner holds.
+    /// Returns all unfinished operations, also those of living owners.
     ///
     /// # Errors
-    /// A [`JournalError`] where the store as a whole cannot be read.
+    /// A [`JournalError`] if the journal as a whole cannot be read.
     fn unfinished(&self) -> Result<Unfinished, JournalError>;
 
-    /// Whether claims are made and dropped quickly, so that a driver has one thread do so for many groups.
+    /// Whether claims are fast, so that a driver makes those of many groups on one thread.
     #[doc(hidden)]
     fn is_local(&self) -> bool {
         false
@@ -56,22 +54,22 @@ pub trait Journal: Send + Sync {
 
 /// The lock on one group. Dropping it frees the group and keeps its intent.
 pub trait Claim: Send {
-    /// What an owner that died has left, as it was when the group was claimed.
+    /// The intent that a dead owner has left, as read by the claim.
     fn inherited(&self) -> Option<&Intent>;
 
-    /// Makes `intent` durable in the place of an older one, before it returns.
+    /// Makes `intent` durable before it returns. It replaces an older intent.
     ///
     /// # Errors
-    /// A [`JournalError`]; the older intent, the new one, or (where there was none) none is there.
+    /// A [`JournalError`]. The journal then holds the older intent or the new one; without an older one, maybe none.
     fn record(&mut self, intent: &Intent) -> Result<(), JournalError>;
 
-    /// Removes the intent durably, before it returns. Where none is there, that is success.
+    /// Removes the intent durably before it returns. Succeeds if there is none.
     ///
     /// # Errors
-    /// A [`JournalError`]; the intent may be there or not.
+    /// A [`JournalError`]. The journal may still hold the intent.
     fn erase(&mut self) -> Result<(), JournalError>;
 
-    /// Prepares to record this intent, or to erase the one that is there, together with changes of other claims.
+    /// Prepares to record this intent, or to erase the current one, together with changes of other claims. Returns
     /// `None` if the claim makes each change by itself.
     #[doc(hidden)]
     fn prepare(&mut self, _: Option<&Intent>) -> Option<Result<PreparedChange, JournalError>> {
@@ -79,8 +77,7 @@ pub trait Claim: Send {
     }
 }
 
-/// The store of a client that was given none: it keeps two operations of one client off the same group,
-/// and remembers nothing.
+/// The journal of a client without one: it locks groups within the client, and stores no intent.
 #[derive(Debug, Default)]
 pub(crate) struct InMemoryJournal {
     held: Arc<Mutex<HashSet<GroupId>>>,

@@ -1,11 +1,11 @@
-//! The content of a store, as values.
+//! The content of a journal, as values.
 
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose, Stamp, UnreadableIntent};
 
-/// Content of a store.
+/// The content of a journal.
 ///
 /// ```
 /// use cluster_client::{DirectoryJournal, Journal};
@@ -23,7 +23,7 @@ use crate::values::intent::{Intent, Purpose, Stamp, UnreadableIntent};
 pub struct Unfinished {
     /// One entry for each group with an intent that can be read, sorted by group.
     pub entries: Vec<JournalEntry>,
-    /// One error for each file that is there and cannot be read, with its path. They are kept as they are.
+    /// One error for each unreadable file, with its path. The files are kept.
     pub unreadable: Vec<JournalError>,
 }
 
@@ -34,7 +34,7 @@ impl Unfinished {
     }
 }
 
-/// One unfinished operation in a store: its intent, its writer, and the living process that works on it, if any.
+/// One unfinished operation in a journal: its intent, its writer, and the living process that works on it, if any.
 ///
 /// ```
 /// use cluster_client::JournalEntry;
@@ -58,25 +58,25 @@ impl JournalEntry {
     /// Reads what [`Intent::to_text`] has written, as [`Intent::parse`] does, and keeps its stamp.
     ///
     /// # Errors
-    /// An [`UnreadableIntent`] that names the first thing wrong, and what to do.
+    /// An [`UnreadableIntent`] that names the first problem and its remedy.
     pub fn parse(text: &[u8]) -> Result<Self, UnreadableIntent> {
         let intent = Intent::parse(text)?;
         Ok(JournalEntry::new(intent, Stamp::of_text(&String::from_utf8_lossy(text))))
     }
 
-    /// The same entry with the living owner that holds its group, in words.
+    /// Sets the living owner that holds the group, in words.
     #[must_use]
     pub fn held_by(mut self, holder: impl Into<String>) -> Self {
         self.holder = Some(holder.into());
         self
     }
 
-    /// The group that is unfinished.
+    /// The group of the operation.
     pub fn group(&self) -> &GroupId {
         self.intent.group()
     }
 
-    /// What the operation was for.
+    /// The purpose of the operation.
     pub fn purpose(&self) -> Purpose {
         self.intent.purpose()
     }
@@ -101,7 +101,7 @@ impl JournalEntry {
         self.stamp.started()
     }
 
-    /// The living operation that held the group when the store was read, in words. `None` if its owner has died.
+    /// The living owner that held the group when the journal was read, in words. `None` if the owner is dead.
     pub fn holder(&self) -> Option<&str> {
         self.holder.as_deref()
     }
@@ -115,7 +115,7 @@ mod tests {
     use crate::journal::directory::tests::intent;
 
     #[test]
-    fn an_entry_keeps_who_signed_it_and_since_when() {
+    fn parsed_entry_has_intent_writer_and_start() {
         let stamp = Stamp::new(7, Some("admin1"), UNIX_EPOCH + Duration::from_secs(60));
         let written = intent("started: never", &["http://a", "http://b"]);
         let entry = JournalEntry::parse(written.to_text(&stamp).as_bytes()).unwrap();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_intent_is_no_entry() {
+    fn text_that_is_no_intent_is_refused() {
         let stamp = Stamp::new(7, None, UNIX_EPOCH);
         let text = intent("g", &["http://a"]).to_text(&stamp);
         assert!(JournalEntry::parse(&text.as_bytes()[1..]).is_err());

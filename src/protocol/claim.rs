@@ -33,8 +33,8 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// Recovers the earlier operation on the group. A repair replaces it, because a repair is a person's decision
-    /// where recovery cannot decide.
+    /// Begins to recover the older operation on the group. A repair replaces that operation instead: a person has
+    /// decided what recovery may be unable to decide.
     fn begin_recovery(&mut self, intent: Intent) {
         self.purpose = Some(intent.purpose);
         if matches!(self.operation, Operation::Repair(_)) {

@@ -29,7 +29,8 @@ impl<R: Rules> Machine<R> {
         self.end(Ending::Reported(Outcome::Unavailable));
     }
 
-    /// At the end of a pass it names the hosts that are left, and those where a POST may still take effect.
+    /// Returns the intent to record. At the end of a pass it names the hosts that are left, and the hosts where a POST
+    /// may still take effect.
     pub(super) fn intent(&self) -> Intent {
         let unsettled =
             |host: &usize| self.phase == Phase::Intend || self.is_left(*host) || self.has_unsettled_post(*host);
@@ -50,7 +51,7 @@ impl<R: Rules> Machine<R> {
     pub(super) fn recorded(&mut self, recorded: Result<(), JournalError>) {
         self.awaiting_journal = false;
         match (self.phase, recorded) {
-            // The entry is that of an older operation, which stays unfinished.
+            // The entry belongs to an older operation, which stays unfinished.
             (Phase::Intend, Err(error)) if R::stops_unrecorded() && self.recoverable => {
                 self.end(Ending::Journal(error));
             }

@@ -1,4 +1,5 @@
-//! The protocol of `docs/protocol.md` as one state machine. Live runs and recovery share its transitions.
+//! The protocol of `docs/protocol.md` as one state machine. Live runs and recovery share its transitions. Phases,
+//! outcomes and invariants have the names of that page.
 //!
 //! ```text
 //!         create                     Probe --> Intend --> Create --> (Settle) --> Commit ---> done
@@ -29,9 +30,11 @@
 //! | `rules.rs` | each decision that an invariant rests on |
 //! | `reporting.rs` | events and the report |
 //!
-//! Deliberately absent: IO, a clock, threads and randomness. `now` is the time since the operation began and is passed
-//! in; jitter comes from a seed. The driver does what [`Machine::poll_output`] returns and passes the result to
-//! [`Machine::handle_input`]. Several requests may be in flight, and their results may arrive in any order.
+//! The driver does what [`Machine::poll_output`] returns and passes the result to [`Machine::handle_input`]. Several
+//! requests may be in flight, and their results may arrive in any order.
+//!
+//! Deliberately absent: IO, a clock, threads and randomness. `now` is passed in, as the time since the operation began.
+//! Jitter comes from a seed.
 
 mod claim;
 mod intent;
@@ -87,7 +90,7 @@ pub(crate) enum Output {
     Record(Intent),
     /// Remove the intent durably.
     Erase,
-    /// Send this action to the host with that index in [`Machine::hosts`].
+    /// Send this action to the host with this index in [`Machine::hosts`].
     Send { host: usize, action: Action, attempt: u32, timeout: Duration },
     /// Poll again at this time, or after the next input.
     Wait(Option<Duration>),
@@ -108,15 +111,18 @@ pub(crate) enum Input {
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Reported(Outcome),
-    /// A delete or a repair went over every host. Their states say how far it came.
+    /// A delete or a repair has finished every host. The outcome follows from their states.
     Finished,
+    /// The group is on every host, but the removal of the intent failed.
     Unrecorded(JournalError),
+    /// Another operation holds the group.
     Busy(String),
     /// A repair may not replace this unfinished operation.
     Conflict {
         unfinished: Box<Intent>,
         unnamed: Vec<Host>,
     },
+    /// The group could not be claimed, or its intent could not be recorded.
     Journal(JournalError),
 }
 
@@ -127,7 +133,7 @@ enum AfterSettle {
     Probe,
     /// A create. No POST of ours can take effect after a later DELETE.
     Commit,
-    /// The end of a repair to present, and of its recovery, for the same reason.
+    /// The end of a repair to present, or of its recovery. No POST of ours can take effect after a later DELETE.
     Finish,
     /// The operation after a recovery. Every replica shows what the recovery has changed.
     Operation,
@@ -159,25 +165,34 @@ pub(crate) struct Machine<R = Sound> {
     recovering: bool,
     /// A claim, record or erasure is under way.
     awaiting_journal: bool,
-    /// The intent could not be recorded. What was written of it is erased.
+    /// The intent could not be recorded, and a part of it may have to be erased.
     abandoned: Option<JournalError>,
+    /// The hosts whose next request can be sent.
     ready: VecDeque<usize>,
+    /// The hosts whose next request is due later, earliest first.
     waiting: BinaryHeap<Reverse<(Duration, usize)>>,
+    /// Number of requests without a reply.
     in_flight: usize,
     /// Number of hosts that have not finished the phase.
     open: usize,
-    /// A retry was left out because it would have begun after the end of the time.
+    /// A retry was left out because it would have begun after the deadline.
     short_of_time: bool,
     /// No further request starts in this phase.
     stopping: Option<Stop>,
     cancelled: bool,
+    /// The end of the wait in [`Phase::Claim`] or [`Phase::Settle`].
     not_before: Duration,
+    /// The delays between claims of a busy group.
     claims: Delays,
+    /// The deadline of the phase.
     phase_ends: Option<Duration>,
+    /// The first cause of a failure.
     cause: Option<Cause>,
     /// The recovery that preceded the operation itself.
     earlier: Option<Box<Report>>,
+    /// Failures of the journal that did not change the outcome.
     notes: Vec<String>,
+    /// The journal holds an intent of the group.
     recoverable: bool,
     /// The journal outlives the process.
     has_journal: bool,
@@ -365,7 +380,7 @@ impl<R: Rules> Machine<R> {
         (ending, report)
     }
 
-    /// The intent is about to be recorded, and nothing was sent or written.
+    /// Whether the operation may still end without any change: its intent is not recorded yet.
     fn may_abort(&self) -> bool {
         self.phase == Phase::Intend && !self.awaiting_journal && self.abandoned.is_none() && self.ending.is_none()
     }
@@ -374,13 +389,13 @@ impl<R: Rules> Machine<R> {
         self.ending.is_none() && matches!(self.phase, Phase::Probe | Phase::Create | Phase::RollBack | Phase::Delete)
     }
 
-    /// A create of our own, which is all or nothing; a repair or recovery goes forward only.
+    /// Whether this pass is a create of our own, which is all or nothing. A repair and a recovery go forward only.
     fn creating(&self) -> bool {
         self.operation == Operation::Create && !self.recovering
     }
 
-    /// Whether the time of the phase is the rollback timeout. The client's deadline may be shorter than the settle
-    /// time, and then no recovery would ever end.
+    /// Whether the time of the phase is the rollback timeout. With a deadline shorter than the settle time, no
+    /// recovery would ever succeed.
     fn has_own_time(&self) -> bool {
         match self.phase {
             Phase::RollBack => self.recovering || R::rollback_has_own_time(),

@@ -1,4 +1,4 @@
-//! One host in a phase: the action after each reply. Decisions about other hosts are the machine's.
+//! One host in a phase: the action after each reply. The machine decides what follows for the other hosts.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ pub(super) enum Goal {
     Probe,
     /// Send POST, then GET until it shows the group. A refused POST means that the group is not ours.
     Create,
-    /// The same for a repair, which accepts a group that somebody else made.
+    /// Send POST, then GET until it shows the group, for a repair. A group of another client is accepted.
     Ensure,
     /// Send DELETE, then GET until it answers 404. If that is no proof, send GET again after the settle time.
     Remove,
-    /// Send GET only, with the same second check. The group may not be ours, so it is not deleted.
+    /// Send GET only, with a second GET after the settle time. The group may not be ours, so it is not deleted.
     VerifyAbsent,
 }
 
@@ -30,6 +30,7 @@ pub(super) struct Next {
     pub(super) then: Transition,
 }
 
+/// What follows for a host, once the retries of its action are used up or not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transition {
     /// Send this action at once.
@@ -54,7 +55,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    /// The cause of the whole operation's end, if this is one.
+    /// The cause of the operation's end, or `None` if the failed host is the cause.
     pub(super) fn cause(self) -> Option<Cause> {
         match self {
             Stop::Cancelled => Some(Cause::Cancelled),
@@ -85,15 +86,16 @@ struct Tries {
     step: usize,
 }
 
+/// One host: its goal, the evidence about it, and its tries.
 #[derive(Debug, Clone)]
 pub(super) struct Participant {
     pub(super) goal: Goal,
-    /// The action that is in flight or comes next; `None` when the host has finished the phase.
+    /// The action that is in flight or comes next; `None` after the host has finished the phase.
     pub(super) action: Option<Action>,
     pub(super) posts: Posts,
     pub(super) deletes: Deletes,
     pub(super) state: State,
-    /// A GET was answered 404 before our first POST.
+    /// The probe was answered 404, before our first POST.
     pub(super) was_absent: bool,
     /// The settle time has passed since the last ambiguous request.
     settled: bool,
@@ -101,11 +103,11 @@ pub(super) struct Participant {
     delete_settled: bool,
     /// End of the last POST that may take effect late.
     pub(super) late_post: Option<Duration>,
-    /// End of the last POST or DELETE that may have changed something.
+    /// End of the last POST or DELETE that may have changed the host.
     pub(super) changed: Option<Duration>,
     tries: [Tries; 3],
     pub(super) steps: Vec<HostStep>,
-    /// The reason why the operation stopped this host, if it did.
+    /// The reason why the host was stopped before the end of its phase.
     pub(super) given_up: Option<Stop>,
 }
 
@@ -183,8 +185,8 @@ impl Participant {
         (action, tries.sent)
     }
 
-    /// Takes the evidence of a reply.
-    pub(super) fn note(&mut self, action: Action, reply: &ClassifiedReply, now: Duration) {
+    /// Records the evidence of a reply.
+    pub(super) fn note<R: Rules>(&mut self, action: Action, reply: &ClassifiedReply, now: Duration) {
         let tries = &self.tries[action as usize];
         let elapsed = now.saturating_sub(tries.began);
         self.steps[tries.step].note(tries.sent, reply, elapsed);
@@ -212,7 +214,7 @@ impl Participant {
             (Action::Check, Classification::Confirmed) => self.state = State::Present,
             (Action::Check, Classification::Denied) => {
                 self.state = State::Absent;
-                self.was_absent |= self.goal == Goal::Probe;
+                self.was_absent |= R::proves_absence_before(self.goal == Goal::Probe);
             }
             (Action::Check, _) => self.state = State::Unknown,
         }
@@ -251,12 +253,12 @@ impl Participant {
     fn after_verification<R: Rules>(&mut self, reply: &ClassifiedReply) -> Next {
         match reply.classification {
             Classification::Confirmed => Transition::Finish.at_once(),
-            // The rollback of a create checks again after the settle time; a repair has no rollback.
+            // A repair has no rollback that would check again after the settle time, so the check waits here.
             Classification::Denied if self.goal == Goal::Ensure && self.absence_must_settle::<R>() => {
                 self.state = State::Unknown;
                 Next { retry: true, then: Transition::AwaitSettle }
             }
-            // It may be a stale read, so the check is retried.
+            // A stale read is possible, so the check is retried.
             Classification::Denied => Next { retry: true, then: Transition::Fail },
             Classification::NotSent | Classification::Ambiguous => Transition::Fail.after_retries(reply),
         }
@@ -265,7 +267,7 @@ impl Participant {
     fn after_delete(reply: &ClassifiedReply) -> Next {
         match reply.classification {
             Classification::Confirmed | Classification::Denied => Transition::Send(Action::Check).at_once(),
-            // The host was not reached, and a GET would not reach it either.
+            // The host cannot be reached, so no GET follows.
             Classification::NotSent => Transition::Finish.after_retries(reply),
             Classification::Ambiguous => Transition::Send(Action::Check).after_retries(reply),
         }
@@ -284,7 +286,7 @@ impl Participant {
             {
                 self.settle().at_once()
             }
-            // The group came back, or the DELETE was not applied.
+            // A late POST made the group again, or the DELETE was not applied.
             Classification::Confirmed if self.goal == Goal::Remove && !self.deletes.refused => {
                 if self.presence_must_settle::<R>() {
                     self.state = State::Unknown;
@@ -305,7 +307,7 @@ impl Participant {
         !self.delete_settled && R::presence_is_doubtful(self.evidence())
     }
 
-    /// Returns the transition after a GET that shows the group while no DELETE may be sent any more.
+    /// Returns the transition after a GET that shows the group, with no retry of DELETE left.
     pub(super) fn after_last_delete<R: Rules>(&mut self) -> Transition {
         if self.presence_must_settle::<R>() { self.settle() } else { Transition::Finish }
     }

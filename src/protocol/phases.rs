@@ -50,7 +50,7 @@ impl<R: Rules> Machine<R> {
             }
             // The intent of a recovery is recorded already.
             Purpose::Present if self.recovering => self.begin_changes(),
-            // A repair that was stopped has changed nothing. An older intent may still ask for the group's deletion.
+            // The stopped repair has changed nothing. An older intent may still require the group's deletion.
             Purpose::Present if self.stopping.is_some() => self.end(Ending::Reported(Outcome::Unavailable)),
             _ => self.begin_intent(),
         }
@@ -95,8 +95,8 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// Ends the pass after the intent was erased, or names the hosts that are left. After a recovery follows the
-    /// operation itself.
+    /// Ends the pass. `left` means that the intent still names hosts. After a complete recovery the operation itself
+    /// begins.
     pub(super) fn finish_pass(&mut self, left: bool) {
         if self.recovering {
             match (left, self.operation) {
@@ -122,7 +122,7 @@ impl<R: Rules> Machine<R> {
         } else if unknown || self.any_left() {
             Outcome::InDoubt
         } else {
-            // Somebody else's group: the host refused our POST.
+            // The host refused our POST, so its group is not ours.
             Outcome::AlreadyExists
         }
     }

@@ -1,4 +1,4 @@
-//! Events during the operation, and the report at its end. Nothing here decides anything.
+//! Events during the operation, and the report at its end. No decision of the protocol is made here.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// A host that failed, or the time of the operation, where more of it might have helped.
+    /// Returns the failed host as the cause, or the operation's time if it ran out.
     pub(super) fn cause_of(&self, host: usize, reason: Reason) -> Cause {
         let host = self.hosts[host].clone();
         if self.short_of_time || !self.time_left(self.now) {
@@ -122,7 +122,7 @@ pub(super) fn reason(participant: &Participant) -> Option<Reason> {
     let last = |actions: &[Action]| participant.steps.iter().rev().find(|step| actions.contains(&step.action));
     match participant.state {
         State::Unknown => {
-            // After a refused DELETE a check proves nothing, so the DELETE is the reason.
+            // A check proves nothing after a refused DELETE, so the DELETE is the reason.
             let refused = last(&[Action::Delete]).filter(|_| participant.deletes.refused);
             let step = refused.or(participant.steps.last()).cloned();
             Some(Reason::new(step, participant.given_up.map(Stop::interruption)))

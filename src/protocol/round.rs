@@ -75,7 +75,7 @@ impl<R: Rules> Machine<R> {
         budgets: &mut RetryBudgets,
     ) {
         self.in_flight -= 1;
-        self.participants[host].note(action, reply, self.now);
+        self.participants[host].note::<R>(action, reply, self.now);
         self.emit_answer(host, action, reply, elapsed);
         let rolling_back = self.phase == Phase::RollBack;
         let budget = if rolling_back { &mut budgets.rollback } else { &mut budgets.forward };
@@ -159,11 +159,11 @@ impl<R: Rules> Machine<R> {
         });
     }
 
-    /// Ends the phase of a host that cannot get the group. A create stops on all hosts; a repair goes on.
+    /// Ends the phase of a host where the group could not be made. A create stops on all hosts; a repair goes on.
     fn fail(&mut self, host: usize) {
         self.finish(host);
         if self.creating() && self.cause.is_none() {
-            // The failed POST is the cause; the check after it only did not find the group.
+            // The failed POST is the cause, not the check after it.
             let steps = &self.participants[host].steps;
             let failed = steps.iter().rev().find(|step| step.action == Action::Create && !step.succeeded);
             let step = failed.or(steps.last()).cloned();

@@ -35,13 +35,12 @@ pub(crate) struct Evidence {
     pub(crate) posts: Posts,
     pub(crate) deletes: Deletes,
     pub(crate) state: State,
-    /// Whether the group was verified absent here before our first POST.
+    /// The probe was answered 404 here, before our first POST.
     pub(crate) was_absent: bool,
 }
 
 pub(crate) trait Rules {
-    /// I1: whether a create may commit as far as this host is concerned. Our own POST was sent, and a GET showed the
-    /// group.
+    /// I1: whether this host allows a commit: our own POST was sent, and a GET showed the group.
     fn may_commit(host: Evidence) -> bool {
         host.state == State::Present && host.posts.sent
     }
@@ -61,8 +60,8 @@ pub(crate) trait Rules {
         deletes.ambiguous
     }
 
-    /// I2: whether a 404 contradicts what is known: our POST was answered 201, and no DELETE was answered 200
-    /// or 204 since. A read may lag behind the POST, and so may a DELETE that was answered 404 or 400.
+    /// I2: whether a 404 contradicts the evidence: our POST was answered 201, and no DELETE was answered 200 or 204
+    /// since. A replica that lags behind the POST answers 404 to a GET, and 404 or 400 to a DELETE.
     fn absence_is_contradicted(host: Evidence) -> bool {
         host.posts.created && !host.deletes.confirmed
     }
@@ -83,8 +82,13 @@ pub(crate) trait Rules {
         true
     }
 
+    /// I3: whether a 404 proves that the group was absent before our first POST. A later GET may be a stale read.
+    fn proves_absence_before(in_probe: bool) -> bool {
+        in_probe
+    }
+
     /// I3: whether a rollback may delete here. A 201 proves that the group is ours; so does an ambiguous POST if the
-    /// group was absent before. A refusal does not.
+    /// group was absent before. A refused POST does not.
     fn may_undo(host: Evidence) -> bool {
         host.posts.created || (host.posts.ambiguous && host.was_absent)
     }
@@ -111,17 +115,17 @@ pub(crate) trait Rules {
     }
 
     /// I6: the evidence assumed of every host in an unfinished intent. A POST may have been in flight when its owner
-    /// died. An unfinished delete may have replaced a create.
+    /// died, also a POST of a create that an unfinished delete has replaced.
     fn inherited_posts() -> Posts {
         Posts { sent: true, created: false, ambiguous: true }
     }
 
-    /// I12: whether a recovery speaks the API of the intent rather than that of its client.
+    /// I12: whether a recovery sends its requests in the API of the intent, not in that of its client.
     fn speaks_intent_api() -> bool {
         true
     }
 
-    /// I12: whether the operation after a recovery speaks the API of its client again.
+    /// I12: whether the operation after a recovery sends its requests in the API of its client again.
     fn restores_own_api() -> bool {
         true
     }
@@ -132,28 +136,28 @@ pub(crate) trait Rules {
         all_hosts_named && same_api
     }
 
-    /// I11: whether an operation waits for late POSTs before it ends well.
+    /// I11: whether an operation waits for late POSTs before it succeeds.
     fn waits_for_late_posts() -> bool {
         true
     }
 
-    /// I8: whether an operation waits until every replica shows the changes of the recovery before it. It has no
-    /// evidence of them, and would believe a lagging 404 or 200.
+    /// I8: whether an operation waits until every replica shows the changes of the recovery before it. Without
+    /// evidence of those changes it would believe a lagging 404 or 200.
     fn settles_after_recovery() -> bool {
         true
     }
 
-    /// I6: whether an intent may go while a host is not settled.
+    /// I6: whether an intent need not name a host in this state.
     fn may_forget(state: State) -> bool {
         state == State::Absent
     }
 
-    /// I7: whether something may start at this time.
+    /// I7: whether a request or a delay may start at this time.
     fn is_in_time(at: Duration, end: Duration) -> bool {
         at < end
     }
 
-    /// I7: whether the timeout of a request ends with the time of its phase.
+    /// I7: whether the timeout of a request is cut at the end of its phase's time.
     fn cuts_timeouts() -> bool {
         true
     }
@@ -163,7 +167,7 @@ pub(crate) trait Rules {
         true
     }
 
-    /// I2: whether a cancellation ends a rollback. It must not: the create is cancelled by its rollback.
+    /// I2: whether a cancellation ends a rollback. It must not, because the rollback is what cancels the create.
     fn cancel_ends_rollback() -> bool {
         false
     }

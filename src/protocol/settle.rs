@@ -1,4 +1,4 @@
-//! The waits of the settle time between two phases. The wait of a single host is part of a round.
+//! The waits of the settle time between two phases. The wait of one host is in `round.rs`.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use super::{AfterSettle, Machine, Rules};
 use crate::values::event::Phase;
 
 impl<R: Rules> Machine<R> {
-    /// The time from which on no POST of ours can take effect.
+    /// The time after which no POST of ours can take effect.
     pub(super) fn posts_settle_at(&self) -> Duration {
         let late = self.participants.iter().filter_map(|participant| participant.late_post).max();
         late.filter(|_| R::waits_for_late_posts()).map_or(self.now, |ended| ended + self.limits.settle)
     }
 
-    /// The time from which on every replica shows the changes of this pass.
+    /// The time after which every replica shows the changes of this pass.
     pub(super) fn changes_settle_at(&self) -> Duration {
         let changed = self.participants.iter().filter_map(|participant| participant.changed).max();
         changed.filter(|_| R::settles_after_recovery()).map_or(self.now, |changed| changed + self.limits.settle)

@@ -1,5 +1,4 @@
-//! The main ways through the machine, as prose. What happens under faults in every order is the
-//! simulation's to show.
+//! The main paths through the machine, step by step. The simulation checks faults in every order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +15,12 @@ use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A machine on hosts `a` and `b`, told line by line what is expected and what happens.
+/// A machine with the hosts `a` and `b`. Each method expects an output and passes its result.
 struct Scene {
     machine: Machine,
     now: Duration,
     budgets: RetryBudgets,
-    /// Requests that were handed out and not answered.
+    /// Requests in flight.
     sent: Vec<(usize, Action, Duration)>,
 }
 
@@ -105,7 +104,7 @@ impl Scene {
         self
     }
 
-    /// Takes what is to be sent.
+    /// Takes the requests that the machine sends now.
     fn fetch(&mut self) {
         while let Output::Send { host, action, timeout, .. } = self.machine.poll_output(self.now) {
             assert!(timeout <= 5 * SECOND && !timeout.is_zero());
@@ -113,23 +112,23 @@ impl Scene {
         }
     }
 
-    /// A host is asked this, and answers.
+    /// Expects a request to a host, and passes this reply.
     fn on(mut self, host: char, action: Action, reply: Reply) -> Self {
         self.fetch();
         let number = usize::from(host == 'b');
         let at = self.sent.iter().position(|(host, sent, _)| (*host, *sent) == (number, action));
-        let (host, action, sent) = self.sent.remove(at.unwrap_or_else(|| panic!("{host} was not asked to {action}")));
+        let (host, action, sent) = self.sent.remove(at.unwrap_or_else(|| panic!("{host} got no {action}")));
         let elapsed = self.now.saturating_sub(sent);
         self.handle(Input::Replied { host, action, reply: classify(action, reply), elapsed });
         self
     }
 
-    /// Both hosts are asked this, and give these answers.
+    /// Expects a request to both hosts, and passes these answers.
     fn both(self, action: Action, a: u16, b: u16) -> Self {
         self.on('a', action, answer(a)).on('b', action, answer(b))
     }
 
-    /// Nothing is sent for so long.
+    /// Expects a wait of this time.
     fn waits(mut self, time: Duration) -> Self {
         self.fetch();
         assert_eq!(self.machine.poll_output(self.now), Output::Wait(Some(self.now + time)));
@@ -178,7 +177,7 @@ const CREATE: Purpose = Purpose::Create { was_absent: true };
 const BLIND: Purpose = Purpose::Create { was_absent: false };
 
 #[test]
-fn a_create_probes_intends_creates_verifies_and_commits() {
+fn create_of_an_absent_group_commits_after_verification() {
     let report = Scene::create()
         .claims()
         .both(Check, 404, 404)
@@ -191,12 +190,12 @@ fn a_create_probes_intends_creates_verifies_and_commits() {
 }
 
 #[test]
-fn a_create_leaves_an_existing_group_alone() {
+fn create_of_a_present_group_changes_nothing() {
     Scene::create().claims().both(Check, 200, 404).ends(Outcome::AlreadyExists, Present, Absent);
 }
 
 #[test]
-fn a_create_changes_nothing_where_a_host_cannot_be_asked() {
+fn create_with_an_unknown_host_is_unavailable() {
     let report = Scene::create().claims().both(Check, 404, 503).waits(SECOND).on('b', Check, answer(503)).reports(
         Outcome::Unavailable,
         Absent,
@@ -206,7 +205,7 @@ fn a_create_changes_nothing_where_a_host_cannot_be_asked() {
 }
 
 #[test]
-fn a_stale_read_after_a_201_is_not_believed_at_once() {
+fn create_retries_the_check_after_a_404_that_follows_201() {
     Scene::create()
         .claims()
         .both(Check, 404, 404)
@@ -220,7 +219,7 @@ fn a_stale_read_after_a_201_is_not_believed_at_once() {
 }
 
 #[test]
-fn a_refusal_rolls_back_the_others_and_only_looks_at_the_refuser() {
+fn rollback_after_a_refusal_deletes_our_groups_and_only_checks_the_refusing_host() {
     Scene::create()
         .claims()
         .both(Check, 404, 404)
@@ -234,7 +233,7 @@ fn a_refusal_rolls_back_the_others_and_only_looks_at_the_refuser() {
 }
 
 #[test]
-fn a_rollback_looks_again_where_a_post_may_land_late() {
+fn rollback_checks_again_after_the_settle_time_if_a_post_was_ambiguous() {
     Scene::create()
         .claims()
         .both(Check, 404, 404)
@@ -257,7 +256,7 @@ fn a_rollback_looks_again_where_a_post_may_land_late() {
 }
 
 #[test]
-fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
+fn rollback_that_fails_on_one_host_keeps_it_in_the_intent_and_finishes_the_other() {
     let report = Scene::create()
         .claims()
         .both(Check, 404, 404)
@@ -279,7 +278,7 @@ fn a_host_that_cannot_be_undone_stays_in_the_intent_and_stops_no_other() {
 }
 
 #[test]
-fn a_failed_commit_record_undoes_nothing() {
+fn create_whose_commit_fails_is_unrecorded_and_not_rolled_back() {
     let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
     let report = scene.both(Create, 201, 201).both(Check, 200, 200).fails_to_erase();
     let report = report.reports(Outcome::Unrecorded, Present, Present);
@@ -287,13 +286,13 @@ fn a_failed_commit_record_undoes_nothing() {
 }
 
 #[test]
-fn nothing_is_sent_without_an_intent() {
+fn create_sends_no_post_if_the_intent_cannot_be_recorded() {
     let scene = Scene::create().claims().both(Check, 404, 404).fails_to_record(CREATE, "ab").erases();
     assert!(matches!(scene.end().0, Ending::Journal(_)));
 }
 
 #[test]
-fn a_blind_create_deletes_nothing_that_it_may_not_have_made() {
+fn rollback_without_preflight_keeps_a_group_whose_post_was_ambiguous() {
     let report = Scene::of(Operation::Create, false)
         .claims()
         .records(BLIND, "ab")
@@ -309,7 +308,25 @@ fn a_blind_create_deletes_nothing_that_it_may_not_have_made() {
 }
 
 #[test]
-fn a_new_create_first_recovers_the_one_that_did_not_finish() {
+fn rollback_without_preflight_keeps_a_group_that_appears_after_a_404() {
+    let report = Scene::of(Operation::Create, false)
+        .claims()
+        .records(BLIND, "ab")
+        .both(Create, 501, 201)
+        .both(Check, 404, 200)
+        .waits(SECOND)
+        .on('a', Check, answer(404))
+        .on('b', Delete, answer(200))
+        .both(Check, 404, 404)
+        .waits(5 * SECOND)
+        .on('a', Check, answer(200))
+        .records(BLIND, "a")
+        .reports(Outcome::Incomplete, Present, Absent);
+    assert!(report.recoverable);
+}
+
+#[test]
+fn create_recovers_an_unfinished_create_first() {
     Scene::create()
         .finds(Ok(Some(intent(CREATE))))
         .both(Delete, 200, 404)
@@ -326,7 +343,7 @@ fn a_new_create_first_recovers_the_one_that_did_not_finish() {
 }
 
 #[test]
-fn a_recovery_finishes_a_delete() {
+fn recovery_finishes_an_unfinished_delete() {
     Scene::of(Operation::Recover, true)
         .finds(Ok(Some(intent(Purpose::Delete))))
         .both(Delete, 200, 404)
@@ -338,7 +355,7 @@ fn a_recovery_finishes_a_delete() {
 }
 
 #[test]
-fn a_delete_goes_over_every_host_and_remembers_what_is_left() {
+fn delete_finishes_every_host_and_keeps_a_refusing_host_in_the_intent() {
     let report = Scene::of(Operation::Delete, true)
         .claims()
         .records(Purpose::Delete, "ab")
@@ -356,7 +373,7 @@ fn a_delete_goes_over_every_host_and_remembers_what_is_left() {
 }
 
 #[test]
-fn a_repair_to_present_adds_what_is_missing() {
+fn repair_to_present_creates_the_group_on_hosts_without_it() {
     let report = Scene::of(Operation::Repair(Target::Present), true)
         .claims()
         .both(Check, 200, 404)
@@ -369,26 +386,26 @@ fn a_repair_to_present_adds_what_is_missing() {
 }
 
 #[test]
-fn a_repair_that_cannot_be_recorded_keeps_the_older_intent() {
+fn repair_that_cannot_be_recorded_keeps_the_older_intent() {
     let scene = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(intent(CREATE))));
     let (ending, report) = scene.fails_to_record(Purpose::Delete, "ab").end();
     assert!(matches!(ending, Ending::Journal(_)) && report.recoverable);
 }
 
 #[test]
-fn a_status_claims_nothing() {
+fn status_makes_no_claim() {
     Scene::of(Operation::Status, true).both(Check, 200, 404).ends(Outcome::Observed, Present, Absent);
 }
 
 #[test]
-fn a_busy_group_is_waited_for_once_and_then_reported() {
+fn busy_group_is_retried_and_then_reported() {
     let busy = || Err(ClaimError::Busy("process 7".into()));
     let scene = Scene::create().finds(busy()).waits(SECOND).finds(busy());
     assert!(matches!(scene.end().0, Ending::Busy(holder) if holder == "process 7"));
 }
 
 #[test]
-fn a_create_out_of_time_rolls_back_in_time_of_its_own() {
+fn create_out_of_time_rolls_back_with_its_own_timeout() {
     Scene::create()
         .claims()
         .both(Check, 404, 404)
@@ -405,7 +422,7 @@ fn a_create_out_of_time_rolls_back_in_time_of_its_own() {
         .ends(Outcome::TimedOut, Absent, Absent);
 }
 
-/// A create on both hosts whose POST `b` refuses for good, up to the rollback of `a`.
+/// A create whose POST `b` refuses, up to the rollback of `a`.
 fn refused_by_b() -> Scene {
     let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
     scene.both(Create, 201, 403).on('a', Check, answer(404))
@@ -422,7 +439,7 @@ fn rollback_reports_unknown_while_delete_is_refused() {
 }
 
 #[test]
-fn rollback_looks_again_where_404_contradicts_201() {
+fn rollback_checks_again_if_a_404_contradicts_our_201() {
     for lagging in [404, 400] {
         refused_by_b()
             .on('a', Delete, answer(lagging))
@@ -448,7 +465,7 @@ fn rollback_believes_404_at_once_after_confirmed_delete() {
 }
 
 #[test]
-fn delete_settles_where_its_answer_was_lost() {
+fn delete_checks_again_after_the_settle_time_if_a_delete_was_ambiguous() {
     Scene::of(Operation::Delete, true)
         .claims()
         .records(Purpose::Delete, "ab")
@@ -465,7 +482,7 @@ fn delete_settles_where_its_answer_was_lost() {
 }
 
 #[test]
-fn delete_looks_again_before_it_believes_200_after_its_own_200() {
+fn delete_checks_again_if_a_200_contradicts_its_confirmed_delete() {
     Scene::of(Operation::Delete, true)
         .claims()
         .records(Purpose::Delete, "ab")
@@ -481,7 +498,7 @@ fn delete_looks_again_before_it_believes_200_after_its_own_200() {
 }
 
 #[test]
-fn create_commits_only_when_no_post_can_take_effect_any_more() {
+fn create_with_an_ambiguous_post_commits_after_the_settle_time() {
     let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
     let scene = scene.on('a', Create, timeout()).on('b', Create, answer(201)).on('b', Check, answer(200));
     let scene = scene.waits(SECOND).on('a', Create, answer(201)).on('a', Check, answer(200));
@@ -489,14 +506,14 @@ fn create_commits_only_when_no_post_can_take_effect_any_more() {
 }
 
 #[test]
-fn create_does_not_wait_after_a_node_answered_503() {
+fn create_commits_at_once_after_a_503() {
     let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab").both(Create, 503, 201);
     let scene = scene.on('b', Check, answer(200)).waits(SECOND).on('a', Create, answer(201));
     scene.on('a', Check, answer(200)).erases().ends(Outcome::Created, Present, Present);
 }
 
 #[test]
-fn create_cancelled_while_it_waits_for_quiet_is_rolled_back() {
+fn create_cancelled_during_the_settle_time_is_rolled_back() {
     let scene = Scene::create().claims().both(Check, 404, 404).records(CREATE, "ab");
     let scene = scene.on('a', Create, timeout()).on('b', Create, answer(201)).on('b', Check, answer(200));
     let scene = scene.waits(SECOND).on('a', Create, answer(201)).on('a', Check, answer(200)).cancelled();
@@ -511,7 +528,7 @@ fn create_cancelled_while_it_waits_for_quiet_is_rolled_back() {
 }
 
 #[test]
-fn repair_is_refused_where_the_intent_names_other_hosts() {
+fn repair_conflicts_with_an_intent_that_names_other_hosts() {
     let mut unfinished = intent(Purpose::Delete);
     unfinished.hosts.push(Host::parse("http://staging").unwrap());
     for target in [Target::Present, Target::Absent] {
@@ -523,14 +540,14 @@ fn repair_is_refused_where_the_intent_names_other_hosts() {
 }
 
 #[test]
-fn repair_is_refused_where_the_intent_has_other_paths() {
+fn repair_conflicts_with_an_intent_of_other_paths() {
     let unfinished = Intent { api: Api::new("/v2", "/v2/{id}").unwrap(), ..intent(CREATE) };
     let (ending, _) = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(unfinished))).end();
     assert!(matches!(ending, Ending::Conflict { unnamed, .. } if unnamed.is_empty()));
 }
 
 #[test]
-fn repair_to_present_waits_for_the_requests_of_a_dead_owner() {
+fn repair_to_present_awaits_the_settle_time_after_a_dead_owner() {
     let scene = Scene::of(Operation::Repair(Target::Present), true).finds(Ok(Some(intent(Purpose::Delete))));
     let scene = scene.waits(5 * SECOND).both(Check, 200, 404).records(Purpose::Present, "ab");
     let scene = scene.on('b', Create, answer(201)).on('b', Check, answer(200)).erases();
@@ -538,7 +555,7 @@ fn repair_to_present_waits_for_the_requests_of_a_dead_owner() {
 }
 
 #[test]
-fn recovery_speaks_the_api_of_the_intent_and_the_operation_after_it_its_own() {
+fn recovery_uses_the_api_of_the_intent_and_the_next_operation_that_of_the_client() {
     let other = Api::new("/v2", "/v2/{id}").unwrap();
     let unfinished = Intent { api: other.clone(), ..intent(CREATE) };
     let scene = Scene::create().finds(Ok(Some(unfinished)));
@@ -551,7 +568,7 @@ fn recovery_speaks_the_api_of_the_intent_and_the_operation_after_it_its_own() {
 }
 
 #[test]
-fn recovery_that_leaves_something_keeps_the_api_of_the_intent() {
+fn incomplete_recovery_keeps_the_api_of_the_intent() {
     let other = Api::new("/v2", "/v2/{id}").unwrap();
     let unfinished = Intent { api: other.clone(), ..intent(Purpose::Delete) };
     let mut scene = Scene::of(Operation::Recover, true).finds(Ok(Some(unfinished))).both(Delete, 403, 403);
@@ -561,7 +578,7 @@ fn recovery_that_leaves_something_keeps_the_api_of_the_intent() {
 }
 
 #[test]
-fn busy_group_is_given_up_when_cancelled() {
+fn cancelled_operation_does_not_retry_a_busy_group() {
     let mut scene = Scene::create();
     scene.machine.cancel(scene.now);
     let scene = scene.finds(Err(ClaimError::Busy("process 7".into())));
@@ -570,7 +587,7 @@ fn busy_group_is_given_up_when_cancelled() {
 }
 
 #[test]
-fn operation_after_a_recovery_waits_for_replicas_that_missed_its_changes() {
+fn operation_after_a_recovery_awaits_the_settle_time_of_its_changes() {
     Scene::of(Operation::Delete, true)
         .finds(Ok(Some(intent(Purpose::Present))))
         .waits(5 * SECOND)
@@ -587,7 +604,7 @@ fn operation_after_a_recovery_waits_for_replicas_that_missed_its_changes() {
 }
 
 #[test]
-fn repair_that_is_cancelled_before_it_changes_anything_is_cancelled() {
+fn repair_cancelled_before_its_first_change_is_cancelled_and_unchanged() {
     let (_, report) = Scene::of(Operation::Repair(Target::Present), true)
         .finds(Ok(Some(intent(CREATE))))
         .waits(5 * SECOND)
@@ -602,7 +619,7 @@ fn repair_that_is_cancelled_before_it_changes_anything_is_cancelled() {
 }
 
 #[test]
-fn repair_looks_again_after_the_settle_time_where_a_404_contradicts_its_201() {
+fn repair_checks_again_after_the_settle_time_if_a_404_contradicts_its_201() {
     Scene::of(Operation::Repair(Target::Present), true)
         .claims()
         .both(Check, 404, 404)
@@ -618,7 +635,7 @@ fn repair_looks_again_after_the_settle_time_where_a_404_contradicts_its_201() {
 }
 
 #[test]
-fn presence_after_a_lost_and_a_refused_delete_is_looked_at_again() {
+fn delete_checks_again_if_a_200_follows_an_ambiguous_and_a_refused_delete() {
     Scene::of(Operation::Delete, true)
         .claims()
         .records(Purpose::Delete, "ab")
@@ -635,7 +652,7 @@ fn presence_after_a_lost_and_a_refused_delete_is_looked_at_again() {
 }
 
 #[test]
-fn recovery_of_a_repair_warns_of_hosts_without_the_group_only() {
+fn recovery_of_a_repair_to_present_warns_only_of_hosts_without_the_group() {
     let recovery = || {
         Scene::of(Operation::Recover, true)
             .finds(Ok(Some(intent(Purpose::Present))))
@@ -661,7 +678,7 @@ fn recovery_of_a_repair_warns_of_hosts_without_the_group_only() {
 }
 
 #[test]
-fn recovery_that_finds_nothing_claims_nothing_of_any_host() {
+fn recovery_without_an_intent_reports_no_host() {
     let (_, report) = Scene::of(Operation::Recover, true).claims().end();
     assert_eq!((report.outcome, report.hosts.len()), (Outcome::Recovered, 0));
     assert_eq!(report.summary(), "nothing is unfinished for g");

@@ -1,5 +1,5 @@
-//! What the protocol itself costs: whole operations of the machine with hosts that answer at once, for
-//! `benches/instructions` to count under callgrind. What is counted is the body of [`counted`], by its name.
+//! The cost of the protocol alone: whole operations of the machine, with hosts that answer at once. The script
+//! `benches/instructions` counts the instructions of the function [`counted`] under callgrind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ fn machine(case: &Case, hosts: usize) -> Machine {
     Machine::new(case.operation, case.preflight, GroupId::parse("g").unwrap(), hosts, Arc::default(), limits, 1)
 }
 
-/// One operation to its end, with as many requests in flight as the machine allows.
+/// Runs one operation to its end, with as many requests in flight as the machine allows.
 #[inline(never)]
 fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut present: Vec<bool>) -> Outcome {
     let now = Duration::ZERO;
@@ -91,9 +91,9 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
     }
 }
 
-/// `COST_CASE` picks a case by its number, `COST_HOSTS` the number of hosts; else all are run with three.
+/// `COST_CASE` selects one case by number, `COST_HOSTS` sets the number of hosts. By default all run with three.
 #[test]
-fn an_operation() {
+fn each_operation_has_its_outcome() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<usize>().expect("a number"));
     let (only, hosts) = (number("COST_CASE"), number("COST_HOSTS").unwrap_or(3));
     for (at, case) in CASES.iter().enumerate().filter(|(at, _)| only.is_none_or(|only| only == *at)) {

@@ -1,5 +1,5 @@
-//! One run: the operations of a scenario, one after another, against one world, by the steps that the
-//! real driver takes. What may come between two steps is a choice like everything else.
+//! One run: the operations of a scenario, one after another, in one world, by the steps of the real driver. Crashes,
+//! cancellations and stalls between two steps are choices of the schedule.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,10 +54,10 @@ impl Planned {
 const RECOVER: Planned = Planned::of(Operation::Recover);
 const TO_ABSENT: Planned = Planned::of(Operation::Repair(Target::Absent));
 
-/// What is run, one operation after another on one group.
+/// The operations of a run, one after another on one group.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
-    /// `present: delete create`: the operations, and whether the hosts have the group at first.
+    /// As in `present: delete create`: whether the hosts have the group at first, and the operations.
     pub(super) text: String,
     plan: Vec<Planned>,
     present: bool,
@@ -75,19 +75,19 @@ impl Scenario {
     }
 }
 
-/// A wrong driver, to see that the oracle notices.
+/// A wrong driver, which the oracle must detect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DriverMutant {
     Right,
-    /// Says that an intent is recorded, and does not record it.
+    /// Reports an intent as recorded, and does not record it.
     SkipsStore,
-    /// Says that no intent is there.
+    /// Reports that the group has no intent.
     HidesIntent,
     /// Gives the machine no settle time.
     NeverSettles,
 }
 
-/// How a machine ended, for the figures.
+/// How a machine ended, for the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum End {
     Created,
@@ -142,7 +142,7 @@ impl End {
     }
 }
 
-/// What stays the same over all runs.
+/// The configuration of all runs.
 #[derive(Debug, Clone)]
 pub(super) struct Setting {
     names: Arc<[Host]>,
@@ -150,7 +150,7 @@ pub(super) struct Setting {
     limits: Limits,
     driver: DriverMutant,
     api: Arc<Api>,
-    /// What another directory is configured with: other hosts in another API.
+    /// Another configuration: other hosts in another API.
     elsewhere: (Arc<[Host]>, Arc<Api>),
 }
 
@@ -190,13 +190,13 @@ pub(super) struct Run<'a> {
     pub(super) ends: [u32; End::COUNT],
 }
 
-/// What may happen between two steps.
+/// An event between two steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Between {
     Nothing,
     Crash,
     Cancel,
-    /// The process sleeps until just before the operation's time is over, or until it is.
+    /// The process is stopped for this time: until the deadline, or until just before it.
     Stall(Duration),
 }
 
@@ -212,17 +212,17 @@ impl<'a> Run<'a> {
         for planned in &scenario.plan {
             self.operate::<R>(*planned);
         }
-        // Also this recovery may fail and die, as long as there are faults left.
+        // This recovery may fail or crash too, while faults are left.
         while self.world.intent.is_some() && self.operate::<R>(RECOVER) == End::Crashed {}
         self.world.heal();
         self.settle::<R>();
     }
 
     fn set_up(&mut self, scenario: &Scenario) {
-        for host in 0..self.world.sites.len() {
+        for host in 0..self.world.nodes.len() {
             let other = self.world.choices.choose(2) == 1;
             let owner = if scenario.present { Owner::Settled } else { Owner::Foreign { kept: true } };
-            self.world.sites[host].group = (scenario.present != other).then_some(owner);
+            self.world.nodes[host].group = (scenario.present != other).then_some(owner);
             if other {
                 let has = if scenario.present { "does not have" } else { "has" };
                 self.world.trace(|world| format!("{} {has} the group", world.names[host].authority()));
@@ -230,9 +230,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// I6: with faults over, recovery ends. A create that did not look before may need a person's word.
+    /// I6: once faults stop, recovery ends. A create without preflight may need a repair by a person.
     fn settle<R: Rules>(&mut self) {
-        // Two passes, because what lands late in the first may take all its rounds of DELETE.
+        // Two passes, because late requests may use up all DELETEs of the first.
         for _ in 0..2 {
             if self.world.intent.is_some() {
                 self.operate::<R>(RECOVER);
@@ -325,15 +325,15 @@ impl<'a> Run<'a> {
             let input = match machine.poll_output(clock) {
                 Output::Done => {
                     self.world.check_duration(began, bound);
-                    let idle = self.world.flights.is_empty();
+                    let idle = self.world.in_flight.is_empty();
                     if !idle {
                         self.world.violation(Invariant::I9, "ended with a request in flight");
                     }
                     return End::Recovered;
                 }
                 Output::Send { host, action, timeout, .. } => {
-                    let site = self.world.site_of(&machine.hosts()[host]);
-                    self.world.send(site, action, timeout, machine.api());
+                    let node = self.world.node_of(&machine.hosts()[host]);
+                    self.world.send(node, action, timeout, machine.api());
                     continue;
                 }
                 Output::Wait(until) => {
@@ -354,8 +354,7 @@ impl<'a> Run<'a> {
                     Input::Erased(erased)
                 }
             };
-            // A crash after something was done and before the machine was told is one at the next step,
-            // since all that the machine would do is forgotten.
+            // A crash before the machine gets this input equals a crash at the next step: the machine is lost in both.
             let erased = matches!(input, Input::Erased(_));
             machine.handle_input(input, self.world.now.saturating_sub(began), budgets);
             if erased {
@@ -367,7 +366,7 @@ impl<'a> Run<'a> {
     }
 
     fn between(&mut self, clock: Duration, cancelled: bool) -> Between {
-        // A crash where nothing happened since the last one was offered is that crash.
+        // A crash is offered once for each state of the world outside of the coordinator.
         let touched = std::mem::take(&mut self.world.touched);
         let crash = usize::from(touched);
         let cancel = usize::from(!cancelled);
@@ -394,20 +393,20 @@ impl<'a> Run<'a> {
         Input::Claimed(claimed)
     }
 
-    /// Delivers an answer; where there is none, lets time pass until something is due.
+    /// Delivers a reply. Without one, advances the time to the next event.
     fn wait<R: Rules>(&mut self, machine: &Machine<R>, until: Option<Duration>, bound: Duration) -> Option<Input> {
         self.world.check_wait(until, bound);
         let world = &mut self.world;
-        let ready = (0..world.flights.len()).filter(|flight| world.deliverable(*flight)).count();
+        let ready = (0..world.in_flight.len()).filter(|request| world.deliverable(*request)).count();
         if ready == 0 {
             let due = world.next_due().into_iter().chain(until).min();
             world.advance_to(due.unwrap_or(world.now + TICK));
             return None;
         }
         let chosen = world.choices.choose(ready);
-        let flight = (0..world.flights.len()).filter(|flight| world.deliverable(*flight)).nth(chosen)?;
-        let (site, action, reply, elapsed) = world.deliver(flight)?;
-        let host = machine.hosts().iter().position(|host| *host == world.names[site])?;
+        let request = (0..world.in_flight.len()).filter(|request| world.deliverable(*request)).nth(chosen)?;
+        let (node, action, reply, elapsed) = world.deliver(request)?;
+        let host = machine.hosts().iter().position(|host| *host == world.names[node])?;
         Some(Input::Replied { host, action, reply, elapsed })
     }
 }

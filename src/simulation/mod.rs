@@ -1,29 +1,30 @@
-//! The exhaustive simulation: the real protocol code against simulated hosts, store and clock, under every
-//! schedule of up to so many faults, with the invariants of PROTOCOL.md checked in each.
+//! The exhaustive simulation: the real protocol code with simulated hosts, journal and clock. It runs every schedule
+//! up to a number of faults, and checks the invariants of `docs/protocol.md` in each.
 //!
 //! ```text
-//! cargo test --lib simulation                                       a few seconds
-//! cargo test --release --lib simulation -- --nocapture              the part for CI, with figures
-//! cargo test --release --lib four_faults -- --nocapture --ignored   the whole
-//! SIM_ONLY='absent: create' SIM_HOSTS=2 SIM_FAULTS=3 cargo ...       a part of the whole
+//! cargo test --lib simulation                                       few faults
+//! cargo test --release --lib simulation -- --nocapture              the part for CI, with counts
+//! cargo test --release --lib four_faults -- --nocapture --ignored   all schedules of four faults
+//! SIM_ONLY='absent: create' SIM_HOSTS=2 SIM_FAULTS=3 cargo ...       a part of them
 //! SIM_REPLAY='3 absent: create; 12=3,40=1' cargo test --lib simulation::replay -- --nocapture
 //! SIM_SEED=1 SIM_RUNS=1000000 cargo test --release --lib simulation::random -- --nocapture
 //! ```
 //!
 //! A *schedule* is the list of answers to the questions of [`schedule::Choices`]; its faults are the answers
-//! other than 0. Answers are delivered in the order of sending unless a fault is spent on another order
-//! (delay-bounded scheduling: Emmi, Qadeer, Rakamarić, POPL 2011), and time moves only when nothing else can.
-//! A failure prints the invariant, what was seen, and the shortest schedule with its trace.
+//! other than 0. Replies are delivered in the order of sending; another order costs a fault (delay-bounded
+//! scheduling: Emmi, Qadeer, Rakamarić, POPL 2011). Time moves only if nothing else can happen. A failure prints the
+//! invariant, the violation, and the shortest schedule with its trace.
 //!
-//! What the world assumes, and so what is not shown here:
-//! * A request takes effect, and every replica knows of it, at most S after its failure was seen (L = S). One that
-//!   its node has answered, with anything but a gateway's 502 or 504, has taken effect by then or never will.
-//! * A replica lags less than S behind any other change, whoever made it and whatever was asked since: reads
-//!   through it show the host as it was before, and a DELETE through it is answered 404 and not applied.
-//! * A host that answers 200 or 201 to what it does not apply has no replica that lags at that time.
-//! * An operation that finds nothing unfinished begins S after the last change, or meets no such replica.
-//! * Nobody else works on the group while we do (A1), but for one who creates it on a host just before our
-//!   first POST there: then I3 is claimed for a refusal that a living machine has seen.
+//! Assumptions of the world, beyond which nothing is shown here:
+//! * Lateness: a request takes effect, and every replica shows it, at most S after its failure was seen (L = S).
+//! * An answered request takes effect before the answer or never. Answers 502 and 504 of a gateway are excepted.
+//! * Lag: a replica misses any other change for less than S, whatever was asked in between. Reads through it show the
+//!   older state. A DELETE through it is answered 404 and not applied.
+//! * Lies: a host that answers 200 or 201 to what it does not apply has no lagging replica at that time.
+//! * A fresh start: an operation that finds nothing unfinished begins S after the last change, or meets no lagging
+//!   replica.
+//! * Locks (A1): no other client works on the group meanwhile. One exception: it may create the group on a host just
+//!   before our first POST there. Then I3 is checked for a refusal that the machine has received.
 
 mod cost;
 mod driver;
@@ -46,7 +47,7 @@ use self::oracle::Invariant;
 use self::schedule::{Choices, Faults};
 use crate::protocol::{Rules, Sound};
 
-/// Recovery stands at the end of every one of them.
+/// The operations of each run. A recovery follows at the end.
 const SCENARIOS: [&str; 14] = [
     "absent: create",
     "absent: repair-present delete",
@@ -110,21 +111,21 @@ impl Stats {
     }
 }
 
-/// What is looked for: anything, or one invariant only, found in these words.
+/// The violation to look for: any, or one of this invariant whose text contains these words.
 type Wanted = Option<(Invariant, &'static str)>;
 
 thread_local! {
-    /// A panic on this thread is caught and counted, so it says nothing.
+    /// A panic on this thread is caught and counted, so the hook prints nothing.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-fn quieten_panics() {
+fn silence_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let loud = panic::take_hook();
+        let default_hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if !QUIET.get() {
-                loud(info);
+                default_hook(info);
             }
         }));
     });
@@ -146,11 +147,11 @@ fn failure(run: &Run<'_>, scenario: &Scenario, wanted: Wanted) -> Option<Failure
         wanted.is_none_or(|(wanted, words)| wanted == *invariant && what.contains(words))
     };
     let (invariant, what) = *found.iter().find(fits)?;
-    let (hosts, faults) = (run.world.sites.len(), run.world.choices.faults().clone());
+    let (hosts, faults) = (run.world.nodes.len(), run.world.choices.faults().clone());
     Some(Failure { scenario: scenario.clone(), hosts, invariant, what, faults })
 }
 
-/// Plays every schedule of one part of the tree.
+/// Plays every schedule of one subtree.
 fn sweep<R: Rules>(
     setting: &Setting,
     scenario: &Scenario,
@@ -181,7 +182,7 @@ fn explore<R: Rules>(
     budget: usize,
     wanted: Wanted,
 ) -> (Stats, Option<Failure>) {
-    quieten_panics();
+    silence_panics();
     let stop = AtomicBool::new(false);
     let root = Choices::subtree(budget, &[]);
     let mut first = Run::new(setting, root, false);
@@ -228,21 +229,21 @@ fn shortest<R: Rules>(
     budgets.find_map(|budget| explore::<R>(setting, scenario, budget, wanted).1)
 }
 
-/// Whether these faults break the same invariant.
+/// Whether these faults break the invariant of the failure, in the same words.
 fn breaks<R: Rules>(setting: &Setting, failed: &Failure, faults: &[(usize, usize)]) -> bool {
     let mut run = Run::new(setting, Choices::replay(faults), false);
     play::<R>(&mut run, &failed.scenario);
     failure(&run, &failed.scenario, Some((failed.invariant, failed.what))).is_some()
 }
 
-/// The trace of a failure, and how to see it again.
+/// The trace of a failure, and the command that replays it.
 fn trace<R: Rules>(setting: &Setting, failure: &Failure) -> String {
     let Failure { scenario, hosts, invariant, what, faults } = failure;
     let mut run = Run::new(setting, Choices::replay(faults), true);
     play::<R>(&mut run, scenario);
     let trace = run.world.violations.trace.unwrap_or_default().join("\n");
     let replay = format!("SIM_REPLAY='{hosts} {}; {}'", scenario.text, schedule::write(faults));
-    format!("{invariant:?}: {what}, with {} faults\n{trace}\nto see it again: {replay}", faults.len())
+    format!("{invariant:?}: {what}, with {} faults\n{trace}\nto replay: {replay}", faults.len())
 }
 
 fn check(scenario: &Scenario, hosts: usize, budget: usize) -> Stats {
@@ -258,7 +259,7 @@ fn check(scenario: &Scenario, hosts: usize, budget: usize) -> Stats {
     stats
 }
 
-/// The scenario that `SIM_ONLY` names, or all of them, with so many faults on 1, 2 and 3 hosts.
+/// Checks the scenario that `SIM_ONLY` names, or all, with these numbers of faults on 1, 2 and 3 hosts.
 fn check_all(budgets: impl Fn(&Scenario) -> [usize; 3]) {
     let began = Instant::now();
     let only = env::var("SIM_ONLY").unwrap_or_default();
@@ -275,7 +276,7 @@ fn check_all(budgets: impl Fn(&Scenario) -> [usize; 3]) {
     }
 }
 
-/// An exploration that never sees one of the endings would prove nothing about it.
+/// An exploration that never reaches one of the endings proves nothing about it.
 fn assert_all_ends(stats: &Stats) {
     for end in End::ALL {
         assert!(stats.ends[end as usize] > 0, "no schedule ended in {end:?}");
@@ -287,16 +288,16 @@ fn every_schedule_of_few_faults() {
     check_all(|_| if cfg!(debug_assertions) { [2, 1, 1] } else { [3, 2, 2] });
 }
 
-/// Every schedule of up to 4 faults for each operation by itself, with its crashes and recoveries; where two
-/// operations follow each other, of 4 faults on one host and of 3 on two and three.
+/// Every schedule of up to 4 faults for each single operation, with its crashes and recoveries. Two operations in
+/// sequence get 4 faults on one host, and 3 on two and three.
 #[test]
-#[ignore = "the whole takes the better part of an hour on two cores"]
+#[ignore = "runs long"]
 fn every_schedule_of_four_faults() {
     let most = usize::try_from(number("SIM_FAULTS", 4)).expect("a small number");
     check_all(|scenario| if scenario.is_single() { [most; 3] } else { [most, most - 1, most - 1] });
 }
 
-/// One schedule and its trace.
+/// Plays the schedule of `SIM_REPLAY` and prints its trace.
 #[test]
 fn replay() {
     let Ok(text) = env::var("SIM_REPLAY") else { return };
@@ -313,12 +314,12 @@ fn replay() {
     assert!(run.world.violations.found.is_empty(), "{:?}", run.world.violations.found);
 }
 
-/// A number from the environment, so that more can be run than by default.
+/// A number from the environment, or the default.
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
 }
 
-/// More hosts, more faults, longer histories of one group id, drawn from a seed.
+/// Schedules drawn from a seed, with more hosts, more faults and more operations on one group.
 #[test]
 fn random_schedules() {
     let seed = number("SIM_SEED", 20_261_123);
@@ -356,7 +357,7 @@ fn play_drawn(settings: &[Setting], seed: u64, stats: &mut Stats) {
     stats.count(&run);
     if let Some(mut failure) = failure(&run, &scenario, None) {
         failure.faults = schedule::shorten(&failure.faults, |faults| breaks::<Sound>(setting, &failure, faults));
-        // Leaving faults out moves the questions after them, so fewer may do in another place.
+        // Without a fault the later questions have other numbers, so search again with fewer faults.
         let fewer = 0..=failure.faults.len().saturating_sub(1).min(2);
         let wanted = Some((failure.invariant, failure.what));
         let shorter = shortest::<Sound>(setting, &scenario, fewer, wanted).unwrap_or(failure);

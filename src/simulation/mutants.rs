@@ -19,27 +19,27 @@ macro_rules! mutants {
 }
 
 mutants! {
-    /// Takes a 201 for the truth.
+    /// Believes a 201 without a GET.
     CommitsUnverified {
         fn must_verify() -> bool { false }
         fn may_commit(host: Evidence) -> bool { host.posts.created || host.state == State::Present }
     }
-    /// Does not look again after an ambiguous POST.
+    /// Does not check again after an ambiguous POST.
     NeverSettles { fn post_must_settle(_: Posts) -> bool { false } }
-    /// Does not look again after an ambiguous DELETE.
+    /// Does not check again after an ambiguous DELETE.
     SettlesNoDelete { fn delete_must_settle(_: Deletes) -> bool { false } }
-    /// Takes a 404 for the truth although our POST was answered 201 and no DELETE succeeded.
+    /// Believes a 404 although our POST was answered 201 and no DELETE was confirmed.
     BelievesContradiction { fn absence_is_contradicted(_: Evidence) -> bool { false } }
-    /// Takes a 404 for the truth although the DELETE was refused.
+    /// Believes a 404 although the DELETE was refused.
     BelievesRefusedDelete {
         fn absence_counts(_: Deletes) -> bool { true }
         fn absence_is_contradicted(_: Evidence) -> bool { false }
     }
-    /// Says that a group is there because a lagging read shows it, or while a DELETE may still take it away.
+    /// Believes a 200 of a lagging replica, or before an ambiguous DELETE takes effect.
     BelievesPresence { fn presence_is_doubtful(_: Evidence) -> bool { false } }
-    /// Five tries for each look.
+    /// Restarts the count of DELETEs after each check.
     CountsTriesPerLook { fn counts_tries_over_looks() -> bool { false } }
-    /// Recovers in the API of its own configuration.
+    /// Recovers in the API of the client.
     RecoversInOwnApi { fn speaks_intent_api() -> bool { false } }
     /// Keeps the API of the recovered intent for the operation itself.
     KeepsIntentApi { fn restores_own_api() -> bool { false } }
@@ -51,24 +51,26 @@ mutants! {
     CancelsRollback { fn cancel_ends_rollback() -> bool { true } }
     /// Retries POSTs after a definite failure on another host.
     PostsAfterFailure { fn failure_ends_posts() -> bool { false } }
-    /// A repair that drives the hosts of whatever is unfinished.
+    /// Repairs the hosts of any unfinished intent.
     WidensRepair { fn may_override(_: bool, _: bool) -> bool { true } }
-    /// Commits while a POST of it may still take effect.
+    /// Commits while one of its POSTs may still take effect.
     EndsLoud { fn waits_for_late_posts() -> bool { false } }
-    /// Begins an operation right after a recovery, while replicas do not know of it.
+    /// Begins an operation right after a recovery, while replicas lag behind it.
     BeginsHasty { fn settles_after_recovery() -> bool { false } }
-    /// Deletes wherever it has sent something.
+    /// Deletes on every host to which a POST was sent.
     UndoesAll { fn may_undo(host: Evidence) -> bool { host.posts.sent } }
-    /// "Unclear, then there: so it is ours", without having looked before.
+    /// Counts an ambiguous POST as ours without preflight.
     TrustsAmbiguous { fn may_undo(host: Evidence) -> bool { host.posts.created || host.posts.ambiguous } }
-    /// "400, so it is there, so it is ours."
+    /// Counts a 404 after our POST as one of the probe.
+    CountsAnyAbsence { fn proves_absence_before(_: bool) -> bool { true } }
+    /// Goes on after a refused POST, and counts the group as ours.
     BelievesRefusals { fn refusal_is_final(_: Posts) -> bool { false } }
     SendsBeforeIntent { fn must_intend() -> bool { false } }
     GoesOnUnrecorded { fn stops_unrecorded() -> bool { false } }
     UndoesFailedCommit { fn undoes_failed_commit() -> bool { true } }
-    /// A recovery that takes every host for untouched.
+    /// Recovers as if no POST had been sent.
     RecoversClean { fn inherited_posts() -> Posts { Posts::default() } }
-    /// A recovery that does not expect a late POST.
+    /// Recovers as if no POST could be late.
     RecoversHasty {
         fn inherited_posts() -> Posts { Posts { sent: true, created: true, ambiguous: false } }
     }
@@ -76,7 +78,7 @@ mutants! {
     ForgetsAll { fn may_forget(_: State) -> bool { true } }
     NeverLate { fn is_in_time(_: Duration, _: Duration) -> bool { true } }
     CountsUnknownAsAbsent { fn counts_as_absent(state: State) -> bool { state != State::Present } }
-    /// A rollback that waits for nobody.
+    /// Rolls back without waiting for the requests in flight.
     UndoesAtOnce {
         fn waits_for_replies() -> bool { false }
         fn may_undo(_: Evidence) -> bool { true }
@@ -86,7 +88,7 @@ mutants! {
     }
 }
 
-/// A failure of `invariant` with as few faults as it takes, and on as few hosts.
+/// The failure with the fewest faults on the fewest hosts.
 fn find<R: Rules>(driver: DriverMutant, wanted: Wanted) -> Option<(Setting, Failure)> {
     let scenarios = scenarios();
     (0..=3).find_map(|faults| {
@@ -99,7 +101,7 @@ fn find<R: Rules>(driver: DriverMutant, wanted: Wanted) -> Option<(Setting, Fail
     })
 }
 
-/// Looks for the bug, and notes where it was found: by which check, with how many faults.
+/// Looks for the mutant's violation, and prints its check and its number of faults.
 fn caught<R: Rules>(
     name: &str,
     driver: DriverMutant,
@@ -123,8 +125,7 @@ fn caught<R: Rules>(
     invariant
 }
 
-/// The mutants: what is wrong, the invariant that must catch it, in which words where it has several
-/// checks, and how many faults it takes.
+/// Each mutant with the invariant that must catch it, a part of the violation's text, and the number of faults.
 #[test]
 fn every_mutant_is_caught() {
     use DriverMutant::Right;
@@ -151,6 +152,7 @@ fn every_mutant_is_caught() {
         caught::<BeginsHasty>("BeginsHasty", Right, I6, "deleted everywhere", 3),
         caught::<UndoesAll>("UndoesAll", Right, I3, "removed", 1),
         caught::<TrustsAmbiguous>("TrustsAmbiguous", Right, I3, "removed", 2),
+        caught::<CountsAnyAbsence>("CountsAnyAbsence", Right, I3, "without preflight", 1),
         caught::<BelievesRefusals>("BelievesRefusals", Right, I3, "refused", 1),
         caught::<SendsBeforeIntent>("SendsBeforeIntent", Right, I4, "", 0),
         caught::<GoesOnUnrecorded>("GoesOnUnrecorded", Right, I4, "", 1),

@@ -1,5 +1,5 @@
-//! The invariants of PROTOCOL.md, checked against what the world knows to be true. Each check says what it
-//! found in words that stand in the trace of a failure.
+//! The invariants of `docs/protocol.md`, checked against the true state of the world. The text of a violation stands
+//! in the trace of the failure.
 
 use std::time::Duration;
 
@@ -38,37 +38,38 @@ impl Invariant {
     };
 }
 
-/// What was found in a run, and its trace where one is wanted.
+/// The violations of a run, and its trace if one is kept.
 #[derive(Debug, Default)]
 pub(super) struct Violations {
     pub(super) found: Vec<(Invariant, &'static str)>,
     pub(super) trace: Option<Vec<String>>,
 }
 
-/// What one host was asked and answered in the current pass.
+/// The requests to one host in the current pass, and their replies.
 #[derive(Debug, Default, Clone)]
 pub(super) struct HostLog {
-    /// Those that left, answered.
+    /// Number of POSTs that were sent and have ended.
     pub(super) posts: u32,
-    /// How often each change was tried, reached or not.
+    /// Number of tries of POST and of DELETE, sent or not.
     tried: [u32; 2],
-    /// A POST was answered 201, then.
+    /// Time of the last 201.
     created: Option<Duration>,
-    /// A DELETE since then was answered 200 or 204, then.
+    /// Time of the last 200 or 204 to a DELETE since that 201.
     confirmed: Option<Duration>,
-    /// The last DELETE was answered with something else than that, 404 or 400.
+    /// The last DELETE was refused: its status is none of 200, 204, 404 and 400.
     refused: bool,
-    /// The fate of a DELETE is unknown since then.
+    /// End of the last ambiguous DELETE.
     delete_unclear: Option<Duration>,
-    /// The first of them was refused.
-    beaten: bool,
+    first_post_refused: bool,
+    /// Number of the step at which the last POST ended.
     post_ended: u32,
-    /// How often it was looked at.
+    /// Number of GETs.
     looks: u32,
-    /// A POST or DELETE whose fate is unknown ended then.
+    /// End of the last ambiguous POST or DELETE.
     unclear_ended: Option<Duration>,
+    /// Number of the step at which the last POST or DELETE ended.
     write_ended: u32,
-    /// The last GET that said yes or no, by its number and time of sending.
+    /// Result of the last GET answered 200 or 404, with its number and time of sending.
     seen: Option<(State, u32, Duration)>,
 }
 
@@ -77,13 +78,13 @@ pub(super) struct HostLog {
 pub(super) struct Pass {
     pub(super) number: u32,
     pub(super) machine: u32,
-    /// The hosts that the caller has named, as bits.
+    /// Bit set of the hosts that the caller has named.
     caller: u32,
     operation: Option<Operation>,
     preflight: bool,
-    /// What the intent was for that this pass recovers.
+    /// Purpose of the intent that this pass recovers.
     recovers: Option<Purpose>,
-    /// An intent is durable as far as the machine was told.
+    /// The machine was told that an intent is durable.
     recorded: bool,
     writes: u32,
     deletes: u32,
@@ -111,9 +112,14 @@ impl Pass {
         }
     }
 
-    /// A create that did not look before.
+    /// A create without preflight.
     pub(super) fn blind(&self) -> bool {
         self.operation == Some(Operation::Create) && !self.preflight
+    }
+
+    /// Whether this pass rolls back a create without preflight.
+    fn undoes_blindly(&self) -> bool {
+        self.recovers.map_or(self.blind(), |purpose| purpose == Purpose::Create { was_absent: false })
     }
 
     fn creates(&self) -> bool {
@@ -162,7 +168,7 @@ impl World {
         self.pass.recorded |= ok;
     }
 
-    /// After the erasure of what was recovered comes the operation itself.
+    /// Begins the pass of the operation itself, after the recovered intent was erased.
     pub(super) fn acknowledge_erase(&mut self) {
         if self.pass.operation != Some(Operation::Recover) && self.pass.recovers.take().is_some() {
             self.pass.number += 1;
@@ -174,15 +180,14 @@ impl World {
     }
 
     fn clear_logs(&mut self) {
-        for site in &mut self.sites {
-            site.log = HostLog::default();
+        for node in &mut self.nodes {
+            node.log = HostLog::default();
         }
     }
 
     // --- requests
 
-    /// Whether the API is the one that the current pass has to use. The hosts serve every API, each for its own
-    /// operations.
+    /// Whether the API is the one that the current pass must use. The hosts serve no other in this pass.
     pub(super) fn is_understood(&self, api: &Arc<Api>) -> bool {
         let unfinished = self.intent.as_ref().filter(|_| self.pass.recovers.is_some());
         match unfinished {
@@ -203,7 +208,7 @@ impl World {
             };
         let in_time = !bounded || self.now + timeout <= self.pass.started + DEADLINE;
         self.demand(in_time, Invariant::I7, "a request may outlast the time of its operation");
-        let busy = self.flights.iter().find(|flight| flight.host == host).map(|flight| flight.action);
+        let busy = self.in_flight.iter().find(|request| request.host == host).map(|request| request.action);
         match (busy, action) {
             (Some(Action::Create), Action::Delete) => {
                 self.violation(Invariant::I9, "a DELETE was sent while a POST is in flight");
@@ -212,10 +217,10 @@ impl World {
             (None, _) => {}
         }
         if action == Action::Check {
-            // A pass looks in each of its phases, after each DELETE, and again when that has settled.
-            self.sites[host].log.looks += 1;
-            let within = self.sites[host].log.looks <= 2 * TRIES + 4 * TRIES;
-            self.demand(within, Invariant::I7, "a host is looked at without end");
+            // GETs are sent in each phase, after each DELETE, and after each settle time.
+            self.nodes[host].log.looks += 1;
+            let within = self.nodes[host].log.looks <= 2 * TRIES + 4 * TRIES;
+            self.demand(within, Invariant::I7, "a host is checked without end");
         } else {
             self.check_write(host, action);
         }
@@ -228,16 +233,18 @@ impl World {
         let meant = recovers || self.pass.caller >> host & 1 == 1;
         self.demand(meant, Invariant::I12, "a host is changed that neither the intent nor the caller names");
         self.pass.writes += 1;
-        let tried = &mut self.sites[host].log.tried[usize::from(action == Action::Delete)];
+        let tried = &mut self.nodes[host].log.tried[usize::from(action == Action::Delete)];
         *tried += 1;
         let within = *tried <= TRIES;
         self.demand(within, Invariant::I7, "a host was asked more often than the policy says");
-        let failed = self.pass.creates() && self.sites.iter().any(|site| site.log.beaten);
+        let failed = self.pass.creates() && self.nodes.iter().any(|node| node.log.first_post_refused);
         let late = failed && action == Action::Create;
         self.demand(!late, Invariant::I2, "a POST was sent after a definite failure");
         if action == Action::Delete {
             self.pass.deletes += 1;
             self.demand(!self.pass.commit_asked, Invariant::I5, "a DELETE was sent after the commit");
+            let unproven = self.pass.undoes_blindly() && self.nodes[host].log.created.is_none();
+            self.demand(!unproven, Invariant::I3, "a DELETE without preflight, and no POST was answered 201");
         }
     }
 
@@ -251,7 +258,7 @@ impl World {
     ) {
         let (now, ended) = (self.now, self.tick());
         self.pass.stalled &= action != Action::Create;
-        let log = &mut self.sites[host].log;
+        let log = &mut self.nodes[host].log;
         if action != Action::Check && reply.is_ambiguous() {
             log.unclear_ended = Some(now);
             log.delete_unclear = if action == Action::Delete { Some(now) } else { log.delete_unclear };
@@ -259,7 +266,7 @@ impl World {
         match (action, reply.classification) {
             (Action::Create | Action::Delete, Classification::NotSent) => {}
             (Action::Create, classification) => {
-                log.beaten |= log.posts == 0 && classification == Classification::Denied;
+                log.first_post_refused |= log.posts == 0 && classification == Classification::Denied;
                 log.posts += 1;
                 (log.post_ended, log.write_ended) = (ended, ended);
                 if classification == Classification::Confirmed {
@@ -277,10 +284,10 @@ impl World {
         }
     }
 
-    /// A DELETE of ours removes a group that is there.
+    /// Called before a DELETE of ours removes a group.
     pub(super) fn check_removal(&mut self, host: usize, undo: bool) {
-        let site = &self.sites[host];
-        let foreign = matches!(site.group, Some(Owner::Foreign { kept: true } | Owner::Settled));
+        let node = &self.nodes[host];
+        let foreign = matches!(node.group, Some(Owner::Foreign { kept: true } | Owner::Settled));
         self.demand(!(undo && foreign), Invariant::I3, "a rollback removed a group that is not ours");
     }
 
@@ -294,36 +301,36 @@ impl World {
         self.late.iter().any(|late| late.host == host && late.action == Action::Create)
     }
 
-    /// Whether an unfinished operation of that purpose may forget the host.
+    /// Whether the intent of an unfinished operation with that purpose need not name the host.
     fn is_settled(&self, host: usize, purpose: Purpose) -> bool {
-        let site = &self.sites[host];
+        let node = &self.nodes[host];
         match purpose {
-            Purpose::Create { .. } => site.group != Some(Owner::Ours) && !self.pending_post(host),
-            Purpose::Delete => site.group.is_none() && !self.pending_post(host),
-            Purpose::Present => site.group.is_some(),
+            Purpose::Create { .. } => node.group != Some(Owner::Ours) && !self.pending_post(host),
+            Purpose::Delete => node.group.is_none() && !self.pending_post(host),
+            Purpose::Present => node.group.is_some(),
         }
     }
 
-    /// What is there is there to stay.
+    /// Marks the group on the host as acknowledged: no later rollback may delete it.
     fn settle_present(&mut self, host: usize) {
-        if self.sites[host].group == Some(Owner::Ours) {
-            self.sites[host].group = Some(Owner::Settled);
+        if self.nodes[host].group == Some(Owner::Ours) {
+            self.nodes[host].group = Some(Owner::Settled);
         }
-        self.sites[host].made_in = self.pass.number;
+        self.nodes[host].made_in = self.pass.number;
     }
 
-    /// An intent takes the place of another: it may leave out only what is settled.
+    /// Checks an intent that replaces another. It may leave out only settled hosts.
     pub(super) fn check_record(&mut self, new: &Intent) {
         let repaired = self.intent.as_ref().is_some_and(|old| old.purpose == Purpose::Present)
-            && (0..self.sites.len()).all(|host| self.is_settled(host, Purpose::Present));
+            && (0..self.nodes.len()).all(|host| self.is_settled(host, Purpose::Present));
         if repaired && new.purpose != Purpose::Present {
-            // It was settled before, and only its erasure had failed.
-            (0..self.sites.len()).for_each(|host| self.settle_present(host));
+            // The repair was complete, and only the erasure of its intent had failed.
+            (0..self.nodes.len()).for_each(|host| self.settle_present(host));
         }
         if self.pass.writes == 0 && new.hosts.len() == self.names.len() {
             return;
         }
-        for host in 0..self.sites.len() {
+        for host in 0..self.nodes.len() {
             if new.hosts.contains(&self.names[host]) {
                 continue;
             }
@@ -338,24 +345,23 @@ impl World {
 
     pub(super) fn check_erase(&mut self) {
         let seen = self
-            .sites
+            .nodes
             .iter()
-            .all(|site| site.log.posts > 0 && site.log.seen.is_some_and(|(state, ..)| state == State::Present));
+            .all(|node| node.log.posts > 0 && node.log.seen.is_some_and(|(state, ..)| state == State::Present));
         self.pass.commit_asked |= self.pass.creates() && self.pass.deletes == 0 && seen;
     }
 
-    /// The intent goes: what it was for is done on every host.
+    /// Checks that the purpose of the erased intent is fulfilled on every host.
     pub(super) fn check_erased(&mut self) {
         let Some(purpose) = self.intent.as_ref().map(|intent| intent.purpose) else { return };
         if self.pass.writes == 0 && !self.pass.recorded {
-            // The operation turned back before it sent anything. Where this loses an older intent, the
-            // check at the end of the machine sees it.
+            // The operation ended before it sent a request. `check_nothing_lost` detects the loss of an older intent.
             return;
         }
         let commit = self.pass.commit_asked || purpose == Purpose::Present;
-        for host in 0..self.sites.len() {
+        for host in 0..self.nodes.len() {
             if commit {
-                let there = self.sites[host].group.is_some();
+                let there = self.nodes[host].group.is_some();
                 let invariant = if purpose == Purpose::Present { Invariant::I6 } else { Invariant::I1 };
                 self.demand(there, invariant, "committed without the group on every host");
                 self.settle_present(host);
@@ -370,7 +376,7 @@ impl World {
 
     pub(super) fn check_wait(&mut self, until: Option<Duration>, bound: Duration) {
         let Some(until) = until else {
-            let stuck = self.flights.is_empty();
+            let stuck = self.in_flight.is_empty();
             return self.demand(!stuck, Invariant::I7, "waits for nothing");
         };
         self.demand(until > self.now, Invariant::I7, "a wait for the past");
@@ -384,21 +390,21 @@ impl World {
 
     // --- the end of a machine
 
-    /// Nothing is lost, whether the machine ended or died: an intent names each host that is not settled.
+    /// Checks that an intent names each host that is not settled, after the machine has ended or crashed.
     pub(super) fn check_nothing_lost(&mut self) {
-        for host in 0..self.sites.len() {
-            let unsettled = self.sites[host].group == Some(Owner::Ours) || self.pending_post(host);
+        for host in 0..self.nodes.len() {
+            let unsettled = self.nodes[host].group == Some(Owner::Ours) || self.pending_post(host);
             let lost = unsettled && !self.named(host);
             self.demand(!lost, Invariant::I6, "a host has, or will have, a group that no intent names");
         }
-        // What only the living machine knew is gone: that a POST was refused.
-        for host in 0..self.sites.len() {
+        // The refusal of a POST was known to the machine only, and the machine is gone.
+        for host in 0..self.nodes.len() {
             let blind = matches!(
                 self.intent.as_ref().map(|intent| intent.purpose),
                 Some(Purpose::Create { was_absent: false })
             );
-            if self.named(host) && !blind && matches!(self.sites[host].group, Some(Owner::Foreign { .. })) {
-                self.sites[host].group = Some(Owner::Foreign { kept: false });
+            if self.named(host) && !blind && matches!(self.nodes[host].group, Some(Owner::Foreign { .. })) {
+                self.nodes[host].group = Some(Owner::Foreign { kept: false });
             }
         }
     }
@@ -415,7 +421,7 @@ impl World {
             Ending::Reported(Outcome::RolledBack) => self.check_rolled_back(report),
             Ending::Reported(Outcome::AlreadyExists) => {
                 let pass = self.pass.number;
-                let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours) && site.made_in == pass);
+                let ours = self.nodes.iter().any(|node| node.group == Some(Owner::Ours) && node.made_in == pass);
                 let shown = report.present().next().is_some();
                 self.demand(!ours, Invariant::I2, "a group of ours stays beside that of somebody else");
                 self.demand(shown, Invariant::I8, "already exists, but on no host that was seen with it");
@@ -439,41 +445,41 @@ impl World {
         self.demand(!silent, Invariant::I8, "an intent stays and the report does not say so");
     }
 
-    /// A rollback has time of its own, which only a stall can use up before the first DELETE. A host that answered 201
-    /// is asked to delete.
+    /// Checks that a rollback sent DELETE to each host that answered 201. Its time is its own, and only a stall can
+    /// use it up before the first DELETE.
     fn check_rollback_was_tried(&mut self, ending: &Ending) {
         let committed = matches!(ending, Ending::Reported(Outcome::Created) | Ending::Unrecorded(_));
         if !self.pass.creates() || self.pass.stalled || committed {
             return;
         }
         let tried = |log: &HostLog| log.created.is_none() || log.tried[1] > 0;
-        let all_tried = self.sites.iter().all(|site| tried(&site.log));
+        let all_tried = self.nodes.iter().all(|node| tried(&node.log));
         self.demand(all_tried, Invariant::I2, "a rollback was cut short before its first DELETE");
     }
 
-    /// I11: where the operation does not end in doubt, nothing that it has sent can take effect any more.
+    /// I11: after an end that is not in doubt, no request of the operation can take effect.
     fn check_quiet(&mut self, ending: &Ending, report: &Report) {
         let doubtful = match ending {
             Ending::Reported(Outcome::InDoubt) => true,
             Ending::Finished => report.unknown().next().is_some() || self.intent.is_some(),
             _ => false,
         };
-        let loud = self.late.iter().any(|late| late.machine == self.pass.machine);
-        self.demand(doubtful || !loud, Invariant::I11, "ended, but a request of it can still take effect");
+        let may_land = self.late.iter().any(|late| late.machine == self.pass.machine);
+        self.demand(doubtful || !may_land, Invariant::I11, "ended, but a request of it can still take effect");
     }
 
-    /// I8: what the recovery of an older operation has changed is part of the report.
+    /// I8: the report contains the changes of the recovery of an older operation.
     fn check_earlier(&mut self, report: &Report) {
         let silent = self.pass.changed_earlier && !report.earlier_changed() && report.operation != Operation::Recover;
         self.demand(!silent, Invariant::I8, "an older operation was settled and the report does not say so");
     }
 
-    /// Each host once, and no state that a GET has not shown after the last change.
+    /// Checks that each host is reported once, in a state that a GET has shown after the last change.
     fn check_hosts(&mut self, report: &Report) {
         for (at, host) in report.hosts.iter().enumerate() {
             let twice = report.hosts[..at].iter().any(|other| other.host == host.host);
             self.demand(!twice, Invariant::I8, "a host is reported twice");
-            let log = &self.sites[self.site_of(&host.host)].log;
+            let log = &self.nodes[self.node_of(&host.host)].log;
             let shown = log.seen.is_some_and(|(state, sent, _)| state == host.state && sent > log.write_ended);
             let honest = shown || host.state == State::Unknown;
             let doubts = match host.state {
@@ -503,12 +509,12 @@ impl World {
     fn check_created(&mut self) {
         self.demand(self.intent.is_none(), Invariant::I1, "created, but the intent is there");
         self.demand(self.pass.deletes == 0, Invariant::I1, "created, but a DELETE was sent");
-        for host in 0..self.sites.len() {
-            let log = &self.sites[host].log;
+        for host in 0..self.nodes.len() {
+            let log = &self.nodes[host].log;
             let posted = log.posts > 0;
-            let refused = log.beaten;
+            let refused = log.first_post_refused;
             let seen = log.seen.is_some_and(|(state, sent, _)| state == State::Present && sent > log.post_ended);
-            let there = self.sites[host].group.is_some();
+            let there = self.nodes[host].group.is_some();
             self.demand(posted, Invariant::I1, "created, but no POST was sent to a host");
             self.demand(seen, Invariant::I1, "created, but no GET has shown the group");
             self.demand(there, Invariant::I1, "created, but a host does not have the group");
@@ -518,16 +524,16 @@ impl World {
 
     fn check_rolled_back(&mut self, report: &Report) {
         self.check_all(report, State::Absent, Invariant::I8);
-        for host in 0..self.sites.len() {
-            let site = &self.sites[host];
-            let log = &site.log;
+        for host in 0..self.nodes.len() {
+            let node = &self.nodes[host];
+            let log = &node.log;
             let absent = |sent: u32, at: Duration| {
                 let settled = [log.unclear_ended, log.created.filter(|_| log.confirmed.is_none())];
                 sent > log.post_ended && settled.into_iter().flatten().all(|since| at >= since + SETTLE)
             };
             let refused = log.created.is_some() && log.refused;
-            let seen = site.log.seen.is_some_and(|(state, sent, at)| state == State::Absent && absent(sent, at));
-            let there = site.group == Some(Owner::Ours);
+            let seen = node.log.seen.is_some_and(|(state, sent, at)| state == State::Absent && absent(sent, at));
+            let there = node.group == Some(Owner::Ours);
             let pending = self.pending_post(host);
             self.demand(!refused, Invariant::I2, "rolled back, but a host has refused its DELETE");
             self.demand(seen, Invariant::I2, "rolled back, but not seen absent after the last POST settled");
@@ -542,16 +548,16 @@ impl World {
             _ => State::Absent,
         };
         let undone = |host: &&HostReport| host.state != wanted;
-        let hosts: Vec<usize> = report.hosts.iter().filter(undone).map(|host| self.site_of(&host.host)).collect();
+        let hosts: Vec<usize> = report.hosts.iter().filter(undone).map(|host| self.node_of(&host.host)).collect();
         for host in hosts {
             let lost = self.pass.writes > 0 && !self.named(host);
             self.demand(!lost, Invariant::I6, "finished, and an unsettled host is in no intent");
         }
-        for host in 0..self.sites.len() {
-            let site = &self.sites[host];
-            let verified = site.log.seen.is_some_and(|(state, ..)| state == State::Absent);
+        for host in 0..self.nodes.len() {
+            let node = &self.nodes[host];
+            let verified = node.log.seen.is_some_and(|(state, ..)| state == State::Absent);
             let back = wanted == State::Absent && report.all(State::Absent) && verified;
-            let there = site.group.is_some() || self.pending_post(host);
+            let there = node.group.is_some() || self.pending_post(host);
             self.demand(!(back && there), Invariant::I6, "deleted everywhere, but a host has the group");
         }
     }
@@ -562,22 +568,21 @@ impl World {
             return;
         }
         for host in &report.hosts {
-            let has = self.sites[self.site_of(&host.host)].group.is_some();
+            let has = self.nodes[self.node_of(&host.host)].group.is_some();
             let truth = if has { State::Present } else { State::Absent };
             self.demand(host.state == truth, Invariant::I8, "a status without faults is wrong");
         }
     }
 
-    /// After all recoveries, with faults over and everything landed.
+    /// Checks the world after all recoveries, without faults and without late requests.
     pub(super) fn check_settled(&mut self) {
         self.demand(self.intent.is_none(), Invariant::I6, "recovery does not end: an intent stays");
-        let ours = self.sites.iter().any(|site| site.group == Some(Owner::Ours));
+        let ours = self.nodes.iter().any(|node| node.group == Some(Owner::Ours));
         self.demand(!ours, Invariant::I6, "after all recoveries a host has a group that nobody acknowledged");
     }
 }
 
-/// The longest that a machine may take: a recovery first, the operation, its rollback, and the requests
-/// that are waited for at the end of each.
+/// Maximum duration of a machine: a recovery, the operation, its rollback, and the last requests of each.
 pub(super) fn bound(limits: &Limits) -> Duration {
     limits.deadline.unwrap_or_default() + limits.rollback_timeout * 2 + TIMEOUT * 3 + limits.settle * 3
 }

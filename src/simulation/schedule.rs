@@ -1,15 +1,14 @@
-//! A schedule is the list of answers to `choose(n)` in one run. Answer 0 is what happens when nothing goes
-//! wrong; every other answer is one fault. A run is a function of its schedule, so schedules can be
-//! enumerated, drawn, replayed and shortened.
+//! A schedule is the list of answers to `choose(n)` in one run. Answer 0 means no fault; every other answer is one
+//! fault. A run is a function of its schedule, so schedules can be enumerated, drawn, replayed and shortened.
 
 use std::fmt::Write as _;
 
-/// The faults of a schedule: which question was answered otherwise than 0, and how.
+/// The faults of a schedule: the number of each question with an answer other than 0, and that answer.
 pub(super) type Faults = Vec<(usize, usize)>;
 
 #[derive(Debug)]
 enum Source {
-    /// What is not in the path yet is 0; [`Choices::advance`] counts the path up like an odometer.
+    /// Answers from the path, then 0. [`Choices::advance`] counts the path up like an odometer.
     Odometer,
     /// Every question is a fault with a probability of one in `rarity`.
     Dice {
@@ -19,18 +18,18 @@ enum Source {
     Replay(Faults),
 }
 
-/// Where a run takes its answers from.
+/// The answers of a run.
 #[derive(Debug)]
 pub(super) struct Choices {
     source: Source,
-    /// The answers given, each with the number of answers there were. Of no use to a replay.
+    /// The answers given, each with the number of possible answers. Unused by a replay.
     path: Vec<(usize, usize)>,
-    /// The part of the path that the odometer leaves alone.
+    /// Length of the path's prefix that the odometer does not change.
     floor: usize,
     asked: usize,
     budget: usize,
     faults: Faults,
-    /// No faults any more: the world is healed.
+    /// No fault happens any more.
     healed: bool,
 }
 
@@ -44,12 +43,12 @@ impl Choices {
         Choices::new(Source::Odometer, budget)
     }
 
-    /// The part of [`Choices::exhaustive`] whose first fault is this one.
+    /// The schedules of [`Choices::exhaustive`] that begin with this path, which ends with their first fault.
     pub(super) fn subtree(budget: usize, path: &[(usize, usize)]) -> Self {
         Choices { path: path.to_vec(), floor: path.len(), ..Choices::exhaustive(budget) }
     }
 
-    /// One schedule of up to `budget` faults, drawn.
+    /// One random schedule of up to `budget` faults.
     pub(super) fn random(seed: u64, budget: usize, rarity: usize) -> Self {
         Choices::new(Source::Dice { random: fastrand::Rng::with_seed(seed), rarity }, budget)
     }
@@ -58,7 +57,7 @@ impl Choices {
         Choices::new(Source::Replay(faults.to_vec()), faults.len())
     }
 
-    /// One of `n` ways to go on. 0 is the way without a fault.
+    /// Returns one of `n` answers. 0 is no fault.
     #[inline]
     pub(super) fn choose(&mut self, n: usize) -> usize {
         if n <= 1 || self.healed {
@@ -97,7 +96,7 @@ impl Choices {
         &self.faults
     }
 
-    /// Turns to the next schedule; false when there is none.
+    /// Goes to the next schedule. Returns false after the last one.
     pub(super) fn advance(&mut self) -> bool {
         while self.path.len() > self.floor {
             let last = self.path.len() - 1;
@@ -118,7 +117,7 @@ impl Choices {
         self.healed = false;
     }
 
-    /// After the run without a fault: a path to each possible first fault.
+    /// Returns a path to each possible first fault. Call it after the run without a fault.
     pub(super) fn first_faults(&self) -> Vec<Vec<(usize, usize)>> {
         let each = |(at, (_, n)): (usize, &(usize, usize))| {
             let n = *n;
@@ -129,7 +128,7 @@ impl Choices {
     }
 }
 
-/// Leaves faults out for as long as `fails` still says so.
+/// Leaves out each fault without which `fails` still returns true.
 pub(super) fn shorten(faults: &[(usize, usize)], fails: impl Fn(&[(usize, usize)]) -> bool) -> Faults {
     let mut shortest = faults.to_vec();
     let mut at = 0;
@@ -146,7 +145,7 @@ pub(super) fn shorten(faults: &[(usize, usize)], fails: impl Fn(&[(usize, usize)
     shortest
 }
 
-/// `12=3,40=1`: question 12 was answered 3, question 40 was answered 1.
+/// Writes `12=3,40=1` for answer 3 to question 12 and answer 1 to question 40.
 pub(super) fn write(faults: &[(usize, usize)]) -> String {
     let mut text = String::new();
     for (at, answer) in faults {
@@ -165,7 +164,7 @@ pub(super) fn parse(text: &str) -> Option<Faults> {
 mod tests {
     use super::*;
 
-    /// Three questions of 2, 3 and 2 answers: 2·3·2 = 12 schedules, fewer with fewer faults.
+    /// Schedules of three questions with 2, 3 and 2 answers.
     fn enumerate(budget: usize) -> Vec<[usize; 3]> {
         let mut choices = Choices::exhaustive(budget);
         let mut seen = Vec::new();
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_odometer_meets_every_schedule_once() {
+    fn odometer_enumerates_every_schedule_once() {
         for (budget, expected) in [(0, 1), (1, 1 + 1 + 2 + 1), (2, 5 + 2 + 1 + 2), (3, 12)] {
             let mut seen = enumerate(budget);
             assert_eq!(seen.len(), expected, "budget {budget}");
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn subtrees_are_a_partition() {
+    fn subtrees_partition_the_schedules() {
         let mut choices = Choices::exhaustive(2);
         let ask = |choices: &mut Choices| [choices.choose(2), choices.choose(3), choices.choose(2)];
         let mut seen = vec![ask(&mut choices)];
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_can_be_written_and_read_back() {
+    fn written_schedule_is_parsed_back() {
         let faults = vec![(3, 1), (40, 12)];
         assert_eq!(parse(&write(&faults)), Some(faults));
         assert_eq!(parse(""), Some(vec![]));
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn shortening_keeps_only_what_it_takes() {
+    fn shorten_keeps_only_needed_faults() {
         let fails = |faults: &[(usize, usize)]| faults.contains(&(7, 2));
         assert_eq!(shorten(&[(1, 1), (7, 2), (9, 4)], fails), [(7, 2)]);
     }

@@ -1,5 +1,5 @@
-//! What the protocol is run against: hosts that fail, requests that land late, a store and a clock. The
-//! world answers, and keeps the ground truth that the oracle compares the protocol's claims with.
+//! The world of a run: hosts that fail, requests that take effect late, a journal and a clock. It holds the true state
+//! with which the oracle compares the reports of the protocol.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,71 +16,72 @@ use crate::values::intent::{ClaimError, Intent};
 pub(super) const SETTLE: Duration = Duration::from_millis(10);
 pub(super) const TIMEOUT: Duration = Duration::from_millis(7);
 
-/// Who made the group that a host has.
+/// The client that made the group on a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Somebody else. While `kept`, the protocol has what it takes to know.
+    /// Another client. While `kept`, the machine has the evidence, so a rollback must keep the group.
     Foreign { kept: bool },
-    /// An operation of ours that is not over.
+    /// An operation of ours that has not ended.
     Ours,
-    /// An operation of ours that has ended with the group in place: to a later rollback it is as foreign.
+    /// An operation of ours that has ended with the group in place. A later rollback must keep the group.
     Settled,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outage {
     Refuses,
-    Sick,
+    Answers503,
 }
 
 #[derive(Debug)]
-pub(super) struct Site {
+pub(super) struct SimulatedNode {
     pub(super) group: Option<Owner>,
     /// The pass that made the group, or took it over.
     pub(super) made_in: u32,
     outage: Option<Outage>,
-    /// When the group last came or went: until S later a read may show the host as it was before.
+    /// Time of the last change. Until S later, a read may show the older state.
     changed: Option<Duration>,
     pub(super) log: HostLog,
 }
 
-/// What becomes of one request.
+/// The effect of one request and its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
+    /// Applied and answered.
     Honest,
     /// Not sent: the connection was refused.
     Unsent,
     /// 503, and nothing was applied.
     Lost,
-    /// The connection ended after it was applied.
+    /// Applied, then the connection ended without an answer.
     Applied,
-    /// No answer in time; nothing was applied.
+    /// No answer in time, and not applied.
     Silent,
-    /// No answer in time, and applied just before our n-th next request to the host, or at the end of L.
+    /// No answer in time. Applied just before our n-th next request to the host, or at the end of L.
     Late(u8),
     /// A redirect or 501.
     Odd,
-    /// Garbage after it was applied.
+    /// Applied, then a redirect or garbage.
     OddApplied,
     /// 400 at random.
     Refused,
-    /// 403: it will not, whatever is there.
+    /// 403, with the group or without.
     Forbidden,
-    /// 201 or 200, and nothing was applied.
+    /// 201 or 200, and not applied.
     Lies,
-    /// 404 or 200 as it was before the last change, for a look and for a DELETE that is not applied.
+    /// The answer before the last change: 404 or 200. A DELETE is not applied.
     Stale,
-    /// 504 of a gateway, and applied at the end of L.
+    /// 504 of a gateway. Applied at the end of L.
     GaveUp,
-    /// Somebody else is faster.
-    Beaten,
-    /// The host fails from now on.
+    /// 400, because another client has just created the group.
+    CreatedElsewhere,
+    /// The host fails until faults stop.
     Down(Outage),
 }
 
 const AT_THE_END: u8 = u8::MAX;
 
-/// The last two only where the group is not there: 201 means that it was not.
+/// The last two need a host without the group.
 const POST_FATES: [Fate; 16] = [
     Fate::Honest,
     Fate::Unsent,
@@ -95,12 +96,12 @@ const POST_FATES: [Fate; 16] = [
     Fate::OddApplied,
     Fate::Refused,
     Fate::Down(Outage::Refuses),
-    Fate::Down(Outage::Sick),
+    Fate::Down(Outage::Answers503),
     Fate::Lies,
-    Fate::Beaten,
+    Fate::CreatedElsewhere,
 ];
 
-/// With [`Fate::Stale`] behind them where the host has the group and its replicas may not know.
+/// Followed by [`Fate::Stale`] if the host has the group and a replica may lag.
 const DELETE_FATES: [Fate; 14] = [
     Fate::Honest,
     Fate::Unsent,
@@ -114,19 +115,19 @@ const DELETE_FATES: [Fate; 14] = [
     Fate::Refused,
     Fate::Lies,
     Fate::Down(Outage::Refuses),
-    Fate::Down(Outage::Sick),
+    Fate::Down(Outage::Answers503),
     Fate::Forbidden,
 ];
 
 const GET_FATES: [Fate; 6] =
-    [Fate::Honest, Fate::Unsent, Fate::Silent, Fate::Odd, Fate::Down(Outage::Refuses), Fate::Down(Outage::Sick)];
+    [Fate::Honest, Fate::Unsent, Fate::Silent, Fate::Odd, Fate::Down(Outage::Refuses), Fate::Down(Outage::Answers503)];
 
-/// What a request in flight may do after the death of its sender.
+/// The fates of a request in flight after a crash of its coordinator.
 const ORPHAN_FATES: [Fate; 5] = [Fate::Applied, Fate::Lost, Fate::Late(1), Fate::Late(2), Fate::Late(AT_THE_END)];
 
 /// A request that was sent and is not answered.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(super) struct SentRequest {
     pub(super) host: usize,
     pub(super) action: Action,
     sent: Duration,
@@ -135,13 +136,13 @@ pub(super) struct Flight {
     machine: u32,
     pass: u32,
     undo: bool,
-    /// Whether it asks in the API that the hosts speak.
+    /// Whether the request is in the API that the hosts serve.
     understood: bool,
-    /// A timeout that is decided, and when it will be seen.
+    /// A decided timeout, and the time at which it is seen.
     slow: Option<(Fate, Duration)>,
 }
 
-/// A request that has not taken effect yet, but will.
+/// A request that will take effect later.
 #[derive(Debug)]
 pub(super) struct Late {
     pub(super) host: usize,
@@ -167,13 +168,13 @@ pub(super) struct World {
     pub(super) choices: Choices,
     pub(super) now: Duration,
     pub(super) names: Arc<[Host]>,
-    pub(super) sites: Vec<Site>,
-    pub(super) flights: Vec<Flight>,
+    pub(super) nodes: Vec<SimulatedNode>,
+    pub(super) in_flight: Vec<SentRequest>,
     pub(super) late: Vec<Late>,
     pub(super) intent: Option<Intent>,
     pub(super) pass: Pass,
     pub(super) violations: Violations,
-    /// Something outside of the coordinator changed since a crash was last offered.
+    /// The world outside of the coordinator has changed since a crash was last offered.
     pub(super) touched: bool,
     sequence: u32,
     errors: Errors,
@@ -181,13 +182,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(names: Arc<[Host]>, choices: Choices) -> Self {
-        let site = || Site { group: None, made_in: 0, outage: None, changed: None, log: HostLog::default() };
+        let node = || SimulatedNode { group: None, made_in: 0, outage: None, changed: None, log: HostLog::default() };
         World {
             choices,
             now: Duration::ZERO,
-            sites: names.iter().map(|_| site()).collect(),
+            nodes: names.iter().map(|_| node()).collect(),
             names,
-            flights: Vec::new(),
+            in_flight: Vec::new(),
             late: Vec::new(),
             intent: None,
             pass: Pass::default(),
@@ -208,7 +209,7 @@ impl World {
         self.sequence
     }
 
-    pub(super) fn site_of(&self, host: &Host) -> usize {
+    pub(super) fn node_of(&self, host: &Host) -> usize {
         self.names.iter().position(|name| name == host).expect("no other hosts are in the world")
     }
 
@@ -220,7 +221,7 @@ impl World {
         let sequence = self.tick();
         self.touched |= action != Action::Check;
         self.trace(|world| format!("{} -> {}", action.method(), world.names[host].authority()));
-        self.flights.push(Flight {
+        self.in_flight.push(SentRequest {
             host,
             action,
             sent: self.now,
@@ -235,48 +236,48 @@ impl World {
     }
 
     /// Whether a reply can be delivered now.
-    pub(super) fn deliverable(&self, flight: usize) -> bool {
-        self.flights[flight].slow.is_none_or(|(_, due)| due <= self.now)
+    pub(super) fn deliverable(&self, request: usize) -> bool {
+        self.in_flight[request].slow.is_none_or(|(_, due)| due <= self.now)
     }
 
-    /// Brings one request to its host and the answer back, unless it will time out.
-    pub(super) fn deliver(&mut self, flight: usize) -> Option<(usize, Action, ClassifiedReply, Duration)> {
-        let (host, action) = (self.flights[flight].host, self.flights[flight].action);
-        let fate = match self.flights[flight].slow {
+    /// Delivers one request to its host, and returns the reply. Returns `None` if it will time out later.
+    pub(super) fn deliver(&mut self, request: usize) -> Option<(usize, Action, ClassifiedReply, Duration)> {
+        let (host, action) = (self.in_flight[request].host, self.in_flight[request].action);
+        let fate = match self.in_flight[request].slow {
             Some((fate, _)) => fate,
             None => self.decide(host, action),
         };
         let timing_out = matches!(fate, Fate::Late(_) | Fate::Silent);
-        if timing_out && self.flights[flight].slow.is_none() {
-            let due = self.flights[flight].sent + self.flights[flight].timeout;
-            self.flights[flight].slow = Some((fate, due));
+        if timing_out && self.in_flight[request].slow.is_none() {
+            let due = self.in_flight[request].sent + self.in_flight[request].timeout;
+            self.in_flight[request].slow = Some((fate, due));
             self.trace(|world| format!("    {} at {} hangs", action.method(), world.names[host].authority()));
             if due > self.now {
                 return None;
             }
         }
-        let flight = self.flights.remove(flight);
+        let request = self.in_flight.remove(request);
         self.touched |= action != Action::Check;
-        let reply = self.answer(&flight, fate);
+        let reply = self.answer(&request, fate);
         self.trace(|world| {
             format!("    {} at {}: {fate:?}, {reply:?}", action.method(), world.names[host].authority())
         });
         let reply = classify(action, reply);
-        self.log_answer(host, action, &reply, flight.sent, flight.sequence);
-        Some((host, action, reply, self.now.saturating_sub(flight.sent)))
+        self.log_answer(host, action, &reply, request.sent, request.sequence);
+        Some((host, action, reply, self.now.saturating_sub(request.sent)))
     }
 
     fn decide(&mut self, host: usize, action: Action) -> Fate {
-        if let Some(outage) = self.sites[host].outage {
+        if let Some(outage) = self.nodes[host].outage {
             return Fate::Down(outage);
         }
         match action {
             Action::Create => {
-                let there = 2 * usize::from(self.sites[host].group.is_some());
+                let there = 2 * usize::from(self.nodes[host].group.is_some());
                 POST_FATES[self.choices.choose(POST_FATES.len() - there)]
             }
             Action::Delete => {
-                let stale = self.is_stale(host) && self.sites[host].group.is_some();
+                let stale = self.is_stale(host) && self.nodes[host].group.is_some();
                 let fate = self.choices.choose(DELETE_FATES.len() + usize::from(stale));
                 DELETE_FATES.get(fate).copied().unwrap_or(Fate::Stale)
             }
@@ -287,108 +288,108 @@ impl World {
         }
     }
 
-    /// Whether a replica of the host may not know of its last change yet.
+    /// Whether a replica of the host may lag behind its last change.
     fn is_stale(&self, host: usize) -> bool {
-        self.sites[host].changed.is_some_and(|changed| self.now < changed + SETTLE)
+        self.nodes[host].changed.is_some_and(|changed| self.now < changed + SETTLE)
     }
 
     fn set_group(&mut self, host: usize, group: Option<Owner>) {
-        let site = &mut self.sites[host];
-        if site.group.is_some() != group.is_some() {
-            site.changed = Some(self.now);
+        let node = &mut self.nodes[host];
+        if node.group.is_some() != group.is_some() {
+            node.changed = Some(self.now);
         }
-        site.group = group;
+        node.group = group;
     }
 
-    fn answer(&mut self, flight: &Flight, fate: Fate) -> Reply {
-        let host = flight.host;
+    fn answer(&mut self, request: &SentRequest, fate: Fate) -> Reply {
+        let host = request.host;
         if !matches!(fate, Fate::Unsent | Fate::Down(_)) {
             self.count_down(host);
         }
         let answered = |status| Reply::Answered { status, retry_after: None };
         match fate {
-            // Another path leads nowhere.
-            Fate::Honest if !flight.understood => answered(404),
-            Fate::Honest => answered(self.apply(flight)),
+            // The host does not serve that path.
+            Fate::Honest if !request.understood => answered(404),
+            Fate::Honest => answered(self.apply(request)),
             Fate::Unsent => Reply::NotSent(self.errors.refused.clone()),
             Fate::Lost => answered(503),
             Fate::Applied => {
-                self.apply(flight);
+                self.apply(request);
                 Reply::Ambiguous(self.errors.closed.clone())
             }
             Fate::Silent => Reply::Ambiguous(self.errors.timeout.clone()),
             Fate::Late(countdown) => {
-                self.postpone(flight, countdown);
+                self.postpone(request, countdown);
                 Reply::Ambiguous(self.errors.timeout.clone())
             }
             Fate::Odd => answered(501),
             Fate::OddApplied => {
-                self.apply(flight);
+                self.apply(request);
                 answered(302)
             }
             Fate::Refused => answered(400),
             Fate::Forbidden => answered(403),
             Fate::Lies => {
-                // It lies, or its replicas lag: with both at once, nothing that can be asked would tell.
-                self.sites[host].changed = None;
-                answered(if flight.action == Action::Create { 201 } else { 200 })
+                // No lagging replica at the same time: see the assumption "Lies".
+                self.nodes[host].changed = None;
+                answered(if request.action == Action::Create { 201 } else { 200 })
             }
-            Fate::Stale => answered(if self.sites[host].group.is_none() { 200 } else { 404 }),
+            Fate::Stale => answered(if self.nodes[host].group.is_none() { 200 } else { 404 }),
             Fate::GaveUp => {
-                self.postpone(flight, AT_THE_END);
+                self.postpone(request, AT_THE_END);
                 answered(504)
             }
-            Fate::Beaten => {
-                let kept = self.pass.blind() || self.sites[host].log.posts == 0;
+            Fate::CreatedElsewhere => {
+                let kept = self.pass.blind() || self.nodes[host].log.posts == 0;
                 self.set_group(host, Some(Owner::Foreign { kept }));
-                // Whoever made it looks at it until it is seen.
-                self.sites[host].changed = None;
-                self.sites[host].made_in = self.pass.number;
+                // The other client has verified its group, so no replica lags.
+                self.nodes[host].changed = None;
+                self.nodes[host].made_in = self.pass.number;
                 answered(400)
             }
             Fate::Down(outage) => {
-                self.sites[host].outage = Some(outage);
+                self.nodes[host].outage = Some(outage);
                 match outage {
                     Outage::Refuses => Reply::NotSent(self.errors.refused.clone()),
-                    Outage::Sick => answered(503),
+                    Outage::Answers503 => answered(503),
                 }
             }
         }
     }
 
-    /// The host does what it is asked to; the status it answers.
-    fn apply(&mut self, flight: &Flight) -> u16 {
-        let host = flight.host;
-        let had = self.sites[host].group.is_some();
-        self.pass.changed |= had != (flight.action == Action::Create) && flight.action != Action::Check;
-        match flight.action {
+    /// Applies the request, and returns the status.
+    fn apply(&mut self, request: &SentRequest) -> u16 {
+        let host = request.host;
+        let had = self.nodes[host].group.is_some();
+        self.pass.changed |= had != (request.action == Action::Create) && request.action != Action::Check;
+        match request.action {
             Action::Check | Action::Delete if !had => 404,
             Action::Check => 200,
             Action::Create if had => 400,
             Action::Create => {
                 self.set_group(host, Some(Owner::Ours));
-                self.sites[host].made_in = flight.pass;
+                self.nodes[host].made_in = request.pass;
                 201
             }
             Action::Delete => {
-                self.check_removal(host, flight.undo);
+                self.check_removal(host, request.undo);
                 self.set_group(host, None);
                 200
             }
         }
     }
 
-    // --- what lands late
+    // --- late requests
 
-    fn postpone(&mut self, flight: &Flight, countdown: u8) {
+    fn postpone(&mut self, request: &SentRequest, countdown: u8) {
         self.late.push(Late {
-            host: flight.host,
-            action: flight.action,
+            host: request.host,
+            action: request.action,
             due: self.now + SETTLE,
             countdown,
-            machine: flight.machine,
-            pass: flight.pass,
-            undo: flight.undo,
+            machine: request.machine,
+            pass: request.pass,
+            undo: request.undo,
         });
     }
 
@@ -413,12 +414,12 @@ impl World {
     }
 
     fn land_one(&mut self, late: &Late) {
-        let had = self.sites[late.host].group.is_some();
+        let had = self.nodes[late.host].group.is_some();
         self.pass.changed |= late.machine == self.pass.machine && had != (late.action == Action::Create);
-        match (late.action, self.sites[late.host].group) {
+        match (late.action, self.nodes[late.host].group) {
             (Action::Create, None) => {
                 self.set_group(late.host, Some(Owner::Ours));
-                self.sites[late.host].made_in = late.pass;
+                self.nodes[late.host].made_in = late.pass;
             }
             (Action::Delete, Some(_)) => {
                 self.check_removal(late.host, late.undo);
@@ -426,15 +427,15 @@ impl World {
             }
             _ => return,
         }
-        // S bounds both together: how late a request takes effect, and how long a replica misses it.
-        self.sites[late.host].changed = Some(late.due.saturating_sub(SETTLE));
+        // S bounds the lateness of the request and the lag of a replica together.
+        self.nodes[late.host].changed = Some(late.due.saturating_sub(SETTLE));
     }
 
     // --- time
 
-    /// The next moment at which something happens by itself.
+    /// Time of the next late request or timeout.
     pub(super) fn next_due(&self) -> Option<Duration> {
-        let slow = self.flights.iter().filter_map(|flight| flight.slow.map(|(_, due)| due));
+        let slow = self.in_flight.iter().filter_map(|request| request.slow.map(|(_, due)| due));
         self.late.iter().map(|late| late.due).chain(slow).min()
     }
 
@@ -449,41 +450,41 @@ impl World {
         }
     }
 
-    // --- the end of things
+    // --- crash and end
 
-    /// The coordinator dies. What it had in flight lands now, late or never.
+    /// The coordinator crashes. Its requests in flight take effect now, late or never.
     pub(super) fn crash(&mut self) {
         self.trace(|_| "CRASH".into());
         self.touched = true;
-        for flight in std::mem::take(&mut self.flights) {
-            if flight.action == Action::Check {
+        for request in std::mem::take(&mut self.in_flight) {
+            if request.action == Action::Check {
                 continue;
             }
-            let fate = match flight.slow {
+            let fate = match request.slow {
                 Some((fate, _)) => fate,
-                None if self.sites[flight.host].outage.is_some() => Fate::Lost,
+                None if self.nodes[request.host].outage.is_some() => Fate::Lost,
                 None => ORPHAN_FATES[self.choices.choose(ORPHAN_FATES.len())],
             };
             self.trace(|world| {
-                let name = world.names[flight.host].authority();
-                format!("    {} in flight to {name}: {fate:?}", flight.action.method())
+                let name = world.names[request.host].authority();
+                format!("    {} in flight to {name}: {fate:?}", request.action.method())
             });
             match fate {
                 Fate::Applied => {
-                    self.apply(&flight);
+                    self.apply(&request);
                 }
-                Fate::Late(countdown) => self.postpone(&flight, countdown),
+                Fate::Late(countdown) => self.postpone(&request, countdown),
                 _ => {}
             }
         }
     }
 
-    /// Every host works again, and nothing fails any more.
+    /// Ends all faults.
     pub(super) fn heal(&mut self) {
         self.trace(|_| "faults stop".into());
         self.choices.heal();
-        for site in &mut self.sites {
-            site.outage = None;
+        for node in &mut self.nodes {
+            node.outage = None;
         }
     }
 
@@ -491,11 +492,10 @@ impl World {
         self.advance_to(self.now + SETTLE + TIMEOUT);
     }
 
-    /// An operation that finds nothing unfinished begins S after the last change, or meets no replica that
-    /// has missed it.
+    /// Ends the lag of every replica: see the assumption "a fresh start".
     pub(super) fn catch_up(&mut self) {
-        for site in &mut self.sites {
-            site.changed = None;
+        for node in &mut self.nodes {
+            node.changed = None;
         }
     }
 
@@ -508,7 +508,7 @@ impl World {
             _ => Err(ClaimError::Failed(self.errors.store.clone())),
         };
         self.trace(|_| match &claimed {
-            Ok(None) => "claim: nothing there".into(),
+            Ok(None) => "claim: no intent".into(),
             Ok(Some(intent)) => format!("claim: an unfinished {:?}", intent.purpose),
             Err(error) => format!("claim: {error:?}"),
         });
@@ -519,7 +519,7 @@ impl World {
         let fate = self.choices.choose(3);
         self.trace(|_| {
             let names: Vec<_> = intent.hosts.iter().map(Host::authority).collect();
-            format!("record {:?} of {}{}", intent.purpose, names.join(" "), told(fate))
+            format!("record {:?} of {}{}", intent.purpose, names.join(" "), outcome_words(fate))
         });
         if fate != 1 {
             self.touched = true;
@@ -531,7 +531,7 @@ impl World {
 
     pub(super) fn erase(&mut self) -> Result<(), JournalError> {
         let fate = self.choices.choose(3);
-        self.trace(|_| format!("erase{}", told(fate)));
+        self.trace(|_| format!("erase{}", outcome_words(fate)));
         self.check_erase();
         if fate != 1 {
             self.touched = true;
@@ -553,6 +553,6 @@ impl World {
     }
 }
 
-fn told(fate: usize) -> &'static str {
+fn outcome_words(fate: usize) -> &'static str {
     [", done", ", FAILS before it is done", ", FAILS after it is done"][fate]
 }

@@ -1,12 +1,11 @@
-//! What stands in for the system under loom: its locks, with additions.
+//! The locks, threads and clock under loom: those of loom, with additions.
 //!
-//! *Time.* It does not pass: a `wait_timeout` never ends by itself. So a thread that is not notified is a deadlock, which
-//! loom reports.
+//! *Time* stands still: a `wait_timeout` never times out. A missing notification is therefore a deadlock, which loom
+//! reports.
 //!
-//! *Threads.* A pool starts a loom thread for each task.
+//! *Threads*: a pool starts a loom thread for each task.
 //!
-//! *Planted bugs.* The variable `LOOM_PLANT` makes one call site misbehave, so that the models can be shown
-//! to notice.
+//! *Mutants*: the variable `LOOM_PLANT` makes one call site misbehave. The models must detect it.
 #![expect(clippy::unnecessary_wraps, clippy::unused_self, reason = "the signatures are those of others")]
 
 use std::cell::Cell;
@@ -33,16 +32,16 @@ struct Plant {
     line: u32,
 }
 
-/// A `notify_all` or `notify_one` is forgotten.
+/// A `notify_all` or `notify_one` does nothing.
 const SILENT: &str = "silent";
-/// Before a wait the lock is let go of and taken again, as if what is waited for had been looked at without it.
+/// The lock is released and taken again before a wait, as if the condition had been checked without the lock.
 const LEAKY: &str = "leaky";
-/// An atomic load sees nothing but false.
+/// An atomic load returns false.
 const BLIND: &str = "blind";
 /// A thread is not started.
 const UNBORN: &str = "unborn";
 
-/// Whether a bug of this kind is planted where the caller of the caller is.
+/// Whether the mutant of this kind is at the line of the caller's caller.
 #[track_caller]
 fn planted(kind: &str) -> bool {
     static PLANT: OnceLock<Option<Plant>> = OnceLock::new();
@@ -58,11 +57,11 @@ fn planted(kind: &str) -> bool {
         .is_some_and(|plant| plant.kind == kind && at.line() == plant.line && at.file().ends_with(&plant.file))
 }
 
-/// Plants a bug of that kind at each line of `source` with that code, one at a time, and lets these tests look
-/// for it: in a process of their own, because a bug may end in a panic within a panic.
+/// Runs these tests with a mutant of that kind at each line of `source` with that code, one at a time. The tests run
+/// in a process of their own, because a mutant may end in a panic within a panic.
 ///
 /// # Panics
-/// Where there is no such line, or a bug goes unnoticed.
+/// If there is no such line, or if the tests pass with a mutant.
 pub(crate) fn plant(kind: &str, file: &str, source: &str, code: &str, tests: &[&str]) {
     let lines = source.lines().enumerate().filter(|(_, line)| line.contains(code));
     let plants: Vec<_> = lines.map(|(number, _)| format!("{kind}:{file}:{}", number + 1)).collect();
@@ -72,13 +71,13 @@ pub(crate) fn plant(kind: &str, file: &str, source: &str, code: &str, tests: &[&
             .args(tests)
             .args(["--nocapture", "--test-threads=1"])
             .env("LOOM_PLANT", &plant)
-            // The bugs show in few switches, and where they do not, nobody waits long to hear of it.
+            // Few pre-emptions suffice, and the bound ends the run of an undetected mutant soon.
             .env("LOOM_MAX_PREEMPTIONS", "3")
             .env("RUST_BACKTRACE", "0")
             .output()
             .expect("the tests start");
         let (said, complained) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-        assert!(!run.status.success(), "no model notices {plant}");
+        assert!(!run.status.success(), "no model detects {plant}");
         let is_test = |line: &&str| line.starts_with("test ") && !line.starts_with("test result");
         let by = said.lines().rfind(is_test).and_then(|line| line.rsplit("test ").next()).unwrap_or_default();
         let how = complained.lines().find(|line| line.contains("deadlock") || line.contains("assertion"));
@@ -87,14 +86,14 @@ pub(crate) fn plant(kind: &str, file: &str, source: &str, code: &str, tests: &[&
 }
 
 thread_local! {
-    // All threads of a model are coroutines on one thread of the system, so this is one model's.
+    // loom runs all threads of a model as coroutines on one thread of the system, so this belongs to one model.
     static MODEL: Cell<(Duration, Model)> = const { Cell::new((Duration::ZERO, Model { threads: true })) };
 }
 
-/// How the system behaves in one run of a model. Making it effective also sets the time back.
+/// The behaviour of the system in one run of a model.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Model {
-    /// Whether the system gives threads.
+    /// Whether the system can start threads.
     pub(crate) threads: bool,
 }
 
@@ -108,8 +107,7 @@ impl Model {
     }
 }
 
-/// Explores `model` in every order with at most that many switches away from a thread that could go on, under
-/// each of these systems.
+/// Explores every interleaving of `model` with at most that many pre-emptions, for each of these systems.
 pub(crate) fn explore(name: &str, systems: &[Model], preemptions: Option<usize>, model: fn()) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(preemptions);
@@ -128,7 +126,7 @@ pub(crate) fn explore(name: &str, systems: &[Model], preemptions: Option<usize>,
     println!("loom: {name}: {} interleavings ({bound}), {:.1?}", runs.load(Ordering::Relaxed), begun.elapsed());
 }
 
-/// loom does not see who reads it: where the order matters it is read under the lock under which it changes.
+/// loom does not track reads of the time, so code whose order matters must read it under the lock that changes it.
 pub(crate) fn now() -> Instant {
     static BEGIN: OnceLock<Instant> = OnceLock::new();
     *BEGIN.get_or_init(Instant::now) + MODEL.get().0
@@ -141,7 +139,7 @@ pub(crate) struct Mutex<T> {
 
 pub(crate) struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
-    /// `None` while waiting.
+    /// `None` during a wait.
     inner: Option<loom::sync::MutexGuard<'a, T>>,
 }
 
@@ -172,7 +170,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 #[derive(Debug, Default)]
 pub(crate) struct Condvar {
     inner: loom::sync::Condvar,
-    /// How often somebody notified: tells that from the passing of time.
+    /// Number of notifications, which tells a notification from a timeout.
     rung: AtomicU64,
 }
 
@@ -220,7 +218,7 @@ impl Condvar {
             return;
         }
         self.inner.notify_all();
-        // loom switches threads before a step, not after: this belongs to the step.
+        // loom switches threads before a step only, so this is part of the step.
         self.rung.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -249,7 +247,7 @@ impl AtomicBool {
     }
 }
 
-/// A channel that knows when its last sender is gone, which loom's does not.
+/// A channel that detects the drop of its last sender, which loom's channel does not.
 pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
     let line = Arc::new(Line::default());
     (Sender::of(&line), Receiver(line))
@@ -258,7 +256,7 @@ pub(crate) fn channel<T>() -> (Sender<T>, Receiver<T>) {
 struct Line<T> {
     messages: loom::sync::Mutex<VecDeque<T>>,
     changed: loom::sync::Condvar,
-    /// loom need not see it: only its end matters, and that is told under the lock.
+    /// Not tracked by loom: only zero matters, and that is notified under the lock.
     senders: AtomicU64,
 }
 
@@ -318,7 +316,7 @@ impl<T> Receiver<T> {
     }
 }
 
-/// In the place of rayon's.
+/// Replaces rayon's type.
 #[derive(Debug)]
 pub(crate) struct ThreadPool(());
 
@@ -331,7 +329,7 @@ impl ThreadPool {
     }
 }
 
-/// In the place of rayon's.
+/// Replaces rayon's type.
 pub(crate) struct ThreadPoolBuilder(());
 
 impl ThreadPoolBuilder {

@@ -1,4 +1,4 @@
-//! How a node is to be: its settings, checked where it is started.
+//! The settings of a node, checked at its start.
 
 use std::{collections::BTreeSet, io, path::PathBuf, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     state::{State, Statuses},
 };
 
-/// The settings of a [`Node`] that is to be started.
+/// The settings of a new [`Node`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -65,10 +65,10 @@ impl Default for NodeBuilder {
 }
 
 impl Node {
-    /// Starts a node on 127.0.0.1, on a port that the system chooses, with all defaults.
+    /// Starts a node with all defaults, on 127.0.0.1 and a port that the system chooses.
     ///
     /// # Errors
-    /// When the system has no port or no thread left.
+    /// If the system has no port or no thread left.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -80,7 +80,7 @@ impl Node {
         Self::builder().start()
     }
 
-    /// A node with settings of its own.
+    /// Returns a builder for a node with other settings.
     ///
     /// ```
     /// use std::time::Duration;
@@ -95,7 +95,7 @@ impl Node {
 }
 
 impl NodeBuilder {
-    /// Where to listen, as `host:port`; port 0 lets the system choose. `127.0.0.1:0` by default.
+    /// Sets the address to listen on, as `host:port`; the system chooses port 0. `127.0.0.1:0` by default.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -109,12 +109,11 @@ impl NodeBuilder {
         self
     }
 
-    /// Keeps the groups in this file, which is created if need be; without one they are gone with
-    /// the node.
+    /// Stores the groups in this file, which is created if it is missing. Without a file they end with the node.
     ///
-    /// Every change is in the file before its request is answered, so that it survives also a
-    /// killed process (not a power failure: nothing is fsynced). A torn last line is dropped
-    /// with a warning in the log. One node at a time can use a file.
+    /// A change is written before its request is answered. So it survives a killed process, but no power failure,
+    /// because the file is not fsynced. A torn last line is dropped with a warning in the log. One node at a time can
+    /// use a file.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -132,8 +131,7 @@ impl NodeBuilder {
         self
     }
 
-    /// The path of the groups, `/v1/group/` by default. If it ends with a slash, so does the
-    /// proper path of each group.
+    /// Sets the path of the groups, `/v1/group/` by default. If it ends with a slash, so does the path of each group.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -146,7 +144,7 @@ impl NodeBuilder {
         self
     }
 
-    /// What to do about paths with a trailing slash too few or too many; lenient by default.
+    /// Sets the answer to a path whose trailing slash is missing or extra; lenient by default.
     ///
     /// ```
     /// use cluster_client::testing::{Node, TrailingSlash};
@@ -159,7 +157,7 @@ impl NodeBuilder {
         self
     }
 
-    /// The status for creating a group that is there already: 400 by default, 409 on some nodes.
+    /// Sets the status of a create of an existing group: 400 by default, 409 on some nodes.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -172,7 +170,7 @@ impl NodeBuilder {
         self
     }
 
-    /// The status for a deleted group: 200 by default, 204 on some nodes.
+    /// Sets the status of a delete of an existing group: 200 by default, 204 on some nodes.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -185,7 +183,7 @@ impl NodeBuilder {
         self
     }
 
-    /// The status for deleting an absent group: 404 by default, 400 on some nodes.
+    /// Sets the status of a delete of an absent group: 404 by default, 400 on some nodes.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -198,7 +196,7 @@ impl NodeBuilder {
         self
     }
 
-    /// How long each request takes before it is handled; none by default.
+    /// Sets the delay before each request is handled; zero by default.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -211,8 +209,8 @@ impl NodeBuilder {
         self
     }
 
-    /// How many connections may be open at a time, each with a thread; 4,096 by default. Those
-    /// beyond are answered 503 and closed.
+    /// Sets the maximum number of open connections, each with a thread; 4,096 by default. Further connections are
+    /// answered 503 and closed.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -225,7 +223,7 @@ impl NodeBuilder {
         self
     }
 
-    /// How many requests the log keeps, the oldest leaving first; 65,536 by default.
+    /// Sets the maximum number of requests in the log; 65,536 by default. The oldest are removed first.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -238,7 +236,7 @@ impl NodeBuilder {
         self
     }
 
-    /// The seed of the random faults; 0 by default.
+    /// Sets the seed of the random faults; 0 by default.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -251,7 +249,7 @@ impl NodeBuilder {
         self
     }
 
-    /// How often the node misbehaves by itself; never by default.
+    /// Sets the probabilities of random faults; zero by default.
     ///
     /// ```
     /// use cluster_client::testing::{Node, Rates};
@@ -279,13 +277,12 @@ impl NodeBuilder {
         self
     }
 
-    /// Starts the node. It can be connected to when this returns.
+    /// Starts the node. It accepts connections when this returns.
     ///
     /// # Errors
-    /// When the address is malformed or cannot be listened on, the data file cannot be opened,
-    /// contains something else or is used by another node, when a rate is invalid, the path does
-    /// not begin with a slash, or no thread can be had. The message names the address, the file
-    /// or the value.
+    /// If the address is malformed or cannot be listened on, if a rate or the path is invalid, or if no thread is left.
+    /// Also if the data file cannot be opened, has other content, or is used by another node. The message names the
+    /// address, the file or the value.
     ///
     /// ```
     /// # use cluster_client::testing::Node;

@@ -4,8 +4,7 @@ use std::io;
 
 use super::{builder::NodeBuilder, node::Node};
 
-/// Some nodes, numbered from 0, that know nothing of each other: as in the real thing, only a
-/// client keeps them alike.
+/// Several nodes, numbered from 0. They do not communicate: only a client keeps their groups consistent.
 ///
 /// ```
 /// use cluster_client::testing::{Cluster, Fault};
@@ -72,7 +71,7 @@ impl Cluster {
     /// The node with this number.
     ///
     /// # Panics
-    /// When there are not so many nodes, as indexing does; [`nodes`](Self::nodes) has a `get`.
+    /// If there is no such node. [`nodes`](Self::nodes) has a `get`.
     ///
     /// ```
     /// use cluster_client::testing::Cluster;

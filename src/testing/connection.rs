@@ -1,4 +1,4 @@
-//! One connection from its first request to its last, and all the ways to answer badly.
+//! One connection from its first request to its last, and the faulty answers.
 
 use std::{
     borrow::Cow,
@@ -17,11 +17,11 @@ use super::{
     wire::{self, Refusal, Request, Wire},
 };
 
-/// What an endless body sends at a time, and its rest in between: about 8 MB/s.
+/// The size of each part of an endless body, and the pause after it.
 const ENDLESS_CHUNK: usize = 8 * 1024;
 const ENDLESS_REST: Duration = Duration::from_millis(1);
 
-/// An answer before it is bytes.
+/// An answer before it is serialized.
 pub(super) struct Reply {
     pub(super) status: u16,
     location: Option<String>,
@@ -52,7 +52,7 @@ impl Reply {
         Self { status, location, body: Cow::Borrowed(r#"{"error":"injected"}"#) }
     }
 
-    /// Status line and headers without their end, for answers that go on in their own way.
+    /// Writes the status line and headers, without the end of the head.
     fn head(&self, out: &mut Vec<u8>, fault: &Fault, keep_alive: bool) {
         wire::push_status(out, self.status);
         wire::push_header(out, "Content-Type", "application/json");
@@ -70,7 +70,7 @@ impl Reply {
         }
     }
 
-    /// The whole answer; the length of its head.
+    /// Writes the whole answer, and returns the length of its head.
     fn push(&self, out: &mut Vec<u8>, fault: &Fault, keep_alive: bool, head_only: bool) -> usize {
         self.head(out, fault, keep_alive);
         let bodyless = wire::is_bodyless(self.status);
@@ -113,7 +113,7 @@ fn error_body(reason: &str) -> String {
     body
 }
 
-/// Serves requests until one side has had enough.
+/// Serves requests until one side closes the connection.
 pub(super) fn serve(server: &Arc<Server>, stream: &TcpStream, number: u64) {
     // Without it small answers wait for the client's delayed acknowledgements.
     let _ = stream.set_nodelay(true);
@@ -143,7 +143,7 @@ fn unreadable(status: u16, reason: &'static str) -> Request {
     Request { call: Call::refused(status, reason), keep_alive: false, head_only: false }
 }
 
-/// Answers in the way of `fault`; whether the connection is good for another request.
+/// Answers as `fault` says. Returns whether the connection can serve another request.
 fn answer(
     server: &Server,
     wire: &mut Wire<'_>,
@@ -228,7 +228,7 @@ fn send_huge(wire: &Wire<'_>, out: &mut Vec<u8>, mut bytes: u64) -> io::Result<(
     Ok(())
 }
 
-/// Turns a connection away for which there is no room.
+/// Answers 503 on a connection above the limit.
 pub(super) fn refuse(stream: &TcpStream) {
     let mut out = Vec::new();
     let reply = Reply { status: 503, location: None, body: r#"{"error":"too many connections"}"#.into() };

@@ -1,9 +1,8 @@
 //! A node's groups in a file, so that they outlive the node.
 //!
-//! One line per change, `+id` or `-id`, the id percent-encoded. Each line is handed to the system
-//! before the request is answered, so the file survives the end of the process however it comes;
-//! it is not fsynced, so a power failure may cost the last changes. A rewrite on opening keeps
-//! the file from growing for ever.
+//! Each change is one line, `+id` or `-id`, with the id percent-encoded. A line is written before the request is
+//! answered, so it survives the end of the process. The file is not fsynced, so a power failure may lose the last
+//! changes. An open rewrites a file with superfluous lines, which bounds its size.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +13,7 @@ use std::{
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-/// What would break a line, and the escape character itself.
+/// The characters that would break a line, and the escape character.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 #[derive(Debug)]
@@ -51,7 +50,7 @@ impl DataFile {
         Ok((Self { path: path.to_owned(), file, length }, groups))
     }
 
-    /// Records that `group` was added or removed, all of it or nothing.
+    /// Records that `group` was added or removed. A failure leaves the file unchanged.
     pub(super) fn record(&mut self, added: bool, group: &str) -> io::Result<()> {
         let line = line(added, group);
         match self.file.write_all(line.as_bytes()) {
@@ -61,7 +60,7 @@ impl DataFile {
             }
             Err(error) => {
                 log::error!("data file {}: {error}", self.path.display());
-                // Half a line would spoil the next one.
+                // Half a line would make the next line invalid.
                 self.file.set_len(self.length)?;
                 Err(error)
             }
@@ -78,7 +77,7 @@ fn lock(file: &File) -> io::Result<()> {
     match file.try_lock() {
         Ok(()) => Ok(()),
         Err(TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::ResourceBusy, "used by another node")),
-        // Some file systems have no locks; there the user keeps two nodes apart.
+        // Some file systems have no locks, so two nodes are not detected there.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -105,7 +104,7 @@ fn replay(content: &[u8]) -> io::Result<(BTreeSet<String>, usize)> {
     Ok((groups, lines))
 }
 
-/// Puts a file with one line per group in the place of the old one, which stays whole until then.
+/// Replaces the file by a new one with one line per group. The old file stays complete until the rename.
 fn rewrite(path: &Path, groups: &BTreeSet<String>) -> io::Result<(File, u64)> {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");

@@ -1,31 +1,33 @@
-//! What a node can be told to do wrong: one fault at a time, for chosen requests.
+//! The faults of a node: one at a time, for chosen requests.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::route::Method;
 
-/// Something a node does wrong, for which requests, and how often.
+/// A fault of a node, with the requests that it affects and their number.
 ///
-/// A constructor says what the client gets, the modifiers say when the request takes effect
-/// ([`after_applying`](Self::after_applying), [`applying_late`](Self::applying_late)), how long
-/// things take ([`delayed`](Self::delayed), [`answering_late`](Self::answering_late)), which
-/// requests are meant ([`on`](Self::on), [`group`](Self::group)) and how many of them
-/// ([`times`](Self::times), [`always`](Self::always)). Without modifiers a fault hits the next
-/// request, whichever it is, once. "Applying" means what a POST or DELETE does to the node's
-/// groups; a GET applies nothing.
+/// A constructor sets the answer. Modifiers set the rest:
+///
+/// * the effect: [`after_applying`](Self::after_applying), [`applying_late`](Self::applying_late);
+/// * delays: [`delayed`](Self::delayed), [`answering_late`](Self::answering_late);
+/// * the requests: [`on`](Self::on), [`group`](Self::group);
+/// * their number: [`times`](Self::times), [`always`](Self::always).
+///
+/// Without modifiers a fault affects the next request, once. To apply a POST or DELETE is to change the node's groups;
+/// a GET changes nothing.
 ///
 /// ```
 /// use cluster_client::testing::{Fault, Method, Node};
 /// # fn main() -> std::io::Result<()> {
 /// let node = Node::start()?;
-/// // The create is done, but its 201 gets lost; then the node is overloaded for two checks.
+/// // The create is applied, but its 201 is lost; then the node is overloaded for two checks.
 /// node.inject(Fault::drop_connection().after_applying().on(Method::Post).group("g"));
 /// node.inject(Fault::answer(503).header("Retry-After", "1").on(Method::Get).times(2));
 /// assert_eq!(node.pending_faults(), 2);
 /// # Ok(()) }
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-#[must_use = "a fault does nothing until a node is given it"]
+#[must_use = "a fault does nothing until it is injected into a node"]
 pub struct Fault {
     pub(super) before: Duration,
     pub(super) apply: Apply,
@@ -45,7 +47,7 @@ pub(super) enum Apply {
     Late(Duration),
 }
 
-/// What the client gets to see.
+/// The answer to the client.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
     Truth,
@@ -62,14 +64,14 @@ pub(super) enum Answer {
     Truncated,
 }
 
-/// Neither HTTP nor text, and long enough that no client waits for more of it.
+/// Bytes that are neither HTTP nor text. They are long enough that no client waits for more.
 const GARBAGE: &[u8] = b"\x16\x03\x01\xff\xfe this is not the protocol you are looking for \x00\x00\r\n\r\n";
 
-/// The absence of any fault, to borrow.
+/// No fault, to borrow.
 pub(super) static NO_FAULT: Fault = Fault::NONE;
 
 impl Fault {
-    /// The absence of any fault: applied at once, answered with the truth.
+    /// No fault: the request is applied at once, and answered truthfully.
     pub(super) const NONE: Self = Self::new(Apply::Now, Answer::Truth);
 
     const fn new(apply: Apply, answer: Answer) -> Self {
@@ -87,7 +89,7 @@ impl Fault {
 
     /// Answers `status` and does not apply the request.
     ///
-    /// Any number is written as it is, so also one that HTTP does not know.
+    /// Any number is written, also one that is no HTTP status.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -99,8 +101,7 @@ impl Fault {
 
     /// Waits `delay`, then applies the request and answers truthfully.
     ///
-    /// A client that gives up within `delay` sees a timeout of a request that takes effect
-    /// afterwards.
+    /// A client with a shorter timeout sees a timeout, and the request takes effect afterwards.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -137,9 +138,8 @@ impl Fault {
 
     /// Resets the connection (TCP RST) instead of answering, without applying the request.
     ///
-    /// The reset comes from closing a socket that still holds the request unread, as Linux, the
-    /// BSDs and Windows do it. Where the request was already read together with an earlier one
-    /// (pipelining) the connection is only closed.
+    /// Linux, the BSDs and Windows send a reset if a socket is closed with unread bytes. A pipelined request that was
+    /// read together with an earlier one leaves no unread bytes, so its connection is closed without a reset.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -160,8 +160,7 @@ impl Fault {
         Self::new(Apply::Never, Answer::Mute)
     }
 
-    /// Closes the connection now and applies the request only after `delay`, if the node still
-    /// runs then: [`Node::stop`](super::Node::stop) forgets it.
+    /// Closes the connection now, and applies the request after `delay`. [`Node::stop`](super::Node::stop) discards it.
     ///
     /// To answer instead of closing: `Fault::answer(504).applying_late(delay)`.
     ///
@@ -208,8 +207,8 @@ impl Fault {
         Self::new(Apply::Now, Answer::Trickle(interval))
     }
 
-    /// Applies the request, then answers with the true status and a chunked body that goes on,
-    /// a few MB a second, until the client closes the connection or the node stops.
+    /// Applies the request, then answers with the true status and a chunked body. The body continues until the client
+    /// closes the connection or the node stops.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -240,7 +239,7 @@ impl Fault {
         Self::new(Apply::Never, Answer::Redirect(status, location.into()))
     }
 
-    /// Applies the request, then promises a longer body than it sends, and closes the connection.
+    /// Applies the request, sends less of the body than `Content-Length` says, and closes the connection.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -250,11 +249,10 @@ impl Fault {
         Self::new(Apply::Now, Answer::Truncated)
     }
 
-    /// A GET of one group is answered as if the last change of that group had not happened: 404
-    /// for one that is there, 200 for one that was deleted (the node remembers the last 1,024
-    /// deleted groups; for others, and for other requests, the truth is told).
+    /// Answers a GET of a group as before the last change of that group: 404 for an existing group, 200 for a deleted
+    /// one. The node remembers the last 1,024 deleted groups. Other groups and other requests are answered truthfully.
     ///
-    /// Unless told otherwise with [`on`](Self::on), this fault waits for a GET.
+    /// The fault affects a GET, unless [`on`](Self::on) sets another method.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -264,7 +262,7 @@ impl Fault {
         Self::new(Apply::Now, Answer::Stale).on(Method::Get)
     }
 
-    /// The request is applied at once, whatever is answered then.
+    /// Applies the request at once, whatever the answer is.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -275,8 +273,8 @@ impl Fault {
         self
     }
 
-    /// The request is never applied, whatever is answered then: `Fault::trickle(..)`,
-    /// `Fault::endless_body()` and others then tell what would have been the truth.
+    /// Does not apply the request, whatever the answer is. `Fault::trickle(..)`, `Fault::endless_body()` and others
+    /// then answer as if it had been applied.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -288,8 +286,7 @@ impl Fault {
         self
     }
 
-    /// The request is applied `delay` after it was handled, whatever is answered at once. The
-    /// node forgets it when it is stopped before that.
+    /// Applies the request `delay` after it was handled, whatever the answer is. A node that stops before discards it.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -328,7 +325,7 @@ impl Fault {
         self
     }
 
-    /// Adds a header to the answer. Name and value are written as they are, unchecked.
+    /// Adds a header to the answer. Name and value are written unchecked.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -340,7 +337,7 @@ impl Fault {
         self
     }
 
-    /// Only for requests of this method.
+    /// Affects only requests of this method.
     ///
     /// ```
     /// # use cluster_client::testing::{Fault, Method};
@@ -352,7 +349,7 @@ impl Fault {
         self
     }
 
-    /// Only for requests about this group.
+    /// Affects only requests of this group.
     ///
     /// ```
     /// # use cluster_client::testing::{Fault, Method};
@@ -364,7 +361,7 @@ impl Fault {
         self
     }
 
-    /// For this many requests instead of one; 0 is for none.
+    /// Affects this many requests instead of one; 0 means none.
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -375,7 +372,7 @@ impl Fault {
         self
     }
 
-    /// For every request, until [`Node::clear_faults`](super::Node::clear_faults).
+    /// Affects every request, until [`Node::clear_faults`](super::Node::clear_faults).
     ///
     /// ```
     /// # use cluster_client::testing::Fault;
@@ -391,7 +388,7 @@ impl Fault {
     }
 }
 
-/// One line for a person: which requests, and what happens to them.
+/// Describes the requests and their fault in one line.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.describe_requests(f)?;
@@ -454,7 +451,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The faults that wait for their requests, in the order in which they were injected.
+/// The pending faults, in the order of injection.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     waiting: Vec<(Fault, Option<u64>)>,
@@ -468,7 +465,7 @@ impl Script {
         }
     }
 
-    /// The first waiting fault that is meant for this request, used up by one.
+    /// Takes the first pending fault that matches this request, and counts it down by one.
     pub(super) fn take(&mut self, method: Method, group: Option<&str>) -> Option<Fault> {
         let at = self.waiting.iter().position(|(fault, _)| fault.matches(method, group))?;
         match &mut self.waiting[at].1 {

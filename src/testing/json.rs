@@ -1,11 +1,10 @@
-//! The one JSON document that clients send, `{"groupId": "..."}`, read strictly; and the strings
-//! that the node writes. Small enough to need no JSON crate, which users of the feature then do
-//! not compile.
+//! Strict reading of the one JSON document that clients send, `{"groupId": "..."}`, and writing of JSON strings. No
+//! JSON crate is needed, so users of the feature do not compile one.
 
-/// The `groupId` of a request body.
+/// Reads the `groupId` of a request body.
 ///
-/// The body is one object with that key exactly once and with a string for its value. Other keys
-/// may have strings, numbers, `true`, `false` or `null` as values, not arrays or objects.
+/// The body is one object with that key exactly once and a string as its value. The values of other keys may be
+/// strings, numbers, `true`, `false` or `null`, but not arrays or objects.
 pub(super) fn group_id(body: &[u8]) -> Result<String, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| "the body is not UTF-8")?;
     let mut reader = Reader { text, at: 0 };
@@ -103,7 +102,7 @@ impl Reader<'_> {
         })
     }
 
-    /// A `\uXXXX`, or two of them where UTF-16 needs a pair.
+    /// Reads a `\uXXXX`, or two that form a surrogate pair.
     fn unicode(&mut self) -> Result<char, &'static str> {
         const LONE: &str = "half of a surrogate pair";
         let mut units = vec![self.hex()?];
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_ids_and_their_escapes() {
+    fn ids_with_escapes_are_read() {
         assert_eq!(read(r#"{"groupId":"g"}"#).as_deref(), Ok("g"));
         assert_eq!(read(" {\r\n\t\"groupId\" : \"g h\" } \n").as_deref(), Ok("g h"));
         assert_eq!(read(r#"{"groupId":"\"\\\/\n\u0041\u00e9"}"#).as_deref(), Ok("\"\\/\nA\u{e9}"));
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn malformed_bodies_are_refused() {
         for body in [
             "",
             "{",
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn writes_what_it_reads() {
+    fn written_string_is_read_back() {
         let id = "a\"b\\c\nd\u{e9}\u{1f600}";
         let mut body = String::from("{\"groupId\":");
         push_string(&mut body, id);

@@ -1,9 +1,8 @@
-//! An embedded node of the group API, with faults on demand: for the demo, our tests and yours.
+//! An embedded node of the group API, with injected faults: for the demo, our tests and yours.
 //!
-//! A [`Node`] is a real HTTP/1.1 server on a real socket inside your process; a [`Cluster`] is
-//! several of them. They answer as real nodes do, and misbehave as real nodes do when a
-//! [`Fault`] is injected or [`Rates`] are set. Afterwards the test asks the nodes themselves:
-//! what they [have](Node::has), and which requests [arrived](Node::log).
+//! A [`Node`] is an HTTP/1.1 server on a real socket inside your process; a [`Cluster`] is several nodes. An injected
+//! [`Fault`] or [`Rates`] make them misbehave as real nodes do. Afterwards a test can check which groups a node
+//! [has](Node::has), and which requests [arrived](Node::log).
 //!
 //! | request | answers |
 //! | --- | --- |
@@ -12,12 +11,12 @@
 //! | `DELETE /v1/group/` with `{"groupId":"g"}` | 200; 404 if absent (both as configured) |
 //! | `GET /v1/group/` | 200 and all groups, for people |
 //!
-//! A body that is not such an object is answered 400, another path 404, another method 405. A
-//! head may have 16 KiB and 64 headers (431 beyond), a body 64 KiB (413 beyond). Connections are
-//! kept alive, requests may be pipelined, bodies may be chunked.
+//! A malformed body is answered 400, another path 404, another method 405. A head has at most 16 KiB and 64 headers
+//! (else 431), a body at most 64 KiB (else 413). Connections are kept alive, requests may be pipelined, and bodies may
+//! be chunked.
 //!
-//! Nothing here is made for the open Internet: there is no TLS, no timeout for idle clients, and
-//! a thread per connection.
+//! Do not use it on the open Internet: there is no TLS and no timeout for idle clients, and each connection has a
+//! thread.
 //!
 //! ```
 //! use std::{io::{Read, Write}, net::TcpStream, time::Duration};
@@ -31,14 +30,14 @@
 //! let mut answer = Vec::new();
 //! client.read_to_end(&mut answer)?;
 //!
-//! // The answer got lost, and yet the group is there.
+//! // The answer was lost, but the group was created.
 //! assert!(answer.is_empty());
 //! assert!(node.has("g"));
 //! # Ok(()) }
 //! ```
 //
-// The floors in here, lowest first: json, data_file | route | fault, wire | rates | state | connection and server,
-// which are one machine in two files | node and its builder | cluster.
+// The floors of this folder, lowest first: json, data_file | route | fault, wire | rates | state | connection and
+// server, which use each other | node and its builder | cluster.
 
 mod builder;
 mod cluster;

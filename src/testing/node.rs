@@ -1,4 +1,4 @@
-//! A node as its user sees it: started, looked at, told to misbehave, stopped and revived.
+//! The public type of a node: start, state, faults, stop and restart.
 
 use std::{
     fmt, io,
@@ -15,10 +15,10 @@ use super::{
     state::{Change, Entry, State},
 };
 
-/// A real node of the group API, on a real socket, inside this process.
+/// A node of the group API, on a real socket, inside this process.
 ///
-/// It runs on threads of its own until it is [stopped](Self::stop) or dropped. All methods take
-/// `&self` and may be called from any thread.
+/// It runs on its own threads until it is [stopped](Self::stop) or dropped. All methods take `&self` and may be called
+/// from any thread.
 ///
 /// ```
 /// use std::{io::{Read, Write}, net::TcpStream};
@@ -43,7 +43,7 @@ pub struct Node {
 
 enum Phase {
     Running(Listening),
-    Stopped(#[expect(dead_code, reason = "kept for its port, not to be read")] Option<Reservation>),
+    Stopped(#[expect(dead_code, reason = "reserves the port")] Option<Reservation>),
 }
 
 impl Node {
@@ -54,9 +54,8 @@ impl Node {
         Ok(Self { server, address, phase: Mutex::new(Phase::Running(listening)) })
     }
 
-    /// The base URL, such as `http://127.0.0.1:40123`, without a slash at its end. It stays the
-    /// same over a stop and a restart. A node that listens on all addresses gives the loopback
-    /// one.
+    /// The base URL, such as `http://127.0.0.1:40123`, without a slash at its end. A restart does not change it. For a
+    /// node that listens on all addresses, it has the loopback address.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -68,7 +67,7 @@ impl Node {
         format!("http://{}", reachable(self.address))
     }
 
-    /// The port the node listens on.
+    /// The port of the node.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -81,7 +80,7 @@ impl Node {
         self.address.port()
     }
 
-    /// The address the node listens on.
+    /// The address of the node.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -106,7 +105,7 @@ impl Node {
         self.server.lock().has(group)
     }
 
-    /// The groups the node has now, sorted.
+    /// The current groups of the node, sorted.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -120,9 +119,8 @@ impl Node {
         self.server.lock().groups().map(str::to_owned).collect()
     }
 
-    /// Gives the node a group without a request, also while it is stopped or paused. Whether it
-    /// was not there yet (`false`, with a line in the log, also when the data file could not be
-    /// written).
+    /// Adds a group without a request, also while the node is stopped or paused. Returns whether the node did not have
+    /// it. A failed write of the data file is logged and returns `false`.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -135,9 +133,8 @@ impl Node {
         self.change(Change::Insert, group)
     }
 
-    /// Takes a group from the node without a request, also while it is stopped or paused. Whether
-    /// it was there (`false`, with a line in the log, also when the data file could not be
-    /// written).
+    /// Removes a group without a request, also while the node is stopped or paused. Returns whether the node had it. A
+    /// failed write of the data file is logged and returns `false`.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -158,11 +155,11 @@ impl Node {
         changed
     }
 
-    /// The requests so far, in the order of arrival: the last 65,536 of them, unless
-    /// [`NodeBuilder::log_limit`](crate::testing::NodeBuilder::log_limit) says otherwise.
+    /// The latest requests, in the order of arrival. [`NodeBuilder::log_limit`](crate::testing::NodeBuilder::log_limit)
+    /// sets their maximum number.
     ///
-    /// A request is in the log from the moment it has arrived whole; its status and whether it
-    /// was applied are filled in as they come about, the status before the answer is sent.
+    /// A request is logged when it has arrived completely. Its status is added before the answer is sent, and `applied`
+    /// when the request takes effect.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -174,8 +171,7 @@ impl Node {
         self.server.lock().log().cloned().collect()
     }
 
-    /// How many requests of this method arrived since the start or the last
-    /// [`clear_log`](Self::clear_log), whatever became of them.
+    /// Number of requests of this method since the start or the last [`clear_log`](Self::clear_log).
     ///
     /// ```
     /// use cluster_client::testing::{Method, Node};
@@ -188,7 +184,7 @@ impl Node {
         self.server.lock().count(method)
     }
 
-    /// Empties the log and sets the counts back to 0. Sequence numbers go on.
+    /// Empties the log and resets the counts to 0. Sequence numbers continue.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -204,8 +200,7 @@ impl Node {
         self.server.announce(&state);
     }
 
-    /// Adds a fault to the script. A request meets the first fault in the script that is meant
-    /// for it, and no other.
+    /// Adds a fault to the script. The first matching fault of the script affects a request.
     ///
     /// ```
     /// use cluster_client::testing::{Fault, Method, Node};
@@ -221,8 +216,7 @@ impl Node {
         self.server.announce(&state);
     }
 
-    /// How many faults of the script still wait for a request; one that is for several requests
-    /// counts until the last.
+    /// Number of pending faults of the script. A fault of several requests counts until the last.
     ///
     /// ```
     /// use cluster_client::testing::{Fault, Node};
@@ -236,7 +230,7 @@ impl Node {
         self.server.lock().pending_faults()
     }
 
-    /// Empties the script. Faults that have struck go on: a mute request stays mute.
+    /// Empties the script. Current faults continue: a mute request stays mute.
     ///
     /// ```
     /// use cluster_client::testing::{Fault, Node};
@@ -253,10 +247,10 @@ impl Node {
         self.server.announce(&state);
     }
 
-    /// Changes how often the node misbehaves by itself; `Rates::default()` ends it.
+    /// Sets the probabilities of random faults; `Rates::default()` ends them.
     ///
     /// # Errors
-    /// When a rate is not within 0 to 1, or those that exclude each other add up to more than 1.
+    /// If a rate is not within 0 to 1, or if exclusive rates add up to more than 1.
     ///
     /// ```
     /// use cluster_client::testing::{Node, Rates};
@@ -271,11 +265,10 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until `condition` holds, at most `timeout`; whether it holds. It is looked at first
-    /// at once, and again whenever the node changes: no need to sleep and to try again.
+    /// Waits until `condition` holds, at most `timeout`. Returns whether it holds. The condition is called at once, and
+    /// again after each change of the node, so a test needs no sleep.
     ///
-    /// The condition is called with the node locked: it must look at the [`State`] it is given
-    /// and not call the node's methods, which would wait for ever.
+    /// The condition is called with the node locked. It must not call the node's methods, which would deadlock.
     ///
     /// ```
     /// use std::time::Duration;
@@ -291,7 +284,7 @@ impl Node {
         self.server.wait_until(condition, timeout)
     }
 
-    /// How many connections are open now.
+    /// Number of open connections.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -303,11 +296,10 @@ impl Node {
         self.server.lock().connections()
     }
 
-    /// Makes the node hang, as a stopped process does: the system still takes connections and
-    /// requests, but nothing is handled, applied or answered until [`resume`](Self::resume).
+    /// Makes the node hang, as SIGSTOP does. The system still accepts connections and requests, but the node handles,
+    /// applies and answers none until [`resume`](Self::resume).
     ///
-    /// Nothing is applied once this has returned; an answer that was already on its way may still
-    /// arrive.
+    /// Nothing is applied after this has returned. An answer that was already sent may still arrive.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -320,7 +312,7 @@ impl Node {
         self.server.set_paused(true);
     }
 
-    /// Ends a [`pause`](Self::pause): what has arrived meanwhile is handled now.
+    /// Ends a [`pause`](Self::pause). Requests that arrived meanwhile are handled now.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -334,10 +326,10 @@ impl Node {
         self.server.set_paused(false);
     }
 
-    /// Kills the node: closes its listener and all connections, forgets requests that were to be
-    /// applied late, and waits for its threads. Connecting is refused from then on.
+    /// Stops the node: closes its listener and all connections, discards late requests, and waits for its threads.
+    /// Connections are refused from then on.
     ///
-    /// Groups, log and script stay, and can be read and changed. Does nothing on a stopped node.
+    /// Groups, log and script are kept, and can be read and changed. Does nothing on a stopped node.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -360,13 +352,11 @@ impl Node {
         }
     }
 
-    /// Starts the node again on its old port, with the groups, the log and the script it had when
-    /// it was stopped; a running node is stopped first. A pause is over then. The system keeps the port of a stopped
-    /// node for it.
+    /// Starts the node again on its port, with its groups, log and script. Stops a running node first. Ends a pause.
+    /// The port of a stopped node stays reserved.
     ///
     /// # Errors
-    /// When the address cannot be listened on any more, or no thread can be had; the node is then
-    /// stopped.
+    /// If the address cannot be listened on any more, or no thread is left. The node is then stopped.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -386,11 +376,11 @@ impl Node {
     }
 }
 
-/// Stops the node, as [`Node::stop`] does, and lets go of its data file.
+/// Stops the node, as [`Node::stop`] does, and closes its data file.
 impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
-        // Not left to the last handle on the server: a thread may be about to drop it only.
+        // A thread may hold a handle on the server a moment longer, so close the file here.
         self.server.lock().release_file();
     }
 }
@@ -404,7 +394,7 @@ impl fmt::Debug for Node {
     }
 }
 
-/// Listens on `host:port`. An error names it.
+/// Listens on `host:port`. An error names the address.
 pub(super) fn bind(address: &str) -> io::Result<TcpListener> {
     let bound = address.to_socket_addrs().and_then(|found| TcpListener::bind(found.collect::<Vec<_>>().as_slice()));
     bound.map_err(|error| io::Error::new(error.kind(), format!("a node cannot listen on {address}: {error}")))

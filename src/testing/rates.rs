@@ -1,15 +1,14 @@
-//! Faults that strike at random, the same ones again for the same seed.
+//! Random faults, reproducible by their seed.
 
 use std::{io, time::Duration};
 
 use super::fault::Fault;
 
-/// How often a node misbehaves by itself: each rate is a probability from 0 to 1.
+/// The probabilities of random faults, each from 0 to 1.
 ///
-/// The faults are drawn from the node's seed, one draw per request in the order in which the
-/// requests arrive: the same seed, rates and order give the same faults. Of the rates above
-/// `delay` at most one strikes a request, so together they are at most 1; `delay` and `stale`
-/// strike independently. A scripted [`Fault`] wins over a drawn one.
+/// The faults are drawn from the node's seed, once per request in the order of arrival. Equal seeds, rates and orders
+/// give equal faults. The rates above `delay` exclude each other, so their sum is at most 1; `delay` and `stale` are
+/// independent. A scripted [`Fault`] takes precedence over a drawn one.
 ///
 /// ```
 /// use cluster_client::testing::{Node, Rates};
@@ -31,16 +30,15 @@ pub struct Rates {
     pub drop_before: f64,
     /// The connection is closed after applying the request.
     pub drop_after: f64,
-    /// No answer ever, and nothing applied.
+    /// No answer, and the request is not applied.
     pub mute: f64,
     /// The connection is closed, and the request is applied up to `max_delay` later.
     pub apply_late: f64,
-    /// A wait of up to `max_delay`, in half of the cases before the request is applied and in
-    /// the other half after that.
+    /// A delay of up to `max_delay`, before or after the request is applied, each in half of the cases.
     pub delay: f64,
     /// A GET is answered as if the last change of its group had not happened.
     pub stale: f64,
-    /// The longest wait that `delay` and `apply_late` draw. 100 ms by default.
+    /// The maximum of the delays that `delay` and `apply_late` draw. 100 ms by default.
     pub max_delay: Duration,
 }
 
@@ -77,7 +75,7 @@ impl Rates {
         ]
     }
 
-    /// The rates, or nothing where none of them can ever strike.
+    /// Checks the rates. Returns `None` if all are zero.
     pub(super) fn validated(self) -> io::Result<Option<Self>> {
         let refused = |message| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         let independent = [("delay", self.delay), ("stale", self.stale)];
@@ -87,7 +85,7 @@ impl Rates {
             }
         }
         let sum: f64 = self.exclusive().iter().map(|(_, rate)| rate).sum();
-        // A hair above 1 is what ten times 0.1 adds up to.
+        // Allow for rounding: ten times 0.1 adds up to slightly more than 1.
         if sum > 1.0 + 1e-9 {
             return refused(format!("the rates of faults that exclude each other add up to {sum}"));
         }
@@ -95,8 +93,7 @@ impl Rates {
         Ok((!harmless).then_some(self))
     }
 
-    /// Always takes the same number of values from `random`, so that one request's fate does not
-    /// shift the fate of all later ones.
+    /// Draws a fault. Each call takes an equal number of values from `random`, so that no draw shifts the later ones.
     pub(super) fn draw(&self, random: &mut fastrand::Rng) -> Option<Fault> {
         let outcome = random.f64();
         let status = OVERLOADED[random.usize(..OVERLOADED.len())];
@@ -123,7 +120,7 @@ impl Rates {
         fault
     }
 
-    /// The name of the fault whose share of 0..1 contains `outcome`.
+    /// The name of the fault whose part of 0..1 contains `outcome`.
     fn exclusive_at(&self, outcome: f64) -> Option<&'static str> {
         let mut edge = 0.0;
         for (name, rate) in self.exclusive() {

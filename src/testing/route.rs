@@ -1,4 +1,4 @@
-//! What a request asks of the node: its method, path and body made into a call.
+//! Parsing of a request's method, path and body into a call.
 
 use std::{borrow::Cow, fmt};
 
@@ -17,11 +17,11 @@ use super::json;
 pub enum Method {
     /// Creates a group.
     Post,
-    /// Looks whether a group is there.
+    /// Checks whether a group exists.
     Get,
     /// Deletes a group.
     Delete,
-    /// Any other method, which the node answers with 405, and requests that it could not read.
+    /// Any other method, which is answered 405, and unreadable requests.
     Other,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// What a node does with a path whose trailing slash is missing or superfluous.
+/// The answer to a path whose trailing slash is missing or extra.
 ///
 /// ```
 /// use cluster_client::testing::{Node, TrailingSlash};
@@ -58,16 +58,16 @@ impl fmt::Display for Method {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrailingSlash {
-    /// It takes the path all the same.
+    /// Accepts the path.
     #[default]
     Lenient,
-    /// It answers 404, which looks like an absent group.
+    /// Answers 404, as for an absent group.
     Strict,
-    /// It answers this status with the right path in `Location`, as some frameworks do.
+    /// Answers this status with the proper path in `Location`, as some frameworks do.
     Redirect(u16),
 }
 
-/// Where the API lives.
+/// The paths of the API.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
     /// Without a slash at its end.
@@ -77,7 +77,7 @@ pub(super) struct Paths {
     other_form: TrailingSlash,
 }
 
-/// A request, understood: what the log and the faults go by, and what is to be done.
+/// A parsed request: method and group for the log and the faults, and the task.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) method: Method,
@@ -129,7 +129,7 @@ impl Paths {
         call
     }
 
-    /// The id in a path, if it has one, and whether its trailing slash is as it should be.
+    /// The id in a path, if it has one, and whether its trailing slash is the proper one.
     fn split<'a>(&self, path: &'a str) -> Option<(Option<&'a str>, bool)> {
         let rest = path.strip_prefix(&self.collection)?;
         let bare = rest.trim_end_matches('/');
@@ -142,8 +142,7 @@ impl Paths {
     }
 }
 
-/// The path of a request target: without the query, and without the scheme and authority that a
-/// client sends which takes the node for a proxy.
+/// The path of a request target, without the query, and without the scheme and authority of a request to a proxy.
 fn path_of(target: &str) -> &str {
     let target = target.split(['?', '#']).next().unwrap_or_default();
     match target.strip_prefix("http://") {
@@ -191,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_any_trailing_slash_unless_strict() {
+    fn any_trailing_slash_is_accepted_unless_strict() {
         let lenient = Paths::new("/v1/group/", TrailingSlash::Lenient);
         for path in ["/v1/group/g", "/v1/group/g/", "/v1/group/g//", "/v1/group/g/?a=b"] {
             assert_eq!(get(&lenient, path), (Task::Check, Some("g".to_owned())), "{path}");
@@ -210,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_to_the_proper_form() {
+    fn other_form_is_redirected_to_the_proper_path() {
         let with = Paths::new("/v1/group/", TrailingSlash::Redirect(308));
         assert_eq!(get(&with, "/v1/group/a%2Fb").0, Task::Redirect(308, "/v1/group/a%2Fb/".into()));
         let without = Paths::new("/groups", TrailingSlash::Redirect(307));
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_ids() {
+    fn ids_are_percent_decoded() {
         let paths = Paths::new("/v1/group/", TrailingSlash::Lenient);
         assert_eq!(get(&paths, "/v1/group/a%2Fb%20%C3%A9/").1.as_deref(), Some("a/b \u{e9}"));
         assert_eq!(get(&paths, "/v1/group/%ff/").0, Task::Refuse(400, "the id is not UTF-8"));

@@ -1,7 +1,7 @@
-//! The running node: its listener, its threads, and how all of them come to an end.
+//! The running node: its listener, its threads, and their end.
 //!
-//! One mutex guards the state. `changed` wakes those who wait for something to happen to it,
-//! `control` those who wait for time to pass or for a pause to end, and who must hear of a stop.
+//! One mutex guards the state. `changed` is notified after each change of the state. `control` is notified at a stop,
+//! at a pause and its end, and for late requests.
 
 use std::{
     io,
@@ -18,8 +18,7 @@ use super::{
     state::{State, Statuses},
 };
 
-/// Enough for a request's frames; 4,096 connections at the default size would be 8 GiB of
-/// address space.
+/// Stack size of a connection's thread. The default size would take too much address space for many connections.
 const STACK: usize = 128 * 1024;
 
 #[derive(Debug)]
@@ -38,12 +37,11 @@ pub(super) struct Server {
     control: Condvar,
 }
 
-/// The thread that accepts connections; it gives back the listener, and the connection that it
-/// accepted last, when the server stops.
+/// The thread that accepts connections. After a stop it returns the listener and the last accepted connection.
 pub(super) type Listening = JoinHandle<(TcpListener, Option<TcpStream>)>;
 
-/// Both ends of a connection to the port of a stopped node. As long as they live the system
-/// gives the port to nobody else, but lets the node listen on it again.
+/// Both ends of a connection to the port of a stopped node. While they are open, the system gives the port to no other
+/// process, but the node can listen on it again.
 pub(super) type Reservation = (TcpStream, TcpStream);
 
 impl Server {
@@ -51,13 +49,12 @@ impl Server {
         Self { settings, state: Mutex::new(state), changed: Condvar::new(), control: Condvar::new() }
     }
 
-    /// A panic of somebody who held the lock leaves no half-made change behind, except in the
-    /// condition of a `wait_until`, which only reads.
+    /// Locks the state, also after a panic: only a condition of `wait_until` can panic, and it only reads.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells those who watch the state that it changed. Free when nobody does.
+    /// Notifies the threads in `wait_until` of a change.
     pub(super) fn announce(&self, state: &State) {
         if state.watchers > 0 {
             self.changed.notify_all();
@@ -86,7 +83,7 @@ impl Server {
         }
     }
 
-    /// Lets time pass; `None` when the server stops meanwhile.
+    /// Waits for this time. Returns `None` if the server stops meanwhile.
     fn sleep<'a>(&'a self, state: MutexGuard<'a, State>, time: Duration) -> Option<MutexGuard<'a, State>> {
         if time.is_zero() {
             return Some(state);
@@ -95,12 +92,12 @@ impl Server {
         self.wait_open(waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 
-    /// As [`sleep`](Self::sleep), for those who hold no lock: `false` when the server stops.
+    /// Waits for this time, without a lock. Returns `false` if the server stops meanwhile.
     pub(super) fn pass_time(&self, time: Duration) -> bool {
         self.sleep(self.lock(), time).is_some()
     }
 
-    /// Waits for the end of a pause; `None` when the server stops meanwhile.
+    /// Waits for the end of a pause. Returns `None` if the server stops meanwhile.
     fn wait_open<'a>(&'a self, state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
         let waited = self.control.wait_while(state, |state| state.paused && !state.stopped);
         let state = waited.unwrap_or_else(PoisonError::into_inner);
@@ -112,8 +109,7 @@ impl Server {
         self.control.notify_all();
     }
 
-    /// Notes a request, lets it take effect and says what to answer; `None` when the server
-    /// stops meanwhile.
+    /// Logs and applies a request, and returns its answer. Returns `None` if the server stops meanwhile.
     pub(super) fn handle(self: &Arc<Self>, call: &Call, connection: u64) -> Option<(Reply, Option<Fault>)> {
         let mut state = self.wait_open(self.lock())?;
         let (sequence, fault) = state.arrive(call, connection);
@@ -160,7 +156,7 @@ impl Server {
         Reply::truthful(status, call, state)
     }
 
-    /// Sees to it that somebody applies what was postponed.
+    /// Starts the thread for late requests, or notifies it.
     fn serve_late(self: &Arc<Self>, state: &mut State) {
         if state.late_thread {
             self.control.notify_all();
@@ -198,7 +194,7 @@ impl Server {
         self.leave(&mut state);
     }
 
-    /// What every thread does last: nothing is left of it that a stop has to wait for.
+    /// Counts a thread out, as its last step. A stop waits for this.
     fn leave(&self, state: &mut State) {
         state.threads -= 1;
         self.announce(state);
@@ -230,7 +226,7 @@ impl Server {
             };
             match accepted {
                 Ok((stream, _)) => self.admit(state, stream),
-                // Out of descriptors, most likely: wait until some are free again.
+                // Probably no descriptor is left, so wait before the next attempt.
                 Err(error) => {
                     log::warn!("a connection could not be accepted: {error}");
                     drop(self.sleep(state, Duration::from_millis(10)));
@@ -257,7 +253,7 @@ impl Server {
         let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
             let guest = guest;
             connection::serve(&guest.server, &stream, guest.number);
-            // The guest has the other handle: its end closes the connection.
+            // The guest has the other handle, and its drop closes the connection.
             drop(stream);
         });
         if let Err(error) = spawned {
@@ -265,7 +261,7 @@ impl Server {
         }
     }
 
-    /// Ends every connection and thread. Nothing is applied or answered once this has begun.
+    /// Ends every connection and thread. No request is applied or answered from the start of this call.
     pub(super) fn close(&self, address: SocketAddr, listening: Listening) -> Option<Reservation> {
         {
             let mut state = self.lock();
@@ -285,7 +281,7 @@ impl Server {
     }
 }
 
-/// Takes a connection out of the books when its thread ends, however it ends.
+/// Removes a connection from the state when its thread ends, also by a panic.
 struct Guest {
     server: Arc<Server>,
     number: u64,
@@ -299,7 +295,7 @@ impl Drop for Guest {
     }
 }
 
-/// Where a listener on this address can be reached from here.
+/// The address at which this process can reach a listener on this address.
 pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -309,7 +305,7 @@ pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Ends the accepting thread, which only a connection can wake, and the listener with it.
+/// Ends the accepting thread by a connection to it, and closes the listener.
 fn wake(address: SocketAddr, listening: Listening) -> Option<Reservation> {
     let ours = loop {
         match TcpStream::connect_timeout(&address, Duration::from_millis(50)) {

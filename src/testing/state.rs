@@ -1,4 +1,4 @@
-//! What a node knows: its groups, its log and the faults that wait.
+//! The state of a node: its groups, its log and its pending faults.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -15,7 +15,7 @@ use super::{
     route::{Call, Method, Task},
 };
 
-/// How many deleted groups a stale answer can bring back.
+/// Maximum number of deleted groups that stale answers can show.
 const REMEMBERED: usize = 1024;
 
 /// One request in a node's log.
@@ -37,27 +37,25 @@ const REMEMBERED: usize = 1024;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Entry {
-    /// The number of the request in the order of arrival, from 1; never used again, not even
-    /// after a restart.
+    /// Number of the request in the order of arrival, from 1. It is unique, also across restarts.
     pub sequence: u64,
-    /// When the request had arrived, since the node was first started, on the monotonic clock.
+    /// Time of arrival since the first start of the node, on the monotonic clock.
     pub at: Duration,
-    /// Its method.
+    /// The method of the request.
     pub method: Method,
-    /// The group it is about, decoded; none for a list and where the node could not tell.
+    /// The decoded group of the request. `None` for a list or an unreadable request.
     pub group: Option<String>,
-    /// The number of the connection it came on, from 1.
+    /// Number of the connection, from 1.
     pub connection: u64,
-    /// What the node did wrong, scripted or drawn.
+    /// The fault of the request, scripted or drawn.
     pub fault: Option<Fault>,
-    /// The status that was answered, noted just before it is sent. None when no answer is sent
-    /// (dropped, mute, raw bytes), and as long as it is not.
+    /// The status of the answer, set just before it is sent. `None` without an answer (dropped, mute, raw bytes).
     pub status: Option<u16>,
-    /// Whether it changed the node's groups. A late application sets it when it happens.
+    /// Whether the request changed the node's groups. A late request sets it later.
     pub applied: bool,
 }
 
-/// What [`Node::wait_until`](super::Node::wait_until) shows its condition: the node at one moment.
+/// The state of a node at one moment, for the condition of [`Node::wait_until`](super::Node::wait_until).
 ///
 /// ```
 /// use std::time::Duration;
@@ -85,9 +83,9 @@ pub struct State {
     /// The open connections by number.
     pub(super) streams: BTreeMap<u64, Arc<TcpStream>>,
     pub(super) last_connection: u64,
-    /// The threads that the node has to wait for when it stops, without the listening one.
+    /// Number of threads that a stop waits for, without the listening one.
     pub(super) threads: usize,
-    /// The threads inside `wait_until`: without any, nobody needs to be told of changes.
+    /// Number of threads inside `wait_until`. With none, changes are not notified.
     pub(super) watchers: usize,
     pub(super) late: Vec<Late>,
     pub(super) late_thread: bool,
@@ -162,7 +160,7 @@ impl State {
         self.log.iter()
     }
 
-    /// How many requests of this method arrived.
+    /// Number of requests of this method.
     ///
     /// ```
     /// use cluster_client::testing::{Method, Node};
@@ -176,7 +174,7 @@ impl State {
         self.counts[method as usize]
     }
 
-    /// How many connections are open.
+    /// Number of open connections.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -190,7 +188,7 @@ impl State {
         self.streams.len()
     }
 
-    /// How many scripted faults still wait for a request.
+    /// Number of pending scripted faults.
     ///
     /// ```
     /// use cluster_client::testing::Node;
@@ -205,7 +203,7 @@ impl State {
     }
 }
 
-/// Without the sockets and the random state, which nobody wants to read.
+/// Leaves out the sockets and the random state.
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
@@ -250,11 +248,11 @@ impl State {
         }
     }
 
-    /// Notes a request and draws its fault.
+    /// Logs a request and draws its fault.
     pub(super) fn arrive(&mut self, call: &Call, connection: u64) -> (u64, Option<Fault>) {
         self.requests += 1;
         self.counts[call.method as usize] += 1;
-        // Drawn even where a scripted fault wins, so that a script does not shift later draws.
+        // Drawn even if a scripted fault takes precedence, so that a script does not shift later draws.
         let drawn = self.rates.and_then(|rates| rates.draw(&mut self.random));
         let fault = self.script.take(call.method, call.group.as_deref()).or(drawn);
         if self.log.len() >= self.log_limit {
@@ -281,7 +279,7 @@ impl State {
         }
     }
 
-    /// None when it has left the log.
+    /// The log entry of a request, or `None` if it was removed.
     fn entry(&mut self, sequence: u64) -> Option<&mut Entry> {
         let newer = usize::try_from(self.requests - sequence).ok()?;
         let at = self.log.len().checked_sub(newer + 1)?;
@@ -293,7 +291,7 @@ impl State {
         self.counts = [0; 4];
     }
 
-    /// The status that the node truthfully gives for a task, and the change it entails.
+    /// The truthful status of a task, and its change of the groups.
     pub(super) fn judge(&self, call: &Call, stale: bool, statuses: Statuses) -> (u16, Option<Change>) {
         let group = call.group.as_deref().unwrap_or_default();
         let present = self.has(group);
@@ -315,7 +313,7 @@ impl State {
         !self.has(group) && self.removed.iter().any(|removed| removed == group)
     }
 
-    /// Makes a change on behalf of a request. An error leaves everything as it was.
+    /// Makes the change of a request. An error leaves the state unchanged.
     pub(super) fn apply(&mut self, sequence: u64, change: Change, group: &str) -> io::Result<()> {
         if self.change(change, group)?
             && let Some(entry) = self.entry(sequence)
@@ -325,7 +323,7 @@ impl State {
         Ok(())
     }
 
-    /// Whether there was anything to change.
+    /// Makes a change. Returns whether the groups changed.
     pub(super) fn change(&mut self, change: Change, group: &str) -> io::Result<bool> {
         if self.has(group) == (change == Change::Insert) {
             return Ok(false);
@@ -355,12 +353,12 @@ impl State {
         self.late.push(Late { due, sequence, change, group: group.to_owned() });
     }
 
-    /// Applies what is due by `now`; when the next one is due, if there is one.
+    /// Applies the late requests that are due at `now`. Returns the time of the next one.
     pub(super) fn apply_due(&mut self, now: Instant) -> Option<Instant> {
         self.late.sort_by_key(|late| late.due);
         let due = self.late.partition_point(|late| late.due <= now);
         for late in self.late.drain(..due).collect::<Vec<_>>() {
-            // The data file has logged why, and a late request has nobody to tell.
+            // The data file has logged the error, and a late request has no answer.
             let _ = self.apply(late.sequence, late.change, &late.group);
         }
         self.late.first().map(|late| late.due)

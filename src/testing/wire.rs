@@ -1,8 +1,7 @@
-//! HTTP/1.1 on one connection: requests read from a socket, answers made into bytes.
+//! HTTP/1.1 on one connection: reading of requests, and serialization of answers.
 //!
-//! Bytes are *peeked* into the buffer and taken from the socket only when more are needed or the
-//! request's fate is known: a socket closed while the kernel still holds the request answers with
-//! a reset, which std offers no other way to send.
+//! Bytes are *peeked* into the buffer. They are read from the socket only when more are needed, or when the request's
+//! fault is known. A socket that is closed with unread bytes sends a reset, and std has no other way to send one.
 
 use std::{
     io::{self, Read, Write},
@@ -14,7 +13,7 @@ use super::route::{Call, Paths};
 
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_BODY: usize = 64 * 1024;
-/// With whatever chunked framing adds, which counts as body.
+/// The framing of chunks counts as body.
 const MAX_REQUEST: usize = MAX_HEAD + MAX_BODY;
 const MAX_HEADERS: usize = 64;
 const FIRST_BUFFER: usize = 1024;
@@ -25,7 +24,7 @@ pub(super) struct Wire<'a> {
     /// The unparsed bytes are `input[start..filled]`.
     start: usize,
     filled: usize,
-    /// How many bytes before `filled` the kernel still holds, too.
+    /// Number of bytes before `filled` that were not read from the socket yet.
     peeked: usize,
     body: Vec<u8>,
 }
@@ -52,7 +51,7 @@ impl<'a> Wire<'a> {
         Self { stream, input: vec![0; FIRST_BUFFER], start: 0, filled: 0, peeked: 0, body: Vec::new() }
     }
 
-    /// The next request; `None` when the client has closed the connection or broke it off.
+    /// Returns the next request, or `None` after the client has closed or reset the connection.
     pub(super) fn receive(&mut self, paths: &Paths) -> Option<Result<Request, Refusal>> {
         let mut continued = false;
         loop {
@@ -76,7 +75,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Whether there was something: `false` at the end of the stream.
+    /// Peeks more bytes. Returns `false` at the end of the stream.
     fn fill(&mut self) -> io::Result<bool> {
         self.take_peeked()?;
         self.input.copy_within(self.start..self.filled, 0);
@@ -98,7 +97,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// Takes from the kernel what the buffer already has.
+    /// Reads the peeked bytes from the socket.
     pub(super) fn take_peeked(&mut self) -> io::Result<()> {
         let from = self.filled - self.peeked;
         let mut stream = self.stream;
@@ -112,15 +111,14 @@ impl<'a> Wire<'a> {
         stream.write_all(bytes)
     }
 
-    /// Reads and forgets until the client, or the node's stop, closes the connection.
+    /// Discards bytes until the client, or a stop of the node, closes the connection.
     pub(super) fn wait_for_close(&mut self) {
         let mut stream = self.stream;
         while !matches!(stream.read(&mut self.input), Ok(0) | Err(_)) {}
     }
 
-    /// Ends the connection so that an answer to a request that was not read to its end arrives:
-    /// closing at once would reset the connection, and the client might lose the answer. Reads at
-    /// most 1 MiB, and gives up on a client that is silent for 100 ms.
+    /// Closes the connection after an answer to a request that was not read completely. A close at once would send a
+    /// reset, and the client could lose the answer. Discards at most 1 MiB, and waits at most 100 ms for each read.
     pub(super) fn close_gently(&mut self) {
         let mut stream = self.stream;
         let _ = stream.shutdown(Shutdown::Write);
@@ -164,7 +162,7 @@ fn parse(bytes: &[u8], body: &mut Vec<u8>, paths: &Paths) -> Result<Parsed, Refu
     Ok(Parsed::Whole { request, used: length + used })
 }
 
-/// The head is there, the body is not all there yet.
+/// The result for a complete head without a complete body.
 fn partial(bytes: &[u8], framing: &Framing) -> Result<Parsed, Refusal> {
     if bytes.len() > MAX_REQUEST {
         return Err(refusal(413, "body too large"));
@@ -191,7 +189,7 @@ impl Framing {
     fn of(head: &httparse::Request<'_, '_>) -> Result<Self, Refusal> {
         let mut fixed = None;
         let mut chunked = false;
-        // HTTP/1.0 has a keep-alive of its own, which nobody misses here.
+        // The keep-alive of HTTP/1.0 is not supported.
         let mut keep_alive = head.version == Some(1);
         let mut wants_continue = false;
         for header in &*head.headers {
@@ -223,7 +221,7 @@ impl Framing {
 }
 
 fn content_length(value: &[u8]) -> Result<usize, Refusal> {
-    // Not left to `parse` alone, which takes a sign.
+    // `parse` accepts a sign, which a length cannot have.
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(refusal(400, "a bad length"));
     }
@@ -233,7 +231,7 @@ fn content_length(value: &[u8]) -> Result<usize, Refusal> {
     }
 }
 
-/// Puts the content of all chunks into `body`; the number of bytes they took, if all are there.
+/// Collects the content of all chunks in `body`. Returns the length of the chunks, or `None` if some are missing.
 fn dechunk(bytes: &[u8], body: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
     const BAD: Refusal = refusal(400, "a bad chunk");
     body.clear();
@@ -264,7 +262,7 @@ fn dechunk(bytes: &[u8], body: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
     }
 }
 
-/// Trailers are skipped: an empty line ends them.
+/// The end of the trailers, which are skipped: an empty line.
 fn end_of_trailers(bytes: &[u8]) -> Option<usize> {
     if bytes.starts_with(b"\r\n") {
         return Some(2);
@@ -272,7 +270,7 @@ fn end_of_trailers(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }
 
-/// Appends the status line and one header per item; the empty line is [`end_head`]'s.
+/// Appends the status line. [`end_head`] appends the empty line after the headers.
 pub(super) fn push_status(out: &mut Vec<u8>, status: u16) {
     // Infallible: writing to a Vec.
     let _ = write!(out, "HTTP/1.1 {status} {}\r\n", reason(status));

@@ -1,14 +1,14 @@
-//! The three things that a host is asked to do.
+//! The three requests of the node API.
 
 use std::fmt;
 
-/// What is asked of one host.
+/// A request to one host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Action {
     /// `POST`: create the group.
     Create,
-    /// `GET`: is the group there?
+    /// `GET`: check whether the host has the group.
     Check,
     /// `DELETE`: delete the group.
     Delete,

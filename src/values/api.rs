@@ -29,16 +29,16 @@ impl Default for Api {
     }
 }
 
-/// RFC 3986 leaves these to be written as they are.
+/// All characters but the unreserved ones of RFC 3986.
 const UNRESERVED_KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Api {
-    /// An API with these two paths, which come after each host's base URL. `member` holds `{id}` once,
-    /// where the percent-encoded group id goes.
+    /// An API with these two paths, which are appended to each host's base URL. `member` contains `{id}` once, as the
+    /// place of the percent-encoded group id.
     ///
     /// # Errors
-    /// A [`ConfigError`] where a path does not start with a slash, holds something that a path cannot
-    /// hold, has a segment `.` or `..`, or `{id}` is not there exactly once.
+    /// A [`ConfigError`] if a path does not start with a slash, has a character that a path cannot have, or has a
+    /// segment `.` or `..`; or if `member` does not contain `{id}` exactly once.
     pub fn new(collection: &str, member: &str) -> Result<Self, ConfigError> {
         check_path("collection path", collection, &[collection])?;
         let parts: Vec<&str> = member.split("{id}").collect();
@@ -50,12 +50,12 @@ impl Api {
         Ok(Api { collection: collection.into(), before_id: before_id.into(), after_id: after_id.into() })
     }
 
-    /// The path to create and delete at.
+    /// The path of create and delete.
     pub fn collection_path(&self) -> &str {
         &self.collection
     }
 
-    /// The path to check at, with `{id}` in the place of the group id: what [`Api::new`] takes.
+    /// The path of check, with `{id}` in the place of the group id, as for [`Api::new`].
     ///
     /// ```
     /// assert_eq!(cluster_client::Api::default().member_template(), "/v1/group/{id}/");
@@ -64,7 +64,7 @@ impl Api {
         format!("{}{{id}}{}", self.before_id, self.after_id)
     }
 
-    /// The path to check at, for a group.
+    /// The path of check for a group.
     ///
     /// ```
     /// use cluster_client::{Api, GroupId};
@@ -79,7 +79,7 @@ impl Api {
     }
 }
 
-/// The parts are what stands before and after the id.
+/// Checks a path. `parts` are its text before and after the id.
 fn check_path(what: &'static str, given: &str, parts: &[&str]) -> Result<(), ConfigError> {
     let refused = |problem: &str, remedy: &str| Err(ConfigError::new(what, given, problem, remedy));
     let path = parts.join("id");
@@ -94,7 +94,7 @@ fn check_path(what: &'static str, given: &str, parts: &[&str]) -> Result<(), Con
     if !parts.iter().all(|part| part.split('%').skip(1).all(is_code)) {
         return refused("has a % without its two hexadecimal digits", "write a % itself as %25");
     }
-    // Proxies and servers read another path in it, as browsers do.
+    // Proxies and servers resolve dotted segments to another path, as browsers do.
     let is_dotted = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
     if path.split('/').any(is_dotted) {
         return refused("has a dotted segment", "write the path it stands for");
@@ -107,14 +107,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dots_and_codes_are_kept_where_they_mean_nothing_else() {
+    fn harmless_dots_and_percent_codes_are_accepted() {
         for member in ["/v1/group/{id}.json", "/v1/.{id}", "/v1/%2e%2E%2e/{id}", "/a..b/{id}", "/x%25/{id}"] {
             assert!(Api::new("/v1/group//", member).is_ok(), "{member}");
         }
     }
 
     #[test]
-    fn odd_paths_are_refused() {
+    fn malformed_paths_are_refused() {
         for (collection, member) in [
             ("v1/group", "/v1/group/{id}"),
             ("/v1/group", "/v1/group/"),

@@ -1,4 +1,4 @@
-//! Floor 1: what went wrong with one request or one file. Reports and errors are made of these.
+//! Floor 1: the errors of one request and of one journal call. Reports and errors contain them.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::values::printable::Printable;
 
-/// What went wrong with one request, beside a status: it stands in the report of its host.
+/// The error of one request that was answered with no status. The report of its host contains it.
 ///
-/// It is the counterpart of the original's `RequestErrorException`.
+/// It is the counterpart of `RequestErrorException` in the Python original.
 ///
 /// ```
 /// use cluster_client::{RequestError, RequestErrorKind};
@@ -30,41 +30,41 @@ pub struct RequestError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestErrorKind {
-    /// The host's name has no address, or its look-up took too long.
+    /// The host's name has no address, or its lookup took too long.
     Resolve,
-    /// No connection: refused, unreachable, or not in time.
+    /// No connection: refused, unreachable, or timed out.
     Connect,
     /// The TLS handshake failed.
     Tls,
-    /// The request was sent; no whole answer came in time.
+    /// The request was sent, and no complete answer came in time.
     Timeout,
-    /// The connection ended before the whole answer was there.
+    /// The connection ended before the answer was complete.
     Closed,
-    /// The answer is not HTTP, or larger than we read.
+    /// The answer is not HTTP, or is larger than the limit.
     Garbage,
     /// This process is out of file descriptors, threads or memory.
     Exhausted,
-    /// It was not tried, or not again: the operation was cancelled, its time was over, or it had
-    /// already failed elsewhere.
+    /// The request was not sent, or not retried: the operation was cancelled, its time was over, or it had failed on
+    /// another host.
     GivenUp,
-    /// A panic in our own code or in a hook, caught.
+    /// A panic in this crate or in a hook was caught.
     Internal,
 }
 
 impl RequestError {
-    /// An error of that kind.
+    /// An error of this kind.
     pub fn new(kind: RequestErrorKind, message: impl Into<Arc<str>>) -> Self {
         RequestError { kind, message: message.into(), source: None }
     }
 
-    /// The same error with what caused it.
+    /// Adds the source of the error.
     #[must_use]
     pub fn caused_by(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Arc::new(source));
         self
     }
 
-    /// What kind of error it is.
+    /// The kind of the error.
     pub fn kind(&self) -> RequestErrorKind {
         self.kind
     }
@@ -88,7 +88,7 @@ impl PartialEq for RequestError {
     }
 }
 
-/// What went wrong with the journal: what was done, on which path where there is one, and why it failed.
+/// The error of a journal call: the action that failed, the path if there is one, and the cause as its source.
 ///
 /// `Display` escapes control characters and bidirectional formatting characters.
 ///
@@ -112,12 +112,12 @@ pub struct JournalError {
 }
 
 impl JournalError {
-    /// The failure of `action`, a verb with its object where there is no path: `put the key g`.
+    /// The failure of `action`: a verb, with its object if there is no path, as in `put the key g`.
     pub fn new(action: impl Into<Cow<'static, str>>, source: std::io::Error) -> Self {
         JournalError { action: action.into(), path: None, source: Arc::new(source) }
     }
 
-    /// The same error with the file or directory that was touched; `action` is then the verb alone.
+    /// Adds the file or directory that was touched. `action` is then the verb alone.
     #[must_use]
     pub fn with_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.path = Some(path.into());
@@ -134,7 +134,7 @@ impl JournalError {
         JournalError::new("use the journal", std::io::Error::other("it panicked"))
     }
 
-    /// For a report that a test made without a cause.
+    /// The error of a report without a cause, which only a user's test can make.
     pub(crate) fn unknown() -> Self {
         JournalError::new("use the journal", std::io::Error::other("no reason was given"))
     }
@@ -144,17 +144,17 @@ impl JournalError {
         &self.source
     }
 
-    /// Whether it failed for lack of descriptors or memory.
+    /// Whether the cause is a lack of descriptors or memory.
     pub(crate) fn is_exhausted(&self) -> bool {
         is_exhausted(&self.source)
     }
 
-    /// The verb that failed, with its object where there is no path.
+    /// The verb that failed, with its object if there is no path.
     pub fn action(&self) -> &str {
         &self.action
     }
 
-    /// The file or directory that was touched. A journal that keeps no files has none.
+    /// The file or directory that was touched. `None` for a journal without files.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
@@ -175,7 +175,7 @@ impl fmt::Display for PathAfter<'_> {
     }
 }
 
-/// Whether the process or the system is out of descriptors or memory. `EMFILE` and `ENFILE` have no kind in std.
+/// Whether the error means a lack of descriptors or memory. `EMFILE` and `ENFILE` have no `ErrorKind`.
 pub(crate) fn is_exhausted(e: &std::io::Error) -> bool {
     // Windows: WSAEMFILE, WSAENOBUFS, ERROR_TOO_MANY_OPEN_FILES.
     const FILES: &[i32] = if cfg!(windows) { &[10_024, 10_055, 4] } else { &[24, 23] };
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_a_server_and_paths_are_escaped() {
+    fn server_text_and_paths_are_escaped() {
         let error = RequestError::new(RequestErrorKind::Tls, "not valid for \u{202e}evil\u{1b}[31m");
         assert_eq!(error.to_string(), r"not valid for \u{202e}evil\u{1b}[31m");
         let error = JournalError::on("read", "/journal/\u{1b}[2J\u{2028}x.intent", std::io::Error::other("no"));

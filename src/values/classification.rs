@@ -1,27 +1,27 @@
-//! A classified reply: all that the protocol sees of HTTP.
+//! A classified reply, the only part of HTTP that the protocol uses.
 
 use std::time::Duration;
 
 use crate::values::cause::RequestError;
 
-/// What a reply says to the question that its action asked.
+/// The meaning of a reply to its action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Classification {
     /// Created, present, or deleted.
     Confirmed,
-    /// Refused, absent, or nothing to delete. Certainly nothing was applied.
+    /// Refused, absent, or nothing to delete. The request was not applied.
     Denied,
-    /// Certainly nothing was applied, because the request did not leave.
+    /// The request was not sent, so it was not applied.
     NotSent,
-    /// Perhaps it was applied, or the question is still open.
+    /// The request may have been applied, or a check gave no answer.
     Ambiguous,
 }
 
-/// A reply as the protocol reads it.
+/// A reply with its meaning for the protocol.
 #[derive(Debug, Clone)]
 pub(crate) struct ClassifiedReply {
     pub(crate) classification: Classification,
-    /// Whether the fault is of the kind that passes.
+    /// Whether a retry may succeed.
     pub(crate) transient: bool,
     pub(crate) status: Option<u16>,
     pub(crate) retry_after: Option<Duration>,
@@ -29,19 +29,19 @@ pub(crate) struct ClassifiedReply {
 }
 
 impl ClassifiedReply {
-    /// Whether the request may have been applied, or may yet be.
+    /// Whether the request may have been applied, or may be applied later.
     pub(crate) fn is_ambiguous(&self) -> bool {
         let answered_for_good = matches!(self.status, Some(400..=499)) && !self.transient;
         self.classification == Classification::Ambiguous && !answered_for_good
     }
 
-    /// Whether the request may take effect after this moment. A node that answered has ended its work; a
-    /// connection without an answer and a gateway that gave up (502, 504) say nothing of the node's.
+    /// Whether the request may take effect later. A node has ended its work when it answers. A lost connection and a
+    /// gateway's 502 or 504 prove no such end.
     pub(crate) fn may_land_late(&self) -> bool {
         self.is_ambiguous() && matches!(self.status, None | Some(502 | 504))
     }
 
-    /// Whether the host answered, with a status that does not settle the question.
+    /// Whether the host answered with a status that is neither a success nor a definite no.
     pub(crate) fn is_refused(&self) -> bool {
         self.classification == Classification::Ambiguous && self.status.is_some()
     }

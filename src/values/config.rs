@@ -1,4 +1,4 @@
-//! Floor 0: where a value came from, and what is wrong with one that is refused.
+//! Floor 1: the origin of a configured value, and the error of a refused one.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::values::mask;
 use crate::values::printable::Printable;
 
-/// Where a configured value came from, so that an error can name it.
+/// The origin of a configured value, which an error names.
 ///
 /// ```
 /// use cluster_client::Origin;
@@ -25,7 +25,7 @@ pub enum Origin {
     Environment(String),
     /// A configuration file.
     File(PathBuf),
-    /// Nothing was configured; this is the built-in default.
+    /// The built-in default, because nothing was configured.
     Default,
 }
 
@@ -41,12 +41,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value that was refused before anything was sent: what it is, where it came from, what is wrong
-/// with it and what to write instead.
+/// The refusal of a value, before anything was sent: the value, its origin, the problem and the remedy.
 ///
-/// It holds no password. What may be user info in the value, the problem or the remedy is masked when the error
-/// is made, so neither `Display` nor `Debug` can show it. `Display` escapes what could steer a terminal, see
-/// [`Printable`].
+/// It contains no password. Possible user info in its texts is masked when the error is made, so neither `Display` nor
+/// `Debug` can show it. `Display` escapes control characters, see [`Printable`].
 ///
 /// ```
 /// use cluster_client::Host;
@@ -68,8 +66,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// A refusal of `value` as a `what`. `problem` continues the sentence, `remedy` ends it. What may be user
-    /// info in them is masked, and a very long value is cut.
+    /// A refusal of `value` as a `what`. `problem` continues the sentence, `remedy` ends it. Possible user info in them
+    /// is masked, and a long value is cut.
     ///
     /// ```
     /// use cluster_client::ConfigError;
@@ -84,7 +82,7 @@ impl ConfigError {
         remedy: impl Into<String>,
     ) -> Self {
         let value = value.into();
-        // With a secret in the value, no part of a sentence that may repeat the value is trusted.
+        // A sentence may repeat a value with user info, so it is masked as a whole.
         let mask_words = if mask::has_user_info(&value) { mask::value } else { mask::sentence };
         ConfigError {
             what,
@@ -95,26 +93,26 @@ impl ConfigError {
         }
     }
 
-    /// The same refusal, naming another origin.
+    /// Sets the origin of the value.
     #[must_use]
     pub fn from_origin(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
     }
 
-    /// The refused value; what may be user info in it is masked, and a very long one is cut.
+    /// The refused value. Possible user info in it is masked, and a long value is cut.
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// Where the value came from.
+    /// The origin of the value.
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
 }
 
-/// An error line stays readable whatever was typed: the first 80 characters tell which value it was. The value is
-/// masked before, because a cut may take the at sign away that marks a password.
+/// Cuts a value, so that an error stays one readable line. The value is masked before, because a cut may remove the at
+/// sign that marks a password.
 pub(crate) fn shortened(masked: &str) -> String {
     const SHOWN: usize = 80;
     match masked.char_indices().nth(SHOWN) {

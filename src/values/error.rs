@@ -1,29 +1,30 @@
-//! Floor 1: errors, named by what the caller does next, and how an outcome becomes one.
+//! Floor 1: the errors of operations, and the conversion of an outcome into one. The caller's next step tells the
+//! variants apart.
 
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
 use crate::values::outcome::{Found, Outcome};
 use crate::values::report::{Cause, HostReport, Report, State};
 
-/// Why an operation did not do what was asked. Each variant answers one question: what now?
+/// The error of an operation. Each variant stands for one next step of the caller.
 ///
-/// | variant | the cluster | what now |
+/// | variant | the cluster | next step |
 /// | --- | --- | --- |
 /// | [`Config`](Error::Config) | untouched | correct the value it names |
-/// | [`AlreadyExists`](Error::AlreadyExists) | as it was before | use the group, or another id |
-/// | [`Unavailable`](Error::Unavailable) | untouched | try again when the named hosts answer |
-/// | [`RolledBack`](Error::RolledBack) | verified without the group | try again |
-/// | [`Cancelled`](Error::Cancelled) | as it was before, verified | nothing, unless you want it after all |
-/// | [`TimedOut`](Error::TimedOut) | as it was before, verified | give it a longer timeout |
+/// | [`AlreadyExists`](Error::AlreadyExists) | unchanged, verified | use the group, or another id |
+/// | [`Unavailable`](Error::Unavailable) | untouched | retry when the named hosts answer |
+/// | [`RolledBack`](Error::RolledBack) | verified without the group | retry |
+/// | [`Cancelled`](Error::Cancelled) | unchanged, verified | none |
+/// | [`TimedOut`](Error::TimedOut) | unchanged, verified | retry with a longer timeout |
 /// | [`Incomplete`](Error::Incomplete) | known on every host, and wrong on the named ones | recover or repair |
 /// | [`InDoubt`](Error::InDoubt) | unknown on the named hosts | recover when they answer |
 /// | [`Unrecorded`](Error::Unrecorded) | verified with the group | repair to present |
-/// | [`Busy`](Error::Busy) | untouched by us | wait for the other operation |
+/// | [`Busy`](Error::Busy) | untouched by this operation | wait for the other operation |
 /// | [`Conflict`](Error::Conflict) | untouched | recover the operation that it names |
 /// | [`Journal`](Error::Journal) | untouched | make the journal writable |
 ///
-/// Each error of an operation carries its whole [`Report`]; [`Report::cause`] says as data why it ended so. [`Outcome`]
-/// maps errors to exit codes and to JSON. In a test, make one with [`Report::into_result`].
+/// Each error of an operation contains its whole [`Report`]; [`Report::cause`] is the cause as data. [`Outcome`] maps
+/// errors to exit codes and to JSON. In a test, make an error with [`Report::into_result`].
 ///
 /// ```
 /// use cluster_client::{ClusterClient, Error};
@@ -39,18 +40,18 @@ pub enum Error {
     #[error(transparent)]
     #[non_exhaustive]
     Config {
-        /// The value, where it came from, what is wrong with it and what to write instead.
+        /// The value, its origin, the problem and the remedy.
         #[from]
         source: ConfigError,
     },
-    /// A host already had the group. What was made beside it is undone.
+    /// A host already had the group. Groups that were made on other hosts are deleted again.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     AlreadyExists {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// A host could not be asked, so nothing was changed on any.
+    /// The state of a host could not be checked, so no host was changed.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     Unavailable {
@@ -64,31 +65,31 @@ pub enum Error {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// The operation was cancelled before it had changed anything, or its create was undone and every host is
-    /// verified without the group: [`Report::was_rolled_back`] tells which.
+    /// The operation was cancelled. Either nothing was changed, or its create was undone and every host is verified
+    /// without the group: see [`Report::was_rolled_back`].
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     Cancelled {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// The operation's time was over before it had changed anything, or its create was undone and every host
-    /// is verified without the group: [`Report::was_rolled_back`] tells which.
+    /// The operation's time was over. Either nothing was changed, or its create was undone and every host is verified
+    /// without the group: see [`Report::was_rolled_back`].
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     TimedOut {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// Hosts are known to have the group, or to lack it, against what was asked: a repair, a rollback or a recovery
-    /// that did not get through. The state of no host is unknown.
+    /// The state of every host is known, and some are not in the wanted state. A repair, a rollback or a recovery could
+    /// not change them.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     Incomplete {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// The state of a host is unknown, and the operation could not be settled.
+    /// The state of a host is unknown, so the operation is not settled.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     InDoubt {
@@ -105,27 +106,27 @@ pub enum Error {
         /// What failed in the journal.
         source: JournalError,
     },
-    /// Another operation holds the group; this one sent nothing. [`Cause::Busy`] names the holder.
+    /// Another operation holds the group, and nothing was sent. [`Cause::Busy`] names the holder.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     Busy {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// An unfinished operation on the group names hosts that a repair was not told of, or was spoken to them
-    /// in other paths: it may be of another cluster that uses the same journal. Nothing was sent.
-    /// [`Cause::Conflict`] has that operation and its hosts.
+    /// An unfinished operation on the group has other paths, or names hosts that the caller of a repair has not named.
+    /// It may belong to another cluster that uses the same journal. Nothing was sent. [`Cause::Conflict`] contains that
+    /// operation and its hosts.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     Conflict {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// The journal could not be used; nothing was sent for this operation.
+    /// The journal failed, and nothing was sent for this operation.
     #[error("{}", .report.as_ref().map_or_else(|| "the journal could not be used".into(), |report| report.summary()))]
     #[non_exhaustive]
     Journal {
-        /// The report of the operation. `None` where the journal as a whole failed, as for a recovery.
+        /// The report of the operation. `None` if the journal as a whole failed, as for a recovery.
         report: Option<Box<Report>>,
         /// What failed in the journal.
         source: JournalError,
@@ -133,7 +134,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The report of the operation. `None` for a refused value, and where the journal as a whole failed.
+    /// The report of the operation. `None` for a refused value, or if the journal as a whole failed.
     pub fn report(&self) -> Option<&Report> {
         match self {
             Error::AlreadyExists { report }
@@ -151,8 +152,8 @@ impl Error {
         }
     }
 
-    /// Whether the cluster is certainly as it was before the call. It is not where an older operation on the
-    /// group was found unfinished, and settling it may have changed a host.
+    /// Whether the cluster is certainly unchanged. It may be changed by the recovery of an older, unfinished operation
+    /// on the group too.
     ///
     /// ```
     /// use cluster_client::{GroupId, Operation, Outcome, Report};
@@ -168,8 +169,8 @@ impl Error {
         !settled_older && !matches!(self, Error::Incomplete { .. } | Error::InDoubt { .. } | Error::Unrecorded { .. })
     }
 
-    /// Whether the same call may succeed later without help. A call that was cancelled, or whose own
-    /// time was too short, does not.
+    /// Whether a retry of the call may succeed later. A cancelled call, or a call with too short a timeout, is not
+    /// retryable.
     ///
     /// ```
     /// use cluster_client::{GroupId, Operation, Outcome, Report};
@@ -199,8 +200,8 @@ impl Error {
         matches!(self, Error::InDoubt { .. })
     }
 
-    /// Whether [`ClusterClient::recover`](crate::ClusterClient::recover) has something to settle after it: a journal
-    /// still holds an entry of the operation.
+    /// Whether [`ClusterClient::recover`](crate::ClusterClient::recover) can settle the operation: a journal still
+    /// holds its intent.
     ///
     /// ```
     /// use cluster_client::{GroupId, Operation, Outcome, Report};
@@ -216,10 +217,10 @@ impl Error {
 }
 
 impl Report {
-    /// What a call returns whose report this is: the report itself, or the error of its outcome.
+    /// Returns the report of a success, or the error of its outcome, as a call of the client does.
     ///
     /// # Errors
-    /// The one that stands beside the outcome in the table at [`Outcome`].
+    /// The error beside the outcome in the table at [`Outcome`].
     ///
     /// ```
     /// use cluster_client::{Error, GroupId, Operation, Outcome, Report};
@@ -280,17 +281,16 @@ impl Error {
         }
     }
 
-    /// The exit code of a process that ends for this error: see the table at [`Outcome`].
+    /// The exit code of a process that ends with this error: see the table at [`Outcome`].
     pub fn exit_code(&self) -> u8 {
         self.report().map_or_else(|| self.outcome().exit_code(false, Found::default()), Report::exit_code)
     }
 }
 
-/// The report of a delete that went over every host. Hosts may have kept the group: look at [`Deletion::undeleted`],
-/// or make an error of them with [`Deletion::complete`].
+/// The report of a delete. Hosts may have kept the group: see [`Deletion::undeleted`], or turn them into an error with
+/// [`Deletion::complete`].
 ///
-/// A delete does on each host what it can, whatever happens on the others. That some hosts kept the group is therefore
-/// a result and no error.
+/// A delete goes on after the failure of a host. A group that some hosts kept is therefore a result and no error.
 ///
 /// ```no_run
 /// # use cluster_client::ClusterClient;
@@ -309,7 +309,7 @@ pub struct Deletion {
 }
 
 impl Deletion {
-    /// The hosts that still have the group, or may have it. None means that it is verified gone from all.
+    /// The hosts that have the group, or may have it. Without any, every host is verified without the group.
     pub fn undeleted(&self) -> impl Iterator<Item = &HostReport> {
         self.report.hosts.iter().filter(|host| host.state != State::Absent)
     }
@@ -317,7 +317,8 @@ impl Deletion {
     /// The report, if every host is verified without the group.
     ///
     /// # Errors
-    /// [`Error::Incomplete`] if hosts are known to have kept it, [`Error::InDoubt`] if the state of one is unknown.
+    /// [`Error::Incomplete`] if hosts are known to have the group, [`Error::InDoubt`] if the state of a host is
+    /// unknown.
     ///
     /// ```
     /// use cluster_client::{Deletion, Error, GroupId, Operation, Outcome, Report};
@@ -330,12 +331,12 @@ impl Deletion {
         self.report.into_result()
     }
 
-    /// The whole report.
+    /// The report.
     pub fn report(&self) -> &Report {
         &self.report
     }
 
-    /// The whole report, also where hosts kept the group.
+    /// The report, also if hosts kept the group.
     pub fn into_report(self) -> Report {
         self.report
     }
@@ -383,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn every_outcome_and_its_error_agree_in_word_and_exit_code() {
+    fn outcome_and_its_error_have_one_word_and_one_exit_code() {
         let mut words: Vec<&str> = ALL.iter().map(|outcome| outcome.as_str()).collect();
         words.sort_unstable();
         words.dedup();
@@ -399,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_code_of_a_status_is_that_of_where_the_group_is() {
+    fn exit_code_of_a_status_depends_on_the_states_of_the_hosts() {
         use State::{Absent, Present, Unknown};
         for (states, exit) in
             [([Present, Present], 0), ([Absent, Absent], 1), ([Present, Absent], 3), ([Present, Unknown], 4)]
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn unreached_delete_and_repair_are_incomplete_or_in_doubt() {
+    fn delete_or_repair_without_success_is_incomplete_or_in_doubt() {
         use State::{Absent, Present, Unknown};
         let (absent, present) = (Operation::Repair(Target::Absent), Operation::Repair(Target::Present));
         for (operation, states, outcome) in [
@@ -427,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn cause_tells_a_cancelled_operation_from_one_that_failed() {
+    fn outcome_is_refined_by_its_cause() {
         let timed_out = Cause::TimedOut { host: None };
         for (outcome, cause, refined) in [
             (Outcome::RolledBack, Some(Cause::Cancelled), Outcome::Cancelled),

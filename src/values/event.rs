@@ -1,4 +1,4 @@
-//! Floor 1: what an operation tells while it runs. Log lines and progress are made of these.
+//! Floor 1: the events of a running operation. Log lines and progress are made from them.
 
 use std::fmt;
 use std::time::Duration;
@@ -49,9 +49,9 @@ impl fmt::Display for Phase {
     }
 }
 
-/// One thing that happened during an operation. See [`Observer`](crate::Observer).
+/// One event of an operation. See [`Observer`](crate::Observer).
 ///
-/// Everything in it is data. An event can be made in a test of an observer:
+/// It contains data only. A test of an observer can make an event:
 ///
 /// ```
 /// use std::time::Duration;
@@ -65,24 +65,24 @@ impl fmt::Display for Phase {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Event {
-    /// The id of the operation, which is in all its events and in its report.
+    /// The id of the operation, in all its events and in its report.
     pub id: OperationId,
-    /// What was asked for.
+    /// The kind of operation.
     pub operation: Operation,
-    /// The group that it works on.
+    /// The group of the operation.
     pub group: GroupId,
-    /// What happened.
+    /// The kind of event, with its data.
     pub kind: EventKind,
 }
 
 impl Event {
-    /// An event of that operation.
+    /// An event of this operation.
     pub fn new(id: OperationId, operation: Operation, group: GroupId, kind: EventKind) -> Self {
         Event { id, operation, group, kind }
     }
 }
 
-/// What happened, with its data. See [`Event`].
+/// The kind of an [`Event`], with its data.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -98,11 +98,10 @@ pub enum EventKind {
         /// The phase.
         phase: Phase,
     },
-    /// The hosts that take part in the phase that was entered. Each gets an [`EventKind::Reached`] before the phase
-    /// ends.
+    /// The hosts of the phase that was entered. Each gets an [`EventKind::Reached`] before the phase ends.
     #[non_exhaustive]
     Participants {
-        /// In the order of the operation's hosts.
+        /// The hosts, in the order of the operation.
         hosts: Vec<Host>,
     },
     /// A request was answered, or failed.
@@ -110,53 +109,53 @@ pub enum EventKind {
     Answered {
         /// The host.
         host: Host,
-        /// What was asked.
+        /// The request.
         action: Action,
-        /// The number of this try, from 1.
+        /// Number of the try, from 1.
         attempt: u32,
-        /// Whether it was that action's success: created, present, or deleted.
+        /// Whether the action succeeded: created, present, or deleted.
         succeeded: bool,
         /// Whether the answer proves that nothing was done: refused, absent, or nothing to delete.
         denied: bool,
         /// The status, if the host answered.
         status: Option<u16>,
-        /// Why there was no answer, if there was none.
+        /// The error, if there was no answer.
         error: Option<RequestError>,
-        /// How long the request took.
+        /// Duration of the request.
         elapsed: Duration,
     },
-    /// A request will be tried again.
+    /// A request will be retried.
     #[non_exhaustive]
     Retrying {
         /// The host.
         host: Host,
-        /// What will be asked again.
+        /// The request.
         action: Action,
-        /// The number of the coming try.
+        /// Number of the next try.
         attempt: u32,
-        /// The wait before it.
+        /// The delay before it.
         delay: Duration,
     },
-    /// A host is through with the current phase.
+    /// A host has finished the current phase.
     #[non_exhaustive]
     Reached {
         /// The host.
         host: Host,
-        /// What is known of the group there.
+        /// The state of the host.
         state: State,
-        /// Why the state is unknown, or not the wanted one.
+        /// The reason for an unknown or unwanted state.
         reason: Option<Reason>,
     },
-    /// The operation ended. It is the last event.
+    /// The operation ended. This is the last event.
     #[non_exhaustive]
     Finished {
-        /// The report that the call returns, alone or in its error.
+        /// The report, as the call returns it or its error contains it.
         report: Box<Report>,
     },
 }
 
 impl EventKind {
-    /// An [`EventKind::Started`] on that number of hosts.
+    /// An [`EventKind::Started`] with this number of hosts.
     pub fn started(hosts: usize) -> Self {
         EventKind::Started { hosts }
     }
@@ -171,14 +170,14 @@ impl EventKind {
         EventKind::Participants { hosts }
     }
 
-    /// An [`EventKind::Answered`] for a host that answered with that status.
+    /// An [`EventKind::Answered`] of a host that answered with this status.
     pub fn answered(host: Host, action: Action, attempt: u32, status: u16, elapsed: Duration) -> Self {
         let step = HostStep::answered(action, status);
         let (succeeded, denied) = (step.succeeded, step.is_denied());
         EventKind::Answered { host, action, attempt, succeeded, denied, status: Some(status), error: None, elapsed }
     }
 
-    /// An [`EventKind::Answered`] for a request without an answer.
+    /// An [`EventKind::Answered`] of a request without an answer.
     pub fn failed(host: Host, action: Action, attempt: u32, error: RequestError, elapsed: Duration) -> Self {
         let error = Some(error);
         EventKind::Answered { host, action, attempt, succeeded: false, denied: false, status: None, error, elapsed }

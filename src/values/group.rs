@@ -1,4 +1,4 @@
-//! Floor 0: the id of a group, checked once.
+//! Floor 1: the id of a group, checked once.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,13 +7,11 @@ use std::sync::Arc;
 use crate::values::config::ConfigError;
 use crate::values::printable::Printable;
 
-/// The id of a group: 1 to [`GroupId::MAX_BYTES`] bytes of text without control characters, and
-/// neither `.` nor `..`.
+/// The id of a group: 1 to [`GroupId::MAX_BYTES`] bytes of text without control characters.
 ///
-/// Those two are refused because the id becomes a segment of a path, where they mean another place
-/// (RFC 3986, section 5.2.4). Everything else, a slash too, is percent-encoded on the way.
-/// `Display` is for people: it escapes what could deceive them, see [`Printable`]. The id itself is
-/// [`GroupId::as_str`]. Cloning is cheap.
+/// `.` and `..` are refused, because the id becomes a segment of a path (RFC 3986, section 5.2.4). Other characters,
+/// also a slash, are percent-encoded in requests. `Display` escapes characters that could deceive a reader, see
+/// [`Printable`]; [`GroupId::as_str`] is the id itself. Cloning is cheap.
 ///
 /// ```
 /// use cluster_client::GroupId;
@@ -27,15 +25,14 @@ use crate::values::printable::Printable;
 pub struct GroupId(Arc<str>);
 
 impl GroupId {
-    /// The longest id, in bytes of UTF-8. Percent-encoded it is at most three times as long, which
-    /// every server and proxy we know takes in a path.
+    /// Maximum length of an id, in bytes of UTF-8. Servers and proxies accept three times this length in a path, as
+    /// percent-encoding may need.
     pub const MAX_BYTES: usize = 255;
 
-    /// Checks `id` and keeps it.
+    /// Checks an id.
     ///
     /// # Errors
-    /// A [`ConfigError`] where the id is empty or blank, too long, `.` or `..`, or has a control
-    /// character.
+    /// A [`ConfigError`] if the id is empty or blank, too long, `.` or `..`, or has a control character.
     pub fn parse(id: impl AsRef<str>) -> Result<Self, ConfigError> {
         let id = id.as_ref();
         let refused = |problem: String, remedy: &str| Err(ConfigError::new("group id", id, problem, remedy));
@@ -109,8 +106,7 @@ impl TryFrom<&GroupId> for GroupId {
     }
 }
 
-/// Lets every method that takes `TryInto<GroupId>` take a parsed id too: its conversion cannot fail,
-/// and this says so in the types.
+/// Lets methods that take `TryInto<GroupId>` accept a parsed id, whose conversion cannot fail.
 impl From<std::convert::Infallible> for ConfigError {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}
@@ -122,14 +118,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_and_odd_names_are_kept_as_given() {
+    fn valid_ids_are_kept_as_given() {
         for id in ["users-42", "a", "a/b", "...", "größe", "100%", "a?b#c", " padded ", &"x".repeat(255)] {
             assert_eq!(GroupId::parse(id).map(|g| g.as_str().to_owned()), Ok(id.to_owned()));
         }
     }
 
     #[test]
-    fn what_could_deceive_a_reader_is_allowed_and_shown_escaped() {
+    fn deceptive_characters_are_accepted_and_displayed_escaped() {
         let group = GroupId::parse("pay\u{202e}x\u{2028}y").unwrap();
         assert_eq!(group.to_string(), r"pay\u{202e}x\u{2028}y");
         assert_eq!(group.as_str(), "pay\u{202e}x\u{2028}y");
@@ -140,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_name_is_refused_with_its_reason() {
+    fn invalid_ids_are_refused_with_the_reason() {
         let long = "x".repeat(256);
         for (id, reason) in [
             ("", "is empty"),

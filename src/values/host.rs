@@ -1,4 +1,4 @@
-//! Floor 0: a host's base URL and a list of hosts, checked once.
+//! Floor 1: a host's base URL and a list of hosts, checked once.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -11,10 +11,9 @@ use crate::values::mask;
 
 /// The base URL of one node, such as `http://node1:8000` or `https://10.0.0.7/cluster`.
 ///
-/// It is kept in one form, so that two spellings of one place are equal: scheme and host in lower
-/// case, the scheme's default port left out, no slash at the end. There is no user info, query or
-/// fragment in it: a URL shows up in logs and error texts, where a password has no place.
-/// Cloning is cheap.
+/// It is normalized, so that two spellings of one URL are equal: scheme and host name are in lower case, and the
+/// default port and a trailing slash are left out. User info, a query and a fragment are refused, because logs and
+/// errors show URLs. Cloning is cheap.
 ///
 /// ```
 /// use cluster_client::Host;
@@ -27,7 +26,7 @@ use crate::values::mask;
 pub struct Host {
     /// Scheme, authority and path; no trailing slash.
     url: Arc<str>,
-    /// Where in `url` the authority begins, where the name in it ends, and where the path begins.
+    /// Offsets in `url`: the start of the authority, the end of the name in it, and the start of the path.
     authority: usize,
     name_end: usize,
     path: usize,
@@ -37,12 +36,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// Checks `url` and brings it into its one form.
+    /// Checks and normalizes a URL.
     ///
     /// # Errors
-    /// A [`ConfigError`] that names what is wrong with it: a scheme that is missing or not http(s),
-    /// an `@` anywhere (as in user info), a query or fragment, a port outside 1 to 65535, a host name that
-    /// is empty, not ASCII or not a name, white space. It shows no password.
+    /// A [`ConfigError`] for a scheme other than `http` and `https`, an `@`, a query or fragment, a port outside 1 to
+    /// 65535, white space, or a host name that is empty, malformed or not ASCII. It shows no password.
     pub fn parse(url: impl AsRef<str>) -> Result<Self, ConfigError> {
         let url = url.as_ref();
         parse(url).map_err(|(problem, remedy)| ConfigError::new("host", mask::hosts(url), problem, remedy))
@@ -53,8 +51,7 @@ impl Host {
         &self.url
     }
 
-    /// Host name and, where it is not the scheme's own, the port: `node1:8000`. It is what tables and
-    /// messages show.
+    /// Host name and port, as in `node1:8000`; the default port is left out. Tables and messages show it.
     pub fn authority(&self) -> &str {
         &self.url[self.authority..self.path]
     }
@@ -64,7 +61,7 @@ impl Host {
         if self.https { "https" } else { "http" }
     }
 
-    /// The host name in lower case, or the address without brackets: what DNS looks up and TLS verifies.
+    /// The host name in lower case, or the address without brackets, for DNS and TLS.
     ///
     /// ```
     /// use cluster_client::Host;
@@ -79,17 +76,17 @@ impl Host {
         name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name)
     }
 
-    /// The port: the one in the URL, else that of the scheme.
+    /// The port of the URL, or the default port of its scheme.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// What comes before the paths of the API: empty, or a slash and more, without one at the end.
+    /// The path before the paths of the API: empty, or with a slash at its start and none at its end.
     pub fn path(&self) -> &str {
         &self.url[self.path..]
     }
 
-    /// The name, where it is an address.
+    /// The name as an address, if it is one.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.address
     }
@@ -138,7 +135,7 @@ impl TryFrom<String> for Host {
     }
 }
 
-/// The hosts of a cluster: at least one, none twice, in the order given. Cloning is cheap.
+/// The hosts of a cluster: at least one, no duplicates, in the order given. Cloning is cheap.
 ///
 /// ```
 /// use cluster_client::Hosts;
@@ -152,37 +149,36 @@ impl TryFrom<String> for Host {
 pub struct Hosts(Arc<[Host]>);
 
 impl Hosts {
-    /// The most hosts of one cluster. It bounds what one operation holds in memory.
+    /// Maximum number of hosts of a cluster. It bounds the memory of an operation.
     pub const MAX: usize = 65_536;
 
     /// Checks each URL and the list as a whole.
     ///
     /// # Errors
-    /// A [`ConfigError`] for a URL with user info, for the first URL that is refused otherwise, a host that is
-    /// there twice, an empty list, or more than [`Hosts::MAX`] hosts.
+    /// A [`ConfigError`] for a URL with user info, else for the first refused URL, a duplicate host, an empty list, or
+    /// more than [`Hosts::MAX`] hosts.
     pub fn parse<I>(urls: I) -> Result<Self, ConfigError>
     where
         I: IntoIterator,
         I::Item: AsRef<str>,
     {
         let urls: Vec<I::Item> = urls.into_iter().collect();
-        // The list may have been split within a password. So the entry that may end one is named, and no other.
+        // The list may have been split within a password, so only the entry after which it ends may be named.
         let last = |has: fn(&str) -> bool| urls.iter().map(AsRef::as_ref).rfind(|url| has(url));
         let refused = |url, (problem, remedy)| ConfigError::new("host", mask::hosts(url), problem, remedy);
         if let Some(url) = last(|url| url.contains('@')) {
             return Err(refused(url, USER_INFO));
         }
         let parsed = urls.iter().map(Host::parse).collect::<Result<Vec<_>, _>>().and_then(Hosts::new);
-        // An encoded at sign is fine in a path. In a list that is refused, it may be one of user info.
+        // An encoded at sign is valid in a path. In a refused list, it may belong to user info.
         let encoded = ("is in a list that is refused", "write each host as http://node1:8000");
         parsed.map_err(|error| last(mask::has_user_info).map_or(error, |url| refused(url, encoded)))
     }
 
-    /// Checks a list in one text, separated by commas, as `HOSTS` and `--hosts` have it. White space
-    /// around a URL is ignored.
+    /// Checks a comma-separated list, as in `HOSTS` and `--hosts`. White space around a URL is ignored.
     ///
     /// # Errors
-    /// As [`Hosts::parse`], and for an empty entry between two commas; the error names `origin`.
+    /// See [`Hosts::parse`]; also for an empty entry between two commas. The error names `origin`.
     ///
     /// ```
     /// use cluster_client::{Hosts, Origin};
@@ -197,7 +193,7 @@ impl Hosts {
         let refused = if list.trim().is_empty() {
             Hosts::parse::<[&str; 0]>([])
         } else if list.contains('@') {
-            // A comma may be part of a password, so no entry is quoted alone.
+            // The comma may be part of a password, so the list is masked as a whole.
             let what = if list.contains(',') { "host list" } else { "host" };
             Err(ConfigError::new(what, mask::hosts(list), USER_INFO.0, USER_INFO.1))
         } else if entries.clone().any(str::is_empty) {
@@ -211,7 +207,7 @@ impl Hosts {
     /// Checks the list as a whole.
     ///
     /// # Errors
-    /// A [`ConfigError`] where it is empty, too long, or has a host twice.
+    /// A [`ConfigError`] if it is empty, too long, or has a duplicate host.
     pub fn new(hosts: Vec<Host>) -> Result<Self, ConfigError> {
         let refused =
             |value: String, problem: String, remedy: &str| Err(ConfigError::new("host list", value, problem, remedy));
@@ -232,7 +228,7 @@ impl Hosts {
         Ok(Hosts(hosts.into()))
     }
 
-    /// How many hosts there are; never zero.
+    /// Number of hosts; never zero.
     #[expect(clippy::len_without_is_empty, reason = "a list of hosts is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -259,12 +255,11 @@ impl<'a> IntoIterator for &'a Hosts {
 
 type Refusal = (String, String);
 
-/// Said of every text with an at sign, whatever else is wrong with it: a more exact answer would have to quote
-/// a part of what may be a password.
+/// Problem and remedy of every text with an at sign. A more exact error would have to quote a possible password.
 const USER_INFO: (&str, &str) =
     ("has user info", "leave out user and password, and percent-encode an at sign in a path");
 
-/// Quotes no part of the text but a port and a scheme that look like one: the rest may be of a password.
+/// Parses a URL. An error quotes only a plausible scheme or port, because other parts may belong to a password.
 fn parse(url: &str) -> Result<Host, Refusal> {
     if url.contains('@') {
         return refuse(USER_INFO.0, USER_INFO.1);
@@ -335,7 +330,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<&str>), Refusal> {
 
 fn check_port(port: Option<&str>) -> Result<Option<u16>, Refusal> {
     let Some(port) = port else { return Ok(None) };
-    // `u16::from_str` takes a plus sign, a port does not.
+    // `u16::from_str` accepts a plus sign, which a port cannot have.
     let is_digits = port.bytes().all(|b| b.is_ascii_digit());
     let number = if is_digits { port.parse::<u16>().ok() } else { None };
     match number {
@@ -376,7 +371,7 @@ fn check_name(name: &str) -> Result<String, Refusal> {
     if name.len() > 253 || !labels.clone().all(is_label) {
         return refuse("has a host name that is not one", "use letters, digits, '-', '_' and '.'");
     }
-    // As in the URL standard: a name whose last label is a number, `0x7f` too, is meant as an address.
+    // The URL standard parses a name as an address if its last label is a number, also a hexadecimal one.
     let is_number = |label: &str| match label.strip_prefix("0x") {
         Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
         None => label.bytes().all(|b| b.is_ascii_digit()),
@@ -405,7 +400,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spellings_of_one_place_are_one_host() {
+    fn spellings_of_one_url_are_equal() {
         for (given, kept) in [
             ("http://node1:8000", "http://node1:8000"),
             ("http://node1:8000/", "http://node1:8000"),
@@ -429,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_base_url_is_refused_with_its_reason() {
+    fn invalid_urls_are_refused_with_the_reason() {
         for (url, reason) in [
             ("node1:8000", "no scheme"),
             ("", "no scheme"),
@@ -475,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_never_shows() {
+    fn errors_show_no_password() {
         for url in [
             "http://user:secret@node1:0",
             "user:secret@node1",
@@ -497,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_not_empty_and_has_nobody_twice() {
+    fn empty_lists_and_duplicates_are_refused() {
         for list in ["", " ", "http://a,", ",http://a", "http://a,http://A:80/", "http://a,b"] {
             let error = Hosts::parse_list(list, Origin::Environment("HOSTS".into())).unwrap_err();
             assert!(error.to_string().contains("HOSTS"), "{error}");

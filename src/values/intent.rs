@@ -1,9 +1,8 @@
 //! Floor 1: the durable record that an operation is unfinished, as a value and as text.
 //!
-//! The text is for two readers: the recovery that finishes what a dead process began, and the person who
-//! finds the file. So it is `key: value` lines, and it ends in a checksum of all bytes before that line. The
-//! checksum is there for torn writes and flipped bits, where half an intent would pass for a whole one with
-//! fewer hosts; it is no protection against somebody who wants to deceive (the directory's mode is).
+//! The text is read by recovery and by people, so it consists of `key: value` lines. Its last line is a checksum of all
+//! bytes before it. The checksum detects torn writes and flipped bits; without it, half an intent could pass for a
+//! whole one with fewer hosts. It does not detect forgery: the mode of the directory protects against that.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
@@ -16,8 +15,8 @@ use crate::values::host::Host;
 use crate::values::mask;
 use crate::values::printable::Printable;
 
-/// The durable record that an operation on a group is unfinished: what it was for, and which hosts are
-/// not settled. It exists exactly as long as the operation does.
+/// The durable record that an operation on a group is unfinished: its purpose, and the hosts that are not settled. It
+/// exists exactly as long as the operation is unfinished.
 ///
 /// ```
 /// use cluster_client::{Intent, Purpose};
@@ -44,12 +43,12 @@ use crate::values::printable::Printable;
 pub struct Intent {
     pub(crate) group: GroupId,
     pub(crate) purpose: Purpose,
-    /// The paths in which its hosts were asked, and have to be asked again.
+    /// The paths of the requests to its hosts, for the operation and for its recovery.
     pub(crate) api: Api,
     pub(crate) hosts: Vec<Host>,
 }
 
-/// What a recovery has to do about an intent.
+/// The purpose of an unfinished operation, which decides what recovery does.
 ///
 /// ```
 /// use cluster_client::Purpose;
@@ -63,8 +62,8 @@ pub enum Purpose {
     /// A create: it is rolled back.
     #[non_exhaustive]
     Create {
-        /// Whether every host was verified without the group before. Where it was not, nothing on the
-        /// hosts is known to be ours, and a recovery only looks.
+        /// Whether the probe verified every host without the group. If not, no group is known to be ours, and a
+        /// recovery only checks.
         was_absent: bool,
     },
     /// A delete: it is finished.
@@ -83,7 +82,7 @@ impl fmt::Display for Purpose {
     }
 }
 
-/// Why a group could not be claimed.
+/// The error of a claim.
 ///
 /// ```
 /// use cluster_client::ClaimError;
@@ -94,13 +93,13 @@ impl fmt::Display for Purpose {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ClaimError {
-    /// A living operation holds it; says who, as far as that is known.
+    /// A living operation holds the group: its holder, as far as known.
     Busy(String),
-    /// The store could not be read or written.
+    /// The journal could not be read or written.
     Failed(JournalError),
 }
 
-/// Who writes an intent, and since when: for the person who finds it.
+/// The writer of an intent and the start of its operation, for the people who read it.
 ///
 /// ```
 /// use cluster_client::Stamp;
@@ -116,8 +115,8 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// A process, on the machine of that name where it is known, at that time. Control characters in the
-    /// name are left out.
+    /// The stamp of a process on a machine, for an operation that started at this time. Control characters in the
+    /// machine's name are left out.
     pub fn new(process: u32, machine: Option<&str>, started: SystemTime) -> Self {
         let mut writer = format!("process {process}");
         if let Some(machine) = machine {
@@ -138,13 +137,13 @@ impl Stamp {
         &self.writer
     }
 
-    /// When the operation began: UTC, to the second, as in RFC 3339.
+    /// The start of the operation: UTC, to the second, as in RFC 3339.
     pub fn started(&self) -> &str {
         &self.started
     }
 }
 
-/// Why a text is not an intent, and what to do about it. It continues a sentence that names the file.
+/// The error of a text that is no intent, with a remedy. It continues a sentence that names the file.
 ///
 /// ```
 /// use cluster_client::Intent;
@@ -159,7 +158,7 @@ pub struct UnreadableIntent {
     remedy: &'static str,
 }
 
-/// What a person does about a file that no program can read.
+/// The remedy for an unreadable file, to be carried out by a person.
 pub(crate) const BY_HAND: &str =
     "ask for the status of its group, delete this file, then repair the group to present or absent";
 
@@ -169,18 +168,18 @@ const VERSION: &str = "2";
 const CHECKSUM: &str = "checksum: ";
 
 impl Intent {
-    /// The group that is unfinished.
+    /// The group of the operation.
     pub fn group(&self) -> &GroupId {
         &self.group
     }
 
-    /// What the operation was for.
+    /// The purpose of the operation.
     pub fn purpose(&self) -> Purpose {
         self.purpose
     }
 
-    /// The API in which the operation spoke to its hosts. Recovery speaks it too, whatever the client is
-    /// configured with: a 404 in another API says nothing.
+    /// The API of the operation's requests. Recovery uses it too, whatever the client is configured with, because a 404
+    /// in another API proves nothing.
     pub fn api(&self) -> &Api {
         &self.api
     }
@@ -190,8 +189,7 @@ impl Intent {
         &self.hosts
     }
 
-    /// The text of it, signed with `stamp`: what [`Intent::parse`] reads. A store that is no directory can
-    /// keep it as a value.
+    /// The text of the intent with its stamp, for [`Intent::parse`]. A journal without files can store it as a value.
     ///
     /// ```
     /// # let text = "cluster-client intent 2\ngroup: g\nfor: delete\ncollection: /v1/group/\n\
@@ -216,13 +214,12 @@ impl Intent {
         text
     }
 
-    /// Reads what [`Intent::to_text`] has written, whole and unchanged: a text that lacks its end or has
-    /// one byte changed is refused, and so is one that names a host twice, has a key too many or too few,
-    /// or is of another version. A file of a [`DirectoryJournal`](crate::DirectoryJournal) may hold several such
-    /// texts, one after the other.
+    /// Reads the text of [`Intent::to_text`]. A file of a [`DirectoryJournal`](crate::DirectoryJournal) may contain
+    /// several such texts, one after the other.
     ///
     /// # Errors
-    /// An [`UnreadableIntent`] that names the first thing wrong, and what to do.
+    /// An [`UnreadableIntent`] for a text that was cut or changed, has an unknown, missing or repeated key, names a
+    /// host twice, or has another version. It names the first problem and its remedy.
     ///
     /// ```
     /// use cluster_client::Intent;
@@ -233,16 +230,15 @@ impl Intent {
     pub fn parse(text: &[u8]) -> Result<Self, UnreadableIntent> {
         let text = str::from_utf8(text).map_err(|_| by_hand("it is not text"))?;
         check_version(text)?;
-        let mut found = Found::default();
+        let mut lines = Lines::default();
         for line in checked_body(text)?.split_terminator('\n').skip(1) {
-            found.take(line)?;
+            lines.take(line)?;
         }
-        found.into_intent()
+        lines.into_intent()
     }
 
-    /// The texts of a file into which several were written one after the other, for [`Intent::parse`]; at
-    /// least one, even if it is no intent. What lies before a text or after it belongs to a neighbour, which
-    /// then cannot be read.
+    /// Splits a file into its texts, for [`Intent::parse`]. Returns at least one, even if it is no intent. Bytes
+    /// between two texts stay with one of them, which then cannot be read.
     pub(crate) fn split(text: &[u8]) -> impl Iterator<Item = &[u8]> {
         let begins = |at: &usize| text[*at..].starts_with(FORMAT.as_bytes()) && text[at - 1] == b'\n';
         let mut starts = (1..text.len()).filter(begins);
@@ -255,7 +251,7 @@ impl Intent {
     }
 }
 
-/// The version comes before the checksum: a later format may have another one.
+/// Checks the version. It is checked before the checksum, which another version may not have.
 fn check_version(text: &str) -> Result<(), UnreadableIntent> {
     let first = text.split('\n').next().unwrap_or_default();
     match first.strip_prefix(FORMAT) {
@@ -268,19 +264,19 @@ fn check_version(text: &str) -> Result<(), UnreadableIntent> {
     }
 }
 
-/// All lines before the last one, if the last one is their checksum and the text ends right after it.
+/// Returns all lines before the last, if the last is their checksum and the text ends after it.
 fn checked_body(text: &str) -> Result<&str, UnreadableIntent> {
     let damaged = || by_hand("it is damaged or cut short, its last line is not the checksum of the others");
     let lines = text.strip_suffix('\n').ok_or_else(damaged)?;
     let (body, last) = lines.split_at(lines.rfind('\n').ok_or_else(damaged)? + 1);
-    // Compared as text: that leaves one spelling of each number, so that no changed byte is overlooked.
+    // Compared as text, so that each number has one spelling and every changed byte is detected.
     let expected = format!("{CHECKSUM}{:016x}", fnv1a(body.as_bytes()));
     if last == expected { Ok(body) } else { Err(damaged()) }
 }
 
-/// What the lines read so far have said.
+/// The lines that were read so far.
 #[derive(Default)]
-struct Found<'a> {
+struct Lines<'a> {
     group: Option<&'a str>,
     purpose: Option<&'a str>,
     collection: Option<&'a str>,
@@ -291,7 +287,7 @@ struct Found<'a> {
     seen: HashSet<Host>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> Lines<'a> {
     fn take(&mut self, line: &'a str) -> Result<(), UnreadableIntent> {
         let (key, value) =
             line.split_once(": ").ok_or_else(|| by_hand(format!("the line {line:?} has no \"key: value\"")))?;
@@ -303,7 +299,7 @@ impl<'a> Found<'a> {
             "writer" => &mut self.writer,
             "started" => &mut self.started,
             "host" => return self.take_host(value),
-            // The colon may be one of a password.
+            // The colon may belong to a password.
             _ if mask::has_user_info(line) => return Err(by_hand("it has an unknown key")),
             _ => return Err(by_hand(format!("it has the unknown key {key:?}"))),
         };
@@ -370,7 +366,7 @@ pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// The standard library has a clock and no calendar. A clock before 1970 is shown as 1970.
+/// Formats a time. The standard library has no calendar. A time before 1970 is shown as 1970.
 fn rfc3339(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
@@ -378,8 +374,8 @@ fn rfc3339(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
-/// Year, month and day of a count of days since 1970, in the Gregorian calendar. Years are counted from
-/// the first of March: the leap day is then a year's last, and the lengths of the months have one formula.
+/// Year, month and day of a number of days since 1970, in the Gregorian calendar. Years begin on the first of March
+/// here: the leap day is then the last day, and one formula gives the lengths of the months.
 fn date_of(days: u64) -> (u64, u64, u64) {
     const DAYS_TO_1970: u64 = 719_468; // from the first of March of the year 0
     const DAYS_IN_400_YEARS: u64 = 146_097;
@@ -406,7 +402,7 @@ mod tests {
         Stamp::new(4242, Some("admin1"), UNIX_EPOCH + Duration::from_secs(1_769_903_999))
     }
 
-    /// A text with those lines, whose checksum is right.
+    /// A text with these lines and their checksum.
     fn signed(lines: &[&str]) -> String {
         let body = lines.join("\n") + "\n";
         format!("{body}{CHECKSUM}{:016x}\n", fnv1a(body.as_bytes()))
@@ -424,7 +420,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_text_is_the_one_in_the_documentation() {
+    fn to_text_writes_the_documented_text() {
         let text = intent(Purpose::Delete, &["http://node1:8000", "http://node2:8000"]).to_text(&stamp());
         let expected = "cluster-client intent 2\ngroup: users-42\nfor: delete\ncollection: /v1/group/\n\
             member: /v1/group/{id}/\nhost: http://node1:8000\nhost: http://node2:8000\nwriter: process 4242 on admin1\nstarted: 2026-01-31T23:59:59Z\n\
@@ -433,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_intent_is_parsed_back() {
         let (create, blind) = (Purpose::Create { was_absent: true }, Purpose::Create { was_absent: false });
         for purpose in [create, blind, Purpose::Delete, Purpose::Present] {
             for id in ["users-42", " padded ", "a: b", "checksum: 0", "größe\u{2028}x", &"ß".repeat(127)] {
@@ -470,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn added_bytes_and_doubled_texts_are_refused() {
+    fn added_bytes_and_repeated_texts_are_refused() {
         let text = signed(&LINES);
         assert!(Intent::parse(text.as_bytes()).is_ok());
         for wrong in [format!("{text}\n"), format!("{text}x"), format!("\n{text}"), text.repeat(2)] {
@@ -479,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_text_with_a_right_checksum_is_refused_with_its_reason() {
+    fn invalid_text_with_a_valid_checksum_is_refused_with_the_reason() {
         let with = |at: usize, line| {
             let mut lines = LINES.to_vec();
             lines[at] = line;
@@ -521,7 +517,7 @@ mod tests {
     }
 
     #[test]
-    fn seconds_become_the_dates_that_date_prints() {
+    fn rfc3339_agrees_with_date() {
         // From `date -u -d @N +%FT%TZ`.
         for (seconds, date) in [
             (0, "1970-01-01T00:00:00Z"),
@@ -538,13 +534,13 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_cannot_add_lines() {
+    fn machine_name_cannot_add_lines() {
         let stamp = Stamp::new(1, Some("a\nhost: http://b"), UNIX_EPOCH);
         assert!(!stamp.writer().contains('\n'));
     }
 
     #[test]
-    fn the_checksum_is_fnv_1a() {
+    fn checksum_agrees_with_test_vectors_of_fnv_1a() {
         // The first two are test vectors of the reference implementation; the last has a high bit.
         assert_eq!((fnv1a(b""), fnv1a(b"foobar")), (0xcbf2_9ce4_8422_2325, 0x8594_4171_f739_67e8));
         assert_eq!(fnv1a(b"\xff"), 0xaf64_724c_8602_eb6e);

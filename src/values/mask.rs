@@ -1,44 +1,47 @@
-//! Floor 0: masks user info in text that is refused, before anything quotes it.
+//! Floor 1: masks user info in refused text, before an error quotes it.
 //!
-//! Refused text is not a URL yet, so nothing in it says for sure where a password begins or ends: a password
-//! may hold commas, slashes, blanks, quotes, at signs and whole URLs. So the rule is coarse. Everything before
-//! the last at sign is masked, except a leading `http://` or `https://`. A text may also be cut before its at
-//! sign, by a shell at an `&` or by a list at a comma. So text after a colon is masked too, from the first
-//! colon on that no port follows. Masking masked text changes nothing.
+//! The limits of a password in refused text are unknown: a password may contain commas, slashes, blanks, quotes, at
+//! signs and whole URLs. So the rule is coarse:
 //!
-//! Deliberately absent: an attempt to tell user info from another use of the at sign. A group id or a path
-//! with an at sign loses its beginning in an error, which still names the origin of the text.
+//! * Everything before the last at sign is masked, except a leading `http://` or `https://`.
+//! * Text after a colon is masked, from the first colon that no port follows. A text may be cut before its at sign, by
+//!   a shell at an `&` or by a list at a comma.
+//!
+//! Masking masked text changes nothing.
+//!
+//! Deliberately absent: a distinction between user info and another use of the at sign. A group id or a path with an at
+//! sign loses its beginning in an error, which still names the origin of the text.
 
 use std::borrow::Cow;
 
 const MASK: &str = "***";
 
-/// The spellings of an at sign: plain, percent-encoded once and twice, escaped as in TOML, JSON and Rust, and
-/// the two wide forms of Unicode.
+/// The spellings of an at sign: plain, percent-encoded once or twice, escaped in TOML, JSON or Rust, and the two wide
+/// forms of Unicode.
 const AT_SIGNS: [&str; 9] = ["@", "%40", "%2540", r"\u0040", r"\U00000040", r"\u{40}", r"\x40", "\u{ff20}", "\u{fe6b}"];
 
-/// The longest port, in digits.
+/// Maximum length of a port, in digits.
 const PORT_DIGITS: usize = 5;
 
-/// Whether the text may have user info in it.
+/// Whether the text may contain user info.
 pub(crate) fn has_user_info(text: &str) -> bool {
     last_at_sign(text).is_some()
 }
 
-/// A refused value, without what may be a password in it.
+/// Masks a possible password in a refused value.
 pub(crate) fn value(text: &str) -> Cow<'_, str> {
     masked(text, text.contains("://"))
 }
 
-/// A refused host, or list of hosts: a password may also follow the first colon of `user:password`.
+/// Masks a possible password in a refused host or list of hosts, also after the first colon of `user:password`.
 pub(crate) fn hosts(text: &str) -> Cow<'_, str> {
     masked(text, true)
 }
 
-/// A sentence that may quote a refused value. Words before the quoted value are kept.
+/// Masks a possible password in a sentence that may quote a refused value. Words before the quoted value are kept.
 ///
-/// Masks from the first quotation mark before an at sign, or else from the start of the word that the first
-/// at sign is in. This is the second line of defence: a value is masked before it gets into a sentence.
+/// The mask begins after the first quotation mark before an at sign, or else at the start of the word with the first at
+/// sign. This is a second line of defence: a value is masked before it is put into a sentence.
 pub(crate) fn sentence(text: &str) -> Cow<'_, str> {
     let (Some(first), Some(last)) = (first_at_sign(text), last_at_sign(text)) else { return text.into() };
     let quoted = text[..first].find(['"', '\'', '`']).map(|quote| quote + 1);
@@ -62,7 +65,7 @@ fn last_at_sign(text: &str) -> Option<usize> {
     AT_SIGNS.iter().filter_map(|sign| text.rfind(sign)).max()
 }
 
-/// The scheme that a base URL may have, where the text starts with it. Another word there may be a secret.
+/// The scheme at the start of the text, if a base URL may have it. Any other word may be a secret.
 fn scheme_of(text: &str) -> &str {
     let schemes = ["http://", "https://"];
     let found =
@@ -70,8 +73,8 @@ fn scheme_of(text: &str) -> &str {
     found.unwrap_or_default()
 }
 
-/// Masks all from the first colon that is neither of a scheme, nor of an IPv6 address in brackets, nor before
-/// a port.
+/// Masks the text after the first suspect colon. Colons of a scheme, of an IPv6 address in brackets and before a port
+/// are not suspect.
 fn without_passwords(text: &str) -> Cow<'_, str> {
     let is_suspect = |colon: &usize| {
         let rest = &text[colon + 1..];
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn text_after_a_colon_without_a_port_is_masked_where_a_host_is_expected() {
+    fn text_after_a_colon_without_a_port_is_masked_in_hosts() {
         for (text, shown) in [
             ("http://user:pw", "http://user:***"),
             ("http://a:80,http://user:pw,http://b", "http://a:80,http://user:***"),
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_keeps_its_words() {
+    fn sentence_keeps_words_before_the_quoted_value() {
         for (text, shown) in [
             ("cannot open /x/user:pw@n: no such file", "cannot open ***@n: no such file"),
             ("it has \"http://user:p w@n\" twice", "it has \"http://***@n\" twice"),

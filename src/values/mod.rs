@@ -1,7 +1,8 @@
-//! Floor 0: values that are checked once, where they are made, and what is said of an operation.
+//! Floor 1: values that are checked once, when they are made; and reports, events and errors.
 //!
-//! Text from outside is parsed here; nothing raw gets further, not even into an error. Deliberately absent: IO, a
-//! clock, threads and randomness.
+//! Text from outside is parsed here. No other folder, and no error, gets unparsed text.
+//!
+//! Deliberately absent: IO, a clock, threads and randomness.
 
 pub(crate) mod action;
 pub(crate) mod api;

@@ -1,5 +1,5 @@
-//! Floor 1: the one table of results. It maps each outcome to its word in JSON and to an exit code; `error` makes the
-//! error of the same name of it. No other place decides any of these.
+//! Floor 1: the table of results. It maps each outcome to its word in JSON and to its exit code. `error.rs` maps it to
+//! the error of that name. No other file decides these.
 
 use std::fmt;
 
@@ -37,23 +37,23 @@ pub enum Outcome {
     Deleted,
     /// A repair: every host is verified in the wanted state.
     Repaired,
-    /// A status: every host was asked.
+    /// A status: every host was checked.
     Observed,
-    /// A recovery: what an earlier operation left is settled.
+    /// A recovery: the older operation is settled.
     Recovered,
-    /// A host was dropped from an unfinished operation.
+    /// A host was removed from an unfinished operation.
     Forgotten,
-    /// A host already had the group. Nothing was changed, or what was made is undone.
+    /// A host already had the group. Nothing was changed, or the create was undone on the other hosts.
     AlreadyExists,
-    /// A host could not be asked; nothing was changed.
+    /// The state of a host could not be checked; nothing was changed.
     Unavailable,
     /// A create failed and was undone: every host is verified without the group.
     RolledBack,
-    /// The operation was cancelled. Nothing was changed, or what was made is undone.
+    /// The operation was cancelled. Nothing was changed, or the create was undone.
     Cancelled,
-    /// The time of the operation was over. Nothing was changed, or what was made is undone.
+    /// The time of the operation was over. Nothing was changed, or the create was undone.
     TimedOut,
-    /// The state of every host is known, and of some it is not the wanted one.
+    /// The state of every host is known, and some are not in the wanted state.
     Incomplete,
     /// The state of a host is unknown.
     InDoubt,
@@ -70,7 +70,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The table: the word in JSON, and the exit code.
+    /// The row of the table: the word in JSON, and the exit code.
     const fn row(self) -> (&'static str, u8) {
         match self {
             Outcome::Created => ("created", 0),
@@ -94,17 +94,17 @@ impl Outcome {
         }
     }
 
-    /// The word for it, in JSON and in logs.
+    /// The word in JSON and in logs.
     pub const fn as_str(self) -> &'static str {
         self.row().0
     }
 
-    /// Whether the requested state is verified. A status has no requested state, and always is.
+    /// Whether the requested state is verified. A status requests no state and always succeeds.
     pub const fn is_success(self) -> bool {
         self.row().1 == 0
     }
 
-    /// The exit code. That of a status depends on where the group is, and that of a busy group on the operation.
+    /// The exit code. For a status it depends on the states of the hosts, for a busy group on the operation.
     pub(crate) const fn exit_code(self, is_recovery: bool, found: Found) -> u8 {
         match self {
             Outcome::Observed if found.unknown > 0 => Outcome::InDoubt.row().1,
@@ -117,7 +117,7 @@ impl Outcome {
     }
 }
 
-/// How many hosts are in each state.
+/// Number of hosts in each state.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Found {
     pub(crate) present: usize,

@@ -1,4 +1,4 @@
-//! Floor 0: text from outside, as a person may read it.
+//! Floor 1: text from outside, escaped for people to read.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -6,17 +6,15 @@ use std::path::Path;
 
 use crate::values::mask;
 
-/// Text from outside, made safe to be read on a terminal or in a log: its `Display` escapes what would steer
-/// a terminal or deceive a reader.
+/// Text from outside, for a terminal or a log. Its `Display` escapes characters that control a terminal or deceive a
+/// reader.
 ///
-/// Escaped as `\u{..}` (or `\n`, `\r`, `\t`) are the control characters of ASCII and Latin-1, the controls of
-/// text direction, characters without a width, the separators of lines and paragraphs, and the byte order mark.
-/// All letters, marks and signs of any script stay as they are, and so does a backslash. Escaping escaped text
-/// changes nothing.
+/// The control characters of ASCII and Latin-1, the controls of text direction, characters without a width, the
+/// separators of lines and paragraphs, and the byte order mark are escaped as `\u{..}`, `\n`, `\r` or `\t`. Letters,
+/// marks and signs of any script stay unchanged, and so does a backslash. Escaping escaped text changes nothing.
 ///
-/// Texts that are refused may have a password in them, because somebody typed a URL with user info. For
-/// those there are [`Printable::masked`] and [`Printable::masked_sentence`]. A [`ConfigError`](crate::ConfigError)
-/// masks and escapes by itself.
+/// A refused text may contain a password, if it is a URL with user info. [`Printable::masked`] and
+/// [`Printable::masked_sentence`] mask it. A [`ConfigError`](crate::ConfigError) masks and escapes its texts itself.
 ///
 /// ```
 /// use cluster_client::Printable;
@@ -28,7 +26,7 @@ use crate::values::mask;
 pub struct Printable<'a>(Cow<'a, str>);
 
 impl<'a> Printable<'a> {
-    /// Text that was accepted, or that a server or a file has sent.
+    /// Accepted text, or text of a server or a file.
     pub fn new(text: &'a str) -> Self {
         Printable(text.into())
     }
@@ -38,8 +36,8 @@ impl<'a> Printable<'a> {
         Printable(path.to_string_lossy())
     }
 
-    /// A whole value that is refused. Masks what may be user info: everything before the last at sign but a
-    /// leading `http://` or `https://`, and in a URL all that follows a colon without a port.
+    /// A whole refused value. Masks possible user info: the text before the last at sign except a leading `http://` or
+    /// `https://`, and in a URL the text after a colon without a port.
     ///
     /// ```
     /// use cluster_client::Printable;
@@ -51,8 +49,8 @@ impl<'a> Printable<'a> {
         Printable(mask::value(value))
     }
 
-    /// A sentence that may quote a refused value. Masks from the first quotation mark, or the start of the
-    /// word, to the last at sign. Where the value is at hand, mask the value instead: that knows its start.
+    /// A sentence that may quote a refused value. Masks from the first quotation mark, or the start of the word, to the
+    /// last at sign. If possible mask the value itself, whose start is known.
     ///
     /// ```
     /// use cluster_client::Printable;
@@ -113,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_steers_a_terminal_or_hides_is_escaped() {
+    fn control_and_invisible_characters_are_escaped() {
         for (text, shown) in [
             ("a\u{1b}]0;x\u{7}", r"a\u{1b}]0;x\u{7}"),
             ("a\nb\rc\td\0", r"a\nb\rc\td\u{0}"),
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_every_script_stay_readable() {
+    fn letters_of_every_script_are_kept() {
         for text in [
             "größe",
             "e\u{301}tude",
@@ -150,10 +148,10 @@ mod tests {
         }
     }
 
-    /// The escapes are the characters that Unicode calls default-ignorable or format controls, as far as the
-    /// standard library tells them: its `Debug` escapes every one of them too.
+    /// The escaped characters are those that Unicode calls default-ignorable or format controls. `Debug` of the
+    /// standard library escapes them too, except the fillers.
     #[test]
-    fn nothing_is_escaped_that_the_standard_library_prints() {
+    fn only_characters_that_debug_escapes_are_escaped() {
         for c in ('\0'..=char::MAX).filter(|c| Printable::escapes(*c)) {
             let debug = format!("{:?}", c.to_string());
             let fillers = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}', '\u{17b4}', '\u{17b5}'];
@@ -162,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_padded_like_text() {
+    fn escaped_text_is_padded() {
         assert_eq!(format!("{:6}|", Printable::new("a\n")), "a\\n   |");
     }
 }

@@ -1,4 +1,4 @@
-//! Floor 1: what an operation found and did, host by host.
+//! Floor 1: the report of an operation, host by host.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::values::intent::Intent;
 use crate::values::outcome::{Found, Outcome};
 use crate::values::printable::Printable;
 
-/// What was asked for.
+/// The kind of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -20,18 +20,18 @@ pub enum Operation {
     Create,
     /// Delete the group from every host.
     Delete,
-    /// Ask every host.
+    /// Check every host.
     Status,
     /// Drive every host to the wanted state, forward only.
     Repair(Target),
-    /// Settle what an operation that did not finish has left.
+    /// Settle an unfinished operation.
     Recover,
-    /// Drop a host from an unfinished operation. Nothing is sent.
+    /// Remove a host from an unfinished operation. Nothing is sent.
     Forget,
 }
 
 impl Operation {
-    /// The word for it, in JSON and in logs: `create`, `delete`, `status`, `repair`, `recover` or `forget`.
+    /// The word in JSON and in logs: `create`, `delete`, `status`, `repair`, `recover` or `forget`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Operation::Create => "create",
@@ -50,8 +50,8 @@ impl fmt::Display for Operation {
     }
 }
 
-/// The id of one operation, in all its events and in its report. It is drawn at random for each operation, so that it
-/// is unlikely to come twice in the logs of many processes.
+/// The id of an operation, in all its events and in its report. It is random, so that ids in the logs of many processes
+/// are unlikely to be equal.
 ///
 /// `Display` is 16 hexadecimal digits.
 ///
@@ -64,7 +64,7 @@ impl fmt::Display for Operation {
 pub struct OperationId(u64);
 
 impl OperationId {
-    /// The id of that number.
+    /// The id with this number.
     pub const fn new(number: u64) -> Self {
         OperationId(number)
     }
@@ -91,15 +91,15 @@ pub enum Target {
     Absent,
 }
 
-/// What is known of the group on one host. Unknown is never counted as absent.
+/// The verified state of the group on one host. Unknown is never counted as absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "PROTOCOL.md, invariant I8: exactly one of three")]
+#[expect(clippy::exhaustive_enums, reason = "docs/protocol.md, invariant I8: exactly one of three")]
 pub enum State {
     /// A GET answered 200.
     Present,
     /// A GET answered 404.
     Absent,
-    /// No GET has settled it.
+    /// No GET has proved either.
     Unknown,
 }
 
@@ -113,26 +113,26 @@ impl fmt::Display for State {
     }
 }
 
-/// One action on one host in one phase of the operation, with all its tries. `Display` says it in words:
+/// One action on one host in one phase of the operation, with all its tries. `Display` writes it as in
 /// `answered 503 to create, 3 tries`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct HostStep {
-    /// What was asked.
+    /// The request.
     pub action: Action,
-    /// Whether an answer was that action's success: created, present, or deleted.
+    /// Whether the action succeeded: created, present, or deleted.
     pub succeeded: bool,
-    /// How often it was sent or tried in this phase, over all retries and later looks together.
+    /// Number of tries in this phase, sent or not, over all retries and later checks together.
     pub attempts: u32,
-    /// The status of the last answer, where there was one.
+    /// The status of the last answer, if there was one.
     pub status: Option<u16>,
-    /// Why the last try had no answer, where it had none.
+    /// The error of the last try, if it had no answer.
     pub error: Option<RequestError>,
-    /// From its first try to its last answer, waits between included.
+    /// The time from the first try to the last answer, with the delays between.
     pub elapsed: Duration,
-    /// Whether the last answer was a success, or said that there was nothing to do any more.
+    /// Whether the last answer was a success, or meant that nothing was left to do.
     pub(crate) ended_well: bool,
-    /// Whether each answer said that nothing was done.
+    /// Whether each answer proves that nothing was done.
     denied: bool,
 }
 
@@ -150,11 +150,11 @@ impl HostStep {
         }
     }
 
-    /// Takes the answer to the latest of `attempts` tries in.
+    /// Records the reply to the latest of `attempts` tries.
     pub(crate) fn note(&mut self, attempts: u32, reply: &ClassifiedReply, elapsed: Duration) {
         (self.attempts, self.elapsed) = (attempts, elapsed);
         self.denied &= matches!(reply.classification, Classification::Denied | Classification::NotSent);
-        // Deleted, and found to be gone when deleted again: the first answer says more.
+        // A retried DELETE found nothing to delete, so the first reply is kept.
         let repeated =
             self.succeeded && self.action == Action::Delete && reply.classification == Classification::Denied;
         self.ended_well = reply.classification == Classification::Confirmed || repeated;
@@ -169,7 +169,7 @@ impl HostStep {
         self.error.clone_from(&reply.error);
     }
 
-    /// Whether it may have made or removed the group.
+    /// Whether the step may have made or removed the group.
     fn may_have_changed(&self) -> bool {
         self.action != Action::Check && !self.denied
     }
@@ -191,39 +191,38 @@ impl fmt::Display for HostStep {
     }
 }
 
-/// What an operation found and did on one host.
+/// The report of an operation on one host.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct HostReport {
     /// The host.
     pub host: Host,
-    /// What is known of the group there.
+    /// The state of the group there.
     pub state: State,
-    /// What was done there, in order.
+    /// The actions there, in order.
     pub steps: Vec<HostStep>,
-    /// Why the state is unknown, or not the wanted one.
+    /// The reason for an unknown or unwanted state.
     pub reason: Option<Reason>,
 }
 
 impl HostReport {
-    /// The report of a host in that state, without steps.
+    /// The report of a host in this state, without steps.
     pub fn new(host: Host, state: State) -> Self {
         HostReport { host, state, steps: Vec::new(), reason: None }
     }
 
-    /// Whether the operation itself made or removed the group here, as far as the answers say.
+    /// Whether the operation made or removed the group here, as its answers say.
     pub fn changed(&self) -> bool {
         self.steps.iter().any(|step| step.succeeded && step.action != Action::Check)
     }
 
-    /// Whether the operation may have made or removed the group here: a request to do so was answered with
-    /// success, or with something that does not exclude it.
+    /// Whether the operation may have made or removed the group here: no answer to one of its requests excludes that.
     pub fn may_have_changed(&self) -> bool {
         self.steps.iter().any(HostStep::may_have_changed)
     }
 }
 
-/// What made an operation stop short of what was asked.
+/// The cause of an operation's failure.
 ///
 /// ```
 /// use cluster_client::Cause;
@@ -233,48 +232,48 @@ impl HostReport {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Cause {
-    /// Its [`CancelToken`](crate::CancelToken) was cancelled.
+    /// The [`CancelToken`](crate::CancelToken) of the operation was cancelled.
     Cancelled,
-    /// The time for the whole operation was over, or too short for another try.
+    /// The operation's time was over, or too short for another try.
     #[non_exhaustive]
     TimedOut {
-        /// The host that did not get through in time, and its last answer or error, where there is one.
+        /// The host that did not finish in time, if there is one, and its last answer or error.
         host: Option<(Host, Reason)>,
     },
-    /// The time for its rollback, or for the recovery of an older operation, was over.
+    /// The time of the rollback, or of the recovery of an older operation, was over.
     RollbackTimedOut,
-    /// A host did not do what was asked, or did not answer.
+    /// A host refused a request or did not answer.
     #[non_exhaustive]
     Host {
         /// The host.
         host: Host,
-        /// Its last answer or error.
+        /// The last answer or error of the host.
         reason: Reason,
     },
     /// Another operation holds the group.
     #[non_exhaustive]
     Busy {
-        /// Its process, as far as it is known.
+        /// The process of that operation, as far as known.
         holder: String,
     },
-    /// An unfinished operation on the group is of other hosts or other paths than those of the client.
+    /// An unfinished operation on the group has other hosts or other paths than the client.
     #[non_exhaustive]
     Conflict {
-        /// What is unfinished, with all its hosts.
+        /// The intent of that operation, with all its hosts.
         unfinished: Box<Intent>,
-        /// Those of its hosts that the client does not have. None where only the paths differ.
+        /// Its hosts that the client does not have. Empty if only the paths differ.
         unnamed: Vec<Host>,
     },
     /// The journal could not be used.
     #[non_exhaustive]
     Journal {
-        /// What failed.
+        /// The failed call.
         source: JournalError,
     },
 }
 
 impl Cause {
-    /// A [`Cause::TimedOut`], with the host that did not get through in time.
+    /// A [`Cause::TimedOut`], with the host that did not finish in time.
     pub fn timed_out(host: Option<(Host, Reason)>) -> Self {
         Cause::TimedOut { host }
     }
@@ -337,8 +336,8 @@ fn write_conflict(f: &mut fmt::Formatter<'_>, unfinished: &Intent, unnamed: &[Ho
     write!(f, "group {group} has an unfinished {purpose} on hosts that were not named ({})", names.join(", "))
 }
 
-/// Why the state of a host is unknown, or not the wanted one: the step that tells, and what cut the operation short
-/// there. `Display` says both: `answered 503 to create, 3 tries`.
+/// The reason for an unknown or unwanted state of a host: the decisive step, and the interruption of the host.
+/// `Display` writes both, as in `answered 503 to create, 3 tries`.
 ///
 /// ```
 /// use cluster_client::{Action, HostStep, Reason};
@@ -350,14 +349,14 @@ fn write_conflict(f: &mut fmt::Formatter<'_>, unfinished: &Intent, unnamed: &[Ho
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Reason {
-    /// The step that tells most: the last one, or the refusal before it. `None` if the host was not asked.
+    /// The decisive step: the last, or a refusal before it. `None` if no request was sent to the host.
     pub step: Option<HostStep>,
-    /// What kept further requests from this host.
+    /// The reason why no further requests were sent to the host.
     pub interruption: Option<Interruption>,
 }
 
 impl Reason {
-    /// A reason of these two parts.
+    /// A reason with these two parts.
     pub fn new(step: Option<HostStep>, interruption: Option<Interruption>) -> Self {
         Reason { step, interruption }
     }
@@ -374,7 +373,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What kept further requests from a host.
+/// The reason why no further requests were sent to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Interruption {
@@ -399,7 +398,7 @@ impl fmt::Display for Interruption {
     }
 }
 
-/// The whole of one operation on one group: a [`HostReport`] for every host, in the order of the hosts.
+/// The report of one operation on one group, with a [`HostReport`] for each host.
 ///
 /// ```no_run
 /// # use cluster_client::ClusterClient;
@@ -415,35 +414,35 @@ impl fmt::Display for Interruption {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The id of the operation, which is also in its events.
+    /// The id of the operation, also in its events.
     pub id: OperationId,
     /// The group.
     pub group: GroupId,
-    /// What was asked for.
+    /// The kind of operation.
     pub operation: Operation,
-    /// How it ended.
+    /// The outcome of the operation.
     pub outcome: Outcome,
-    /// Every host, in the order of the client's hosts.
+    /// The hosts, in the order of the client.
     pub hosts: Vec<HostReport>,
-    /// What made the operation turn back or give up, where something did.
+    /// The cause of a failure.
     pub cause: Option<Cause>,
-    /// The recovery of an older operation on the group that was found unfinished, and settled first. What it
-    /// changed is not part of `hosts`.
+    /// The recovery of an older, unfinished operation on the group, which came first. Its changes are not part of
+    /// `hosts`.
     pub earlier: Option<Box<Report>>,
-    /// Whether a journal still holds an entry, so that a recovery will take it up. Never without one.
+    /// Whether a journal still holds an intent, which a recovery can settle. False without a journal.
     pub recoverable: bool,
-    /// The recovery of a repair to present: every host was to have the group.
+    /// Whether this is the recovery of a repair to present, so that every host should have the group.
     pub(crate) finishes_repair: bool,
-    /// What went wrong beside the hosts, such as a journal entry that could not be removed. It is part of
-    /// [`Report::warnings`]; here it is for those who show the hosts in another way.
+    /// Problems beside the hosts, such as a journal entry that could not be removed. They are part of
+    /// [`Report::warnings`] too.
     pub notes: Vec<String>,
-    /// From the call to its end.
+    /// The time from the call to its end.
     pub elapsed: Duration,
 }
 
 impl Report {
-    /// A report without hosts, for your own tests. Its fields are public; [`Report::into_result`] makes the result of
-    /// a call of it.
+    /// A report without hosts, for your own tests. Its fields are public; [`Report::into_result`] turns it into the
+    /// result of a call.
     ///
     /// ```
     /// use cluster_client::{GroupId, Host, HostReport, Operation, Outcome, Report, State};
@@ -469,8 +468,7 @@ impl Report {
         }
     }
 
-    /// The exit code of a process that ran this operation and nothing else: that of the command `cluster-client`.
-    /// See the table at [`Outcome`].
+    /// The exit code of the command `cluster-client` for this operation alone. See the table at [`Outcome`].
     ///
     /// ```
     /// use cluster_client::{GroupId, Operation, Outcome, Report};
@@ -485,7 +483,7 @@ impl Report {
         self.outcome.exit_code(self.operation == Operation::Recover, found)
     }
 
-    /// Whether a create sent a request to make the group, and all of it is undone: every host is verified absent.
+    /// Whether a create sent a POST and is undone: every host is verified without the group.
     pub fn was_rolled_back(&self) -> bool {
         let sent = |host: &HostReport| host.steps.iter().any(|step| step.action == Action::Create);
         self.operation == Operation::Create && self.all(State::Absent) && self.hosts.iter().any(sent)
@@ -506,7 +504,7 @@ impl Report {
         self.in_state(State::Unknown)
     }
 
-    /// Whether the settling of an older operation, which came first, may have changed something.
+    /// Whether the recovery of an older operation, which came first, may have changed a host.
     pub fn earlier_changed(&self) -> bool {
         self.earlier.iter().flat_map(|earlier| &earlier.hosts).any(HostReport::may_have_changed)
     }
@@ -516,7 +514,7 @@ impl Report {
         !self.hosts.is_empty() && self.hosts.iter().all(|host| host.state == state)
     }
 
-    /// The one line for an operator: what is the case, and what to do about it.
+    /// One line for an operator: the result, and the next step.
     pub fn summary(&self) -> String {
         match &self.earlier {
             Some(earlier) => format!("{}; an older operation was settled first: {}", self.own(), earlier.count()),
@@ -524,7 +522,7 @@ impl Report {
         }
     }
 
-    /// What this operation itself came to, whatever was settled first.
+    /// The summary of this operation, without the recovery of an older one.
     fn own(&self) -> String {
         let group = &self.group;
         let total = self.hosts.len();
@@ -573,10 +571,10 @@ impl Report {
         self.cause.as_ref().map_or_else(|| "no reason was given".into(), Cause::to_string)
     }
 
-    /// One line for each thing that somebody should look at: unknown hosts, hosts that kept the group,
-    /// journal entries that could not be removed. Empty when all went well.
+    /// One line for each problem: a host in an unknown or unwanted state, or a journal entry that could not be removed.
+    /// Empty if there is none.
     ///
-    /// A build script prints each as `cargo::warning=`.
+    /// A build script can print each as `cargo::warning=`.
     pub fn warnings(&self) -> Vec<String> {
         let wanted = match (self.operation, self.outcome) {
             (Operation::Create, Outcome::Created | Outcome::Unrecorded) | (Operation::Repair(Target::Present), _) => {
@@ -633,8 +631,7 @@ impl Report {
     }
 }
 
-/// What the protocol decided, as a report says it: with the reason why it stopped, and with what is known of the
-/// hosts.
+/// Refines the outcome of the protocol by the cause of the failure, and by the states of the hosts.
 pub(crate) fn refined_outcome(outcome: Outcome, cause: Option<&Cause>, hosts: &[HostReport]) -> Outcome {
     match (outcome, cause) {
         (Outcome::Unavailable | Outcome::RolledBack, Some(Cause::Cancelled)) => Outcome::Cancelled,
@@ -644,7 +641,7 @@ pub(crate) fn refined_outcome(outcome: Outcome, cause: Option<&Cause>, hosts: &[
     }
 }
 
-/// The outcome of a delete or a repair that went over every host.
+/// The outcome of a delete or a repair that has finished every host.
 pub(crate) fn outcome_of_removal_or_repair(operation: Operation, hosts: &[HostReport]) -> Outcome {
     let all = |state| hosts.iter().all(|host| host.state == state);
     match operation {
@@ -660,7 +657,7 @@ fn unreached(hosts: &[HostReport]) -> Outcome {
     if is_unknown { Outcome::InDoubt } else { Outcome::Incomplete }
 }
 
-/// Some hosts in words: all of a few, the first of many.
+/// The names of all hosts, or of the first ones and the number of the others.
 fn names<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> String {
     const SHOWN: usize = 3;
     let all: Vec<&str> = hosts.map(|host| host.host.authority()).collect();

@@ -1,5 +1,5 @@
-//! Floor 1: when to try again. A schedule is data: a bounded run of delays, with the jitter drawn from
-//! a generator that is handed in.
+//! Floor 1: retries. A schedule is data: a bounded sequence of delays. Its jitter comes from a generator that is passed
+//! in.
 
 use std::time::Duration;
 
@@ -7,12 +7,11 @@ use ::retry::delay::Exponential;
 
 use crate::values::config::ConfigError;
 
-/// How often a request is tried, and how long to wait in between.
+/// Number of tries of a request, and the delays between them.
 ///
-/// The wait before try number n + 1 is `first_delay * factor^(n - 1)`, at most `max_delay`, of which
-/// a random part between half and all is used, so that many clients that failed together do not come
-/// back together (the "equal jitter" of Brooker, *Exponential Backoff And Jitter*, AWS 2015). A
-/// server's `Retry-After` is honoured where it asks for longer, up to `max_delay`.
+/// The delay before try number n + 1 is `first_delay * factor^(n - 1)`, at most `max_delay`. With jitter, a random part
+/// between half and all of it is used, so that many clients do not retry at once (the "equal jitter" of Brooker,
+/// *Exponential Backoff And Jitter*, AWS 2015). A longer `Retry-After` of a server is honoured, up to `max_delay`.
 ///
 /// The defaults are those of the Python original. A client checks the bounds in
 /// [`ClientBuilder::build`](crate::ClientBuilder::build).
@@ -63,7 +62,7 @@ impl RetryPolicy {
         Self::default()
     }
 
-    /// Sets the number of tries in all, the first one included: 1 to 100.
+    /// Sets the number of tries, the first one included: 1 to 100.
     pub fn with_attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
@@ -75,13 +74,13 @@ impl RetryPolicy {
         self
     }
 
-    /// Sets what each delay is multiplied with to give the next: 1 to 100.
+    /// Sets the factor between one delay and the next: 1 to 100.
     pub fn with_factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
     }
 
-    /// Sets the longest delay, also for a server that asks for more: `first_delay` to 1 h.
+    /// Sets the maximum delay, which also bounds a `Retry-After`: `first_delay` to 1 h.
     pub fn with_max_delay(mut self, delay: Duration) -> Self {
         self.max_delay = delay;
         self
@@ -93,7 +92,7 @@ impl RetryPolicy {
         self
     }
 
-    /// The number of tries in all.
+    /// Number of tries, the first one included.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -103,12 +102,12 @@ impl RetryPolicy {
         self.first_delay
     }
 
-    /// What each delay is multiplied with to give the next.
+    /// The factor between one delay and the next.
     pub fn factor(&self) -> f64 {
         self.factor
     }
 
-    /// The longest delay.
+    /// The maximum delay.
     pub fn max_delay(&self) -> Duration {
         self.max_delay
     }
@@ -121,7 +120,7 @@ impl RetryPolicy {
     /// Checks every setting against its bounds.
     ///
     /// # Errors
-    /// A [`ConfigError`] naming the first one outside its bounds.
+    /// A [`ConfigError`] that names the first setting out of its bounds.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let refused = |what, value: String, bounds: &str| {
             Err(ConfigError::new(what, value, "is out of bounds", format!("choose {bounds}")))
@@ -146,7 +145,7 @@ impl RetryPolicy {
         Delays { policy: *self, taken: 0 }
     }
 
-    /// The delay after `taken` earlier ones, or `None` when there is none left.
+    /// The delay after `taken` earlier ones, or `None` if no retry is left.
     pub(crate) fn delay(&self, taken: u32, asked: Option<Duration>, random: &mut fastrand::Rng) -> Option<Duration> {
         let RetryPolicy { attempts, first_delay, factor, max_delay, jitter } = *self;
         if taken + 1 >= attempts {
@@ -160,7 +159,7 @@ impl RetryPolicy {
     }
 }
 
-/// What is left of one request's schedule.
+/// The rest of a schedule.
 #[derive(Debug, Clone)]
 pub(crate) struct Delays {
     policy: RetryPolicy,
@@ -168,7 +167,7 @@ pub(crate) struct Delays {
 }
 
 impl Delays {
-    /// The wait before the next try, or `None` when there is none left.
+    /// The delay before the next try, or `None` if no retry is left.
     pub(crate) fn next(&mut self, asked: Option<Duration>, random: &mut fastrand::Rng) -> Option<Duration> {
         let delay = self.policy.delay(self.taken, asked, random)?;
         self.taken += 1;
@@ -176,12 +175,11 @@ impl Delays {
     }
 }
 
-/// A token bucket that keeps a sick cluster from a storm of retries: a retry takes a token, a request
-/// that succeeds gives a fifth of one back, and without a token a request is not tried again.
+/// A token bucket that bounds the retries of a client while its cluster fails. A retry takes a token, an answered
+/// request returns a fifth of one, and without a token nothing is retried.
 ///
-/// The ratio is the one that Finagle ships (retries at most a fifth of requests, plus a reserve). One
-/// bucket serves all operations of a client, and rollbacks have one of their own, so that a failing
-/// round of creates cannot starve the clean-up after it.
+/// The ratio is the default of Finagle: retries are at most a fifth of the requests, plus a reserve. Rollbacks have a
+/// bucket of their own, so that failing creates cannot use up the retries of their rollbacks.
 #[derive(Debug, Clone)]
 pub(crate) struct RetryBudget {
     fifths: u32,
@@ -189,7 +187,7 @@ pub(crate) struct RetryBudget {
 }
 
 impl RetryBudget {
-    /// The tokens of an idle client, beside one for every fifth host.
+    /// Number of tokens of an idle client, beside one for every fifth host.
     pub(crate) const RESERVE: u32 = 100;
 
     pub(crate) fn new(hosts: usize) -> Self {
@@ -234,13 +232,13 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn delays_double_up_to_the_cap_and_end() {
+    fn delays_double_up_to_the_maximum_and_end() {
         let policy = RetryPolicy { attempts: 7, jitter: false, ..RetryPolicy::default() };
         assert_eq!(schedule(policy, None), [1, 2, 4, 8, 10, 10].map(|s| s * SECOND));
     }
 
     #[test]
-    fn jitter_keeps_between_half_and_all() {
+    fn jitter_keeps_half_to_all_of_each_delay() {
         let policy = RetryPolicy { attempts: 100, ..RetryPolicy::default() };
         let drawn = schedule(policy, None);
         let full = schedule(RetryPolicy { jitter: false, ..policy }, None);
@@ -249,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_lengthens_a_delay_up_to_the_cap() {
+    fn retry_after_lengthens_a_delay_up_to_the_maximum() {
         let policy = RetryPolicy { attempts: 3, jitter: false, ..RetryPolicy::default() };
         assert_eq!(schedule(policy, Some(3 * SECOND)), [3, 3].map(|s| s * SECOND));
         assert_eq!(schedule(policy, Some(3600 * SECOND)), [10, 10].map(|s| s * SECOND));
@@ -257,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn out_of_bounds_is_refused() {
+    fn settings_out_of_bounds_are_refused() {
         let good = RetryPolicy::default();
         for bad in [
             RetryPolicy { attempts: 0, ..good },
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_bounds_retries_and_fills_again() {
+    fn budget_bounds_retries_and_is_refilled_by_answers() {
         let mut budget = RetryBudget::new(0);
         let taken = std::iter::repeat_with(|| budget.take()).take_while(|taken| *taken).count();
         assert_eq!(taken, RetryBudget::RESERVE as usize);

@@ -91,6 +91,10 @@ impl Bench {
             .env("HOSTS", self.urls())
             .env("XDG_STATE_HOME", self.path("state"))
             .stdin(Stdio::null());
+        // The engine that this run of the tests is about.
+        if let Some(engine) = std::env::var_os("CLUSTER_CLIENT_ENGINE") {
+            command.env("CLUSTER_CLIENT_ENGINE", engine);
+        }
         command
     }
 

@@ -26,7 +26,11 @@ fn with_little_memory(bench: &Bench, arguments: &[&str]) -> Command {
     let mut command = bench.command(arguments);
     let program = command.get_program().to_owned();
     let mut shell = Command::new("sh");
-    shell.args(["-c", "ulimit -v 500000; exec \"$@\"", "sh"]).arg(program).args(arguments).stdin(Stdio::null());
+    shell
+        .args(["-c", "ulimit -v 500000; exec \"$@\"", "sh"])
+        .arg(program)
+        .args(command.get_args())
+        .stdin(Stdio::null());
     shell.current_dir(command.get_current_dir().unwrap()).env_clear();
     shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command = shell;

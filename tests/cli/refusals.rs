@@ -113,6 +113,7 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
     ] {
         bench.configure(line);
         let mut command = bench.command(&["create", "g"]);
+        command.env_remove("CLUSTER_CLIENT_ENGINE");
         // Hosts of the file count only if no others are named.
         if line.starts_with("hosts") {
             command.env_remove("HOSTS");

@@ -1,4 +1,4 @@
-//! The job that a client process is told on its command line: `KIND WARMUP_MS BUDGET_MS HOST,HOST,...`.
+//! The job of a client process, from its command line: `KIND WARMUP_MS BUDGET_MS HOST,HOST,...`.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use crate::Failure;
 /// Kind of measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One group after the other; the latency of each is noted.
+    /// One group after the other; the latency of each is recorded.
     Single,
     /// [`crate::IN_FLIGHT`] groups at a time; only the total counts.
     Bulk,
-    /// One group, then exit, silently: the runner times the whole process from outside.
+    /// One group, then exit without a report: the runner measures the whole process.
     Once,
 }
 
 impl Kind {
-    /// The word for it on the command line.
+    /// The word on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Single => "single",
@@ -43,7 +43,7 @@ impl Job {
     /// Reads the job from the arguments that follow the program's name.
     ///
     /// # Errors
-    /// When the arguments are not the four of the module's first line.
+    /// If the arguments are not those of the module's first line.
     pub fn from_args(args: impl IntoIterator<Item = String>) -> Result<Self, Failure> {
         let args: Vec<String> = args.into_iter().collect();
         let [kind, warmup, budget, hosts] = args.as_slice() else {

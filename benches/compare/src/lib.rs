@@ -1,7 +1,8 @@
-//! Common parts of the measured Rust clients: the job it is told, the loop that paces it, and what it reports of itself.
+//! Common parts of the measured Rust clients: the job, the measuring loop, and the report.
 //!
-//! A client is a process of its own, so that its memory, CPU time and start-up are its own. It is given the job as four
-//! arguments (see [`Job`]) and prints one line of JSON (see [`pace`]). The peers in Go and Python keep the same contract.
+//! A client is a process of its own, so that its memory, CPU time and start-up are its own. It gets the job as four
+//! arguments (see [`Job`]) and prints one line of JSON (see [`pace`]). The peers in Go and Python keep the same
+//! contract.
 
 pub mod job;
 pub mod ours;
@@ -21,5 +22,5 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Groups in flight in a bulk job.
 pub const IN_FLIGHT: usize = 32;
 
-/// Request timeout of every client, so that none would hang on a mute host.
+/// Request timeout of every client, so that no client hangs on a mute host.
 pub const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);

@@ -1,14 +1,14 @@
-//! Our own client, once as the peers work (POST and GET) and once as it works by default (with the preflight).
+//! Our client, without preflight as the peers work (POST and GET), and with preflight as by default.
 
 use std::path::PathBuf;
 
-use cluster_client::{OperationOptions, ClientBuilder, ClusterClient, Engine};
+use cluster_client::{ClientBuilder, ClusterClient, Engine, OperationOptions};
 
 use crate::pace::Ids;
 use crate::wire;
 use crate::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT};
 
-/// Preflight off: the same requests as every peer.
+/// Without preflight, with the requests of every peer.
 pub struct Ours(ClusterClient);
 
 impl Client for Ours {
@@ -50,7 +50,7 @@ impl Client for OursMultiplexed {
     }
 }
 
-/// The default: a third request per host, the preflight.
+/// The default, with the preflight as a third request per host.
 pub struct OursDefault(ClusterClient);
 
 impl Client for OursDefault {
@@ -71,7 +71,7 @@ impl Client for OursDefault {
     }
 }
 
-/// [`Ours`] with a journal on the disk of this program. No peer has one: it shows the cost of ours.
+/// [`Ours`] with a journal on the disk of this program. It shows the cost of the journal, which no peer has.
 pub struct OursJournal {
     client: ClusterClient,
     directory: PathBuf,
@@ -122,7 +122,7 @@ impl Client for OursJournal {
 
 impl Drop for OursJournal {
     fn drop(&mut self) {
-        // Empty by now, or something is wrong that should stay to be looked at.
+        // Fails unless it is empty. Leftover intents are kept for a person to read.
         let _ = std::fs::remove_dir(&self.directory);
     }
 }

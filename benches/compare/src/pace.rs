@@ -1,33 +1,33 @@
-//! The loop around a client: warm up, measure, report. The same for all Rust clients, and mirrored by the other peers.
+//! The loop around a client: warm up, measure, report. All Rust clients use it; the other peers have an equal one.
 //!
 //! The report is one line of JSON: `{"latencies_us":[..],"groups":N,"elapsed_us":N,"cpu_us":N,"peak_kib":N}`, where
-//! the latencies are those of a [`Kind::Single`] job and everything but the peak is without the warm-up.
+//! only a [`Kind::Single`] job has latencies. The peak includes the warm-up, the other values do not.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crate::{Failure, Job, Kind, usage};
 
-/// The most groups that one phase creates: keeps the report below the size of a pipe, and every loop bounded.
+/// Maximum number of groups in one phase. It bounds every loop, and keeps the report below the size of a pipe.
 const MAX_SINGLE: u64 = 2_000;
-/// The same for bulk, where it bounds what the server has to remember.
+/// Maximum number of groups of a bulk job. It bounds the memory of the server.
 const MAX_BULK: u64 = 20_000;
 
 /// A client under measurement.
 pub trait Client: Sized {
-    /// Gets ready to work on `hosts` (each `address:port`).
+    /// Makes a client for `hosts` (each `address:port`).
     ///
     /// # Errors
-    /// When the client cannot be made.
+    /// If the client cannot be made.
     fn new(hosts: &[String]) -> Result<Self, Failure>;
 
     /// One operation: POST on all hosts, then GET on all hosts, every status checked.
     ///
     /// # Errors
-    /// When any request fails or any status is not the expected one.
+    /// If a request fails, or a status is not the expected one.
     fn create(&mut self, id: &str) -> Result<(), Failure>;
 
-    /// The same for many groups, [`crate::IN_FLIGHT`] at a time. Takes an id only when there is room for it.
+    /// Operations on many groups, [`crate::IN_FLIGHT`] at a time. Takes an id only when its operation can start.
     ///
     /// # Errors
     /// Creates one group, for [`Client::create`].
@@ -70,7 +70,7 @@ fn measure<C: Client>(job: &Job) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Works for `budget`, at least one group. The latencies are empty for bulk.
+/// Creates groups for the time `budget`, at least one. The latencies are empty for bulk.
 fn phase<C: Client>(client: &mut C, job: &Job, budget: Duration, count: &Count) -> Result<Vec<Duration>, Failure> {
     let most = if job.kind == Kind::Bulk { MAX_BULK } else { MAX_SINGLE };
     let ids = Ids { count: count.clone(), first: true, left: most, until: Instant::now() + budget };
@@ -99,7 +99,7 @@ impl Count {
     }
 }
 
-/// The ids to create: endless until the time is up, but at least one.
+/// The ids to create, until the time is over, but at least one.
 #[derive(Debug)]
 pub struct Ids {
     count: Count,

@@ -1,6 +1,6 @@
-//! tokio + reqwest on one thread: the reference, what a careful user would write, and the same without a barrier.
+//! tokio + reqwest on one thread: the reference, as a careful user would write it, and a variant without a barrier.
 //!
-//! Generic throughout, so that it is compiled into the clients that use it and no other.
+//! It is generic, so that only the clients that use it compile it.
 
 use futures_util::stream::{FuturesUnordered, StreamExt, TryStreamExt, iter};
 use reqwest::Method;

@@ -11,7 +11,7 @@ use crate::{Failure, wire};
 const NODE: &[u8] = include_bytes!("../../../src/engine/suite/testdata/node.pem");
 const KEY: &[u8] = include_bytes!("../../../src/engine/suite/testdata/node.key");
 
-/// Settings for a peer: the same provider and versions as in cluster-client.
+/// Settings for a peer, with the provider and versions of cluster-client.
 ///
 /// # Errors
 /// If the test keys cannot be read.

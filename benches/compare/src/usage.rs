@@ -6,20 +6,20 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// The CPU time, user and system, of all threads of this process.
 ///
-/// From the process clock, which counts nanoseconds; the fields in `/proc` count hundredths of a second.
+/// From the process clock, which is more exact than the fields in `/proc`.
 pub fn cpu_time() -> Duration {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(spent.tv_sec).unwrap_or(0), u32::try_from(spent.tv_nsec).unwrap_or(0))
 }
 
-/// The most memory that was ever resident, in KiB; 0 where the system does not tell.
+/// Peak resident memory, in KiB; 0 if unknown.
 ///
-/// `VmHWM` and not `ru_maxrss`: the latter starts at the size of whoever spawned the process.
+/// From `VmHWM`, because `ru_maxrss` starts at the size of the parent process.
 pub fn peak_kib() -> u64 {
     status("VmHWM:")
 }
 
-/// The threads that are there now; 0 where the system does not tell.
+/// Current number of threads; 0 if unknown.
 pub fn threads() -> u64 {
     status("Threads:")
 }

@@ -1,4 +1,4 @@
-//! The few words of the node API that the peers share, so that all send the same requests.
+//! The requests of the node API, shared by the peers.
 
 /// The path of POST and DELETE.
 pub const GROUP_PATH: &str = "/v1/group/";

@@ -1,4 +1,4 @@
-//! A program that needs the group.
+//! A program whose build created the group.
 
 fn main() {
     println!("built with the group build-example on every host");

@@ -221,7 +221,7 @@ impl Running {
             }
             EventKind::Answered { host, attempt, .. } => self.update(host, HostProgress::Asked(*attempt)),
             EventKind::Retrying { host, attempt, delay, .. } => {
-                self.update(host, HostProgress::Again(*attempt, now + *delay))
+                self.update(host, HostProgress::Again(*attempt, now + *delay));
             }
             EventKind::Reached { host, .. } => self.update(host, HostProgress::Finished),
             _ => {}

@@ -25,6 +25,7 @@ pub(super) struct InFlight {
     /// The path of the request, with the base path of the host.
     path: String,
     begun: Instant,
+    /// Set by the first `wait` after `submit`.
     pub(super) deadline: Instant,
     /// Requires a new connection.
     needs_fresh: bool,
@@ -35,12 +36,12 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub(super) fn new(exchange: Exchange, begun: Instant, deadline: Instant) -> Self {
+    pub(super) fn new(exchange: Exchange, begun: Instant) -> Self {
         InFlight {
             exchange,
             path: String::new(),
             begun,
-            deadline,
+            deadline: begun,
             needs_fresh: false,
             has_shed: false,
             redirected: false,
@@ -162,8 +163,11 @@ impl Multiplexed {
     pub(super) fn check_connect(&mut self, slot: usize) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let Phase::Connecting { address, .. } = connection.phase else { return };
+        let is_late = connection.exchange.as_ref().is_some_and(|exchange| exchange.deadline <= self.now);
         match is_connected(connection.stream.socket(), address) {
             Ok(false) => {}
+            // Nothing is sent after the deadline.
+            Ok(true) if is_late => self.connect_next(slot, io::ErrorKind::TimedOut.into()),
             Ok(true) => self.connected(slot),
             Err(e) => self.connect_next(slot, e),
         }
@@ -213,8 +217,11 @@ impl Multiplexed {
     #[cfg(feature = "rustls")]
     pub(super) fn shake_hands(&mut self, slot: usize) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
+        let is_late = connection.exchange.as_ref().is_some_and(|exchange| exchange.deadline <= self.now);
         match caught(|| connection.stream.shake_hands()).flatten() {
             Ok(false) => {}
+            // Nothing is sent after the deadline.
+            Ok(true) if is_late => self.time_is_over(slot),
             Ok(true) => {
                 if let Some(exchange) = connection.exchange.take() {
                     self.send(slot, exchange, true);

@@ -1,8 +1,8 @@
-//! What a round does on the disk: intents are put in place and removed, then one sync makes it durable.
+//! The changes of a round on the disk: intents are written and removed, then one sync makes all of it durable.
 //!
-//! The intents of several groups are written into one file, synced once, and that file gets the name of each
-//! group. So a round takes two syncs for all groups whose texts are short. Where the file system knows no
-//! second names, each group gets a file of its own, one after the other.
+//! The intents of several groups are written into one file and synced once. That file gets the name of each group, as a
+//! hard link. So a round takes two syncs for all groups with short texts. On a file system without hard links, each
+//! group gets a file of its own.
 
 use std::fs::File;
 use std::io;
@@ -13,34 +13,32 @@ use super::group_commit::Ended;
 use super::open_directory::OpenDirectory;
 use crate::values::cause::JournalError;
 
-/// What is to become of one group's intent.
+/// A change of one group's intent.
 pub(super) enum Change {
     Put(Put),
-    /// Where the file is gone already, an owner that died may have removed it without a sync.
+    /// A missing file needs the sync too, because a dead owner may have removed it without one.
     Remove(PathBuf),
-    /// As it is now, it has to last.
+    /// Make the current state durable.
     Keep,
 }
 
 /// An intent and its file.
 pub(super) struct Put {
     pub(super) path: PathBuf,
-    /// The name under which it is written; nobody else uses it.
+    /// The name under which it is written. Only the holder of the group's lock uses it.
     pub(super) temporary: PathBuf,
     pub(super) text: String,
 }
 
-/// So long are texts that are written together, so that nobody who looks for one has much to read: some 50
-/// intents for eight hosts.
+/// Maximum size of a shared file, which bounds the reading for one intent.
 const SHARED_LIMIT: usize = 16 << 10;
 
-/// Carries out changes of different groups. One that fails hinders no other, but for the last sync.
+/// Carries out changes of different groups. A failure of one does not affect the others, except that of the last sync.
 ///
-/// A failed sync of the directory breaks the store. The kernel may have dropped what it could not write and
-/// call the rest clean, so that a second fsync succeeds without having done anything (Rebello et al., "Can
-/// Applications Recover from fsync Failures?", USENIX ATC 2020). Nothing here can tell, so nothing is
-/// promised any more; a new start reads what is really there. A failed sync of a file breaks nothing: the
-/// file has no group's name yet, and is not used again.
+/// A failed sync of the directory breaks the journal. The kernel may drop pages that it could not write and mark them
+/// clean, so that a second fsync succeeds without effect (Rebello et al., "Can Applications Recover from fsync
+/// Failures?", USENIX ATC 2020). So every later change fails, until a new start reads the true state. A failed sync of
+/// a file breaks nothing: the file has no group's name yet, and is not used again.
 pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[Change]) -> Ended {
     let mut results = vec![Ok(()); changes.len()];
     for puts in batches(changes) {
@@ -57,7 +55,7 @@ pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[C
         return Ended { results, broken: None };
     }
     let (synced, broken) = match directory.sync(disk) {
-        // The open directory was synced. A reader of the journal follows the path.
+        // The open directory was synced, and readers use the path, so both must be the same directory.
         Ok(()) => (directory.check_place(disk), None),
         Err(error) => {
             let broken = broken(directory.path(), &error);
@@ -72,7 +70,7 @@ fn broken(path: &Path, error: &io::Error) -> JournalError {
     JournalError::on("sync", path, io::Error::new(error.kind(), message))
 }
 
-/// The intents among the changes with their places, as they are written together.
+/// Groups the intents among the changes by the file that they share, with their indices.
 fn batches(changes: &[Change]) -> Vec<Vec<(usize, &Put)>> {
     let mut batches: Vec<Vec<_>> = Vec::new();
     let mut left = 0;
@@ -93,18 +91,24 @@ fn put_together(disk: &dyn Disk, puts: &[(usize, &Put)]) -> Vec<Result<(), Journ
     let Some(((_, first), others @ [_, ..])) = puts.split_first() else { return alone() };
     let text: String = puts.iter().map(|(_, put)| put.text.as_str()).collect();
     let Ok(file) = write(disk, &first.temporary, &text) else { return alone() };
-    // Not once more for each: a disk that fails may take its time over it.
+    // No retry for each intent, because each call on a failing disk may block long.
     if let Err(error) = sync(disk, &first.temporary, &file) {
         return vec![Err(error); puts.len()];
     }
     drop(file);
-    let shares = |put: &Put| disk.link(&first.temporary, &put.temporary).is_ok() && rename(disk, put).is_ok();
+    // The content is durable, so the file gets the name at once. A rename replaces an older intent.
+    let shares = |put: &Put| match disk.link(&first.temporary, &put.path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.link(&first.temporary, &put.temporary).is_ok() && rename(disk, put).is_ok()
+        }
+        linked => linked.is_ok(),
+    };
     let others: Vec<_> =
         others.iter().map(|(_, put)| if shares(put) { Ok(()) } else { put_alone(disk, put) }).collect();
     std::iter::once(rename(disk, first)).chain(others).collect()
 }
 
-/// The content is durable before it gets its name, so that the name never leads to half an intent.
+/// Makes the content durable before it gets its name, so that the name never leads to half an intent.
 fn put_alone(disk: &dyn Disk, put: &Put) -> Result<(), JournalError> {
     let file = write(disk, &put.temporary, &put.text)?;
     sync(disk, &put.temporary, &file)?;
@@ -140,7 +144,7 @@ fn remove(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// One that stays would be in the way of the next record.
+/// Removes a temporary file, which would make the next record fail.
 fn clear_away(disk: &dyn Disk, temporary: &Path) {
     let _ = disk.remove(temporary);
 }

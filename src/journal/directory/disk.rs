@@ -1,13 +1,13 @@
-//! The few calls to the file system that the directory store is made of. They are a trait so that a test
-//! can let each of them fail, before or after its effect, and can take away what was never synced.
+//! The calls of the directory journal to the file system. They form a trait, so that a test can make each fail, before
+//! or after its effect, and can discard changes that were not synced.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// One call each; no call is retried, ordered or combined here.
+/// Each method is one call. No call is retried, ordered or combined here.
 pub(super) trait Disk: Send + Sync {
-    /// Makes a directory and those above it, for its owner alone.
+    /// Creates a directory and its missing parents, for their owner alone.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Opens a directory, to sync it and to compare it later.
@@ -19,16 +19,16 @@ pub(super) trait Disk: Send + Sync {
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &File) -> io::Result<()>;
 
-    /// Makes a new file, for its owner alone; it is an error where the name is taken.
+    /// Creates a file for its owner alone. Fails if the name exists.
     fn create(&self, path: &Path) -> io::Result<File>;
 
-    /// Writes all of `text` at the place where the file stands.
+    /// Writes all of `text` at the current position.
     fn write(&self, file: &mut File, text: &[u8]) -> io::Result<()>;
 
     /// Makes a file's content durable.
     fn sync(&self, file: &File) -> io::Result<()>;
 
-    /// Gives a file a second name; it is an error where that is taken.
+    /// Adds a hard link to a file. Fails if the name exists.
     fn link(&self, file: &Path, name: &Path) -> io::Result<()>;
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -43,7 +43,7 @@ pub(super) trait Disk: Send + Sync {
 
     fn list(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
 
-    /// Opens a file to lock it, without following a symbolic link, and makes it if it is missing, with mode 0600.
+    /// Opens a file to lock it, without following a symbolic link. Creates a missing file with mode 0600.
     fn open_lock(&self, path: &Path) -> io::Result<File>;
 
     /// Opens an existing file to lock it, without following a symbolic link.
@@ -72,7 +72,7 @@ impl Disk for RealDisk {
         OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_NONBLOCK).open(path)
     }
 
-    /// Without this flag (`FILE_FLAG_BACKUP_SEMANTICS`) Windows opens no directory.
+    /// Windows opens a directory only with this flag, `FILE_FLAG_BACKUP_SEMANTICS`.
     #[cfg(windows)]
     fn open_dir(&self, path: &Path) -> io::Result<File> {
         std::os::windows::fs::OpenOptionsExt::custom_flags(OpenOptions::new().read(true), 0x0200_0000).open(path)
@@ -87,7 +87,7 @@ impl Disk for RealDisk {
         dir.sync_all()
     }
 
-    /// Windows has no such call: NTFS keeps the order of its names in a journal of its own.
+    /// Windows has no such call: NTFS journals changes of names.
     #[cfg(windows)]
     fn sync_dir(&self, _: &File) -> io::Result<()> {
         Ok(())
@@ -180,7 +180,7 @@ fn as_it_is(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// The mode keeps others from reading which groups are worked on, and where.
+/// Sets mode 0600, because group ids and hosts are not for other users.
 fn for_owner_alone(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);

@@ -1,9 +1,8 @@
-//! The directory store on a disk that fails, and on one that loses power.
+//! The directory journal on a disk that fails, and on a disk that loses power.
 //!
-//! Every call to the disk is numbered. A script of claims, records and erases runs once for each number and
-//! each way to fail there, and after each step a fresh store looks at what is on the disk. For power loss the
-//! disk keeps a second account: which names and contents were synced, and what came after. Of the latter a
-//! file system may keep any part, so every part is tried.
+//! Every call to the disk is numbered. A script of claims, records and erases runs once for each number and each kind
+//! of failure. After each step a new journal reads the disk. For power loss the disk records which names and contents
+//! were synced, and which changes came later. A file system may keep any subset of the later ones, so each is tried.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
@@ -27,17 +26,17 @@ use crate::journal::{Journal, JournalEntry};
 use crate::values::cause::JournalError;
 use crate::values::intent::{Intent, Stamp};
 
-/// What becomes of one call.
+/// The result of one call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
     Done,
-    /// Nothing happens (of a write: its first half), and the call fails.
+    /// The call fails without effect; a write has written its first half.
     NotDone,
-    /// It happens, and the call fails.
+    /// The call has its effect, and fails.
     DoneUnheard,
 }
 
-/// Decides over a call by its number and name.
+/// Decides the fate of a call by its number and name.
 type Plan = dyn Fn(usize, &str) -> Fate + Send + Sync;
 
 struct TestDisk {
@@ -60,7 +59,7 @@ impl TestDisk {
         Arc::new(TestDisk { plan: Box::new(plan), counts: true.into(), calls: Mutex::default(), account })
     }
 
-    /// Opens a store without a fault. What is done then is counted.
+    /// Opens a journal without a fault. Later calls are counted.
     fn store(self: &Arc<Self>, path: &Path) -> DirectoryJournal {
         self.counts.store(false, Ordering::Relaxed);
         let disk: Arc<dyn Disk> = Arc::<TestDisk>::clone(self);
@@ -215,7 +214,7 @@ impl Disk for TestDisk {
 #[derive(Default)]
 struct Account {
     files: Vec<Content>,
-    /// Inode numbers are used again, so each file has a number of its own here.
+    /// Inode numbers are reused, so each file has a number of its own here.
     number_of_inode: HashMap<u64, usize>,
     names: BTreeMap<OsString, usize>,
     synced_names: BTreeMap<OsString, usize>,
@@ -254,7 +253,7 @@ impl Account {
         self.unsynced.push(change);
     }
 
-    /// Takes the files of a directory for durable.
+    /// Counts the files of a directory as durable.
     fn adopt(&mut self, directory: &Path) {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -278,7 +277,7 @@ impl Account {
     }
 
     fn rename(&mut self, from: &Path, to: &Path) {
-        // It may last where the creation of the older name does not.
+        // The rename may survive although the creation of the older name does not.
         let file = self.names[&name_of(from)];
         self.change(NameChange::Rename(name_of(from), name_of(to), file));
     }
@@ -306,8 +305,8 @@ impl Account {
         self.unsynced.clear();
     }
 
-    /// Every directory that may be there after the power is back: each part of the changes that were not
-    /// synced, with the synced contents and with the written ones.
+    /// Every possible directory after a power loss: each subset of the unsynced changes, with the synced contents and
+    /// with the written ones.
     fn after_power_loss(&self) -> Vec<BTreeMap<OsString, Vec<u8>>> {
         assert!(self.unsynced.len() < 12, "the script leaves too much unsynced to try it all");
         let mut outcomes = Vec::new();
@@ -332,7 +331,7 @@ fn name_of(path: &Path) -> OsString {
 
 // --- the script
 
-/// What may be on the disk: after a success one state, after a failure the older one too.
+/// The possible states on the disk: one after a success, also the older one after a failure.
 struct Allowed {
     states: Vec<Option<Intent>>,
     successes: usize,
@@ -357,8 +356,8 @@ impl Allowed {
     }
 }
 
-/// Two operations: one that records, narrows and finishes; one that dies, and is recovered by the next.
-/// `look` is called after each step.
+/// Runs an operation that records, narrows and erases; then one that dies and is recovered by the next. Calls `look`
+/// after each step.
 fn run_script(store: &DirectoryJournal, allowed: &mut Allowed, mut look: impl FnMut(&Allowed)) {
     let wide = intent("g", &["http://node1:8000", "http://node2:8000"]);
     let narrow = intent("g", &["http://node2:8000"]);
@@ -377,7 +376,7 @@ fn run_script(store: &DirectoryJournal, allowed: &mut Allowed, mut look: impl Fn
             allowed.states
         );
         if claim.inherited().is_some() {
-            // A recovery acts on it, so from now on it must last.
+            // Recovery relies on it, so it must be durable from now on.
             allowed.step(true, claim.inherited().cloned());
         }
         look(allowed);
@@ -392,7 +391,8 @@ fn run_script(store: &DirectoryJournal, allowed: &mut Allowed, mut look: impl Fn
     }
 }
 
-/// What a fresh store finds, and that its ways to look agree. A claim changes the directory, so it comes last.
+/// Returns what a new journal reads, and checks that `unfinished` and a claim agree. The claim changes the directory,
+/// so it comes last.
 fn found(path: &Path) -> Option<Intent> {
     let store = DirectoryJournal::open(path).unwrap();
     let unfinished = store.unfinished().unwrap();
@@ -406,14 +406,14 @@ fn found(path: &Path) -> Option<Intent> {
     inherited
 }
 
-/// The state on the disk under a living store, whose lock and temporary files are not to be touched.
+/// Reads the state on the disk below an open journal, without changing its lock and temporary files.
 fn seen(path: &Path) -> Option<Intent> {
     let text = std::fs::read(path.join("g.intent")).ok()?;
     Some(Intent::parse(&text).unwrap())
 }
 
 fn journal() -> (TempDir, PathBuf) {
-    // In memory where there is such a place: the account says what is durable, and the real disk is slow.
+    // In memory if possible: the account decides what is durable, and the real disk is slow.
     let memory = Path::new("/dev/shm");
     let directory = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
     let path = directory.path().join("journal");
@@ -440,7 +440,7 @@ fn calls_of_the_script() -> Vec<&'static str> {
 const FAILURES: [Fate; 2] = [Fate::NotDone, Fate::DoneUnheard];
 
 #[test]
-fn one_failing_call_hides_nothing_and_the_next_calls_are_honest() {
+fn one_failing_call_hides_no_intent_and_later_results_are_true() {
     let calls = calls_of_the_script();
     for (failing, name) in calls.iter().enumerate() {
         for fate in FAILURES {
@@ -473,7 +473,7 @@ fn one_failing_call_hides_nothing_and_the_next_calls_are_honest() {
 }
 
 #[test]
-fn a_disk_that_fails_for_good_hides_nothing() {
+fn disk_that_fails_from_any_call_on_hides_no_intent() {
     let calls = calls_of_the_script();
     for failing in 0..calls.len() {
         for first in FAILURES {
@@ -497,7 +497,7 @@ fn a_disk_that_fails_for_good_hides_nothing() {
     }
 }
 
-/// Writes a directory as it may be after the power is back, and looks at it.
+/// Calls `look` on a directory as it may be after a power loss.
 fn in_a_directory_with<T>(outcome: &BTreeMap<OsString, Vec<u8>>, look: impl FnOnce(&Path) -> T) -> T {
     let (_directory, path) = journal();
     for (name, content) in outcome {
@@ -507,7 +507,7 @@ fn in_a_directory_with<T>(outcome: &BTreeMap<OsString, Vec<u8>>, look: impl FnOn
 }
 
 #[test]
-fn what_was_acknowledged_survives_a_power_loss_at_every_call() {
+fn acknowledged_changes_survive_a_power_loss_at_every_call() {
     let calls = calls_of_the_script();
     let mut tried = 0;
     for failing in 0..=calls.len() {
@@ -547,7 +547,7 @@ fn what_was_acknowledged_survives_a_power_loss_at_every_call() {
 }
 
 #[test]
-fn a_new_directory_is_durable_before_it_is_used() {
+fn new_directory_is_synced_before_use() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::new(|_, _| Fate::Done);
     DirectoryJournal::open_on(disk.clone(), &directory.path().join("a/b")).unwrap();
@@ -563,7 +563,7 @@ fn a_new_directory_is_durable_before_it_is_used() {
 }
 
 #[test]
-fn a_list_that_fails_is_no_empty_list() {
+fn failed_list_or_read_is_an_error() {
     let (_directory, path) = journal();
     let disk = TestDisk::new(|_, name| if name == "list" { Fate::NotDone } else { Fate::Done });
     assert!(disk.store(&path).unfinished().is_err());
@@ -575,8 +575,8 @@ fn a_list_that_fails_is_no_empty_list() {
 
 // --- several groups in one round
 
-/// Four groups that are changed in one round: the first two and the last get an intent, where the second has an
-/// older one, and the third loses its own.
+/// Changes of four groups in one round, with the old and new state of each. The first, second and last get an intent,
+/// and the second has an older one. The intent of the third is removed.
 fn changes_of_a_round(path: &Path) -> (Vec<Change>, Vec<[Option<Intent>; 2]>) {
     let put = |id: &str| Change::Put(put_of(path, id, &["http://new"]));
     let changes = vec![put("a"), put("b"), Change::Remove(path.join("c.intent")), put("d")];
@@ -601,7 +601,7 @@ fn old_intents(disk: &dyn Disk, path: &Path) {
     assert!(carry_out(disk, path, &old).results.iter().all(Result::is_ok));
 }
 
-/// What a fresh store finds of each group.
+/// Returns what a new journal reads of each group.
 fn found_of_each(path: &Path) -> Vec<Option<Intent>> {
     let store = DirectoryJournal::open(path).unwrap();
     assert!(store.unfinished().unwrap().unreadable.is_empty(), "{:?}", store.unfinished());
@@ -611,7 +611,7 @@ fn found_of_each(path: &Path) -> Vec<Option<Intent>> {
     found.into()
 }
 
-/// A group whose change succeeded has the new state, any other has the old one or the new one.
+/// Checks that a group has the new state after a success, and the old or the new state after a failure.
 fn assert_honest(
     results: &[Result<(), JournalError>],
     found: &[Option<Intent>],
@@ -637,15 +637,15 @@ fn calls_of_a_round() -> Vec<&'static str> {
 }
 
 #[test]
-fn several_groups_share_their_syncs() {
+fn groups_of_a_round_share_syncs() {
     let (_directory, path) = journal();
     let disk = TestDisk::new(|_, _| Fate::Done);
     let puts: Vec<_> = (0..200).map(|n| Change::Put(put_of(&path, &format!("g{n}"), &["http://a"]))).collect();
     assert!(carry_out(&*disk, &path, &puts).results.iter().all(Result::is_ok));
     let of = |name| disk.calls.lock().unwrap().iter().filter(|call| **call == name).count();
-    assert_eq!((of("sync"), of("sync_dir"), of("link")), (3, 1, 197), "some 80 in a file");
+    assert_eq!((of("sync"), of("sync_dir"), of("link")), (3, 1, 197), "several in a file");
     assert!(carry_out(&*disk, &path, &puts).results.iter().all(Result::is_ok));
-    assert_eq!((of("sync"), of("sync_dir"), of("link")), (6, 2, 394), "also in the place of older ones");
+    assert_eq!((of("sync"), of("sync_dir"), of("link")), (6, 2, 591), "older ones are replaced by a rename");
     let unfinished = DirectoryJournal::open(&path).unwrap().unfinished().unwrap();
     assert_eq!((unfinished.entries.len(), unfinished.unreadable.len()), (200, 0));
     let (_directory, path) = journal();
@@ -659,7 +659,7 @@ fn several_groups_share_their_syncs() {
 }
 
 #[test]
-fn one_failing_call_of_a_round_hides_nothing_and_hinders_no_other_group() {
+fn one_failing_call_of_a_round_hides_no_intent_and_fails_no_other_group() {
     let calls = calls_of_a_round();
     for name in ["create", "write", "sync", "link", "rename", "remove", "leads_to", "sync_dir"] {
         assert!(calls.contains(&name), "the round never calls {name}");
@@ -687,7 +687,7 @@ fn one_failing_call_of_a_round_hides_nothing_and_hinders_no_other_group() {
 }
 
 #[test]
-fn a_round_survives_a_power_loss_at_every_call() {
+fn acknowledged_round_survives_a_power_loss_at_every_call() {
     let mut tried = 0;
     for failing in 0..=calls_of_a_round().len() {
         for last in FAILURES {
@@ -713,7 +713,7 @@ fn a_round_survives_a_power_loss_at_every_call() {
 }
 
 #[test]
-fn where_a_file_has_but_one_name_each_group_has_a_file_of_its_own() {
+fn without_hard_links_each_group_gets_its_own_file() {
     let (_directory, path) = journal();
     old_intents(&RealDisk, &path);
     let disk = TestDisk::new(|_, name| if name == "link" { Fate::NotDone } else { Fate::Done });
@@ -725,7 +725,7 @@ fn where_a_file_has_but_one_name_each_group_has_a_file_of_its_own() {
 }
 
 #[test]
-fn an_erase_is_durable_where_no_descriptor_is_left() {
+fn erase_is_durable_without_free_descriptors() {
     let (_directory, path) = journal();
     let exhausted = Arc::new(AtomicBool::new(false));
     let is_exhausted = Arc::clone(&exhausted);
@@ -749,7 +749,7 @@ fn an_erase_is_durable_where_no_descriptor_is_left() {
 }
 
 #[test]
-fn a_round_whose_directory_is_replaced_before_its_sync_reports_no_success() {
+fn record_fails_if_the_directory_is_replaced_before_the_sync() {
     let (_directory, path) = journal();
     let (here, away) = (path.clone(), path.with_extension("away"));
     let disk = TestDisk::new(move |_, name| {
@@ -765,9 +765,9 @@ fn a_round_whose_directory_is_replaced_before_its_sync_reports_no_success() {
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
 }
 
-// --- what killed processes leave
+// --- leftovers of killed processes
 
-/// Two groups with intents and two without, all locked by processes that were killed; a temporary of a third.
+/// Writes leftovers of killed processes: locks of two groups with intents and of two without, and temporary files.
 fn leave(path: &Path) -> Vec<Intent> {
     let whole = ["a", "b"].map(|id| intent(id, &["http://node1:8000"]));
     let stamp = Stamp::new(1, None, SystemTime::UNIX_EPOCH);
@@ -783,7 +783,7 @@ fn leave(path: &Path) -> Vec<Intent> {
 }
 
 #[test]
-fn a_failing_call_while_leftovers_are_cleared_loses_no_intent_and_the_next_pass_goes_on() {
+fn failing_call_during_the_removal_of_leftovers_loses_no_intent_and_the_next_pass_finishes() {
     let trial = TestDisk::new(|_, _| Fate::Done);
     let (_directory, path) = journal();
     leave(&path);
@@ -804,7 +804,7 @@ fn a_failing_call_while_leftovers_are_cleared_loses_no_intent_and_the_next_pass_
             }
             let unfinished = store.unfinished().unwrap();
             assert!(unfinished.entries.iter().map(JournalEntry::intent).eq(&whole), "call {failing} {name} {fate:?}");
-            // A lock that was made and could not be signed: it is cleared away when it is older.
+            // A lock without a signature is removed only if it is old.
             if let Ok(unsigned) = File::options().write(true).open(path.join("e.lock")) {
                 unsigned.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
                 store.unfinished().unwrap();
@@ -820,7 +820,7 @@ fn a_failing_call_while_leftovers_are_cleared_loses_no_intent_and_the_next_pass_
 }
 
 #[test]
-fn a_group_that_is_claimed_while_its_dead_lock_is_looked_at_keeps_its_files() {
+fn group_that_is_claimed_during_the_check_of_its_dead_lock_keeps_its_files() {
     let (_directory, path) = journal();
     leave(&path);
     let other = DirectoryJournal::open(&path).unwrap();
@@ -828,7 +828,7 @@ fn a_group_that_is_claimed_while_its_dead_lock_is_looked_at_keeps_its_files() {
     std::fs::write(path.join("c.lock"), "process 1 on x (since 1970-01-01T00:00:00Z)\n").unwrap();
     let (claims, its_path) = (Arc::new(Mutex::new(Vec::new())), path.clone());
     let claimed = Arc::clone(&claims);
-    // Between the open of the dead lock and the attempt to take it, its group changes hands.
+    // Another owner claims the group between the open of the dead lock and the attempt to lock it.
     let disk = TestDisk::new(move |_, name| {
         let mut claimed = claimed.lock().unwrap();
         if name == "try_lock" && claimed.is_empty() {

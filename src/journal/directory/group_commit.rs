@@ -1,4 +1,4 @@
-//! Many changes at the price of one: what databases call group commit.
+//! Group commit, as in databases: concurrent changes share one round of syncs.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::values::cause::JournalError;
 
-/// Lets changes that come at the same time be carried out together, by one of the threads that wait for
-/// them. Whoever comes while a round is running joins the next one.
+/// Carries out concurrent changes together, on one of the threads that wait for them. A change that arrives during a
+/// round joins the next round.
 ///
-/// After a round that broke the store every later change fails too, without being tried.
+/// After a round that broke the journal, every later change fails without being tried.
 pub(super) struct GroupCommit<C> {
     state: Mutex<State<C>>,
 }
@@ -26,20 +26,20 @@ struct State<C> {
 #[derive(Default)]
 struct Round {
     results: OnceLock<Vec<Result<(), JournalError>>>,
-    /// Its members wait here for its end, or for one of them to lead it.
+    /// Notified at the end of the round, or to let one waiting member lead it.
     changed: Condvar,
 }
 
 /// How a round ended.
 pub(super) struct Ended {
-    /// As many as there were changes, in their order.
+    /// One result for each change, in order.
     pub(super) results: Vec<Result<(), JournalError>>,
-    /// Why nothing can be promised any more.
+    /// The error that broke the journal.
     pub(super) broken: Option<JournalError>,
 }
 
 impl Ended {
-    /// Nobody is told that it went well.
+    /// The end of a round that broke the journal: every change fails.
     pub(super) fn broken(error: JournalError, changes: usize) -> Self {
         Ended { results: vec![Err(error.clone()); changes], broken: Some(error) }
     }
@@ -53,13 +53,13 @@ impl<C> Default for GroupCommit<C> {
 }
 
 impl<C> GroupCommit<C> {
-    /// Returns once a round that started after this call has carried `change` out, with its result.
-    /// `carry_out` is called without a lock, by one thread at a time.
+    /// Returns the result of `change`, after a round that started after this call has carried it out. `carry_out` is
+    /// called without a lock, by one thread at a time.
     pub(super) fn join(&self, change: C, carry_out: impl FnOnce(&[C]) -> Ended) -> Result<(), JournalError> {
         self.join_all(vec![change], carry_out).pop().unwrap_or(Ok(()))
     }
 
-    /// As [`GroupCommit::join`] for many changes, which are carried out in one round.
+    /// Does [`GroupCommit::join`] for many changes in one round.
     pub(super) fn join_all(
         &self,
         changes: Vec<C>,
@@ -89,7 +89,7 @@ impl<C> GroupCommit<C> {
         }
     }
 
-    /// Runs the next round for all that have joined it. Returns the results at `places`.
+    /// Runs the next round for all its changes. Returns the results at `places`.
     fn lead(
         &self,
         mut state: MutexGuard<'_, State<C>>,
@@ -108,7 +108,7 @@ impl<C> GroupCommit<C> {
         state.broken = ended.broken;
         let _ = round.results.set(ended.results);
         round.changed.notify_all();
-        // One of them leads. When nothing is led any more, all hear of it.
+        // One member leads the next round. In a broken journal no round follows, so all members return.
         if state.broken.is_none() {
             state.next.changed.notify_one();
         } else {
@@ -118,7 +118,7 @@ impl<C> GroupCommit<C> {
         results
     }
 
-    /// How many wait for the round that has not started yet.
+    /// Number of changes in the round that has not started yet.
     #[cfg(all(test, not(loom)))]
     fn waiting(&self) -> usize {
         self.state().changes.len()

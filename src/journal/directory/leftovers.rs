@@ -1,8 +1,7 @@
-//! Removal of what killed processes leave beside their intents: lock files and temporary files.
+//! Removal of the lock files and temporary files of killed processes.
 //!
-//! Both are removed while the lock of their group is held. A living owner holds that lock, so it keeps its files;
-//! two processes that clear away at the same time exclude each other. The lock file is removed last. Intents are
-//! never removed here.
+//! Both are removed while the lock of their group is held. A living owner holds that lock, so its files are kept. Two
+//! processes that remove leftovers exclude each other. The lock file is removed last. Intents are never removed here.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::lock::{GroupLock, Left};
+use super::lock::{GroupLock, LeftLock};
 use super::trust::User;
 use super::{INTENT, LOCK, TEMPORARY, is_stem};
 use crate::values::intent::{Intent, Stamp};
@@ -23,7 +22,7 @@ const MOST: usize = 1_000;
 /// Removes leftovers among `files`, the files of the directory. Returns the holders of the locks that are held, by
 /// the path of the lock: complete for groups with an intent.
 ///
-/// A file that cannot be removed stays for the next pass. It hinders nothing, because a claim of its group reuses it.
+/// A file that cannot be removed stays for the next pass. It blocks no claim, because a claim of its group reuses it.
 pub(super) fn clear_away(
     disk: &Arc<dyn Disk>,
     user: User,
@@ -40,9 +39,9 @@ pub(super) fn clear_away(
     let (of_unfinished, others): (Vec<_>, Vec<_>) = with(LOCK).partition(|lock| is_among(lock, &unfinished));
     for lock in of_unfinished.into_iter().chain(others.into_iter().take(MOST)) {
         match GroupLock::take_left(disk, lock, user) {
-            Left::InMemoryClaim(holder) => drop(held.insert(lock.clone(), holder)),
-            Left::Dead(_taken) => clear_temporary(disk, user, &lock.with_extension(TEMPORARY)),
-            Left::Unknown => {}
+            LeftLock::Held(holder) => drop(held.insert(lock.clone(), holder)),
+            LeftLock::Dead(_taken) => clear_temporary(disk, user, &lock.with_extension(TEMPORARY)),
+            LeftLock::Unknown => {}
         }
     }
     for temporary in with(TEMPORARY).filter(|file| !is_among(file, &locked)).take(MOST) {

@@ -1,14 +1,11 @@
-//! The lock on one group: a file beside its intent, locked as long as the owner lives.
+//! The lock on one group: a file beside its intent, locked as long as its owner lives.
 //!
-//! It is not on the intent file itself, for two reasons. An operation holds its group from before it looks
-//! at the hosts, when there is no intent yet. And a new intent takes the place of an older one by a rename,
-//! which puts another file under the name: the lock would stay on the one that nobody can find any more.
+//! The intent file itself is not locked, for two reasons. An operation holds its group before it has an intent. And a
+//! new intent replaces an older one by a rename: the lock would stay on a file without a name.
 //!
-//! The lock is the operating system's (`flock` on Unix), so that it ends with the process, however that
-//! ends. The file is only where it is taken. An owner that finishes removes the file while it still holds
-//! the lock; one that died leaves the file, and the next owner locks it again. So whoever gets a lock looks
-//! whether the name still leads to the file that was locked, and starts again where it does not: the same
-//! rule as with any lock file that is removed, by an owner who has just finished, or by hand.
+//! The lock is that of the operating system (`flock` on Unix), so it ends with the process. An owner that finishes
+//! removes the file while it holds the lock. A dead owner leaves the file, and the next owner locks it again. So after
+//! each lock the name is compared with the locked file, and a difference starts the attempt again.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek};
@@ -21,10 +18,10 @@ use super::trust::{User, unopened_lock};
 use crate::values::cause::JournalError;
 use crate::values::intent::{ClaimError, Stamp};
 
-/// How often a file is locked that was removed meanwhile. Each time, another owner has finished.
+/// Number of attempts if each locked file was removed meanwhile. Each time, another owner has finished.
 const ATTEMPTS: usize = 16;
 
-/// What a lock file says of its owner is a line; more than this is not from us.
+/// Maximum length of the owner's line in a lock file.
 const OWNER_LIMIT: u64 = 512;
 
 /// Number of times that a held lock is tried before the group counts as busy. The removal of leftovers
@@ -41,13 +38,13 @@ pub(super) struct GroupLock {
     file: File,
 }
 
-/// State of a lock whose owner may be dead.
-pub(super) enum Left {
-    /// A living owner holds it: its name.
-    InMemoryClaim(String),
+/// The state of a lock whose owner may be dead.
+pub(super) enum LeftLock {
+    /// A living owner holds the lock: its name.
+    Held(String),
     /// No process held it. It is held now.
     Dead(GroupLock),
-    /// It is gone, is not ours, or cannot be checked.
+    /// The file is gone, is not a lock of this crate, or cannot be checked.
     Unknown,
 }
 
@@ -76,26 +73,25 @@ impl GroupLock {
     }
 
     /// Takes a lock that a killed owner has left.
-    pub(super) fn take_left(disk: &Arc<dyn Disk>, path: &Path, user: User) -> Left {
+    pub(super) fn take_left(disk: &Arc<dyn Disk>, path: &Path, user: User) -> LeftLock {
         let opened = disk.reopen_lock(path).and_then(|file| user.check_lock(&file).map(|()| file));
-        let Ok(mut file) = opened else { return Left::Unknown };
+        let Ok(mut file) = opened else { return LeftLock::Unknown };
         let age = empty_since(&file);
         if age.is_some_and(|age| age < SIGNING) {
-            return Left::Unknown;
+            return LeftLock::Unknown;
         }
         match disk.try_lock(&file) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Left::InMemoryClaim(holder(&mut file)),
-            Err(TryLockError::Error(_)) => return Left::Unknown,
+            Err(TryLockError::WouldBlock) => return LeftLock::Held(holder(&mut file)),
+            Err(TryLockError::Error(_)) => return LeftLock::Unknown,
         }
         if (age.is_some() || signature(&mut file).is_some()) && disk.names(path, &file).unwrap_or(false) {
-            return Left::Dead(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
+            return LeftLock::Dead(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
         }
-        Left::Unknown
+        LeftLock::Unknown
     }
 
-    /// Whether the file still has its name. Where somebody has removed it, another operation may hold the
-    /// group too, and what is in the directory may be of that one.
+    /// Checks that the file still has its name. If the file was removed, another operation may hold the group too.
     pub(super) fn is_held(&self) -> Result<(), JournalError> {
         let lost = |error| JournalError::on("rely on", &self.path, error);
         if self.disk.names(&self.path, &self.file).map_err(lost)? {
@@ -108,7 +104,7 @@ impl GroupLock {
 
 impl Drop for GroupLock {
     fn drop(&mut self) {
-        // The file of another owner is not ours to remove. One that stays is locked again by the next owner.
+        // A file of another owner is kept. A file that stays is locked again by the next owner.
         if cfg!(unix) && self.is_held().is_ok() {
             let _ = self.disk.remove(&self.path);
         }
@@ -122,21 +118,21 @@ fn empty_since(file: &File) -> Option<Duration> {
     Some(found.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default())
 }
 
-/// Only for the message of whoever finds the group busy, so a full disk does not keep anybody from working.
+/// Writes the owner into the lock file, for the error of a busy group only. So a failure is ignored.
 fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) {
     let line = format!("{} (since {})\n", owner.writer(), owner.started());
-    // ext4 writes a file that was ever truncated to the disk when it is closed, even one of no bytes.
+    // ext4 writes a truncated file to the disk when it is closed, even an empty one.
     let is_fresh = file.metadata().is_ok_and(|found| found.len() == 0);
     let cleared = if is_fresh { Ok(()) } else { file.set_len(0) };
     let _ = cleared.and_then(|()| disk.write(file, line.as_bytes()));
 }
 
-/// Who holds the lock, as far as its file tells: an owner may be just about to sign it.
+/// The holder of the lock, if its file names one: an owner may not have signed it yet.
 fn holder(file: &mut File) -> String {
     signature(file).map_or_else(|| "another process holds it".into(), |owner| format!("{owner} holds it"))
 }
 
-/// The line by which an owner has signed, if it has no character that could steer a terminal.
+/// The line with which an owner has signed, if it has plain characters only.
 fn signature(file: &mut File) -> Option<String> {
     let mut line = String::new();
     file.rewind().and_then(|()| file.take(OWNER_LIMIT).read_to_string(&mut line)).ok()?;

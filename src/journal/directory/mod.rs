@@ -1,10 +1,11 @@
 //! Intents as files of one directory.
 //!
-//! A group has up to three files there, and all are named after it: `<name>.intent` as long as an operation
-//! on it is unfinished, `<name>.lock` as long as an operation is at work, and `<name>.new` for the moment in
-//! which an intent is written. What is written together is one file with several names ([`changes`]).
-//! Deliberately absent: a list of all groups, a log, a cache. The directory is the only memory, so that no
-//! two of them can disagree.
+//! A group has up to three files, named after it: `<name>.intent` while an operation is unfinished, `<name>.lock` while
+//! an operation runs, and `<name>.new` while an intent is written. Intents that are written together are one file with
+//! several names ([`changes`]).
+//!
+//! Deliberately absent: a list of all groups, a log and a cache. The directory is the only state, so no two can
+//! disagree.
 
 mod changes;
 mod disk;
@@ -41,43 +42,40 @@ use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
 
-/// Keeps each intent as a small readable file of one directory. Cloning is cheap, and clones share syncs.
+/// Stores each intent as a small readable file of one directory. Cloning is cheap, and clones share syncs.
 ///
 /// # Guarantees
-/// * An intent is written to a temporary name, synced and renamed, and the directory is synced, before
-///   [`Claim::record`] returns; it is removed and the directory synced before [`Claim::erase`] returns. So a
-///   crash of the process or the machine leaves the older state or the newer one, and never a part.
-/// * A group is locked by `flock` on a file beside its intent. It ends with its owner, also where the owner
-///   is killed. The lock counts between processes of one machine and within one process.
-/// * Operations at work at the same time share their syncs: intents are written into one file, which gets the
-///   name of each group (a hard link), so that two syncs do for some 50 groups of eight hosts. Where the file
-///   system has no hard links, each intent is written and synced by itself, one after the other.
-/// * So a file may hold intents of other groups too; only the one that it is named after counts. Delete or
-///   move such a file where you have to, but do not edit it: the others would be changed with it.
-/// * An intent file that cannot be read is reported and kept, and its group is not worked on until a person
-///   has seen to it.
-/// * On Unix, a directory or an intent of another user is refused with an error, and so is one that group or
-///   others can write: its content may be forged. This holds for root too. Group and others may read.
+/// * [`Claim::record`] writes a temporary file, syncs and renames it, and syncs the directory before it returns.
+///   [`Claim::erase`] removes the file and syncs the directory. So a crash of the process or the machine leaves the
+///   older state or the newer one, and never a part.
+/// * A group is locked by `flock` on a file beside its intent, between processes of one machine and within a process.
+///   The lock ends with its owner, also if the owner is killed.
+/// * Concurrent operations share syncs: their intents are written into one file, with a hard link for each group. On a
+///   file system without hard links, each intent is written and synced by itself.
+/// * So a file may contain intents of other groups; only the intent of its own name counts. Such a file may be deleted
+///   or moved, but not edited, because the files of the other groups would change too.
+/// * An unreadable intent file is reported and kept. Its group cannot be claimed until a person has removed the file.
+/// * On Unix, a directory or an intent of another user is refused with an error, and so is one that group or others can
+///   write, because its content may be forged. This holds for root too. Group and others may read.
 /// * Locks and intents are opened without following symbolic links. A lock file with a second hard link is refused,
 ///   because writing to it would change another file.
 /// * Parent directories are not checked. A journal in a new directory below `/tmp` is accepted, `/tmp` itself is
 ///   refused. A parent without the sticky bit that others can write lets them remove the journal.
 /// * The directory is held open. If its path leads to another directory later, every call returns an error.
-/// * Lock files and temporary files of killed processes are removed by [`Journal::unfinished`] and by the first
-///   claim of each store. Files of living owners are kept, and so are files that do not look like ours.
-/// * After the directory could not be synced, nothing is recorded or erased any more until the program
-///   starts again, because a later sync may then succeed without having done anything.
+/// * Lock files and temporary files of killed processes are removed by [`Journal::unfinished`] and by the first claim
+///   of each journal. Files of living owners are kept, and so are files of any other form.
+/// * After a failed sync of the directory, every record and erase fails until the program starts again, because a later
+///   sync may succeed without effect.
 ///
 /// # Bounds
-/// At most three files per group at work, and two descriptors for each, beside one for the directory. Erasing an
-/// intent needs no new descriptor. One intent is at most 64 MiB. At most 1,000 lock files and 1,000 temporary files
-/// are removed at a time. A new directory has mode 0700, the files in it 0600. They contain no credentials: a
+/// At most three files and two descriptors for each claimed group, and one descriptor for the directory. Erasing an
+/// intent needs no new descriptor. One intent is at most 64 MiB. At most 1,000 lock files and 1,000 temporary files are
+/// removed at a time. A new directory has mode 0700, the files in it 0600. They contain no credentials: a
 /// [`Host`](crate::Host) has none.
 ///
-/// # Where it does not fit
-/// On NFS, `flock` is a lock between machines only where the client has not been told otherwise
-/// (`local_lock`), and a server that restarts may forget it. Use a local disk. Two machines that work on the
-/// same groups need a store that both can reach, behind the same trait.
+/// # Limits
+/// Use a local disk. On NFS, `flock` may lock one machine only (`local_lock`), and a restarted server may lose the
+/// lock. Two machines that work on the same groups need another implementation of [`Journal`], which both can reach.
 ///
 /// ```
 /// use cluster_client::{ClaimError, DirectoryJournal, GroupId, Journal};
@@ -104,11 +102,11 @@ struct JournalInner {
     disk: Arc<dyn Disk>,
     rounds: GroupCommit<Change>,
     machine: Option<String>,
-    /// Leftovers of killed processes were looked for once.
+    /// The leftovers of killed processes were removed once.
     cleared: AtomicBool,
 }
 
-/// The most bytes of an intent that are written or read: 65,536 hosts with URLs of a thousand bytes.
+/// Maximum size of an intent, in bytes: enough for the maximum number of hosts with long URLs.
 const INTENT_LIMIT: u64 = 64 << 20;
 
 pub(super) const INTENT: &str = "intent";
@@ -116,11 +114,10 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const TEMPORARY: &str = "new";
 
 impl DirectoryJournal {
-    /// Opens the directory `path`, and makes it where it is not there. A relative path is meant from where
-    /// the process is now, also if that changes.
+    /// Opens the directory `path`. Creates a missing directory. A relative path is resolved once, now.
     ///
     /// # Errors
-    /// A [`JournalError`] if the path is a file, if the directory can be neither opened nor made, or if another user
+    /// A [`JournalError`] if the path is a file, if the directory can be neither opened nor created, or if another user
     /// owns it or can write to it.
     ///
     /// ```
@@ -159,16 +156,16 @@ impl Journal for DirectoryJournal {
         shared.directory.check(&*shared.disk).map_err(ClaimError::Failed)?;
         let stamp = shared.stamp();
         if !shared.cleared.swap(true, Ordering::Relaxed) {
-            // A failure hinders no claim. A reader of the journal reports it.
+            // A failure blocks no claim. `unfinished` reports it.
             let _ = shared.list().map(|files| shared.clear_away(&stamp, &files));
         }
         let user = shared.directory.user();
         let lock = GroupLock::take(&shared.disk, &shared.file_of(group, LOCK), &stamp, user)?;
-        // Left by an owner that died while it wrote; a record that needs the name says so if it stays.
+        // A dead owner may have left it. If it stays, the next record fails with an error.
         let _ = shared.disk.remove(&shared.file_of(group, TEMPORARY));
         let inherited = shared.read_of(group).map_err(ClaimError::Failed)?;
         if inherited.is_some() {
-            // Its owner may have died before the directory was synced; we act on it, so it has to last.
+            // Its owner may have died before the sync of the directory. Recovery relies on the intent, so sync it.
             shared.change(Change::Keep).map_err(ClaimError::Failed)?;
         }
         Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
@@ -229,7 +226,7 @@ impl JournalInner {
     fn read_of(&self, group: &GroupId) -> Result<Option<Intent>, JournalError> {
         let path = self.file_of(group, INTENT);
         match self.read(&path)? {
-            // Two long names with one hash, or two that differ in case where the file system has none.
+            // Two long ids may have one hash, or the file system may ignore case.
             Some(entry) if entry.group() != group => {
                 let problem = format!("it is of the group {:?}: settle that one first", entry.group().as_str());
                 Err(invalid("read", &path, problem))
@@ -238,8 +235,8 @@ impl JournalInner {
         }
     }
 
-    /// The intent that a file is named after, if the file is there. Others in it were written together with
-    /// this one, and have files of their own as long as they are unfinished.
+    /// Reads the intent that the file is named after. Returns `None` without a file. Other intents in the file have
+    /// names of their own while they are unfinished.
     fn read(&self, path: &Path) -> Result<Option<JournalEntry>, JournalError> {
         let mut file = match self.disk.open(path) {
             Ok(file) => file,
@@ -271,7 +268,7 @@ fn misnamed(group: &GroupId) -> String {
     format!("it has another name than the file of its group {:?} would have: {BY_HAND}", group.as_str())
 }
 
-/// The lock comes last, so that it is the last to go.
+/// The lock is the last field, so that it is dropped last.
 struct DirectoryClaim {
     shared: Arc<JournalInner>,
     group: GroupId,
@@ -307,7 +304,7 @@ pub struct PreparedChange {
 }
 
 impl PreparedChange {
-    /// Makes all changes durable, those of one journal together. Returns their results in order.
+    /// Makes all changes durable, consecutive ones of one journal together. Returns their results in order.
     pub(crate) fn carry_out(changes: Vec<Self>) -> Vec<Result<(), JournalError>> {
         let mut results = Vec::with_capacity(changes.len());
         let mut changes = changes.into_iter().peekable();
@@ -323,7 +320,7 @@ impl PreparedChange {
 }
 
 impl DirectoryClaim {
-    /// The change that records this intent, or erases the one that is there.
+    /// The change that records this intent, or erases the current one.
     fn change_to(&self, intent: Option<&Intent>) -> Result<Change, JournalError> {
         let path = self.file(INTENT);
         let Some(intent) = intent else {
@@ -335,7 +332,7 @@ impl DirectoryClaim {
         Ok(Change::Put(Put { path, temporary: self.file(TEMPORARY), text }))
     }
 
-    /// Checks that the directory and the lock are still those that the claim was given.
+    /// Checks that the directory and the lock file were not replaced since the claim.
     fn check_held(&self) -> Result<(), JournalError> {
         self.shared.directory.check_place(&*self.shared.disk)?;
         self.lock.is_held()
@@ -345,7 +342,7 @@ impl DirectoryClaim {
         self.shared.file_of(&self.group, extension)
     }
 
-    /// The text of an intent, if it can be read again: the time to refuse one is before anything is sent.
+    /// The text of an intent. Refuses an intent that could not be read again, before anything is sent.
     fn text_of(&self, intent: &Intent) -> Result<String, String> {
         if intent.group != self.group {
             return Err(format!("the intent is of another group, {:?}", intent.group.as_str()));
@@ -361,18 +358,17 @@ impl DirectoryClaim {
     }
 }
 
-/// Letters, digits and these stand for themselves. A `~` never does: it marks a name that was cut.
+/// All characters but letters, digits, `-`, `_` and `.`. A `~` marks a name that was cut.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
-/// The longest name that is not cut. With a hash and an extension it stays far below the 255 bytes that
-/// file systems take, and a line of `ls` can show it.
+/// Maximum length of a name without its extension. File systems accept 255 bytes.
 const LONGEST: usize = 128;
 
-/// The name of a group's files without the extension: readable, and another one for each group. It is the
-/// percent-encoded id, and where that is long, its beginning with a hash of the whole id.
+/// The name of a group's files without the extension: the percent-encoded id. A long id is cut, and a hash of the whole
+/// id is appended.
 fn file_stem(group: &GroupId) -> String {
     let encoded: Cow<'_, str> = utf8_percent_encode(group.as_str(), ENCODED).into();
-    // A dot in front would hide the file from whoever looks for what is unfinished.
+    // A leading dot would hide the file from `ls`.
     let encoded = match encoded.strip_prefix('.') {
         Some(rest) => format!("%2E{rest}"),
         None => encoded.into_owned(),
@@ -393,8 +389,8 @@ fn invalid(action: &'static str, path: &Path, problem: String) -> JournalError {
     JournalError::on(action, path, io::Error::new(io::ErrorKind::InvalidData, problem))
 }
 
-/// The machine's name, for the person who finds an intent on a disk that has moved. The standard library
-/// has no call for it; where neither place knows it, it is left out.
+/// The name of the machine, for people who read an intent. The standard library has no call for it; an unknown name is
+/// left out.
 fn machine_name() -> Option<String> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME")).ok()?;
     let name = name.trim();

@@ -1,9 +1,8 @@
-//! The journal's directory, held open as long as the store lives.
+//! The directory of a journal, held open as long as the journal lives.
 //!
-//! A sync of it needs no new descriptor, so an intent can be erased durably when the process has none left.
-//! Files are opened, renamed and removed by path, because the standard library has no `openat`. The path can come
-//! to lead to another directory. It is compared with the open one before each change, and again after the sync,
-//! before success is reported.
+//! A sync of it needs no new descriptor, so an intent can be erased durably even if the process has none left. Files
+//! are opened, renamed and removed by path, because the standard library has no `openat`. The path may lead to another
+//! directory later. So it is compared with the open directory before each change, and after the sync.
 
 use std::fs::File;
 use std::io;
@@ -20,7 +19,7 @@ pub(super) struct OpenDirectory {
 }
 
 impl OpenDirectory {
-    /// Opens the directory at an absolute path, and makes it if it is missing.
+    /// Opens the directory at an absolute path. Creates a missing directory.
     pub(super) fn open(disk: &dyn Disk, path: PathBuf) -> Result<Self, JournalError> {
         let user = User::of_this_process().map_err(|error| JournalError::on("find the user for", &path, error))?;
         let opened = match disk.open_dir(&path) {
@@ -82,7 +81,7 @@ fn no_directory(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-/// Makes the directory and syncs its parents: a crash could otherwise remove it together with synced files.
+/// Creates the directory and syncs its parents. Otherwise a crash could remove it with its synced files.
 fn create(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
     disk.create_dir(path).map_err(|error| JournalError::on("make the directory", path, error))?;

@@ -1,5 +1,4 @@
-//! The directory store on the real disk: what it keeps, whom it lets in, and what it does with files that
-//! are not as they should be.
+//! The directory journal on the real disk: stored intents, locks, and unexpected files.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -80,10 +79,10 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-// --- what it keeps
+// --- stored intents
 
 #[test]
-fn an_intent_is_there_exactly_as_long_as_its_operation() {
+fn intent_exists_exactly_from_record_to_erase() {
     let (_directory, store) = fresh();
     let mut first = claim(&store, "users-42");
     let two = intent("users-42", &["http://a", "http://b"]);
@@ -110,7 +109,7 @@ fn an_intent_is_there_exactly_as_long_as_its_operation() {
 }
 
 #[test]
-fn prepared_changes_are_made_together_and_each_has_its_own_result() {
+fn prepared_changes_share_a_round_and_have_their_own_results() {
     let (_directory, store) = fresh();
     let (_other_directory, other) = fresh();
     let ids: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
@@ -126,7 +125,7 @@ fn prepared_changes_are_made_together_and_each_has_its_own_result() {
     };
     assert!(record(&mut claims).iter().all(Result::is_ok));
     assert_eq!((unfinished_groups(&store).len(), unfinished_groups(&other).len()), (20, 1));
-    // A directory in the place of the seventh intent cannot be replaced by a file.
+    // No file can replace this directory at the path of the seventh intent.
     fs::remove_file(store.path().join("g7.intent")).unwrap();
     fs::create_dir(store.path().join("g7.intent")).unwrap();
     let failed = |results: &[Result<(), JournalError>]| results.iter().map(Result::is_err).collect::<Vec<_>>();
@@ -139,7 +138,7 @@ fn prepared_changes_are_made_together_and_each_has_its_own_result() {
 }
 
 #[test]
-fn only_the_owner_may_look_inside() {
+fn new_directories_and_files_are_for_their_owner_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a/b");
     let store = DirectoryJournal::open(&path).unwrap();
@@ -150,7 +149,7 @@ fn only_the_owner_may_look_inside() {
 }
 
 #[test]
-fn every_group_has_a_file_of_its_own_with_a_short_visible_name() {
+fn every_group_has_its_own_file_with_a_short_visible_name() {
     let (_directory, store) = fresh();
     let beginning = "ß".repeat(120);
     let mut ids: Vec<String> = [
@@ -202,16 +201,16 @@ fn every_group_has_a_file_of_its_own_with_a_short_visible_name() {
 }
 
 #[test]
-fn a_relative_path_is_kept_whole() {
+fn relative_path_is_made_absolute() {
     let store = DirectoryJournal::open("target/tmp-store-relative").unwrap();
     assert!(store.path().is_absolute());
     fs::remove_dir(store.path()).unwrap();
 }
 
-// --- whom it lets in
+// --- locks
 
 #[test]
-fn one_claim_at_a_time_and_the_other_hears_who_holds_it() {
+fn second_claim_is_busy_and_names_the_holder() {
     let (_directory, store) = fresh();
     let other = DirectoryJournal::open(store.path()).unwrap();
     let held = claim(&store, "g");
@@ -226,7 +225,7 @@ fn one_claim_at_a_time_and_the_other_hears_who_holds_it() {
 }
 
 #[test]
-fn a_lock_file_that_says_nothing_is_still_a_lock() {
+fn lock_file_without_a_readable_owner_is_still_busy() {
     let (_directory, store) = fresh();
     let _held = claim(&store, "g");
     for text in ["", "process 1", "garbage\n", "process \u{1b}[2J\n", &format!("process {}\n", "x".repeat(10_000))] {
@@ -238,7 +237,7 @@ fn a_lock_file_that_says_nothing_is_still_a_lock() {
 }
 
 #[test]
-fn two_hundred_threads_never_hold_one_group_twice() {
+fn many_threads_never_hold_a_group_twice() {
     const GROUPS: usize = 20;
     let (_directory, store) = fresh();
     let inside: Vec<AtomicUsize> = (0..GROUPS).map(|_| AtomicUsize::new(0)).collect();
@@ -273,7 +272,7 @@ fn two_hundred_threads_never_hold_one_group_twice() {
     assert!(names(&store).is_empty(), "{:?}", names(&store));
 }
 
-/// Another process that claims a group and records an intent, then waits.
+/// Another process, which claims a group, records an intent, and then waits.
 struct Owner {
     child: Child,
     said: BufReader<std::process::ChildStdout>,
@@ -316,7 +315,7 @@ fn an_owner_in_another_process() {
 }
 
 #[test]
-fn a_killed_owner_leaves_its_intent_and_frees_the_group() {
+fn killed_owner_leaves_its_intent_and_frees_the_group() {
     let (_directory, store) = fresh();
     let mut owner = Owner::start(&store);
     let holder = busy(&store, "g").unwrap();
@@ -334,7 +333,7 @@ fn a_killed_owner_leaves_its_intent_and_frees_the_group() {
 }
 
 #[test]
-fn an_owner_that_finishes_leaves_nothing() {
+fn finished_owner_leaves_no_file() {
     let (_directory, store) = fresh();
     let mut owner = Owner::start(&store);
     drop(owner.child.stdin.take());
@@ -343,12 +342,12 @@ fn an_owner_that_finishes_leaves_nothing() {
     assert!(claim(&store, "g").inherited().is_none());
 }
 
-// --- files that are not as they should be
+// --- unexpected files
 
 #[test]
-fn a_claim_takes_over_what_a_killed_owner_left() {
+fn claim_reuses_the_leftovers_of_its_group() {
     let (_directory, store) = fresh();
-    // The first claim of a store clears leftovers away. These come later.
+    // The first claim of a journal removes all leftovers, so it comes before these.
     claim(&store, "first");
     for (name, text) in [
         (
@@ -382,13 +381,13 @@ fn leave(store: &DirectoryJournal) {
     ] {
         fs::write(store.path().join(name), text).unwrap();
     }
-    // Nobody is about to sign it.
+    // Make the unsigned lock old.
     let unsigned = fs::File::options().write(true).open(store.path().join("h.lock")).unwrap();
     unsigned.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
 }
 
 #[test]
-fn unfinished_clears_away_what_killed_processes_left() {
+fn unfinished_removes_leftovers_of_killed_processes() {
     let (_directory, store) = fresh();
     record(&store, "g");
     leave(&store);
@@ -397,7 +396,7 @@ fn unfinished_clears_away_what_killed_processes_left() {
 }
 
 #[test]
-fn the_first_claim_clears_away_what_killed_processes_left() {
+fn first_claim_removes_leftovers_of_killed_processes() {
     let (_directory, store) = fresh();
     leave(&store);
     claim(&store, "other");
@@ -405,7 +404,7 @@ fn the_first_claim_clears_away_what_killed_processes_left() {
 }
 
 #[test]
-fn what_a_living_owner_holds_is_not_cleared_away() {
+fn files_of_a_living_owner_are_kept() {
     let (_directory, store) = fresh();
     let mut owner = Owner::start(&store);
     let held = claim(&store, "h");
@@ -425,7 +424,7 @@ fn what_a_living_owner_holds_is_not_cleared_away() {
 }
 
 #[test]
-fn files_of_a_person_and_young_locks_are_not_cleared_away() {
+fn files_of_people_and_young_locks_are_kept() {
     let (directory, store) = fresh();
     let victim = directory.path().join("victim");
     fs::write(&victim, DEAD).unwrap();
@@ -453,7 +452,7 @@ fn files_of_a_person_and_young_locks_are_not_cleared_away() {
 }
 
 #[test]
-fn one_pass_clears_away_a_bounded_number_of_leftovers() {
+fn one_pass_removes_a_bounded_number_of_leftovers() {
     let (_directory, store) = fresh();
     for number in 0..1_200 {
         fs::write(store.path().join(format!("{number}.lock")), DEAD).unwrap();
@@ -464,7 +463,7 @@ fn one_pass_clears_away_a_bounded_number_of_leftovers() {
     assert!(names(&store).is_empty());
 }
 
-/// Counts a worker out, even if it panics: the others stop then.
+/// Decrements the number of workers on drop, also after a panic, so that the other threads end.
 struct Working<'a>(&'a AtomicUsize);
 impl Drop for Working<'_> {
     fn drop(&mut self) {
@@ -473,7 +472,7 @@ impl Drop for Working<'_> {
 }
 
 #[test]
-fn owners_keep_their_groups_while_others_clear_away() {
+fn owners_keep_their_groups_during_the_removal_of_leftovers() {
     const ROUNDS: usize = 150;
     let (_directory, store) = fresh();
     let (store, working) = (&store, &AtomicUsize::new(4));
@@ -481,7 +480,7 @@ fn owners_keep_their_groups_while_others_clear_away() {
     let work = |thread: usize| {
         let _working = Working(working);
         for round in 0..ROUNDS {
-            // A killed owner has been here before, every second time.
+            // Every second round begins with leftovers of a killed owner.
             let id = format!("{thread} {round}");
             let stem = format!("{thread}%20{round}");
             if round.is_multiple_of(2) {
@@ -526,7 +525,7 @@ fn owners_keep_their_groups_while_others_clear_away() {
 }
 
 #[test]
-fn an_unreadable_intent_is_reported_and_kept_and_its_group_is_not_worked_on() {
+fn unreadable_intent_is_reported_and_kept_and_its_group_cannot_be_claimed() {
     let (_directory, store) = fresh();
     record(&store, "cut");
     record(&store, "foreign");
@@ -565,7 +564,7 @@ fn an_unreadable_intent_is_reported_and_kept_and_its_group_is_not_worked_on() {
 }
 
 #[test]
-fn every_changed_byte_and_every_cut_of_a_file_is_seen() {
+fn every_changed_byte_and_every_cut_of_a_file_is_detected() {
     let (_directory, store) = fresh();
     record(&store, "g");
     let path = store.path().join("g.intent");
@@ -589,9 +588,9 @@ fn every_changed_byte_and_every_cut_of_a_file_is_seen() {
     }
 }
 
-/// As a round writes them: one file that has the names of all.
+/// A round writes one file with a hard link for each group.
 #[test]
-fn of_intents_in_one_file_each_is_read_by_its_own_name_and_damage_is_seen_by_those_it_hits() {
+fn intents_in_a_shared_file_are_read_by_name_and_damage_affects_only_those_hit() {
     let (_directory, store) = fresh();
     let ids = ["a", "b", "c"];
     let hosts = ["http://node1:8000", "http://node2:8000"];
@@ -623,7 +622,7 @@ fn of_intents_in_one_file_each_is_read_by_its_own_name_and_damage_is_seen_by_tho
             let hit = usize::from(at >= first) + usize::from(at >= second);
             let found = found();
             assert!(!found.contains(&group(ids[hit])), "byte {at}");
-            // Where a text no longer begins with its first line, it runs on from the text before it.
+            // A text with a damaged first line is read as part of the text before it.
             let missing = 3 - found.len();
             let is_seam = [first, second].iter().any(|start| (start - 1..start + 22).contains(&at));
             assert!(missing == 1 || (missing == 2 && is_seam), "byte {at}: {found:?}");
@@ -650,14 +649,14 @@ fn of_intents_in_one_file_each_is_read_by_its_own_name_and_damage_is_seen_by_tho
 }
 
 #[test]
-fn a_huge_file_is_not_read_to_its_end() {
+fn huge_file_is_an_error_and_is_not_read_to_its_end() {
     let (_directory, store) = fresh();
     fs::File::create(store.path().join("g.intent")).unwrap().set_len(1 << 40).unwrap();
     assert!(failed(&store, "g").contains("more than 67108864 bytes"), "{}", failed(&store, "g"));
 }
 
 #[test]
-fn what_could_not_be_read_again_is_not_written() {
+fn record_refuses_an_intent_that_could_not_be_read_again() {
     let (_directory, store) = fresh();
     let mut held = claim(&store, "g");
     let nobody = held.record(&intent("g", &[])).unwrap_err();
@@ -670,7 +669,7 @@ fn what_could_not_be_read_again_is_not_written() {
 }
 
 #[test]
-fn a_lock_file_that_is_no_file_is_an_error() {
+fn claim_fails_if_the_lock_is_no_regular_file() {
     let (_directory, store) = fresh();
     fs::create_dir(store.path().join("g.lock")).unwrap();
     assert!(failed(&store, "g").starts_with("cannot lock "), "{}", failed(&store, "g"));
@@ -679,7 +678,7 @@ fn a_lock_file_that_is_no_file_is_an_error() {
 }
 
 #[test]
-fn a_temporary_that_cannot_be_cleared_away_is_an_error_of_the_record() {
+fn record_fails_if_the_temporary_cannot_be_removed() {
     let (_directory, store) = fresh();
     fs::create_dir(store.path().join("g.new")).unwrap();
     let refused = claim(&store, "g").record(&intent("g", &["http://a"])).unwrap_err();
@@ -687,7 +686,7 @@ fn a_temporary_that_cannot_be_cleared_away_is_an_error_of_the_record() {
 }
 
 #[test]
-fn a_link_in_the_place_of_the_temporary_is_not_followed() {
+fn record_does_not_follow_a_link_at_the_temporary() {
     let (directory, store) = fresh();
     let elsewhere = directory.path().join("elsewhere");
     fs::write(&elsewhere, "a person's").unwrap();
@@ -700,7 +699,7 @@ fn a_link_in_the_place_of_the_temporary_is_not_followed() {
 }
 
 #[test]
-fn who_has_lost_the_lock_file_changes_nothing() {
+fn claim_whose_lock_file_was_removed_changes_nothing() {
     let (_directory, store) = fresh();
     let mut first = claim(&store, "g");
     fs::remove_file(store.path().join("g.lock")).unwrap();
@@ -715,7 +714,7 @@ fn who_has_lost_the_lock_file_changes_nothing() {
     assert_eq!(claim(&store, "g").inherited(), Some(&intent("g", &["http://b"])));
 }
 
-/// Every call of the store, and of the claim on the group `g`, says that the directory is another one.
+/// Checks that every call of the journal, and of the claim on the group `g`, reports a replaced directory.
 fn assert_lost(store: &DirectoryJournal, mut held: Box<dyn Claim>) {
     let errors = [held.record(&intent("g", &["http://a"])).unwrap_err(), held.erase().unwrap_err()];
     drop(held);
@@ -727,7 +726,7 @@ fn assert_lost(store: &DirectoryJournal, mut held: Box<dyn Claim>) {
 }
 
 #[test]
-fn a_directory_that_vanishes_is_an_error_of_every_call() {
+fn every_call_fails_after_the_directory_was_removed() {
     let (_directory, store) = fresh();
     let held = claim(&store, "g");
     fs::remove_dir_all(store.path()).unwrap();
@@ -735,7 +734,7 @@ fn a_directory_that_vanishes_is_an_error_of_every_call() {
 }
 
 #[test]
-fn a_directory_in_the_place_of_the_one_that_was_opened_is_an_error_of_every_call_and_is_left_alone() {
+fn every_call_fails_after_the_directory_was_replaced_and_the_new_one_is_unchanged() {
     let (directory, store) = fresh();
     let held = claim(&store, "g");
     fs::rename(store.path(), directory.path().join("away")).unwrap();
@@ -747,7 +746,7 @@ fn a_directory_in_the_place_of_the_one_that_was_opened_is_an_error_of_every_call
 }
 
 #[test]
-fn a_directory_behind_a_link_can_be_opened() {
+fn open_follows_a_link_to_a_directory() {
     let (directory, store) = fresh();
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(store.path(), &link).unwrap();
@@ -756,7 +755,7 @@ fn a_directory_behind_a_link_can_be_opened() {
 }
 
 #[test]
-fn a_path_that_cannot_be_a_directory_is_refused() {
+fn open_refuses_a_path_that_is_no_directory() {
     let (directory, _store) = fresh();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
@@ -769,7 +768,7 @@ fn a_path_that_cannot_be_a_directory_is_refused() {
     assert!(DirectoryJournal::open("").is_err());
 }
 
-// --- what it costs
+// --- cost
 
 #[test]
 #[ignore = "a measurement: cargo test --release --lib journal::directory::tests::cost -- --ignored --nocapture"]
@@ -798,7 +797,7 @@ fn cost_of_record_and_erase() {
     }
 }
 
-// --- what others may have written
+// --- files of other users
 
 /// A user that runs no test. Only root can give files away.
 const STRANGER: u32 = 65_534;
@@ -844,7 +843,7 @@ fn open_refuses_a_directory_of_another_user() {
 }
 
 #[test]
-fn an_intent_that_others_can_write_is_refused_and_kept() {
+fn intent_that_others_can_write_is_refused_and_kept() {
     let (_directory, store) = fresh();
     record(&store, "g");
     let path = store.path().join("g.intent");
@@ -861,7 +860,7 @@ fn an_intent_that_others_can_write_is_refused_and_kept() {
 }
 
 #[test]
-fn an_intent_of_another_user_is_refused_and_kept() {
+fn intent_of_another_user_is_refused_and_kept() {
     let (_directory, store) = fresh();
     record(&store, "g");
     let path = store.path().join("g.intent");
@@ -876,7 +875,7 @@ fn an_intent_of_another_user_is_refused_and_kept() {
 }
 
 #[test]
-fn a_lock_that_is_another_file_is_not_written_through() {
+fn lock_that_is_a_link_or_no_regular_file_is_refused_and_not_written() {
     let (directory, store) = fresh();
     let victim = directory.path().join("victim");
     fs::write(&victim, "a person's").unwrap();
@@ -904,7 +903,7 @@ fn a_lock_that_is_another_file_is_not_written_through() {
 }
 
 #[test]
-fn a_lock_of_another_user_is_refused() {
+fn lock_of_another_user_is_refused() {
     let (_directory, store) = fresh();
     let lock = store.path().join("g.lock");
     fs::write(&lock, "process 1\n").unwrap();
@@ -916,7 +915,7 @@ fn a_lock_of_another_user_is_refused() {
 }
 
 #[test]
-fn an_error_prints_no_control_character_of_a_file_name() {
+fn errors_escape_control_characters_of_file_names() {
     let (_directory, store) = fresh();
     for name in ["\u{1b}[2Jgröße.intent", "a\nb.intent", "\u{202e}fdp.intent", "\u{9b}31m.intent"] {
         fs::write(store.path().join(name), "").unwrap();

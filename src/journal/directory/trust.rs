@@ -1,13 +1,12 @@
-//! Ownership and permission checks: only files of the effective user are used, and only if nobody else can write
-//! them.
+//! Ownership and permission checks: a file is used only if it belongs to the effective user and no other user can write
+//! it.
 //!
-//! An intent makes a recovery delete groups, and a lock file is written to. A user who can put a file into the
-//! directory could have a group deleted, or another file overwritten, in this user's name. The checks use `fstat`
-//! of the open file, because its name can lead to another file a moment later. Root has no exception, neither as
-//! the owner of a file nor as the user that opens it.
+//! Recovery deletes the groups of an intent, and a lock file is written to. Another user who can create files in the
+//! directory could have a group deleted, or another file overwritten. The checks use `fstat` of the open file, because
+//! its name may lead to another file later. Root has no exception, neither as the owner of a file nor as the user.
 //!
 //! Deliberately absent: a check of the parent directories. A user who can write there can remove the journal, or
-//! replace it by a directory of their own, which is refused.
+//! replace it by another directory, which is refused.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -149,7 +148,7 @@ mod tests {
     use super::User;
 
     #[test]
-    fn the_user_of_this_process_is_the_owner_of_the_files_that_it_makes() {
+    fn user_of_this_process_owns_new_files() {
         let file = tempfile::tempfile().unwrap();
         assert_eq!(User::of_this_process().unwrap().id, file.metadata().unwrap().uid());
     }

@@ -1,6 +1,7 @@
-//! The floor: what the machine allows. One thread writes all requests, then reads all answers, on blocking sockets.
+//! The floor: the minimum cost on this machine. One thread writes all requests, then reads all answers, on blocking
+//! sockets.
 //!
-//! Nothing here is reusable: no pool, no retry, no reconnect, one read per answer where it arrives in one piece.
+//! It has no pool, no retry and no reconnect, and one read for an answer in one segment.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
 
 struct Floor {
     hosts: Vec<String>,
-    /// One set of connections for each group in flight, made when first needed.
+    /// Connections for each group in flight, made on first use.
     lanes: Vec<Vec<TcpStream>>,
     buffer: Vec<u8>,
 }
@@ -29,7 +30,7 @@ impl Client for Floor {
         self.create_wave(&[id.to_owned()])
     }
 
-    /// In waves: with every answer equally late, a wave of 32 is as good as 32 that replace one another.
+    /// Works in waves of groups. All answers have one delay, so a wave costs no more than a window of groups.
     fn create_all(&mut self, mut ids: Ids) -> Result<(), Failure> {
         loop {
             let wave: Vec<String> = ids.by_ref().take(IN_FLIGHT).collect();
@@ -59,7 +60,7 @@ impl Floor {
         self.round(ids, 200, |host, id| format!("GET {}{id}/ HTTP/1.1\r\nhost: {host}\r\n\r\n", wire::GROUP_PATH))
     }
 
-    /// Scatter, then gather.
+    /// Sends all requests, then reads all answers.
     fn round(&mut self, ids: &[String], wanted: u16, request: impl Fn(&str, &str) -> String) -> Result<(), Failure> {
         for (lane, id) in self.lanes.iter_mut().zip(ids) {
             for (stream, host) in lane.iter_mut().zip(&self.hosts) {
@@ -82,7 +83,7 @@ fn connect(host: &str) -> Result<TcpStream, Failure> {
     Ok(stream)
 }
 
-/// Reads one answer to its end and gives its status.
+/// Reads one answer to its end and returns its status.
 fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<u16, Failure> {
     let mut filled = 0;
     loop {

@@ -68,7 +68,7 @@ impl Cluster {
         tokio::time::timeout(REQUEST_TIMEOUT, async {
             let answer = self.http.request(request).await?;
             let status = answer.status().as_u16();
-            // To its end, so that the connection is kept.
+            // Read to its end, so that the connection is kept.
             answer.into_body().collect().await?;
             wire::expect(wanted, status)
         })

@@ -1,4 +1,4 @@
-//! Our client on one thread, with the preflight off: the same requests as the peers.
+//! Our client on one thread, without preflight, with the requests of the peers.
 
 fn main() -> std::process::ExitCode {
     cluster_client_compare::run::<cluster_client_compare::ours::OursMultiplexed>()

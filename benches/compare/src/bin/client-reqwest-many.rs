@@ -59,7 +59,7 @@ async fn all(mut requests: JoinSet<Result<(), Failure>>) -> Result<(), Failure> 
     Ok(())
 }
 
-/// With 32 groups in flight the groups alone keep every thread busy: splitting them further only costs.
+/// One task for each group, because the groups in flight keep every thread busy already.
 async fn create_in_one_task(http: reqwest::Client, hosts: Arc<[String]>, id: String) -> Result<(), Failure> {
     let posts = hosts.iter().map(|host| post(http.clone(), wire::create_url(host), wire::create_body(&id)));
     posts.collect::<FuturesUnordered<_>>().try_collect::<()>().await?;

@@ -1,9 +1,9 @@
-//! Our client with many hosts, which it reads from its standard input: one operation, and what it took.
+//! Our client with many hosts, read from standard input: one operation, and its cost.
 //!
-//! `client-scale create` creates a group, `client-scale status` asks all hosts for the status of one. `client-scale mute`
-//! does so with one more host, which accepts connections and never answers, and `client-scale blackholed` with one that
-//! does not even accept them; both also tell when all others were through. A second word chooses the engine: `threads`, or
-//! `multiplexed`.
+//! `client-scale create` creates a group, `client-scale status` checks one. `client-scale mute` checks one with one
+//! more host, which accepts connections and never answers; with `client-scale blackholed` that host accepts no
+//! connections. Both also report the time at which all others had finished. A second word selects the engine: `threads`
+//! or `multiplexed`.
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use cluster_client::{ClusterClient, Engine, Event, EventKind, Observer, Report};
 use cluster_client_compare::{Failure, usage};
 
-/// A connection on loopback that takes longer is not let in.
+/// A connection on loopback that takes longer is not accepted.
 const LET_IN: Duration = Duration::from_millis(100);
-/// The most connections that fill a backlog of none.
+/// Maximum number of connections that fill an empty backlog.
 const FILLING: usize = 8;
 
 fn main() -> ExitCode {
@@ -76,7 +76,7 @@ fn run() -> Result<serde_json::Value, Failure> {
     }))
 }
 
-/// Fills the backlog of `listener`: as long as what is returned is kept, the system drops whatever asks to connect.
+/// Fills the backlog of `listener`. While the returned connections are open, the system drops further ones.
 fn fill(listener: &TcpListener) -> Result<Vec<TcpStream>, Failure> {
     rustix::net::listen(listener, 0)?;
     let address = listener.local_addr()?;
@@ -94,13 +94,13 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The longest time that any host by itself took, from its first request to its last answer.
+/// Maximum time of one host, from its first request to its last answer.
 fn slowest(report: &Report) -> Duration {
     let of_host = |steps: &[cluster_client::HostStep]| steps.iter().map(|step| step.elapsed).sum();
     report.hosts.iter().map(|host| of_host(&host.steps)).max().unwrap_or_default()
 }
 
-/// When the two last hosts were through.
+/// The times at which the last two hosts had finished.
 #[derive(Default)]
 struct Progress(Mutex<[Option<Instant>; 2]>);
 

@@ -1,5 +1,5 @@
-//! The rounds under a model checker: who gets an answer has it from a round that carried the change out. See
-//! `src/client/driver/loom_models.rs` for how to run it.
+//! Models of group commit for loom: a change is answered only after a round has carried it out. See
+//! `src/client/driver/loom_models.rs` for how to run them.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::{Ended, GroupCommit};
 use crate::sync::{Model, explore, plant};
 use crate::values::cause::JournalError;
 
-/// A place where changes are kept. A round takes two steps, and what it did counts after the second.
+/// Stores changes. A round takes two steps and has its effect in the second.
 #[derive(Default)]
 struct Store {
     state: loom::sync::Mutex<State>,
-    /// The number of the round that breaks it.
+    /// Number of the round that breaks the store.
     breaks: Option<usize>,
 }
 
@@ -28,7 +28,7 @@ impl Store {
     fn carry_out(&self, changes: &[usize]) -> Ended {
         let mut state = self.state.lock().unwrap();
         assert!(!state.running, "one round at a time");
-        assert!(!changes.is_empty(), "a round for nobody");
+        assert!(!changes.is_empty(), "a round without changes");
         (state.running, state.rounds) = (true, state.rounds + 1);
         let breaks = self.breaks == Some(state.rounds);
         drop(state);
@@ -39,7 +39,7 @@ impl Store {
             return Ended::broken(refused, changes.len());
         }
         state.kept.extend(changes);
-        // The change 0 is refused for reasons of its own.
+        // Change 0 is always refused.
         let result = |change: &usize| if *change == 0 { Err(refused.clone()) } else { Ok(()) };
         Ended { results: changes.iter().map(result).collect(), broken: None }
     }
@@ -49,7 +49,7 @@ impl Store {
     }
 }
 
-/// As many threads bring a change each; the changes that were answered with yes.
+/// Runs that many threads with a change each. Returns the changes that succeeded.
 fn callers(number: usize, store: Store) -> Vec<usize> {
     let shared = Arc::new((GroupCommit::default(), store));
     let caller = |(rounds, store): &(GroupCommit<usize>, Store), change: usize| {
@@ -70,14 +70,14 @@ fn callers(number: usize, store: Store) -> Vec<usize> {
 const SYSTEM: [Model; 1] = [Model { threads: true }];
 
 #[test]
-fn a_change_is_carried_out_before_it_is_answered_and_each_gets_its_own_answer() {
+fn change_is_carried_out_before_its_own_result_is_returned() {
     explore("two share rounds", &SYSTEM, None, || assert_eq!(callers(2, Store::default()), [1]));
     explore("three share rounds", &SYSTEM, Some(3), || assert_eq!(callers(3, Store::default()), [1, 2]));
 }
 
-/// The first round breaks the store: nobody is told that it went well, now or later.
+/// The first round breaks the store, so no change succeeds.
 #[test]
-fn after_a_round_that_broke_the_store_nothing_is_promised() {
+fn every_change_fails_after_a_round_broke_the_store() {
     explore("a round breaks the store", &SYSTEM, None, || {
         let store = Store { breaks: Some(1), ..Store::default() };
         assert!(callers(2, store).is_empty());
@@ -89,7 +89,7 @@ fn after_a_round_that_broke_the_store_nothing_is_promised() {
 }
 
 #[test]
-fn planted_bugs_are_found() {
+fn planted_mutants_are_detected() {
     let source = include_str!("../group_commit.rs");
     let models = ["group_commit::loom_models", "--skip", "planted"];
     plant("silent", "group_commit.rs", source, "round.changed.notify_all()", &models);

@@ -1,4 +1,4 @@
-//! Who shares a round with whom, and what each hears of it.
+//! Tests of group commit: which changes share a round, and which result each gets.
 
 use std::collections::HashSet;
 use std::io;
@@ -9,8 +9,8 @@ use std::sync::mpsc::channel;
 use super::{Ended, GroupCommit};
 use crate::values::cause::JournalError;
 
-/// One caller begins a round; eight come while it runs. Returns how the one and the eight ended, and the
-/// changes of each round.
+/// Runs one caller, eight more during its round, and one afterwards. Returns whether each succeeded, and the number of
+/// changes in each round.
 fn one_and_eight(broken: Option<usize>) -> (bool, Vec<bool>, Vec<usize>, bool) {
     let rounds = GroupCommit::default();
     let sizes = Mutex::new(Vec::new());
@@ -49,7 +49,7 @@ fn one_and_eight(broken: Option<usize>) -> (bool, Vec<bool>, Vec<usize>, bool) {
 }
 
 #[test]
-fn those_who_come_during_a_round_share_the_next_one() {
+fn changes_during_a_round_share_the_next_round() {
     assert_eq!(one_and_eight(None), (true, vec![true; 8], vec![1, 8, 1], true));
 }
 
@@ -90,7 +90,7 @@ fn changes_of_one_caller_share_a_round_with_those_of_others() {
 }
 
 #[test]
-fn a_round_that_panics_breaks_the_store_and_leaves_nobody_waiting() {
+fn panic_in_a_round_breaks_the_store_and_blocks_no_caller() {
     let rounds = GroupCommit::default();
     let broken = |rounds: &GroupCommit<()>| rounds.join((), |_| panic!("as planned")).unwrap_err();
     for _ in 0..3 {
@@ -100,19 +100,19 @@ fn a_round_that_panics_breaks_the_store_and_leaves_nobody_waiting() {
 }
 
 #[test]
-fn a_broken_store_fails_for_all_who_waited_and_for_all_who_come_after() {
+fn waiting_and_later_changes_fail_after_the_store_broke() {
     assert_eq!(one_and_eight(Some(2)), (true, vec![false; 8], vec![1, 8], false));
     assert_eq!(one_and_eight(Some(1)), (false, vec![false; 8], vec![1], false));
 }
 
 #[test]
-fn two_hundred_threads_share_their_rounds_and_none_returns_before_its_own() {
+fn many_threads_share_rounds_and_get_their_own_results() {
     let (rounds, done, led) = (GroupCommit::default(), Mutex::new(HashSet::new()), AtomicUsize::new(0));
     let carry_out = |changes: &[usize]| {
         std::thread::yield_now();
         led.fetch_add(1, Ordering::Relaxed);
         done.lock().unwrap().extend(changes.iter().copied());
-        // Each is told apart: the odd ones are refused.
+        // The odd ones are refused, so that wrong results are detected.
         let refused = || Err(JournalError::on("put", "it", io::Error::other("odd")));
         Ended { results: changes.iter().map(|n| if n % 2 == 0 { Ok(()) } else { refused() }).collect(), broken: None }
     };

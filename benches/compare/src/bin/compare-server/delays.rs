@@ -1,4 +1,4 @@
-//! The answers that wait for their time. The delay is the same for all, so they leave in the order they came.
+//! The queue of delayed answers. All have one delay, so they are sent in the order of their requests.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,10 +11,10 @@ use rustix::time::{
 
 use crate::http::Answer;
 
-/// Answers due this soon go along with those that are due: it saves a timer per answer.
+/// Answers due this soon are sent with those that are due, which saves a timer for each answer.
 const SLACK: Duration = Duration::from_micros(100);
 
-/// An answer and whom it is for.
+/// An answer and its connection.
 pub(crate) struct Delayed {
     pub(crate) connection: usize,
     pub(crate) generation: u64,
@@ -60,7 +60,7 @@ impl Delays {
         self.queue.pop_front().map(|(_, delayed)| delayed)
     }
 
-    /// Setting the timer again also clears its readiness, so that it is told anew.
+    /// Sets the timer, which also clears its readiness, so that epoll reports it again.
     pub(crate) fn finish_batch(&mut self) -> io::Result<()> {
         match self.queue.front() {
             Some((due, _)) => self.arm(due.saturating_duration_since(Instant::now())),
@@ -69,7 +69,7 @@ impl Delays {
     }
 
     fn arm(&self, after: Duration) -> io::Result<()> {
-        // A time of zero would turn the timer off.
+        // A time of zero disarms the timer.
         let after = after.max(Duration::from_nanos(1));
         let value = Timespec {
             tv_sec: i64::try_from(after.as_secs()).unwrap_or(i64::MAX),

@@ -1,6 +1,6 @@
-//! The part of HTTP/1.1 and of the node API that the server understands. Pure: bytes in, a request out.
+//! The parts of HTTP/1.1 and of the node API that the server supports. Parsing only, without IO.
 
-/// The answers, ready to be written.
+/// The answers as bytes.
 pub(crate) type Answer = &'static [u8];
 
 pub(crate) const CREATED: Answer =
@@ -27,7 +27,7 @@ pub(crate) enum Request<'a> {
 }
 
 impl Request<'_> {
-    /// Tells this request from all others to any port.
+    /// A hash that identifies this request among those to all ports.
     pub(crate) fn key(&self, port: usize) -> u64 {
         let (method, id): (&[u8], &[u8]) = match self {
             Self::Create(id) => (b"POST", id),
@@ -49,11 +49,11 @@ pub(crate) fn key(port: usize, id: &[u8]) -> u64 {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Parsed<'a> {
-    /// A whole request, and how many bytes it took.
+    /// A complete request, and its length in bytes.
     Request(Request<'a>, usize),
     /// More bytes are needed.
     Partial,
-    /// No request of a client that we measure: chunked bodies and the like are not spoken here.
+    /// Not a request of a measured client; chunked bodies, for example, are not supported.
     Garbage,
 }
 

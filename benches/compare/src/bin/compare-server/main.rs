@@ -1,10 +1,9 @@
 //! The test server: many ports of loopback, one thread, epoll. `compare-server PORTS DELAY_US [FLAKY]`
 //!
 //! It prints one line, `ready ADDRESS:PORT,ADDRESS:PORT,...`, and ends when its standard input is closed, so that it
-//! cannot outlive whoever started it. It knows the node API (`http.rs`), answers every request after the set delay
-//! (`delays.rs`), and keeps every connection until the peer closes it. It is the same for all clients, and cheap: one
-//! read and one write per request. With FLAKY, every so many ports answer each request with 503 when it comes for the
-//! first time.
+//! ends with its parent. It serves the node API (`http.rs`), answers every request after the delay (`delays.rs`), and
+//! keeps every connection until the peer closes it. Each request costs one read and one write. With FLAKY, one in that
+//! many ports answers each new request with 503 once.
 
 mod delays;
 mod http;
@@ -26,14 +25,14 @@ use mio::{Events, Interest, Poll, Token};
 use delays::{Delayed, Delays};
 use stream::{Stream, Streams};
 
-/// Maximum number of ports: what the comparison needs.
+/// Maximum number of ports, as the comparison needs.
 const MAX_PORTS: usize = 10_000;
-/// Addresses to spread over when one runs out of free ports: 127.0.0.1 to 127.0.0.8.
+/// Number of addresses to listen on, from 127.0.0.1 on, if one has too few free ports.
 const ADDRESSES: u8 = 8;
 /// With more ports than this, one listener stands for a port of each address. Otherwise listeners and connections take
 /// more file descriptors than a process may have.
 const MAX_LISTENERS: usize = 2_000;
-/// A request that is longer than this is not one of ours.
+/// Maximum length of a request.
 const MAX_REQUEST: usize = 16 * 1024;
 
 const STDIN: Token = Token(0);
@@ -76,15 +75,15 @@ struct Server {
     free: Vec<usize>,
     delays: Delays,
     streams: Streams,
-    /// The groups that exist, each as a hash of port and id: the ids of a run are few, a collision will not happen.
+    /// The existing groups, each as a hash of port and id. A run has few ids, so a collision is very unlikely.
     groups: HashSet<u64, BuildHasherDefault<AlreadyHashed>>,
-    /// Every so many ports refuse what they hear for the first time.
+    /// One in this many ports answers each new request with 503 once.
     flaky: Option<NonZero<usize>>,
     heard: HashSet<u64, BuildHasherDefault<AlreadyHashed>>,
     scratch: Vec<u8>,
 }
 
-/// A place for a connection; the generation tells a late answer whether the one it is for is still there.
+/// A slot for a connection. Its generation detects a late answer to a closed connection.
 struct Slot {
     generation: u64,
     connection: Option<Connection>,
@@ -93,7 +92,7 @@ struct Slot {
 struct Connection {
     stream: Stream,
     port: usize,
-    /// The beginning of a request that came in pieces; nearly always empty.
+    /// The beginning of an incomplete request; nearly always empty.
     partial: Vec<u8>,
 }
 
@@ -168,7 +167,7 @@ impl Server {
         }
     }
 
-    /// Readiness is told once (edge-triggered): take all that wait.
+    /// Accepts all pending connections, because readiness is edge-triggered.
     fn accept(&mut self, listener: usize) -> io::Result<()> {
         loop {
             let mut stream = match self.listeners[listener].accept() {
@@ -210,7 +209,7 @@ impl Server {
                     if !self.take_requests(index, &scratch[..read])? {
                         break false;
                     }
-                    // A read that did not fill the buffer emptied the socket: the next arrival is told again.
+                    // A short read has emptied the socket, so epoll reports the next arrival.
                     if read < scratch.len() && !cfg!(feature = "tls") {
                         break true;
                     }
@@ -227,7 +226,7 @@ impl Server {
         Ok(())
     }
 
-    /// Answers each whole request in `bytes`; `false` means that the connection is of no more use.
+    /// Answers each complete request in `bytes`. Returns `false` if the connection is to be closed.
     fn take_requests(&mut self, index: usize, bytes: &[u8]) -> io::Result<bool> {
         let Some(connection) = &mut self.connections[index].connection else { return Ok(true) };
         let port = connection.port;
@@ -309,8 +308,8 @@ impl Server {
         self.delays.finish_batch()
     }
 
-    /// An answer is far smaller than a socket's buffer and a client waits for it before it asks again: what does not
-    /// fit in one write is a client to be rid of.
+    /// Writes an answer, or closes the connection if one write is not enough. An answer is far smaller than a socket's
+    /// buffer, and a client sends its next request after it.
     fn send(&mut self, index: usize, answer: http::Answer) -> bool {
         let Some(connection) = &mut self.connections[index].connection else { return true };
         matches!(connection.stream.write(answer), Ok(sent) if sent == answer.len())
@@ -318,7 +317,7 @@ impl Server {
 
     fn close(&mut self, index: usize) {
         let slot = &mut self.connections[index];
-        // Closing the socket takes it out of epoll.
+        // A closed socket is removed from epoll.
         if slot.connection.take().is_some() {
             slot.generation += 1;
             self.free.push(index);
@@ -326,7 +325,7 @@ impl Server {
     }
 }
 
-/// A listener on a free port of the first address that still has one.
+/// Listens on a free port of the first address that has one.
 fn listen() -> io::Result<TcpListener> {
     let mut last = None;
     for address in 1..=ADDRESSES {

@@ -1,4 +1,4 @@
-//! Other processes, each with a limit to its time. Whatever exceeds it is ended by its id.
+//! Child processes, each with a time limit. A process that exceeds it is killed by its id.
 
 use std::io::Read;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,14 +13,14 @@ use crate::Failure;
 /// Result of a measured process.
 pub(crate) struct Finished {
     pub(crate) stdout: String,
-    /// From before it was spawned until after it ended.
+    /// Time from before the spawn until after the end.
     pub(crate) took: Duration,
 }
 
-/// Runs `command` to its end and gives its output. A process that fails is a [`Failure`] with its last words.
+/// Runs `command` to its end and returns its output. A [`Failure`] contains the last lines of a failed process.
 ///
-/// The output is read only after the end, which keeps the reader off the cores while the client is measured; reports
-/// are smaller than a pipe (`MAX_SINGLE` in `pace.rs` sees to it).
+/// The output is read after the end, so that the reader uses no core during a measurement. `MAX_SINGLE` in `pace.rs`
+/// keeps a report smaller than a pipe.
 pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<Finished, Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let start = Instant::now();
@@ -39,14 +39,14 @@ pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<Finished,
     Err(format!("{status}: {last_words}").into())
 }
 
-/// Runs a tool whose output is for whoever watches, and none of it for our standard output.
+/// Runs a tool with its output on standard error, so that none of it gets into the results.
 pub(crate) fn tool(command: &mut Command, limit: Duration) -> Result<(), Failure> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr())).spawn()?;
     let status = wait(&mut child, limit)?;
     if status.success() { Ok(()) } else { Err(status.to_string().into()) }
 }
 
-/// Waits for the end of `child`, and ends it when the limit is over.
+/// Waits for the end of `child`, and kills it at the limit.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<ExitStatus, Failure> {
     let deadline = Instant::now() + limit;
     let handle = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
@@ -70,14 +70,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_does_not_end_is_ended() {
+    fn process_that_exceeds_its_limit_is_killed() {
         let start = Instant::now();
         assert!(output(Command::new("sleep").arg("60"), Duration::from_millis(50)).is_err());
         assert!(start.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
-    fn the_last_words_are_kept() {
+    fn failure_contains_the_last_lines() {
         let failure = output(Command::new("sh").args(["-c", "echo why >&2; exit 3"]), Duration::from_secs(30));
         assert!(failure.err().unwrap().to_string().ends_with("why"));
     }

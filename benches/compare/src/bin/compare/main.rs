@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `false` when some client failed; what the others did is reported all the same.
+/// Returns `false` if a client failed. The results of the others are reported.
 fn compare() -> Result<bool, Failure> {
     let Some(options) = Options::from_args(std::env::args().skip(1))? else {
         println!("{}", options::HELP);

@@ -16,52 +16,52 @@ cargo run --release --manifest-path benches/compare/Cargo.toml -- [OPTIONS]
   --scale            only our client, with up to 10,000 hosts of which a tenth falter
   --help             this text";
 
-/// The server's delays that are compared.
+/// The delays of the server, each of which is compared.
 pub(crate) const DELAYS_MS: [u64; 2] = [0, 20];
-/// The hosts of a bulk job.
+/// Number of hosts of a bulk job.
 pub(crate) const BULK_HOSTS: usize = 8;
-/// The hosts of a cold start.
+/// Number of hosts of a cold start.
 pub(crate) const COLD_HOSTS: usize = 3;
-/// Up to here an operation is short.
+/// Maximum number of hosts of a short operation.
 const FEW_HOSTS: usize = 64;
-/// The most hosts: what the test server offers.
+/// Maximum number of hosts, as the test server offers.
 const MAX_HOSTS: usize = 1_024;
 const MAX_ROUNDS: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// `None`: all.
+    /// The selected clients; `None` means all.
     pub(crate) clients: Option<Vec<String>>,
     pub(crate) hosts: Vec<usize>,
     pub(crate) rounds: usize,
     pub(crate) quick: bool,
     pub(crate) seed: u64,
     pub(crate) write_figures: bool,
-    /// Instead of the comparison: how our client fares with many hosts.
+    /// Measure our client with many hosts instead of the comparison.
     pub(crate) scale: bool,
-    /// For each client process.
+    /// Time budget of each client process.
     pub(crate) warmup: Duration,
     pub(crate) budget: Duration,
     /// Number of processes that share the budget in a round where operations are short: see [`Options::visits`].
     visits: u32,
     /// Cold starts of each client per round.
     pub(crate) starts: usize,
-    /// In how many rounds a client runs that is far behind.
+    /// Number of rounds in which a far slower client runs.
     pub(crate) slow_rounds: usize,
-    /// An operation that is expected to take longer than this is not tried.
+    /// Maximum expected time of an operation. Longer ones are skipped.
     pub(crate) slowest: Duration,
 }
 
 impl Options {
     /// Number of processes of a client per round with `hosts` hosts.
     ///
-    /// With few hosts an operation is little more than a few wake-ups, and what those cost changes with the cores that the
-    /// processes happen to get: several short looks in turn are steadier than a long one.
+    /// With few hosts, an operation is mostly thread wake-ups, whose cost depends on the cores of the processes.
+    /// Several short runs vary less than one long run.
     pub(crate) fn visits(&self, hosts: usize) -> u32 {
         if hosts <= FEW_HOSTS { self.visits } else { 1 }
     }
 
-    /// `None` when only help is wanted.
+    /// Parses the options. Returns `None` for `--help`.
     pub(crate) fn from_args(args: impl IntoIterator<Item = String>) -> Result<Option<Self>, Failure> {
         let mut args = args.into_iter();
         let (mut clients, mut hosts, mut rounds, mut seed) = (None, None, None, None);
@@ -110,7 +110,8 @@ impl Options {
     }
 }
 
-/// In rising order, because what a client took at fewer hosts tells whether it is too slow for more.
+/// Parses the numbers of hosts. They are sorted, because the time at fewer hosts predicts whether a client is too slow
+/// for more.
 fn host_counts(list: &str) -> Result<Vec<usize>, Failure> {
     let mut counts = list.split(',').map(str::parse).collect::<Result<Vec<usize>, _>>()?;
     counts.sort_unstable();
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_figures_of_the_repository_are_of_a_whole_run() {
+    fn default_options_are_a_whole_run() {
         for part in ["--quick", "--clients ours", "--hosts 3"] {
             assert!(parse(&format!("--write-figures {part}")).unwrap_err().to_string().contains("whole run"), "{part}");
         }
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn invalid_options_are_refused() {
         for line in ["--hosts 0", "--hosts 2000", "--rounds 0", "--rounds", "--fast"] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -1,4 +1,4 @@
-//! The clients that are compared, and how each is made ready.
+//! The compared clients, and their builds.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,19 +8,19 @@ use crate::options::Options;
 use crate::places::Places;
 use crate::{Failure, child};
 
-/// The client that all others are divided by.
+/// The reference client.
 pub(crate) const REFERENCE: &str = "reqwest-one";
 
 /// The clients that are measured with the feature `tls`.
 const WITH_TLS: [&str; 4] = ["ours", "ours-multiplexed", REFERENCE, "reqwest-one-chained"];
 
-/// The most that building one peer may take.
+/// Maximum time of the build of one peer.
 const BUILD_LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) struct Peer {
     pub(crate) name: &'static str,
     pub(crate) label: &'static str,
-    /// Or why it cannot run here.
+    /// The command, or the reason why the peer cannot run here.
     pub(crate) command: Result<Vec<PathBuf>, String>,
 }
 
@@ -28,11 +28,11 @@ enum Kind {
     /// A program of this package.
     Rust(&'static str),
     Go,
-    /// The style that `peer.py` is told.
+    /// The argument of `peer.py`.
     Python(&'static str),
 }
 
-/// In the order of the tables.
+/// All peers, in the order of the tables.
 const ALL: [(&str, &str, Kind); 13] = [
     ("ours", "cluster-client, preflight off", Kind::Rust("client-ours")),
     ("ours-multiplexed", "cluster-client, multiplexed, preflight off", Kind::Rust("client-ours-multiplexed")),
@@ -53,7 +53,7 @@ const ALL: [(&str, &str, Kind); 13] = [
     ("floor", "floor: hand-written scatter/gather", Kind::Rust("client-floor")),
 ];
 
-/// Builds what is wanted. A peer whose language is not installed stays in the list, with the reason.
+/// Builds the selected peers. A peer whose language is not installed stays in the list, with the reason.
 pub(crate) fn prepare(options: &Options, places: &Places) -> Result<Vec<Peer>, Failure> {
     let asked = options.clients.iter().flatten();
     if let Some(unknown) = asked.into_iter().find(|name| ALL.iter().all(|(known, ..)| known != name)) {
@@ -88,7 +88,7 @@ pub(crate) fn prepare(options: &Options, places: &Places) -> Result<Vec<Peer>, F
         .collect())
 }
 
-/// `cargo run` builds only the program it runs: the others are built here, each with only what it uses.
+/// Builds the other programs of this package, each alone. `cargo run` builds only the program that it runs.
 fn build_rust(places: &Places) -> Result<(), Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
@@ -107,13 +107,13 @@ fn build_go(places: &Places) -> Result<Vec<PathBuf>, String> {
     let program = places.peer_target("go").join("peer");
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&program).arg(".").current_dir(places.peer_source("go"));
-    // Only the standard library is used: nothing is to be fetched.
+    // The peer uses the standard library only, so nothing is downloaded.
     build.env("GOFLAGS", "-mod=mod").env("GOPROXY", "off");
     child::tool(&mut build, BUILD_LIMIT).map_err(|failure| format!("go build: {failure}"))?;
     Ok(vec![program])
 }
 
-/// Makes a virtual environment below the target folder and gives its interpreter.
+/// Makes a virtual environment below the target folder and returns its interpreter.
 fn build_python(places: &Places) -> Result<PathBuf, String> {
     if !installed("python3", "--version") {
         return Err("not installed".to_owned());

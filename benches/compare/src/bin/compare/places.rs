@@ -15,7 +15,7 @@ impl Places {
     pub(crate) fn find() -> Result<Self, Failure> {
         let programs = std::env::current_exe()?.parent().ok_or("this program has no folder")?.to_owned();
         let target = programs.parent().ok_or("this program is not below a target folder")?.to_owned();
-        // `cargo run` tells where the package is now; it may have moved since it was compiled.
+        // `cargo run` sets the current folder of the package, which may have moved since the build.
         let package =
             std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), Into::into);
         Ok(Self { package, programs, target })

@@ -1,4 +1,4 @@
-//! The results for a machine to read.
+//! The results as JSON.
 
 use std::path::Path;
 

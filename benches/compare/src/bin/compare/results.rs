@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::peers::REFERENCE;
 
-/// One kind of figure at one setting. In all but `Throughput` less is better.
+/// One metric at one setting. Lower is better, except for `Throughput`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Metric {
-    /// Of one operation, in milliseconds.
+    /// Time of one operation, in milliseconds.
     Latency { delay_ms: u64, hosts: usize },
-    /// Milliseconds per 1,000 requests.
+    /// CPU time per 1,000 requests, in milliseconds.
     Cpu { delay_ms: u64, hosts: usize },
-    /// The most that was resident, in MiB.
+    /// Peak resident memory, in MiB.
     Memory { delay_ms: u64, hosts: usize },
     /// Groups per second.
     Throughput { delay_ms: u64 },
     /// CPU per request in bulk.
     BulkCpu { delay_ms: u64 },
-    /// From the start of the process to its end, in milliseconds.
+    /// Time from the start of the process to its end, in milliseconds.
     ColdStart,
 }
 
@@ -56,7 +56,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// `None` of nothing.
+    /// Returns `None` without values.
     fn of(rounds: &[f64]) -> Option<Self> {
         Some(Self {
             median: median(rounds)?,
@@ -65,7 +65,7 @@ impl Spread {
         })
     }
 
-    /// In another unit.
+    /// Converts to another unit.
     pub(crate) fn times(self, factor: f64) -> Self {
         Self { median: self.median * factor, lowest: self.lowest * factor, highest: self.highest * factor }
     }
@@ -73,7 +73,7 @@ impl Spread {
 
 #[derive(Default)]
 pub(crate) struct Results {
-    /// By round; several values in a round are repetitions.
+    /// Values by round; several values in a round are repetitions.
     values: BTreeMap<(Metric, &'static str), BTreeMap<usize, Vec<f64>>>,
     left_out: BTreeSet<(Metric, &'static str)>,
     failures: BTreeMap<&'static str, String>,
@@ -85,7 +85,7 @@ impl Results {
         self.values.entry((metric, client)).or_default().entry(round).or_default().push(value);
     }
 
-    /// A client that failed once is not run again; what it did before still stands.
+    /// Records the failure of a client. It is not run again, and its earlier results are kept.
     pub(crate) fn fail(&mut self, client: &'static str, why: String) {
         eprintln!("{client} failed: {why}");
         self.failures.insert(client, why);
@@ -115,7 +115,7 @@ impl Results {
         self.left_out.contains(&(metric, client))
     }
 
-    /// All that was measured.
+    /// All metrics that were measured.
     pub(crate) fn measured(&self) -> impl Iterator<Item = (Metric, &'static str)> {
         self.values.keys().copied()
     }
@@ -140,8 +140,8 @@ impl Results {
         self.ratio_to(metric, client, REFERENCE)
     }
 
-    /// Paired: each round's figure is divided by the other client's of the same round. The median of these, not the
-    /// quotient of the medians, is what a drifting machine disturbs least.
+    /// Divides each round's figure by that of the other client in that round, and returns the median. A drift of the
+    /// machine disturbs it less than a quotient of medians.
     pub(crate) fn ratio_to(&self, metric: Metric, client: &'static str, other: &'static str) -> Option<Spread> {
         let divisors = self.rounds(metric, other);
         let ratios: Vec<f64> = self
@@ -153,7 +153,7 @@ impl Results {
     }
 }
 
-/// `None` of nothing; of an even number the mean of the two in the middle.
+/// The median, or `None` without values. For an even number it is the mean of the middle two.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -176,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_is_taken_within_a_round() {
+    fn ratio_is_taken_within_a_round() {
         let mut results = Results::default();
-        // The machine is ten times slower in the second round, and the client missed the third.
+        // The machine is slower in the second round, and the client has no third.
         for (round, reference) in [(0, 2.0), (1, 20.0), (2, 2.0)] {
             results.add(Metric::ColdStart, REFERENCE, round, reference);
         }

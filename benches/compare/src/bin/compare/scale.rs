@@ -1,7 +1,7 @@
-//! Our client alone, with many hosts: does the time of an operation stay near that of its slowest host, what do a
-//! host and a thread cost, and whom does a dead host delay?
+//! Our client alone, with many hosts. Measures the time of an operation beside that of its slowest host, the cost of a
+//! host and of a thread, and the delay that a dead host causes for others.
 //!
-//! Every row is a client process of its own, which is told its hosts on its standard input and reports a line of JSON.
+//! Each row is one client process, which reads its hosts from standard input and prints a line of JSON.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -15,14 +15,14 @@ use crate::server::Server;
 use crate::{Failure, child, files};
 
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
-/// The server's answers come after so long.
+/// Delay of the server's answers.
 const DELAY: Duration = Duration::from_millis(20);
-/// One in so many hosts falters.
+/// One in this many hosts fails once.
 const FLAKY: usize = 10;
 const LIMIT: Duration = Duration::from_secs(120);
-/// Listeners of the server at the most, and a few files for anything else.
+/// Maximum number of listeners of the server, and a few other files.
 const LISTENERS: usize = 2_000 + 100;
-/// Connections that the client keeps or has in use at a time, at the most, and a few for anything else.
+/// Maximum number of connections of the client, and a few other files.
 const CONNECTIONS: usize = 16_384 + 1_024 + 100;
 
 const HEAD: &str = "\

@@ -1,7 +1,7 @@
-//! When what runs: every round visits every cell, and in each cell every client, in an order drawn anew.
+//! The order of the runs: every round runs every client in every cell, in a new random order.
 //!
-//! Interleaving makes the clients share whatever the machine does in the meantime; a ratio is always taken within one
-//! round (`results.rs`).
+//! Other load of the machine affects interleaved clients alike. A ratio is always taken within one round
+//! (`results.rs`).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,13 +18,13 @@ use crate::results::{Metric, Results, median};
 use crate::server::Server;
 use crate::{Failure, files};
 
-/// Beyond the warm-up and the budget: for starting, connecting, and the operations that were begun.
+/// Time beyond the warm-up and the budget, for the start, the connections, and unfinished operations.
 const GRACE: Duration = Duration::from_secs(30);
-/// A client whose operations take this long runs in the first rounds only: it is far behind anyway.
+/// A client whose operations take this long runs in the first rounds only.
 const SLOW: Duration = Duration::from_millis(500);
-/// The same for bulk, in groups per second.
+/// The limit for bulk, in groups per second.
 const SLOW_BULK: f64 = 100.0;
-/// The same for a cold start, within a round.
+/// The limit for a cold start, within a round.
 const SLOW_START: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy)]
@@ -76,7 +76,7 @@ fn cells(options: &Options, results: &mut Results) -> Vec<Cell> {
     cells
 }
 
-/// The server needs more than any client: its listeners, the connections, and a few of its own.
+/// Descriptors of the server, which needs more than any client: its listeners, the connections, and a few more.
 fn server_files(hosts: usize, connections: usize) -> usize {
     hosts + connections + 32
 }
@@ -110,7 +110,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Cold starts are short and noisy: many of them, one of each client in turn.
+    /// Runs many cold starts, one of each client in turn, because they are short and vary.
     fn cold(&mut self, round: usize, clients: &[(&'static str, &[PathBuf])]) -> Result<(), Failure> {
         let mut clients = clients.to_vec();
         for start in 0..self.options.starts {
@@ -129,8 +129,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// One client process against a server of its own, so that no client finds what another left behind.
-    /// The outer failure is ours, the inner one the client's.
+    /// Runs one client process with a new server, so that no client meets the groups of another. The outer error is
+    /// that of the runner, the inner one that of the client.
     fn measure(&self, cell: Cell, budget: Duration, command: &[PathBuf]) -> Result<Result<Report, Failure>, Failure> {
         let (kind, hosts, delay_ms) = match cell {
             Cell::Single { delay_ms, hosts } => (Kind::Single, hosts, delay_ms),
@@ -164,7 +164,7 @@ impl Bench<'_> {
         }
     }
 
-    /// Far slower clients run seldom, or not at all where they would only wait: their place is clear without.
+    /// Whether to skip a client in this round. Far slower clients run in few rounds or in none.
     fn is_left_out(&mut self, round: usize, visit: u32, cell: Cell, name: &'static str) -> bool {
         if self.results.has_failed(name) {
             return true;
@@ -189,7 +189,8 @@ impl Bench<'_> {
         }
     }
 
-    /// From the next smaller number of hosts. An operation waits for the server twice; the rest grows with the hosts.
+    /// The expected time, from the next smaller number of hosts. Two delays of the server are fixed, and the rest grows
+    /// with the hosts.
     fn expected_ms(&self, delay_ms: u64, hosts: usize, name: &'static str) -> f64 {
         let waits = 2.0 * delay_ms as f64;
         let smaller = self.options.hosts.iter().rev().filter(|fewer| **fewer < hosts);
@@ -237,7 +238,7 @@ impl Report {
     }
 }
 
-/// POST and GET; our default asks once more.
+/// Number of requests per host: POST and GET, and the preflight of our default.
 fn requests_per_group(name: &str, hosts: usize) -> f64 {
     let rounds = if name == "ours-default" { 3 } else { 2 };
     (rounds * hosts) as f64

@@ -1,4 +1,4 @@
-//! The test server as the runner sees it: a process that ends when its standard input is closed.
+//! The process of the test server, which ends when its standard input is closed.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -10,8 +10,8 @@ use crate::{Failure, child};
 /// Maximum time for the server to end after its standard input is closed.
 const END: Duration = Duration::from_secs(5);
 
-/// A running server. The end of the runner, however it comes, closes the pipe and so ends the server, and the clients
-/// end with the server: every failing request ends a client.
+/// A running server. The end of the runner closes the pipe, which ends the server. A failed request then ends each
+/// client.
 pub(crate) struct Server {
     child: Child,
     pub(crate) hosts: Vec<String>,
@@ -22,7 +22,7 @@ impl Server {
         Self::start_with(places, &[hosts.to_string(), delay.as_micros().to_string()])
     }
 
-    /// Every `flaky`-th host refuses each request when it comes for the first time.
+    /// Every `flaky`-th host answers each new request with 503 once.
     pub(crate) fn start_flaky(places: &Places, hosts: usize, delay: Duration, flaky: usize) -> Result<Self, Failure> {
         Self::start_with(places, &[hosts.to_string(), delay.as_micros().to_string(), flaky.to_string()])
     }

@@ -1,4 +1,4 @@
-//! With what and on what it was measured: figures of other versions or another machine are other figures.
+//! The versions and the machine of a measurement.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,10 +10,10 @@ use crate::{Failure, child};
 
 /// The libraries under measurement, by their names in the lock file.
 const LIBRARIES: [&str; 3] = ["reqwest", "hyper", "tokio"];
-/// The most that a program may take to tell its version.
+/// Maximum time for a program to print its version.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Names and what they are, in the order to be read.
+/// Names and values, in the order of the report.
 pub(crate) type Setting = Vec<(&'static str, String)>;
 
 /// Unknown values are left out.

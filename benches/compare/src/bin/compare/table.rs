@@ -90,7 +90,7 @@ impl Table {
     }
 }
 
-/// Says once why there is nothing to show.
+/// A row with the reason for missing results in its first column.
 fn reason_row(reason: &str, columns: usize) -> Vec<String> {
     std::iter::once(reason).chain(std::iter::repeat(NOTHING)).take(columns).map(str::to_owned).collect()
 }
@@ -104,7 +104,7 @@ fn cell(metric: Metric, client: &'static str, results: &Results) -> String {
     }
 }
 
-/// The schedule judges by the latency; CPU and memory come from the same processes.
+/// Whether the client was skipped. The latency decides, also for CPU and memory of its processes.
 fn was_too_slow(metric: Metric, client: &'static str, results: &Results) -> bool {
     match metric {
         Metric::Latency { delay_ms, hosts } | Metric::Cpu { delay_ms, hosts } | Metric::Memory { delay_ms, hosts } => {
@@ -114,7 +114,7 @@ fn was_too_slow(metric: Metric, client: &'static str, results: &Results) -> bool
     }
 }
 
-/// Spread of the reference's own figures: smaller differences mean nothing.
+/// Spread of the reference's own figures. Smaller differences are noise.
 fn noise(text: &mut String, options: &Options, results: &Results) {
     let spreads: Vec<String> = options
         .hosts
@@ -136,7 +136,7 @@ fn noise(text: &mut String, options: &Options, results: &Results) {
     _ = writeln!(text, "{} rounds, seed {}.", options.rounds, options.seed);
 }
 
-/// Three digits, with thousands apart, as a person reads them.
+/// Formats with three digits and separated thousands.
 pub(crate) fn significant(value: f64) -> String {
     if value >= 1_000.0 {
         let whole = format!("{value:.0}");

@@ -8,7 +8,7 @@ use crate::results::{Metric, Results, Spread};
 const OURS: &str = "ours";
 const JOURNAL: &str = "ours-journal";
 
-/// By hosts, for each of [`DELAYS_MS`]: the most that the ratio of the latencies may be.
+/// Maximum ratio of the latencies, by hosts and for each of [`DELAYS_MS`].
 const LATENCIES: [[(usize, f64); 5]; DELAYS_MS.len()] = [
     [(3, 0.95), (16, 0.9), (64, 0.9), (256, 1.2), (1_024, 1.2)],
     [(3, 1.0), (16, 1.0), (64, 1.0), (256, 1.0), (1_024, 1.15)],
@@ -30,7 +30,7 @@ struct Target {
     measured: Spread,
 }
 
-/// The table; nothing where nothing of it was measured.
+/// The table, or nothing if no target was measured.
 pub(crate) fn write(text: &mut String, results: &Results) {
     let targets: Vec<Target> = targets(results).into_iter().flatten().collect();
     if targets.is_empty() {
@@ -48,7 +48,7 @@ pub(crate) fn write(text: &mut String, results: &Results) {
     }
 }
 
-/// In the order of the table.
+/// All targets, in the order of the table.
 fn targets(results: &Results) -> Vec<Option<Target>> {
     let ratio = |name: String, bound, metric| {
         results.ratio(metric, OURS).map(|measured| Target { name, bound, unit: "", measured })
@@ -74,7 +74,7 @@ fn targets(results: &Results) -> Vec<Option<Target>> {
     targets
 }
 
-/// Against the server at which it is more.
+/// The target for peak memory, with the higher peak over the delays of the server.
 fn memory(results: &Results) -> Option<Target> {
     let at_delay = |delay_ms| results.spread(Metric::memory(delay_ms, MEMORY_HOSTS), OURS);
     let most = DELAYS_MS.into_iter().filter_map(at_delay).max_by(|one, other| one.median.total_cmp(&other.median))?;
@@ -109,7 +109,7 @@ impl Target {
         );
     }
 
-    /// By the figures as they were measured, not as they are printed.
+    /// Compares the measured figures, not the rounded ones.
     fn verdict(&self) -> &'static str {
         if self.bound.allows(self.measured.median) {
             "yes"
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_met_by_the_median_and_missed_by_all_rounds() {
+    fn target_is_met_if_the_median_meets_it_and_missed_if_all_rounds_miss_it() {
         for (bound, rounds, met) in [
             (Bound::AtMost(0.95), [0.90, 0.95, 1.00], "yes"),
             (Bound::AtMost(0.95), [0.94, 0.9501, 1.00], "within noise"),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_left_out() {
+    fn unmeasured_targets_are_left_out() {
         let mut results = Results::default();
         let mut text = String::new();
         write(&mut text, &results);
