@@ -92,7 +92,7 @@ pub(crate) struct GlobalOptions {
     /// How often a request is tried, the first included [default: 3]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
-    /// How requests are sent; the results do not depend on it [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
+    /// The way of sending requests [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
     ///
     /// For comparison and diagnosis.
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
@@ -138,7 +138,7 @@ How results are printed: a table for people, or JSON for programs.
   recoverable whether the journal still holds it, so that `recover` will settle it
   warnings    [text], one for each problem that needs a person
   elapsed_ms  from the call to its end
-  next        [[argument]], the commands to choose the next one from; each begins with cluster-client
+  next        [[argument]], commands to choose from; each begins with cluster-client
 Fields may be added, but are never removed.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -221,7 +221,7 @@ Examples:
         #[arg(long, value_name = "STATE")]
         to: Wanted,
     },
-    /// Settle crashed or interrupted operations: creates are rolled back, deletes are finished
+    /// Settle crashed or interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
 Exits 0 when nothing is left to settle.")]
     Recover,
