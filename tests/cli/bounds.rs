@@ -200,7 +200,9 @@ fn configuration_of_root_is_read_by_every_user() {
     }
     fs::set_permissions(bench.path("."), Permissions::from_mode(0o755)).unwrap();
     let program = bench.path("command");
-    fs::copy(env!("CARGO_BIN_EXE_cluster-client"), &program).unwrap();
+    // A process of its own copies. A child that another test forks would inherit a descriptor that is open for writing
+    // here, and exec would fail with ETXTBSY.
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_cluster-client")).arg(&program).status().unwrap().success());
     let as_other = |file: &str| {
         let mut command = Command::new(&program);
         command.args(["hosts", "--hosts", "http://node1"]).current_dir(text(&bench.path("."))).env_clear();
