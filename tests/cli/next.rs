@@ -191,7 +191,9 @@ fn create_in_doubt_names_recover_or_without_a_journal_both_repairs() {
         case.assert_next(&ran, &[case.next(&["recover"], true, &[])]);
         // The node still fails.
         let ran = case.run(&["status"], true, &[id]).exits(4);
-        case.assert_next(&ran, &[case.next(&["status"], true, &[id])]);
+        case.assert_next(&ran, &[case.next(&["recover"], true, &[])]);
+        let ran = case.run(&["status"], false, &[id]).exits(4);
+        case.assert_next(&ran, &[case.next(&["status"], false, &[id])]);
         let ran = Ran::of(&mut {
             let mut command = case.command(&["recover"], true, &[]);
             command.env("HOSTS", "http://unused:1");

@@ -31,6 +31,8 @@ fn recover_rolls_a_killed_create_back() {
         bench.recover_options()
     );
     bench.run(&["status", "payments"]).exits(3).prints(&next);
+    bench.cluster.node(2).inject(Fault::answer(403).on(Method::Get));
+    bench.run(&["status", "payments"]).exits(4).prints("on 1 of 3 hosts as far as known, ").prints(&next);
 
     let ran = bench.run(&["recover"]).exits(0).prints("payments is settled: absent on 3 of 3 hosts\n");
     assert!(ran.table().contains(&format!("{} deleted absent\n", name(&bench, 0))), "{}", ran.out);

@@ -107,23 +107,27 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
 fn status(report: &Report, advice: &Advice) -> Summary {
     let group = &report.group;
     let (present, total) = (report.present().count(), report.hosts.len());
-    if report.unknown().next().is_some() {
-        let text = format!("unknown on {}: on {present} of {total} hosts as far as known.", names(report.unknown()));
-        return Summary::new(text).then(advice.again(Operation::Status, group));
-    }
-    let is_mixed = present != 0 && present != total;
+    let is_unknown = report.unknown().next().is_some();
+    let is_mixed = !is_unknown && present != 0 && present != total;
     let text = match present {
-        0 => format!("{group} is on none of {total} hosts"),
+        _ if is_unknown => {
+            format!("unknown on {}: on {present} of {total} hosts as far as known", names(report.unknown()))
+        }
         _ if is_mixed => format!("mixed: on {present} of {total} hosts"),
+        0 => format!("{group} is on none of {total} hosts"),
         _ => everywhere(report),
     };
     let is_unfinished = advice.unfinished.contains(group);
     let more = if is_unfinished { ", and the journal holds an unfinished operation on it" } else { "" };
-    let stop = if is_mixed { "." } else { "" };
-    let next = match (is_unfinished, is_mixed) {
-        (true, _) => advice.recover(),
-        (false, true) => advice.repair_either_way(group),
-        (false, false) => Next::default(),
+    let stop = if is_unknown || is_mixed { "." } else { "" };
+    let next = if is_unfinished {
+        advice.recover()
+    } else if is_unknown {
+        advice.again(Operation::Status, group)
+    } else if is_mixed {
+        advice.repair_either_way(group)
+    } else {
+        Next::default()
     };
     Summary::new(format!("{text}{more}{stop}")).then(next)
 }
