@@ -1,5 +1,5 @@
-//! Whole operations over embedded nodes. The nodes share the cores of this process, so compare only runs on one
-//! machine. For a comparison with other clients see `benches/compare`.
+//! Whole operations over embedded nodes. The nodes share the cores of this process: figures of different machines
+//! cannot be compared. For a comparison with other clients see `benches/compare`.
 //!
 //! ```sh
 //! cargo bench --features testing

@@ -1,4 +1,4 @@
-//! What the public API promises to a compiler, and what a user's own tests need of it. See
+//! Checks of the public API: traits that a compiler sees, and constructors for a user's own tests. See
 //! docs/decisions/api-guidelines.md.
 
 use std::fmt::Debug;
@@ -84,7 +84,7 @@ fn group() -> GroupId {
     GroupId::parse("payments").unwrap()
 }
 
-/// As a user's mock of a client would make it.
+/// An error made by a user's mock of a client.
 fn rolled_back() -> Error {
     let mut step = HostStep::answered(Action::Create, 503);
     step.attempts = 3;

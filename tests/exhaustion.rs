@@ -134,8 +134,8 @@ impl Lane {
     }
 }
 
-/// What is in doubt is in the journal, unless it says so itself: the hosts are right and the record is not
-/// durable, or nothing of ours can be left where the state is unknown.
+/// Checks that an operation in doubt is in the journal. Two results need no entry: the hosts are right and only the
+/// record is not durable, or nothing of ours can be left on the unknown hosts.
 fn in_doubt_is_true(ran: &Ran, holders: usize, intent: bool) -> bool {
     let Some(line) = acknowledged(ran) else { return intent };
     match outcome(&line) {

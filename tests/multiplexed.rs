@@ -46,8 +46,6 @@ struct Slow {
     ended: Arc<(Mutex<HashSet<String>>, Condvar)>,
 }
 
-struct SlowClaim;
-
 impl Journal for Slow {
     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         if group.as_str() == "slow" {
@@ -56,25 +54,11 @@ impl Journal for Slow {
             let waited = changed.wait_timeout_while(ended, PATIENCE, |ended| ended.len() < 2).unwrap();
             assert!(!waited.1.timed_out(), "the others wait for a store that blocks");
         }
-        Ok(Box::new(SlowClaim))
+        Ok(Box::new(CountedClaim { group: group.as_str().to_owned(), claimed: Arc::default() }))
     }
 
     fn unfinished(&self) -> Result<Unfinished, JournalError> {
         Ok(Unfinished::default())
-    }
-}
-
-impl Claim for SlowClaim {
-    fn inherited(&self) -> Option<&Intent> {
-        None
-    }
-
-    fn record(&mut self, _: &Intent) -> Result<(), JournalError> {
-        Ok(())
-    }
-
-    fn erase(&mut self) -> Result<(), JournalError> {
-        Ok(())
     }
 }
 
@@ -163,7 +147,7 @@ struct Exhausted {
 }
 
 impl Journal for Exhausted {
-    fn claim(&self, _: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+    fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
         let mut claims = self.claims.lock().unwrap();
         *claims += 1;
         let is_closed =
@@ -173,7 +157,7 @@ impl Journal for Exhausted {
             let error = std::io::Error::from_raw_os_error(EMFILE);
             return Err(ClaimError::Failed(JournalError::new("claim", error)));
         }
-        Ok(Box::new(SlowClaim))
+        Ok(Box::new(CountedClaim { group: group.as_str().to_owned(), claimed: Arc::default() }))
     }
 
     fn unfinished(&self) -> Result<Unfinished, JournalError> {

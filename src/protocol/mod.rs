@@ -81,7 +81,7 @@ pub(crate) struct Limits {
     pub(crate) settle: Duration,
 }
 
-/// What the driver does next.
+/// A request of the machine to its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Lock the group and read its unfinished intent.
@@ -126,7 +126,7 @@ pub(crate) enum Ending {
     Journal(JournalError),
 }
 
-/// What follows the settle time.
+/// The step after the settle time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AfterSettle {
     /// A repair to present. The requests of a dead owner can no longer take effect.
@@ -157,7 +157,7 @@ pub(crate) struct Machine<R = Sound> {
     api: Arc<Api>,
     participants: Vec<Participant>,
     phase: Phase,
-    /// What follows [`Phase::Settle`].
+    /// The step after [`Phase::Settle`].
     after_settle: AfterSettle,
     /// The purpose of the recorded intent, during a pass that has one.
     purpose: Option<Purpose>,

@@ -30,7 +30,7 @@ pub(super) struct Next {
     pub(super) then: Transition,
 }
 
-/// What follows for a host, once the retries of its action are used up or not needed.
+/// The next step of a host, after the last try of its action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transition {
     /// Send this action at once.

@@ -57,7 +57,7 @@ const TO_ABSENT: Planned = Planned::of(Operation::Repair(Target::Absent));
 /// The operations of a run, one after another on one group.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
-    /// As in `present: delete create`: whether the hosts have the group at first, and the operations.
+    /// The initial state of the hosts and the operations, for example `present: delete create`.
     pub(super) text: String,
     plan: Vec<Planned>,
     present: bool,

@@ -103,7 +103,7 @@ pub enum Error {
     Unrecorded {
         /// The report of the operation.
         report: Box<Report>,
-        /// What failed in the journal.
+        /// The failure of the journal.
         source: JournalError,
     },
     /// Another operation holds the group, and nothing was sent. [`Cause::Busy`] names the holder.
@@ -128,7 +128,7 @@ pub enum Error {
     Journal {
         /// The report of the operation. `None` if the journal as a whole failed, as for a recovery.
         report: Option<Box<Report>>,
-        /// What failed in the journal.
+        /// The failure of the journal.
         source: JournalError,
     },
 }

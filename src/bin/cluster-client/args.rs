@@ -97,7 +97,7 @@ pub(crate) struct GlobalOptions {
     /// For comparison and diagnosis.
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
-    /// Where unfinished operations are kept [default: CLUSTER_CLIENT_JOURNAL, then the state directory]
+    /// The directory of unfinished operations [default: CLUSTER_CLIENT_JOURNAL, then the state directory]
     ///
     /// `cluster-client recover` settles from there what a crash interrupted. The state directory is
     /// $XDG_STATE_HOME/cluster-client, or ~/.local/state/cluster-client.
