@@ -64,7 +64,7 @@ pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, timeout: Du
     let mut engine = Multiplexed::new(std::slice::from_ref(host), std::sync::Arc::default());
     let request = std::sync::Arc::new(Api::default().request(action, group));
     let headers = std::sync::Arc::new([]);
-    engine.submit(Exchange { id: 0, host: 0, request, headers, timeout, wants_body: false });
+    engine.submit(Exchange { id: 0, host: 0, request, headers, timeout });
     let mut completed = Vec::new();
     while completed.is_empty() {
         engine.wait(None, &mut completed);
@@ -76,7 +76,7 @@ impl Answer {
     fn of(reply: &Reply) -> Self {
         match reply {
             Reply::NotSent(error) => Answer::NotSent(error.to_string()),
-            Reply::Answered { status, retry_after } => Answer::Answered(*status, *retry_after),
+            Reply::Answered { status, retry_after, .. } => Answer::Answered(*status, *retry_after),
             Reply::Ambiguous(error) => Answer::Ambiguous(error.to_string()),
         }
     }

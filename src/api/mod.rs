@@ -3,6 +3,8 @@
 //! The paths, the actions and the classified replies are values, which reports and intents contain. Deliberately
 //! absent: IO.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use crate::values::action::Action;
@@ -15,19 +17,48 @@ use crate::values::report::HostStep;
 /// One request, ready to be sent to any host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Request {
-    pub(crate) method: &'static str,
+    pub(crate) method: Cow<'static, str>,
     /// Appended to the host's base URL; starts with a slash.
     pub(crate) path: String,
-    /// The JSON body.
+    /// Headers beside those of every request. Names and values are valid in HTTP.
+    pub(crate) headers: Arc<[(String, String)]>,
     pub(crate) body: Option<String>,
+    pub(crate) body_use: BodyUse,
+}
+
+/// The use of the answer's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyUse {
+    /// It is read, so that the connection can be kept, and not returned.
+    Unused,
+    /// It is returned as far as it arrived with little delay. The status counts without it too.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the mapping as data comes next"))]
+    Hint,
+    /// A test of the mapping needs it. It may take the whole timeout of the request.
+    Needed,
 }
 
 /// The result of one request: not sent, so not applied; answered; or ambiguous, so perhaps applied.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     NotSent(RequestError),
-    Answered { status: u16, retry_after: Option<Duration> },
+    Answered {
+        status: u16,
+        retry_after: Option<Duration>,
+        #[cfg_attr(not(test), expect(dead_code, reason = "the mapping as data comes next"))]
+        body: Body,
+    },
     Ambiguous(RequestError),
+}
+
+/// The body of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Body {
+    /// The request did not ask for it.
+    Unread,
+    Whole(Vec<u8>),
+    /// The connection ended before its end, it was too slow, or it is larger than allowed: the bytes before that.
+    Cut(Vec<u8>),
 }
 
 impl Api {
@@ -36,7 +67,7 @@ impl Api {
             Action::Check => (self.member_path(group), None),
             Action::Create | Action::Delete => (self.collection_path().to_owned(), Some(body(group))),
         };
-        Request { method: action.method(), path, body }
+        Request { method: action.method().into(), path, headers: Arc::from([]), body, body_use: BodyUse::Unused }
     }
 }
 
@@ -59,7 +90,7 @@ pub(crate) fn classify(action: Action, reply: Reply) -> ClassifiedReply {
     match reply {
         Reply::NotSent(error) => ClassifiedReply::failed(Classification::NotSent, error),
         Reply::Ambiguous(error) => ClassifiedReply::failed(Classification::Ambiguous, error),
-        Reply::Answered { status, retry_after } => {
+        Reply::Answered { status, retry_after, .. } => {
             let classification = match (action, status) {
                 (Action::Create, 201) | (Action::Check, 200) | (Action::Delete, 200 | 204) => Classification::Confirmed,
                 (Action::Check, 404) | (Action::Delete, 400 | 404) => Classification::Denied,
@@ -94,7 +125,7 @@ impl HostStep {
     /// assert_eq!(HostStep::answered(Action::Create, 503).to_string(), "answered 503 to create");
     /// ```
     pub fn answered(action: Action, status: u16) -> Self {
-        HostStep::of(action, Reply::Answered { status, retry_after: None })
+        HostStep::of(action, Reply::Answered { status, retry_after: None, body: Body::Unread })
     }
 
     /// A step of one request without an answer, which may have been applied.
@@ -119,12 +150,12 @@ mod tests {
         let api = Api::default();
         let group = GroupId::parse(r#"a"b\c"#).unwrap();
         let create = api.request(Action::Create, &group);
-        assert_eq!((create.method, create.path.as_str()), ("POST", "/v1/group/"));
+        assert_eq!((&*create.method, create.path.as_str()), ("POST", "/v1/group/"));
         assert_eq!(create.body.as_deref(), Some(r#"{"groupId": "a\"b\\c"}"#));
         let check = api.request(Action::Check, &group);
-        assert_eq!((check.method, check.path.as_str(), check.body), ("GET", "/v1/group/a%22b%5Cc/", None));
+        assert_eq!((&*check.method, check.path.as_str(), check.body), ("GET", "/v1/group/a%22b%5Cc/", None));
         let delete = api.request(Action::Delete, &group);
-        assert_eq!((delete.method, delete.path, delete.body), ("DELETE", create.path, create.body));
+        assert_eq!((&*delete.method, delete.path, delete.body), ("DELETE", create.path, create.body));
     }
 
     #[test]
@@ -158,7 +189,7 @@ mod tests {
             (Delete, 308, Ambiguous, false),
             (Delete, 504, Ambiguous, true),
         ] {
-            let reply = classify(action, Reply::Answered { status, retry_after: None });
+            let reply = classify(action, Reply::Answered { status, retry_after: None, body: Body::Unread });
             assert_eq!((reply.classification, reply.transient), (classification, transient), "{action} {status}");
         }
     }

@@ -64,7 +64,6 @@ impl Parts {
                 request: Arc::clone(requests.request(*action)),
                 headers: Arc::clone(&self.no_headers),
                 timeout: *timeout,
-                wants_body: false,
             }),
             Err(error) => {
                 let error = RequestError::new(RequestErrorKind::Internal, error.to_string());
@@ -77,7 +76,7 @@ impl Parts {
     pub(crate) fn wait(&mut self, until: Option<Instant>) {
         let Some(engine) = &mut self.engine else { return };
         engine.wait(until, &mut self.completed);
-        for Completion { id, reply, elapsed, .. } in self.completed.drain(..) {
+        for Completion { id, reply, elapsed } in self.completed.drain(..) {
             let Some(Awaited { slot, host, action }) = self.exchanges.remove(id) else { continue };
             self.operations.complete(slot, host, action, (reply, elapsed));
         }

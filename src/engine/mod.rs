@@ -109,7 +109,7 @@ pub(crate) struct Exchange {
     /// The number of the host.
     pub(crate) host: usize,
     pub(crate) request: Arc<Request>,
-    /// Headers to add to those of every request. Name and value are valid in HTTP.
+    /// Headers of this host beside those of the request. Names and values are valid in HTTP.
     #[cfg_attr(
         not(feature = "multiplex"),
         expect(dead_code, reason = "the thread engine gets it with the API as data")
@@ -118,12 +118,6 @@ pub(crate) struct Exchange {
     /// Timeout from the look-up of the name to the end of the answer. An answer that arrived in time counts, even if
     /// the driver called `wait` late.
     pub(crate) timeout: Duration,
-    /// Whether the completion carries the body of the answer.
-    #[cfg_attr(
-        not(feature = "multiplex"),
-        expect(dead_code, reason = "the thread engine gets it with the API as data")
-    )]
-    pub(crate) wants_body: bool,
 }
 
 /// The end of an exchange.
@@ -131,9 +125,6 @@ pub(crate) struct Exchange {
 pub(crate) struct Completion {
     pub(crate) id: u64,
     pub(crate) reply: Reply,
-    /// The whole body, if it was wanted, was not cut, and is not larger than [`crate::http::MAX_BODY`].
-    #[allow(dead_code, reason = "the API as data, which classifies answers by their body, comes next")]
-    pub(crate) body: Option<Vec<u8>>,
     /// Time since `submit`.
     pub(crate) elapsed: Duration,
 }

@@ -110,7 +110,6 @@ impl Engine for Threads {
             None => state.completed.push(Completion {
                 id: exchange.id,
                 reply: Reply::NotSent(errors::no_such_host()),
-                body: None,
                 elapsed: Duration::ZERO,
             }),
         }
@@ -195,7 +194,7 @@ impl Job {
         let send = || model::send(host, &(transport, begun));
         let reply = catch_unwind(AssertUnwindSafe(send))
             .unwrap_or_else(|_| Reply::Ambiguous(RequestError::new(Kind::Internal, "the transport panicked")));
-        Completion { id: exchange.id, reply, body: None, elapsed: begun.elapsed() }
+        Completion { id: exchange.id, reply, elapsed: begun.elapsed() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Ending, Input, Limits, Machine, Output};
-use crate::api::{Action, Api, Reply, classify};
+use crate::api::{Action, Api, Body, Reply, classify};
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
@@ -41,7 +41,7 @@ fn timeout() -> Reply {
 }
 
 fn answer(status: u16) -> Reply {
-    Reply::Answered { status, retry_after: None }
+    Reply::Answered { status, retry_after: None, body: Body::Unread }
 }
 
 impl Scene {

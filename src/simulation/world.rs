@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::oracle::{HostLog, Pass, Violations};
 use super::schedule::Choices;
-use crate::api::{Action, ClassifiedReply, Reply, classify};
+use crate::api::{Action, Body, ClassifiedReply, Reply, classify};
 use crate::values::api::Api;
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::host::Host;
@@ -306,7 +306,7 @@ impl World {
         if !matches!(fate, Fate::Unsent | Fate::Down(_)) {
             self.count_down(host);
         }
-        let answered = |status| Reply::Answered { status, retry_after: None };
+        let answered = |status| Reply::Answered { status, retry_after: None, body: Body::Unread };
         match fate {
             // The host does not serve that path.
             Fate::Honest if !request.understood => answered(404),

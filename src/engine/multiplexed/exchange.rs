@@ -238,7 +238,7 @@ impl Multiplexed {
     /// Sends the request on a connection that is ready for it.
     fn send(&mut self, slot: usize, exchange: Box<InFlight>, is_fresh: bool) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
-        let Exchange { request, headers, wants_body, .. } = &exchange.exchange;
+        let Exchange { request, headers, .. } = &exchange.exchange;
         self.output.clear();
         let host = &self.hosts[connection.host];
         let written = caught(|| request::write(host, &exchange.path, request, headers, &mut self.output));
@@ -250,7 +250,7 @@ impl Multiplexed {
             }
         };
         connection.phase = Phase::Sending;
-        connection.reader = Some(AnswerReader::new(call, *wants_body));
+        connection.reader = Some(AnswerReader::new(call, request.body_use));
         connection.is_fresh = is_fresh;
         connection.received = false;
         let deadline = exchange.deadline;
@@ -308,7 +308,7 @@ impl Multiplexed {
                 Ok(fed) => fed,
                 Err(error) => return self.attempt_failed(slot, error),
             };
-            let drains = !had_head && reader.has_head();
+            let drains = !had_head && reader.has_head() && !reader.needs_body();
             if kept {
                 connection.input.drain(..used);
             } else {
@@ -342,8 +342,8 @@ impl Multiplexed {
             exchange.needs_fresh = false;
             return self.submitted.push_front(exchange);
         }
-        let reply = Reply::Answered { status: answer.status, retry_after: answer.retry_after };
-        self.complete(&exchange, reply, answer.body);
+        let reply = Reply::Answered { status: answer.status, retry_after: answer.retry_after, body: answer.body };
+        self.complete(&exchange, reply);
     }
 
     /// Keeps the connection for the next request, or closes it.
@@ -419,12 +419,12 @@ impl Multiplexed {
         }
         let sent = failure.sent || exchange.has_left;
         let reply = if sent { Reply::Ambiguous(failure.error) } else { Reply::NotSent(failure.error) };
-        self.complete(&exchange, reply, None);
+        self.complete(&exchange, reply);
     }
 
-    fn complete(&mut self, exchange: &InFlight, reply: Reply, body: Option<Vec<u8>>) {
+    fn complete(&mut self, exchange: &InFlight, reply: Reply) {
         let elapsed = self.now.saturating_duration_since(exchange.begun);
-        self.completed.push(Completion { id: exchange.exchange.id, reply, body, elapsed });
+        self.completed.push(Completion { id: exchange.exchange.id, reply, elapsed });
     }
 }
 

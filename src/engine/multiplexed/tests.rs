@@ -19,7 +19,7 @@ use crate::values::host::Host;
 
 fn exchange(id: u64, host: usize, action: Action, timeout: Duration) -> Exchange {
     let request = Arc::new(Api::default().request(action, &GroupId::parse("g1").unwrap()));
-    Exchange { id, host, request, headers: Arc::new([]), timeout, wants_body: false }
+    Exchange { id, host, request, headers: Arc::new([]), timeout }
 }
 
 /// Runs `exchanges`, and returns their completions by id.
@@ -106,33 +106,6 @@ fn both_engines_read_any_answer_alike() {
         let completion = run(&mut engine, [exchange(0, 0, action, PLENTY)]).remove(&0).unwrap();
         let shown = String::from_utf8_lossy(&answer).into_owned();
         assert_eq!(describe(&completion.reply), expected, "case {case}, {action}: {shown:?}");
-    }
-}
-
-#[test]
-fn body_is_returned_if_it_is_wanted_and_whole() {
-    let long = "x".repeat(65_537);
-    for (answer, expected) in [
-        ("HTTP/1.1 200 x\r\ncontent-length: 2\r\n\r\n{}".to_owned(), Some("{}")),
-        ("HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n".to_owned(), Some("{}")),
-        ("HTTP/1.1 200 x\r\n\r\nuntil the end".to_owned(), Some("until the end")),
-        ("HTTP/1.1 204 x\r\n\r\n".to_owned(), Some("")),
-        ("HTTP/1.1 200 x\r\ncontent-length: 3\r\n\r\n{}".to_owned(), None),
-        ("HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n".to_owned(), None),
-        (format!("HTTP/1.1 200 x\r\ncontent-length: {}\r\n\r\n{long}", long.len()), None),
-        (format!("HTTP/1.1 200 x\r\n\r\n{long}"), None),
-    ] {
-        let sent = answer.clone();
-        let server = serve(move |_, mut peer| {
-            peer.request();
-            peer.send(&sent);
-        });
-        let mut engine = Multiplexed::new(&[host(server.address)], Arc::default());
-        let wanted = Exchange { wants_body: true, ..exchange(0, 0, Action::Check, PLENTY) };
-        let completion = run(&mut engine, [wanted]).remove(&0).unwrap();
-        assert_eq!(completion.body.as_deref(), expected.map(str::as_bytes), "{answer:.80}");
-        let unwanted = run(&mut engine, [exchange(1, 0, Action::Check, PLENTY)]).remove(&1).unwrap();
-        assert_eq!(unwanted.body, None);
     }
 }
 

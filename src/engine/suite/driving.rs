@@ -62,7 +62,7 @@ impl Driving {
     pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
         let (reply, replied) = mpsc::channel();
         let request = Arc::new(request.clone());
-        let exchange = Exchange { id: 0, host, request, headers: Arc::new([]), timeout, wants_body: false };
+        let exchange = Exchange { id: 0, host, request, headers: Arc::new([]), timeout };
         self.order(Order::Send(exchange, reply));
         replied.recv().unwrap()
     }

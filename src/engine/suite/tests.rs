@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::subject::Subject;
-use crate::api::{Action, Api, Reply, Request};
+use crate::api::{Action, Api, Body, BodyUse, Reply, Request};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
@@ -134,8 +134,8 @@ pub(super) fn describe(reply: &Reply) -> String {
     match reply {
         Reply::NotSent(e) => format!("not sent, {:?}: {e}", e.kind()),
         Reply::Ambiguous(e) => format!("ambiguous, {:?}: {e}", e.kind()),
-        Reply::Answered { status, retry_after: None } => format!("{status}"),
-        Reply::Answered { status, retry_after: Some(after) } => format!("{status}, retry after {after:?}"),
+        Reply::Answered { status, retry_after: None, .. } => format!("{status}"),
+        Reply::Answered { status, retry_after: Some(after), .. } => format!("{status}, retry after {after:?}"),
     }
 }
 
@@ -689,7 +689,7 @@ fn retry_after_is_part_of_the_reply() {
         peer.request();
         peer.send(format!("HTTP/1.1 429 x\r\nretry-after: {soon}\r\ncontent-length: 0\r\n\r\n"));
     });
-    let Reply::Answered { status: 429, retry_after: Some(after) } = dated.ask(Action::Create, PLENTY) else {
+    let Reply::Answered { status: 429, retry_after: Some(after), .. } = dated.ask(Action::Create, PLENTY) else {
         panic!("no date was read");
     };
     assert!((60..=100).contains(&after.as_secs()), "{after:?}");
@@ -1044,5 +1044,60 @@ fn close_without_reading_is_no_answer() {
         let reply = describe(&server.ask(action, PLENTY));
         // The first byte and the close race, so the request may be sent or not.
         assert!(reply == CLOSED || reply == CLOSED.replace("ambiguous", "not sent"), "{reply}");
+    }
+}
+
+#[test]
+fn body_is_returned_if_it_is_used_and_cut_if_it_is_not_whole() {
+    let long = "x".repeat(65_537);
+    let whole = |text: &str| Body::Whole(text.into());
+    let cut = |text: &str| Body::Cut(text.into());
+    for (answer, expected) in [
+        ("HTTP/1.1 200 x\r\ncontent-length: 2\r\n\r\n{}".to_owned(), whole("{}")),
+        ("HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n".to_owned(), whole("{}")),
+        ("HTTP/1.1 200 x\r\n\r\nuntil the end".to_owned(), whole("until the end")),
+        ("HTTP/1.1 204 x\r\n\r\n".to_owned(), whole("")),
+        ("HTTP/1.1 200 x\r\ncontent-length: 3\r\n\r\n{}".to_owned(), cut("{}")),
+        ("HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n".to_owned(), cut("{}")),
+        (format!("HTTP/1.1 200 x\r\ncontent-length: {}\r\n\r\n{long}", long.len()), cut(&long[1..])),
+        (format!("HTTP/1.1 200 x\r\n\r\n{long}"), cut(&long[1..])),
+        (format!("HTTP/1.1 200 x\r\ncontent-length: 65536\r\n\r\n{}", &long[1..]), whole(&long[1..])),
+    ] {
+        let sent = answer.clone();
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.send(&sent);
+        });
+        let subject = transport(&format!("http://{}", server.address));
+        let asked = |body_use| {
+            let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
+            match subject.send(0, &Request { body_use, ..request }, PLENTY) {
+                Reply::Answered { body, .. } => body,
+                other => panic!("{}", describe(&other)),
+            }
+        };
+        let returned = asked(BodyUse::Hint);
+        // The engines stop at different places of a body that is too long, or is damaged.
+        match (&returned, &expected) {
+            (Body::Cut(bytes), Body::Cut(most)) => assert!(most.starts_with(bytes), "{answer:.80}"),
+            _ => assert!(returned == expected, "{answer:.80}"),
+        }
+        assert_eq!(asked(BodyUse::Unused), Body::Unread);
+    }
+}
+
+#[test]
+fn needed_body_may_be_large_and_slow_and_is_cut_at_its_limit() {
+    for (size, is_whole) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.send(&format!("HTTP/1.1 200 x\r\ncontent-length: {size}\r\n\r\n"));
+            peer.send(&"x".repeat(size));
+        });
+        let subject = transport(&format!("http://{}", server.address));
+        let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
+        let reply = subject.send(0, &Request { body_use: BodyUse::Needed, ..request }, PLENTY);
+        let Reply::Answered { body, .. } = reply else { panic!("{}", describe(&reply)) };
+        assert_eq!(matches!(body, Body::Whole(bytes) if bytes.len() == size), is_whole, "{size}");
     }
 }

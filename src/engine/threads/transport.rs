@@ -33,15 +33,15 @@ use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use ureq::Agent;
 use ureq::config::{AutoHeaderValue, ConfigBuilder};
 use ureq::http::{Response, header};
 use ureq::typestate::AgentScope;
-use ureq::{Agent, Body};
 
 use self::context::RequestContext;
 use self::idle::{IdleConnections, PoolingConnector};
 use self::tcp::{NoResolver, TcpConnector};
-use crate::api::{Reply, Request};
+use crate::api::{Body, BodyUse, Reply, Request};
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::{Resolver, Target};
 use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers, no_tls};
@@ -137,7 +137,8 @@ impl UreqTransport {
     ) -> Result<Answer, Failure> {
         let agent = client.agent.get_or_init(|| self.maker.agent(&client.host));
         context::begin(context);
-        let answer = run(agent, request, url).map_err(describe).and_then(read_answer);
+        let answer =
+            run(agent, request, url).map_err(describe).and_then(|response| read_answer(response, request.body_use));
         answer.map_err(|error| Failure { error, after: context::current() })
     }
 }
@@ -266,9 +267,9 @@ fn config() -> ConfigBuilder<AgentScope> {
         .timeout_per_write(None)
 }
 
-fn run(agent: &Agent, request: &Request, url: &str) -> Result<Response<Body>, ureq::Error> {
+fn run(agent: &Agent, request: &Request, url: &str) -> Result<Response<ureq::Body>, ureq::Error> {
     let body = request.body.as_deref();
-    let builder = match (request.method, body) {
+    let builder = match (&*request.method, body) {
         ("POST", _) => agent.post(url),
         ("DELETE", Some(_)) => agent.delete(url).force_send_body(),
         ("DELETE", None) => return agent.delete(url).call(),
@@ -282,11 +283,12 @@ struct Answer {
     status: u16,
     retry_after: Option<Duration>,
     location: Option<String>,
+    body: Body,
 }
 
 impl Answer {
     fn reply(self) -> Reply {
-        Reply::Answered { status: self.status, retry_after: self.retry_after }
+        Reply::Answered { status: self.status, retry_after: self.retry_after, body: self.body }
     }
 
     /// Returns the URL at which to repeat the request. Only redirects that keep method, body and origin are followed,
@@ -297,27 +299,42 @@ impl Answer {
     }
 }
 
-fn read_answer(response: Response<Body>) -> Result<Answer, RequestError> {
+fn read_answer(response: Response<ureq::Body>, body_use: BodyUse) -> Result<Answer, RequestError> {
     let status = response.status().as_u16();
     if !(200..=599).contains(&status) {
         return Err(errors::odd_status(status));
     }
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let answer = Answer {
+    let mut answer = Answer {
         status,
         retry_after: text(header::RETRY_AFTER).and_then(|value| headers::retry_after(value, SystemTime::now())),
         location: text(header::LOCATION).map(str::to_owned),
+        body: Body::Unread,
     };
-    drain(response);
+    answer.body = read_body(response, body_use);
     Ok(answer)
 }
 
-/// Reads the body to its end, so that the connection is kept. A truncated, long or slow body closes its connection and
-/// has no other effect.
-fn drain(response: Response<Body>) {
-    context::update(|context| context.shorten(DRAIN));
-    let mut body = response.into_body().into_reader().take(MAX_BODY);
-    let _ = io::copy(&mut body, &mut io::sink());
+/// Reads the body to its end, so that the connection is kept. A truncated, long or slow body closes its connection.
+fn read_body(response: Response<ureq::Body>, body_use: BodyUse) -> Body {
+    if body_use != BodyUse::Needed {
+        context::update(|context| context.shorten(DRAIN));
+    }
+    let mut reader = response.into_body().into_reader();
+    if body_use == BodyUse::Unused {
+        let _ = io::copy(&mut reader.take(MAX_BODY), &mut io::sink());
+        return Body::Unread;
+    }
+    let max_body = crate::http::max_body(body_use);
+    let mut bytes = Vec::new();
+    // One byte more tells whether the body is larger, and reads the end of a body of exactly this size.
+    match reader.by_ref().take(max_body + 1).read_to_end(&mut bytes) {
+        Ok(read) if read as u64 <= max_body => Body::Whole(bytes),
+        _ => {
+            bytes.truncate(usize::try_from(max_body).unwrap_or(usize::MAX));
+            Body::Cut(bytes)
+        }
+    }
 }
 
 /// The failure of a request without an answer.
