@@ -1,71 +1,25 @@
-//! The arguments and help texts. `settings` checks the values, together with those of other origins.
+//! The arguments. `help` has the long texts, and `settings` checks the values, together with those of other origins.
 
 #![expect(clippy::doc_markdown, reason = "these comments are help texts, and a terminal shows no Markdown")]
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
-use cluster_client::{Engine, Target};
+use clap::parser::ValueSource;
+use clap::{Args, ColorChoice, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use cluster_client::{Engine, Origin, Target};
 
+use crate::help;
 use crate::node::NodeOptions;
 use crate::time::parse_option;
 
-const EXAMPLES: &str = "\
-Examples:
-  export HOSTS=http://node1:8000,http://node2:8000,http://node3:8000
-  cluster-client create payments             on every host, or on none
-  cluster-client status payments             which hosts have it?
-  cluster-client delete payments --yes       from every host
-  cluster-client create -f groups.txt        many, one name a line
-  cluster-client recover                     settle operations that a crash interrupted
-
-To see it work without a cluster: cluster-client demo";
-
-const EXIT_CODES: &str = "\
-Exit codes:
-    0  the requested state is verified on every host
-    1  failed, and the cluster is unchanged (refused, or rolled back)
-    2  usage or configuration error; nothing was sent
-    3  inconsistent: the named hosts have, or keep, the group
-    4  in doubt: the state of some host is unknown
-    5  the group was already there; nothing was changed
-  130  interrupted; the journal has what remains
-status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 when a host is unknown.
-With several groups, the exit code is the first of 3, 4, 1, 5, 0 that applies.
-
-Signals:
-  SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel: a create rolls back. Only a second SIGINT exits at
-  once, and prints what the journal holds. Signals ignored at the start stay ignored (nohup).
-
-Hosts and settings:
-  hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any,
-  status and hosts use http://localhost:8000 to 8002, and create, delete and repair fail.
-  recover needs no hosts: the journal has them
-  other settings: the option, then the file, then the default; see `cluster-client hosts`
-  The configuration file is ./cluster-client.toml, or --config. All keys, with their defaults:
-
-    hosts = [\"http://node1:8000\", \"http://node2:8000\"]
-    # timeout = \"30s\"         # of the whole operation; by default, attempts and delays bound it
-    request_timeout = \"10s\"   # of one request
-    attempts = 3              # tries of one request
-    first_delay = \"1s\"        # before the second try; it doubles with each try
-    max_delay = \"10s\"         # at most, even if a server asks for more
-    settle = \"10s\"            # for late requests and reads; at least request_timeout
-    rollback_timeout = \"2m\"   # of a rollback, on top; at least 4 times settle
-    # journal = \"/var/lib/cluster-client\"   # or false
-    threads = 1024            # at most
-    engine = \"multiplexed\"    # or \"threads\"
-    in_flight = 32            # groups in progress at once
-    [paths]
-    collection = \"/v1/group/\"
-    member = \"/v1/group/{id}/\"";
-
 /// Creates and deletes a group on every host of a cluster, or on none.
 #[derive(Debug, Parser)]
-#[command(name = "cluster-client", version, arg_required_else_help = true, after_help = EXAMPLES)]
-#[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
-#[command(max_term_width = 100, subcommand_required = true, infer_subcommands = false)]
+#[command(name = "cluster-client", version, arg_required_else_help = true)]
+#[command(max_term_width = 80, subcommand_required = true, infer_subcommands = false)]
+#[command(disable_help_flag = true, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -73,13 +27,16 @@ pub(crate) struct Arguments {
     pub(crate) global: GlobalOptions,
 }
 
-/// The options of every command.
+/// The options of every command. Each long option has a variable, see [`help::command`](crate::help::command).
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct GlobalOptions {
-    /// The hosts' base URLs, separated by commas [default: CLUSTER_CLIENT_HOSTS, HOSTS, then the configuration file]
+    /// The hosts' base URLs, separated by commas; may be given again
     #[arg(long, global = true, value_name = "A,B")]
-    pub(crate) hosts: Option<String>,
+    pub(crate) hosts: Vec<String>,
+    /// Read the hosts from FILE (`-` for standard input), one a line; # begins a comment
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) hosts_file: Option<PathBuf>,
     /// The configuration file [default: ./cluster-client.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -92,24 +49,24 @@ pub(crate) struct GlobalOptions {
     /// How often a request is tried, the first included [default: 3]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
-    /// The way of sending requests [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
-    ///
-    /// For comparison and diagnosis.
+    /// How many groups are in progress at once [default: 32]
+    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) in_flight: Option<usize>,
+    /// The way of sending requests, for comparison and diagnosis [default: multiplexed]
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
-    /// The directory of unfinished operations [default: CLUSTER_CLIENT_JOURNAL, then the state directory]
-    ///
-    /// `cluster-client recover` settles from there what a crash interrupted. The state directory is
-    /// $XDG_STATE_HOME/cluster-client, or ~/.local/state/cluster-client.
-    #[arg(long, global = true, value_name = "DIR", conflicts_with = "no_journal")]
+    /// The directory of unfinished operations [default: the state directory of the user]
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) journal: Option<PathBuf>,
     /// Keep no journal: after a crash nothing can be recovered
     #[arg(long, global = true)]
     pub(crate) no_journal: bool,
-    /// How results are printed
+    /// How results are printed: a table for people, or JSON for programs
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
-    #[arg(long_help = OUTPUT)]
     pub(crate) output: Format,
+    /// A line for each host, however many there are
+    #[arg(long, global = true)]
+    pub(crate) all: bool,
     /// No progress; results and errors only
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
@@ -119,27 +76,65 @@ pub(crate) struct GlobalOptions {
     /// Colours and marks: on a terminal, always, or never (NO_COLOR turns auto off)
     #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
+    /// Print help
+    #[arg(short, long, global = true, action = clap::ArgAction::HelpShort)]
+    help: Option<bool>,
+    /// The options whose value is that of their variable.
+    #[arg(skip)]
+    pub(crate) from_variables: HashSet<String>,
 }
 
-const OUTPUT: &str = "\
-How results are printed: a table for people, or JSON for programs.
+impl GlobalOptions {
+    /// Returns the origin of the value of an option, which has one.
+    pub(crate) fn origin(&self, option: &str) -> Origin {
+        match self.from_variables.contains(option) {
+            true => Origin::Environment(help::variable(option)),
+            false => Origin::Option(option.into()),
+        }
+    }
+}
 
-`json` prints one object on one line for each group, as its operation ends:
-  group       its id; null for a journal entry that cannot be read
-  operation   create | delete | status | repair | recover
-  outcome     created | already_exists | unavailable | rolled_back | cancelled | timed_out |
-              incomplete | in_doubt | unrecorded | deleted | repaired | observed | recovered |
-              busy | conflict | journal_failed | refused
-  exit        the exit code of this group alone
-  hosts       [{host, state: present|absent|unknown, reason, steps}], each host of the operation
-     steps    [{action: create|check|delete, succeeded, attempts, status, error, elapsed_ms}], in order
-  cause       the reason of a rollback or a failure, or null
-  earlier     the hosts of an unfinished operation on the group that was settled first, or null
-  recoverable whether the journal still holds it, so that `recover` will settle it
-  warnings    [text], one for each problem that needs a person
-  elapsed_ms  from the call to its end
-  next        [[argument]], commands to choose from; each begins with cluster-client
-Fields may be added, but are never removed.";
+impl Arguments {
+    /// Parses the arguments of this process.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::from(std::env::args_os())
+    }
+
+    pub(crate) fn from(typed: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let typed: Vec<OsString> = typed.into_iter().collect();
+        let matches = help::command().try_get_matches_from(&typed)?;
+        let mut arguments = Arguments::from_arg_matches(&matches)?;
+        let is_variable = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
+        let option = |id: &clap::Id| format!("--{}", id.as_str().replace('_', "-"));
+        arguments.global.from_variables = matches.ids().filter(is_variable).map(option).collect();
+        refuse_both(&matches, "hosts", "hosts_file")?;
+        refuse_both(&matches, "journal", "no_journal")?;
+        arguments.refuse_lost_hosts(&typed)?;
+        Ok(arguments)
+    }
+
+    /// The parser drops the hosts before a command if there are others after it. A host must not be dropped.
+    fn refuse_lost_hosts(&self, typed: &[OsString]) -> Result<(), clap::Error> {
+        let words = typed.iter().map(|word| word.as_encoded_bytes()).take_while(|word| word != b"--");
+        let given = words.filter(|word| *word == b"--hosts" || word.starts_with(b"--hosts=")).count();
+        if given <= self.global.hosts.len() {
+            return Ok(());
+        }
+        let text = "--hosts is given before and after the command: give all of them after it";
+        Err(help::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+    }
+}
+
+/// Refuses two options of which one is in vain. A variable does not count, because an option overrides it.
+fn refuse_both(matches: &clap::ArgMatches, one: &str, other: &str) -> Result<(), clap::Error> {
+    let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    if !is_typed(one) || !is_typed(other) {
+        return Ok(());
+    }
+    let [one, other] = [one, other].map(|id| id.replace('_', "-"));
+    let text = format!("the argument '--{one}' cannot be used with '--{other}'");
+    Err(help::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -177,7 +172,7 @@ impl From<EngineName> for Engine {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create groups on every host and verify them there, or leave them on none
+    /// Create groups on every host and verify them, or leave them on none
     #[command(after_help = "Examples:
   cluster-client create payments
   cluster-client create -f groups.txt --timeout 30s -o json
@@ -185,30 +180,44 @@ pub(crate) enum Command {
     Create {
         #[command(flatten)]
         groups: Groups,
-        /// Do not ask the hosts first: one round trip less, but more hosts stay in doubt if it fails
+        #[command(flatten)]
+        bulk: Bulk,
+        /// Exit 0 also if a group is on every host already
+        #[arg(long)]
+        exist_ok: bool,
+        /// Do not ask the hosts first: faster, but more stay in doubt if it fails
         #[arg(long)]
         no_preflight: bool,
     },
     /// Delete groups from every host
     #[command(after_help = "Examples:
-  cluster-client delete payments             shows groups and hosts and asks, on a terminal
+  cluster-client delete payments             shows groups and hosts and asks
   cluster-client delete -f groups.txt --yes")]
     Delete {
         #[command(flatten)]
         groups: Groups,
+        #[command(flatten)]
+        bulk: Bulk,
         /// Do not ask; needed without a terminal
         #[arg(short, long)]
         yes: bool,
     },
     /// Ask every host whether it has the groups; changes nothing
-    #[command(after_help = "Exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 when unknown.
-
-Examples:
+    #[command(after_help = "Examples:
   cluster-client status payments
-  cluster-client status payments -o json")]
+  cluster-client status -f groups.txt        a matrix of groups and hosts
+  cluster-client status payments --watch --interval 10s
+
+Exits 0 when the group is on every host, 1 on none, 3 if mixed, 4 if unknown.")]
     Status {
         #[command(flatten)]
         groups: Groups,
+        /// Ask again and again, and show each change; Ctrl-C ends it
+        #[arg(long)]
+        watch: bool,
+        /// The time between two rounds of --watch
+        #[arg(long, value_name = "TIME", value_parser = parse_option, default_value = "2s")]
+        interval: Duration,
     },
     /// Drive every host to the state that you name, if hosts disagree
     #[command(after_help = "Examples:
@@ -217,38 +226,48 @@ Examples:
     Repair {
         #[command(flatten)]
         groups: Groups,
+        #[command(flatten)]
+        bulk: Bulk,
         /// The wanted state of every host
         #[arg(long, value_name = "STATE")]
         to: Wanted,
     },
-    /// Settle crashed or interrupted operations: roll creates back, finish deletes
+    /// Settle interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
 Exits 0 when nothing is left to settle.")]
     Recover,
-    /// Look at unfinished operations, and forget a host that never comes back
+    /// Show unfinished operations; forget a host that never comes back
     Journal {
         #[command(subcommand)]
         action: JournalAction,
     },
-    /// Show the hosts and every setting, each with its origin; sends nothing
+    /// Show the hosts and every setting with its origin; sends nothing
     Hosts,
     /// Run a node of the API in the foreground, for tests and trials
     #[command(after_help = "Examples:
-  cluster-client node                                   on 127.0.0.1:8000
-  cluster-client node 127.0.0.1:8001 --data node1.groups     its groups survive a restart
-  cluster-client node 127.0.0.1:0 --error-rate 0.2 --seed 7  any free port, every fifth request fails")]
+  cluster-client node                            on 127.0.0.1:8000
+  cluster-client node 127.0.0.1:8001 --data node1.groups
+  cluster-client node 127.0.0.1:0 --error-rate 0.2 --seed 7")]
     Node(Box<NodeOptions>),
-    /// Show a create, a rollback, a lost answer, a crash and a recovery on nodes of its own
+    /// Show a create, a rollback, a crash and more on nodes of its own
     Demo,
     /// Print a completion script
     #[command(after_help = "Example:
   cluster-client completions bash > ~/.local/share/bash-completion/completions/cluster-client")]
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page of cluster-client, or of one command
+    /// Print the manual page, or that of one command
     #[command(after_help = "Examples:
   cluster-client man > cluster-client.1
   cluster-client man create | man -l -")]
     Man { command: Option<String> },
+    /// Explain a command or a topic: json, exit-codes, configuration
+    #[command(after_help = "Examples:
+  cluster-client help create
+  cluster-client help configuration")]
+    Help {
+        #[arg(value_name = "COMMAND|TOPIC")]
+        about: Option<String>,
+    },
 }
 
 /// The commands on the journal. They send nothing and need no hosts.
@@ -281,13 +300,24 @@ Exits 0 when it is done, 1 when an operation runs or the journal fails, 2 when n
     },
 }
 
+/// Options of the commands that change groups.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Bulk {
+    /// Say what would be done; change nothing and write no journal
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Begin no further group after N groups that failed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_failures: Option<u32>,
+}
+
 /// The groups of a command.
 #[derive(Debug, Args)]
 pub(crate) struct Groups {
     /// The ids of the groups
     #[arg(value_name = "GROUP", conflicts_with = "file")]
     pub(crate) ids: Vec<String>,
-    /// Read the ids from FILE (`-` for standard input), one a line; blank lines and # comments are skipped
+    /// Read the ids from FILE (`-` for standard input), one a line
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }
@@ -311,12 +341,10 @@ impl From<Wanted> for Target {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn argument_definition_passes_the_checks_of_clap() {
-        Arguments::command().debug_assert();
+        help::command().debug_assert();
     }
 }

@@ -15,6 +15,7 @@ use cluster_client::{HostReport, HostStep, JournalError, Outcome, Printable, Rep
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, with_causes};
+use crate::plan;
 use crate::summary::{Done, Summary};
 
 /// Returns the line of one group.
@@ -25,7 +26,7 @@ pub(crate) fn render(done: &Done, summary: &Summary) -> String {
         Some(report) => report.cause.as_ref().map(ToString::to_string),
         None => Some(summary.text.clone()),
     };
-    line(&json!({
+    let mut object = json!({
         "group": done.group.as_str(),
         "operation": done.asked.as_str(),
         "outcome": done.outcome().as_str(),
@@ -37,7 +38,14 @@ pub(crate) fn render(done: &Done, summary: &Summary) -> String {
         "warnings": report.map(Report::warnings).unwrap_or_default(),
         "elapsed_ms": report.map_or(0, |report| milliseconds(report.elapsed)),
         "next": summary.next.json(),
-    }))
+    });
+    if let (true, Some(report)) = (done.dry_run, report) {
+        object["dry_run"] = json!(true);
+        for (place, host) in report.hosts.iter().enumerate() {
+            object["hosts"][place]["would"] = json!(plan::would(done.asked, report, host));
+        }
+    }
+    line(&object)
 }
 
 /// Returns the line of a journal entry that cannot be read, so its group is unknown.

@@ -34,7 +34,8 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
     if recovery.is_complete() && recovery.settled.is_empty() {
         eprint("nothing to recover: the journal is empty");
     }
-    let mut printer = ResultPrinter { output, progress: &progress, advice, several: false, exit: None, cut: false };
+    let several = recovery.settled.len() + recovery.unsettled.len() > 1;
+    let mut printer = ResultPrinter::new(output, &progress, advice, several);
     let Recovery { settled, unsettled, unreadable, .. } = recovery;
     for done in settled.into_iter().map(settlement).chain(unsettled.into_iter().filter_map(failure)) {
         printer.show(&done);
@@ -49,14 +50,14 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
             )),
         }
     }
-    Ok(printer.finish(0, token.is_cancelled()))
+    Ok(printer.finish(0, "", token.is_cancelled()))
 }
 
 fn settlement(report: Report) -> Done {
-    Done { asked: Operation::Recover, group: report.group.clone(), result: Ok(report) }
+    Done::new(Operation::Recover, report.group.clone(), Ok(report))
 }
 
 fn failure(error: Error) -> Option<Done> {
     let group = error.report()?.group.clone();
-    Some(Done { asked: Operation::Recover, group, result: Err(error) })
+    Some(Done::new(Operation::Recover, group, Err(error)))
 }

@@ -1,79 +1,105 @@
 //! create, delete, status and repair: run an operation on each group, and print each result.
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use cluster_client::{
-    CancelToken, ClusterClient, Completed, Deletion, DirectoryJournal, GroupId, Journal as _, JournalError, Operation,
-    OperationOptions, Report, Target,
+    CancelToken, ClusterClient, Completed, Deletion, DirectoryJournal, Error, GroupId, Journal as _, JournalError,
+    Operation, OperationOptions, Report, Target,
 };
 
-use crate::args::{Format, GlobalOptions, Groups};
+use crate::args::{Bulk, Format, GlobalOptions, Groups};
 use crate::confirm::confirmed;
 use crate::exit::{CliError, Exit, with_causes};
 use crate::groups;
 use crate::json;
-use crate::next::Advice;
+use crate::matrix::Matrix;
+use crate::next::{Advice, NextOfMany};
 use crate::output::{self, Output, eprint};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, SignalContext};
 use crate::summary::{self, Done};
 use crate::table;
+use crate::totals::Totals;
 
 /// The operation on each group.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum GroupCommand {
-    Create { preflight: bool },
-    Delete { asked: bool },
+    Create { preflight: bool, exist_ok: bool, bulk: Bulk },
+    Delete { asked: bool, bulk: Bulk },
     Status,
-    Repair(Target),
+    Repair { target: Target, bulk: Bulk },
 }
 
 impl GroupCommand {
-    fn operation(self) -> Operation {
+    fn operation(&self) -> Operation {
         match self {
             GroupCommand::Create { .. } => Operation::Create,
             GroupCommand::Delete { .. } => Operation::Delete,
             GroupCommand::Status => Operation::Status,
-            GroupCommand::Repair(target) => Operation::Repair(target),
+            GroupCommand::Repair { target, .. } => Operation::Repair(*target),
         }
     }
 
-    fn when_interrupted(self) -> &'static str {
+    fn bulk(&self) -> Bulk {
         match self {
-            GroupCommand::Create { .. } => "rolling back",
+            GroupCommand::Create { bulk, .. } | GroupCommand::Delete { bulk, .. } | GroupCommand::Repair { bulk, .. } => {
+                bulk.clone()
+            }
+            GroupCommand::Status => Bulk::default(),
+        }
+    }
+
+    /// Returns whether it only asks.
+    fn only_reads(&self) -> bool {
+        matches!(self, GroupCommand::Status) || self.bulk().dry_run
+    }
+
+    fn when_interrupted(&self) -> &'static str {
+        match self {
+            GroupCommand::Create { .. } if !self.only_reads() => "rolling back",
             _ => "waiting for the requests under way",
         }
     }
+
+    /// Returns the result of this command on a group.
+    fn done(&self, group: GroupId, result: Result<Report, Error>) -> Done {
+        let exist_ok = matches!(self, GroupCommand::Create { exist_ok: true, .. });
+        Done { exist_ok, dry_run: self.bulk().dry_run, ..Done::new(self.operation(), group, result) }
+    }
 }
 
+/// Maximum number of results that wait for that of an earlier group, because results are printed in the order of the
+/// input. No further group begins while there are more.
+const MOST_HELD: usize = 10_000;
+
 pub(crate) fn run(
-    job: GroupCommand,
+    job: &GroupCommand,
     named: &Groups,
     global: &GlobalOptions,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let settings = Settings::resolve(global)?;
-    let groups = groups::read(named)?;
+    let (settings, groups) = prepared(named, global)?;
     match job {
         GroupCommand::Status => settings.warn_of_default_hosts(),
         _ => settings.require_named_hosts()?,
     }
-    if let GroupCommand::Delete { asked: false } = job {
-        let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
+    if let (GroupCommand::Delete { asked: false, .. }, false) = (job, job.only_reads()) {
+        let from_stdin = reads_stdin(named, global);
         if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
             eprint("not deleted; nothing was sent");
             return Ok(Exit::Unchanged);
         }
     }
     let progress = Progress::new(global, Some(groups.len()), settings.tries());
-    let client = match job {
-        GroupCommand::Status => settings.reader(progress.clone())?,
-        _ => settings.writer(progress.clone())?,
+    let client = match job.only_reads() {
+        true => settings.reader(progress.clone())?,
+        false => settings.writer(progress.clone())?,
     };
     let mut advice = advice(job, global, &settings);
-    if let (GroupCommand::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
+    if let (true, Journal::Directory(directory)) = (job.only_reads(), &settings.journal.value) {
         advice.unfinished = unfinished(directory);
     }
     let token = signal::watch(SignalContext {
@@ -83,39 +109,92 @@ pub(crate) fn run(
         meaning: job.when_interrupted(),
     })?;
     let options = OperationOptions::new().cancel(&token);
-    let mut printer =
-        ResultPrinter { output, progress: &progress, advice, several: groups.len() > 1, exit: None, cut: false };
+    let matrix = match job {
+        GroupCommand::Status if groups.len() > 1 => Matrix::new(&groups, &settings.hosts.value, output.view),
+        _ => None,
+    };
+    let mut printer = ResultPrinter::new(output, &progress, advice, groups.len() > 1);
+    printer.list = named.file.clone().filter(|path| !groups::is_stdin(path));
+    printer.set_matrix(matrix);
+    let limit = Limit { most: job.bulk().max_failures, failed: Cell::new(0), held: Cell::new(0) };
     let mut left = &groups[..];
-    while !left.is_empty() && !token.is_cancelled() {
+    while !left.is_empty() && !token.is_cancelled() && !limit.is_reached() {
         let mut ended = 0;
-        for done in results(job, &client, &options, left, &token) {
+        let mut held = BTreeMap::new();
+        let mut printed = 0;
+        for (position, done) in results(job, &client, &options, left, &token, &limit) {
             ended += 1;
-            printer.show(&done);
+            limit.count(&done);
+            held.insert(position, done);
+            while let Some(done) = held.remove(&printed) {
+                printed += 1;
+                printer.show(&done);
+            }
+            limit.held.set(held.len());
         }
         left = &left[ended..];
         // No operation is in flight, so blocking here delays none.
         output::wait_for_room();
     }
-    Ok(printer.finish(left.len(), token.is_cancelled()))
+    let why = limit.is_reached().then(|| format!(", because {} failed", counted(limit.failed.get(), "group")));
+    Ok(printer.finish(left.len(), &why.unwrap_or_default(), token.is_cancelled()))
 }
 
-/// Returns the results in the order of their ends. No further group begins after a signal, or while too many results are
-/// unread.
+/// Returns the settings and the groups of a command. Both may be read from a file, and one from standard input.
+pub(crate) fn prepared(named: &Groups, global: &GlobalOptions) -> Result<(Settings, Vec<GroupId>), CliError> {
+    let is_stdin = |path: &Option<PathBuf>| path.as_deref().is_some_and(groups::is_stdin);
+    if is_stdin(&named.file) && is_stdin(&global.hosts_file) {
+        return Err(CliError::usage("groups and hosts cannot both be read from standard input: put one into a file"));
+    }
+    let settings = Settings::resolve(global)?;
+    Ok((settings, groups::read(named)?))
+}
+
+fn reads_stdin(named: &Groups, global: &GlobalOptions) -> bool {
+    [&named.file, &global.hosts_file].into_iter().flatten().any(|path| groups::is_stdin(path))
+}
+
+/// Decides whether a further group may begin.
+struct Limit {
+    most: Option<u32>,
+    failed: Cell<usize>,
+    /// Number of results that wait for that of an earlier group.
+    held: Cell<usize>,
+}
+
+impl Limit {
+    fn count(&self, done: &Done) {
+        self.failed.set(self.failed.get() + usize::from(done.exit() != Exit::Done));
+    }
+
+    fn is_reached(&self) -> bool {
+        self.most.is_some_and(|most| self.failed.get() >= most as usize)
+    }
+
+    fn allows_another(&self) -> bool {
+        !self.is_reached() && self.held.get() < MOST_HELD
+    }
+}
+
+/// Returns the results in the order of their ends, each with its place. No further group begins after a signal, beyond
+/// the limit, or while too many results are unread.
 fn results<'a>(
-    job: GroupCommand,
+    job: &'a GroupCommand,
     client: &ClusterClient,
     options: &OperationOptions,
     groups: &'a [GroupId],
     token: &'a CancelToken,
-) -> Box<dyn Iterator<Item = Done> + 'a> {
-    let asked = job.operation();
-    let left = groups.iter().take_while(|_| !token.is_cancelled() && output::has_room());
-    let done = move |position: usize, result| Done { asked, group: groups[position].clone(), result };
+    limit: &'a Limit,
+) -> Box<dyn Iterator<Item = (usize, Done)> + 'a> {
+    let left =
+        groups.iter().take_while(|_| !token.is_cancelled() && output::has_room() && limit.allows_another());
+    let done = move |position: usize, result| (position, job.done(groups[position].clone(), result));
     let reports = move |completed: Completed| done(completed.position, completed.result);
     let client = client.with(options.clone());
     match job {
-        GroupCommand::Create { preflight } => {
-            Box::new(client.with(options.clone().preflight(preflight)).create_groups(left).map(reports))
+        _ if job.only_reads() => Box::new(client.group_statuses(left).map(reports)),
+        GroupCommand::Create { preflight, .. } => {
+            Box::new(client.with(options.clone().preflight(*preflight)).create_groups(left).map(reports))
         }
         GroupCommand::Delete { .. } => Box::new(
             client
@@ -123,57 +202,102 @@ fn results<'a>(
                 .map(move |completed| done(completed.position, completed.result.map(Deletion::into_report))),
         ),
         GroupCommand::Status => Box::new(client.group_statuses(left).map(reports)),
-        GroupCommand::Repair(target) => Box::new(client.repair_groups(left, target).map(reports)),
+        GroupCommand::Repair { target, .. } => Box::new(client.repair_groups(left, *target).map(reports)),
     }
 }
 
 /// Prints results, and combines their exit codes.
 pub(crate) struct ResultPrinter<'a> {
     pub(crate) output: &'a mut Output,
-    pub(crate) progress: &'a Progress,
-    pub(crate) advice: Advice,
-    pub(crate) several: bool,
-    pub(crate) exit: Option<Exit>,
+    progress: &'a Progress,
+    advice: Advice,
+    /// Whether there may be several groups, so that totals and next commands come after the last.
+    several: bool,
+    /// The file that lists the groups, for the next commands.
+    pub(crate) list: Option<PathBuf>,
+    matrix: Option<Matrix>,
+    totals: Totals,
+    next: NextOfMany,
+    exit: Option<Exit>,
     /// An operation was interrupted before its end.
-    pub(crate) cut: bool,
+    cut: bool,
 }
 
-impl ResultPrinter<'_> {
+impl<'a> ResultPrinter<'a> {
+    pub(crate) fn new(output: &'a mut Output, progress: &'a Progress, advice: Advice, several: bool) -> Self {
+        ResultPrinter {
+            output,
+            progress,
+            advice,
+            several,
+            list: None,
+            matrix: None,
+            totals: Totals::default(),
+            next: NextOfMany::default(),
+            exit: None,
+            cut: false,
+        }
+    }
+
+    fn set_matrix(&mut self, matrix: Option<Matrix>) {
+        if let (Some(matrix), Format::Table) = (&matrix, self.output.format) {
+            self.output.print(matrix.header());
+        }
+        self.matrix = matrix;
+    }
+
     pub(crate) fn show(&mut self, done: &Done) {
         let summary = summary::summarize(done, &self.advice);
         self.cut |= !summary::had_completed(done);
         self.add(done.exit());
+        self.totals.add(done);
         self.progress.group_ended();
         if !self.several {
             self.progress.end();
         }
-        let text = match self.output.format {
-            Format::Json => json::render(done, &summary),
-            Format::Table => table::render(done, &summary, self.with_hosts(done), self.output.marks),
+        let view = self.output.view;
+        let text = match (self.output.format, &self.matrix, done.report()) {
+            (Format::Json, _, _) => json::render(done, &summary),
+            (_, Some(matrix), Some(report)) => matrix.line(report, view),
+            _ if self.several => table::render_of_several(done, &summary, view),
+            _ => table::render(done, &summary, view),
         };
+        if self.several {
+            self.next.add(&summary.next);
+        }
         self.output.print(&text);
         if self.output.format == Format::Table {
             notes(done.report()).for_each(|note| eprint(&format!("warning: {note}")));
         }
     }
 
-    /// Returns whether to print a line for each host. Of several groups, successful ones have none.
-    fn with_hosts(&self, done: &Done) -> bool {
-        !self.several || done.exit() != Exit::Done
-    }
-
     pub(crate) fn add(&mut self, exit: Exit) {
         self.exit = Some(self.exit.map_or(exit, |so_far| so_far.with(exit)));
     }
 
-    pub(crate) fn finish(self, not_begun: usize, interrupted: bool) -> Exit {
+    /// Prints the totals and the next commands of several groups. `why` tells why some were not begun.
+    pub(crate) fn finish(mut self, not_begun: usize, why: &str, interrupted: bool) -> Exit {
         self.progress.end();
         if not_begun > 0 {
-            eprint(&format!("{not_begun} groups were not begun"));
+            eprint(&format!("{} not begun{why}", were(not_begun)));
+            self.totals.add_groups("not begun", not_begun);
+        }
+        if self.several && self.output.format == Format::Table {
+            let next = self.next.lines(self.list.as_deref());
+            self.output.print(&(self.totals.line() + &next));
         }
         let cut = interrupted && (self.cut || not_begun > 0);
         if cut { Exit::Interrupted } else { self.exit.unwrap_or(Exit::Done) }
     }
+}
+
+/// Returns `1 group`, `3 groups`.
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn were(groups: usize) -> String {
+    format!("{} {}", counted(groups, "group"), if groups == 1 { "was" } else { "were" })
 }
 
 /// Returns the problems that the lines of the hosts do not show.
@@ -203,11 +327,16 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
 }
 
 /// Returns the builder of the next commands, with the options of this one.
-fn advice(job: GroupCommand, global: &GlobalOptions, settings: &Settings) -> Advice {
-    let advice = Advice::new(global, settings);
+pub(crate) fn advice(job: &GroupCommand, global: &GlobalOptions, settings: &Settings) -> Advice {
+    let mut advice = Advice::new(global, settings).with_max_failures(job.bulk().max_failures);
+    if let GroupCommand::Create { preflight: false, .. } = job {
+        advice = advice.without_preflight();
+    }
+    if let GroupCommand::Create { exist_ok: true, .. } = job {
+        advice = advice.with_exist_ok();
+    }
     match job {
-        GroupCommand::Create { preflight: false } => advice.without_preflight(),
-        GroupCommand::Delete { asked: true } => advice.without_question(),
+        GroupCommand::Delete { asked: true, .. } => advice.without_question(),
         _ => advice,
     }
 }

@@ -12,13 +12,14 @@ use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Host
 use crate::args::{EngineName, GlobalOptions};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
+use crate::host_list;
 use crate::output::eprint;
 use crate::progress::Tries;
 
 /// The variables with the hosts. The first one that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
-const NAME_HOSTS: &str =
-    "name them with --hosts, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts in cluster-client.toml";
+const NAME_HOSTS: &str = "name them with --hosts or --hosts-file, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts \
+                          in cluster-client.toml";
 const ENGINE: &str = "CLUSTER_CLIENT_ENGINE";
 const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
 
@@ -36,6 +37,11 @@ pub(crate) struct Sourced<T> {
 impl<T> Sourced<T> {
     fn default(value: T) -> Self {
         Sourced { value, origin: Origin::Default }
+    }
+
+    /// A value of an option, or of its variable.
+    fn given(global: &GlobalOptions, option: &str, value: T) -> Self {
+        Sourced { value, origin: global.origin(option) }
     }
 
     fn option(name: &str, value: T) -> Self {
@@ -87,7 +93,7 @@ impl Settings {
         let file = ConfigFile::read(global.config.as_deref())?;
         let usual = RetryPolicy::default();
         let request_timeout = match global.request_timeout {
-            Some(time) => Sourced::option("--request-timeout", time),
+            Some(time) => Sourced::given(global, "--request-timeout", time),
             None => or_default(file.time("request_timeout")?, Duration::from_secs(10)),
         };
         let settle = or_default(file.time("settle")?, request_timeout.value.max(SETTLE));
@@ -97,12 +103,12 @@ impl Settings {
         let settings = Settings {
             hosts: hosts(global, &file)?,
             timeout: match global.timeout {
-                Some(time) => Sourced::option("--timeout", Some(time)),
+                Some(time) => Sourced::given(global, "--timeout", Some(time)),
                 None => file.time("timeout")?.map_or(Sourced::default(None), |time| time.map(Some)),
             },
             request_timeout,
             attempts: match global.attempts {
-                Some(attempts) => Sourced::option("--attempts", attempts),
+                Some(attempts) => Sourced::given(global, "--attempts", attempts),
                 None => or_default(file.number("attempts")?, usual.attempts()),
             },
             first_delay: or_default(file.time("first_delay")?, usual.first_delay()),
@@ -116,7 +122,10 @@ impl Settings {
             member,
             threads: or_default(file.number("threads")?, 1024),
             engine: engine(global, &file)?,
-            in_flight: or_default(file.number("in_flight")?, 32),
+            in_flight: match global.in_flight {
+                Some(groups) => Sourced::given(global, "--in-flight", groups),
+                None => or_default(file.number("in_flight")?, 32),
+            },
         };
         settings.check()?;
         Ok(settings)
@@ -245,25 +254,41 @@ fn named(error: Error, origin: &Origin) -> Error {
     }
 }
 
+/// Returns the hosts of the first origin that names some.
 fn hosts(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigError> {
-    if let Some(list) = &global.hosts {
+    if !global.hosts.is_empty() {
         let origin = Origin::Option("--hosts".into());
-        return Ok(Sourced::option("--hosts", Hosts::parse_list(list, origin)?));
+        return Ok(Sourced::option("--hosts", host_list::parse(&global.hosts.join(","), origin)?));
     }
-    if let Some((name, list)) = HOSTS.iter().find_map(|name| Some((name, variable(name)?))) {
-        let origin = Origin::Environment((*name).into());
-        let list = list.into_string().map_err(|list| {
-            ConfigError::new("host list", list.to_string_lossy(), "is not UTF-8", "write it in ASCII")
-                .from_origin(origin.clone())
-        })?;
-        return Ok(Sourced::variable(name, Hosts::parse_list(&list, origin)?));
+    // The variable of --hosts comes before that of --hosts-file.
+    let of_option = global.hosts_file.as_deref().filter(|_| !global.from_variables.contains(host_list::OPTION));
+    if let Some(path) = of_option {
+        return Ok(Sourced::given(global, host_list::OPTION, host_list::read(path)?));
+    }
+    if let Some((name, list)) = variable(HOSTS[0]).map(|list| (HOSTS[0], list)) {
+        return hosts_of_variable(name, list);
+    }
+    if let Some(path) = &global.hosts_file {
+        return Ok(Sourced::given(global, host_list::OPTION, host_list::read(path)?));
+    }
+    if let Some((name, list)) = variable(HOSTS[1]).map(|list| (HOSTS[1], list)) {
+        return hosts_of_variable(name, list);
     }
     if let Some(Sourced { value, origin }) = file.hosts()? {
-        let value = Hosts::parse(value).map_err(|error| error.from_origin(origin.clone()))?;
+        let value = Hosts::parse(value).map_err(|error| error.from_origin(file.origin_of("hosts")))?;
         return Ok(Sourced { value, origin });
     }
     let local = ["http://localhost:8000", "http://localhost:8001", "http://localhost:8002"];
     Hosts::parse(local).map(Sourced::default)
+}
+
+fn hosts_of_variable(name: &str, list: OsString) -> Result<Sourced<Hosts>, ConfigError> {
+    let origin = Origin::Environment(name.into());
+    let list = list.into_string().map_err(|list| {
+        ConfigError::new("host list", list.to_string_lossy(), "is not UTF-8", "write it in ASCII")
+            .from_origin(origin.clone())
+    })?;
+    Ok(Sourced::variable(name, host_list::parse(&list, origin)?))
 }
 
 fn engine(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<EngineName>, ConfigError> {
@@ -289,11 +314,11 @@ pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>,
 }
 
 fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
-    if global.no_journal {
-        return Ok(Sourced::option("--no-journal", Journal::Off));
-    }
     if let Some(directory) = &global.journal {
         return Ok(Sourced::option("--journal", Journal::Directory(directory.clone())));
+    }
+    if global.no_journal {
+        return Ok(Sourced::given(global, "--no-journal", Journal::Off));
     }
     if let Some(directory) = variable(JOURNAL) {
         if directory.is_empty() {
