@@ -172,7 +172,7 @@ impl From<EngineName> for Engine {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create groups on every host and verify them, or leave them on none
+    /// Create groups on every host, verified, or on none
     #[command(after_help = "Examples:
   cluster-client create payments
   cluster-client create -f groups.txt --timeout 30s -o json
@@ -182,10 +182,10 @@ pub(crate) enum Command {
         groups: Groups,
         #[command(flatten)]
         bulk: Bulk,
-        /// Exit 0 also if a group is on every host already
+        /// Exit 0 if the group is on every host already
         #[arg(long)]
         exist_ok: bool,
-        /// Do not ask the hosts first: faster, but more stay in doubt if it fails
+        /// Do not ask first: faster, but leaves more in doubt
         #[arg(long)]
         no_preflight: bool,
     },
@@ -303,7 +303,7 @@ Exits 0 when it is done, 1 when an operation runs or the journal fails, 2 when n
 /// Options of the commands that change groups.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Bulk {
-    /// Say what would be done; change nothing and write no journal
+    /// Ask every host, and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Begin no further group after N groups that failed
@@ -317,7 +317,7 @@ pub(crate) struct Groups {
     /// The ids of the groups
     #[arg(value_name = "GROUP", conflicts_with = "file")]
     pub(crate) ids: Vec<String>,
-    /// Read the ids from FILE (`-` for standard input), one a line
+    /// Read the ids from FILE, one a line (- for stdin)
     #[arg(short, long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }

@@ -19,7 +19,7 @@ To see it work without a cluster: cluster-client demo
 Topics: cluster-client help json | exit-codes | configuration";
 
 /// The page of the program has no options, since they are many.
-const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n\nCommands:\n{subcommands}\n\n{after-help}";
+const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n\nCommands:\n{subcommands}{after-help}";
 
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:

@@ -16,11 +16,12 @@ pub(crate) fn would(asked: Operation, report: &Report, host: &HostReport) -> Opt
 }
 
 /// Returns the exit of the command if all goes well, or of a status if a host is unknown.
-pub(crate) fn exit(asked: Operation, report: &Report) -> Exit {
+pub(crate) fn exit(asked: Operation, report: &Report, exist_ok: bool) -> Exit {
     if report.unknown().next().is_some() {
         return Exit::InDoubt;
     }
-    let is_there = asked == Operation::Create && report.present().next().is_some();
+    let is_wanted = exist_ok && report.all(State::Present);
+    let is_there = asked == Operation::Create && report.present().next().is_some() && !is_wanted;
     if is_there { Exit::AlreadyThere } else { Exit::Done }
 }
 

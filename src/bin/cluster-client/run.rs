@@ -22,7 +22,7 @@ use crate::settings::{Journal, Settings};
 use crate::signal::{self, SignalContext};
 use crate::summary::{self, Done};
 use crate::table;
-use crate::totals::Totals;
+use crate::totals::{self, Totals};
 
 /// The operation on each group.
 #[derive(Debug, Clone)]
@@ -280,7 +280,7 @@ impl<'a> ResultPrinter<'a> {
         self.progress.end();
         if not_begun > 0 {
             eprint(&format!("{} not begun{why}", were(not_begun)));
-            self.totals.add_groups("not begun", not_begun);
+            self.totals.add_groups(totals::NOT_BEGUN, not_begun);
         }
         if self.several && self.output.format == Format::Table {
             let next = self.next.lines(self.list.as_deref());

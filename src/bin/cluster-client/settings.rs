@@ -117,7 +117,7 @@ impl Settings {
             rollback_timeout: or_default(file.time("rollback_timeout")?, rollback_timeout),
             journal: journal(global, &file)?,
             config: file.read_from(),
-            api: api(&collection, &member)?,
+            api: api(&collection, &member, &file)?,
             collection,
             member,
             threads: or_default(file.number("threads")?, 1024),
@@ -127,27 +127,27 @@ impl Settings {
                 None => or_default(file.number("in_flight")?, 32),
             },
         };
-        settings.check()?;
+        settings.check(&file)?;
         Ok(settings)
     }
 
     /// Checks each value alone, so that its error gets its origin. The library has no origins.
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self, file: &ConfigFile) -> Result<(), ConfigError> {
         const LONG: Duration = Duration::from_secs(24 * 3600);
         let usual = RetryPolicy::default().with_max_delay(Duration::from_secs(3600));
         let lone = || ClusterClient::builder().hosts(["http://localhost"]).rollback_timeout(LONG);
 
-        in_bounds(&self.attempts, |attempts| builds(lone().retry(usual.with_attempts(attempts))))?;
-        in_bounds(&self.first_delay, |first_delay| builds(lone().retry(usual.with_first_delay(first_delay))))?;
-        in_bounds(&self.max_delay, |max_delay| {
+        in_bounds((&self.attempts, "attempts", file), |attempts| builds(lone().retry(usual.with_attempts(attempts))))?;
+        in_bounds((&self.first_delay, "first_delay", file), |first_delay| builds(lone().retry(usual.with_first_delay(first_delay))))?;
+        in_bounds((&self.max_delay, "max_delay", file), |max_delay| {
             builds(lone().retry(usual.with_first_delay(self.first_delay.value).with_max_delay(max_delay)))
         })?;
-        in_bounds(&self.timeout, |time| time.map_or(Ok(()), |time| builds(lone().operation_timeout(time))))?;
-        in_bounds(&self.request_timeout, |time| builds(lone().request_timeout(time)))?;
-        in_bounds(&self.settle, |time| builds(lone().settle(time)))?;
-        in_bounds(&self.rollback_timeout, |time| builds(lone().settle(self.settle.value).rollback_timeout(time)))?;
-        in_bounds(&self.threads, |threads| builds(lone().threads(threads)))?;
-        in_bounds(&self.in_flight, |operations| builds(lone().in_flight(operations)))
+        in_bounds((&self.timeout, "timeout", file), |time| time.map_or(Ok(()), |time| builds(lone().operation_timeout(time))))?;
+        in_bounds((&self.request_timeout, "request_timeout", file), |time| builds(lone().request_timeout(time)))?;
+        in_bounds((&self.settle, "settle", file), |time| builds(lone().settle(time)))?;
+        in_bounds((&self.rollback_timeout, "rollback_timeout", file), |time| builds(lone().settle(self.settle.value).rollback_timeout(time)))?;
+        in_bounds((&self.threads, "threads", file), |threads| builds(lone().threads(threads)))?;
+        in_bounds((&self.in_flight, "in_flight", file), |operations| builds(lone().in_flight(operations)))
     }
 
     /// Creates a client for commands that only read.
@@ -233,11 +233,16 @@ fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T> {
     found.unwrap_or(Sourced::default(default))
 }
 
+/// Checks a setting. Its key gives the line in the file.
 fn in_bounds<T: Clone>(
-    setting: &Sourced<T>,
+    (setting, key, file): (&Sourced<T>, &str, &ConfigFile),
     check: impl FnOnce(T) -> Result<(), ConfigError>,
 ) -> Result<(), ConfigError> {
-    check(setting.value.clone()).map_err(|error| error.from_origin(setting.origin.clone()))
+    let origin = match &setting.origin {
+        Origin::File(_) => file.origin_of(key),
+        other => other.clone(),
+    };
+    check(setting.value.clone()).map_err(|error| error.from_origin(origin))
 }
 
 fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
@@ -345,9 +350,9 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-fn api(collection: &Sourced<String>, member: &Sourced<String>) -> Result<Api, ConfigError> {
+fn api(collection: &Sourced<String>, member: &Sourced<String>, file: &ConfigFile) -> Result<Api, ConfigError> {
     // Check each path alone first, so that its error gets its origin.
-    in_bounds(collection, |path| Api::new(&path, "/{id}").map(drop))?;
-    in_bounds(member, |path| Api::new("/", &path).map(drop))?;
+    in_bounds((collection, "paths.collection", file), |path| Api::new(&path, "/{id}").map(drop))?;
+    in_bounds((member, "paths.member", file), |path| Api::new("/", &path).map(drop))?;
     Api::new(&collection.value, &member.value)
 }

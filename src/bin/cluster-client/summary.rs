@@ -43,7 +43,7 @@ impl Done {
             return Exit::Done;
         }
         if let (true, Ok(report)) = (self.dry_run, &self.result) {
-            return plan::exit(self.asked, report);
+            return plan::exit(self.asked, report, self.exist_ok);
         }
         Exit::of(self.result.as_ref().map_or_else(Error::exit_code, Report::exit_code))
     }

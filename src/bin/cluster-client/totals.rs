@@ -4,6 +4,8 @@ use cluster_client::{Operation, Outcome, Report, State};
 
 use crate::summary::Done;
 
+pub(crate) const NOT_BEGUN: &str = "not begun";
+
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     /// The words in the order of their first group, and the number of groups of each.
@@ -22,10 +24,10 @@ impl Totals {
         }
     }
 
-    /// Returns one line: what went well first, then the others from many groups to few.
+    /// Returns one line: what went well first, then the others from many groups to few, then what was not begun.
     pub(crate) fn line(mut self) -> String {
         let well = ["created", "deleted", "repaired", "settled", "already there as wanted", "on every host"];
-        self.counts.sort_by_key(|(word, count)| (!well.contains(word), std::cmp::Reverse(*count)));
+        self.counts.sort_by_key(|(word, count)| (*word == NOT_BEGUN, !well.contains(word), std::cmp::Reverse(*count)));
         let counts = self.counts.iter().map(|(word, count)| format!("{count} {word}"));
         counts.collect::<Vec<_>>().join(", ") + "\n"
     }
@@ -43,7 +45,7 @@ fn word(done: &Done) -> &'static str {
         Outcome::Repaired => "repaired",
         Outcome::Recovered => "settled",
         Outcome::AlreadyExists => "already there",
-        Outcome::Unavailable => "not begun on any host",
+        Outcome::Unavailable => "unavailable",
         Outcome::RolledBack => "rolled back",
         Outcome::Cancelled => "cancelled",
         Outcome::TimedOut => "timed out",
