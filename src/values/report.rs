@@ -449,7 +449,7 @@ impl Report {
     ///
     /// let mut report = Report::new(GroupId::parse("payments")?, Operation::Status, Outcome::Observed);
     /// report.hosts.push(HostReport::new(Host::parse("http://node1:8000")?, State::Present));
-    /// assert_eq!(report.summary(), "payments is on 1 of 1 hosts");
+    /// assert_eq!(report.summary(), "payments is on 1 of 1 host");
     /// # Ok::<(), cluster_client::ConfigError>(())
     /// ```
     pub fn new(group: GroupId, operation: Operation, outcome: Outcome) -> Self {
@@ -525,9 +525,9 @@ impl Report {
     /// The summary of this operation, without the recovery of an older one.
     fn own(&self) -> String {
         let group = &self.group;
-        let total = self.hosts.len();
+        let (total, hosts) = (self.hosts.len(), counted(self.hosts.len()));
         match self.outcome {
-            Outcome::Created => format!("{group} is on {total} of {total} hosts"),
+            Outcome::Created => format!("{group} is on {total} of {hosts}"),
             Outcome::AlreadyExists => {
                 let undone = self.hosts.iter().any(HostReport::may_have_changed);
                 let change = if undone { "what was made beside it is undone" } else { "it was left as it is" };
@@ -541,7 +541,7 @@ impl Report {
             }
             Outcome::Unrecorded => {
                 format!(
-                    "{group} is on {total} of {total} hosts, but its commit could not be recorded; repair to present"
+                    "{group} is on {total} of {hosts}, but its commit could not be recorded; repair to present"
                 )
             }
             Outcome::Incomplete | Outcome::InDoubt => self.doubt(),
@@ -563,8 +563,8 @@ impl Report {
     }
 
     fn undone(&self) -> String {
-        let (group, total) = (&self.group, self.hosts.len());
-        format!("{group} was not created: {}; rolled back, absent on {total} of {total} hosts", self.why())
+        let (group, total, hosts) = (&self.group, self.hosts.len(), counted(self.hosts.len()));
+        format!("{group} was not created: {}; rolled back, absent on {total} of {hosts}", self.why())
     }
 
     fn why(&self) -> String {
@@ -620,13 +620,13 @@ impl Report {
     }
 
     fn count(&self) -> String {
-        let total = self.hosts.len();
+        let (total, hosts) = (self.hosts.len(), counted(self.hosts.len()));
         let (present, unknown) = (self.present().count(), self.unknown().count());
         let group = &self.group;
         match (present, unknown) {
-            (0, 0) => format!("{group} is absent on {total} of {total} hosts"),
-            (_, 0) => format!("{group} is on {present} of {total} hosts"),
-            _ => format!("{group} is on {present} of {total} hosts, unknown on {}", names(self.unknown())),
+            (0, 0) => format!("{group} is absent on {total} of {hosts}"),
+            (_, 0) => format!("{group} is on {present} of {hosts}"),
+            _ => format!("{group} is on {present} of {hosts}, unknown on {}", names(self.unknown())),
         }
     }
 }
@@ -655,6 +655,11 @@ pub(crate) fn outcome_of_removal_or_repair(operation: Operation, hosts: &[HostRe
 fn unreached(hosts: &[HostReport]) -> Outcome {
     let is_unknown = hosts.iter().any(|host| host.state == State::Unknown);
     if is_unknown { Outcome::InDoubt } else { Outcome::Incomplete }
+}
+
+/// The number of hosts: `1 host`, `3 hosts`.
+fn counted(hosts: usize) -> String {
+    format!("{hosts} {}", if hosts == 1 { "host" } else { "hosts" })
 }
 
 /// The names of all hosts, or of the first ones and the number of the others.

@@ -18,6 +18,7 @@ mod printable;
 mod pty;
 mod recovery;
 mod refusals;
+mod screens;
 mod secrets;
 mod settings;
 mod signals;

@@ -292,7 +292,7 @@ fn everywhere(report: &Report) -> String {
 
 fn all_of(report: &Report) -> String {
     let total = report.hosts.len();
-    if total == 1 { "the host".into() } else { format!("{total} of {}", hosts(total)) }
+    format!("{total} of {}", hosts(total))
 }
 
 /// Returns `1 host`, `3 hosts`.
