@@ -540,9 +540,7 @@ impl Report {
                 format!("{done} for {group}: {}", self.why())
             }
             Outcome::Unrecorded => {
-                format!(
-                    "{group} is on {total} of {hosts}, but its commit could not be recorded; repair to present"
-                )
+                format!("{group} is on {total} of {hosts}, but its commit could not be recorded; repair to present")
             }
             Outcome::Incomplete | Outcome::InDoubt => self.doubt(),
             Outcome::Recovered if self.hosts.is_empty() => format!("nothing is unfinished for {group}"),

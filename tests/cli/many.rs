@@ -26,7 +26,11 @@ fn more_than_16_hosts_share_a_line_and_failures_are_last_and_named() {
     assert!(lines.iter().any(|line| line.contains(" 507") && line.contains(&name(&bench, 16))), "{}", ran.out);
     let summary = lines.iter().position(|line| line.starts_with("not created: ")).unwrap();
     assert!(lines[..summary].iter().any(|line| line.contains("and 2 more (--all shows each host)")), "{}", ran.out);
-    assert!(lines[summary].contains("answered 403 to create") && lines[summary].contains("answered 507"), "{}", ran.out);
+    assert!(
+        lines[summary].contains("answered 403 to create") && lines[summary].contains("answered 507"),
+        "{}",
+        ran.out
+    );
     assert!(bench.cluster.none_has("payments"));
     let all = bench.run(&["create", "payments", "--all"]).exits(1);
     assert_eq!(all.out.matches("  403").count(), 12, "{}", all.out);
@@ -181,7 +185,8 @@ fn repair_of_many_mixed_groups_of_a_file_is_for_those_groups_only() {
         bench.cluster.node(0).insert(&format!("group-{number}"));
     }
     let ran = bench.run(&["status", "-f", "groups.txt"]).exits(3);
-    let ran = ran.prints("60 mixed, 10 on none\nThe next command is for 50 of 60 groups; repeat it for the others.\nNext: ");
+    let ran =
+        ran.prints("60 mixed, 10 on none\nThe next command is for 50 of 60 groups; repeat it for the others.\nNext: ");
     let next = ran.out.lines().find(|line| line.starts_with("Next: ")).unwrap();
     assert!(next.contains(" group-0 ") && next.ends_with(" group-49"), "{next}");
 }

@@ -139,7 +139,10 @@ fn dry_run_asks_every_host_and_changes_nothing() {
     assert!(!bench.journal().exists(), "a dry run writes no journal");
 
     let line = bench.run(&["create", "new", "--dry-run", "-o", "json"]).exits(0).json().remove(0);
-    assert_eq!((&line["operation"], &line["outcome"], &line["dry_run"]), (&json!("create"), &json!("observed"), &json!(true)));
+    assert_eq!(
+        (&line["operation"], &line["outcome"], &line["dry_run"]),
+        (&json!("create"), &json!("observed"), &json!(true))
+    );
     assert!(line["hosts"].as_array().unwrap().iter().all(|host| host["would"] == "create"), "{line}");
 
     bench.cluster.node(2).stop();

@@ -131,11 +131,17 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
     for (line, words) in [
         (
             "attempt = 3",
-            ["key \"attempt\" (from the file cluster-client.toml, line 1) is unknown: did you mean attempts? ", "use one of hosts, timeout, "],
+            [
+                "key \"attempt\" (from the file cluster-client.toml, line 1) is unknown: did you mean attempts? ",
+                "use one of hosts, timeout, ",
+            ],
         ),
         (
             "[paths]\nmembers = \"/\"",
-            ["key \"paths.members\" (from the file cluster-client.toml, line 2) is unknown: did you mean paths.member?", "use one of paths.collection, paths.member"],
+            [
+                "key \"paths.members\" (from the file cluster-client.toml, line 2) is unknown: did you mean paths.member?",
+                "use one of paths.collection, paths.member",
+            ],
         ),
         ("attempts = \"3\"", ["attempts \"3\" (from the file cluster-client.toml, line 1)", "without quotes"]),
         ("attempts = 0", ["\"0\" (from the file cluster-client.toml, line 1) is out of bounds", "choose 1 to 100"]),
@@ -205,7 +211,11 @@ fn invalid_groups_are_refused_before_anything_is_sent() {
 fn invalid_arguments_are_refused() {
     let bench = Bench::new();
     refused(&bench, &mut bench.command(&["craete", "g"]), &["unrecognized subcommand 'craete'", "exists: 'create'"]);
-    refused(&bench, &mut bench.command(&["create", "g", "--hots", "a"]), &["--hots", "similar argument exists: '--hosts'"]);
+    refused(
+        &bench,
+        &mut bench.command(&["create", "g", "--hots", "a"]),
+        &["--hots", "similar argument exists: '--hosts'"],
+    );
     refused(&bench, &mut bench.command(&["repair", "g"]), &["--to"]);
     refused(&bench, &mut bench.command(&["repair", "g", "--to", "gone"]), &["possible values: present, absent"]);
     refused(&bench, &mut bench.command(&[]), &["Usage: cluster-client"]);

@@ -76,7 +76,8 @@ fn screen_is_redrawn_and_shows_only_the_last_states() {
 fn screen_is_cut_to_the_height_of_the_terminal() {
     let bench = Bench::new();
     bench.write("groups.txt", crate::bench::list(60));
-    let mut watch = OnTerminal::start(&bench, &["status", "-f", "groups.txt", "--watch", "--interval", "100ms"]).watched();
+    let mut watch =
+        OnTerminal::start(&bench, &["status", "-f", "groups.txt", "--watch", "--interval", "100ms"]).watched();
     // One line of the title, one of the matrix's header and one of the totals; the terminal has 30.
     let screen = watch.wait_until_it_shows("35 more lines");
     assert!(screen.lines().next().unwrap().ends_with("Ctrl-C ends"), "{screen}");

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::output::View;
-use crate::paint::{self, Cell, width_of};
-use crate::table::{Row, mark};
+use crate::paint::{Cell, width_of};
+use crate::table::{Columns, Row, mark};
 
 /// Maximum number of hosts that a line names.
 const MOST_NAMES: usize = 10;
@@ -36,16 +36,10 @@ pub(crate) fn write(text: &mut String, rows: &[Row], view: View) {
     let mut folds = folds(rows);
     let left_out: usize = folds.iter().skip(MOST_LINES).map(|fold| fold.rows.len()).sum();
     folds.truncate(MOST_LINES);
-    let widths: [usize; 3] = std::array::from_fn(|column| paint::widest(folds.iter().map(|fold| &fold.cells[column])));
-    let labels = folds.iter().map(|fold| width_of(&fold.label())).max().unwrap_or(0);
-    for (place, fold) in folds.iter().enumerate() {
-        let label = fold.label();
-        let room = labels - width_of(&label);
-        let mut line = format!("{}{label}{:room$}", mark(fold.rows[0].worst(), view), "");
-        for (cell, width) in fold.cells.iter().zip(widths).filter(|(_, width)| *width > 0) {
-            let _ = write!(line, "  {}", cell.padded(width));
-        }
-        let _ = writeln!(text, "{}", line.trim_end());
+    let labels: Vec<String> = folds.iter().map(Fold::label).collect();
+    let columns = Columns::of(labels.iter().map(String::as_str).zip(folds.iter().map(|fold| &fold.cells)), view);
+    for (place, (label, fold)) in labels.iter().zip(&folds).enumerate() {
+        columns.write(text, &mark(fold.rows[0].worst(), view), label, &fold.cells);
         let is_the_usual = place == 0 && !fold.failed();
         if fold.rows.len() > 1 && !is_the_usual {
             write_names(text, &fold.rows, view.columns);

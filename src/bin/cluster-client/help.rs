@@ -202,15 +202,22 @@ fn list_options(text: &mut String, command: &Command) {
 
 /// The files, for the manual page.
 pub(crate) const FILES: [(&str, &str); 2] = [
-    ("./cluster-client.toml", "The configuration file, unless --config names another. It must not be writable for others."),
-    ("$XDG_STATE_HOME/cluster-client, ~/.local/state/cluster-client", "The journal: one entry for each unfinished operation."),
+    (
+        "./cluster-client.toml",
+        "The configuration file, unless --config names another. It must not be writable for others.",
+    ),
+    (
+        "$XDG_STATE_HOME/cluster-client, ~/.local/state/cluster-client",
+        "The journal: one entry for each unfinished operation.",
+    ),
 ];
 
 /// Returns every variable with its meaning, for the manual page.
 pub(crate) fn environment() -> Vec<(String, String)> {
     let mut whole = command();
     whole.build();
-    let commands = std::iter::once(&whole).chain(whole.get_subcommands().filter(|command| command.get_name() != "node"));
+    let commands =
+        std::iter::once(&whole).chain(whole.get_subcommands().filter(|command| command.get_name() != "node"));
     let mut variables: Vec<(String, String)> = Vec::new();
     for arg in commands.flat_map(Command::get_arguments) {
         let Some(name) = arg.get_long().filter(|name| !WITHOUT_VARIABLE.contains(name)) else { continue };

@@ -37,7 +37,10 @@ pub(crate) fn with_variable(mut error: clap::Error, typed: impl Iterator<Item = 
     let is_typed = typed.into_iter().any(|word| word.to_string_lossy().split('=').next() == Some(&option));
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     if option.starts_with("--") && !is_typed && std::env::var(&variable).is_ok_and(|found| found == value) {
-        error.insert(ContextKind::InvalidArg, ContextValue::String(format!("{argument}' from the variable '{variable}")));
+        error.insert(
+            ContextKind::InvalidArg,
+            ContextValue::String(format!("{argument}' from the variable '{variable}")),
+        );
     }
     error
 }

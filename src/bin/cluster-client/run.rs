@@ -45,9 +45,9 @@ impl GroupCommand {
 
     fn bulk(&self) -> Bulk {
         match self {
-            GroupCommand::Create { bulk, .. } | GroupCommand::Delete { bulk, .. } | GroupCommand::Repair { bulk, .. } => {
-                bulk.clone()
-            }
+            GroupCommand::Create { bulk, .. }
+            | GroupCommand::Delete { bulk, .. }
+            | GroupCommand::Repair { bulk, .. } => bulk.clone(),
             GroupCommand::Status => Bulk::default(),
         }
     }
@@ -186,8 +186,7 @@ fn results<'a>(
     token: &'a CancelToken,
     limit: &'a Limit,
 ) -> Box<dyn Iterator<Item = (usize, Done)> + 'a> {
-    let left =
-        groups.iter().take_while(|_| !token.is_cancelled() && output::has_room() && limit.allows_another());
+    let left = groups.iter().take_while(|_| !token.is_cancelled() && output::has_room() && limit.allows_another());
     let done = move |position: usize, result| (position, job.done(groups[position].clone(), result));
     let reports = move |completed: Completed| done(completed.position, completed.result);
     let client = client.with(options.clone());

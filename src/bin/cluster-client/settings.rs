@@ -138,14 +138,20 @@ impl Settings {
         let lone = || ClusterClient::builder().hosts(["http://localhost"]).rollback_timeout(LONG);
 
         in_bounds((&self.attempts, "attempts", file), |attempts| builds(lone().retry(usual.with_attempts(attempts))))?;
-        in_bounds((&self.first_delay, "first_delay", file), |first_delay| builds(lone().retry(usual.with_first_delay(first_delay))))?;
+        in_bounds((&self.first_delay, "first_delay", file), |first_delay| {
+            builds(lone().retry(usual.with_first_delay(first_delay)))
+        })?;
         in_bounds((&self.max_delay, "max_delay", file), |max_delay| {
             builds(lone().retry(usual.with_first_delay(self.first_delay.value).with_max_delay(max_delay)))
         })?;
-        in_bounds((&self.timeout, "timeout", file), |time| time.map_or(Ok(()), |time| builds(lone().operation_timeout(time))))?;
+        in_bounds((&self.timeout, "timeout", file), |time| {
+            time.map_or(Ok(()), |time| builds(lone().operation_timeout(time)))
+        })?;
         in_bounds((&self.request_timeout, "request_timeout", file), |time| builds(lone().request_timeout(time)))?;
         in_bounds((&self.settle, "settle", file), |time| builds(lone().settle(time)))?;
-        in_bounds((&self.rollback_timeout, "rollback_timeout", file), |time| builds(lone().settle(self.settle.value).rollback_timeout(time)))?;
+        in_bounds((&self.rollback_timeout, "rollback_timeout", file), |time| {
+            builds(lone().settle(self.settle.value).rollback_timeout(time))
+        })?;
         in_bounds((&self.threads, "threads", file), |threads| builds(lone().threads(threads)))?;
         in_bounds((&self.in_flight, "in_flight", file), |operations| builds(lone().in_flight(operations)))
     }

@@ -262,13 +262,18 @@ fn cause(report: &Report) -> String {
     const SHOWN: usize = 3;
     let Some(cause) = &report.cause else { return "no reason is known".into() };
     let Cause::Host { host: first, reason: why, .. } = cause else { return cause.to_string() };
-    let mut failures: Vec<(String, Vec<&Host>)> = vec![(why.to_string(), vec![first])];
-    for (host, reason) in report.hosts.iter().filter_map(failure).filter(|(host, _)| *host != first) {
+    let mut failures: Vec<(String, Vec<&Host>)> = vec![(why.to_string(), Vec::new())];
+    for host in &report.hosts {
+        // The host of the cause has no failure of its own if it was settled since.
+        let Some(reason) = failure(host).or((host.host == *first).then_some(why)) else { continue };
         let reason = reason.to_string();
         match failures.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, hosts)) => hosts.push(host),
-            None => failures.push((reason, vec![host])),
+            Some((_, hosts)) => hosts.push(&host.host),
+            None => failures.push((reason, vec![&host.host])),
         }
+    }
+    if failures[0].1.is_empty() {
+        failures[0].1.push(first);
     }
     let more: usize = failures.iter().skip(SHOWN).map(|(_, hosts)| hosts.len()).sum();
     let mut texts: Vec<String> =
@@ -280,10 +285,10 @@ fn cause(report: &Report) -> String {
 }
 
 /// Returns the reason of a host whose own requests failed.
-fn failure(host: &HostReport) -> Option<(&Host, &Reason)> {
+fn failure(host: &HostReport) -> Option<&Reason> {
     let reason = host.reason.as_ref()?;
     let step = reason.step.as_ref()?;
-    (!step.succeeded && reason.interruption.is_none()).then_some((&host.host, reason))
+    (!step.succeeded && reason.interruption.is_none()).then_some(reason)
 }
 
 fn everywhere(report: &Report) -> String {

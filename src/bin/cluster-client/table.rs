@@ -77,18 +77,37 @@ fn hosts(done: &Done, view: View) -> String {
     text
 }
 
-/// Writes a line for each row. A name that leaves no room for its cells has a line of its own.
+/// Writes a line for each row.
 fn write_rows(text: &mut String, rows: &[Row], view: View) {
-    let widths: [usize; 3] = std::array::from_fn(|column| paint::widest(rows.iter().map(|row| &row.cells[column])));
-    let names = rows.iter().map(|row| width_of(&row.name)).max().unwrap_or(0);
-    let needed = 2 + names + widths.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>();
-    let between = if view.terminal && needed > view.columns { "\n    ".to_owned() } else { String::new() };
+    let columns = Columns::of(rows.iter().map(|row| (row.name.as_str(), &row.cells)), view);
     for row in rows {
-        let room = if between.is_empty() { names - width_of(&row.name) } else { 0 };
-        let mut line = format!("{}{}{:room$}{between}", mark(row.worst(), view), row.name, "");
-        for (cell, width) in row.cells.iter().zip(widths).filter(|(_, width)| *width > 0) {
-            let _ = write!(line, "{}{}", if line.ends_with("\n    ") { "" } else { "  " }, cell.padded(width));
-        }
+        columns.write(text, &mark(row.worst(), view), &row.name, &row.cells);
+    }
+}
+
+/// The widths of the columns: of the names, and of the cells.
+pub(crate) struct Columns {
+    names: usize,
+    cells: [usize; 3],
+    /// Whether a name has a line of its own, because the cells do not fit beside it on the terminal.
+    is_broken: bool,
+}
+
+impl Columns {
+    pub(crate) fn of<'a>(rows: impl Iterator<Item = (&'a str, &'a [Cell; 3])> + Clone, view: View) -> Self {
+        let cells: [usize; 3] = std::array::from_fn(|column| paint::widest(rows.clone().map(|row| &row.1[column])));
+        let names = rows.map(|row| width_of(row.0)).max().unwrap_or(0);
+        let needed = 2 + names + cells.iter().filter(|width| **width > 0).map(|width| width + 2).sum::<usize>();
+        Columns { names, cells, is_broken: view.terminal && needed > view.columns }
+    }
+
+    pub(crate) fn write(&self, text: &mut String, mark: &str, name: &str, cells: &[Cell; 3]) {
+        let widths = cells.iter().zip(self.cells).filter(|(_, width)| *width > 0);
+        let cells: Vec<String> = widths.map(|(cell, width)| cell.padded(width)).collect();
+        let line = match self.is_broken {
+            true => format!("{mark}{name}\n    {}", cells.join("  ")),
+            false => format!("{mark}{name}{:1$}  {2}", "", self.names - width_of(name), cells.join("  ")),
+        };
         let _ = writeln!(text, "{}", line.trim_end());
     }
 }
@@ -164,8 +183,7 @@ fn failed(step: &HostStep) -> Cell {
 }
 
 fn state_cell(done: &Done, report: &Report, host: &HostReport) -> Cell {
-    let look: Option<Duration> =
-        host.steps.last().filter(|step| step.action == Action::Check).map(|step| step.elapsed);
+    let look: Option<Duration> = host.steps.last().filter(|step| step.action == Action::Check).map(|step| step.elapsed);
     let wanted = wanted(done.asked, report.outcome);
     let tone = tone(host.state, wanted);
     let timed = |text: &str| match look {

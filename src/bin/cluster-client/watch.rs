@@ -41,7 +41,9 @@ pub(crate) fn run(
     settings.warn_of_default_hosts();
     let client = settings.reader(Progress::silent(settings.tries()))?;
     let mut screen = Screen {
-        matrix: Some(()).filter(|()| groups.len() > 1).and_then(|()| Matrix::new(&groups, &settings.hosts.value, output.view)),
+        matrix: Some(())
+            .filter(|()| groups.len() > 1)
+            .and_then(|()| Matrix::new(&groups, &settings.hosts.value, output.view)),
         advice: run::advice(&GroupCommand::Status, global, &settings),
         is_redrawn: output.view.terminal && can_move_the_cursor() && output.format == Format::Table,
         interval,
