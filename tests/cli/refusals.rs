@@ -217,6 +217,12 @@ fn invalid_arguments_are_refused() {
         &["--hots", "similar argument exists: '--hosts'"],
     );
     refused(&bench, &mut bench.command(&["repair", "g"]), &["--to"]);
+    refused(
+        &bench,
+        &mut bench.command(&["demo", "--hosts", "http://a"]),
+        &["demo has no option --hosts: it sends nothing"],
+    );
+    refused(&bench, &mut bench.command(&["--timeout", "1s", "man"]), &["man has no option --timeout"]);
     refused(&bench, &mut bench.command(&["repair", "g", "--to", "gone"]), &["possible values: present, absent"]);
     refused(&bench, &mut bench.command(&[]), &["Usage: cluster-client"]);
 }

@@ -192,7 +192,7 @@ fn matrix_with_wide_combining_and_long_names() {
     let groups = ["payments", "日本語のグループ", "e\u{301}tudes", "ｗｉｄｅ", long];
     for (number, group) in groups.iter().enumerate() {
         for node in bench.cluster.nodes().iter().skip(number % 3) {
-            node.insert(*group);
+            node.insert(group);
         }
     }
     let without_long = [&["status"], &groups[..4]].concat();

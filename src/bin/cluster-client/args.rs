@@ -87,10 +87,10 @@ pub(crate) struct GlobalOptions {
 impl GlobalOptions {
     /// Returns the origin of the value of an option, which has one.
     pub(crate) fn origin(&self, option: &str) -> Origin {
-        match self.from_variables.contains(option) {
-            true => Origin::Environment(help::variable(option)),
-            false => Origin::Option(option.into()),
+        if self.from_variables.contains(option) {
+            return Origin::Environment(help::variable(option));
         }
+        Origin::Option(option.into())
     }
 }
 
@@ -110,6 +110,7 @@ impl Arguments {
         refuse_both(&matches, "hosts", "hosts_file")?;
         refuse_both(&matches, "journal", "no_journal")?;
         arguments.refuse_lost_hosts(&typed)?;
+        refuse_options_of_a_client(&matches)?;
         Ok(arguments)
     }
 
@@ -122,6 +123,27 @@ impl Arguments {
         }
         let text = "--hosts is given before and after the command: give all of them after it";
         Err(help::command().error(clap::error::ErrorKind::ArgumentConflict, text))
+    }
+}
+
+/// Refuses the options of a client for a command that has none. A variable does not count.
+fn refuse_options_of_a_client(matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+    const WITHOUT_CLIENT: [&str; 5] = ["node", "demo", "completions", "man", "help"];
+    const OTHERS: [&str; 4] = ["output", "quiet", "verbose", "color"];
+    let Some((name, own)) = matches.subcommand().filter(|(name, _)| WITHOUT_CLIENT.contains(name)) else {
+        return Ok(());
+    };
+    let command = help::command();
+    let is_typed = |arg: &&clap::Arg| {
+        own.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+            && !OTHERS.contains(&arg.get_id().as_str())
+    };
+    match command.get_arguments().filter(|arg| arg.is_global_set()).find(is_typed).and_then(clap::Arg::get_long) {
+        None => Ok(()),
+        Some(option) => {
+            let text = format!("{name} has no option --{option}: it sends nothing to hosts of yours");
+            Err(help::command().error(clap::error::ErrorKind::UnknownArgument, text))
+        }
     }
 }
 

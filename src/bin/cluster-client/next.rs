@@ -279,8 +279,8 @@ impl CommandLine {
     /// Returns all words. The ids are the last arguments, after `--` if one begins with a dash.
     fn all_words(&self) -> Vec<OsString> {
         let dashed = self.ids.iter().any(|id| id.as_encoded_bytes().starts_with(b"-"));
-        let dashes = dashed.then(|| OsString::from("--"));
-        self.words.iter().cloned().chain(dashes).chain(self.ids.iter().cloned()).collect()
+        let marker = dashed.then(|| OsString::from("--"));
+        self.words.iter().cloned().chain(marker).chain(self.ids.iter().cloned()).collect()
     }
 
     fn for_a_shell(&self) -> String {

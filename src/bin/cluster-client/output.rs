@@ -90,8 +90,11 @@ impl Output {
 
     /// Prints a frame on the terminal: lines that end with the control sequence `end_of_line`, between two others.
     pub(crate) fn print_frame(&mut self, before: &str, lines: &[String], end_of_line: &str, after: &str) {
-        let lines: String = lines.iter().map(|line| format!("{}{end_of_line}\n", self.styled(line))).collect();
-        console().out.push(Entry::Result(format!("{before}{lines}{after}")));
+        let mut frame = before.to_owned();
+        for line in lines {
+            frame.extend([&self.styled(line), end_of_line, "\n"]);
+        }
+        console().out.push(Entry::Result(frame + after));
     }
 
     fn styled(&self, text: &str) -> String {

@@ -71,9 +71,9 @@ impl GroupCommand {
     }
 }
 
-/// Maximum number of results that wait for that of an earlier group, because results are printed in the order of the
-/// input. No further group begins while there are more.
-const MOST_HELD: usize = 10_000;
+/// Maximum number of hosts in all results that wait for that of an earlier group, because results are printed in the
+/// order of the input. No further group begins while there are more. It bounds the memory.
+const MOST_HELD: usize = 200_000;
 
 pub(crate) fn run(
     job: &GroupCommand,
@@ -94,10 +94,8 @@ pub(crate) fn run(
         }
     }
     let progress = Progress::new(global, Some(groups.len()), settings.tries());
-    let client = match job.only_reads() {
-        true => settings.reader(progress.clone())?,
-        false => settings.writer(progress.clone())?,
-    };
+    let client =
+        if job.only_reads() { settings.reader(progress.clone())? } else { settings.writer(progress.clone())? };
     let mut advice = advice(job, global, &settings);
     if let (true, Journal::Directory(directory)) = (job.only_reads(), &settings.journal.value) {
         advice.unfinished = unfinished(directory);
@@ -116,18 +114,23 @@ pub(crate) fn run(
     let mut printer = ResultPrinter::new(output, &progress, advice, groups.len() > 1);
     printer.list = named.file.clone().filter(|path| !groups::is_stdin(path));
     printer.set_matrix(matrix);
-    let limit = Limit { most: job.bulk().max_failures, failed: Cell::new(0), held: Cell::new(0) };
+    let limit = Limit {
+        most: job.bulk().max_failures,
+        failed: Cell::new(0),
+        held: Cell::new(0),
+        hosts: settings.hosts.value.len(),
+    };
     let mut left = &groups[..];
     while !left.is_empty() && !token.is_cancelled() && !limit.is_reached() {
         let mut ended = 0;
         let mut held = BTreeMap::new();
-        let mut printed = 0;
+        let mut shown = 0;
         for (position, done) in results(job, &client, &options, left, &token, &limit) {
             ended += 1;
             limit.count(&done);
             held.insert(position, done);
-            while let Some(done) = held.remove(&printed) {
-                printed += 1;
+            while let Some(done) = held.remove(&shown) {
+                shown += 1;
                 printer.show(&done);
             }
             limit.held.set(held.len());
@@ -160,6 +163,7 @@ struct Limit {
     failed: Cell<usize>,
     /// Number of results that wait for that of an earlier group.
     held: Cell<usize>,
+    hosts: usize,
 }
 
 impl Limit {
@@ -172,7 +176,7 @@ impl Limit {
     }
 
     fn allows_another(&self) -> bool {
-        !self.is_reached() && self.held.get() < MOST_HELD
+        !self.is_reached() && self.held.get() * self.hosts < MOST_HELD
     }
 }
 

@@ -42,10 +42,8 @@ pub(crate) fn render(done: &Done, summary: &Summary, view: View) -> String {
 /// Returns the result of one of several groups: its line, and below it the hosts unless all is well.
 pub(crate) fn render_of_several(done: &Done, summary: &Summary, view: View) -> String {
     let group = done.group.to_string();
-    let text = match summary.text.starts_with(&group) {
-        true => summary.text.clone(),
-        false => format!("{group}: {}", summary.text),
-    };
+    let prefix = if summary.text.starts_with(&group) { String::new() } else { format!("{group}: ") };
+    let text = prefix + &summary.text;
     let agree = |report: &Report| report.all(State::Present) || report.all(State::Absent);
     let is_plain = done.exit() == Exit::Done
         || done.report().is_some_and(|report| report.outcome == Outcome::Observed && agree(report));
@@ -104,10 +102,9 @@ impl Columns {
     pub(crate) fn write(&self, text: &mut String, mark: &str, name: &str, cells: &[Cell; 3]) {
         let widths = cells.iter().zip(self.cells).filter(|(_, width)| *width > 0);
         let cells: Vec<String> = widths.map(|(cell, width)| cell.padded(width)).collect();
-        let line = match self.is_broken {
-            true => format!("{mark}{name}\n    {}", cells.join("  ")),
-            false => format!("{mark}{name}{:1$}  {2}", "", self.names - width_of(name), cells.join("  ")),
-        };
+        let room = self.names - width_of(name);
+        let between = if self.is_broken { "\n    ".to_owned() } else { format!("{:room$}  ", "") };
+        let line = format!("{mark}{name}{between}{}", cells.join("  "));
         let _ = writeln!(text, "{}", line.trim_end());
     }
 }

@@ -10,7 +10,7 @@ use crate::args::{Format, GlobalOptions, Groups};
 use crate::exit::{CliError, Exit};
 use crate::json;
 use crate::matrix::Matrix;
-use crate::next::Advice;
+use crate::next::{Advice, Next};
 use crate::output::{self, Output, View};
 use crate::paint::width_of;
 use crate::progress::{Progress, can_move_the_cursor};
@@ -122,7 +122,7 @@ impl Screen<'_> {
 
     /// Returns the lines of all groups, without next commands.
     fn block(&self, round: &[Done], view: View) -> String {
-        let summarize = |done: &Done| Summary { next: Default::default(), ..summary::summarize(done, &self.advice) };
+        let summarize = |done: &Done| Summary { next: Next::default(), ..summary::summarize(done, &self.advice) };
         if let [done] = round {
             return table::render(done, &summarize(done), view);
         }
