@@ -210,3 +210,11 @@ fn bulk_with_failures() {
         assert_screens(&bench, "bulk-3", &[columns], &["create", "-f", "groups.txt"], 1);
     }
 }
+
+#[test]
+fn help_of_the_program_and_of_a_command() {
+    let bench = Bench::new();
+    assert_screens(&bench, "help", &[80], &["help"], 0);
+    assert_screens(&bench, "help-create", &[80], &["create", "--help"], 0);
+    bench.assert_untouched();
+}

@@ -242,3 +242,43 @@ fn ran_on_every_host(report: &Report) -> bool {
     matches!(report.operation, Operation::Delete | Operation::Repair(_))
         && matches!(report.outcome, Outcome::Deleted | Outcome::Repaired | Outcome::Incomplete | Outcome::InDoubt)
 }
+
+#[cfg(test)]
+mod tests {
+    use cluster_client::{GroupId, Host, HostStep};
+
+    use super::*;
+
+    /// Returns the table of a create on hosts with names of 70 characters.
+    fn long_names(columns: usize, terminal: bool) -> Vec<String> {
+        let group = GroupId::parse("payments").unwrap();
+        let mut report = Report::new(group.clone(), Operation::Create, Outcome::Created);
+        for number in 1..=2 {
+            let name = format!("node{number}.{}.example.com", "a".repeat(52));
+            assert_eq!(name.len(), 70);
+            let mut host = HostReport::new(Host::parse(format!("http://{name}")).unwrap(), State::Present);
+            for (action, status) in [(Action::Create, 201), (Action::Check, 200)] {
+                let mut step = HostStep::answered(action, status);
+                (step.succeeded, step.attempts, step.elapsed) = (true, 1, Duration::from_millis(9));
+                host.steps.push(step);
+            }
+            report.hosts.push(host);
+        }
+        let view = View { marks: true, terminal, columns, all: false };
+        let lines = hosts(&Done::new(Operation::Create, group, Ok(report)), view);
+        anstream::adapter::strip_str(&lines).to_string().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn name_that_leaves_no_room_on_the_terminal_has_a_line_of_its_own() {
+        let narrow = long_names(90, true);
+        assert_eq!(narrow.len(), 4, "{narrow:#?}");
+        assert!(narrow[0].starts_with("✓ node1.") && narrow[0].ends_with(".example.com"), "{narrow:#?}");
+        assert_eq!(narrow[1], "    created 9 ms  verified 9 ms");
+        let wide = long_names(200, true);
+        assert_eq!(wide.len(), 2, "{wide:#?}");
+        assert!(wide[1].ends_with(".example.com  created 9 ms  verified 9 ms"), "{wide:#?}");
+        // A program reads a line for each host, however long it is.
+        assert_eq!(long_names(90, false).len(), 2);
+    }
+}
