@@ -13,6 +13,7 @@ use cluster_client::{Engine, Origin, Target};
 
 use crate::help;
 use crate::node::NodeOptions;
+use crate::refusal;
 use crate::time::parse_option;
 
 /// Creates and deletes a group on every host of a cluster, or on none.
@@ -107,55 +108,12 @@ impl Arguments {
         let is_variable = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
         let option = |id: &clap::Id| format!("--{}", id.as_str().replace('_', "-"));
         arguments.global.from_variables = matches.ids().filter(is_variable).map(option).collect();
-        refuse_both(&matches, "hosts", "hosts_file")?;
-        refuse_both(&matches, "journal", "no_journal")?;
-        arguments.refuse_lost_hosts(&typed)?;
-        refuse_options_of_a_client(&matches)?;
+        refusal::refuse_both(&matches, "hosts", "hosts_file")?;
+        refusal::refuse_both(&matches, "journal", "no_journal")?;
+        refusal::refuse_lost_hosts(&arguments, &typed)?;
+        refusal::refuse_options_of_a_client(&matches)?;
         Ok(arguments)
     }
-
-    /// The parser drops the hosts before a command if there are others after it. A host must not be dropped.
-    fn refuse_lost_hosts(&self, typed: &[OsString]) -> Result<(), clap::Error> {
-        let words = typed.iter().map(|word| word.as_encoded_bytes()).take_while(|word| word != b"--");
-        let given = words.filter(|word| *word == b"--hosts" || word.starts_with(b"--hosts=")).count();
-        if given <= self.global.hosts.len() {
-            return Ok(());
-        }
-        let text = "--hosts is given before and after the command: give all of them after it";
-        Err(help::command().error(clap::error::ErrorKind::ArgumentConflict, text))
-    }
-}
-
-/// Refuses the options of a client for a command that has none. A variable does not count.
-fn refuse_options_of_a_client(matches: &clap::ArgMatches) -> Result<(), clap::Error> {
-    const WITHOUT_CLIENT: [&str; 5] = ["node", "demo", "completions", "man", "help"];
-    const OTHERS: [&str; 4] = ["output", "quiet", "verbose", "color"];
-    let Some((name, own)) = matches.subcommand().filter(|(name, _)| WITHOUT_CLIENT.contains(name)) else {
-        return Ok(());
-    };
-    let command = help::command();
-    let is_typed = |arg: &&clap::Arg| {
-        own.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
-            && !OTHERS.contains(&arg.get_id().as_str())
-    };
-    match command.get_arguments().filter(|arg| arg.is_global_set()).find(is_typed).and_then(clap::Arg::get_long) {
-        None => Ok(()),
-        Some(option) => {
-            let text = format!("{name} has no option --{option}: it sends nothing to hosts of yours");
-            Err(help::command().error(clap::error::ErrorKind::UnknownArgument, text))
-        }
-    }
-}
-
-/// Refuses two options of which one is in vain. A variable does not count, because an option overrides it.
-fn refuse_both(matches: &clap::ArgMatches, one: &str, other: &str) -> Result<(), clap::Error> {
-    let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
-    if !is_typed(one) || !is_typed(other) {
-        return Ok(());
-    }
-    let [one, other] = [one, other].map(|id| id.replace('_', "-"));
-    let text = format!("the argument '--{one}' cannot be used with '--{other}'");
-    Err(help::command().error(clap::error::ErrorKind::ArgumentConflict, text))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

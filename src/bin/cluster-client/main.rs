@@ -2,11 +2,11 @@
 //! or as JSON, with an exit code. The library does everything else.
 //!
 //! ```text
-//! main -> args          arguments and help texts (refusal: their errors)
-//!      -> settings      values and their origins (file, open, time)
+//! main -> args          arguments (help: the texts, refusal: the errors)
+//!      -> settings      values and their origins (file, host_list, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         recover, journal, show                                           }-> summary, next -> table | json -> output
-//!         node, demo, shell                                               /
+//!         watch, recover, journal, show                                    }-> summary, plan, next, totals
+//!         node, demo, shell                                               /      -> table, fold, matrix | json -> output
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
 
@@ -34,6 +34,7 @@ mod output_queue;
 mod paint;
 mod plan;
 mod progress;
+mod quoting;
 mod recover;
 mod refusal;
 mod run;

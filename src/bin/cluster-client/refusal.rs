@@ -1,11 +1,14 @@
-//! Errors of the argument parser. They quote the typed text, so passwords are masked and control characters escaped.
+//! Errors of the argument parser, and refusals beyond it. They quote the typed text, so passwords are masked and control
+//! characters escaped.
 
 use std::ffi::OsString;
 
 use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use cluster_client::Printable;
 
+use crate::args::Arguments;
 use crate::help;
 
 /// Returns the error without passwords and control characters. All typed text is in its context, except in the usage,
@@ -78,10 +81,52 @@ fn masked_style(text: &StyledStr) -> StyledStr {
     if masked == plain { text.clone() } else { masked.into() }
 }
 
+/// The parser drops the hosts before a command if there are others after it. A host must not be dropped.
+pub(crate) fn refuse_lost_hosts(arguments: &Arguments, typed: &[OsString]) -> Result<(), clap::Error> {
+    let words = typed.iter().map(|word| word.as_encoded_bytes()).take_while(|word| word != b"--");
+    let given = words.filter(|word| *word == b"--hosts" || word.starts_with(b"--hosts=")).count();
+    if given <= arguments.global.hosts.len() {
+        return Ok(());
+    }
+    let text = "--hosts is given before and after the command: give all of them after it";
+    Err(help::command().error(ErrorKind::ArgumentConflict, text))
+}
+
+/// Refuses the options of a client for a command that has none. A variable does not count.
+pub(crate) fn refuse_options_of_a_client(matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+    const WITHOUT_CLIENT: [&str; 5] = ["node", "demo", "completions", "man", "help"];
+    const OTHERS: [&str; 4] = ["output", "quiet", "verbose", "color"];
+    let Some((name, own)) = matches.subcommand().filter(|(name, _)| WITHOUT_CLIENT.contains(name)) else {
+        return Ok(());
+    };
+    let command = help::command();
+    let is_typed = |arg: &&clap::Arg| {
+        own.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+            && !OTHERS.contains(&arg.get_id().as_str())
+    };
+    match command.get_arguments().filter(|arg| arg.is_global_set()).find(is_typed).and_then(clap::Arg::get_long) {
+        None => Ok(()),
+        Some(option) => {
+            let text = format!("{name} has no option --{option}: it sends nothing to hosts of yours");
+            Err(help::command().error(ErrorKind::UnknownArgument, text))
+        }
+    }
+}
+
+/// Refuses two options of which one is in vain. A variable does not count, because an option overrides it.
+pub(crate) fn refuse_both(matches: &clap::ArgMatches, one: &str, other: &str) -> Result<(), clap::Error> {
+    let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+    if !is_typed(one) || !is_typed(other) {
+        return Ok(());
+    }
+    let [one, other] = [one, other].map(|id| id.replace('_', "-"));
+    let text = format!("the argument '--{one}' cannot be used with '--{other}'");
+    Err(help::command().error(ErrorKind::ArgumentConflict, text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Arguments;
 
     /// Puts random texts, with a fixed seed, into every place of the arguments.
     #[test]
