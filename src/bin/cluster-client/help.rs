@@ -34,7 +34,8 @@ Exit codes:
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed,
 4 when a host is unknown. With several groups, the exit code is the first of
 3, 4, 1, 5, 0 that applies. create --exist-ok exits 0 instead of 5 when the group
-is on every host. A dry run exits as the command would if all goes well.
+is on every host. A dry run exits as the command would if all goes well, and 4
+when a host is unknown.
 
 Signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel; a create then rolls back.
 Only a second SIGINT exits at once, and prints what the journal holds. Signals
