@@ -192,7 +192,7 @@ Exits 0 when the group is on every host, 1 on none, 3 if mixed, 4 if unknown.")]
     Status {
         #[command(flatten)]
         groups: Groups,
-        /// Ask again and again, and show each change; Ctrl-C ends it
+        /// Ask again and again until Ctrl-C, showing changes
         #[arg(long)]
         watch: bool,
         /// The time between two rounds of --watch
@@ -256,21 +256,28 @@ pub(crate) enum JournalAction {
     /// List the unfinished operations: group, operation, hosts, writer, start, and whether it runs
     #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
 
--o json prints an object on a line for each entry: group, for, recovery, hosts, writer, started, running,
-holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
+-o json prints an object on a line for each entry: group, for, recovery, hosts,
+writer, started, running, holder; and for each file that cannot be read: file,
+cause. The other fields of an object are null.")]
     List,
     /// Show the whole entry of one group
-    #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be read.")]
-    Show { group: String },
+    #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be
+read.")]
+    Show {
+        /// The id of the group
+        group: String,
+    },
     /// Drop a host that never comes back from unfinished operations; its state stays unknown
     #[command(after_help = "Examples:
-  cluster-client journal forget http://node3:8000               in every unfinished operation
+  cluster-client journal forget http://node3:8000            in every operation
   cluster-client journal forget http://node3:8000 payments --yes
 
-Exits 0 when it is done, 1 when an operation runs or the journal fails, 2 when no operation names the host,
-4 when an entry cannot be read. -o json prints an object on a line for each group: group, operation, outcome
-(forgotten | busy | journal_failed | refused), exit, for, host, remaining, cause.")]
+Exits 0 when it is done, 1 when an operation runs or the journal fails, 2 when
+no operation names the host, 4 when an entry cannot be read. -o json prints an
+object on a line for each group: group, operation, outcome (forgotten | busy |
+journal_failed | refused), exit, for, host, remaining, cause.")]
     Forget {
+        /// Its base URL, as in the entry
         host: String,
         /// Only in the operation on this group
         group: Option<String>,
