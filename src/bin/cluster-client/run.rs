@@ -106,7 +106,6 @@ pub(crate) fn run(
         recover: advice.recover(),
         meaning: job.when_interrupted(),
     })?;
-    let options = OperationOptions::new().cancel(&token);
     let matrix = match job {
         GroupCommand::Status if groups.len() > 1 => Matrix::new(&groups, &settings.hosts.value, output.view),
         _ => None,
@@ -114,33 +113,10 @@ pub(crate) fn run(
     let mut printer = ResultPrinter::new(output, &progress, advice, groups.len() > 1);
     printer.list = named.file.clone().filter(|path| !groups::is_stdin(path));
     printer.set_matrix(matrix);
-    let limit = Limit {
-        most: job.bulk().max_failures,
-        failed: Cell::new(0),
-        held: Cell::new(0),
-        hosts: settings.hosts.value.len(),
-    };
-    let mut left = &groups[..];
-    while !left.is_empty() && !token.is_cancelled() && !limit.is_reached() {
-        let mut ended = 0;
-        let mut held = BTreeMap::new();
-        let mut shown = 0;
-        for (position, done) in results(job, &client, &options, left, &token, &limit) {
-            ended += 1;
-            limit.count(&done);
-            held.insert(position, done);
-            while let Some(done) = held.remove(&shown) {
-                shown += 1;
-                printer.show(&done);
-            }
-            limit.held.set(held.len());
-        }
-        left = &left[ended..];
-        // No operation is in flight, so blocking here delays none.
-        output::wait_for_room();
-    }
-    let why = limit.is_reached().then(|| format!(", because {} failed", counted(limit.failed.get(), "group")));
-    Ok(printer.finish(left.len(), &why.unwrap_or_default(), token.is_cancelled()))
+    let limit = Limit::new(job.bulk().max_failures, settings.hosts.value.len());
+    let work = Work { job, client, token: &token, limit };
+    let left = work.show_all(&groups, &mut printer);
+    Ok(printer.finish(left, &work.limit.reason(), token.is_cancelled()))
 }
 
 /// Returns the settings and the groups of a command. Both may be read from a file, and one from standard input.
@@ -167,6 +143,10 @@ struct Limit {
 }
 
 impl Limit {
+    fn new(most: Option<u32>, hosts: usize) -> Self {
+        Limit { most, failed: Cell::new(0), held: Cell::new(0), hosts }
+    }
+
     fn count(&self, done: &Done) {
         self.failed.set(self.failed.get() + usize::from(done.exit() != Exit::Done));
     }
@@ -178,34 +158,68 @@ impl Limit {
     fn allows_another(&self) -> bool {
         !self.is_reached() && self.held.get() * self.hosts < MOST_HELD
     }
+
+    /// Returns why some groups were not begun, if it is because of the failures.
+    fn reason(&self) -> String {
+        let failed = counted(self.failed.get(), "group");
+        if self.is_reached() { format!(", because {failed} failed") } else { String::new() }
+    }
 }
 
-/// Returns the results in the order of their ends, each with its place. No further group begins after a signal, beyond
-/// the limit, or while too many results are unread.
-fn results<'a>(
+/// An operation on many groups.
+struct Work<'a> {
     job: &'a GroupCommand,
-    client: &ClusterClient,
-    options: &OperationOptions,
-    groups: &'a [GroupId],
+    client: ClusterClient,
     token: &'a CancelToken,
-    limit: &'a Limit,
-) -> Box<dyn Iterator<Item = (usize, Done)> + 'a> {
-    let left = groups.iter().take_while(|_| !token.is_cancelled() && output::has_room() && limit.allows_another());
-    let done = move |position: usize, result| (position, job.done(groups[position].clone(), result));
-    let reports = move |completed: Completed| done(completed.position, completed.result);
-    let client = client.with(options.clone());
-    match job {
-        _ if job.only_reads() => Box::new(client.group_statuses(left).map(reports)),
-        GroupCommand::Create { preflight, .. } => {
-            Box::new(client.with(options.clone().preflight(*preflight)).create_groups(left).map(reports))
+    limit: Limit,
+}
+
+impl Work<'_> {
+    /// Prints the results in the order of the groups, and returns how many were not begun.
+    fn show_all(&self, groups: &[GroupId], printer: &mut ResultPrinter<'_>) -> usize {
+        let mut left = groups;
+        while !left.is_empty() && !self.token.is_cancelled() && !self.limit.is_reached() {
+            let (mut ended, mut shown) = (0, 0);
+            let mut held = BTreeMap::new();
+            for (position, done) in self.results(left) {
+                ended += 1;
+                self.limit.count(&done);
+                held.insert(position, done);
+                while let Some(done) = held.remove(&shown) {
+                    shown += 1;
+                    printer.show(&done);
+                }
+                self.limit.held.set(held.len());
+            }
+            left = &left[ended..];
+            // No operation is in flight, so blocking here delays none.
+            output::wait_for_room();
         }
-        GroupCommand::Delete { .. } => Box::new(
-            client
-                .delete_groups(left)
-                .map(move |completed| done(completed.position, completed.result.map(Deletion::into_report))),
-        ),
-        GroupCommand::Status => Box::new(client.group_statuses(left).map(reports)),
-        GroupCommand::Repair { target, .. } => Box::new(client.repair_groups(left, *target).map(reports)),
+        left.len()
+    }
+
+    /// Returns the results in the order of their ends, each with its place. No further group begins after a signal,
+    /// beyond the limit, or while too many results are unread.
+    fn results<'a>(&'a self, groups: &'a [GroupId]) -> Box<dyn Iterator<Item = (usize, Done)> + 'a> {
+        let may_begin = || !self.token.is_cancelled() && output::has_room() && self.limit.allows_another();
+        let left = groups.iter().take_while(move |_| may_begin());
+        let done = move |position: usize, result| (position, self.job.done(groups[position].clone(), result));
+        let reports = move |completed: Completed| done(completed.position, completed.result);
+        let options = OperationOptions::new().cancel(self.token);
+        let client = self.client.with(options.clone());
+        match self.job {
+            job if job.only_reads() => Box::new(client.group_statuses(left).map(reports)),
+            GroupCommand::Create { preflight, .. } => {
+                Box::new(client.with(options.preflight(*preflight)).create_groups(left).map(reports))
+            }
+            GroupCommand::Delete { .. } => Box::new(
+                client
+                    .delete_groups(left)
+                    .map(move |completed| done(completed.position, completed.result.map(Deletion::into_report))),
+            ),
+            GroupCommand::Status => Box::new(client.group_statuses(left).map(reports)),
+            GroupCommand::Repair { target, .. } => Box::new(client.repair_groups(left, *target).map(reports)),
+        }
     }
 }
 
