@@ -23,7 +23,7 @@ pub(crate) fn parse(list: &str, origin: Origin) -> Result<Hosts, ConfigError> {
     if list.starts_with('@') && list.matches('@').count() == 1 {
         return refused("begins with an at sign", "give --hosts-file FILE to read the hosts from a file");
     }
-    let is_spaced = |entry: &str| entry.split_whitespace().filter(|word| word.contains("://")).count() > 9;
+    let is_spaced = |entry: &str| entry.split_whitespace().filter(|word| word.contains("://")).count() > 1;
     if !list.contains('@') && list.split(',').any(is_spaced) {
         return refused("has hosts separated by spaces", "separate them by commas");
     }

@@ -102,7 +102,7 @@ pub(crate) fn widest<'a>(cells: impl Iterator<Item = &'a Cell>) -> usize {
 
 /// Returns the number of columns of text on a screen, after escaping it.
 pub(crate) fn width_of(text: &str) -> usize {
-    Printable::new(text).to_string().chars().count()
+    Printable::new(text).to_string().width()
 }
 
 /// Escapes text and adds its style. No other function adds one.
