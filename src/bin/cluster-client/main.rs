@@ -5,7 +5,7 @@
 //! main -> args          arguments (help: the texts, refusal: the errors)
 //!      -> settings      values and their origins (file, host_list, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         watch, recover, journal, show                                    }-> summary, plan, next, totals
+//!         watch, recover, journal, show                                    }-> printer: summary, plan, next, totals
 //!         node, demo, shell                                               /      -> table, fold, matrix | json -> output
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
@@ -33,6 +33,7 @@ mod output;
 mod output_queue;
 mod paint;
 mod plan;
+mod printer;
 mod progress;
 mod quoting;
 mod recover;

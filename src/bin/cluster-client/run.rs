@@ -9,20 +9,18 @@ use cluster_client::{
     Operation, OperationOptions, Report, Target,
 };
 
-use crate::args::{Bulk, Format, GlobalOptions, Groups};
+use crate::args::{Bulk, GlobalOptions, Groups};
 use crate::confirm::confirmed;
 use crate::exit::{CliError, Exit, with_causes};
 use crate::groups;
-use crate::json;
 use crate::matrix::Matrix;
-use crate::next::{Advice, NextOfMany};
+use crate::next::Advice;
 use crate::output::{self, Output, eprint};
+use crate::printer::{ResultPrinter, counted};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, SignalContext};
-use crate::summary::{self, Done};
-use crate::table;
-use crate::totals::{self, Totals};
+use crate::summary::Done;
 
 /// The operation on each group.
 #[derive(Debug, Clone)]
@@ -223,105 +221,6 @@ impl Work<'_> {
     }
 }
 
-/// Prints results, and combines their exit codes.
-pub(crate) struct ResultPrinter<'a> {
-    pub(crate) output: &'a mut Output,
-    progress: &'a Progress,
-    advice: Advice,
-    /// Whether there may be several groups, so that totals and next commands come after the last.
-    several: bool,
-    /// The file that lists the groups, for the next commands.
-    pub(crate) list: Option<PathBuf>,
-    matrix: Option<Matrix>,
-    totals: Totals,
-    next: NextOfMany,
-    exit: Option<Exit>,
-    /// An operation was interrupted before its end.
-    cut: bool,
-}
-
-impl<'a> ResultPrinter<'a> {
-    pub(crate) fn new(output: &'a mut Output, progress: &'a Progress, advice: Advice, several: bool) -> Self {
-        ResultPrinter {
-            output,
-            progress,
-            advice,
-            several,
-            list: None,
-            matrix: None,
-            totals: Totals::default(),
-            next: NextOfMany::default(),
-            exit: None,
-            cut: false,
-        }
-    }
-
-    fn set_matrix(&mut self, matrix: Option<Matrix>) {
-        if let (Some(matrix), Format::Table) = (&matrix, self.output.format) {
-            self.output.print(matrix.header());
-        }
-        self.matrix = matrix;
-    }
-
-    pub(crate) fn show(&mut self, done: &Done) {
-        let summary = summary::summarize(done, &self.advice);
-        self.cut |= !summary::had_completed(done);
-        self.add(done.exit());
-        self.totals.add(done);
-        self.progress.group_ended();
-        if !self.several {
-            self.progress.end();
-        }
-        let view = self.output.view;
-        let text = match (self.output.format, &self.matrix, done.report()) {
-            (Format::Json, _, _) => json::render(done, &summary),
-            (_, Some(matrix), Some(report)) => matrix.line(report, view),
-            _ if self.several => table::render_of_several(done, &summary, view),
-            _ => table::render(done, &summary, view),
-        };
-        if self.several {
-            self.next.add(&summary.next);
-        }
-        self.output.print(&text);
-        if self.output.format == Format::Table {
-            notes(done.report()).for_each(|note| eprint(&format!("warning: {note}")));
-        }
-    }
-
-    pub(crate) fn add(&mut self, exit: Exit) {
-        self.exit = Some(self.exit.map_or(exit, |so_far| so_far.with(exit)));
-    }
-
-    /// Prints the totals and the next commands of several groups. `why` tells why some were not begun.
-    pub(crate) fn finish(mut self, not_begun: usize, why: &str, interrupted: bool) -> Exit {
-        self.progress.end();
-        if not_begun > 0 {
-            eprint(&format!("{} not begun{why}", were(not_begun)));
-            self.totals.add_groups(totals::NOT_BEGUN, not_begun);
-        }
-        if self.several && self.output.format == Format::Table {
-            let next = self.next.lines(self.list.as_deref());
-            self.output.print(&(self.totals.line() + &next));
-        }
-        let cut = interrupted && (self.cut || not_begun > 0);
-        if cut { Exit::Interrupted } else { self.exit.unwrap_or(Exit::Done) }
-    }
-}
-
-/// Returns `1 group`, `3 groups`.
-fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-fn were(groups: usize) -> String {
-    format!("{} {}", counted(groups, "group"), if groups == 1 { "was" } else { "were" })
-}
-
-/// Returns the problems that the lines of the hosts do not show.
-fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
-    report.into_iter().flat_map(|report| &report.notes)
-}
-
 /// Reads the groups with an unfinished operation, so that a status can advise a recovery. A journal that cannot be read
 /// causes a warning only.
 fn unfinished(directory: &Path) -> HashSet<GroupId> {
@@ -355,5 +254,34 @@ pub(crate) fn advice(job: &GroupCommand, global: &GlobalOptions, settings: &Sett
     match job {
         GroupCommand::Delete { asked: true, .. } => advice.without_question(),
         _ => advice,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_client::Outcome;
+
+    use super::*;
+
+    fn ended(outcome: Outcome) -> Done {
+        let group = GroupId::parse("g").unwrap();
+        let report = Report::new(group.clone(), Operation::Create, outcome);
+        Done::new(Operation::Create, group, report.into_result())
+    }
+
+    #[test]
+    fn no_group_begins_after_too_many_failures_or_while_too_many_results_are_held() {
+        let limit = Limit::new(Some(2), 1);
+        for (outcome, failed) in [(Outcome::RolledBack, 1), (Outcome::Created, 1), (Outcome::InDoubt, 2)] {
+            limit.count(&ended(outcome));
+            assert_eq!((limit.failed.get(), limit.is_reached()), (failed, failed == 2), "{outcome}");
+        }
+        assert!(!limit.allows_another());
+        assert_eq!(limit.reason(), ", because 2 groups failed");
+        let limit = Limit::new(None, 400);
+        for (held, may_begin) in [(0, true), (499, true), (500, false)] {
+            limit.held.set(held);
+            assert_eq!(limit.allows_another(), may_begin, "{held}");
+        }
     }
 }

@@ -62,13 +62,13 @@ pub(crate) fn run(
         let round = ask(&client, &groups, &token);
         // The states of a cancelled round are incomplete.
         if token.is_cancelled() {
-            return Ok(exit);
+            return Ok(screen.end(exit));
         }
         exit = round.iter().map(Done::exit).reduce(Exit::with).unwrap_or(Exit::Done);
         screen.show(&round);
         output::wait_for_room();
         if ended.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
-            return Ok(exit);
+            return Ok(screen.end(exit));
         }
     }
 }
@@ -118,6 +118,14 @@ impl Screen<'_> {
             self.output.print(&if is_first { block } else { format!("\n{block}") });
         }
         self.shown = Some(seen);
+    }
+
+    /// Ends the line on which the terminal echoes Ctrl-C.
+    fn end(self, exit: Exit) -> Exit {
+        if self.is_redrawn && self.shown.is_some() {
+            self.output.print("\n");
+        }
+        exit
     }
 
     /// Returns the lines of all groups, without next commands.
