@@ -63,8 +63,8 @@ pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, timeout: Du
     use crate::engine::{Engine as _, Exchange};
     let mut engine = Multiplexed::new(std::slice::from_ref(host), std::sync::Arc::default());
     let request = std::sync::Arc::new(Api::default().request(action, group));
-    let headers = std::sync::Arc::new([]);
-    engine.submit(Exchange { id: 0, host: 0, request, headers, timeout, wants_body: false });
+    let (headers, credentials) = (std::sync::Arc::new([]), crate::http::credentials::HeaderLines::default());
+    engine.submit(Exchange { id: 0, host: 0, request, headers, credentials, timeout, wants_body: false });
     let mut completed = Vec::new();
     while completed.is_empty() {
         engine.wait(None, &mut completed);

@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::api::{Reply, Request};
+use crate::http::credentials::HeaderLines;
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -115,6 +116,8 @@ pub(crate) struct Exchange {
         expect(dead_code, reason = "the thread engine gets it with the API as data")
     )]
     pub(crate) headers: Arc<[(String, String)]>,
+    /// Header lines with secrets, which no crate may log.
+    pub(crate) credentials: HeaderLines,
     /// Timeout from the look-up of the name to the end of the answer. An answer that arrived in time counts, even if
     /// the driver called `wait` late.
     pub(crate) timeout: Duration,

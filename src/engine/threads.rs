@@ -190,7 +190,7 @@ impl Job {
         let Job { exchange, begun, transport, host } = self;
         // The timeout runs from here: other exchanges, and observers, may have held the threads since `submit`.
         #[cfg(not(all(test, loom)))]
-        let send = || transport.send(now(), host, &exchange.request, exchange.timeout);
+        let send = || transport.send_with(now(), host, &exchange.request, &exchange.credentials, exchange.timeout);
         #[cfg(all(test, loom))]
         let send = || model::send(host, &(transport, begun));
         let reply = catch_unwind(AssertUnwindSafe(send))

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
+pub(crate) mod credentials;
 pub(crate) mod errors;
+pub(crate) mod files;
 pub(crate) mod headers;
 pub(crate) mod limit;
 pub(crate) mod resolver;

@@ -238,10 +238,10 @@ impl Multiplexed {
     /// Sends the request on a connection that is ready for it.
     fn send(&mut self, slot: usize, exchange: Box<InFlight>, is_fresh: bool) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
-        let Exchange { request, headers, wants_body, .. } = &exchange.exchange;
+        let Exchange { request, headers, credentials, wants_body, .. } = &exchange.exchange;
         self.output.clear();
         let host = &self.hosts[connection.host];
-        let written = caught(|| request::write(host, &exchange.path, request, headers, &mut self.output));
+        let written = caught(|| request::write(host, &exchange.path, request, headers, credentials, &mut self.output));
         let call = match written.map_err(panicked).flatten() {
             Ok(call) => call,
             Err(error) => {

@@ -7,6 +7,7 @@ use ureq_proto::http::{HeaderName, HeaderValue, Method, Request as Head, Uri, he
 
 use super::host::HttpHost;
 use crate::api::Request;
+use crate::http::credentials::HeaderLines;
 use crate::http::{JSON, USER_AGENT};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 
@@ -36,14 +37,27 @@ pub(super) fn write(
     path: &str,
     request: &Request,
     headers: &[(String, String)],
+    credentials: &HeaderLines,
     output: &mut Vec<u8>,
 ) -> Result<Call<RecvResponse>, RequestError> {
     let start = output.len();
-    let written = try_write(host, path, request, headers, output);
+    let call = try_write(host, path, request, headers, output);
+    let written = call.filter(|_| insert(credentials, start, output));
     written.ok_or_else(|| {
         output.truncate(start);
         RequestError::new(Kind::Internal, "the request could not be written")
     })
+}
+
+/// Inserts the credentials after the request line, which begins at `start`. Returns false if there is no such line.
+fn insert(credentials: &HeaderLines, start: usize, output: &mut Vec<u8>) -> bool {
+    if credentials.is_empty() {
+        return true;
+    }
+    let Some(line) = output[start..].iter().position(|byte| *byte == b'\n') else { return false };
+    let at = start + line + 1;
+    output.splice(at..at, credentials.as_bytes().iter().copied());
+    true
 }
 
 fn try_write(

@@ -14,12 +14,21 @@ use super::{Multiplexed, Network};
 use crate::api::{Action, Api, Reply};
 use crate::engine::threads::transport::subject::Subject as UreqSubject;
 use crate::engine::{Completion, Engine as _, Exchange};
+use crate::http::credentials::HeaderLines;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
 fn exchange(id: u64, host: usize, action: Action, timeout: Duration) -> Exchange {
     let request = Arc::new(Api::default().request(action, &GroupId::parse("g1").unwrap()));
-    Exchange { id, host, request, headers: Arc::new([]), timeout, wants_body: false }
+    Exchange {
+        id,
+        host,
+        request,
+        headers: Arc::new([]),
+        credentials: HeaderLines::default(),
+        timeout,
+        wants_body: false,
+    }
 }
 
 /// Runs `exchanges`, and returns their completions by id.
@@ -392,6 +401,7 @@ mod subject {
     use crate::engine::check_hosts;
     use crate::engine::multiplexed::Multiplexed;
     use crate::engine::suite::driving::Driving;
+    use crate::http::credentials::HeaderLines;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
 
@@ -414,6 +424,16 @@ mod subject {
 
         pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
             self.0.send(host, request, timeout)
+        }
+
+        pub(super) fn send_with(
+            &self,
+            host: usize,
+            request: &Request,
+            credentials: &HeaderLines,
+            timeout: Duration,
+        ) -> Reply {
+            self.0.send_with(host, request, credentials, timeout)
         }
 
         pub(super) fn shed_idle_connections(&self) {

@@ -13,6 +13,7 @@ mod subject {
     use crate::engine::threads::Threads;
     use crate::engine::threads::pool::Pool;
     use crate::engine::threads::transport::UreqTransport;
+    use crate::http::credentials::HeaderLines;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
 
@@ -33,6 +34,16 @@ mod subject {
 
         pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
             self.0.send(host, request, timeout)
+        }
+
+        pub(super) fn send_with(
+            &self,
+            host: usize,
+            request: &Request,
+            credentials: &HeaderLines,
+            timeout: Duration,
+        ) -> Reply {
+            self.0.send_with(host, request, credentials, timeout)
         }
 
         pub(super) fn shed_idle_connections(&self) {

@@ -3,8 +3,8 @@
 //! ureq provides HTTP and TLS. Name look-ups, sockets, deadlines and idle connections are implemented here
 //! ([`crate::http`], [`tcp`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
 //! may send another request on that thread. Therefore no lock is held there, and the state of requests is a stack per
-//! thread. Deliberately absent: retries after an answer or a timeout, proxies, cookies, authentication, decompression,
-//! and threads, except for name look-ups.
+//! thread. Deliberately absent: retries after an answer or a timeout, proxies, cookies, decompression, and threads,
+//! except for name look-ups.
 //!
 //! Bounds:
 //!
@@ -42,6 +42,7 @@ use self::context::RequestContext;
 use self::idle::{IdleConnections, PoolingConnector};
 use self::tcp::{NoResolver, TcpConnector};
 use crate::api::{Reply, Request};
+use crate::http::credentials::HeaderLines;
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::{Resolver, Target};
 use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers, no_tls};
@@ -143,12 +144,25 @@ impl UreqTransport {
 }
 
 impl UreqTransport {
+    /// Sends `request` without credentials. See [`UreqTransport::send_with`].
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn send(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
+        self.send_with(begun, host, request, &HeaderLines::default(), timeout)
+    }
+
     /// Sends `request` to a host and reads the answer. Returns within `timeout` after `begun`, except for delays of the
     /// system in opening a socket.
-    pub(crate) fn send(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
+    pub(crate) fn send_with(
+        &self,
+        begun: Instant,
+        host: usize,
+        request: &Request,
+        credentials: &HeaderLines,
+        timeout: Duration,
+    ) -> Reply {
         match self.clients.get(host) {
             Some(client) => {
-                let _outer = context::enter();
+                let _outer = context::enter(credentials);
                 self.request(client, request, RequestContext::begun(begun, timeout))
             }
             None => Reply::NotSent(errors::no_such_host()),

@@ -27,6 +27,16 @@ impl Subject {
         self.0.send(Instant::now(), host, request, timeout)
     }
 
+    pub(crate) fn send_with(
+        &self,
+        host: usize,
+        request: &Request,
+        credentials: &HeaderLines,
+        timeout: Duration,
+    ) -> Reply {
+        self.0.send_with(Instant::now(), host, request, credentials, timeout)
+    }
+
     pub(crate) fn shed_idle_connections(&self) {
         self.0.shed_idle();
     }
@@ -78,10 +88,10 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
 
 #[test]
 fn end_of_a_nested_request_restores_the_outer_one() {
-    let outer = context::enter();
+    let outer = context::enter(&HeaderLines::default());
     context::begin(RequestContext::new(PLENTY));
     context::update(|context| context.sent = true);
-    drop(context::enter());
+    drop(context::enter(&HeaderLines::default()));
     assert!(context::current().sent);
     drop(outer);
     assert!(!context::current().sent);
