@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use cluster_client::{
-    Action, Api, Bulk, CancelToken, Cause, ClientBuilder, ClusterClient, Completed, ConfigError, Deletion,
+    Action, Api, Bulk, CancelToken, Cause, ClientBuilder, ClusterClient, Completed, ConfigError, Credentials, Deletion,
     DirectoryJournal, Engine, Error, Event, EventKind, GroupId, Host, HostReport, HostStep, Hosts, Intent,
     JournalError, Observer, Operation, OperationId, OperationOptions, Outcome, Phase, Reason, Recovery, Report,
-    RequestError, RequestErrorKind, RetryPolicy, State,
+    RequestError, RequestErrorKind, RetryPolicy, Secret, State,
 };
 
 #[test]
@@ -34,6 +34,8 @@ fn types_that_a_program_keeps_are_send_and_sync() {
     check::<Intent>();
     check::<Api>();
     check::<RetryPolicy>();
+    check::<Credentials>();
+    check::<Secret>();
     check::<DirectoryJournal>();
     is_send::<Bulk<std::vec::IntoIter<String>>>();
     is_send::<Bulk<std::vec::IntoIter<String>, Deletion>>();

@@ -162,7 +162,10 @@ fn refused_credentials_name_the_key_or_file_and_the_remedy() {
         ("[credentials]\nheader_files = [\"S3CR3T-M4RK3R\"]", "is not a table"),
         ("credentials = \"S3CR3T-M4RK3R\"", "is not a table: write [credentials]"),
         ("allow_plain_http = \"yes\"", "is neither true nor false"),
-        ("[host]\n\"http://x\" = \"S3CR3T-M4RK3R\"", "key \"host\" (from the file cluster-client.toml) is not a table of"),
+        (
+            "[host]\n\"http://x\" = \"S3CR3T-M4RK3R\"",
+            "key \"host\" (from the file cluster-client.toml) is not a table of",
+        ),
         ("[host.\"http://x\"]\ncredentials = \"S3CR3T-M4RK3R\"", "key \"host.http://x.credentials\""),
         ("[host.x.credentials]", "host \"x\" (from the file cluster-client.toml) has no scheme"),
         ("[host.\"http://u:S3CR3T-M4RK3R@x\".credentials]", "has user info"),
