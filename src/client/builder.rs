@@ -11,8 +11,10 @@ use crate::client::observer::{Observer, Observers};
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
 use crate::http::credentials::CredentialStore;
+use crate::http::proxy::Proxy;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
+use crate::sync::now;
 use crate::values::cause::JournalError;
 use crate::values::config::{ConfigError, Origin};
 use crate::values::credentials::Credentials;
@@ -20,6 +22,7 @@ use crate::values::error::Error;
 use crate::values::host::{Host, Hosts};
 use crate::values::mask;
 use crate::values::retry::{RetryBudgets, RetryPolicy};
+use crate::values::secret::Secret;
 
 impl ClusterClient {
     /// Creates a client for these hosts, with the defaults of [`ClientBuilder`].
@@ -84,6 +87,7 @@ impl Default for Engine {
 /// | `threads` | 1024, started as needed | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
 /// | `engine` | [`Engine::Threads`] | see [`Engine`] |
+/// | `proxy` | none, whatever the environment says | an http URL of name and port |
 /// | `credentials` | none | see [`Secret`](crate::Secret) |
 ///
 /// ```
@@ -116,6 +120,9 @@ pub struct ClientBuilder {
     credentials: Credentials,
     host_credentials: Vec<(String, Credentials)>,
     allow_plain_http: bool,
+    proxy: Option<String>,
+    no_proxy: Vec<String>,
+    proxy_credentials: Credentials,
 }
 
 impl std::fmt::Debug for ClientBuilder {
@@ -144,6 +151,9 @@ impl Default for ClientBuilder {
             credentials: Credentials::default(),
             host_credentials: Vec::new(),
             allow_plain_http: false,
+            proxy: None,
+            no_proxy: Vec::new(),
+            proxy_credentials: Credentials::default(),
         }
     }
 }
@@ -273,6 +283,34 @@ impl ClientBuilder {
         self
     }
 
+    /// Reaches the hosts through this proxy, such as `http://proxy:3128`. Variables of the environment have no effect.
+    ///
+    /// The proxy resolves the names of the hosts. It gets requests to http hosts in absolute form, and opens a tunnel to
+    /// each https host (CONNECT). A proxy that cannot be reached, or refuses a tunnel, is a
+    /// [`RequestError`](crate::RequestError) that names it, and the request counts as not sent. `localhost`, `127.0.0.0/8` and
+    /// `::1` are always reached directly.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// Sets the hosts that are reached without the proxy. An entry is a name, a suffix of names such as `.example.com`, an
+    /// address, a network such as `10.0.0.0/8`, or `*` for all. Names are not looked up for it.
+    pub fn no_proxy<I>(mut self, entries: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.no_proxy = entries.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets user and password for the proxy, which are sent to it as `Proxy-Authorization: Basic`, without TLS.
+    pub fn proxy_credentials(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
+        self.proxy_credentials = Credentials::basic(user, password);
+        self
+    }
+
     /// Keeps intents in this directory, so that unfinished operations can be recovered after a crash.
     /// [`ClientBuilder::build`] opens it, and creates it if it does not exist. Without a journal, no file is written. It
     /// replaces an earlier [`ClientBuilder::custom_journal`].
@@ -308,18 +346,14 @@ impl ClientBuilder {
         check_number("number of threads", self.threads, 4096)?;
         check_number("number of operations in flight", self.in_flight, 1024)?;
         let cluster: Arc<[Host]> = hosts.as_slice().into();
-        let credentials = CredentialStore::load(
-            &cluster,
-            &self.credentials,
-            &self.host_credentials,
-            self.allow_plain_http,
-            std::time::Instant::now(),
-        )?;
+        let credentials =
+            CredentialStore::load(&cluster, &self.credentials, &self.host_credentials, self.allow_plain_http, now())?;
+        let proxy = self.checked_proxy()?;
         let pool = Pool::new(self.threads);
         let engines = match self.engine {
-            Engine::Threads => Engines::threads(&cluster, &pool, self.roots.as_deref())?,
+            Engine::Threads => Engines::threads(&cluster, &pool, self.roots.as_deref(), proxy)?,
             #[cfg(feature = "multiplex")]
-            Engine::Multiplexed => Engines::multiplexed(&cluster, self.roots.as_deref())?,
+            Engine::Multiplexed => Engines::multiplexed(&cluster, self.roots.as_deref(), proxy)?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
@@ -338,6 +372,23 @@ impl ClientBuilder {
             credentials,
         }
         .into())
+    }
+
+    fn checked_proxy(&self) -> Result<Option<Arc<Proxy>>, ConfigError> {
+        let Some(url) = &self.proxy else {
+            let extra = match () {
+                () if !self.no_proxy.is_empty() => "no_proxy",
+                () if !self.proxy_credentials.is_empty() => "the credentials of a proxy",
+                () => return Ok(None),
+            };
+            return Err(ConfigError::new(
+                "setting",
+                extra,
+                "is there without a proxy",
+                "set the proxy, or leave it out",
+            ));
+        };
+        Proxy::new(url, &self.no_proxy, &self.proxy_credentials, now()).map(Arc::new).map(Some)
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {

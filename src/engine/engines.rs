@@ -9,6 +9,7 @@ use super::threads::Threads;
 use super::threads::pool::Pool;
 use super::threads::transport::UreqTransport;
 use super::{Engine, check_hosts};
+use crate::http::proxy::Proxy;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
@@ -35,26 +36,35 @@ enum Kind {
 impl Engines {
     /// # Errors
     /// A [`ConfigError`] for an https host if TLS is not built in.
-    pub(crate) fn threads(hosts: &Arc<[Host]>, pool: &Arc<Pool>, roots: Roots<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn threads(
+        hosts: &Arc<[Host]>,
+        pool: &Arc<Pool>,
+        roots: Roots<'_>,
+        proxy: Option<Arc<Proxy>>,
+    ) -> Result<Self, ConfigError> {
         let transport = match roots {
             #[cfg(feature = "rustls")]
             Some(pem) => UreqTransport::trusting(hosts, pem),
             _ => UreqTransport::new(hosts),
         };
-        let transport = Arc::new(transport?);
+        let transport = Arc::new(transport?.through(proxy));
         Self::of(hosts, Kind::Threads(transport, Arc::clone(pool)))
     }
 
     /// # Errors
     /// A [`ConfigError`] for an https host if TLS is not built in.
     #[cfg(feature = "multiplex")]
-    pub(crate) fn multiplexed(hosts: &Arc<[Host]>, roots: Roots<'_>) -> Result<Self, ConfigError> {
+    pub(crate) fn multiplexed(
+        hosts: &Arc<[Host]>,
+        roots: Roots<'_>,
+        proxy: Option<Arc<Proxy>>,
+    ) -> Result<Self, ConfigError> {
         let network = match roots {
             #[cfg(feature = "rustls")]
             Some(pem) => Network::trusting(pem)?,
             _ => Network::default(),
         };
-        Self::of(hosts, Kind::Multiplexed(Arc::new(network)))
+        Self::of(hosts, Kind::Multiplexed(Arc::new(network.through(proxy))))
     }
 
     fn of(hosts: &Arc<[Host]>, kind: Kind) -> Result<Self, ConfigError> {

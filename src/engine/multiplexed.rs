@@ -27,6 +27,8 @@ mod slots;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "rustls")]
+mod tunnel;
 mod wakeup;
 
 use std::cmp::Reverse;
@@ -47,6 +49,7 @@ use self::wakeup::Wakeup;
 use super::{Completion, Engine, Exchange, check_hosts};
 use crate::http::MAX_HEAD;
 use crate::http::limit::ConnectionLimit;
+use crate::http::proxy::Proxy;
 use crate::http::resolver::Resolver;
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
@@ -72,6 +75,7 @@ pub(crate) struct Network {
     limit: ConnectionLimit,
     /// Number of times that descriptors have run out. Each engine then closes its idle connections.
     sheds: AtomicUsize,
+    proxy: Option<Arc<Proxy>>,
     #[cfg(feature = "rustls")]
     tls: std::sync::OnceLock<Arc<rustls::ClientConfig>>,
 }
@@ -84,6 +88,11 @@ impl Network {
     #[cfg(feature = "rustls")]
     pub(crate) fn trusting(pem: &[u8]) -> Result<Self, ConfigError> {
         Ok(Network { tls: crate::http::tls::with_pem(pem)?.into(), ..Network::default() })
+    }
+
+    /// Reaches hosts through this proxy.
+    pub(crate) fn through(self, proxy: Option<Arc<Proxy>>) -> Self {
+        Network { proxy, ..self }
     }
 
     /// Makes all engines close their idle connections in their next `wait`. Returns the new number of such requests.
@@ -150,8 +159,8 @@ impl Multiplexed {
         Multiplexed {
             lookups: Lookups::new(Arc::clone(&network.resolver)),
             sheds_seen: network.sheds.load(Ordering::Relaxed),
+            hosts: hosts.iter().map(|host| HttpHost::new(host, network.proxy.as_ref())).collect(),
             network,
-            hosts: hosts.iter().map(HttpHost::new).collect(),
             numbers: HashMap::new(),
             poll: None,
             ready: Vec::new(),
@@ -225,6 +234,8 @@ impl Multiplexed {
         match connection.phase {
             Phase::Connecting { .. } => self.check_connect(slot),
             #[cfg(feature = "rustls")]
+            Phase::Tunnelling => self.continue_tunnel(slot),
+            #[cfg(feature = "rustls")]
             Phase::Securing => self.shake_hands(slot),
             Phase::Sending => {
                 let gone = caught(|| connection.stream.flush()).flatten();
@@ -279,7 +290,7 @@ impl Engine for Multiplexed {
             return Ok(*number);
         }
         check_hosts(std::slice::from_ref(host))?;
-        self.hosts.push(HttpHost::new(host));
+        self.hosts.push(HttpHost::new(host, self.network.proxy.as_ref()));
         let number = self.hosts.len() - 1;
         self.numbers.insert(host.clone(), number);
         Ok(number)

@@ -32,6 +32,7 @@ use crate::values::secret::{Problem, Secret, Source, checked};
 
 /// Age at which the content of a file is read again.
 const MAX_AGE: Duration = Duration::from_secs(60);
+const AUTHORIZATION: &str = "authorization";
 /// Maximum size of a file with a secret.
 const MAX_FILE: u64 = 64 << 10;
 /// The target of every log line of this crate.
@@ -90,15 +91,15 @@ impl CredentialStore {
             if !hosts.iter().any(|known| known.origin() == host.origin()) {
                 return Err(refused("is no host of the client", "name one of its hosts, or leave it out"));
             }
-            let loaded = HostCredentials::load(credentials, Some(&host), now)?;
+            let loaded = HostCredentials::load(credentials, AUTHORIZATION, Some(host.as_str()), now)?;
             if by_origin.insert(host.origin().to_owned(), loaded.map(Arc::new)).is_some() {
                 return Err(refused("is there twice", "give the credentials of each host once"));
             }
         }
-        let general = HostCredentials::load(general, None, now)?.map(Arc::new);
+        let general = HostCredentials::load(general, AUTHORIZATION, None, now)?.map(Arc::new);
         for host in hosts {
             let found = by_origin.entry(host.origin().to_owned()).or_insert_with(|| general.clone());
-            if found.is_some() && !allow_plain_http && !host.is_https() && !is_this_machine(host) {
+            if found.is_some() && !allow_plain_http && !host.is_https() && !host.is_this_machine() {
                 let problem = "would get credentials over plain http, which anyone on the way can read";
                 let remedy = "use https, or set allow_plain_http if you trust the network";
                 return Err(ConfigError::new("host", host.as_str(), problem, remedy));
@@ -124,15 +125,12 @@ impl CredentialStore {
     }
 }
 
-/// Whether requests to the host stay on this machine.
-fn is_this_machine(host: &Host) -> bool {
-    host.address().map_or_else(|| host.name() == "localhost", |address| address.is_loopback())
-}
-
 /// The credentials of one host, or of all hosts without credentials of their own.
 #[derive(Debug)]
 pub(crate) struct HostCredentials {
     credentials: Credentials,
+    /// The name of the header with the scheme.
+    header: &'static str,
     has_files: bool,
     state: Mutex<State>,
 }
@@ -146,13 +144,23 @@ struct State {
 }
 
 impl HostCredentials {
-    /// Reads and checks the secrets. Returns `None` if there are none. `host` is named in errors.
-    fn load(credentials: &Credentials, host: Option<&Host>, now: Instant) -> Result<Option<Self>, ConfigError> {
+    /// Reads and checks the credentials for a proxy.
+    pub(crate) fn for_proxy(credentials: &Credentials, now: Instant) -> Result<Option<Self>, ConfigError> {
+        Self::load(credentials, "proxy-authorization", Some("the proxy"), now)
+    }
+
+    /// Reads and checks the secrets. Returns `None` if there are none. Errors name the `receiver`.
+    fn load(
+        credentials: &Credentials,
+        header: &'static str,
+        receiver: Option<&str>,
+        now: Instant,
+    ) -> Result<Option<Self>, ConfigError> {
         if credentials.is_empty() {
             return Ok(None);
         }
         let names = |number| {
-            let scheme = credentials.scheme.iter().map(|_| "authorization");
+            let scheme = credentials.scheme.iter().map(|_| AUTHORIZATION);
             scheme.chain(credentials.headers.iter().take(number).map(|(name, _)| name.as_str()))
         };
         for (number, (name, secret)) in credentials.headers.iter().enumerate() {
@@ -161,11 +169,11 @@ impl HostCredentials {
                 return Err(refused.from_origin(secret.origin.clone()));
             }
         }
-        let lines = read(credentials).map_err(|refused| refused.named(host))?;
+        let lines = read(credentials, header).map_err(|refused| refused.named(receiver))?;
         let secrets = credentials.headers.iter().map(|(_, secret)| secret);
         let has_files = secrets.chain(credentials.scheme.iter().flat_map(scheme_secrets)).any(is_file);
         let state = Mutex::new(State { lines, read: now, is_failing: false });
-        Ok(Some(HostCredentials { credentials: credentials.clone(), has_files, state }))
+        Ok(Some(HostCredentials { credentials: credentials.clone(), header, has_files, state }))
     }
 
     /// Returns the lines of a request. Reads files again if they are [`MAX_AGE`] old.
@@ -189,7 +197,7 @@ impl HostCredentials {
 
     /// Reads the secrets again. Keeps the last good ones if that fails.
     fn reload(&self, now: Instant) -> HeaderLines {
-        let found = read(&self.credentials);
+        let found = read(&self.credentials, self.header);
         let mut state = self.state();
         state.read = now;
         let is_first_failure = found.is_err() && !std::mem::replace(&mut state.is_failing, found.is_err());
@@ -235,7 +243,7 @@ struct Refused<'a> {
 }
 
 impl Refused<'_> {
-    fn named(self, host: Option<&Host>) -> ConfigError {
+    fn named(self, receiver: Option<&str>) -> ConfigError {
         let [text, file, variable] = self.what;
         let (what, value) = match &self.secret.source {
             Source::Text(_) => (text, "***".into()),
@@ -243,9 +251,9 @@ impl Refused<'_> {
             Source::Variable(name) => (variable, name.clone()),
         };
         let header = self.header.map(|name| format!("for the header {name} ")).unwrap_or_default();
-        let host = host.map(|host| format!("for {host} ")).unwrap_or_default();
+        let receiver = receiver.map(|receiver| format!("for {receiver} ")).unwrap_or_default();
         let (problem, remedy) = self.problem;
-        let error = ConfigError::new(what, value, format!("{header}{host}{problem}"), remedy);
+        let error = ConfigError::new(what, value, format!("{header}{receiver}{problem}"), remedy);
         error.from_origin(self.secret.origin.clone())
     }
 }
@@ -256,7 +264,7 @@ const PASSWORD: [&str; 3] = ["basic password", "basic password file", "basic pas
 const HEADER: [&str; 3] = ["secret", "secret file", "secret variable"];
 
 /// Reads all secrets, and returns their header lines.
-fn read(credentials: &Credentials) -> Result<HeaderLines, Refused<'_>> {
+fn read<'a>(credentials: &'a Credentials, header: &str) -> Result<HeaderLines, Refused<'a>> {
     let mut lines = String::new();
     match &credentials.scheme {
         None => {}
@@ -265,7 +273,7 @@ fn read(credentials: &Credentials) -> Result<HeaderLines, Refused<'_>> {
                 let problem = "has a blank";
                 text.contains(' ').then_some((problem, "write the token alone, without \"Bearer\""))
             })?;
-            let _ = write!(lines, "authorization: Bearer {text}\r\n");
+            let _ = write!(lines, "{header}: Bearer {text}\r\n");
         }
         Some(Scheme::Basic { user, password }) => {
             let name = text_of(user, USER, None, |text| {
@@ -273,7 +281,7 @@ fn read(credentials: &Credentials) -> Result<HeaderLines, Refused<'_>> {
             })?;
             let key = text_of(password, PASSWORD, None, |_| None)?;
             let encoded = BASE64_STANDARD.encode(format!("{name}:{key}"));
-            let _ = write!(lines, "authorization: Basic {encoded}\r\n");
+            let _ = write!(lines, "{header}: Basic {encoded}\r\n");
         }
     }
     for (name, secret) in &credentials.headers {

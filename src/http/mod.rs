@@ -10,8 +10,10 @@ use crate::values::host::Host;
 pub(crate) mod credentials;
 pub(crate) mod errors;
 pub(crate) mod files;
+pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod limit;
+pub(crate) mod proxy;
 pub(crate) mod resolver;
 #[cfg(all(feature = "multiplex", feature = "rustls"))]
 pub(crate) mod tls;

@@ -21,14 +21,14 @@ pub(crate) const MAX_LOOKUPS: usize = 32;
 const MAX_ADDRESSES: usize = 16;
 
 /// The address or name, and the port, of a base URL.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     place: Place,
     port: u16,
     pub(crate) https: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Place {
     Address(IpAddr),
     /// Not looked up (RFC 6761, 6.3).

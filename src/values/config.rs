@@ -93,6 +93,13 @@ impl ConfigError {
         }
     }
 
+    /// Sets the name of the setting.
+    #[must_use]
+    pub(crate) fn about(mut self, what: &'static str) -> Self {
+        self.what = what;
+        self
+    }
+
     /// Sets the origin of the value.
     #[must_use]
     pub fn from_origin(mut self, origin: Origin) -> Self {

@@ -56,11 +56,13 @@ struct Failure {
     sent: bool,
     /// The server may have closed an idle connection before it saw the request.
     maybe_stale: bool,
+    /// There was no connection.
+    is_unconnected: bool,
 }
 
 impl Failure {
     fn not_sent(error: RequestError) -> Self {
-        Failure { error, sent: false, maybe_stale: false }
+        Failure { error, sent: false, maybe_stale: false, is_unconnected: true }
     }
 }
 
@@ -86,7 +88,7 @@ impl Multiplexed {
         if !self.may_open() {
             return self.parked.push(exchange);
         }
-        match self.hosts[number].target.addresses() {
+        match self.hosts[number].dialled().addresses() {
             Ok(addresses) => self.connect(exchange, addresses.into_iter(), None),
             Err(name) => match self.lookups.start(Arc::clone(name), exchange) {
                 Start::Waits => {}
@@ -101,7 +103,7 @@ impl Multiplexed {
             match found {
                 Ok(_) if !self.may_open() => self.parked.push(exchange),
                 Ok(found) => {
-                    let addresses = self.hosts[exchange.exchange.host].target.with_port(found);
+                    let addresses = self.hosts[exchange.exchange.host].dialled().with_port(found);
                     self.connect(exchange, addresses.into_iter(), None);
                 }
                 Err(error) => self.fail(exchange, Failure::not_sent(error)),
@@ -187,13 +189,16 @@ impl Multiplexed {
         let Some(exchange) = connection.exchange.take() else { return };
         #[cfg(feature = "rustls")]
         if self.hosts[connection.host].target.https {
-            return self.secure(slot, exchange);
+            return match self.hosts[connection.host].proxy.clone() {
+                Some(proxy) => self.begin_tunnel(slot, exchange, &proxy),
+                None => self.secure(slot, exchange),
+            };
         }
         self.send(slot, exchange, true);
     }
 
     #[cfg(feature = "rustls")]
-    fn secure(&mut self, slot: usize, exchange: Box<InFlight>) {
+    pub(super) fn secure(&mut self, slot: usize, exchange: Box<InFlight>) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         connection.phase = Phase::Securing;
         let deadline = exchange.deadline;
@@ -369,7 +374,7 @@ impl Multiplexed {
     }
 
     /// Closes the connection, and fails the exchange that it carried.
-    fn attempt_failed(&mut self, slot: usize, error: RequestError) {
+    pub(super) fn attempt_failed(&mut self, slot: usize, error: RequestError) {
         let Some(connection) = self.close(slot) else { return };
         let Some(exchange) = connection.exchange else { return };
         let is_secured = matches!(connection.phase, Phase::Sending | Phase::Receiving | Phase::Idle);
@@ -377,7 +382,13 @@ impl Multiplexed {
         let failure = Failure {
             sent: is_secured && connection.stream.has_sent(),
             maybe_stale: is_secured && !connection.is_fresh && !connection.received && error.kind() == Kind::Closed,
-            error: if is_secured { error } else { errors::during_handshake(error, timeout) },
+            error: match &connection.phase {
+                _ if is_secured => error,
+                #[cfg(feature = "rustls")]
+                Phase::Tunnelling => self.tunnel_error(connection.host, error, timeout),
+                _ => errors::during_handshake(error, timeout),
+            },
+            is_unconnected: false,
         };
         drop(connection.stream);
         self.fail(exchange, failure);
@@ -398,7 +409,7 @@ impl Multiplexed {
     }
 
     /// Retries if that is harmless, otherwise completes the exchange.
-    fn fail(&mut self, mut exchange: Box<InFlight>, failure: Failure) {
+    fn fail(&mut self, mut exchange: Box<InFlight>, mut failure: Failure) {
         // A GET changes nothing (RFC 9110, 9.2.2), nor does a request of which no byte was sent.
         if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
             exchange.needs_fresh = true;
@@ -418,6 +429,10 @@ impl Multiplexed {
             }
         }
         let sent = failure.sent || exchange.has_left;
+        let proxy = self.hosts.get(exchange.exchange.host).and_then(|host| host.proxy.as_ref());
+        if let Some(proxy) = proxy.filter(|_| failure.is_unconnected) {
+            failure.error = proxy.not_reached(failure.error);
+        }
         let reply = if sent { Reply::Ambiguous(failure.error) } else { Reply::NotSent(failure.error) };
         self.complete(&exchange, reply, None);
     }

@@ -8,6 +8,7 @@ use ureq_proto::http::{HeaderName, HeaderValue, Method, Request as Head, Uri, he
 use super::host::HttpHost;
 use crate::api::Request;
 use crate::http::credentials::HeaderLines;
+use crate::http::head::HeadAdditions;
 use crate::http::{JSON, USER_AGENT};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 
@@ -42,21 +43,21 @@ pub(super) fn write(
 ) -> Result<Call<RecvResponse>, RequestError> {
     let start = output.len();
     let call = try_write(host, path, request, headers, output);
-    let written = call.filter(|_| insert(credentials, start, output));
+    let written = call.filter(|_| add(&host.additions(credentials), start, output));
     written.ok_or_else(|| {
         output.truncate(start);
         RequestError::new(Kind::Internal, "the request could not be written")
     })
 }
 
-/// Inserts the credentials after the request line, which begins at `start`. Returns false if there is no such line.
-fn insert(credentials: &HeaderLines, start: usize, output: &mut Vec<u8>) -> bool {
-    if credentials.is_empty() {
+/// Adds to the request that begins at `start`. Returns false if it has no request line.
+fn add(additions: &HeadAdditions, start: usize, output: &mut Vec<u8>) -> bool {
+    if additions.is_empty() {
         return true;
     }
-    let Some(line) = output[start..].iter().position(|byte| *byte == b'\n') else { return false };
-    let at = start + line + 1;
-    output.splice(at..at, credentials.as_bytes().iter().copied());
+    let Some(request) = additions.added_to(&output[start..]) else { return false };
+    output.truncate(start);
+    output.extend_from_slice(&request);
     true
 }
 

@@ -34,6 +34,9 @@ pub(super) enum Phase {
         /// Addresses to try next.
         next: std::vec::IntoIter<SocketAddr>,
     },
+    /// Asks the proxy for a tunnel.
+    #[cfg(feature = "rustls")]
+    Tunnelling,
     /// The TLS handshake.
     #[cfg(feature = "rustls")]
     Securing,

@@ -402,6 +402,7 @@ mod subject {
     use crate::engine::multiplexed::Multiplexed;
     use crate::engine::suite::driving::Driving;
     use crate::http::credentials::HeaderLines;
+    use crate::http::proxy::Proxy;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
 
@@ -420,6 +421,18 @@ mod subject {
 
             let network = Network::trusting(authority).unwrap();
             Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(network))))
+        }
+
+        /// Goes through this proxy, and trusts the certificates of this authority only.
+        pub(super) fn through(host: &Host, proxy: Arc<Proxy>, _authority: &[u8]) -> Self {
+            use crate::engine::multiplexed::Network;
+
+            #[cfg(feature = "rustls")]
+            let network = Network::trusting(_authority).unwrap();
+            #[cfg(not(feature = "rustls"))]
+            let network = Network::default();
+            let network = Arc::new(network.through(Some(proxy)));
+            Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), network)))
         }
 
         pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {

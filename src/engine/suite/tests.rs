@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::subject::Subject;
 use crate::api::{Action, Api, Reply, Request};
 use crate::http::credentials::{CredentialStore, HeaderLines};
+use crate::http::proxy::Proxy;
 use crate::values::credentials::Credentials;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
@@ -66,6 +67,13 @@ impl Peer {
     /// Blocks until the client closes.
     pub(super) fn wait(&mut self) {
         let _ = io::copy(&mut self.stream, &mut io::sink());
+    }
+
+    /// Sends `bytes` one by one.
+    #[cfg(feature = "rustls")]
+    fn trickle_once(&mut self, bytes: &[u8]) {
+        self.stream.get_ref().set_nodelay(true).unwrap();
+        bytes.chunks(1).for_each(|byte| self.send(byte));
     }
 
     /// Sends `piece` every few milliseconds until the client closes.
@@ -604,6 +612,86 @@ fn credentials_follow_a_redirect_to_the_same_origin_only() {
     }
 }
 
+/// Returns a subject that reaches `url` through the proxy at `proxy`.
+fn through(proxy: SocketAddr, url: &str) -> Subject {
+    let proxy = Proxy::for_all(&Host::parse(format!("http://{proxy}")).unwrap());
+    Subject::through(&Host::parse(url).unwrap(), proxy, include_bytes!("testdata/ca.pem"))
+}
+
+#[test]
+fn proxy_gets_requests_to_an_http_host_in_absolute_form() {
+    let proxy = serve(|number, mut peer| {
+        while peer.request().is_some() {
+            peer.send(if number == 0 { OK } else { "HTTP/1.1 500 another\r\ncontent-length: 0\r\n\r\n" });
+        }
+    });
+    // Only the proxy looks up the name.
+    let transport = through(proxy.address, "http://node.invalid:8000/base");
+    for action in ACTIONS {
+        let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+        assert_reply(&transport.send_with(0, &request, &credentials("abc"), PLENTY), "200");
+        let sent = proxy.requests.recv().unwrap();
+        let line = format!("{} http://node.invalid:8000/base{} HTTP/1.1\r\n", request.method, request.path);
+        assert!(sent.starts_with(&line), "{sent}");
+        assert!(sent.contains("\r\nhost: node.invalid:8000\r\n"), "{sent}");
+        assert!(sent.contains("\r\nauthorization: Bearer abc\r\n"), "{sent}");
+    }
+}
+
+#[test]
+fn answer_of_a_proxy_to_an_http_request_is_an_answer() {
+    for status in [403, 407, 502] {
+        let proxy = serve(move |_, mut peer| {
+            peer.request();
+            peer.send(format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n"));
+        });
+        let transport = through(proxy.address, "http://node.invalid");
+        assert_reply(&ask(&transport, Action::Create, PLENTY), &status.to_string());
+    }
+}
+
+#[test]
+fn proxy_that_cannot_be_reached_is_named_and_nothing_is_sent() {
+    let (address, _guard) = refusing();
+    let unreached = format!("not sent, Connect: the proxy {address} cannot be reached: connection refused");
+    assert_reply(&ask(&through(address, "http://node.invalid"), Action::Create, PLENTY), &unreached);
+    #[cfg(feature = "rustls")]
+    assert_reply(&ask(&through(address, "https://node.invalid"), Action::Create, PLENTY), &unreached);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn proxy_that_opens_no_tunnel_is_named_and_nothing_is_sent() {
+    type Behaviour = fn(&mut Peer);
+    let cases: [(Behaviour, &str); 7] = [
+        (|peer| peer.send("HTTP/1.1 407 x\r\ncontent-length: 0\r\n\r\n"), "answered 407 to CONNECT"),
+        (|peer| peer.send("HTTP/1.1 403 x\r\n\r\nForbidden"), "answered 403 to CONNECT"),
+        (|peer| peer.trickle_once(b"HTTP/1.1 502 x\r\nx: y\r\n\r\n"), "answered 502 to CONNECT"),
+        (|peer| peer.send("SSH-2.0-OpenSSH\r\n\r\n"), "sent no HTTP"),
+        (|peer| peer.send("HTTP/1.1 200 x\r\n\r\nearly"), "sent bytes before the tunnel was used"),
+        (|_| {}, "closed the connection before the tunnel was open"),
+        (|peer| peer.send("HTTP/1.1 200 x\r\n"), "closed the connection before the tunnel was open"),
+    ];
+    for (behave, problem) in cases {
+        let proxy = serve(move |_, mut peer| {
+            peer.request();
+            behave(&mut peer);
+        });
+        let transport = through(proxy.address, "https://node.invalid");
+        let expected = format!("not sent, Connect: the proxy {} {problem}", proxy.address);
+        assert_reply(&ask(&transport, Action::Create, PLENTY), &expected);
+        let sent: Vec<String> = proxy.requests.try_iter().collect();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        assert!(sent[0].starts_with("CONNECT node.invalid:443 HTTP/1.1\r\nhost: node.invalid:443\r\n"), "{sent:?}");
+    }
+    let mute = serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    let expected = format!("not sent, Connect: the proxy {} opened no tunnel within 150ms", mute.address);
+    assert_reply(&ask(&through(mute.address, "https://node.invalid"), Action::Create, BRIEF), &expected);
+}
+
 #[test]
 fn redirect_whose_target_refuses_is_ambiguous() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -943,6 +1031,37 @@ pub(super) mod tls {
         for _ in 0..2 {
             assert_reply(&transport.send(0, &large_create(), PLENTY), "200");
         }
+    }
+
+    #[test]
+    fn https_host_is_reached_through_a_tunnel_which_is_reused() {
+        let server = node();
+        let node = server.address;
+        let proxy = serve(move |_, mut peer| {
+            peer.request();
+            peer.send("HTTP/1.1 200 Connection established\r\n\r\n");
+            let there = TcpStream::connect(node).unwrap();
+            let (mut from, mut to) = (peer.stream.get_ref().try_clone().unwrap(), there.try_clone().unwrap());
+            let back = thread::spawn(move || io::copy(&mut to, &mut from));
+            let _ = io::copy(peer.stream.get_mut(), &mut &there);
+            let _ = there.shutdown(Shutdown::Both);
+            let _ = back.join();
+        });
+        let transport = through(proxy.address, "https://localhost:8443/base");
+        for action in ACTIONS {
+            let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+            assert_reply(&transport.send_with(0, &request, &credentials("S3CR3T"), PLENTY), "200");
+        }
+        let tunnels: Vec<String> = proxy.requests.try_iter().collect();
+        assert_eq!(tunnels.len(), 1, "{tunnels:?}");
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "CONNECT localhost:8443 HTTP/1.1\r\nhost: localhost:8443\r\nuser-agent: cluster-client/{version}\r\n\r\n"
+        );
+        assert_eq!(tunnels[0], expected, "nothing of the request is in it");
+        let wrong = through(proxy.address, "https://other.example:8443");
+        let Reply::NotSent(error) = ask(&wrong, Action::Create, PLENTY) else { panic!("the name is not verified") };
+        assert_eq!(error.to_string(), "the TLS handshake failed");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod subject {
     use crate::engine::threads::pool::Pool;
     use crate::engine::threads::transport::UreqTransport;
     use crate::http::credentials::HeaderLines;
+    use crate::http::proxy::Proxy;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
 
@@ -29,6 +30,17 @@ mod subject {
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             let hosts = std::slice::from_ref(host);
             let transport = Arc::new(UreqTransport::trusting(hosts, authority).unwrap());
+            Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
+        }
+
+        /// Goes through this proxy, and trusts the certificates of this authority only.
+        pub(super) fn through(host: &Host, proxy: Arc<Proxy>, _authority: &[u8]) -> Self {
+            let hosts = std::slice::from_ref(host);
+            #[cfg(feature = "rustls")]
+            let transport = UreqTransport::trusting(hosts, _authority);
+            #[cfg(not(feature = "rustls"))]
+            let transport = UreqTransport::new(hosts);
+            let transport = Arc::new(transport.unwrap().through(Some(proxy)));
             Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 

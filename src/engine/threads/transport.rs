@@ -3,7 +3,7 @@
 //! ureq provides HTTP and TLS. Name look-ups, sockets, deadlines and idle connections are implemented here
 //! ([`crate::http`], [`tcp`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
 //! may send another request on that thread. Therefore no lock is held there, and the state of requests is a stack per
-//! thread. Deliberately absent: retries after an answer or a timeout, proxies, cookies, decompression, and threads,
+//! thread. Deliberately absent: retries after an answer or a timeout, cookies, decompression, and threads,
 //! except for name look-ups.
 //!
 //! Bounds:
@@ -28,6 +28,7 @@ mod tcp;
 #[cfg(test)]
 #[path = "../suite/tests.rs"]
 mod tests;
+mod tunnel;
 
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -44,7 +45,8 @@ use self::tcp::{NoResolver, TcpConnector};
 use crate::api::{Reply, Request};
 use crate::http::credentials::HeaderLines;
 use crate::http::limit::ConnectionLimit;
-use crate::http::resolver::{Resolver, Target};
+use crate::http::proxy::Proxy;
+use crate::http::resolver::Resolver;
 use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers, no_tls};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
@@ -97,6 +99,19 @@ impl UreqTransport {
         }
         let client = |host: &Host| HostClient { host: host.clone(), agent: OnceLock::new() };
         Ok(UreqTransport { clients: hosts.iter().map(client).collect(), maker })
+    }
+
+    /// Reaches hosts through this proxy. For a transport that has sent nothing.
+    pub(crate) fn through(self, proxy: Option<Arc<Proxy>>) -> Self {
+        let maker = AgentMaker {
+            resolver: Arc::clone(&self.maker.resolver),
+            limit: Arc::clone(&self.maker.limit),
+            idle: Mutex::default(),
+            proxy,
+            #[cfg(feature = "rustls")]
+            tls: self.maker.tls.clone(),
+        };
+        UreqTransport { maker: Arc::new(maker), ..self }
     }
 
     /// Creates a transport to other hosts that shares the bounds of this one.
@@ -205,6 +220,7 @@ struct AgentMaker {
     limit: Arc<ConnectionLimit>,
     /// Idle connections of each agent.
     idle: Mutex<Vec<Weak<IdleConnections<Connection>>>>,
+    proxy: Option<Arc<Proxy>>,
     #[cfg(feature = "rustls")]
     tls: tcp::Tls,
 }
@@ -215,13 +231,16 @@ impl AgentMaker {
             resolver: Arc::default(),
             limit: Arc::default(),
             idle: Mutex::default(),
+            proxy: None,
             #[cfg(feature = "rustls")]
             tls: tcp::Tls::new(ureq::tls::RootCerts::WebPki),
         }
     }
 
     fn agent(&self, host: &Host) -> Agent {
-        let connect_to_any = TcpConnector::new(Target::of(host), Arc::clone(&self.resolver), Arc::clone(&self.limit));
+        let proxy = Proxy::of(self.proxy.as_ref(), host);
+        let absolute = proxy.clone().filter(|_| !host.is_https()).map(|proxy| (proxy, host.origin().into()));
+        let connect_to_any = TcpConnector::new(host, proxy, Arc::clone(&self.resolver), Arc::clone(&self.limit));
         #[cfg(feature = "rustls")]
         let connect_to_any = ureq::unversioned::transport::Connector::chain(connect_to_any, self.tls.clone());
         let config = config();
@@ -229,7 +248,7 @@ impl AgentMaker {
         let config = config.tls_config(self.tls.config());
         let idle = Arc::default();
         self.add_idle(&idle);
-        Agent::with_parts(config.build(), PoolingConnector::new(connect_to_any, idle), NoResolver)
+        Agent::with_parts(config.build(), PoolingConnector::new(connect_to_any, idle, absolute), NoResolver)
     }
 
     fn add_idle(&self, idle: &Arc<IdleConnections<Connection>>) {

@@ -4,7 +4,7 @@
 //! its own thread holds the mutex. Therefore the pool of ureq is kept empty: each connection leaves ureq when its
 //! request is over. No foreign code runs under the mutex here.
 //!
-//! Credentials are inserted into the request here, above TLS and behind ureq-proto, which logs the bytes that it writes.
+//! Credentials are added to the request here, above TLS and behind ureq-proto, which logs the bytes that it writes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,7 +14,8 @@ use std::time::Instant;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::context;
-use crate::http::credentials::HeaderLines;
+use crate::http::head::HeadAdditions;
+use crate::http::proxy::Proxy;
 use crate::http::{MAX_IDLE, MAX_IDLE_AGE};
 use crate::values::cause::{RequestError, RequestErrorKind};
 
@@ -71,11 +72,26 @@ impl<T> IdleConnections<T> {
 pub(super) struct PoolingConnector<C: Connector> {
     connector: C,
     idle: Arc<IdleConnections<C::Out>>,
+    /// The proxy of an http host, and scheme and authority of that host.
+    absolute: Option<(Arc<Proxy>, Arc<str>)>,
 }
 
 impl<C: Connector> PoolingConnector<C> {
-    pub(super) fn new(connector: C, idle: Arc<IdleConnections<C::Out>>) -> Self {
-        PoolingConnector { connector, idle }
+    pub(super) fn new(
+        connector: C,
+        idle: Arc<IdleConnections<C::Out>>,
+        absolute: Option<(Arc<Proxy>, Arc<str>)>,
+    ) -> Self {
+        PoolingConnector { connector, idle, absolute }
+    }
+
+    /// Returns what is added to the head of this thread's request.
+    fn additions(&self) -> HeadAdditions {
+        HeadAdditions {
+            origin: self.absolute.as_ref().map(|(_, origin)| Arc::clone(origin)),
+            credentials: context::credentials(),
+            proxy: self.absolute.as_ref().map(|(proxy, _)| proxy.lines()).unwrap_or_default(),
+        }
     }
 
     fn idle(&self) -> Option<C::Out> {
@@ -99,7 +115,7 @@ impl<C: Connector> Connector for PoolingConnector<C> {
         let lend = |connection| PooledTransport {
             connection: Some(connection),
             idle: Arc::clone(&self.idle),
-            credentials: context::credentials(),
+            additions: self.additions(),
             reusable: false,
         };
         Ok(connection.map(lend))
@@ -116,8 +132,8 @@ pub(super) struct PooledTransport<T: Transport> {
     /// `None` only during the drop.
     connection: Option<T>,
     idle: Arc<IdleConnections<T>>,
-    /// Header lines to insert. Empty after the insertion.
-    credentials: HeaderLines,
+    /// Added to the head of the request. Empty afterwards.
+    additions: HeadAdditions,
     /// Whether the request is over and the connection can be used for another.
     reusable: bool,
 }
@@ -127,18 +143,7 @@ impl<T: Transport> PooledTransport<T> {
         self.connection.as_mut().expect("present until the drop")
     }
 
-    /// Transmits the request line, the credentials, and then the rest of the first `amount` bytes of the request.
-    fn insert(&mut self, credentials: &HeaderLines, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        let written = &self.connection().buffers().output()[..amount];
-        let Some(line) = written.iter().position(|byte| *byte == b'\n') else {
-            return Err(unwritten());
-        };
-        let rest = written[line + 1..].to_vec();
-        self.connection().transmit_output(line + 1, timeout)?;
-        self.write(credentials.as_bytes(), timeout)?;
-        self.write(&rest, timeout)
-    }
-
+    /// Transmits bytes in place of those in the buffer.
     fn write(&mut self, mut bytes: &[u8], timeout: NextTimeout) -> Result<(), ureq::Error> {
         while !bytes.is_empty() {
             let space = self.connection().buffers().output();
@@ -160,11 +165,12 @@ impl<T: Transport> Transport for PooledTransport<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        if self.credentials.is_empty() {
+        if self.additions.is_empty() {
             return self.connection().transmit_output(amount, timeout);
         }
-        let credentials = std::mem::take(&mut self.credentials);
-        self.insert(&credentials, amount, timeout)
+        let additions = std::mem::take(&mut self.additions);
+        let head = additions.added_to(&self.connection().buffers().output()[..amount]).ok_or_else(unwritten)?;
+        self.write(&head, timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {

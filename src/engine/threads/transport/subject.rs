@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::tests::{ACTIONS, OK, PLENTY, assert_reply, serve};
 use super::*;
 use crate::api::{Action, Api};
+use crate::http::proxy::Proxy;
 use crate::values::group::GroupId;
 
 pub(crate) struct Subject(UreqTransport);
@@ -21,6 +22,16 @@ impl Subject {
     #[cfg(feature = "rustls")]
     pub(crate) fn trusting(host: &Host, authority: &[u8]) -> Self {
         Subject(UreqTransport::trusting(std::slice::from_ref(host), authority).unwrap())
+    }
+
+    /// Goes through this proxy, and trusts the certificates of this authority only.
+    pub(crate) fn through(host: &Host, proxy: Arc<Proxy>, _authority: &[u8]) -> Self {
+        let hosts = std::slice::from_ref(host);
+        #[cfg(feature = "rustls")]
+        let transport = UreqTransport::trusting(hosts, _authority);
+        #[cfg(not(feature = "rustls"))]
+        let transport = UreqTransport::new(hosts);
+        Subject(transport.unwrap().through(Some(proxy)))
     }
 
     pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {

@@ -14,11 +14,13 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::context::{self, RequestContext};
-use super::resolve;
+use super::{resolve, tunnel};
 use crate::http::errors;
 use crate::http::limit::ConnectionLimit;
+use crate::http::proxy::Proxy;
 use crate::http::resolver::{Resolver as NameResolver, Target};
 use crate::values::cause::{RequestError, is_exhausted};
+use crate::values::host::Host;
 
 /// Maximum size of the head of an answer.
 const MAX_INPUT: usize = crate::http::MAX_HEAD;
@@ -40,14 +42,35 @@ impl Resolver for NoResolver {
 /// Opens the connections to one host.
 #[derive(Debug)]
 pub(super) struct TcpConnector {
+    host: Host,
+    /// The address or name to connect to: that of the proxy, or that of the host.
     target: Target,
+    proxy: Option<Arc<Proxy>>,
     resolver: Arc<NameResolver>,
     limit: Arc<ConnectionLimit>,
 }
 
 impl TcpConnector {
-    pub(super) fn new(target: Target, resolver: Arc<NameResolver>, limit: Arc<ConnectionLimit>) -> Self {
-        TcpConnector { target, resolver, limit }
+    pub(super) fn new(
+        host: &Host,
+        proxy: Option<Arc<Proxy>>,
+        resolver: Arc<NameResolver>,
+        limit: Arc<ConnectionLimit>,
+    ) -> Self {
+        let target = proxy.as_ref().map_or_else(|| Target::of(host), |proxy| proxy.target.clone());
+        TcpConnector { host: host.clone(), target, proxy, resolver, limit }
+    }
+
+    /// Connects to the host, or to its proxy, and opens a tunnel there if the host is https.
+    fn open(&self, context: &RequestContext) -> Result<TcpStream, RequestError> {
+        let stream = resolve::addresses(&self.target, &self.resolver, context)
+            .and_then(|addresses| connect_to_any(&addresses, context));
+        let Some(proxy) = &self.proxy else { return stream };
+        let mut stream = stream.map_err(|error| proxy.not_reached(error))?;
+        if self.host.is_https() {
+            tunnel::open(&mut stream, proxy, &self.host, context)?;
+        }
+        Ok(stream)
     }
 }
 
@@ -56,11 +79,10 @@ impl Connector for TcpConnector {
 
     fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<TcpTransport>, ureq::Error> {
         let context = context::current();
-        let addresses = resolve::addresses(&self.target, &self.resolver, &context).map_err(carried)?;
-        let stream = connect_to_any(&addresses, &context).map_err(carried)?;
+        let stream = self.open(&context).map_err(carried)?;
         context::update(|context| {
             context.connected = true;
-            context.securing = self.target.https;
+            context.securing = self.host.is_https();
         });
         Ok(Some(TcpTransport::new(stream, Arc::clone(&self.limit))))
     }
@@ -163,7 +185,7 @@ impl TcpTransport {
 }
 
 /// Returns whether only the timeout of the socket has passed. The caller checks the deadline of the request.
-fn is_only_time(e: &io::Error) -> bool {
+pub(super) fn is_only_time(e: &io::Error) -> bool {
     matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
