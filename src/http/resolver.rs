@@ -25,7 +25,6 @@ const MAX_ADDRESSES: usize = 16;
 pub(crate) struct Target {
     place: Place,
     port: u16,
-    pub(crate) https: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -43,7 +42,7 @@ impl Target {
             None if host.name() == "localhost" => Place::Localhost,
             None => Place::Name(host.name().into()),
         };
-        Target { place, port: host.port(), https: host.is_https() }
+        Target { place, port: host.port() }
     }
 
     /// Returns the addresses to try, or as an error the name to look up.
@@ -216,28 +215,28 @@ fn at_least_one(found: io::Result<Vec<IpAddr>>) -> Found {
 mod tests {
     use super::*;
 
-    fn place(url: &str) -> (String, u16, bool) {
+    fn place(url: &str) -> (String, u16) {
         let target = Target::of(&Host::parse(url).unwrap());
         let place = match target.place {
             Place::Address(address) => address.to_string(),
             Place::Localhost => "(localhost)".into(),
             Place::Name(name) => name.to_string(),
         };
-        (place, target.port, target.https)
+        (place, target.port)
     }
 
     #[test]
     fn target_has_the_address_or_name_and_port_of_its_url() {
         for (url, expected) in [
-            ("http://127.0.0.1:8000/x", ("127.0.0.1", 8000, false)),
-            ("https://10.0.0.7", ("10.0.0.7", 443, true)),
-            ("http://[::1]", ("::1", 80, false)),
-            ("http://[::1]:8000/a", ("::1", 8000, false)),
-            ("http://localhost:8000", ("(localhost)", 8000, false)),
-            ("https://node1.example.", ("node1.example.", 443, true)),
+            ("http://127.0.0.1:8000/x", ("127.0.0.1", 8000)),
+            ("https://10.0.0.7", ("10.0.0.7", 443)),
+            ("http://[::1]", ("::1", 80)),
+            ("http://[::1]:8000/a", ("::1", 8000)),
+            ("http://localhost:8000", ("(localhost)", 8000)),
+            ("https://node1.example.", ("node1.example.", 443)),
         ] {
-            let (name, port, https) = place(url);
-            assert_eq!((name.as_str(), port, https), expected, "{url}");
+            let (name, port) = place(url);
+            assert_eq!((name.as_str(), port), expected, "{url}");
         }
     }
 }

@@ -16,6 +16,7 @@ mod next;
 mod node;
 mod output;
 mod printable;
+mod proxy;
 mod pty;
 mod recovery;
 mod refusals;

@@ -57,6 +57,10 @@ Hosts and settings:
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups in progress at once
+    # proxy = \"http://proxy:3128\" # variables such as http_proxy have no effect
+    # no_proxy = [\"node1\", \".example.com\", \"10.0.0.0/8\"]
+    # proxy_user = \"me\"         # with proxy_password_file = \"password\"
+                              # or proxy_password_env = \"VARIABLE\"
     allow_plain_http = false  # credentials over plain http to other machines
     [credentials]             # sent to all hosts; paths are relative to this file
     # bearer_token_file = \"token\"         # or bearer_token_env = \"VARIABLE\"

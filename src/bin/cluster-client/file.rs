@@ -17,7 +17,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 21] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -34,6 +34,11 @@ const KEYS: [&str; 16] = [
     "allow_plain_http",
     "credentials",
     "host",
+    "proxy",
+    "no_proxy",
+    "proxy_user",
+    "proxy_password_file",
+    "proxy_password_env",
 ];
 const PATH_KEYS: [&str; 2] = ["collection", "member"];
 const HOST_KEYS: [&str; 1] = ["credentials"];
@@ -181,6 +186,10 @@ impl ConfigFile {
         }
     }
 
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.table.get(key)
+    }
+
     pub(crate) fn flag(&self, key: &'static str) -> Result<Option<Sourced<bool>>, ConfigError> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let flag = value.as_bool().map(|flag| Some(self.sourced(flag)));
@@ -299,7 +308,8 @@ mod tests {
             let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
             let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
             let own = [file.hosts_with_settings().err(), file.flag("allow_plain_http").err()];
-            let own = own.into_iter().chain([file.table("credentials").err()]);
+            let proxy = crate::proxy::ProxySettings::read(&file).err();
+            let own = own.into_iter().chain([file.table("credentials").err(), proxy]);
             let errors = errors.chain(own);
             for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
                 malformed.assert_hidden_by(&error);

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! main -> args          arguments and help texts (refusal: their errors)
-//!      -> settings      values and their origins (file, credentials, open, time)
+//!      -> settings      values and their origins (file, credentials, proxy, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
 //!         recover, journal, show                                           }-> summary, next -> table | json -> output
 //!         node, demo, shell                                               /
@@ -29,6 +29,7 @@ mod open;
 mod output;
 mod output_queue;
 mod progress;
+mod proxy;
 mod recover;
 mod refusal;
 mod run;

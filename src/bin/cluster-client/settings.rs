@@ -10,11 +10,12 @@ use clap::ValueEnum as _;
 use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
 use crate::args::{EngineName, GlobalOptions};
-use crate::credentials::{CredentialSettings, TOKEN_FILE};
+use crate::credentials::{CredentialSettings, Place, TOKEN_FILE};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
 use crate::output::eprint;
 use crate::progress::Tries;
+use crate::proxy::ProxySettings;
 
 /// The variables with the hosts. The first one that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
@@ -79,6 +80,7 @@ pub(crate) struct Settings {
     pub(crate) in_flight: Sourced<usize>,
     pub(crate) credentials: CredentialSettings,
     pub(crate) allow_plain_http: Sourced<bool>,
+    pub(crate) proxy: ProxySettings,
     /// The configuration file that was read.
     pub(crate) config: Option<PathBuf>,
     api: Api,
@@ -102,6 +104,7 @@ impl Settings {
         let settings = Settings {
             credentials: CredentialSettings::resolve(token_file, variable(TOKEN_FILE), &file, &hosts)?,
             allow_plain_http: or_default(file.flag("allow_plain_http")?, false),
+            proxy: ProxySettings::read(&file)?,
             hosts,
             timeout: match global.timeout {
                 Some(time) => Sourced::option("--timeout", Some(time)),
@@ -144,6 +147,9 @@ impl Settings {
         in_bounds(&self.request_timeout, |time| builds(lone().request_timeout(time)))?;
         in_bounds(&self.settle, |time| builds(lone().settle(time)))?;
         in_bounds(&self.rollback_timeout, |time| builds(lone().settle(self.settle.value).rollback_timeout(time)))?;
+        if let Some(Place { origin, .. }) = self.proxy.places.first() {
+            builds(self.proxy.address(lone())).map_err(|error| error.from_origin(origin.clone()))?;
+        }
         in_bounds(&self.threads, |threads| builds(lone().threads(threads)))?;
         in_bounds(&self.in_flight, |operations| builds(lone().in_flight(operations)))
     }
@@ -218,6 +224,7 @@ impl Settings {
             .credentials(self.credentials.general.clone())
             .allow_plain_http(self.allow_plain_http.value);
         let own = self.credentials.own.iter().cloned();
+        let builder = self.proxy.whole(builder);
         let builder = own.fold(builder, |builder, (host, own)| builder.host_credentials(host.as_str(), own));
         match self.timeout.value {
             Some(time) => builder.operation_timeout(time),

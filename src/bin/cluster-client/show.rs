@@ -79,12 +79,12 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
             origin: &settings.allow_plain_http.origin,
         },
     ];
-    rows.extend(settings.credentials.places.iter().map(secret));
+    rows.extend(settings.proxy.places.iter().chain(&settings.credentials.places).map(of_place));
     rows
 }
 
-/// Shows the file or the variable of a secret.
-fn secret(place: &Place) -> Row<'_> {
+/// Shows a setting of the proxy, or the file or the variable of a secret.
+fn of_place(place: &Place) -> Row<'_> {
     let shown = Printable::new(&place.shown).to_string();
     let name = Printable::new(&place.key).to_string().into();
     Row { name, values: vec![shown], json: json!(place.shown), origin: &place.origin }

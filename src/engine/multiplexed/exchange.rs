@@ -188,7 +188,7 @@ impl Multiplexed {
         let _ = connection.stream.socket().set_nodelay(true);
         let Some(exchange) = connection.exchange.take() else { return };
         #[cfg(feature = "rustls")]
-        if self.hosts[connection.host].target.https {
+        if self.hosts[connection.host].host.is_https() {
             return match self.hosts[connection.host].proxy.clone() {
                 Some(proxy) => self.begin_tunnel(slot, exchange, &proxy),
                 None => self.secure(slot, exchange),

@@ -424,11 +424,12 @@ mod subject {
         }
 
         /// Goes through this proxy, and trusts the certificates of this authority only.
-        pub(super) fn through(host: &Host, proxy: Arc<Proxy>, _authority: &[u8]) -> Self {
+        #[cfg_attr(not(feature = "rustls"), expect(unused_variables, reason = "there is no TLS"))]
+        pub(super) fn through(host: &Host, proxy: Arc<Proxy>, authority: &[u8]) -> Self {
             use crate::engine::multiplexed::Network;
 
             #[cfg(feature = "rustls")]
-            let network = Network::trusting(_authority).unwrap();
+            let network = Network::trusting(authority).unwrap();
             #[cfg(not(feature = "rustls"))]
             let network = Network::default();
             let network = Arc::new(network.through(Some(proxy)));

@@ -34,10 +34,11 @@ mod subject {
         }
 
         /// Goes through this proxy, and trusts the certificates of this authority only.
-        pub(super) fn through(host: &Host, proxy: Arc<Proxy>, _authority: &[u8]) -> Self {
+        #[cfg_attr(not(feature = "rustls"), expect(unused_variables, reason = "there is no TLS"))]
+        pub(super) fn through(host: &Host, proxy: Arc<Proxy>, authority: &[u8]) -> Self {
             let hosts = std::slice::from_ref(host);
             #[cfg(feature = "rustls")]
-            let transport = UreqTransport::trusting(hosts, _authority);
+            let transport = UreqTransport::trusting(hosts, authority);
             #[cfg(not(feature = "rustls"))]
             let transport = UreqTransport::new(hosts);
             let transport = Arc::new(transport.unwrap().through(Some(proxy)));

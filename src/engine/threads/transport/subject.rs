@@ -25,10 +25,11 @@ impl Subject {
     }
 
     /// Goes through this proxy, and trusts the certificates of this authority only.
-    pub(crate) fn through(host: &Host, proxy: Arc<Proxy>, _authority: &[u8]) -> Self {
+    #[cfg_attr(not(feature = "rustls"), expect(unused_variables, reason = "there is no TLS"))]
+    pub(crate) fn through(host: &Host, proxy: Arc<Proxy>, authority: &[u8]) -> Self {
         let hosts = std::slice::from_ref(host);
         #[cfg(feature = "rustls")]
-        let transport = UreqTransport::trusting(hosts, _authority);
+        let transport = UreqTransport::trusting(hosts, authority);
         #[cfg(not(feature = "rustls"))]
         let transport = UreqTransport::new(hosts);
         Subject(transport.unwrap().through(Some(proxy)))
