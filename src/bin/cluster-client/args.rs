@@ -57,17 +57,17 @@ Hosts and settings:
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups in progress at once
-    # proxy = \"http://proxy:3128\" # variables such as http_proxy have no effect
+    # proxy = \"http://proxy:3128\"   # variables such as http_proxy have no effect
     # no_proxy = [\"node1\", \".example.com\", \"10.0.0.0/8\"]
-    # proxy_user = \"me\"         # with proxy_password_file = \"password\"
-                              # or proxy_password_env = \"VARIABLE\"
+    # proxy_user = \"me\"
+    # proxy_password_file = \"password\"   # or proxy_password_env = \"VARIABLE\"
     allow_plain_http = false  # credentials over plain http to other machines
-    [credentials]             # sent to all hosts; paths are relative to this file
-    # bearer_token_file = \"token\"         # or bearer_token_env = \"VARIABLE\"
-    # basic_user = \"admin\"                # with basic_password_file = \"password\"
-                                          # or basic_password_env = \"VARIABLE\"
-    # header_files = { X-Token = \"file\" } # also header_envs = { X-Token = \"VARIABLE\" }
-    # [host.\"https://node3:8443\".credentials] replaces all of them for that host
+    [credentials]             # sent to all hosts; files are relative to this one
+    # bearer_token_file = \"token\"   # or bearer_token_env = \"VARIABLE\"
+    # header_files = { X-Token = \"file\" }   # also header_envs = { X-Token = \"VARIABLE\" }
+    ## instead of the token: basic_user = \"admin\" with basic_password_file = \"password\"
+    ## or basic_password_env = \"VARIABLE\"
+    ## [host.\"https://node3:8443\".credentials] replaces all of them for that host
     [paths]
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";

@@ -7,6 +7,7 @@
 //! stack: each request restores the state of the outer one ([`enter`]).
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::time::{Duration, Instant};
 
 use crate::http::credentials::HeaderLines;
@@ -70,6 +71,11 @@ impl RequestContext {
     pub(super) fn out_of_time(&self) -> RequestError {
         errors::out_of_time(self.sent, self.timeout)
     }
+}
+
+/// Returns whether only the timeout of the socket has passed. The caller checks the deadline of the request.
+pub(super) fn is_only_time(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 thread_local! {

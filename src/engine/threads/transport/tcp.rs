@@ -13,7 +13,7 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use super::context::{self, RequestContext};
+use super::context::{self, RequestContext, is_only_time};
 use super::{resolve, tunnel};
 use crate::http::errors;
 use crate::http::limit::ConnectionLimit;
@@ -182,11 +182,6 @@ impl TcpTransport {
             }
         }
     }
-}
-
-/// Returns whether only the timeout of the socket has passed. The caller checks the deadline of the request.
-pub(super) fn is_only_time(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 impl Transport for TcpTransport {

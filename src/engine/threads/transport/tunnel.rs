@@ -3,8 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 
-use super::context::RequestContext;
-use super::tcp::is_only_time;
+use super::context::{RequestContext, is_only_time};
 use crate::http::errors;
 use crate::http::proxy::Proxy;
 use crate::values::cause::RequestError;
