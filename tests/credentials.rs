@@ -281,6 +281,57 @@ impl Log for Keeps {
     fn flush(&self) {}
 }
 
+fn keep_the_log() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        log::set_logger(&Keeps).unwrap();
+        log::set_max_level(LevelFilter::Trace);
+    });
+}
+
+/// Returns the number of log lines so far with all these words.
+fn count_of_lines(words: &[&str]) -> usize {
+    let logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+    logged.text.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+}
+
+#[cfg(unix)]
+#[test]
+fn file_that_others_can_read_is_warned_about_once() {
+    keep_the_log();
+    let stage = Stage::new();
+    let (open, closed) = (stage.write("open", "abc"), stage.write("closed", "abc"));
+    fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    for path in [&open, &closed] {
+        let builder = stage.builder(Engine::default()).credentials(Credentials::bearer(Secret::file(path)));
+        builder.clone().build().unwrap();
+        builder.build().unwrap();
+    }
+    let warning = "can be read by other users (mode 0640)";
+    assert_eq!(count_of_lines(&[open.to_str().unwrap(), warning]), 1);
+    assert_eq!(count_of_lines(&[closed.to_str().unwrap()]), 0);
+}
+
+#[test]
+fn file_that_fails_is_warned_about_once_until_it_is_good_again() {
+    keep_the_log();
+    let stage = Stage::new();
+    let path = stage.write("token", "one");
+    let client =
+        stage.builder(Engine::default()).credentials(Credentials::bearer(Secret::file(&path))).build().unwrap();
+    let warnings = || count_of_lines(&[path.to_str().unwrap(), "is empty", "the last good value is used"]);
+    stage.want(&[&bearer("none")]);
+    for expected in [1, 2] {
+        stage.write("token", "");
+        for _ in 0..3 {
+            client.group_status("g").unwrap();
+            assert_eq!(warnings(), expected);
+        }
+        stage.write("token", "one");
+        client.group_status("g").unwrap();
+    }
+}
+
 #[derive(Default)]
 struct Events(Mutex<String>);
 
@@ -311,11 +362,7 @@ fn assert_hidden_in_files(directory: &Path) -> usize {
 
 #[test]
 fn secret_is_in_no_log_event_report_error_debug_or_journal() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| {
-        log::set_logger(&Keeps).unwrap();
-        log::set_max_level(LevelFilter::Trace);
-    });
+    keep_the_log();
     for engine in engines() {
         for scheme in [Credentials::bearer(MARKER), Credentials::basic("user", format!("xx{MARKER}"))] {
             let stage = Stage::new();
@@ -342,7 +389,7 @@ fn secret_is_in_no_log_event_report_error_debug_or_journal() {
             assert_eq!(stage.requests(MARKER).1, 0, "every request had the secret");
         }
     }
-    let logged = std::mem::take(&mut *LOGGED.lock().unwrap_or_else(PoisonError::into_inner));
+    let logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     assert_hidden("log", &logged.text);
     logged.dumps.values().for_each(|dump| assert_hidden("hex dump", dump));
     assert!(logged.dumps.values().any(|dump| dump.contains("HTTP/1.1..host:")), "the requests are dumped");

@@ -200,13 +200,13 @@ impl HostCredentials {
         let found = read(&self.credentials, self.header);
         let mut state = self.state();
         state.read = now;
-        let is_first_failure = found.is_err() && !std::mem::replace(&mut state.is_failing, found.is_err());
+        let was_failing = std::mem::replace(&mut state.is_failing, found.is_err());
         let failure = match found {
             Ok(lines) => {
                 state.lines = lines;
                 None
             }
-            Err(refused) => is_first_failure.then_some(refused),
+            Err(refused) => (!was_failing).then_some(refused),
         };
         let lines = state.lines.clone();
         drop(state);
