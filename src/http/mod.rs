@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
+pub(crate) mod additions;
 pub(crate) mod credentials;
 pub(crate) mod errors;
 pub(crate) mod files;
-pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod limit;
 pub(crate) mod proxy;

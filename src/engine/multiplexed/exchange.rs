@@ -246,7 +246,8 @@ impl Multiplexed {
         let Exchange { request, headers, credentials, wants_body, .. } = &exchange.exchange;
         self.output.clear();
         let host = &self.hosts[connection.host];
-        let written = caught(|| request::write(host, &exchange.path, request, headers, credentials, &mut self.output));
+        let additions = host.additions(credentials);
+        let written = caught(|| request::write(host, &exchange.path, request, headers, &additions, &mut self.output));
         let call = match written.map_err(panicked).flatten() {
             Ok(call) => call,
             Err(error) => {

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::request::Origin;
 use crate::http::MAX_IDLE_AGE;
+use crate::http::additions::HeadAdditions;
 use crate::http::credentials::HeaderLines;
-use crate::http::head::HeadAdditions;
 use crate::http::proxy::Proxy;
 use crate::http::resolver::Target;
 use crate::values::host::Host;

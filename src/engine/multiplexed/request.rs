@@ -7,8 +7,7 @@ use ureq_proto::http::{HeaderName, HeaderValue, Method, Request as Head, Uri, he
 
 use super::host::HttpHost;
 use crate::api::Request;
-use crate::http::credentials::HeaderLines;
-use crate::http::head::HeadAdditions;
+use crate::http::additions::HeadAdditions;
 use crate::http::{JSON, USER_AGENT};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 
@@ -38,12 +37,12 @@ pub(super) fn write(
     path: &str,
     request: &Request,
     headers: &[(String, String)],
-    credentials: &HeaderLines,
+    additions: &HeadAdditions,
     output: &mut Vec<u8>,
 ) -> Result<Call<RecvResponse>, RequestError> {
     let start = output.len();
     let call = try_write(host, path, request, headers, output);
-    let written = call.filter(|_| add(&host.additions(credentials), start, output));
+    let written = call.filter(|_| add(additions, start, output));
     written.ok_or_else(|| {
         output.truncate(start);
         RequestError::new(Kind::Internal, "the request could not be written")

@@ -14,7 +14,7 @@ use std::time::Instant;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::context;
-use crate::http::head::HeadAdditions;
+use crate::http::additions::HeadAdditions;
 use crate::http::proxy::Proxy;
 use crate::http::{MAX_IDLE, MAX_IDLE_AGE};
 use crate::values::cause::{RequestError, RequestErrorKind};
