@@ -31,7 +31,7 @@ impl Invocation {
         let driver = Driver::new(&self.client, 1, true);
         let _watched = self.watch(&driver);
         driver.add(0, self.machine(operation, group));
-        let (_, _, report) = driver.take();
+        let (_, report) = driver.take();
         report
     }
 

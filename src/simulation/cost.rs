@@ -64,7 +64,7 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
             Output::Claim => Input::Claimed(Ok(None)),
             Output::Record(_) => Input::Recorded(Ok(())),
             Output::Erase => Input::Erased(Ok(())),
-            Output::Done => return machine.into_ending().1.outcome,
+            Output::Done => return machine.into_report().outcome,
             Output::Send { host, action, .. } => {
                 sent.push((host, action));
                 continue;

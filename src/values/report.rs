@@ -631,32 +631,6 @@ impl Report {
     }
 }
 
-/// Refines the outcome of the protocol by the cause of the failure, and by the states of the hosts.
-pub(crate) fn refined_outcome(outcome: Outcome, cause: Option<&Cause>, hosts: &[HostReport]) -> Outcome {
-    match (outcome, cause) {
-        (Outcome::Unavailable | Outcome::RolledBack, Some(Cause::Cancelled)) => Outcome::Cancelled,
-        (Outcome::Unavailable | Outcome::RolledBack, Some(Cause::TimedOut { .. })) => Outcome::TimedOut,
-        (Outcome::InDoubt, _) if !hosts.is_empty() => unreached(hosts),
-        (outcome, _) => outcome,
-    }
-}
-
-/// The outcome of a delete or a repair that has finished every host.
-pub(crate) fn outcome_of_removal_or_repair(operation: Operation, hosts: &[HostReport]) -> Outcome {
-    let all = |state| hosts.iter().all(|host| host.state == state);
-    match operation {
-        Operation::Repair(Target::Present) if all(State::Present) => Outcome::Repaired,
-        Operation::Repair(Target::Absent) if all(State::Absent) => Outcome::Repaired,
-        Operation::Delete if all(State::Absent) => Outcome::Deleted,
-        _ => unreached(hosts),
-    }
-}
-
-fn unreached(hosts: &[HostReport]) -> Outcome {
-    let is_unknown = hosts.iter().any(|host| host.state == State::Unknown);
-    if is_unknown { Outcome::InDoubt } else { Outcome::Incomplete }
-}
-
 /// The names of all hosts, or of the first ones and the number of the others.
 fn names<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> String {
     const SHOWN: usize = 3;
