@@ -77,8 +77,8 @@ pub(crate) struct Limits {
     pub(crate) retry: RetryPolicy,
     pub(crate) rollback_retry: RetryPolicy,
     pub(crate) request_timeout: Duration,
-    /// The deadline of the operation itself. A rollback and a recovery have `rollback_timeout`.
-    pub(crate) deadline: Option<Duration>,
+    /// The time of the operation itself. A rollback and a recovery have `rollback_timeout`.
+    pub(crate) operation_timeout: Option<Duration>,
     pub(crate) rollback_timeout: Duration,
     pub(crate) settle: Duration,
 }
@@ -167,6 +167,8 @@ pub(crate) struct Machine<R = Sound> {
     not_before: Duration,
     /// The delays between claims of a busy group.
     claims: Delays,
+    /// The deadline of the operation itself. A wait for the settle time moves it.
+    deadline: Option<Duration>,
     /// The deadline of the phase.
     phase_ends: Option<Duration>,
     /// The first cause of a failure.
@@ -212,7 +214,7 @@ impl<R: Rules> Machine<R> {
         limits: Limits,
         seed: u64,
     ) -> Self {
-        let claims = limits.retry.delays();
+        let (claims, deadline) = (limits.retry.delays(), limits.operation_timeout);
         let mut machine = Machine {
             id: OperationId::default(),
             operation,
@@ -239,6 +241,7 @@ impl<R: Rules> Machine<R> {
             cancelled: false,
             not_before: Duration::ZERO,
             claims,
+            deadline,
             phase_ends: None,
             cause: None,
             earlier: None,
@@ -385,7 +388,7 @@ impl<R: Rules> Machine<R> {
     }
 
     fn time_left(&self, at: Duration) -> bool {
-        let end = if self.in_round() { self.phase_ends } else { self.limits.deadline };
+        let end = if self.in_round() { self.phase_ends } else { self.deadline };
         end.is_none_or(|end| R::is_in_time(at, end))
     }
 

@@ -51,7 +51,7 @@ impl Scene {
             retry,
             rollback_retry: retry,
             request_timeout: 5 * SECOND,
-            deadline: Some(60 * SECOND),
+            operation_timeout: Some(60 * SECOND),
             rollback_timeout: 30 * SECOND,
             settle: 5 * SECOND,
         };

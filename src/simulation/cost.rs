@@ -46,7 +46,7 @@ fn machine(case: &Case, hosts: usize) -> Machine {
         retry: RetryPolicy::default(),
         rollback_retry: RetryPolicy::default(),
         request_timeout: Duration::from_secs(10),
-        deadline: None,
+        operation_timeout: None,
         rollback_timeout: Duration::from_secs(120),
         settle: Duration::from_secs(10),
     };

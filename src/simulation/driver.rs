@@ -17,8 +17,8 @@ use crate::values::outcome::Outcome;
 use crate::values::report::{Operation, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
-pub(super) const DEADLINE: Duration = Duration::from_millis(300);
-const ROLLBACK: Duration = Duration::from_millis(200);
+pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_millis(300);
+const ROLLBACK_TIMEOUT: Duration = Duration::from_millis(200);
 /// Tries of every request, in all phases.
 pub(super) const TRIES: u32 = 2;
 const TICK: Duration = Duration::from_millis(1);
@@ -152,8 +152,8 @@ impl Setting {
             retry: policy,
             rollback_retry: policy,
             request_timeout: TIMEOUT,
-            deadline: Some(DEADLINE),
-            rollback_timeout: ROLLBACK,
+            operation_timeout: Some(OPERATION_TIMEOUT),
+            rollback_timeout: ROLLBACK_TIMEOUT,
             settle: if driver == DriverMutant::NeverSettles { Duration::ZERO } else { SETTLE },
         };
         let other = Api::new("/v2/group", "/v2/group/{id}").expect("good paths");
@@ -356,7 +356,7 @@ impl<'a> Run<'a> {
         let touched = std::mem::take(&mut self.world.touched);
         let crash = usize::from(touched);
         let cancel = usize::from(!cancelled);
-        let to = if clock < DEADLINE { DEADLINE.saturating_sub(clock) } else { ROLLBACK };
+        let to = if clock < OPERATION_TIMEOUT { OPERATION_TIMEOUT.saturating_sub(clock) } else { ROLLBACK_TIMEOUT };
         let chosen = self.world.choices.choose(1 + crash + cancel + 2);
         let ways = [
             (true, Between::Nothing),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::driver::{DEADLINE, TRIES};
+use super::driver::{OPERATION_TIMEOUT, TRIES};
 use super::world::{Owner, SETTLE, TIMEOUT, World};
 use crate::protocol::Limits;
 use crate::values::action::Action;
@@ -206,7 +206,7 @@ impl World {
                 Some(Operation::Create) => action == Action::Create,
                 _ => false,
             };
-        let in_time = !bounded || self.now + timeout <= self.pass.started + DEADLINE;
+        let in_time = !bounded || self.now + timeout <= self.pass.started + OPERATION_TIMEOUT;
         self.demand(in_time, Invariant::I7, "a request may outlast the time of its operation");
         let busy = self.in_flight.iter().find(|request| request.host == host).map(|request| request.action);
         match (busy, action) {
@@ -596,5 +596,5 @@ impl World {
 
 /// Maximum duration of a machine: a recovery, the operation, its rollback, and the last requests of each.
 pub(super) fn bound(limits: &Limits) -> Duration {
-    limits.deadline.unwrap_or_default() + limits.rollback_timeout * 2 + TIMEOUT * 3 + limits.settle * 3
+    limits.operation_timeout.unwrap_or_default() + limits.rollback_timeout * 2 + TIMEOUT * 3 + limits.settle * 3
 }
