@@ -9,9 +9,10 @@ use std::{
 
 use super::{
     fault::Fault,
+    listener::{self, Listening, Reservation, reachable},
     rates::Rates,
     route::Method,
-    server::{Listening, Reservation, Server, Settings, reachable},
+    server::{Server, Settings},
     state::{Change, Entry, State},
 };
 
@@ -50,7 +51,7 @@ impl Node {
     pub(super) fn open(listener: TcpListener, settings: Settings, state: State) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let server = Arc::new(Server::new(settings, state));
-        let listening = server.open(listener)?;
+        let listening = listener::open(&server, listener)?;
         Ok(Self { server, address, phase: Mutex::new(Phase::Running(listening)) })
     }
 
@@ -348,7 +349,7 @@ impl Node {
 
     fn stop_in(&self, phase: &mut Phase) {
         if let Phase::Running(listening) = std::mem::replace(phase, Phase::Stopped(None)) {
-            *phase = Phase::Stopped(self.server.close(self.address, listening));
+            *phase = Phase::Stopped(listener::close(&self.server, self.address, listening));
         }
     }
 
@@ -371,7 +372,7 @@ impl Node {
         let mut phase = self.phase();
         self.stop_in(&mut phase);
         let listener = bind(&self.address.to_string())?;
-        *phase = Phase::Running(self.server.open(listener)?);
+        *phase = Phase::Running(listener::open(&self.server, listener)?);
         Ok(())
     }
 }
