@@ -36,7 +36,7 @@ use self::seat::{Seat, Watch};
 use crate::client::cancel::Cancel;
 use crate::client::inner::ClientInner;
 use crate::client::journal_batch::Batch;
-use crate::client::operations::{Ended, Next, Work};
+use crate::client::operations::{Ended, NextWork, Work};
 use crate::client::parts::Parts;
 use crate::engine::threads::pool::Task;
 use crate::engine::{Lead, Share};
@@ -283,12 +283,12 @@ impl Driver {
                 return None;
             }
             match parts.operations.next(time) {
-                Next::Wait(until) => {
+                NextWork::Wait(until) => {
                     self.hand_to_pool(calls, false);
                     return until;
                 }
-                Next::Run(slot, Work::Send(send)) => parts.send(slot, &send),
-                Next::Run(slot, Work::Journal(mut call)) if self.is_single || !self.client.keeps_intents => {
+                NextWork::Run(slot, Work::Send(send)) => parts.send(slot, &send),
+                NextWork::Run(slot, Work::Journal(mut call)) if self.is_single || !self.client.keeps_intents => {
                     let mut result = call.run(&*self.client.journal);
                     if result.is_exhausted() {
                         parts.shed_idle();
@@ -297,7 +297,7 @@ impl Driver {
                     time = now();
                     parts.operations.complete_journal_call(slot, result, time);
                 }
-                Next::Run(slot, Work::Journal(call)) => {
+                NextWork::Run(slot, Work::Journal(call)) => {
                     parts.journal_calls += 1;
                     calls.push((slot, call));
                 }

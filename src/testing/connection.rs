@@ -8,11 +8,11 @@ use std::{
 };
 
 use super::{
-    fault::{Answer, Fault, NO_FAULT},
-    reply::Reply,
+    fault::{AnswerKind, Fault, NO_FAULT},
+    reply::NodeReply,
     route::Call,
     server::Server,
-    wire::{self, Refusal, Request, Wire},
+    wire::{self, ReceivedRequest, RefusedRequest, Wire},
 };
 
 /// The size of each part of an endless body, and the pause after it.
@@ -29,7 +29,7 @@ pub(super) fn serve(server: &Arc<Server>, stream: &TcpStream, number: u64) {
         out.clear();
         let (request, readable) = match received {
             Ok(request) => (request, true),
-            Err(Refusal { status, reason }) => (unreadable(status, reason), false),
+            Err(RefusedRequest { status, reason }) => (unreadable(status, reason), false),
         };
         let Some((reply, fault)) = server.handle(&request.call, number) else {
             return;
@@ -45,8 +45,8 @@ pub(super) fn serve(server: &Arc<Server>, stream: &TcpStream, number: u64) {
     }
 }
 
-fn unreadable(status: u16, reason: &'static str) -> Request {
-    Request { call: Call::refused(status, reason), keep_alive: false, head_only: false }
+fn unreadable(status: u16, reason: &'static str) -> ReceivedRequest {
+    ReceivedRequest { call: Call::refused(status, reason), keep_alive: false, head_only: false }
 }
 
 /// Answers as `fault` says. Returns whether the connection can serve another request.
@@ -54,30 +54,30 @@ fn answer(
     server: &Server,
     wire: &mut Wire<'_>,
     out: &mut Vec<u8>,
-    request: &Request,
-    reply: &Reply,
+    request: &ReceivedRequest,
+    reply: &NodeReply,
     fault: &Fault,
 ) -> io::Result<bool> {
-    if fault.answer == Answer::Reset {
+    if fault.answer == AnswerKind::Reset {
         return Ok(false);
     }
     wire.take_peeked()?;
     let keep_alive = request.keep_alive;
     match &fault.answer {
-        Answer::Drop | Answer::Reset => return Ok(false),
-        Answer::Mute => {
+        AnswerKind::Drop | AnswerKind::Reset => return Ok(false),
+        AnswerKind::Mute => {
             wire.wait_for_close();
             return Ok(false);
         }
-        Answer::Raw(bytes) => {
+        AnswerKind::Raw(bytes) => {
             wire.send(bytes)?;
             return Ok(false);
         }
-        Answer::Truth | Answer::Stale | Answer::Status(_) | Answer::Redirect(..) => {
+        AnswerKind::Truth | AnswerKind::Stale | AnswerKind::Status(_) | AnswerKind::Redirect(..) => {
             reply.push(out, fault, keep_alive, request.head_only);
             wire.send(out)?;
         }
-        Answer::Trickle(interval) => {
+        AnswerKind::Trickle(interval) => {
             let head = reply.push(out, fault, keep_alive, request.head_only);
             for byte in &out[..head] {
                 wire.send(&[*byte])?;
@@ -87,15 +87,15 @@ fn answer(
             }
             wire.send(&out[head..])?;
         }
-        Answer::Endless => {
+        AnswerKind::Endless => {
             reply.head(out, fault, false);
             return send_endless(server, wire, out);
         }
-        Answer::Huge(bytes) => {
+        AnswerKind::Huge(bytes) => {
             reply.head(out, fault, keep_alive);
             send_huge(wire, out, *bytes)?;
         }
-        Answer::Truncated => {
+        AnswerKind::Truncated => {
             reply.head(out, fault, keep_alive);
             wire::push_header(out, "Content-Length", &(reply.body().len() + 100).to_string());
             wire::end_head(out);
@@ -137,7 +137,7 @@ fn send_huge(wire: &Wire<'_>, out: &mut Vec<u8>, mut bytes: u64) -> io::Result<(
 /// Answers 503 on a connection above the limit.
 pub(super) fn refuse(stream: &TcpStream) {
     let mut out = Vec::new();
-    Reply::too_many_connections().push(&mut out, &NO_FAULT, false, false);
+    NodeReply::too_many_connections().push(&mut out, &NO_FAULT, false, false);
     let mut wire = Wire::new(stream);
     let _ = wire.send(&out);
     wire.close_gently();

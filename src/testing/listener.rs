@@ -11,7 +11,7 @@ use std::{
 use super::{
     connection,
     server::{STACK, Server},
-    state::State,
+    state::NodeState,
 };
 
 /// The thread that accepts connections. After a stop it returns the listener and the last accepted connection.
@@ -53,7 +53,7 @@ fn listen(server: &Arc<Server>, listener: TcpListener) -> (TcpListener, Option<T
     }
 }
 
-fn admit(server: &Arc<Server>, mut state: MutexGuard<'_, State>, stream: TcpStream) {
+fn admit(server: &Arc<Server>, mut state: MutexGuard<'_, NodeState>, stream: TcpStream) {
     if state.streams.len() >= server.settings.max_connections {
         drop(state);
         connection::refuse(&stream);

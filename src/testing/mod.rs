@@ -61,5 +61,5 @@ pub use self::{
     node::Node,
     rates::Rates,
     route::{Method, TrailingSlash},
-    state::{Entry, State},
+    state::{Entry, NodeState},
 };

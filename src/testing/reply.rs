@@ -5,29 +5,29 @@ use std::borrow::Cow;
 use super::{
     fault::Fault,
     json,
-    route::{Call, Task},
-    state::State,
+    route::{Call, CallKind},
+    state::NodeState,
     wire,
 };
 
 /// An answer before it is serialized.
-pub(super) struct Reply {
+pub(super) struct NodeReply {
     pub(super) status: u16,
     location: Option<String>,
     body: Cow<'static, str>,
 }
 
-impl Reply {
-    pub(super) fn truthful(status: u16, call: &Call, state: &State) -> Self {
+impl NodeReply {
+    pub(super) fn truthful(status: u16, call: &Call, state: &NodeState) -> Self {
         let mut location = None;
-        let body = match &call.task {
-            Task::List => groups_body(state).into(),
-            Task::Redirect(_, target) => {
+        let body = match &call.kind {
+            CallKind::List => groups_body(state).into(),
+            CallKind::Redirect(_, target) => {
                 location = Some(target.clone());
                 Cow::Borrowed("")
             }
-            Task::Refuse(_, reason) => error_body(reason).into(),
-            Task::Create | Task::Check | Task::Delete => match status {
+            CallKind::Refuse(_, reason) => error_body(reason).into(),
+            CallKind::Create | CallKind::Check | CallKind::Delete => match status {
                 200 | 201 => group_body(call.group.as_deref().unwrap_or_default()).into(),
                 404 => Cow::Borrowed(r#"{"error":"no such group"}"#),
                 500 => Cow::Borrowed(r#"{"error":"the data file could not be written"}"#),
@@ -91,7 +91,7 @@ fn group_body(group: &str) -> String {
     body
 }
 
-fn groups_body(state: &State) -> String {
+fn groups_body(state: &NodeState) -> String {
     let mut body = String::from(r#"{"groups":["#);
     for (at, group) in state.groups().enumerate() {
         if at > 0 {

@@ -11,10 +11,10 @@ use std::{
 };
 
 use super::{
-    fault::{Answer, Apply, Fault, NO_FAULT},
-    reply::Reply,
+    fault::{AnswerKind, Apply, Fault, NO_FAULT},
+    reply::NodeReply,
     route::{Call, Paths},
-    state::{State, Statuses},
+    state::{NodeState, Statuses},
 };
 
 /// Stack size of a thread. The default size would take too much address space for many connections.
@@ -31,30 +31,30 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) settings: Settings,
-    state: Mutex<State>,
+    state: Mutex<NodeState>,
     changed: Condvar,
     control: Condvar,
 }
 
 impl Server {
-    pub(super) fn new(settings: Settings, state: State) -> Self {
+    pub(super) fn new(settings: Settings, state: NodeState) -> Self {
         Self { settings, state: Mutex::new(state), changed: Condvar::new(), control: Condvar::new() }
     }
 
     /// Locks the state, also after a panic: only a condition of `wait_until` can panic, and it only reads.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, NodeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notifies the threads in `wait_until` of a change.
-    pub(super) fn announce(&self, state: &State) {
+    pub(super) fn announce(&self, state: &NodeState) {
         if state.watchers > 0 {
             self.changed.notify_all();
         }
     }
 
     /// Waits until `condition` holds, at most `timeout`.
-    pub(super) fn wait_until(&self, mut condition: impl FnMut(&State) -> bool, timeout: Duration) -> bool {
+    pub(super) fn wait_until(&self, mut condition: impl FnMut(&NodeState) -> bool, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.lock();
         loop {
@@ -76,7 +76,11 @@ impl Server {
     }
 
     /// Waits for this time. Returns `None` if the server stops meanwhile.
-    pub(super) fn sleep<'a>(&'a self, state: MutexGuard<'a, State>, time: Duration) -> Option<MutexGuard<'a, State>> {
+    pub(super) fn sleep<'a>(
+        &'a self,
+        state: MutexGuard<'a, NodeState>,
+        time: Duration,
+    ) -> Option<MutexGuard<'a, NodeState>> {
         if time.is_zero() {
             return Some(state);
         }
@@ -90,7 +94,7 @@ impl Server {
     }
 
     /// Waits for the end of a pause. Returns `None` if the server stops meanwhile.
-    pub(super) fn wait_open<'a>(&'a self, state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
+    pub(super) fn wait_open<'a>(&'a self, state: MutexGuard<'a, NodeState>) -> Option<MutexGuard<'a, NodeState>> {
         let waited = self.control.wait_while(state, |state| state.paused && !state.stopped);
         let state = waited.unwrap_or_else(PoisonError::into_inner);
         (!state.stopped).then_some(state)
@@ -102,7 +106,7 @@ impl Server {
     }
 
     /// Logs and applies a request, and returns its answer. Returns `None` if the server stops meanwhile.
-    pub(super) fn handle(self: &Arc<Self>, call: &Call, connection: u64) -> Option<(Reply, Option<Fault>)> {
+    pub(super) fn handle(self: &Arc<Self>, call: &Call, connection: u64) -> Option<(NodeReply, Option<Fault>)> {
         let mut state = self.wait_open(self.lock())?;
         let (sequence, fault) = state.arrive(call, connection);
         self.announce(&state);
@@ -112,13 +116,13 @@ impl Server {
         self.announce(&state);
         state = self.sleep(state, plan.after)?;
         match &plan.answer {
-            Answer::Status(status) => reply = Reply::injected(*status, None),
-            Answer::Redirect(status, location) => {
-                reply = Reply::injected(*status, Some(location.clone()));
+            AnswerKind::Status(status) => reply = NodeReply::injected(*status, None),
+            AnswerKind::Redirect(status, location) => {
+                reply = NodeReply::injected(*status, Some(location.clone()));
             }
             _ => {}
         }
-        if !matches!(plan.answer, Answer::Drop | Answer::Reset | Answer::Mute | Answer::Raw(_)) {
+        if !matches!(plan.answer, AnswerKind::Drop | AnswerKind::Reset | AnswerKind::Mute | AnswerKind::Raw(_)) {
             state.answered(sequence, reply.status);
             self.announce(&state);
         }
@@ -126,8 +130,8 @@ impl Server {
         Some((reply, fault))
     }
 
-    fn take_effect(self: &Arc<Self>, state: &mut State, call: &Call, plan: &Fault, sequence: u64) -> Reply {
-        let outdated = plan.answer == Answer::Stale;
+    fn take_effect(self: &Arc<Self>, state: &mut NodeState, call: &Call, plan: &Fault, sequence: u64) -> NodeReply {
+        let outdated = plan.answer == AnswerKind::Stale;
         let (mut status, change) = state.judge(call, outdated, self.settings.statuses);
         if let (Some(change), Some(group)) = (change, &call.group) {
             match plan.apply {
@@ -145,11 +149,11 @@ impl Server {
                 }
             }
         }
-        Reply::truthful(status, call, state)
+        NodeReply::truthful(status, call, state)
     }
 
     /// Starts the thread for late requests, or notifies it.
-    fn serve_late(self: &Arc<Self>, state: &mut State) {
+    fn serve_late(self: &Arc<Self>, state: &mut NodeState) {
         if state.late_thread {
             self.control.notify_all();
             return;
@@ -187,7 +191,7 @@ impl Server {
     }
 
     /// Counts a thread out, as its last step. A stop waits for this.
-    pub(super) fn leave(&self, state: &mut State) {
+    pub(super) fn leave(&self, state: &mut NodeState) {
         state.threads -= 1;
         self.announce(state);
         if state.stopped && state.threads == 0 {
