@@ -119,14 +119,9 @@ impl Driver {
             let parts = if seat.is_attended { None } else { seat.take_parts() };
             if let Some(parts) = parts {
                 drop(seat);
-                let (left, own) = self.drive(parts, Role::Caller);
+                let (left, has_run) = self.drive_and_run(parts, Role::Caller);
                 seat = left;
-                if let Some(run) = own {
-                    drop(seat);
-                    run();
-                    seat = lock(&self.seat);
-                    seat.is_attended = false;
-                } else if !seat.ended.is_empty() {
+                if !has_run && !seat.ended.is_empty() {
                     self.leave(&mut seat);
                 }
                 looks = 0;
@@ -171,6 +166,17 @@ impl Driver {
         if let Some(parts) = parts {
             drop(self.drive(parts, role));
         }
+    }
+
+    /// Drives, and then runs the exchange that is left to the calling thread. Returns whether there was one.
+    fn drive_and_run(self: &Arc<Self>, parts: Box<Parts>, role: Role) -> (MutexGuard<'_, Seat>, bool) {
+        let (seat, own) = self.drive(parts, role);
+        let Some(run) = own else { return (seat, false) };
+        drop(seat);
+        run();
+        let mut seat = lock(&self.seat);
+        seat.is_attended = false;
+        (seat, true)
     }
 
     /// Drives until there is a reason to leave, and puts the parts back into the seat. Returns an exchange that the
