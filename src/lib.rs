@@ -55,7 +55,7 @@ pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 pub use crate::values::config::{ConfigError, Origin};
 pub use crate::values::error::{Deletion, Error};
 pub use crate::values::event::{Event, EventKind, Phase};
-pub use crate::values::group::GroupId;
+pub use crate::values::group::{GroupId, IntoGroupId};
 pub use crate::values::host::{Host, Hosts};
 pub use crate::values::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
 pub use crate::values::outcome::Outcome;

@@ -103,7 +103,7 @@ fn log_event(event: &Event) {
         EventKind::Participants { .. } => {}
         EventKind::Answered { host, action, attempt, status, error, elapsed, .. } => {
             let (level, done) = done(kind);
-            let step = Answer { action: *action, done, status: *status, error: error.as_ref() };
+            let step = LoggedAnswer { action: *action, done, status: *status, error: error.as_ref() };
             log!(
                 target: TARGET, level,
                 id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
@@ -147,14 +147,14 @@ fn done(answered: &EventKind) -> (Level, Option<&'static str>) {
 }
 
 /// An answer as a part of a log line.
-struct Answer<'a> {
+struct LoggedAnswer<'a> {
     action: Action,
     done: Option<&'static str>,
     status: Option<u16>,
     error: Option<&'a RequestError>,
 }
 
-impl fmt::Display for Answer<'_> {
+impl fmt::Display for LoggedAnswer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.done, self.status, self.error) {
             (Some(done), ..) => f.write_str(done),

@@ -23,7 +23,7 @@ pub(crate) type Ended = (usize, Report);
 pub(crate) struct Operations {
     keeps_intents: bool,
     budgets: Arc<Mutex<RetryBudgets>>,
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<OperationSlot>>,
     free: Vec<usize>,
     /// Operations without a slot.
     backlog: VecDeque<(usize, Machine)>,
@@ -38,7 +38,7 @@ pub(crate) struct Operations {
 }
 
 /// A machine with its claim, requests and timer.
-struct Slot {
+struct OperationSlot {
     machine: Machine,
     position: usize,
     begun: Instant,
@@ -73,7 +73,7 @@ pub(crate) struct Requests {
 }
 
 /// The next thing to do.
-pub(crate) enum Next {
+pub(crate) enum NextWork {
     /// For the operation in this slot.
     Run(usize, Work),
     /// Nothing before this time, or before a completion.
@@ -116,14 +116,14 @@ impl Operations {
     }
 
     /// Returns the next work of a machine.
-    pub(crate) fn next(&mut self, now: Instant) -> Next {
+    pub(crate) fn next(&mut self, now: Instant) -> NextWork {
         self.expire_timers(now);
         while let Some(slot) = self.queue.front().copied() {
             if let Some(work) = self.poll(slot, now) {
-                return Next::Run(slot, work);
+                return NextWork::Run(slot, work);
             }
         }
-        Next::Wait(self.timers.peek().map(|Reverse((due, _))| *due))
+        NextWork::Wait(self.timers.peek().map(|Reverse((due, _))| *due))
     }
 
     /// Passes the answer of a host to the machine in slot `number`.
@@ -178,7 +178,7 @@ impl Operations {
                 self.slots.push(None);
                 self.slots.len() - 1
             });
-            self.slots[number] = Some(Slot {
+            self.slots[number] = Some(OperationSlot {
                 machine,
                 position,
                 begun: now,

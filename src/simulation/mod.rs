@@ -71,7 +71,7 @@ fn scenarios() -> Vec<Scenario> {
 
 /// A schedule that breaks an invariant.
 #[derive(Debug, Clone)]
-struct Failure {
+struct Counterexample {
     scenario: Scenario,
     hosts: usize,
     invariant: Invariant,
@@ -141,14 +141,14 @@ fn play<R: Rules>(run: &mut Run<'_>, scenario: &Scenario) {
     }
 }
 
-fn failure(run: &Run<'_>, scenario: &Scenario, wanted: Wanted) -> Option<Failure> {
+fn failure(run: &Run<'_>, scenario: &Scenario, wanted: Wanted) -> Option<Counterexample> {
     let found = &run.world.violations.found;
     let fits = |(invariant, what): &&(Invariant, &'static str)| {
         wanted.is_none_or(|(wanted, words)| wanted == *invariant && what.contains(words))
     };
     let (invariant, what) = *found.iter().find(fits)?;
     let (hosts, faults) = (run.world.nodes.len(), run.world.choices.faults().clone());
-    Some(Failure { scenario: scenario.clone(), hosts, invariant, what, faults })
+    Some(Counterexample { scenario: scenario.clone(), hosts, invariant, what, faults })
 }
 
 /// Plays every schedule of one subtree.
@@ -158,7 +158,7 @@ fn sweep<R: Rules>(
     mut choices: Choices,
     wanted: Wanted,
     stop: &AtomicBool,
-) -> (Stats, Option<Failure>, Choices) {
+) -> (Stats, Option<Counterexample>, Choices) {
     let mut stats = Stats::default();
     loop {
         let mut run = Run::new(setting, choices, false);
@@ -181,7 +181,7 @@ fn explore<R: Rules>(
     scenario: &Scenario,
     budget: usize,
     wanted: Wanted,
-) -> (Stats, Option<Failure>) {
+) -> (Stats, Option<Counterexample>) {
     silence_panics();
     let stop = AtomicBool::new(false);
     let root = Choices::subtree(budget, &[]);
@@ -225,20 +225,20 @@ fn shortest<R: Rules>(
     scenario: &Scenario,
     mut budgets: RangeInclusive<usize>,
     wanted: Wanted,
-) -> Option<Failure> {
+) -> Option<Counterexample> {
     budgets.find_map(|budget| explore::<R>(setting, scenario, budget, wanted).1)
 }
 
 /// Whether these faults break the invariant of the failure, in the same words.
-fn breaks<R: Rules>(setting: &Setting, failed: &Failure, faults: &[(usize, usize)]) -> bool {
+fn breaks<R: Rules>(setting: &Setting, failed: &Counterexample, faults: &[(usize, usize)]) -> bool {
     let mut run = Run::new(setting, Choices::replay(faults), false);
     play::<R>(&mut run, &failed.scenario);
     failure(&run, &failed.scenario, Some((failed.invariant, failed.what))).is_some()
 }
 
 /// The trace of a failure, and the command that replays it.
-fn trace<R: Rules>(setting: &Setting, failure: &Failure) -> String {
-    let Failure { scenario, hosts, invariant, what, faults } = failure;
+fn trace<R: Rules>(setting: &Setting, failure: &Counterexample) -> String {
+    let Counterexample { scenario, hosts, invariant, what, faults } = failure;
     let mut run = Run::new(setting, Choices::replay(faults), true);
     play::<R>(&mut run, scenario);
     let trace = run.world.violations.trace.unwrap_or_default().join("\n");

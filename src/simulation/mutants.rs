@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::driver::{DriverMutant, Setting};
 use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12};
 use super::schedule::shorten;
-use super::{Failure, Wanted, breaks, scenarios, shortest, trace};
+use super::{Counterexample, Wanted, breaks, scenarios, shortest, trace};
 use crate::protocol::{Deletes, Evidence, Posts, Rules, Sound};
 use crate::values::report::State;
 
@@ -89,7 +89,7 @@ mutants! {
 }
 
 /// The failure with the fewest faults on the fewest hosts.
-fn find<R: Rules>(driver: DriverMutant, wanted: Wanted) -> Option<(Setting, Failure)> {
+fn find<R: Rules>(driver: DriverMutant, wanted: Wanted) -> Option<(Setting, Counterexample)> {
     let scenarios = scenarios();
     (0..=3).find_map(|faults| {
         (1..=2).find_map(|hosts| {

@@ -3,7 +3,7 @@
 
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
-use crate::values::outcome::{Found, Outcome};
+use crate::values::outcome::{HostCounts, Outcome};
 use crate::values::report::{Cause, HostReport, Report, State};
 
 /// The error of an operation. Each variant stands for one next step of the caller.
@@ -283,7 +283,7 @@ impl Error {
 
     /// The exit code of a process that ends with this error: see the table at [`Outcome`].
     pub fn exit_code(&self) -> u8 {
-        self.report().map_or_else(|| self.outcome().exit_code(false, Found::default()), Report::exit_code)
+        self.report().map_or_else(|| self.outcome().exit_code(false, HostCounts::default()), Report::exit_code)
     }
 }
 

@@ -105,11 +105,11 @@ impl Outcome {
     }
 
     /// The exit code. For a status it depends on the states of the hosts, for a busy group on the operation.
-    pub(crate) const fn exit_code(self, is_recovery: bool, found: Found) -> u8 {
+    pub(crate) const fn exit_code(self, is_recovery: bool, hosts: HostCounts) -> u8 {
         match self {
-            Outcome::Observed if found.unknown > 0 => Outcome::InDoubt.row().1,
-            Outcome::Observed if found.present == 0 => Outcome::Unavailable.row().1,
-            Outcome::Observed if found.absent > 0 => Outcome::Incomplete.row().1,
+            Outcome::Observed if hosts.unknown > 0 => Outcome::InDoubt.row().1,
+            Outcome::Observed if hosts.present == 0 => Outcome::Unavailable.row().1,
+            Outcome::Observed if hosts.absent > 0 => Outcome::Incomplete.row().1,
             // Hosts of the recovery may still have the group.
             Outcome::Busy if is_recovery => Outcome::InDoubt.row().1,
             outcome => outcome.row().1,
@@ -119,7 +119,7 @@ impl Outcome {
 
 /// Number of hosts in each state.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Found {
+pub(crate) struct HostCounts {
     pub(crate) present: usize,
     pub(crate) absent: usize,
     pub(crate) unknown: usize,

@@ -14,7 +14,7 @@ pub use self::note::Note;
 pub use self::operation::{Operation, OperationId, Target};
 use crate::values::action::Action;
 use crate::values::group::GroupId;
-use crate::values::outcome::{Found, Outcome};
+use crate::values::outcome::{HostCounts, Outcome};
 
 /// The report of one operation on one group, with a [`HostReport`] for each host.
 ///
@@ -95,9 +95,12 @@ impl Report {
     /// # Ok::<(), cluster_client::ConfigError>(())
     /// ```
     pub fn exit_code(&self) -> u8 {
-        let found =
-            Found { present: self.present().count(), absent: self.absent().count(), unknown: self.unknown().count() };
-        self.outcome.exit_code(self.operation == Operation::Recover, found)
+        let hosts = HostCounts {
+            present: self.present().count(),
+            absent: self.absent().count(),
+            unknown: self.unknown().count(),
+        };
+        self.outcome.exit_code(self.operation == Operation::Recover, hosts)
     }
 
     /// Whether a create sent a POST and is undone: every host is verified without the group.

@@ -19,7 +19,7 @@ const MOST_NAMED: usize = 3;
 
 pub(crate) struct Progress {
     mode: Mode,
-    state: Mutex<State>,
+    state: Mutex<ProgressState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ enum Mode {
 }
 
 /// The state of all operations.
-struct State {
+struct ProgressState {
     /// `None` if the number is not known before the end.
     groups: Option<usize>,
     /// Number of operations that have ended, and number of results that were printed.
@@ -86,7 +86,7 @@ impl Progress {
             None | Some(1) => Mode::Phases,
             Some(_) => Mode::Tenths,
         };
-        let state = State { groups, ended: 0, shown: 0, running: HashMap::new(), tries };
+        let state = ProgressState { groups, ended: 0, shown: 0, running: HashMap::new(), tries };
         let progress = Arc::new(Progress { mode, state: Mutex::new(state) });
         if mode == Mode::Live {
             show_frames(Some(progress.clone()));
@@ -113,7 +113,7 @@ impl Progress {
     }
 
     /// Locks the state. No IO may happen under the lock.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -144,7 +144,7 @@ impl Frame for Progress {
     }
 }
 
-impl State {
+impl ProgressState {
     fn note(&mut self, group: &GroupId, event: &EventKind, now: Instant) {
         match event {
             EventKind::Finished { .. } => {
@@ -309,23 +309,23 @@ fn cut(row: String, columns: usize) -> String {
 mod tests {
     use super::*;
 
-    fn state(groups: Option<usize>) -> State {
+    fn state(groups: Option<usize>) -> ProgressState {
         let tries = Tries { usual: 3, of_a_rollback: 5 };
-        State { groups, ended: 0, shown: 0, running: HashMap::new(), tries }
+        ProgressState { groups, ended: 0, shown: 0, running: HashMap::new(), tries }
     }
 
     fn host(number: usize) -> Host {
         Host::parse(format!("http://node{number}:80")).unwrap()
     }
 
-    fn begin(state: &mut State, group: &str, phase: Phase, hosts: usize, now: Instant) {
+    fn begin(state: &mut ProgressState, group: &str, phase: Phase, hosts: usize, now: Instant) {
         let group = GroupId::parse(group).unwrap();
         state.note(&group, &EventKind::entered(phase), now);
         let running = state.running.get_mut(&group).unwrap();
         running.set_hosts((0..hosts).map(host));
     }
 
-    fn update(state: &mut State, group: &str, number: usize, way: HostProgress) {
+    fn update(state: &mut ProgressState, group: &str, number: usize, way: HostProgress) {
         state.running.get_mut(&GroupId::parse(group).unwrap()).unwrap().update(&host(number), way);
     }
 

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::group_commit::Ended;
+use super::group_commit::RoundEnd;
 use super::open_directory::OpenDirectory;
 use crate::values::cause::JournalError;
 
@@ -39,7 +39,7 @@ const SHARED_LIMIT: usize = 16 << 10;
 /// clean, so that a second fsync succeeds without effect (Rebello et al., "Can Applications Recover from fsync
 /// Failures?", USENIX ATC 2020). So every later change fails, until a new start reads the true state. A failed sync of
 /// a file breaks nothing: the file has no group's name yet, and is not used again.
-pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[Change]) -> Ended {
+pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[Change]) -> RoundEnd {
     let mut results = vec![Ok(()); changes.len()];
     for puts in batches(changes) {
         for ((place, _), result) in puts.iter().zip(put_together(disk, &puts)) {
@@ -52,7 +52,7 @@ pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[C
         }
     }
     if results.iter().all(Result::is_err) {
-        return Ended { results, broken: None };
+        return RoundEnd { results, broken: None };
     }
     let (synced, broken) = match directory.sync(disk) {
         // The open directory was synced, and readers use the path, so both must be the same directory.
@@ -62,7 +62,7 @@ pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[C
             (Err(broken.clone()), Some(broken))
         }
     };
-    Ended { results: results.into_iter().map(|result| result.and(synced.clone())).collect(), broken }
+    RoundEnd { results: results.into_iter().map(|result| result.and(synced.clone())).collect(), broken }
 }
 
 fn broken(path: &Path, error: &io::Error) -> JournalError {
