@@ -371,6 +371,9 @@ mod subject {
     pub(super) struct Subject(Driving);
 
     impl Subject {
+        /// The headers of a request of the default API, in the order on the wire.
+        pub(super) const HEADERS: [&str; 5] = ["host", "user-agent", "accept", "content-type", "content-length"];
+
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
             check_hosts(hosts)?;
             Ok(Subject(Driving::new(Multiplexed::new(hosts, Arc::default()))))

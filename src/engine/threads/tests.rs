@@ -19,6 +19,9 @@ mod subject {
     pub(super) struct Subject(Driving);
 
     impl Subject {
+        /// The headers of a request of the default API, in the order on the wire.
+        pub(super) const HEADERS: [&str; 5] = ["content-length", "user-agent", "accept", "host", "content-type"];
+
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
             let transport = Arc::new(UreqTransport::new(hosts)?);
             Ok(Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64)))))

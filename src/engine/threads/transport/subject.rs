@@ -13,6 +13,9 @@ use crate::values::group::GroupId;
 pub(crate) struct Subject(UreqTransport);
 
 impl Subject {
+    /// The headers of a request of the default API, in the order on the wire.
+    pub(crate) const HEADERS: [&str; 5] = ["content-length", "user-agent", "accept", "host", "content-type"];
+
     pub(crate) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
         UreqTransport::new(hosts).map(Self)
     }
