@@ -1,9 +1,11 @@
 //! Beside the floors: private parts, for the fuzz targets in `fuzz/`. Only a build with `--cfg fuzzing` has this
 //! module; `cargo fuzz` sets that flag.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::api::{self, Action, Api, Classification, Reply};
+use crate::engine::Exchange;
 use crate::engine::threads::transport::UreqTransport;
 use crate::http::headers::{retry_after as wish, same_origin as followed};
 use crate::values::config::ConfigError;
@@ -50,7 +52,7 @@ impl Wire {
 
     /// Sends one request, as the driver does. Returns its answer, and whether it counts as confirmed.
     pub fn ask(&self, action: Action, group: &GroupId, timeout: Duration) -> (Answer, bool) {
-        let reply = self.0.send(Instant::now(), 0, &Api::default().request(action, group), timeout);
+        let reply = self.0.send(Instant::now(), &exchange(action, group, timeout));
         let answer = Answer::of(&reply);
         (answer, api::classify(action, reply).classification == Classification::Confirmed)
     }
@@ -59,17 +61,20 @@ impl Wire {
 /// Sends one request with the multiplexed engine, on a new connection.
 #[cfg(feature = "multiplex")]
 pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, timeout: Duration) -> Answer {
+    use crate::engine::Engine as _;
     use crate::engine::multiplexed::Multiplexed;
-    use crate::engine::{Engine as _, Exchange};
-    let mut engine = Multiplexed::new(std::slice::from_ref(host), std::sync::Arc::default());
-    let request = std::sync::Arc::new(Api::default().request(action, group));
-    let headers = std::sync::Arc::new([]);
-    engine.submit(Exchange { id: 0, host: 0, request, headers, timeout });
+    let mut engine = Multiplexed::new(std::slice::from_ref(host), Arc::default());
+    engine.submit(exchange(action, group, timeout));
     let mut completed = Vec::new();
     while completed.is_empty() {
         engine.wait(None, &mut completed);
     }
     Answer::of(&completed[0].reply)
+}
+
+fn exchange(action: Action, group: &GroupId, timeout: Duration) -> Exchange {
+    let request = Arc::new(Api::default().request(action, group));
+    Exchange { id: 0, host: 0, request, only_reads: action == Action::Check, headers: Arc::new([]), timeout }
 }
 
 impl Answer {

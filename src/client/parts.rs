@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api::Reply;
+use crate::api::{Action, Reply};
 use crate::client::exchanges::{Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
@@ -62,6 +62,7 @@ impl Parts {
                 id: self.exchanges.add(Awaited { slot, host: *host, action: *action }),
                 host: number,
                 request: Arc::clone(requests.request(*action)),
+                only_reads: *action == Action::Check,
                 headers: Arc::clone(&self.no_headers),
                 timeout: *timeout,
             }),

@@ -109,11 +109,10 @@ pub(crate) struct Exchange {
     /// The number of the host.
     pub(crate) host: usize,
     pub(crate) request: Arc<Request>,
-    /// Headers of this host beside those of the request. Names and values are valid in HTTP.
-    #[cfg_attr(
-        not(feature = "multiplex"),
-        expect(dead_code, reason = "the thread engine gets it with the API as data")
-    )]
+    /// Whether the request only reads, as a check does, so that it may be repeated on another connection. The method
+    /// proves nothing: an API may check by a POST, and may create or delete by a GET.
+    pub(crate) only_reads: bool,
+    /// Headers of this host. They replace those of the request. Names and values are valid in HTTP.
     pub(crate) headers: Arc<[(String, String)]>,
     /// Timeout from the look-up of the name to the end of the answer. An answer that arrived in time counts, even if
     /// the driver called `wait` late.

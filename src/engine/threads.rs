@@ -106,7 +106,9 @@ impl Engine for Threads {
         self.open += 1;
         let mut state = self.queue.state();
         match self.hosts.get(exchange.host).cloned() {
-            Some((transport, host)) => state.jobs.push_back(Job { exchange, begun: now(), transport, host }),
+            Some((transport, host)) => {
+                state.jobs.push_back(Job { exchange: Exchange { host, ..exchange }, begun: now(), transport });
+            }
             None => state.completed.push(Completion {
                 id: exchange.id,
                 reply: Reply::NotSent(errors::no_such_host()),
@@ -176,22 +178,21 @@ impl Engine for Threads {
     }
 }
 
-/// An exchange, with the transport that runs it.
+/// An exchange, with the number of its host in the transport that runs it.
 struct Job {
     exchange: Exchange,
     begun: Instant,
     transport: Arc<UreqTransport>,
-    host: usize,
 }
 
 impl Job {
     fn run(self) -> Completion {
-        let Job { exchange, begun, transport, host } = self;
+        let Job { exchange, begun, transport } = self;
         // The timeout runs from here: other exchanges, and observers, may have held the threads since `submit`.
         #[cfg(not(all(test, loom)))]
-        let send = || transport.send(now(), host, &exchange.request, exchange.timeout);
+        let send = || transport.send(now(), &exchange);
         #[cfg(all(test, loom))]
-        let send = || model::send(host, &(transport, begun));
+        let send = || model::send(exchange.host, &(transport, begun));
         let reply = catch_unwind(AssertUnwindSafe(send))
             .unwrap_or_else(|_| Reply::Ambiguous(RequestError::new(Kind::Internal, "the transport panicked")));
         Completion { id: exchange.id, reply, elapsed: begun.elapsed() }

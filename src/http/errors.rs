@@ -62,6 +62,10 @@ pub(crate) fn odd_status(status: u16) -> RequestError {
     RequestError::new(Kind::Garbage, format!("the answer has the status {status}"))
 }
 
+pub(crate) fn not_written() -> RequestError {
+    RequestError::new(Kind::Internal, "the request could not be written")
+}
+
 pub(crate) fn no_such_host() -> RequestError {
     RequestError::new(Kind::Internal, "there is no host of that number")
 }

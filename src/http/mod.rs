@@ -1,4 +1,4 @@
-//! Floor 2: parts that the engines share: limits, name look-ups, TLS settings, and parsers of headers.
+//! Floor 2: parts that the engines share: limits, name look-ups, TLS settings, heads of requests, and parsers of headers.
 //!
 //! Nothing here opens a connection.
 
@@ -9,6 +9,7 @@ use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
 pub(crate) mod errors;
+pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod limit;
 pub(crate) mod resolver;

@@ -240,9 +240,13 @@ impl Multiplexed {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let Exchange { request, headers, .. } = &exchange.exchange;
         self.output.clear();
-        let host = &self.hosts[connection.host];
-        let written = caught(|| request::write(host, &exchange.path, request, headers, &mut self.output));
-        let call = match written.map_err(panicked).flatten() {
+        let origin = self.hosts[connection.host].origin.as_ref().ok_or_else(errors::not_written);
+        let written = origin.and_then(|origin| {
+            caught(|| request::write(origin, &exchange.path, request, headers, &mut self.output))
+                .map_err(panicked)
+                .flatten()
+        });
+        let call = match written {
             Ok(call) => call,
             Err(error) => {
                 drop(self.close(slot));
@@ -399,8 +403,8 @@ impl Multiplexed {
 
     /// Retries if that is harmless, otherwise completes the exchange.
     fn fail(&mut self, mut exchange: Box<InFlight>, failure: Failure) {
-        // A GET changes nothing (RFC 9110, 9.2.2), nor does a request of which no byte was sent.
-        if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
+        // A request that only reads changes nothing, nor does one of which no byte was sent.
+        if failure.maybe_stale && (exchange.exchange.only_reads || !failure.sent) {
             exchange.needs_fresh = true;
             exchange.has_left |= failure.sent;
             return self.submitted.push_front(exchange);

@@ -6,9 +6,9 @@ mod suite;
 
 mod subject {
     use std::sync::Arc;
-    use std::time::Duration;
 
-    use crate::api::{Reply, Request};
+    use crate::api::Reply;
+    use crate::engine::Exchange;
     use crate::engine::suite::driving::Driving;
     use crate::engine::threads::Threads;
     use crate::engine::threads::pool::Pool;
@@ -19,6 +19,9 @@ mod subject {
     pub(super) struct Subject(Driving);
 
     impl Subject {
+        /// The headers of a request of the default API, in the order on the wire.
+        pub(super) const HEADERS: [&str; 5] = ["content-length", "user-agent", "accept", "host", "content-type"];
+
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
             let transport = Arc::new(UreqTransport::new(hosts)?);
             Ok(Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64)))))
@@ -31,8 +34,8 @@ mod subject {
             Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 
-        pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
-            self.0.send(host, request, timeout)
+        pub(super) fn run(&self, exchange: Exchange) -> Reply {
+            self.0.run(exchange)
         }
 
         pub(super) fn shed_idle_connections(&self) {

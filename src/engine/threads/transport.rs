@@ -11,7 +11,8 @@
 //! | what | bound | why |
 //! | --- | --- | --- |
 //! | a request | the `timeout` of `send` | each read, write, connect and look-up has the remaining time |
-//! | a head | [`crate::http::MAX_HEAD`] | |
+//! | a header of a request | 4 KiB | ureq writes each line as a whole into its buffer |
+//! | a head of an answer | [`crate::http::MAX_HEAD`] | |
 //! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
 //! | idle connections | [`idle`] a host, and [`ConnectionLimit`] in all | |
 //! | look-ups of names | [`crate::http::resolver::MAX_LOOKUPS`] threads | |
@@ -35,13 +36,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
 use ureq::config::{AutoHeaderValue, ConfigBuilder};
-use ureq::http::{Response, header};
+use ureq::http::{HeaderValue, Request as Head, Response, header};
 use ureq::typestate::AgentScope;
 
 use self::context::RequestContext;
 use self::idle::{IdleConnections, PoolingConnector};
 use self::tcp::{NoResolver, TcpConnector};
-use crate::api::{Body, BodyUse, Reply, Request};
+use crate::api::{Body, BodyUse, Reply};
+use crate::engine::Exchange;
+use crate::http::head;
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::{Resolver, Target};
 use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers, no_tls};
@@ -111,19 +114,19 @@ impl UreqTransport {
     fn exchange(
         &self,
         client: &HostClient,
-        request: &Request,
+        exchange: &Exchange,
         url: &str,
         context: RequestContext,
     ) -> Result<Answer, Failure> {
-        let first = self.attempt(client, request, url, context);
+        let first = self.attempt(client, exchange, url, context);
         let Err(failure) = first else { return first };
-        if failure.was_stale(request) {
-            let second = self.attempt(client, request, url, context.on_a_fresh_connection());
+        if failure.may_be_repeated(exchange) {
+            let second = self.attempt(client, exchange, url, context.on_a_fresh_connection());
             return second.map_err(|second| second.after_attempt(&failure));
         }
         if failure.error.kind() == Kind::Exhausted && !failure.after.sent {
             self.shed_idle();
-            return self.attempt(client, request, url, context);
+            return self.attempt(client, exchange, url, context);
         }
         Err(failure)
     }
@@ -131,26 +134,25 @@ impl UreqTransport {
     fn attempt(
         &self,
         client: &HostClient,
-        request: &Request,
+        exchange: &Exchange,
         url: &str,
         context: RequestContext,
     ) -> Result<Answer, Failure> {
         let agent = client.agent.get_or_init(|| self.maker.agent(&client.host));
         context::begin(context);
-        let answer =
-            run(agent, request, url).map_err(describe).and_then(|response| read_answer(response, request.body_use));
+        let answer = run(agent, exchange, url).and_then(|response| read_answer(response, exchange.request.body_use));
         answer.map_err(|error| Failure { error, after: context::current() })
     }
 }
 
 impl UreqTransport {
-    /// Sends `request` to a host and reads the answer. Returns within `timeout` after `begun`, except for delays of the
-    /// system in opening a socket.
-    pub(crate) fn send(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
-        match self.clients.get(host) {
+    /// Sends a request to the host of this number, and reads the answer. Returns within the timeout of the exchange
+    /// after `begun`, except for delays of the system in opening a socket.
+    pub(crate) fn send(&self, begun: Instant, exchange: &Exchange) -> Reply {
+        match self.clients.get(exchange.host) {
             Some(client) => {
                 let _outer = context::enter();
-                self.request(client, request, RequestContext::begun(begun, timeout))
+                self.request(client, exchange, RequestContext::begun(begun, exchange.timeout))
             }
             None => Reply::NotSent(errors::no_such_host()),
         }
@@ -165,14 +167,14 @@ impl UreqTransport {
         }
     }
 
-    fn request(&self, client: &HostClient, request: &Request, context: RequestContext) -> Reply {
-        let url = format!("{}{}", client.host, request.path);
-        let first = match self.exchange(client, request, &url, context) {
+    fn request(&self, client: &HostClient, exchange: &Exchange, context: RequestContext) -> Reply {
+        let url = format!("{}{}", client.host, exchange.request.path);
+        let first = match self.exchange(client, exchange, &url, context) {
             Ok(answer) => answer,
             Err(failure) => return failure.reply(),
         };
         let Some(url) = first.followed(&client.host) else { return first.reply() };
-        match self.exchange(client, request, &url, context) {
+        match self.exchange(client, exchange, &url, context) {
             Ok(answer) => answer.reply(),
             // The server received the first request.
             Err(failure) => Reply::Ambiguous(failure.error),
@@ -240,6 +242,8 @@ fn config() -> ConfigBuilder<AgentScope> {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .save_redirect_history(false)
+        // Such as MKCOL and PROPFIND.
+        .allow_non_standard_methods(true)
         // Ignore the proxy of the environment.
         .proxy(None)
         .user_agent(USER_AGENT)
@@ -267,15 +271,29 @@ fn config() -> ConfigBuilder<AgentScope> {
         .timeout_per_write(None)
 }
 
-fn run(agent: &Agent, request: &Request, url: &str) -> Result<Response<ureq::Body>, ureq::Error> {
-    let body = request.body.as_deref();
-    let builder = match (&*request.method, body) {
-        ("POST", _) => agent.post(url),
-        ("DELETE", Some(_)) => agent.delete(url).force_send_body(),
-        ("DELETE", None) => return agent.delete(url).call(),
-        _ => return agent.get(url).call(),
+fn run(agent: &Agent, exchange: &Exchange, url: &str) -> Result<Response<ureq::Body>, RequestError> {
+    let head = write_head(exchange, url).ok_or_else(errors::not_written)?;
+    let run = match head::body(&exchange.request) {
+        Some(body) => agent.run(head.map(|()| body)),
+        None => agent.run(head),
     };
-    builder.content_type(JSON).send(body.unwrap_or_default())
+    run.map_err(describe)
+}
+
+/// Returns the head of the request, to which ureq adds the defaults that it does not name.
+fn write_head(exchange: &Exchange, url: &str) -> Option<Head<()>> {
+    let (request, of_host) = (&*exchange.request, &*exchange.headers);
+    let mut written = Head::new(());
+    *written.method_mut() = head::method(request)?;
+    *written.uri_mut() = url.parse().ok()?;
+    if request.body.is_some() && !head::names(request, of_host, &header::CONTENT_TYPE) {
+        written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    }
+    for named in head::headers(request, of_host) {
+        let (name, value) = named?;
+        written.headers_mut().append(name, value);
+    }
+    Some(written)
 }
 
 /// The used parts of a whole head with a valid status. A defect of the body does not make it invalid.
@@ -345,9 +363,9 @@ struct Failure {
 
 impl Failure {
     /// Returns whether the server may have closed the idle connection before it received the request, and repeating
-    /// the request is harmless. It is harmless for a GET (RFC 9110, 9.2.2), and if no byte was sent.
-    fn was_stale(&self, request: &Request) -> bool {
-        let harmless = request.method == "GET" || !self.after.sent;
+    /// the request is harmless. It is harmless if the request only reads, and if no byte was sent.
+    fn may_be_repeated(&self, exchange: &Exchange) -> bool {
+        let harmless = exchange.only_reads || !self.after.sent;
         self.error.kind() == Kind::Closed && !self.after.connected && !self.after.received && harmless
     }
 
