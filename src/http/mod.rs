@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
-use crate::values::config::ConfigError;
-use crate::values::host::Host;
-
 pub(crate) mod errors;
+#[cfg(feature = "rustls")]
+pub(crate) mod file;
 pub(crate) mod headers;
 pub(crate) mod limit;
 pub(crate) mod resolver;
-#[cfg(all(feature = "multiplex", feature = "rustls"))]
 pub(crate) mod tls;
 
 /// Maximum size of the head of an answer.
@@ -27,9 +25,3 @@ pub(crate) const MAX_IDLE: usize = 64;
 pub(crate) const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
 pub(crate) const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
 pub(crate) const JSON: &str = "application/json";
-
-/// Returns the error for an https host if TLS is not built in.
-pub(crate) fn no_tls(host: &Host) -> ConfigError {
-    let remedy = "build cluster-client with its feature \"rustls\"";
-    ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy)
-}

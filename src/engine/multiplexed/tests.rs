@@ -389,7 +389,6 @@ mod subject {
     use std::time::Duration;
 
     use crate::api::{Reply, Request};
-    use crate::engine::check_hosts;
     use crate::engine::multiplexed::Multiplexed;
     use crate::engine::suite::driving::Driving;
     use crate::values::config::ConfigError;
@@ -399,7 +398,7 @@ mod subject {
 
     impl Subject {
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
-            check_hosts(hosts)?;
+            crate::http::tls::Tls::default().check(hosts)?;
             Ok(Subject(Driving::new(Multiplexed::new(hosts, Arc::default()))))
         }
 
@@ -408,7 +407,7 @@ mod subject {
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             use crate::engine::multiplexed::Network;
 
-            let network = Network::trusting(authority).unwrap();
+            let network = Network::new(&crate::engine::suite::trusting(authority));
             Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(network))))
         }
 

@@ -8,19 +8,21 @@ use std::time::Instant;
 use super::tests::{ACTIONS, OK, PLENTY, assert_reply, serve};
 use super::*;
 use crate::api::{Action, Api};
+#[cfg(feature = "rustls")]
+use crate::engine::suite::trusting;
 use crate::values::group::GroupId;
 
 pub(crate) struct Subject(UreqTransport);
 
 impl Subject {
     pub(crate) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
-        UreqTransport::new(hosts).map(Self)
+        UreqTransport::new(hosts, &Arc::default()).map(Self)
     }
 
     /// Trusts the certificates of this authority only.
     #[cfg(feature = "rustls")]
     pub(crate) fn trusting(host: &Host, authority: &[u8]) -> Self {
-        Subject(UreqTransport::trusting(std::slice::from_ref(host), authority).unwrap())
+        Subject(UreqTransport::new(std::slice::from_ref(host), &trusting(authority)).unwrap())
     }
 
     pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
@@ -62,7 +64,7 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
     };
     let servers = [serving(), serving(), serving()];
     let hosts = servers.each_ref().map(|server| Host::parse(format!("http://{}", server.address)).unwrap());
-    let transport = UreqTransport::new(&hosts[..2]).unwrap();
+    let transport = UreqTransport::new(&hosts[..2], &Arc::default()).unwrap();
     let other = transport.beside(&hosts[2..]).unwrap();
     let request = request(Action::Check);
     assert_reply(&transport.send(Instant::now(), 0, &request, PLENTY), "200");
@@ -153,5 +155,5 @@ fn logger_that_sends_to_the_same_host_does_not_hang() {
 fn logger_that_sends_to_the_same_tls_host_does_not_hang() {
     let server = tests::tls::node_with(usize::MAX);
     let host = Host::parse(format!("https://localhost:{}", server.address.port())).unwrap();
-    ends_with_a_logger_that_sends(UreqTransport::trusting(&[host], tests::tls::AUTHORITY).unwrap());
+    ends_with_a_logger_that_sends(UreqTransport::new(&[host], &trusting(tests::tls::AUTHORITY)).unwrap());
 }
