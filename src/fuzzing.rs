@@ -47,7 +47,7 @@ impl Wire {
     /// # Errors
     /// A [`ConfigError`] if the host needs TLS and the build has none.
     pub fn new(host: &Host) -> Result<Self, ConfigError> {
-        UreqTransport::new(std::slice::from_ref(host)).map(Wire)
+        UreqTransport::new(std::slice::from_ref(host), &std::sync::Arc::default()).map(Wire)
     }
 
     /// Sends one request, as the driver does. Returns its answer, and whether it counts as confirmed.

@@ -48,6 +48,8 @@ pub use crate::client::forget::Forgotten;
 pub use crate::client::observer::Observer;
 pub use crate::client::options::OperationOptions;
 pub use crate::client::{ClusterClient, Recovery};
+#[cfg(feature = "rustls")]
+pub use crate::http::tls::settings::TlsSettings;
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
 pub use crate::values::action::Action;
 pub use crate::values::api::Api;

@@ -10,6 +10,9 @@ use crate::client::inner::ClientInner;
 use crate::client::observer::{Observer, Observers};
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
+use crate::http::tls::Tls;
+#[cfg(feature = "rustls")]
+use crate::http::tls::settings::TlsSettings;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
 use crate::values::cause::JournalError;
@@ -82,6 +85,7 @@ impl Default for Engine {
 /// | `threads` | 1024, started as needed | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
 /// | `engine` | [`Engine::Threads`] | see [`Engine`] |
+/// | `tls` | built-in roots, no client certificate | see `TlsSettings` |
 ///
 /// ```
 /// use std::time::Duration;
@@ -108,7 +112,10 @@ pub struct ClientBuilder {
     in_flight: usize,
     engine: Engine,
     journal: Option<JournalSetting>,
-    roots: Option<Arc<[u8]>>,
+    #[cfg(feature = "rustls")]
+    tls: Option<TlsSettings>,
+    #[cfg(feature = "rustls")]
+    host_tls: Vec<(Result<Host, ConfigError>, TlsSettings)>,
     observer: Option<Arc<dyn Observer>>,
 }
 
@@ -133,7 +140,10 @@ impl Default for ClientBuilder {
             in_flight: 32,
             engine: Engine::default(),
             journal: None,
-            roots: None,
+            #[cfg(feature = "rustls")]
+            tls: None,
+            #[cfg(feature = "rustls")]
+            host_tls: Vec::new(),
             observer: None,
         }
     }
@@ -233,12 +243,30 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts the certificates of this PEM text only. Used by the comparison with other clients, until there are
-    /// settings for TLS.
-    #[doc(hidden)]
+    /// Sets how https hosts are verified, and how the client identifies itself to them.
     #[cfg(feature = "rustls")]
-    pub fn trust_only(mut self, pem: &[u8]) -> Self {
-        self.roots = Some(pem.into());
+    pub fn tls(mut self, settings: TlsSettings) -> Self {
+        self.tls = Some(settings);
+        self
+    }
+
+    /// Sets the TLS of one origin (scheme, name and port), such as `https://node3:8443`. It replaces all settings of
+    /// [`ClientBuilder::tls`] for that origin, except [`TlsSettings::https_only`]. An origin that is not among the hosts
+    /// is allowed: a recovery may need it.
+    ///
+    /// ```no_run
+    /// use cluster_client::{ClusterClient, TlsSettings};
+    ///
+    /// let other = TlsSettings::new().client_cert_file("other.pem").client_key_file("other.key");
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["https://node1:8443", "https://node3:8443"])
+    ///     .host_tls("https://node3:8443", other)
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
+    #[cfg(feature = "rustls")]
+    pub fn host_tls(mut self, origin: impl AsRef<str>, settings: TlsSettings) -> Self {
+        self.host_tls.push((https_origin(origin.as_ref()), settings));
         self
     }
 
@@ -263,7 +291,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Checks every setting, opens the journal and creates the client. Sends nothing and starts no thread.
+    /// Checks every setting, loads its files, opens the journal and creates the client. Sends nothing and starts no thread.
     ///
     /// # Errors
     /// [`Error::Config`] for the first setting that is missing or out of bounds, and for a journal directory that
@@ -277,10 +305,11 @@ impl ClientBuilder {
         check_number("number of operations in flight", self.in_flight, 1024)?;
         let cluster: Arc<[Host]> = hosts.as_slice().into();
         let pool = Pool::new(self.threads);
+        let tls = Arc::new(self.load_tls()?);
         let engines = match self.engine {
-            Engine::Threads => Engines::threads(&cluster, &pool, self.roots.as_deref())?,
+            Engine::Threads => Engines::threads(&cluster, &pool, &tls)?,
             #[cfg(feature = "multiplex")]
-            Engine::Multiplexed => Engines::multiplexed(&cluster, self.roots.as_deref())?,
+            Engine::Multiplexed => Engines::multiplexed(&cluster, &tls)?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
@@ -296,8 +325,26 @@ impl ClientBuilder {
             observers: Observers::new(self.observer),
             pool,
             engines,
+            tls,
         }
         .into())
+    }
+
+    #[cfg(feature = "rustls")]
+    fn load_tls(&self) -> Result<Tls, ConfigError> {
+        let of_host = |(host, settings): &(Result<Host, ConfigError>, TlsSettings)| {
+            host.clone().map(|host| (host, settings.clone()))
+        };
+        let of_hosts = self.host_tls.iter().map(of_host).collect::<Result<Vec<_>, _>>()?;
+        let tls = Tls::new(self.tls.as_ref(), &of_hosts)?;
+        tls.warnings().iter().for_each(|warning| log::warn!(target: "cluster_client", "{warning}"));
+        Ok(tls)
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with TLS there are settings")]
+    fn load_tls(&self) -> Result<Tls, ConfigError> {
+        Ok(Tls::default())
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
@@ -366,6 +413,21 @@ fn open_directory(directory: &Path) -> Result<Arc<dyn Journal>, ConfigError> {
 const SETTLE: Duration = Duration::from_secs(10);
 /// Default rollback timeout, unless the settle time is long.
 const ROLLBACK: Duration = Duration::from_secs(120);
+
+/// Parses an origin for which there can be TLS settings.
+#[cfg(feature = "rustls")]
+fn https_origin(origin: &str) -> Result<Host, ConfigError> {
+    let host = Host::parse(origin)?;
+    let refused =
+        |problem| ConfigError::new("host", host.as_str(), problem, "write an origin such as https://node1:8443");
+    if !host.is_https() {
+        return Err(refused("has TLS settings, and is not https"));
+    }
+    if host.origin() != host.as_str() {
+        return Err(refused("has TLS settings, and a path"));
+    }
+    Ok(host)
+}
 
 fn hosts_from_env() -> Result<Hosts, ConfigError> {
     const NAME: &str = "HOSTS";

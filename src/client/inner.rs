@@ -7,6 +7,7 @@ use crate::client::journal_calls;
 use crate::client::observer::Observers;
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
+use crate::http::tls::Tls;
 use crate::journal::{Journal, Unfinished};
 use crate::protocol::Limits;
 use crate::values::cause::JournalError;
@@ -30,6 +31,7 @@ pub(crate) struct ClientInner {
     pub(crate) observers: Observers,
     pub(crate) pool: Arc<Pool>,
     pub(crate) engines: Engines,
+    pub(crate) tls: Arc<Tls>,
 }
 
 impl ClientInner {

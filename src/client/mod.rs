@@ -72,6 +72,18 @@ impl ClusterClient {
         &self.inner.hosts
     }
 
+    /// Warnings about the settings, for a person: a key file that other users can read, or verification that is off.
+    /// [`ClientBuilder::build`] logs each at the level warn.
+    ///
+    /// ```
+    /// let client = cluster_client::ClusterClient::new(["http://node1:8000"])?;
+    /// assert!(client.warnings().is_empty());
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
+    pub fn warnings(&self) -> &[String] {
+        self.inner.tls.warnings()
+    }
+
     /// Returns a clone of this client with other options: a timeout, a cancel token, no preflight. They replace all
     /// earlier options. Everything else is shared.
     ///

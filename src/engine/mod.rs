@@ -89,17 +89,6 @@ pub(crate) enum Share {
     IfNoneRuns,
 }
 
-/// Checks that an engine can be created for these hosts.
-///
-/// # Errors
-/// A [`ConfigError`] for an https host if TLS is not built in.
-pub(crate) fn check_hosts(hosts: &[Host]) -> Result<(), ConfigError> {
-    match hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
-        Some(host) => Err(crate::http::no_tls(host)),
-        None => Ok(()),
-    }
-}
-
 /// One request to one host, and its answer.
 #[cfg_attr(all(test, loom), expect(dead_code, reason = "the model of the hosts looks at the host only"))]
 #[derive(Debug, Clone)]

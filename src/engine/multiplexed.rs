@@ -44,10 +44,11 @@ use self::lookups::Lookups;
 use self::parked::Parked;
 use self::slots::{Connection, Phase, is_quiet};
 use self::wakeup::Wakeup;
-use super::{Completion, Engine, Exchange, check_hosts};
+use super::{Completion, Engine, Exchange};
 use crate::http::MAX_HEAD;
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::Resolver;
+use crate::http::tls::Tls;
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -72,18 +73,12 @@ pub(crate) struct Network {
     limit: ConnectionLimit,
     /// Number of times that descriptors have run out. Each engine then closes its idle connections.
     sheds: AtomicUsize,
-    #[cfg(feature = "rustls")]
-    tls: std::sync::OnceLock<Arc<rustls::ClientConfig>>,
+    tls: Arc<Tls>,
 }
 
 impl Network {
-    /// Trusts the certificates of this PEM text only.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] if they cannot be used.
-    #[cfg(feature = "rustls")]
-    pub(crate) fn trusting(pem: &[u8]) -> Result<Self, ConfigError> {
-        Ok(Network { tls: crate::http::tls::with_pem(pem)?.into(), ..Network::default() })
+    pub(crate) fn new(tls: &Arc<Tls>) -> Self {
+        Network { tls: Arc::clone(tls), ..Network::default() }
     }
 
     /// Makes all engines close their idle connections in their next `wait`. Returns the new number of such requests.
@@ -142,7 +137,7 @@ struct Ready {
 }
 
 impl Multiplexed {
-    /// Creates an engine for `hosts`, which [`check_hosts`] has accepted. They are numbered in this order. Opens nothing.
+    /// Creates an engine for `hosts`, which [`Tls::check`] has accepted. They are numbered in this order. Opens nothing.
     pub(crate) fn new(hosts: &[Host], network: Arc<Network>) -> Self {
         let wakeup = Arc::<Wakeup>::default();
         let watcher: Arc<dyn Wake> = Arc::<Wakeup>::clone(&wakeup);
@@ -278,7 +273,7 @@ impl Engine for Multiplexed {
         if let Some(number) = self.numbers.get(host) {
             return Ok(*number);
         }
-        check_hosts(std::slice::from_ref(host))?;
+        self.network.tls.check(std::slice::from_ref(host))?;
         self.hosts.push(HttpHost::new(host));
         let number = self.hosts.len() - 1;
         self.numbers.insert(host.clone(), number);

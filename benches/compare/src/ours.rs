@@ -135,6 +135,6 @@ fn settings(hosts: &[String]) -> ClientBuilder {
     let urls = hosts.iter().map(|host| format!("{}://{host}", wire::SCHEME));
     let builder = ClusterClient::builder();
     #[cfg(feature = "tls")]
-    let builder = builder.trust_only(wire::AUTHORITY);
+    let builder = builder.tls(cluster_client::TlsSettings::new().ca_pem(wire::AUTHORITY));
     builder.hosts(urls).request_timeout(REQUEST_TIMEOUT).in_flight(IN_FLIGHT)
 }

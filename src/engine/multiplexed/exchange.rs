@@ -198,19 +198,14 @@ impl Multiplexed {
         connection.phase = Phase::Securing;
         let deadline = exchange.deadline;
         connection.exchange = Some(exchange);
-        let config = Arc::clone(self.network.tls.get_or_init(crate::http::tls::with_built_in_roots));
-        let name = self.hosts[connection.host].target.tls_name().try_into();
-        let client = name.map_err(io::Error::other).and_then(|name| {
-            let client = caught(|| rustls::ClientConnection::new(config, name))?;
-            client.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-        });
-        match client {
-            Ok(client) => {
-                connection.stream.secure(client);
+        let host = &self.hosts[connection.host].host;
+        match caught(|| self.network.tls.session(host)).map_err(panicked).flatten() {
+            Ok(session) => {
+                connection.stream.secure(session);
                 self.set_deadline(slot, deadline);
                 self.shake_hands(slot);
             }
-            Err(e) => self.attempt_failed(slot, errors::tls_failed(e)),
+            Err(error) => self.attempt_failed(slot, error),
         }
     }
 
@@ -227,11 +222,7 @@ impl Multiplexed {
                     self.send(slot, exchange, true);
                 }
             }
-            Err(e) => {
-                let error =
-                    if e.kind() == io::ErrorKind::InvalidData { errors::tls_failed(e) } else { errors::closed(e) };
-                self.attempt_failed(slot, error);
-            }
+            Err(e) => self.attempt_failed(slot, broken(e)),
         }
     }
 
@@ -275,7 +266,7 @@ impl Multiplexed {
                     self.receive(slot);
                 }
             }
-            Err(e) => self.attempt_failed(slot, errors::closed(e)),
+            Err(e) => self.attempt_failed(slot, broken(e)),
         }
     }
 
@@ -288,10 +279,7 @@ impl Multiplexed {
             let read = match caught(|| connection.stream.read(&mut self.input)).flatten() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) if reader.has_head() => return self.finish(slot, false),
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                    return self.attempt_failed(slot, errors::tls_failed(e));
-                }
-                Err(e) => return self.attempt_failed(slot, errors::closed(e)),
+                Err(e) => return self.attempt_failed(slot, broken(e)),
                 Ok(0) => {
                     return match reader.end() {
                         Ok(()) => self.finish(slot, false),
@@ -457,6 +445,14 @@ fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
 /// with it the state of that crate.
 pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("the code that reads the answer panicked"))
+}
+
+/// Returns the error of a stream that has ended: its own, or that of the socket.
+fn broken(error: io::Error) -> RequestError {
+    match error.downcast::<RequestError>() {
+        Ok(own) => own,
+        Err(error) => errors::closed(error),
+    }
 }
 
 fn panicked(error: io::Error) -> RequestError {

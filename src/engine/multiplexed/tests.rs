@@ -344,9 +344,9 @@ mod subject {
     use std::sync::Arc;
 
     use crate::api::Reply;
+    use crate::engine::Exchange;
     use crate::engine::multiplexed::Multiplexed;
     use crate::engine::suite::driving::Driving;
-    use crate::engine::{Exchange, check_hosts};
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
 
@@ -357,7 +357,7 @@ mod subject {
         pub(super) const HEADERS: [&str; 5] = ["host", "user-agent", "accept", "content-type", "content-length"];
 
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
-            check_hosts(hosts)?;
+            crate::http::tls::Tls::default().check(hosts)?;
             Ok(Subject(Driving::new(Multiplexed::new(hosts, Arc::default()))))
         }
 
@@ -366,7 +366,7 @@ mod subject {
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             use crate::engine::multiplexed::Network;
 
-            let network = Network::trusting(authority).unwrap();
+            let network = Network::new(&crate::engine::suite::trusting(authority));
             Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), Arc::new(network))))
         }
 

@@ -23,14 +23,14 @@ mod subject {
         pub(super) const HEADERS: [&str; 5] = ["content-length", "user-agent", "accept", "host", "content-type"];
 
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
-            let transport = Arc::new(UreqTransport::new(hosts)?);
+            let transport = Arc::new(UreqTransport::new(hosts, &Arc::default())?);
             Ok(Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64)))))
         }
 
         #[cfg(feature = "rustls")]
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             let hosts = std::slice::from_ref(host);
-            let transport = Arc::new(UreqTransport::trusting(hosts, authority).unwrap());
+            let transport = Arc::new(UreqTransport::new(hosts, &crate::engine::suite::trusting(authority)).unwrap());
             Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 

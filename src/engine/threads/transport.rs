@@ -1,7 +1,7 @@
 //! Floor 2: one request to one host, over ureq.
 //!
-//! ureq provides HTTP and TLS. Name look-ups, sockets, deadlines and idle connections are implemented here
-//! ([`crate::http`], [`tcp`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
+//! ureq provides HTTP. Name look-ups, sockets, TLS, deadlines and idle connections are implemented here
+//! ([`crate::http`], [`tcp`], [`tls`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
 //! may send another request on that thread. Therefore no lock is held there, and the state of requests is a stack per
 //! thread. Deliberately absent: retries after an answer or a timeout, proxies, cookies, authentication, decompression,
 //! and threads, except for name look-ups.
@@ -18,7 +18,7 @@
 //! | look-ups of names | [`crate::http::resolver::MAX_LOOKUPS`] threads | |
 //!
 //! A host without requests takes the memory of its name only. An idle connection keeps no buffers. With TLS it keeps
-//! the session and the buffers of ureq.
+//! the session and its buffers.
 
 mod context;
 mod idle;
@@ -29,6 +29,8 @@ mod tcp;
 #[cfg(test)]
 #[path = "../suite/tests.rs"]
 mod tests;
+#[cfg(feature = "rustls")]
+mod tls;
 
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -47,7 +49,8 @@ use crate::engine::Exchange;
 use crate::http::head;
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::{Resolver, Target};
-use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers, no_tls};
+use crate::http::tls::Tls;
+use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -68,35 +71,13 @@ impl UreqTransport {
     /// Creates a transport to `hosts`, which are numbered in this order. Sends nothing and looks up nothing.
     ///
     /// # Errors
-    /// A [`ConfigError`] for an https host if the feature `rustls` is off.
-    pub(crate) fn new(hosts: &[Host]) -> Result<Self, ConfigError> {
-        Self::with(hosts, Arc::new(AgentMaker::new()))
-    }
-
-    /// Trusts the certificates of this PEM text only.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] for the first certificate that cannot be used.
-    #[cfg(feature = "rustls")]
-    pub(crate) fn trusting(hosts: &[Host], pem: &[u8]) -> Result<Self, ConfigError> {
-        let refused = |error: ureq::Error| {
-            let problem = format!("cannot be read: {error}");
-            ConfigError::new("root certificates", "", problem, "name a PEM file of certificates")
-        };
-        let mut roots = Vec::new();
-        for item in ureq::tls::parse_pem(pem) {
-            if let ureq::tls::PemItem::Certificate(certificate) = item.map_err(refused)? {
-                roots.push(certificate);
-            }
-        }
-        let maker = AgentMaker { tls: tcp::Tls::new(ureq::tls::RootCerts::from(roots)), ..AgentMaker::new() };
-        Self::with(hosts, Arc::new(maker))
+    /// A [`ConfigError`] for a host that `tls` refuses.
+    pub(crate) fn new(hosts: &[Host], tls: &Arc<Tls>) -> Result<Self, ConfigError> {
+        Self::with(hosts, Arc::new(AgentMaker::new(tls)))
     }
 
     fn with(hosts: &[Host], maker: Arc<AgentMaker>) -> Result<Self, ConfigError> {
-        if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
-            return Err(no_tls(host));
-        }
+        maker.tls.check(hosts)?;
         let client = |host: &Host| HostClient { host: host.clone(), agent: OnceLock::new() };
         Ok(UreqTransport { clients: hosts.iter().map(client).collect(), maker })
     }
@@ -104,7 +85,7 @@ impl UreqTransport {
     /// Creates a transport to other hosts that shares the bounds of this one.
     ///
     /// # Errors
-    /// A [`ConfigError`] for an https host if the feature `rustls` is off.
+    /// A [`ConfigError`] for a host that the TLS of the client refuses.
     pub(crate) fn beside(&self, hosts: &[Host]) -> Result<Self, ConfigError> {
         Self::with(hosts, Arc::clone(&self.maker))
     }
@@ -184,7 +165,7 @@ impl UreqTransport {
 
 /// Connection, with TLS if the host is https.
 #[cfg(feature = "rustls")]
-type Connection = <tcp::Tls as ureq::unversioned::transport::Connector<tcp::TcpTransport>>::Out;
+type Connection = ureq::unversioned::transport::Either<tcp::TcpTransport, tls::TlsTransport>;
 #[cfg(not(feature = "rustls"))]
 type Connection = tcp::TcpTransport;
 
@@ -194,31 +175,22 @@ struct AgentMaker {
     limit: Arc<ConnectionLimit>,
     /// Idle connections of each agent.
     idle: Mutex<Vec<Weak<IdleConnections<Connection>>>>,
-    #[cfg(feature = "rustls")]
-    tls: tcp::Tls,
+    tls: Arc<Tls>,
 }
 
 impl AgentMaker {
-    fn new() -> Self {
-        AgentMaker {
-            resolver: Arc::default(),
-            limit: Arc::default(),
-            idle: Mutex::default(),
-            #[cfg(feature = "rustls")]
-            tls: tcp::Tls::new(ureq::tls::RootCerts::WebPki),
-        }
+    fn new(tls: &Arc<Tls>) -> Self {
+        AgentMaker { resolver: Arc::default(), limit: Arc::default(), idle: Mutex::default(), tls: Arc::clone(tls) }
     }
 
     fn agent(&self, host: &Host) -> Agent {
         let connect_to_any = TcpConnector::new(Target::of(host), Arc::clone(&self.resolver), Arc::clone(&self.limit));
         #[cfg(feature = "rustls")]
-        let connect_to_any = ureq::unversioned::transport::Connector::chain(connect_to_any, self.tls.clone());
-        let config = config();
-        #[cfg(feature = "rustls")]
-        let config = config.tls_config(self.tls.config());
+        let connect_to_any =
+            ureq::unversioned::transport::Connector::chain(connect_to_any, tls::TlsConnector::new(&self.tls, host));
         let idle = Arc::default();
         self.add_idle(&idle);
-        Agent::with_parts(config.build(), PoolingConnector::new(connect_to_any, idle), NoResolver)
+        Agent::with_parts(config().build(), PoolingConnector::new(connect_to_any, idle), NoResolver)
     }
 
     fn add_idle(&self, idle: &Arc<IdleConnections<Connection>>) {
@@ -254,9 +226,6 @@ fn config() -> ConfigBuilder<AgentScope> {
         .max_idle_connections(0)
         .max_idle_connections_per_host(0)
         .max_idle_age(Duration::ZERO)
-        // Used by ureq's TLS only.
-        .input_buffer_size(16 * 1024)
-        .output_buffer_size(4 * 1024)
         // `RequestContext` has one deadline for the request. Some of these options would spawn a thread per request.
         .timeout_global(None)
         .timeout_per_call(None)
@@ -388,13 +357,9 @@ fn describe(error: ureq::Error) -> RequestError {
             Ok(ours) => *ours,
             Err(_) => RequestError::new(Kind::Internal, "the request failed"),
         },
-        ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => errors::tls_failed(e),
         ureq::Error::Io(e) => errors::closed(e),
         ureq::Error::Protocol(e) if context.sent => errors::not_http(e),
         ureq::Error::LargeResponseHeader(..) => errors::head_too_large(),
-        #[cfg(feature = "rustls")]
-        ureq::Error::Rustls(e) => errors::tls_failed(e),
-        ureq::Error::Tls(what) => RequestError::new(Kind::Tls, what),
         _ if context.sent => RequestError::new(Kind::Garbage, "the answer could not be read"),
         _ => RequestError::new(Kind::Internal, "the request could not be written"),
     };

@@ -8,6 +8,8 @@ use std::time::Instant;
 use super::tests::{ACTIONS, OK, PLENTY, assert_reply, serve};
 use super::*;
 use crate::api::{Action, Api};
+#[cfg(feature = "rustls")]
+use crate::engine::suite::trusting;
 use crate::values::group::GroupId;
 
 pub(crate) struct Subject(UreqTransport);
@@ -17,13 +19,13 @@ impl Subject {
     pub(crate) const HEADERS: [&str; 5] = ["content-length", "user-agent", "accept", "host", "content-type"];
 
     pub(crate) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
-        UreqTransport::new(hosts).map(Self)
+        UreqTransport::new(hosts, &Arc::default()).map(Self)
     }
 
     /// Trusts the certificates of this authority only.
     #[cfg(feature = "rustls")]
     pub(crate) fn trusting(host: &Host, authority: &[u8]) -> Self {
-        Subject(UreqTransport::trusting(std::slice::from_ref(host), authority).unwrap())
+        Subject(UreqTransport::new(std::slice::from_ref(host), &trusting(authority)).unwrap())
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "an engine takes it by value")]
@@ -67,7 +69,7 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
     };
     let servers = [serving(), serving(), serving()];
     let hosts = servers.each_ref().map(|server| Host::parse(format!("http://{}", server.address)).unwrap());
-    let transport = UreqTransport::new(&hosts[..2]).unwrap();
+    let transport = UreqTransport::new(&hosts[..2], &Arc::default()).unwrap();
     let other = transport.beside(&hosts[2..]).unwrap();
     let check = |host| exchange(host, Action::Check);
     assert_reply(&transport.send(Instant::now(), &check(0)), "200");
@@ -184,5 +186,5 @@ fn logger_that_sends_to_the_same_host_does_not_hang() {
 fn logger_that_sends_to_the_same_tls_host_does_not_hang() {
     let server = tests::tls::node_with(usize::MAX);
     let host = Host::parse(format!("https://localhost:{}", server.address.port())).unwrap();
-    ends_with_a_logger_that_sends(UreqTransport::trusting(&[host], tests::tls::AUTHORITY).unwrap());
+    ends_with_a_logger_that_sends(UreqTransport::new(&[host], &trusting(tests::tls::AUTHORITY)).unwrap());
 }
