@@ -74,7 +74,8 @@ pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, timeout: Du
 
 fn exchange(action: Action, group: &GroupId, timeout: Duration) -> Exchange {
     let request = Arc::new(Api::default().request(action, group));
-    Exchange { id: 0, host: 0, request, only_reads: action == Action::Check, headers: Arc::new([]), timeout }
+    let (headers, credentials) = (Arc::new([]), crate::http::credentials::HeaderLines::default());
+    Exchange { id: 0, host: 0, request, only_reads: action == Action::Check, headers, credentials, timeout }
 }
 
 impl Answer {

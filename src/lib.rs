@@ -55,6 +55,7 @@ pub use crate::values::action::Action;
 pub use crate::values::api::Api;
 pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 pub use crate::values::config::{ConfigError, Origin};
+pub use crate::values::credentials::Credentials;
 pub use crate::values::error::{Deletion, Error};
 pub use crate::values::event::{Event, EventKind, Phase};
 pub use crate::values::group::{GroupId, IntoGroupId};
@@ -66,3 +67,4 @@ pub use crate::values::report::{
     Cause, HostReport, HostStep, Interruption, Note, Operation, OperationId, Reason, Report, State, Target,
 };
 pub use crate::values::retry::RetryPolicy;
+pub use crate::values::secret::Secret;

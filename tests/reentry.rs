@@ -3,6 +3,8 @@
 //! A process has one logger. The tests of this file run one at a time, and each sets what the logger does.
 #![cfg(feature = "testing")]
 
+#[path = "support/gate.rs"]
+mod gate;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +15,12 @@ use std::time::Duration;
 
 use cluster_client::testing::{Cluster, Fault, Method};
 use cluster_client::{
-    Bulk, CancelToken, Claim, ClaimError, ClientBuilder, ClusterClient, DirectoryJournal, Engine, Error, Event,
-    GroupId, Intent, Journal, JournalError, Observer, OperationOptions, Outcome, Unfinished,
+    Bulk, CancelToken, Claim, ClaimError, ClientBuilder, ClusterClient, Credentials, DirectoryJournal, Engine, Error,
+    Event, GroupId, Intent, Journal, JournalError, Observer, OperationOptions, Outcome, Unfinished,
 };
 use log::{LevelFilter, Log, Metadata, Record};
+
+use crate::gate::Gate;
 
 /// Bounds only how long a broken test hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -215,6 +219,31 @@ fn logger_that_calls_the_client_during_a_bulk_does_not_hang() {
         assert!(calls >= 12, "{calls}");
         assert!((0..40).all(|number| cluster.all_have(&format!("outer-{number}"))));
     }
+}
+
+/// The engine keeps the credentials of a request on its thread, on which the logger sends other requests.
+#[test]
+fn request_of_a_logger_does_not_get_the_credentials_of_the_outer_one() {
+    let _turn = turn();
+    let cluster = Cluster::start(2).unwrap();
+    let gates: Vec<Gate> = cluster.nodes().iter().map(|node| Gate::before(node.address())).collect();
+    gates[0].want(&["authorization: Bearer outer"]);
+    let of = |gate: &Gate| support::builder([gate.url()]).request_timeout(REQUEST_TIMEOUT);
+    let outer = of(&gates[0]).credentials(Credentials::bearer("outer")).build().unwrap();
+    let nested = of(&gates[1]).build().unwrap();
+    let (running, calls) = (AtomicBool::new(false), Arc::<AtomicUsize>::default());
+    let count = Arc::clone(&calls);
+    set_hook(Some(Arc::new(move |_, text| {
+        if text != ENABLED && !running.swap(true, Ordering::SeqCst) {
+            assert_eq!(nested.group_status("g").unwrap().absent().count(), 1);
+            count.fetch_add(1, Ordering::SeqCst);
+            running.store(false, Ordering::SeqCst);
+        }
+    })));
+    ends(move || outer.create_group("g").unwrap());
+    set_hook(None);
+    assert!(calls.load(Ordering::SeqCst) >= 12 && cluster.node(0).has("g"));
+    assert!(!gates[1].take_heads().concat().contains("outer"));
 }
 
 /// ureq logged "Use pooled" under the mutex of its pool, which a panic there poisons for good.

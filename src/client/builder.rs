@@ -10,6 +10,7 @@ use crate::client::inner::ClientInner;
 use crate::client::observer::{Observer, Observers};
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
+use crate::http::credentials::CredentialStore;
 use crate::http::tls::Tls;
 #[cfg(feature = "rustls")]
 use crate::http::tls::settings::TlsSettings;
@@ -17,6 +18,7 @@ use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
 use crate::values::cause::JournalError;
 use crate::values::config::{ConfigError, Origin};
+use crate::values::credentials::Credentials;
 use crate::values::error::Error;
 use crate::values::host::{Host, Hosts};
 use crate::values::mask;
@@ -86,6 +88,7 @@ impl Default for Engine {
 /// | `in_flight` | 32 | 1 to 1024 |
 /// | `engine` | [`Engine::Threads`] | see [`Engine`] |
 /// | `tls` | built-in roots, no client certificate | see `TlsSettings` |
+/// | `credentials` | none | see [`Secret`](crate::Secret) |
 ///
 /// ```
 /// use std::time::Duration;
@@ -117,6 +120,9 @@ pub struct ClientBuilder {
     #[cfg(feature = "rustls")]
     host_tls: Vec<(Result<Host, ConfigError>, TlsSettings)>,
     observer: Option<Arc<dyn Observer>>,
+    credentials: Credentials,
+    host_credentials: Vec<(String, Credentials)>,
+    allow_plain_http: bool,
 }
 
 impl std::fmt::Debug for ClientBuilder {
@@ -145,6 +151,9 @@ impl Default for ClientBuilder {
             #[cfg(feature = "rustls")]
             host_tls: Vec::new(),
             observer: None,
+            credentials: Credentials::default(),
+            host_credentials: Vec::new(),
+            allow_plain_http: false,
         }
     }
 }
@@ -270,6 +279,28 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets the credentials of the requests to all hosts. They replace earlier ones.
+    ///
+    /// A host of an older operation that is none of this client's hosts gets no credentials.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Sets the credentials of one host, such as `https://node3:8443`: of all hosts with this scheme, name and port. They
+    /// replace those of [`ClientBuilder::credentials`] as a whole.
+    pub fn host_credentials(mut self, host: impl Into<String>, credentials: Credentials) -> Self {
+        self.host_credentials.push((host.into(), credentials));
+        self
+    }
+
+    /// Sets whether credentials may be sent to another machine without TLS. By default, only `localhost`, `127.0.0.0/8` and
+    /// `::1` get credentials over plain http, and [`ClientBuilder::build`] refuses other http hosts.
+    pub fn allow_plain_http(mut self, allow: bool) -> Self {
+        self.allow_plain_http = allow;
+        self
+    }
+
     /// Keeps intents in this directory, so that unfinished operations can be recovered after a crash.
     /// [`ClientBuilder::build`] opens it, and creates it if it does not exist. Without a journal, no file is written. It
     /// replaces an earlier [`ClientBuilder::custom_journal`].
@@ -291,11 +322,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Checks every setting, loads its files, opens the journal and creates the client. Sends nothing and starts no thread.
+    /// Checks every setting, loads its files and secrets, opens the journal and creates the client. Sends nothing and
+    /// starts no thread.
     ///
     /// # Errors
-    /// [`Error::Config`] for the first setting that is missing or out of bounds, and for a journal directory that
-    /// cannot be used. The journal is opened last, so an error of another setting creates no directory.
+    /// [`Error::Config`] for the first setting that is missing or out of bounds, for a secret that cannot be used, and for
+    /// a journal directory that cannot be used. The journal is opened last, so an error of another setting creates no directory.
     pub fn build(self) -> Result<ClusterClient, Error> {
         let none =
             || Err(ConfigError::new("host list", "", "is empty", "name at least one host, such as http://node1:8000"));
@@ -304,6 +336,13 @@ impl ClientBuilder {
         check_number("number of threads", self.threads, 4096)?;
         check_number("number of operations in flight", self.in_flight, 1024)?;
         let cluster: Arc<[Host]> = hosts.as_slice().into();
+        let credentials = CredentialStore::load(
+            &cluster,
+            &self.credentials,
+            &self.host_credentials,
+            self.allow_plain_http,
+            std::time::Instant::now(),
+        )?;
         let pool = Pool::new(self.threads);
         let tls = Arc::new(self.load_tls()?);
         let engines = match self.engine {
@@ -326,6 +365,7 @@ impl ClientBuilder {
             pool,
             engines,
             tls,
+            credentials,
         }
         .into())
     }

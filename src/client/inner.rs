@@ -7,6 +7,7 @@ use crate::client::journal_calls;
 use crate::client::observer::Observers;
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
+use crate::http::credentials::CredentialStore;
 use crate::http::tls::Tls;
 use crate::journal::{Journal, Unfinished};
 use crate::protocol::Limits;
@@ -32,6 +33,7 @@ pub(crate) struct ClientInner {
     pub(crate) pool: Arc<Pool>,
     pub(crate) engines: Engines,
     pub(crate) tls: Arc<Tls>,
+    pub(crate) credentials: CredentialStore,
 }
 
 impl ClientInner {

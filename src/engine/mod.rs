@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::api::{Reply, Request};
+use crate::http::credentials::HeaderLines;
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -103,6 +104,8 @@ pub(crate) struct Exchange {
     pub(crate) only_reads: bool,
     /// Headers of this host. They replace those of the request. Names and values are valid in HTTP.
     pub(crate) headers: Arc<[(String, String)]>,
+    /// Header lines with secrets, which no crate may log.
+    pub(crate) credentials: HeaderLines,
     /// Timeout from the look-up of the name to the end of the answer. An answer that arrived in time counts, even if
     /// the driver called `wait` late.
     pub(crate) timeout: Duration,

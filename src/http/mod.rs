@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use crate::api::BodyUse;
 
+pub(crate) mod credentials;
 pub(crate) mod errors;
 #[cfg(feature = "rustls")]
 pub(crate) mod file;
+pub(crate) mod files;
 pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod limit;

@@ -3,8 +3,11 @@
 
 mod bench;
 mod bounds;
+mod credentials;
 mod demo;
 mod exits;
+#[path = "../support/gate.rs"]
+mod gate;
 #[cfg(unix)]
 mod hostile_journal;
 mod journal;

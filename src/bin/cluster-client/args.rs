@@ -57,6 +57,13 @@ Hosts and settings:
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups in progress at once
+    allow_plain_http = false  # credentials over plain http to other machines
+    [credentials]             # sent to all hosts; paths are relative to this file
+    # bearer_token_file = \"token\"         # or bearer_token_env = \"VARIABLE\"
+    # basic_user = \"admin\"                # with basic_password_file = \"password\"
+                                          # or basic_password_env = \"VARIABLE\"
+    # header_files = { X-Token = \"file\" } # also header_envs = { X-Token = \"VARIABLE\" }
+    # [host.\"https://node3:8443\".credentials] replaces all of them for that host
     [paths]
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";
@@ -106,6 +113,12 @@ pub(crate) struct GlobalOptions {
     /// Keep no journal: after a crash nothing can be recovered
     #[arg(long, global = true)]
     pub(crate) no_journal: bool,
+    /// A file with the bearer token of the requests [default: CLUSTER_CLIENT_BEARER_TOKEN_FILE, then the file]
+    ///
+    /// It replaces bearer token, user and password of [credentials], and is read again every minute. Hosts with
+    /// credentials of their own keep them.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) bearer_token_file: Option<PathBuf>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     #[arg(long_help = OUTPUT)]

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! main -> args          arguments and help texts (refusal: their errors)
-//!      -> settings      values and their origins (file, open, time)
+//!      -> settings      values and their origins (file, credentials, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
 //!         recover, journal, show                                           }-> summary, next -> table | json -> output
 //!         node, demo, shell                                               /
@@ -12,6 +12,7 @@
 
 mod args;
 mod confirm;
+mod credentials;
 mod demo;
 mod exit;
 mod file;

@@ -36,6 +36,8 @@ pub(crate) struct Advice {
     /// Options of this create or delete, for its repetition.
     create: Vec<OsString>,
     delete: Vec<OsString>,
+    /// A recovery needs the hosts too, because only the hosts of a client get credentials.
+    has_credentials: bool,
     /// The timeout of the operation, of any origin.
     timeout: Option<Duration>,
     /// Groups with an entry in the journal. Filled for a status only.
@@ -45,8 +47,12 @@ pub(crate) struct Advice {
 impl Advice {
     pub(crate) fn new(global: &GlobalOptions, settings: &Settings) -> Self {
         let hosts = spelled_out(&settings.hosts.value, &settings.hosts.origin);
-        let advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
-        Advice { hosts, timeout: settings.timeout.value, ..advice }
+        let mut advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
+        if let Some(file) = &settings.credentials.token_file {
+            advice.common.extend(["--bearer-token-file".into(), absolute(file)]);
+        }
+        let has_credentials = settings.credentials.are_there();
+        Advice { hosts, has_credentials, timeout: settings.timeout.value, ..advice }
     }
 
     /// For commands that need no hosts, because the journal has them.
@@ -122,8 +128,11 @@ impl Advice {
         self.repair(group, Target::Present).or(self.repair(group, Target::Absent))
     }
 
-    /// Returns a recovery, without hosts, because the journal has them.
+    /// Returns a recovery, without hosts, because the journal has them, unless they get credentials.
     pub(crate) fn recover(&self) -> Next {
+        if self.has_credentials {
+            return Next::of(Self::command("recover").chain(self.options()));
+        }
         Next::of(Self::command("recover").chain(self.common.iter().cloned()))
     }
 

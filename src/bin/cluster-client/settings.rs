@@ -10,6 +10,7 @@ use clap::ValueEnum as _;
 use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
 use crate::args::{EngineName, GlobalOptions};
+use crate::credentials::{CredentialSettings, TOKEN_FILE};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
 use crate::output::eprint;
@@ -76,6 +77,8 @@ pub(crate) struct Settings {
     pub(crate) threads: Sourced<usize>,
     pub(crate) engine: Sourced<EngineName>,
     pub(crate) in_flight: Sourced<usize>,
+    pub(crate) credentials: CredentialSettings,
+    pub(crate) allow_plain_http: Sourced<bool>,
     /// The configuration file that was read.
     pub(crate) config: Option<PathBuf>,
     api: Api,
@@ -94,8 +97,12 @@ impl Settings {
         let rollback_timeout = ROLLBACK_TIMEOUT.max(settle.value.saturating_mul(4));
         let collection = or_default(file.path("collection")?, "/v1/group/".into());
         let member = or_default(file.path("member")?, "/v1/group/{id}/".into());
+        let hosts = hosts(global, &file)?;
+        let token_file = global.bearer_token_file.as_deref();
         let settings = Settings {
-            hosts: hosts(global, &file)?,
+            credentials: CredentialSettings::resolve(token_file, variable(TOKEN_FILE), &file, &hosts)?,
+            allow_plain_http: or_default(file.flag("allow_plain_http")?, false),
+            hosts,
             timeout: match global.timeout {
                 Some(time) => Sourced::option("--timeout", Some(time)),
                 None => file.time("timeout")?.map_or(Sourced::default(None), |time| time.map(Some)),
@@ -207,7 +214,11 @@ impl Settings {
             .rollback_timeout(self.rollback_timeout.value)
             .threads(self.threads.value)
             .engine(self.engine.value.into())
-            .in_flight(self.in_flight.value);
+            .in_flight(self.in_flight.value)
+            .credentials(self.credentials.general.clone())
+            .allow_plain_http(self.allow_plain_http.value);
+        let own = self.credentials.own.iter().cloned();
+        let builder = own.fold(builder, |builder, (host, own)| builder.host_credentials(host.as_str(), own));
         match self.timeout.value {
             Some(time) => builder.operation_timeout(time),
             None => builder,
@@ -215,7 +226,7 @@ impl Settings {
     }
 
     fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, CliError> {
-        // Each setting was checked, so only the hosts can be refused.
+        // Each setting was checked, so only the hosts can be refused, and secrets, which have their origin.
         builder.build().map_err(|error| named(error, &self.hosts.origin).into())
     }
 }
@@ -240,7 +251,7 @@ fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
 
 fn named(error: Error, origin: &Origin) -> Error {
     match error {
-        Error::Config { source, .. } => source.from_origin(origin.clone()).into(),
+        Error::Config { source, .. } if *source.origin() == Origin::Code => source.from_origin(origin.clone()).into(),
         other => other,
     }
 }

@@ -1,11 +1,13 @@
 //! hosts: prints every setting with its origin. Sends nothing and writes nothing.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use cluster_client::{Host, Origin, Printable};
 use serde_json::{Map, Value, json};
 
 use crate::args::{Format, GlobalOptions};
+use crate::credentials::Place;
 use crate::exit::{CliError, Exit};
 use crate::json;
 use crate::output::Output;
@@ -13,7 +15,7 @@ use crate::settings::{Journal, Settings};
 use crate::time;
 
 struct Row<'a> {
-    name: &'static str,
+    name: Cow<'static, str>,
     /// One value, or one for each host.
     values: Vec<String>,
     json: Value,
@@ -34,16 +36,25 @@ pub(crate) fn show(global: &GlobalOptions, output: &mut Output) -> Result<Exit, 
 
 fn rows(settings: &Settings) -> Vec<Row<'_>> {
     let hosts: Vec<String> = settings.hosts.value.iter().map(Host::to_string).collect();
-    let all_hosts = Row { name: "hosts", json: json!(hosts), values: hosts, origin: &settings.hosts.origin };
-    let row = |name, text: String, origin| Row { name, json: json!(text), values: vec![text], origin };
-    let number =
-        |name, number: usize, origin| Row { name, values: vec![number.to_string()], json: json!(number), origin };
-    vec![
+    let all_hosts = Row { name: "hosts".into(), json: json!(hosts), values: hosts, origin: &settings.hosts.origin };
+    let row = |name: &'static str, text: String, origin| Row {
+        name: name.into(),
+        json: json!(text),
+        values: vec![text],
+        origin,
+    };
+    let number = |name: &'static str, number: usize, origin| Row {
+        name: name.into(),
+        values: vec![number.to_string()],
+        json: json!(number),
+        origin,
+    };
+    let mut rows = vec![
         all_hosts,
         match settings.timeout.value {
             Some(limit) => row("timeout", time::show(limit), &settings.timeout.origin),
             None => Row {
-                name: "timeout",
+                name: "timeout".into(),
                 values: vec!["none".into()],
                 json: Value::Null,
                 origin: &settings.timeout.origin,
@@ -61,7 +72,22 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
         number("threads", settings.threads.value, &settings.threads.origin),
         row("engine", settings.engine.value.word().into(), &settings.engine.origin),
         number("in_flight", settings.in_flight.value, &settings.in_flight.origin),
-    ]
+        Row {
+            name: "allow_plain_http".into(),
+            values: vec![settings.allow_plain_http.value.to_string()],
+            json: json!(settings.allow_plain_http.value),
+            origin: &settings.allow_plain_http.origin,
+        },
+    ];
+    rows.extend(settings.credentials.places.iter().map(secret));
+    rows
+}
+
+/// Shows the file or the variable of a secret.
+fn secret(place: &Place) -> Row<'_> {
+    let shown = Printable::new(&place.shown).to_string();
+    let name = Printable::new(&place.key).to_string().into();
+    Row { name, values: vec![shown], json: json!(place.shown), origin: &place.origin }
 }
 
 fn journal(settings: &Settings) -> Row<'_> {
@@ -70,7 +96,7 @@ fn journal(settings: &Settings) -> Row<'_> {
         Journal::Off => ("none".into(), json!(false)),
         Journal::Homeless => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
     };
-    Row { name: "journal", values: vec![text], json, origin: &settings.journal.origin }
+    Row { name: "journal".into(), values: vec![text], json, origin: &settings.journal.origin }
 }
 
 fn table(rows: &[Row<'_>]) -> String {
@@ -79,7 +105,7 @@ fn table(rows: &[Row<'_>]) -> String {
     let mut text = String::new();
     for row in rows {
         for (number, value) in row.values.iter().enumerate() {
-            let name = if number == 0 { row.name } else { "" };
+            let name = if number == 0 { &*row.name } else { "" };
             let _ = writeln!(text, "{name:names$}  {value:values$}  {}", row.origin);
         }
     }
@@ -95,7 +121,7 @@ fn object(rows: &[Row<'_>]) -> Value {
             Origin::File(path) => ("file", Some(path.display().to_string())),
             _ => ("default", None),
         };
-        (row.name.to_owned(), json!({ "value": row.json, "origin": origin, "from": from }))
+        (row.name.to_string(), json!({ "value": row.json, "origin": origin, "from": from }))
     };
     Value::Object(rows.iter().map(entry).collect::<Map<_, _>>())
 }

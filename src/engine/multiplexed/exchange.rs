@@ -229,11 +229,11 @@ impl Multiplexed {
     /// Sends the request on a connection that is ready for it.
     fn send(&mut self, slot: usize, exchange: Box<InFlight>, is_fresh: bool) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
-        let Exchange { request, headers, .. } = &exchange.exchange;
+        let Exchange { request, headers, credentials, .. } = &exchange.exchange;
         self.output.clear();
         let origin = self.hosts[connection.host].origin.as_ref().ok_or_else(errors::not_written);
         let written = origin.and_then(|origin| {
-            caught(|| request::write(origin, &exchange.path, request, headers, &mut self.output))
+            caught(|| request::write(origin, &exchange.path, request, headers, credentials, &mut self.output))
                 .map_err(panicked)
                 .flatten()
         });

@@ -6,6 +6,7 @@ use ureq_proto::http::uri::{Authority, PathAndQuery, Scheme};
 use ureq_proto::http::{HeaderName, HeaderValue, Request as Head, Uri, header};
 
 use crate::api::Request;
+use crate::http::credentials::HeaderLines;
 use crate::http::head::{self, Headers};
 use crate::http::{JSON, USER_AGENT, errors};
 use crate::values::cause::RequestError;
@@ -36,14 +37,27 @@ pub(super) fn write(
     path: &str,
     request: &Request,
     of_host: &Headers,
+    credentials: &HeaderLines,
     output: &mut Vec<u8>,
 ) -> Result<Call<RecvResponse>, RequestError> {
     let start = output.len();
-    let written = try_write(origin, path, request, of_host, output);
+    let call = try_write(origin, path, request, of_host, output);
+    let written = call.filter(|_| insert(credentials, start, output));
     written.ok_or_else(|| {
         output.truncate(start);
         errors::not_written()
     })
+}
+
+/// Inserts the credentials after the request line, which begins at `start`. Returns false if there is no such line.
+fn insert(credentials: &HeaderLines, start: usize, output: &mut Vec<u8>) -> bool {
+    if credentials.is_empty() {
+        return true;
+    }
+    let Some(line) = output[start..].iter().position(|byte| *byte == b'\n') else { return false };
+    let at = start + line + 1;
+    output.splice(at..at, credentials.as_bytes().iter().copied());
+    true
 }
 
 fn try_write(

@@ -14,12 +14,14 @@ use super::{Multiplexed, Network};
 use crate::api::{Action, Api, Reply};
 use crate::engine::threads::transport::subject::Subject as UreqSubject;
 use crate::engine::{Completion, Engine as _, Exchange};
+use crate::http::credentials::HeaderLines;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
 fn exchange(id: u64, host: usize, action: Action, timeout: Duration) -> Exchange {
     let request = Arc::new(Api::default().request(action, &GroupId::parse("g1").unwrap()));
-    Exchange { id, host, request, only_reads: action == Action::Check, headers: Arc::new([]), timeout }
+    let (headers, credentials) = (Arc::new([]), HeaderLines::default());
+    Exchange { id, host, request, only_reads: action == Action::Check, headers, credentials, timeout }
 }
 
 /// Runs `exchanges`, and returns their completions by id.

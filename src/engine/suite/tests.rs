@@ -11,6 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::subject::Subject;
 use crate::api::{Action, Api, Body, BodyUse, Reply, Request};
 use crate::engine::Exchange;
+use crate::http::credentials::{CredentialStore, HeaderLines};
+use crate::values::credentials::Credentials;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
@@ -139,8 +141,13 @@ pub(super) fn ask(transport: &Subject, action: Action, timeout: Duration) -> Rep
 
 /// Returns an exchange that changes something, without headers of its host.
 pub(super) fn exchange(host: usize, request: &Request, timeout: Duration) -> Exchange {
-    let (request, headers) = (Arc::new(request.clone()), Arc::new([]));
-    Exchange { id: 0, host, request, only_reads: false, headers, timeout }
+    let (headers, credentials) = (Arc::new([]), HeaderLines::default());
+    Exchange { id: 0, host, request: Arc::new(request.clone()), only_reads: false, headers, credentials, timeout }
+}
+
+/// Returns an exchange with these credentials.
+fn with(credentials: HeaderLines, request: &Request) -> Exchange {
+    Exchange { credentials, ..exchange(0, request, PLENTY) }
 }
 
 pub(super) fn send(transport: &Subject, host: usize, request: &Request, timeout: Duration) -> Reply {
@@ -668,6 +675,78 @@ fn redirect_is_followed_once_if_it_keeps_method_and_origin() {
     }
 }
 
+/// Returns credentials with `token` in the lines of two headers.
+fn credentials(token: &str) -> HeaderLines {
+    let host = Host::parse("http://localhost").unwrap();
+    let both = Credentials::bearer(token).header("X-Token", token);
+    let store = CredentialStore::load(std::slice::from_ref(&host), &both, &[], false, Instant::now()).unwrap();
+    store.of(&host).unwrap().lines(Instant::now())
+}
+
+#[test]
+fn credentials_are_sent_whole_with_every_action_on_each_connection() {
+    let server = serve(|_, mut peer| {
+        while peer.request().is_some() {
+            peer.send(OK);
+        }
+    });
+    let transport = server.transport();
+    // The longest token is larger than the buffers of ureq.
+    for token in ["abc", &"y".repeat(8 * 1024)] {
+        for action in ACTIONS {
+            let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+            assert_reply(&send(&transport, 0, &request, PLENTY), "200");
+            let plain = server.requests.recv().unwrap();
+            assert_reply(&transport.run(with(credentials(token), &request)), "200");
+            let line = plain.find('\n').unwrap() + 1;
+            let lines = format!("authorization: Bearer {token}\r\nX-Token: {token}\r\n");
+            let expected = [&plain[..line], &lines, &plain[line..]].concat();
+            assert_eq!(server.requests.recv().unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn credentials_follow_a_redirect_to_the_same_origin_only() {
+    for status in [307, 308] {
+        for action in ACTIONS {
+            let elsewhere = answering(OK);
+            let away = elsewhere.address;
+            let server = serve(move |_, mut peer| {
+                while let Some(request) = peer.request() {
+                    let port = peer.stream.get_ref().local_addr().unwrap().port();
+                    let target = match request.split(' ').nth(1).unwrap() {
+                        path if path.starts_with("/moved") => {
+                            peer.send("HTTP/1.1 299 there\r\ncontent-length: 0\r\n\r\n");
+                            continue;
+                        }
+                        path if path.starts_with("/port") => format!("http://{away}/moved"),
+                        path if path.starts_with("/host") => format!("http://localhost:{port}/moved"),
+                        path if path.starts_with("/scheme") => format!("https://127.0.0.1:{port}/moved"),
+                        path if path.starts_with("/user") => format!("http://x@127.0.0.1:{port}/moved"),
+                        _ => "/moved".to_owned(),
+                    };
+                    peer.send(format!("HTTP/1.1 {status} x\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n"));
+                }
+            });
+            let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+            let ask = |path: &str| {
+                transport(&format!("http://{}{path}", server.address)).run(with(credentials("S3CR3T"), &request))
+            };
+            assert_reply(&ask(""), "299");
+            let first = server.requests.recv().unwrap();
+            let moved = first.replacen(first.split(' ').nth(1).unwrap(), "/moved", 1);
+            assert_eq!(server.requests.recv().unwrap(), moved);
+            assert_eq!(first.matches("S3CR3T").count(), 2, "{first}");
+            for path in ["/port", "/host", "/scheme", "/user"] {
+                assert_reply(&ask(path), &status.to_string());
+                assert_eq!(server.requests.try_iter().count(), 1, "{path}: the redirect is not followed");
+            }
+            assert_eq!(elsewhere.requests.try_iter().count(), 0);
+        }
+    }
+}
+
 #[test]
 fn redirect_whose_target_refuses_is_ambiguous() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -1024,6 +1103,30 @@ pub(super) mod tls {
         }
     }
 
+    #[test]
+    fn credentials_are_sent_over_tls_on_each_connection() {
+        let server = serve(|_, peer| {
+            let mut stream = BufReader::new(secured(peer.stream.into_inner()));
+            let mut head = String::new();
+            while stream.read_line(&mut head).is_ok_and(|length| length > 0) {
+                if head.ends_with("\r\n\r\n") {
+                    let has = head.contains("\r\nauthorization: Bearer yyy") && head.contains("y\r\nX-Token: yyy");
+                    let status = if has && head.starts_with("GET /v1") { 200 } else { 401 };
+                    let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n");
+                    stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                    head.clear();
+                }
+            }
+        });
+        let transport = trusting(&format!("https://localhost:{}", server.address.port()));
+        let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
+        for _ in 0..2 {
+            let token = credentials(&"y".repeat(8 * 1024));
+            assert_reply(&transport.run(with(token, &request)), "200");
+            assert_reply(&send(&transport, 0, &request, PLENTY), "401");
+        }
+    }
+
     /// Reads requests without keeping them.
     struct Reading {
         stream: BufReader<StreamOwned<ServerConnection, TcpStream>>,
@@ -1227,8 +1330,9 @@ fn body_is_returned_if_it_is_used_and_cut_if_it_is_not_whole() {
             peer.request();
             peer.send(&sent);
         });
-        let subject = transport(&format!("http://{}", server.address));
         let asked = |body_use| {
+            // A new connection each time: the server closes this one at any moment.
+            let subject = transport(&format!("http://{}", server.address));
             let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
             match send(&subject, 0, &Request { body_use, ..request }, PLENTY) {
                 Reply::Answered { body, .. } => body,

@@ -3,8 +3,8 @@
 //! ureq provides HTTP. Name look-ups, sockets, TLS, deadlines and idle connections are implemented here
 //! ([`crate::http`], [`tcp`], [`tls`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
 //! may send another request on that thread. Therefore no lock is held there, and the state of requests is a stack per
-//! thread. Deliberately absent: retries after an answer or a timeout, proxies, cookies, authentication, decompression,
-//! and threads, except for name look-ups.
+//! thread. Deliberately absent: retries after an answer or a timeout, proxies, cookies, decompression, and threads,
+//! except for name look-ups.
 //!
 //! Bounds:
 //!
@@ -132,7 +132,7 @@ impl UreqTransport {
     pub(crate) fn send(&self, begun: Instant, exchange: &Exchange) -> Reply {
         match self.clients.get(exchange.host) {
             Some(client) => {
-                let _outer = context::enter();
+                let _outer = context::enter(&exchange.credentials);
                 self.request(client, exchange, RequestContext::begun(begun, exchange.timeout))
             }
             None => Reply::NotSent(errors::no_such_host()),

@@ -3,6 +3,8 @@
 //! The pool of ureq logs while it holds its mutex. A logger that sends a request to that host then deadlocks, because
 //! its own thread holds the mutex. Therefore the pool of ureq is kept empty: each connection leaves ureq when its
 //! request is over. No foreign code runs under the mutex here.
+//!
+//! Credentials are inserted into the request here, above TLS and behind ureq-proto, which logs the bytes that it writes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +14,9 @@ use std::time::Instant;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::context;
+use crate::http::credentials::HeaderLines;
 use crate::http::{MAX_IDLE, MAX_IDLE_AGE};
+use crate::values::cause::{RequestError, RequestErrorKind};
 
 /// Idle connections to one host, in the order of their last use.
 pub(super) struct IdleConnections<T> {
@@ -95,10 +99,16 @@ impl<C: Connector> Connector for PoolingConnector<C> {
         let lend = |connection| PooledTransport {
             connection: Some(connection),
             idle: Arc::clone(&self.idle),
+            credentials: context::credentials(),
             reusable: false,
         };
         Ok(connection.map(lend))
     }
+}
+
+/// Returns the error if the buffers of the connection have no space. They always have some after a transmission.
+fn unwritten() -> ureq::Error {
+    ureq::Error::Other(Box::new(RequestError::new(RequestErrorKind::Internal, "the request could not be written")))
 }
 
 /// Connection lent to ureq for one request. Dropping it returns it to the pool, or closes it.
@@ -106,6 +116,8 @@ pub(super) struct PooledTransport<T: Transport> {
     /// `None` only during the drop.
     connection: Option<T>,
     idle: Arc<IdleConnections<T>>,
+    /// Header lines to insert. Empty after the insertion.
+    credentials: HeaderLines,
     /// Whether the request is over and the connection can be used for another.
     reusable: bool,
 }
@@ -113,6 +125,32 @@ pub(super) struct PooledTransport<T: Transport> {
 impl<T: Transport> PooledTransport<T> {
     fn connection(&mut self) -> &mut T {
         self.connection.as_mut().expect("present until the drop")
+    }
+
+    /// Transmits the request line, the credentials, and then the rest of the first `amount` bytes of the request.
+    fn insert(&mut self, credentials: &HeaderLines, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        let written = &self.connection().buffers().output()[..amount];
+        let Some(line) = written.iter().position(|byte| *byte == b'\n') else {
+            return Err(unwritten());
+        };
+        let rest = written[line + 1..].to_vec();
+        self.connection().transmit_output(line + 1, timeout)?;
+        self.write(credentials.as_bytes(), timeout)?;
+        self.write(&rest, timeout)
+    }
+
+    fn write(&mut self, mut bytes: &[u8], timeout: NextTimeout) -> Result<(), ureq::Error> {
+        while !bytes.is_empty() {
+            let space = self.connection().buffers().output();
+            let amount = space.len().min(bytes.len());
+            if amount == 0 {
+                return Err(unwritten());
+            }
+            space[..amount].copy_from_slice(&bytes[..amount]);
+            self.connection().transmit_output(amount, timeout)?;
+            bytes = &bytes[amount..];
+        }
+        Ok(())
     }
 }
 
@@ -122,7 +160,11 @@ impl<T: Transport> Transport for PooledTransport<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.connection().transmit_output(amount, timeout)
+        if self.credentials.is_empty() {
+            return self.connection().transmit_output(amount, timeout);
+        }
+        let credentials = std::mem::take(&mut self.credentials);
+        self.insert(&credentials, amount, timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {

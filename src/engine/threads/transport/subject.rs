@@ -10,6 +10,7 @@ use super::*;
 use crate::api::{Action, Api};
 #[cfg(feature = "rustls")]
 use crate::engine::suite::trusting;
+use crate::http::credentials::HeaderLines;
 use crate::values::group::GroupId;
 
 pub(crate) struct Subject(UreqTransport);
@@ -85,10 +86,10 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
 
 #[test]
 fn end_of_a_nested_request_restores_the_outer_one() {
-    let outer = context::enter();
+    let outer = context::enter(&HeaderLines::default());
     context::begin(RequestContext::new(PLENTY));
     context::update(|context| context.sent = true);
-    drop(context::enter());
+    drop(context::enter(&HeaderLines::default()));
     assert!(context::current().sent);
     drop(outer);
     assert!(!context::current().sent);
