@@ -202,7 +202,7 @@ fn skipped_verification_accepts_every_certificate_and_warns() {
     let client = builder(Engine::Threads, &[server.url()]).tls(settings.clone()).build().unwrap();
     assert!(matches!(client.warnings(), [warning] if warning.contains("any host is not verified")));
     let origin = server.url();
-    let client = builder(Engine::Threads, &[origin.clone()]).host_tls(&origin, settings).build().unwrap();
+    let client = builder(Engine::Threads, std::slice::from_ref(&origin)).host_tls(&origin, settings).build().unwrap();
     assert!(matches!(client.warnings(), [warning] if warning.contains(&format!("{origin} is not verified"))));
 }
 
@@ -501,7 +501,7 @@ fn certificate_alert_after_the_handshake_of_the_server_is_ambiguous() {
         config.enable_secret_extraction = true;
         let url = refusing_late(config, requests);
         for engine in ENGINES {
-            let client = builder(engine, &[url.clone()]).tls(trusting(&authority)).build().unwrap();
+            let client = builder(engine, std::slice::from_ref(&url)).tls(trusting(&authority)).build().unwrap();
             if requests == 2 {
                 client.group_status("g1").unwrap();
             }

@@ -100,6 +100,15 @@ impl ConfigError {
         self
     }
 
+    /// The kind of the refused value, such as `host`, or the name of a setting.
+    ///
+    /// ```
+    /// assert_eq!(cluster_client::Host::parse("node1").unwrap_err().what(), "host");
+    /// ```
+    pub fn what(&self) -> &'static str {
+        self.what
+    }
+
     /// The refused value. Possible user info in it is masked, and a long value is cut.
     pub fn value(&self) -> &str {
         &self.value

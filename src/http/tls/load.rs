@@ -130,10 +130,11 @@ fn refused_pair(error: &TlsError, cert: &Text<'_>, key: &Text<'_>) -> ConfigErro
         TlsError::InvalidCertificate(_) => {
             cert.refused(format!("has a certificate that cannot be read: {error}"), "make the file again")
         }
-        _ => key.refused(
-            format!("has a key that cannot be used: {error}"),
-            "use RSA of 2048 to 8192 bits, ECDSA on P-256, P-384 or P-521, or Ed25519",
-        ),
+        other => {
+            let reason = if let TlsError::General(reason) = other { reason.clone() } else { other.to_string() };
+            let remedy = "use RSA of 2048 to 4096 bits, ECDSA on P-256 or P-384, or Ed25519";
+            key.refused(format!("has a key that cannot be used: {reason}"), remedy)
+        }
     }
 }
 
