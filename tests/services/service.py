@@ -47,6 +47,10 @@ class Failed(Exception):
     """A start that did not work, with the reason."""
 
 
+class Ended(Failed):
+    """A server that ended by itself, perhaps because its port was taken."""
+
+
 def skip(reason):
     print(f"skip {reason}", flush=True)
     sys.exit(CANNOT_BE_HAD)
@@ -263,7 +267,7 @@ def start_all(folder, ports, start, ready, headers):
         try:
             wait_until_ready(instances, ready, headers)
             return instances
-        except Failed:
+        except Ended:
             end_others()
             if attempt + 1 == ATTEMPTS:
                 raise
@@ -286,7 +290,7 @@ def wait_until_ready(instances, ready, headers):
     for instance in instances:
         while answer(instance.url, method, path, headers) != status:
             if instance.process.poll() is not None:
-                raise Failed(f"{instance.url} ended with {instance.process.returncode}:\n{instance.log()}")
+                raise Ended(f"{instance.url} ended with {instance.process.returncode}:\n{instance.log()}")
             if time.monotonic() > deadline:
                 raise Failed(f"{instance.url} is not ready after {START_SECONDS} s:\n{instance.log()}")
             time.sleep(0.05)
