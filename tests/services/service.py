@@ -81,7 +81,7 @@ def debian(program, *packages):
     return found
 
 
-def older_debian(program, package, release):
+def other_debian(program, package, release):
     """Returns the path of `program` of a package that only another release of Debian has, unpacked in the cache.
 
     The system's own sources give the mirror. The package is signed as all others are, and nothing is installed.
