@@ -293,7 +293,7 @@ impl Multiplexed {
                 }
                 Err(e) => return self.attempt_failed(slot, errors::closed(e)),
                 Ok(0) => {
-                    return match reader.end() {
+                    return match reader.end(&connection.input) {
                         Ok(()) => self.finish(slot, false),
                         Err(error) => self.attempt_failed(slot, error),
                     };
