@@ -335,12 +335,6 @@ fn closed_idle_connections_beyond_one_poll_are_replaced_before_the_next_requests
 }
 
 #[test]
-fn panic_while_reading_an_answer_is_an_error() {
-    assert!(super::exchange::caught(|| panic!("as planned")).is_err());
-    assert_eq!(super::exchange::caught(|| 7).unwrap(), 7);
-}
-
-#[test]
 fn host_is_added_once_and_asked_by_its_number() {
     let server = serve(|_, mut peer| {
         peer.request();
