@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::api::{self, Action, Api, Classification, Reply};
+use crate::api::{self, Action, Api, Body, BodyUse, Classification, Reply, Request};
 use crate::engine::Exchange;
 use crate::engine::threads::transport::UreqTransport;
 use crate::http::headers::{retry_after as wish, same_origin as followed};
@@ -37,10 +37,19 @@ pub struct Wire(UreqTransport);
 pub enum Answer {
     /// It was not sent.
     NotSent(String),
-    /// The server answered with this status.
-    Answered(u16, Option<Duration>),
+    /// The server answered with this status, delay and body.
+    Answered(u16, Option<Duration>, Content),
     /// It may have been applied.
     Ambiguous(String),
+}
+
+/// The body of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    Unread,
+    Whole(Vec<u8>),
+    /// Without its bytes: the engines decode different amounts at a time, so they stop at different places.
+    Cut,
 }
 
 impl Wire {
@@ -51,8 +60,8 @@ impl Wire {
     }
 
     /// Sends one request, as the driver does. Returns its answer, and whether it counts as confirmed.
-    pub fn ask(&self, action: Action, group: &GroupId, timeout: Duration) -> (Answer, bool) {
-        let reply = self.0.send(Instant::now(), &exchange(action, group, timeout));
+    pub fn ask(&self, action: Action, group: &GroupId, needs_body: bool, timeout: Duration) -> (Answer, bool) {
+        let reply = self.0.send(Instant::now(), &exchange(action, group, needs_body, timeout));
         let answer = Answer::of(&reply);
         (answer, api::classify(action, reply).classification == Classification::Confirmed)
     }
@@ -60,11 +69,11 @@ impl Wire {
 
 /// Sends one request with the multiplexed engine, on a new connection.
 #[cfg(feature = "multiplex")]
-pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, timeout: Duration) -> Answer {
+pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, needs_body: bool, timeout: Duration) -> Answer {
     use crate::engine::Engine as _;
     use crate::engine::multiplexed::Multiplexed;
     let mut engine = Multiplexed::new(std::slice::from_ref(host), Arc::default());
-    engine.submit(exchange(action, group, timeout));
+    engine.submit(exchange(action, group, needs_body, timeout));
     let mut completed = Vec::new();
     while completed.is_empty() {
         engine.wait(None, &mut completed);
@@ -72,8 +81,10 @@ pub fn ask_multiplexed(host: &Host, action: Action, group: &GroupId, timeout: Du
     Answer::of(&completed[0].reply)
 }
 
-fn exchange(action: Action, group: &GroupId, timeout: Duration) -> Exchange {
-    let request = Arc::new(Api::default().request(action, group));
+fn exchange(action: Action, group: &GroupId, needs_body: bool, timeout: Duration) -> Exchange {
+    let request = Api::default().request(action, group);
+    let body_use = if needs_body { BodyUse::Needed } else { request.body_use };
+    let request = Arc::new(Request { body_use, ..request });
     let (headers, credentials) = (Arc::new([]), crate::http::credentials::HeaderLines::default());
     Exchange { id: 0, host: 0, request, only_reads: action == Action::Check, headers, credentials, timeout }
 }
@@ -82,7 +93,14 @@ impl Answer {
     fn of(reply: &Reply) -> Self {
         match reply {
             Reply::NotSent(error) => Answer::NotSent(error.to_string()),
-            Reply::Answered { status, retry_after, .. } => Answer::Answered(*status, *retry_after),
+            Reply::Answered { status, retry_after, body } => {
+                let content = match body {
+                    Body::Unread => Content::Unread,
+                    Body::Whole(bytes) => Content::Whole(bytes.clone()),
+                    Body::Cut(_) => Content::Cut,
+                };
+                Answer::Answered(*status, *retry_after, content)
+            }
             Reply::Ambiguous(error) => Answer::Ambiguous(error.to_string()),
         }
     }

@@ -20,7 +20,9 @@
 mod answer;
 mod exchange;
 mod host;
+mod in_flight;
 mod lookups;
+mod panics;
 mod parked;
 mod request;
 mod slots;
@@ -38,9 +40,10 @@ use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use self::exchange::{InFlight, caught};
 use self::host::HttpHost;
+use self::in_flight::InFlight;
 use self::lookups::Lookups;
+use self::panics::caught;
 use self::parked::Parked;
 use self::slots::{Connection, Phase, is_quiet};
 use self::wakeup::Wakeup;

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::answer::{AnswerReader, Progress};
+use super::in_flight::InFlight;
 use super::lookups::Start;
+use super::panics::{caught, panicked};
 use super::slots::{Connection, Phase, is_quiet};
 use super::stream::Stream;
 use super::{Multiplexed, READS, request};
@@ -18,37 +18,6 @@ use crate::api::Reply;
 use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::{DRAIN, MAX_IDLE, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
-
-/// An exchange and its progress.
-pub(super) struct InFlight {
-    pub(super) exchange: Exchange,
-    /// The path of the request, with the base path of the host.
-    path: String,
-    begun: Instant,
-    /// Set by the first `wait` after `submit`.
-    pub(super) deadline: Instant,
-    /// Requires a new connection.
-    needs_fresh: bool,
-    has_shed: bool,
-    redirected: bool,
-    /// At least one byte of the request was sent on an earlier connection.
-    has_left: bool,
-}
-
-impl InFlight {
-    pub(super) fn new(exchange: Exchange, begun: Instant) -> Self {
-        InFlight {
-            exchange,
-            path: String::new(),
-            begun,
-            deadline: begun,
-            needs_fresh: false,
-            has_shed: false,
-            redirected: false,
-            has_left: false,
-        }
-    }
-}
 
 /// An attempt that failed.
 struct Failure {
@@ -281,7 +250,7 @@ impl Multiplexed {
                 Err(_) if reader.has_head() => return self.finish(slot, false),
                 Err(e) => return self.attempt_failed(slot, broken(e)),
                 Ok(0) => {
-                    return match reader.end() {
+                    return match reader.end(&connection.input) {
                         Ok(()) => self.finish(slot, false),
                         Err(error) => self.attempt_failed(slot, error),
                     };
@@ -441,20 +410,10 @@ fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Turns a panic of a crate that parses the bytes of a server into an error. The caller then drops the connection, and
-/// with it the state of that crate.
-pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("the code that reads the answer panicked"))
-}
-
 /// Returns the error of a stream that has ended: its own, or that of the socket.
 fn broken(error: io::Error) -> RequestError {
     match error.downcast::<RequestError>() {
         Ok(own) => own,
         Err(error) => errors::closed(error),
     }
-}
-
-fn panicked(error: io::Error) -> RequestError {
-    RequestError::new(Kind::Internal, "the request panicked").caused_by(error)
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::exchange::InFlight;
+use super::in_flight::InFlight;
 
 /// Queue of exchanges, first in, first out.
 #[derive(Default)]

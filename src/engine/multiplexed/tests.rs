@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use self::suite::{PLENTY, describe, serve, serve_at};
 use super::{Multiplexed, Network};
-use crate::api::{Action, Api, Reply};
+use crate::api::{Action, Api, Body, BodyUse, Reply, Request};
 use crate::engine::threads::transport::subject::Subject as UreqSubject;
 use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::credentials::HeaderLines;
@@ -46,13 +46,15 @@ fn host(address: impl std::fmt::Display) -> Host {
 }
 
 /// Valid answers. Each case changes a few bytes of one of them.
-const TEMPLATES: [&str; 6] = [
+const TEMPLATES: [&str; 8] = [
     "HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}",
     "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nx: y\r\n\r\n",
     "HTTP/1.0 404 Not Found\r\nconnection: keep-alive\r\ncontent-length: 0\r\n\r\n",
     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Later\r\nretry-after: 17\r\ncontent-length: 0\r\n\r\n",
     "HTTP/1.1 302 Found\r\nlocation: /elsewhere/\r\nconnection: close\r\n\r\n",
     "HTTP/1.1 204 No Content\r\nserver: x\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"groupId\": \"g1\"}",
+    "HTTP/1.1 409 x\r\ntransfer-encoding: chunked\r\n\r\n1;a=b\r\n{\r\n05\r\n\"a\":1\r\n1\r\n}\r\n00\r\n\r\n",
 ];
 
 fn mutated(random: &mut fastrand::Rng) -> Vec<u8> {
@@ -103,10 +105,22 @@ fn both_engines_read_any_answer_alike() {
         // Create new clients for each case: the close by the server and the next request would race.
         let ureq = UreqSubject::to(&hosts).unwrap();
         let mut engine = Multiplexed::new(&hosts, Arc::default());
-        let expected = describe(&ureq.run(exchange(0, 0, action, PLENTY)));
-        let completion = run(&mut engine, [exchange(0, 0, action, PLENTY)]).remove(&0).unwrap();
-        let shown = String::from_utf8_lossy(&answer).into_owned();
-        assert_eq!(describe(&completion.reply), expected, "case {case}, {action}: {shown:?}");
+        let sent = || {
+            let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+            let method = if case % 5 == 4 { "HEAD".into() } else { request.method };
+            let body_use = [BodyUse::Unused, BodyUse::Hint, BodyUse::Needed][case / 3 % 3];
+            let request = Arc::new(Request { method, body_use, ..request });
+            Exchange { request, ..exchange(0, 0, action, PLENTY) }
+        };
+        let expected = ureq.run(sent());
+        let reply = run(&mut engine, [sent()]).remove(&0).unwrap().reply;
+        let shown = answer.escape_ascii();
+        assert_eq!(describe(&reply), describe(&expected), "case {case}, {:?}: {shown}", sent().request);
+        if let (Reply::Answered { body: Body::Cut(bytes), .. }, Reply::Answered { body: Body::Cut(other), .. }) =
+            (&reply, &expected)
+        {
+            assert!(bytes.starts_with(other) || other.starts_with(bytes), "case {case}: {shown}");
+        }
     }
 }
 
@@ -320,12 +334,6 @@ fn closed_idle_connections_beyond_one_poll_are_replaced_before_the_next_requests
     for completion in run(&mut engine, (0..HOSTS).map(create)).values() {
         assert_eq!(describe(&completion.reply), "201");
     }
-}
-
-#[test]
-fn panic_while_reading_an_answer_is_an_error() {
-    assert!(super::exchange::caught(|| panic!("as planned")).is_err());
-    assert_eq!(super::exchange::caught(|| 7).unwrap(), 7);
 }
 
 #[test]

@@ -154,14 +154,21 @@ pub(super) fn send(transport: &Subject, host: usize, request: &Request, timeout:
     transport.run(exchange(host, request, timeout))
 }
 
-/// Returns a reply as one line, for comparison.
+/// Returns a reply as one line, for comparison. Of a body that is cut, the line has no bytes: the engines decode
+/// different amounts at a time, so they stop at different places of a body that is damaged or too large.
 pub(super) fn describe(reply: &Reply) -> String {
-    match reply {
-        Reply::NotSent(e) => format!("not sent, {:?}: {e}", e.kind()),
-        Reply::Ambiguous(e) => format!("ambiguous, {:?}: {e}", e.kind()),
-        Reply::Answered { status, retry_after: None, .. } => format!("{status}"),
-        Reply::Answered { status, retry_after: Some(after), .. } => format!("{status}, retry after {after:?}"),
-    }
+    let (status, retry_after, body) = match reply {
+        Reply::NotSent(e) => return format!("not sent, {:?}: {e}", e.kind()),
+        Reply::Ambiguous(e) => return format!("ambiguous, {:?}: {e}", e.kind()),
+        Reply::Answered { status, retry_after, body } => (status, retry_after, body),
+    };
+    let after = retry_after.map(|after| format!(", retry after {after:?}")).unwrap_or_default();
+    let body = match body {
+        Body::Unread => String::new(),
+        Body::Whole(bytes) => format!(", body {:?}", bytes.escape_ascii().to_string()),
+        Body::Cut(_) => ", body cut".to_owned(),
+    };
+    format!("{status}{after}{body}")
 }
 
 #[track_caller]
@@ -202,7 +209,7 @@ fn each_action_of_the_default_api_sends_exactly_these_bytes() {
 /// Returns a request with this method, and without headers of its own.
 fn request(method: &'static str, body: Option<&str>) -> Request {
     let body = body.map(str::to_owned);
-    Request { method: method.into(), path: "/x?y=1".into(), headers: Arc::new([]), body, body_use: BodyUse::Needed }
+    Request { method: method.into(), path: "/x?y=1".into(), headers: Arc::new([]), body, body_use: BodyUse::Unused }
 }
 
 fn named(headers: &[(&str, &str)]) -> Arc<[(String, String)]> {
@@ -219,11 +226,9 @@ fn any_method_is_sent_with_or_without_a_body() {
             (Some(""), &["content-length: 0", "content-type: application/json"]),
             (None, if ["POST", "PUT", "PATCH"].contains(&method) { &["content-length: 0"] } else { &[] }),
         ] {
-            let reply = send(&transport, 0, &request(method, body), PLENTY);
-            let answer = if method == "HEAD" { "" } else { "{}" };
-            assert!(
-                matches!(&reply, Reply::Answered { status: 200, body: Body::Whole(bytes), .. } if bytes == answer.as_bytes())
-            );
+            let sent = Request { body_use: BodyUse::Needed, ..request(method, body) };
+            let expected = if method == "HEAD" { "200, body \"\"" } else { "200, body \"{}\"" };
+            assert_eq!(describe(&send(&transport, 0, &sent, PLENTY)), expected, "{method}");
             let seen = server.requests.recv().unwrap();
             let (head, content) = seen.split_once("\r\n\r\n").unwrap();
             assert_eq!(head.lines().next().unwrap(), format!("{method} /x?y=1 HTTP/1.1"));
@@ -632,7 +637,8 @@ fn zero_timeout_sends_nothing_and_the_longest_one_does() {
     assert_reply(&ask(&transport, Action::Create, PLENTY), "200");
     assert!(matches!(ask(&transport, Action::Create, Duration::ZERO), Reply::NotSent(_)));
     let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-    assert_reply(&send(&transport, 0, &request, Duration::MAX), "200");
+    let check = Exchange { only_reads: true, ..exchange(0, &request, Duration::MAX) };
+    assert_reply(&transport.run(check), "200");
     assert!(matches!(send(&transport, 1, &request, PLENTY), Reply::NotSent(_)));
 }
 
@@ -1334,7 +1340,9 @@ fn body_is_returned_if_it_is_used_and_cut_if_it_is_not_whole() {
             // A new connection each time: the server closes this one at any moment.
             let subject = transport(&format!("http://{}", server.address));
             let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-            match send(&subject, 0, &Request { body_use, ..request }, PLENTY) {
+            // The server may close before the next request.
+            let check = exchange(0, &Request { body_use, ..request }, PLENTY);
+            match subject.run(Exchange { only_reads: true, ..check }) {
                 Reply::Answered { body, .. } => body,
                 other => panic!("{}", describe(&other)),
             }
