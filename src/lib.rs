@@ -25,6 +25,11 @@
 #[doc = include_str!("../docs/protocol.md")]
 pub mod contract {}
 
+/// Compiles the examples of the page.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tls.md")]
+mod secure_connections {}
+
 mod api;
 mod client;
 mod engine;

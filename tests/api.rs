@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use cluster_client::{
     Action, Api, Bulk, CancelToken, Cause, Claim, ClaimError, ClientBuilder, ClusterClient, Completed, ConfigError,
-    Deletion, DirectoryJournal, Engine, Error, Event, EventKind, GroupId, Host, HostReport, HostStep, Hosts, Intent,
-    Journal, JournalEntry, JournalError, Note, Observer, Operation, OperationId, OperationOptions, Outcome, Phase,
-    Purpose, Reason, Recovery, Report, RequestError, RequestErrorKind, RetryPolicy, Stamp, State, Unfinished,
+    Credentials, Deletion, DirectoryJournal, Engine, Error, Event, EventKind, GroupId, Host, HostReport, HostStep, Hosts,
+    Intent, Journal, JournalEntry, JournalError, Note, Observer, Operation, OperationId, OperationOptions, Outcome, Phase,
+    Purpose, Reason, Recovery, Report, RequestError, RequestErrorKind, RetryPolicy, Secret, Stamp, State, Unfinished,
 };
 
 #[test]
@@ -34,6 +34,8 @@ fn types_that_a_program_keeps_are_send_and_sync() {
     check::<Intent>();
     check::<Api>();
     check::<RetryPolicy>();
+    check::<Credentials>();
+    check::<Secret>();
     check::<DirectoryJournal>();
     is_send::<Bulk<std::vec::IntoIter<String>>>();
     is_send::<Bulk<std::vec::IntoIter<String>, Deletion>>();

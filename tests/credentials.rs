@@ -6,6 +6,7 @@ mod gate;
 mod support;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, Once, PoisonError};
@@ -269,7 +270,8 @@ impl Log for Keeps {
     fn log(&self, record: &Record<'_>) {
         let text = record.args().to_string();
         let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
-        logged.text.push_str(&format!("{} {text} {:?}\n", record.target(), record.key_values().get("host".into())));
+        let host = record.key_values().get("host".into());
+        let _ = writeln!(logged.text, "{} {text} {host:?}", record.target());
         if record.target().starts_with("ureq_proto") {
             let dump = text.split_whitespace().last().unwrap_or_default();
             logged.dumps.entry(thread::current().id()).or_default().push_str(dump);
@@ -284,7 +286,7 @@ struct Events(Mutex<String>);
 
 impl Observer for Events {
     fn on_event(&self, event: &Event) {
-        self.0.lock().unwrap().push_str(&format!("{event:?}\n"));
+        let _ = writeln!(self.0.lock().unwrap(), "{event:?}");
     }
 }
 

@@ -100,19 +100,16 @@ impl TableReader<'_> {
         self.file.refuse_unknown(self.table, &KEYS, &self.prefix)?;
         let mut scheme_places = Vec::new();
         let scheme = self.scheme(&mut scheme_places)?;
-        let mut credentials = match token_file {
-            Some(Sourced { value, origin }) => {
-                places.push(Place {
-                    key: format!("{}bearer_token_file", self.prefix),
-                    shown: value.display().to_string(),
-                    origin: origin.clone(),
-                });
-                Credentials::bearer(Secret::file(value).from_origin(origin.clone()))
-            }
-            None => {
-                places.append(&mut scheme_places);
-                scheme
-            }
+        let mut credentials = if let Some(Sourced { value, origin }) = token_file {
+            places.push(Place {
+                key: format!("{}bearer_token_file", self.prefix),
+                shown: value.display().to_string(),
+                origin: origin.clone(),
+            });
+            Credentials::bearer(Secret::file(value).from_origin(origin.clone()))
+        } else {
+            places.append(&mut scheme_places);
+            scheme
         };
         for key in ["header_files", "header_envs"] {
             for (name, value) in self.headers(key)? {
