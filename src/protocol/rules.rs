@@ -182,6 +182,11 @@ pub(crate) trait Rules {
         state == State::Absent
     }
 
+    /// I8: whether a group that is still changing at the end of the time counts as absent.
+    fn ends_change_as_absent() -> bool {
+        false
+    }
+
     /// I9: whether a rollback waits for the requests in flight.
     fn waits_for_replies() -> bool {
         true

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Ending, Input, Limits, Machine, Output};
 use crate::api::{Action, Api, Body, Reply, classify};
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
@@ -113,13 +114,23 @@ impl Scene {
     }
 
     /// Expects a request to a host, and passes this reply.
-    fn on(mut self, host: char, action: Action, reply: Reply) -> Self {
+    fn on(self, host: char, action: Action, reply: Reply) -> Self {
+        self.replies(host, action, classify(action, reply))
+    }
+
+    /// Expects a check of a host, and answers that its group is still changing.
+    fn changing(self, host: char) -> Self {
+        let reply = classify(Action::Check, answer(200));
+        self.replies(host, Action::Check, ClassifiedReply { classification: Classification::Changing, ..reply })
+    }
+
+    fn replies(mut self, host: char, action: Action, reply: ClassifiedReply) -> Self {
         self.fetch();
         let number = usize::from(host == 'b');
         let at = self.sent.iter().position(|(host, sent, _)| (*host, *sent) == (number, action));
         let (host, action, sent) = self.sent.remove(at.unwrap_or_else(|| panic!("{host} got no {action}")));
         let elapsed = self.now.saturating_sub(sent);
-        self.handle(Input::Replied { host, action, reply: classify(action, reply), elapsed });
+        self.handle(Input::Replied { host, action, reply, elapsed });
         self
     }
 
@@ -683,4 +694,66 @@ fn recovery_without_an_intent_reports_no_host() {
     assert_eq!((report.outcome, report.hosts.len()), (Outcome::Recovered, 0));
     assert_eq!(report.summary(), "nothing is unfinished for g");
     assert!(!report.all(Present) && !report.all(Absent));
+}
+
+#[test]
+fn create_awaits_a_group_that_is_still_changing_before_and_after_its_post() {
+    Scene::create()
+        .claims()
+        .on('a', Check, answer(404))
+        .changing('b')
+        .waits(SECOND)
+        .changing('b')
+        .waits(2 * SECOND)
+        .on('b', Check, answer(404))
+        .records(CREATE, "ab")
+        .both(Create, 201, 201)
+        .on('a', Check, answer(200))
+        .changing('b')
+        .waits(SECOND)
+        .on('b', Check, answer(200))
+        .erases()
+        .ends(Outcome::Created, Present, Present);
+}
+
+#[test]
+fn delete_awaits_a_group_that_is_still_changing_with_more_checks_than_retries() {
+    let mut scene = Scene::of(Operation::Delete, true)
+        .claims()
+        .records(Purpose::Delete, "ab")
+        .both(Delete, 200, 200)
+        .on('a', Check, answer(404));
+    for delay in [1, 2, 4, 8, 10] {
+        scene = scene.changing('b').waits(delay * SECOND);
+    }
+    scene.on('b', Check, answer(404)).erases().ends(Outcome::Deleted, Absent, Absent);
+}
+
+#[test]
+fn rollback_leaves_a_group_unknown_that_changes_until_the_end_of_its_time() {
+    let mut scene = Scene::create()
+        .claims()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .both(Create, 201, 400)
+        .on('a', Check, answer(200))
+        .on('a', Delete, answer(200))
+        .on('b', Check, answer(404));
+    // The next delay would end at 35 s, after the 30 s of the rollback.
+    for delay in [1, 2, 4, 8, 10] {
+        scene = scene.changing('a').waits(delay * SECOND);
+    }
+    scene.changing('a').records(CREATE, "a").ends(Outcome::InDoubt, Unknown, Absent);
+}
+
+#[test]
+fn status_without_a_timeout_awaits_a_change_for_the_rollback_timeout() {
+    let mut scene = Scene::of(Operation::Status, true);
+    // The round has begun in `new`.
+    scene.machine.phase_ends = None;
+    scene = scene.on('a', Check, answer(200));
+    for delay in [1, 2, 4, 8, 10] {
+        scene = scene.changing('b').waits(delay * SECOND);
+    }
+    scene.changing('b').ends(Outcome::Observed, Present, Unknown);
 }

@@ -15,6 +15,8 @@ pub(crate) enum Classification {
     NotSent,
     /// The request may have been applied, or a check gave no answer.
     Ambiguous,
+    /// A check found the group between two states, such as a namespace that is being deleted.
+    Changing,
 }
 
 /// A reply with its meaning for the protocol.
