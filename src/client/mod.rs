@@ -114,7 +114,7 @@ impl ClusterClient {
     /// * [`Error::Incomplete`], [`Error::InDoubt`]: an earlier operation on the group could not be settled first, so
     ///   the delete did not begin.
     pub fn delete_group(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Deletion, Error> {
-        deletion(self.invocation().run(Operation::Delete, group.try_into().map_err(Into::into)?))
+        deletion(self.invocation().run(Operation::Delete, group.try_into().map_err(Into::into)?)?)
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -213,7 +213,7 @@ impl ClusterClient {
         operation: Operation,
         group: impl TryInto<GroupId, Error: Into<ConfigError>>,
     ) -> Result<Report, Error> {
-        self.invocation().run(operation, group.try_into().map_err(Into::into)?).into_result()
+        self.invocation().run(operation, group.try_into().map_err(Into::into)?)?.into_result()
     }
 }
 

@@ -122,6 +122,11 @@ pub(crate) enum Ending {
         unfinished: Box<Intent>,
         unnamed: Vec<Host>,
     },
+    /// An unfinished operation has this API, which is not known.
+    UnknownApi {
+        name: String,
+        digest: String,
+    },
     /// The group could not be claimed, or its intent could not be recorded.
     Journal(JournalError),
 }
@@ -151,6 +156,8 @@ pub(crate) struct Machine<R = Sound> {
     cluster: Arc<[Host]>,
     /// The API of the client.
     cluster_api: Arc<Api>,
+    /// Other APIs that an intent may refer to.
+    known_apis: Arc<[Api]>,
     /// The hosts of the current pass: those of the client, or of the intent that is recovered.
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
@@ -240,6 +247,7 @@ impl<R: Rules> Machine<R> {
             cluster,
             api: Arc::clone(&api),
             cluster_api: api,
+            known_apis: Arc::from([]),
             participants: Vec::new(),
             phase: Phase::Claim,
             after_settle: AfterSettle::Operation,
@@ -286,6 +294,11 @@ impl<R: Rules> Machine<R> {
     /// Sets the id of its events and its report.
     pub(crate) fn set_id(&mut self, id: OperationId) {
         self.id = id;
+    }
+
+    /// Sets other APIs that an intent may refer to.
+    pub(crate) fn set_known_apis(&mut self, apis: &Arc<[Api]>) {
+        self.known_apis = Arc::clone(apis);
     }
 
     /// Reports nothing as recoverable: the journal ends with the process.

@@ -45,6 +45,7 @@ impl<R: Rules> Machine<R> {
             succeeded: reply.classification == Classification::Confirmed,
             denied: reply.classification == Classification::Denied,
             status: reply.status,
+            problem: reply.problem,
             error: reply.error.clone(),
             elapsed,
         });
@@ -110,6 +111,9 @@ impl<R: Rules> Machine<R> {
             Ending::Conflict { unfinished, unnamed } => {
                 let (unfinished, unnamed) = (unfinished.clone(), unnamed.clone());
                 (Outcome::Conflict, Some(Cause::Conflict { unfinished, unnamed }))
+            }
+            Ending::UnknownApi { name, digest } => {
+                (Outcome::Conflict, Some(Cause::UnknownApi { name: name.clone(), digest: digest.clone() }))
             }
             Ending::Journal(source) => (Outcome::JournalFailed, journal(source)),
         }

@@ -127,6 +127,7 @@ impl End {
         match ending {
             Ending::Busy(_) => End::Busy,
             Ending::Conflict { .. } => End::Conflict,
+            Ending::UnknownApi { .. } => panic!("the simulation has node APIs only"),
             Ending::Journal(_) => End::Journal,
             Ending::Unrecorded(_) | Ending::Reported(Outcome::Unrecorded) => End::Unrecorded,
             Ending::Reported(Outcome::Created) => End::Created,
@@ -276,7 +277,7 @@ impl<'a> Run<'a> {
     fn configure(&mut self, operation: Operation) -> (Arc<[Host]>, Arc<Api>) {
         let Setting { names, api, elsewhere, .. } = self.setting;
         let Some(unfinished) = &self.world.intent else { return (Arc::clone(names), Arc::clone(api)) };
-        let (own, other) = if unfinished.api == **api { (api, &elsewhere.1) } else { (&elsewhere.1, api) };
+        let (own, other) = if api.is(&unfinished.api) { (api, &elsewhere.1) } else { (&elsewhere.1, api) };
         let usual = (Arc::clone(names), Arc::clone(own));
         let renamed = (Arc::clone(names), Arc::clone(other));
         let others = match operation {

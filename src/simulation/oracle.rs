@@ -191,7 +191,7 @@ impl World {
     pub(super) fn is_understood(&self, api: &Arc<Api>) -> bool {
         let unfinished = self.intent.as_ref().filter(|_| self.pass.recovers.is_some());
         match unfinished {
-            Some(intent) => **api == intent.api,
+            Some(intent) => api.is(&intent.api),
             None => Arc::ptr_eq(api, &self.pass.api) || **api == *self.pass.api,
         }
     }
@@ -426,7 +426,11 @@ impl World {
                 self.demand(!ours, Invariant::I2, "a group of ours is left beside a foreign group");
                 self.demand(shown, Invariant::I8, "already exists, but on no host that was seen with it");
             }
-            Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => {
+            Ending::Reported(Outcome::Unavailable)
+            | Ending::Busy(_)
+            | Ending::Conflict { .. }
+            | Ending::UnknownApi { .. }
+            | Ending::Journal(_) => {
                 self.demand(self.pass.writes == 0, Invariant::I8, "says that nothing was sent, but it was");
             }
             Ending::Finished => self.check_finished(report),

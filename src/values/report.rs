@@ -4,6 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::values::action::Action;
+use crate::values::answer_problem::AnswerProblem;
+use crate::values::api::ApiRef;
 use crate::values::cause::{JournalError, RequestError};
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
@@ -126,6 +128,8 @@ pub struct HostStep {
     pub attempts: u32,
     /// The status of the last answer, if there was one.
     pub status: Option<u16>,
+    /// The problem of the last answer, if its status alone does not explain why it was not counted.
+    pub problem: Option<AnswerProblem>,
     /// The error of the last try, if it had no answer.
     pub error: Option<RequestError>,
     /// The time from the first try to the last answer, with the delays between.
@@ -143,6 +147,7 @@ impl HostStep {
             succeeded: false,
             attempts: 0,
             status: None,
+            problem: None,
             error: None,
             elapsed: Duration::ZERO,
             ended_well: false,
@@ -165,7 +170,7 @@ impl HostStep {
             Action::Check => reply.classification == Classification::Confirmed,
             Action::Create | Action::Delete => self.succeeded || reply.classification == Classification::Confirmed,
         };
-        self.status = reply.status;
+        (self.status, self.problem) = (reply.status, reply.problem);
         self.error.clone_from(&reply.error);
     }
 
@@ -186,6 +191,9 @@ impl fmt::Display for HostStep {
             (Some(status), _, _) => write!(f, "answered {status} to {}", self.action)?,
             (None, Some(error), _) => write!(f, "{error}")?,
             (None, None, _) => write!(f, "did not answer to {}", self.action)?,
+        }
+        if let Some(problem) = self.problem.filter(|_| !self.ended_well) {
+            write!(f, ", {problem}")?;
         }
         if self.attempts > 1 { write!(f, ", {} tries", self.attempts) } else { Ok(()) }
     }
@@ -264,6 +272,15 @@ pub enum Cause {
         /// Its hosts that the client does not have. Empty if only the paths differ.
         unnamed: Vec<Host>,
     },
+    /// An unfinished operation on the group was made with an API that this client does not know. Nothing was sent. Pass
+    /// that API to [`ClientBuilder::known_apis`](crate::ClientBuilder::known_apis).
+    #[non_exhaustive]
+    UnknownApi {
+        /// The name of that API.
+        name: String,
+        /// Its digest. An API that was changed has another.
+        digest: String,
+    },
     /// The journal could not be used.
     #[non_exhaustive]
     Journal {
@@ -321,6 +338,9 @@ impl fmt::Display for Cause {
             Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
             Cause::Busy { holder } => Printable::new(holder).fmt(f),
             Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),
+            Cause::UnknownApi { name, digest } => {
+                write!(f, "an unfinished operation was made with the API {name} ({digest}), which is not known here")
+            }
             Cause::Journal { source } => write!(f, "{source}: {}", Printable::new(&source.io_error().to_string())),
         }
     }
@@ -329,8 +349,10 @@ impl fmt::Display for Cause {
 fn write_conflict(f: &mut fmt::Formatter<'_>, unfinished: &Intent, unnamed: &[Host]) -> fmt::Result {
     let (group, purpose, api) = (unfinished.group(), unfinished.purpose(), unfinished.api());
     if unnamed.is_empty() {
-        let (collection, member) = (api.collection_path(), api.member_template());
-        return write!(f, "group {group} has an unfinished {purpose} in other paths ({collection}, {member})");
+        return match api {
+            ApiRef::Paths(_) => write!(f, "group {group} has an unfinished {purpose} in other paths ({api})"),
+            ApiRef::Named { .. } => write!(f, "group {group} has an unfinished {purpose} in another API ({api})"),
+        };
     }
     let names: Vec<&str> = unnamed.iter().map(Host::as_str).collect();
     write!(f, "group {group} has an unfinished {purpose} on hosts that were not named ({})", names.join(", "))
