@@ -8,10 +8,11 @@ use crate::api::{self, Action, Api, Body, BodyUse, Classification, Reply, Reques
 use crate::engine::Exchange;
 use crate::engine::threads::transport::UreqTransport;
 use crate::http::headers::{retry_after as wish, same_origin as followed};
+use crate::values::checksum::fnv1a;
 use crate::values::config::ConfigError;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
-use crate::values::intent::{Intent, Purpose, fnv1a};
+use crate::values::intent::{Intent, Purpose};
 
 /// The delay of a `Retry-After` at the time `now`.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
@@ -61,9 +62,10 @@ impl Wire {
 
     /// Sends one request, as the driver does. Returns its answer, and whether it counts as confirmed.
     pub fn ask(&self, action: Action, group: &GroupId, needs_body: bool, timeout: Duration) -> (Answer, bool) {
+        let api = Api::default();
         let reply = self.0.send(Instant::now(), &exchange(action, group, needs_body, timeout));
         let answer = Answer::of(&reply);
-        (answer, api::classify(action, reply).classification == Classification::Confirmed)
+        (answer, api::classify(&api, action, group, reply).classification == Classification::Confirmed)
     }
 }
 
@@ -114,7 +116,7 @@ pub fn intent(group: GroupId, purpose: u8, hosts: Vec<Host>) -> Intent {
         2 => Purpose::Delete,
         _ => Purpose::Present,
     };
-    Intent { group, purpose, api: Api::default(), hosts }
+    Intent { group, purpose, api: Api::default().reference(), hosts }
 }
 
 /// Appends the checksum of `body` as the last line, which a fuzzer cannot guess.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use cluster_client::{
     Action, Api, Bulk, CancelToken, Cause, Claim, ClaimError, ClientBuilder, ClusterClient, Completed, ConfigError,
-    Credentials, Deletion, DirectoryJournal, Engine, Error, Event, EventKind, GroupId, Host, HostReport, HostStep, Hosts,
-    Intent, Journal, JournalEntry, JournalError, Note, Observer, Operation, OperationId, OperationOptions, Outcome, Phase,
-    Purpose, Reason, Recovery, Report, RequestError, RequestErrorKind, RetryPolicy, Secret, Stamp, State, Unfinished,
+    Credentials, Deletion, DirectoryJournal, Engine, Error, Event, EventKind, GroupId, Host, HostReport, HostStep,
+    Hosts, Intent, Journal, JournalEntry, JournalError, Note, Observer, Operation, OperationId, OperationOptions,
+    Outcome, Phase, Purpose, Reason, Recovery, Report, RequestError, RequestErrorKind, RetryPolicy, Secret, Stamp,
+    State, Unfinished,
 };
 
 #[test]
@@ -212,7 +213,7 @@ fn journal_is_tested_with_intents_made_by_a_user() {
     let hosts = Hosts::parse(["http://node1:8000", "http://node2:8000"]).unwrap();
     let paths = Api::new("/v2/groups", "/v2/groups/{id}").unwrap();
     let intent = Intent::new(group(), Purpose::create(false), &hosts).with_api(paths.clone());
-    assert_eq!((intent.api(), intent.hosts(), intent.group()), (&paths, hosts.as_slice(), &group()));
+    assert_eq!((intent.api(), intent.hosts(), intent.group()), (&paths.reference(), hosts.as_slice(), &group()));
     let text = intent.to_text(&Stamp::new(7, None, std::time::SystemTime::UNIX_EPOCH));
     assert_eq!(Intent::parse(text.as_bytes()), Ok(intent.clone()));
     let client =

@@ -33,9 +33,9 @@ fn crates(features: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn lean_set_has_at_most_thirty_crates_and_the_readme_has_the_number() {
+fn lean_set_has_at_most_34_crates_and_the_readme_has_the_number() {
     let lean = crates(&["--no-default-features"]);
-    assert!(lean.len() <= 30, "{}: {lean:?}", lean.len());
+    assert!(lean.len() <= 34, "{}: {lean:?}", lean.len());
     let said = format!("brings {} crates in all", lean.len());
     assert!(read("README.md").contains(&said), "the README should say: {said}");
 }

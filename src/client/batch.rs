@@ -99,14 +99,18 @@ where
         Bulk { invocation, operation, groups: groups.enumerate(), driver, watched, open: 0, exhausted: false, conclude }
     }
 
-    /// Takes the next id from the input and adds its operation. Returns a result at once if the id is invalid.
+    /// Takes the next id from the input and adds its operation. Returns a result at once if the id is refused.
     fn take_one(&mut self) -> Option<Completed<T>> {
         let Some((position, id)) = self.groups.next() else {
             self.exhausted = true;
             return None;
         };
         let id = id.as_ref();
-        match GroupId::parse(id) {
+        let checked = GroupId::parse(id).and_then(|group| {
+            self.invocation.check(self.operation, &group)?;
+            Ok(group)
+        });
+        match checked {
             Err(error) => Some(Completed::new(position, id, self.operation, Err(error.into()))),
             Ok(group) => {
                 self.driver.add(position, self.invocation.machine(self.operation, group));

@@ -105,6 +105,7 @@ impl Default for Engine {
 pub struct ClientBuilder {
     hosts: Option<Result<Hosts, ConfigError>>,
     api: Api,
+    known_apis: Vec<Api>,
     retry: RetryPolicy,
     rollback_retry: RetryPolicy,
     request_timeout: Duration,
@@ -136,6 +137,7 @@ impl Default for ClientBuilder {
         ClientBuilder {
             hosts: None,
             api: Api::default(),
+            known_apis: Vec::new(),
             retry: RetryPolicy::default(),
             rollback_retry: RetryPolicy::default().with_attempts(5),
             request_timeout: Duration::from_secs(10),
@@ -182,9 +184,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the paths of the node API.
+    /// Sets the API of the hosts.
     pub fn api(mut self, api: Api) -> Self {
         self.api = api;
+        self
+    }
+
+    /// Adds APIs that an unfinished operation may have been made with, beside the API of the client. A recovery uses the
+    /// API of the operation. Presets are known without this call.
+    pub fn known_apis(mut self, apis: impl IntoIterator<Item = Api>) -> Self {
+        self.known_apis.extend(apis);
         self
     }
 
@@ -356,6 +365,7 @@ impl ClientBuilder {
             hosts,
             cluster,
             api: Arc::new(self.api),
+            known_apis: self.known_apis.into(),
             limits,
             in_flight: self.in_flight,
             budgets,

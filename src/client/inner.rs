@@ -22,6 +22,8 @@ pub(crate) struct ClientInner {
     pub(crate) cluster: Arc<[Host]>,
     /// The API of the client. An intent may contain another one, which its recovery uses.
     pub(crate) api: Arc<Api>,
+    /// Other APIs that an intent may refer to.
+    pub(crate) known_apis: Arc<[Api]>,
     pub(crate) limits: Limits,
     /// Maximum number of operations of a bulk that run at a time.
     pub(crate) in_flight: usize,

@@ -129,8 +129,9 @@ impl Operations {
     /// Passes the answer of a host to the machine in slot `number`.
     pub(crate) fn complete(&mut self, number: usize, host: usize, action: Action, answer: (Reply, Duration)) {
         let (reply, elapsed) = answer;
-        let input = Input::Replied { host, action, reply: api::classify(action, reply), elapsed };
-        self.advance(number, input, now());
+        let Some(slot) = &self.slots[number] else { return };
+        let reply = api::classify(slot.machine.api(), action, slot.machine.group(), reply);
+        self.advance(number, Input::Replied { host, action, reply, elapsed }, now());
     }
 
     /// Passes the result of a journal call to the machine in slot `number`.

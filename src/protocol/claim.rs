@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::participant::{Goal, Participant};
 use super::{AfterSettle, Machine, Rules};
+use crate::values::api::{Api, ApiRef};
 use crate::values::event::Phase;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
@@ -40,9 +41,13 @@ impl<R: Rules> Machine<R> {
         if matches!(self.operation, Operation::Repair(_)) {
             return self.begin_override(intent);
         }
+        let api = match self.known_api(&intent.api) {
+            Ok(api) => api,
+            Err(cause) => return self.end_with(Outcome::Conflict, cause),
+        };
         self.recovering = true;
         if R::speaks_intent_api() {
-            self.api = Arc::new(intent.api);
+            self.api = api;
         }
         self.take_hosts(intent.hosts.into());
         match intent.purpose {
@@ -62,10 +67,24 @@ impl<R: Rules> Machine<R> {
         }
     }
 
+    /// Returns the API of an intent: the client's own, another known one, or the node API in other paths.
+    fn known_api(&self, recorded: &ApiRef) -> Result<Arc<Api>, Cause> {
+        if self.cluster_api.is(recorded) {
+            return Ok(Arc::clone(&self.cluster_api));
+        }
+        match recorded {
+            ApiRef::Paths(api) => Ok(Arc::new(api.clone())),
+            ApiRef::Named { name, digest } => {
+                let known = self.known_apis.iter().find(|api| api.is(recorded)).cloned().map(Arc::new);
+                known.ok_or_else(|| Cause::UnknownApi { name: name.clone(), digest: digest.clone() })
+            }
+        }
+    }
+
     /// Replaces the intent of an older operation by a repair, if the caller has named all its hosts.
     fn begin_override(&mut self, intent: Intent) {
         let unnamed: Vec<Host> = intent.hosts.iter().filter(|host| !self.cluster.contains(host)).cloned().collect();
-        if !R::may_override(unnamed.is_empty(), intent.api == *self.cluster_api) {
+        if !R::may_override(unnamed.is_empty(), self.cluster_api.is(&intent.api)) {
             return self.end_with(Outcome::Conflict, Cause::conflict(intent, unnamed));
         }
         self.take_hosts(self.cluster.iter().chain(&unnamed).cloned().collect());

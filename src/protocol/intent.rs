@@ -30,7 +30,7 @@ impl<R: Rules> Machine<R> {
         let unsettled =
             |host: &usize| self.phase == Phase::Intend || self.is_left(*host) || self.has_unsettled_post(*host);
         let hosts = (0..self.hosts.len()).filter(unsettled).map(|host| self.hosts[host].clone()).collect();
-        Intent { group: self.group.clone(), purpose: self.own_purpose(), api: (*self.api).clone(), hosts }
+        Intent { group: self.group.clone(), purpose: self.own_purpose(), api: self.api.reference(), hosts }
     }
 
     /// The purpose of the current pass.

@@ -134,6 +134,8 @@ pub(crate) struct Machine<R = Sound> {
     cluster: Arc<[Host]>,
     /// The API of the client.
     cluster_api: Arc<Api>,
+    /// Other APIs that an intent may refer to.
+    known_apis: Arc<[Api]>,
     /// The hosts of the current pass: those of the client, or of the intent that is recovered.
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
@@ -225,6 +227,7 @@ impl<R: Rules> Machine<R> {
             cluster,
             api: Arc::clone(&api),
             cluster_api: api,
+            known_apis: Arc::from([]),
             participants: Vec::new(),
             phase: Phase::Claim,
             after_settle: AfterSettle::Operation,
@@ -272,6 +275,11 @@ impl<R: Rules> Machine<R> {
     /// Sets the id of its events and its report.
     pub(crate) fn set_id(&mut self, id: OperationId) {
         self.id = id;
+    }
+
+    /// Sets other APIs that an intent may refer to.
+    pub(crate) fn set_known_apis(&mut self, apis: &Arc<[Api]>) {
+        self.known_apis = Arc::clone(apis);
     }
 
     /// Reports nothing as recoverable: the journal ends with the process.

@@ -36,6 +36,7 @@ impl<R: Rules> Machine<R> {
             succeeded: reply.classification == Classification::Confirmed,
             denied: reply.classification == Classification::Denied,
             status: reply.status,
+            problem: reply.problem,
             error: reply.error.clone(),
             elapsed,
         });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Input, Limits, Machine, Output};
-use crate::api::{Action, Api, Body, Reply, classify};
+use crate::api::{Action, Api, Body, Reply, classify_by_status};
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
@@ -30,7 +30,7 @@ fn hosts() -> Arc<[Host]> {
 }
 
 fn intent(purpose: Purpose) -> Intent {
-    Intent { group: GroupId::parse("g").unwrap(), purpose, api: Api::default(), hosts: hosts().to_vec() }
+    Intent { group: GroupId::parse("g").unwrap(), purpose, api: Api::default().reference(), hosts: hosts().to_vec() }
 }
 
 fn full() -> JournalError {
@@ -115,12 +115,12 @@ impl Scene {
 
     /// Expects a request to a host, and passes this reply.
     fn on(self, host: char, action: Action, reply: Reply) -> Self {
-        self.replies(host, action, classify(action, reply))
+        self.replies(host, action, classify_by_status(action, reply))
     }
 
     /// Expects a check of a host, and answers that its group is still changing.
     fn changing(self, host: char) -> Self {
-        let reply = classify(Action::Check, answer(200));
+        let reply = classify_by_status(Action::Check, answer(200));
         self.replies(host, Action::Check, ClassifiedReply { classification: Classification::Changing, ..reply })
     }
 
@@ -570,7 +570,7 @@ fn repair_conflicts_with_an_intent_that_names_other_hosts() {
 
 #[test]
 fn repair_conflicts_with_an_intent_of_other_paths() {
-    let unfinished = Intent { api: Api::new("/v2", "/v2/{id}").unwrap(), ..intent(CREATE) };
+    let unfinished = Intent { api: Api::new("/v2", "/v2/{id}").unwrap().reference(), ..intent(CREATE) };
     let scene = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(unfinished.clone())));
     assert_eq!(scene.end().cause, Some(Cause::conflict(unfinished, Vec::new())));
 }
@@ -586,7 +586,7 @@ fn repair_to_present_awaits_the_settle_time_after_a_dead_owner() {
 #[test]
 fn recovery_uses_the_api_of_the_intent_and_the_next_operation_that_of_the_client() {
     let other = Api::new("/v2", "/v2/{id}").unwrap();
-    let unfinished = Intent { api: other.clone(), ..intent(CREATE) };
+    let unfinished = Intent { api: other.reference(), ..intent(CREATE) };
     let scene = Scene::create().finds(Ok(Some(unfinished)));
     assert_eq!(**scene.machine.api(), other);
     let scene = scene.both(Delete, 200, 404).both(Check, 404, 404).waits(5 * SECOND).both(Check, 404, 404).erases();
@@ -599,11 +599,11 @@ fn recovery_uses_the_api_of_the_intent_and_the_next_operation_that_of_the_client
 #[test]
 fn incomplete_recovery_keeps_the_api_of_the_intent() {
     let other = Api::new("/v2", "/v2/{id}").unwrap();
-    let unfinished = Intent { api: other.clone(), ..intent(Purpose::Delete) };
+    let unfinished = Intent { api: other.reference(), ..intent(Purpose::Delete) };
     let mut scene = Scene::of(Operation::Recover, true).finds(Ok(Some(unfinished))).both(Delete, 403, 403);
     scene = scene.both(Check, 200, 200);
     let Output::Record(kept) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
-    assert_eq!(kept.api, other);
+    assert_eq!(kept.api, other.reference());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Action, Body, Reply, classify};
+use crate::api::{Action, Body, Reply, classify_by_status};
 use crate::protocol::{Input, Limits, Machine, Output};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
@@ -83,7 +83,8 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
                     }
                 };
                 present[host] = if action == Action::Check { present[host] } else { status == 201 };
-                let reply = classify(action, Reply::Answered { status, retry_after: None, body: Body::Unread });
+                let reply =
+                    classify_by_status(action, Reply::Answered { status, retry_after: None, body: Body::Unread });
                 Input::Replied { host, action, reply, elapsed: Duration::ZERO }
             }
         };

@@ -265,7 +265,7 @@ impl<'a> Run<'a> {
     fn configure(&mut self, operation: Operation) -> (Arc<[Host]>, Arc<Api>) {
         let Setting { names, api, elsewhere, .. } = self.setting;
         let Some(unfinished) = &self.world.intent else { return (Arc::clone(names), Arc::clone(api)) };
-        let (own, other) = if unfinished.api == **api { (api, &elsewhere.1) } else { (&elsewhere.1, api) };
+        let (own, other) = if api.is(&unfinished.api) { (api, &elsewhere.1) } else { (&elsewhere.1, api) };
         let usual = (Arc::clone(names), Arc::clone(own));
         let renamed = (Arc::clone(names), Arc::clone(other));
         let others = match operation {

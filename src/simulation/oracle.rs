@@ -191,7 +191,7 @@ impl World {
     pub(super) fn is_understood(&self, api: &Arc<Api>) -> bool {
         let unfinished = self.intent.as_ref().filter(|_| self.pass.recovers.is_some());
         match unfinished {
-            Some(intent) => **api == intent.api,
+            Some(intent) => api.is(&intent.api),
             None => Arc::ptr_eq(api, &self.pass.api) || **api == *self.pass.api,
         }
     }

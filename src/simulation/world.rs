@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::oracle::{HostLog, Pass, Violations};
 use super::schedule::Choices;
-use crate::api::{Action, Body, ClassifiedReply, Reply, classify};
+use crate::api::{Action, Body, ClassifiedReply, Reply, classify_by_status};
 use crate::values::api::Api;
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::host::Host;
@@ -262,7 +262,7 @@ impl World {
         self.trace(|world| {
             format!("    {} at {}: {fate:?}, {reply:?}", action.method(), world.names[host].authority())
         });
-        let reply = classify(action, reply);
+        let reply = classify_by_status(action, reply);
         self.log_answer(host, action, &reply, request.sent, request.sequence);
         Some((host, action, reply, self.now.saturating_sub(request.sent)))
     }

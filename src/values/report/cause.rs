@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::host::{Interruption, Reason};
+use crate::values::api::ApiRef;
 use crate::values::cause::JournalError;
 use crate::values::host::Host;
 use crate::values::intent::Intent;
@@ -49,6 +50,15 @@ pub enum Cause {
         unfinished: Box<Intent>,
         /// Its hosts that the client does not have. Empty if only the paths differ.
         unnamed: Vec<Host>,
+    },
+    /// An unfinished operation on the group was made with an API that this client does not know. Nothing was sent. Pass
+    /// that API to [`ClientBuilder::known_apis`](crate::ClientBuilder::known_apis).
+    #[non_exhaustive]
+    UnknownApi {
+        /// The name of that API.
+        name: String,
+        /// Its digest. An API that was changed has another.
+        digest: String,
     },
     /// The journal could not be used.
     #[non_exhaustive]
@@ -107,6 +117,9 @@ impl fmt::Display for Cause {
             Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
             Cause::Busy { holder } => Printable::new(holder).fmt(f),
             Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),
+            Cause::UnknownApi { name, digest } => {
+                write!(f, "an unfinished operation was made with the API {name} ({digest}), which is not known here")
+            }
             Cause::Journal { source } => write!(f, "{source}: {}", Printable::new(&source.io_error().to_string())),
         }
     }
@@ -115,8 +128,10 @@ impl fmt::Display for Cause {
 fn write_conflict(f: &mut fmt::Formatter<'_>, unfinished: &Intent, unnamed: &[Host]) -> fmt::Result {
     let (group, purpose, api) = (unfinished.group(), unfinished.purpose(), unfinished.api());
     if unnamed.is_empty() {
-        let (collection, member) = (api.collection_path(), api.member_template());
-        return write!(f, "group {group} has an unfinished {purpose} in other paths ({collection}, {member})");
+        return match api {
+            ApiRef::Paths(_) => write!(f, "group {group} has an unfinished {purpose} in other paths ({api})"),
+            ApiRef::Named { .. } => write!(f, "group {group} has an unfinished {purpose} in another API ({api})"),
+        };
     }
     let names: Vec<&str> = unnamed.iter().map(Host::as_str).collect();
     write!(f, "group {group} has an unfinished {purpose} on hosts that were not named ({})", names.join(", "))

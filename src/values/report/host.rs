@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::values::action::Action;
+use crate::values::answer_problem::AnswerProblem;
 use crate::values::cause::RequestError;
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::host::Host;
@@ -43,6 +44,8 @@ pub struct HostStep {
     pub attempts: u32,
     /// The status of the last answer, if there was one.
     pub status: Option<u16>,
+    /// The problem of the last answer, if its status alone does not explain why it was not counted.
+    pub problem: Option<AnswerProblem>,
     /// The error of the last try, if it had no answer.
     pub error: Option<RequestError>,
     /// The time from the first try to the last answer, with the delays between.
@@ -60,6 +63,7 @@ impl HostStep {
             succeeded: false,
             attempts: 0,
             status: None,
+            problem: None,
             error: None,
             elapsed: Duration::ZERO,
             ended_well: false,
@@ -82,7 +86,7 @@ impl HostStep {
             Action::Check => reply.classification == Classification::Confirmed,
             Action::Create | Action::Delete => self.succeeded || reply.classification == Classification::Confirmed,
         };
-        self.status = reply.status;
+        (self.status, self.problem) = (reply.status, reply.problem);
         self.error.clone_from(&reply.error);
     }
 
@@ -103,6 +107,9 @@ impl fmt::Display for HostStep {
             (Some(status), _, _) => write!(f, "answered {status} to {}", self.action)?,
             (None, Some(error), _) => write!(f, "{error}")?,
             (None, None, _) => write!(f, "did not answer to {}", self.action)?,
+        }
+        if let Some(problem) = self.problem.filter(|_| !self.ended_well) {
+            write!(f, ", {problem}")?;
         }
         if self.attempts > 1 { write!(f, ", {} tries", self.attempts) } else { Ok(()) }
     }
