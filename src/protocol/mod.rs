@@ -220,7 +220,7 @@ impl<R: Rules> Machine<R> {
         let mut machine = Machine {
             id: OperationId::default(),
             operation,
-            preflight,
+            preflight: preflight || !R::may_skip_probe(api.proves_ownership()),
             group,
             limits,
             hosts: Arc::from([]),

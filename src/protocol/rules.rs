@@ -98,6 +98,12 @@ pub(crate) trait Rules {
         !posts.ambiguous
     }
 
+    /// I3: whether a create without preflight may leave out the probe. It may not if a POST does not tell that the group
+    /// existed: then a 201 is no proof that the group is ours.
+    fn may_skip_probe(proves_ownership: bool) -> bool {
+        proves_ownership
+    }
+
     /// I4: whether the intent must be durable before the first POST or DELETE.
     fn must_intend() -> bool {
         true

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use super::oracle::{Invariant, bound};
 use super::schedule::Choices;
-use super::world::{Owner, SETTLE, TIMEOUT, World};
+use super::world::{Dialect, Owner, SETTLE, TIMEOUT, World};
 use crate::api::Api;
 use crate::protocol::{Input, Limits, Machine, Output, Rules};
+use crate::values::api::Call;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
@@ -58,17 +59,23 @@ const TO_ABSENT: Planned = Planned::of(Operation::Repair(Target::Absent));
 /// The operations of a run, one after another on one group.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
-    /// The initial state of the hosts and the operations, for example `present: delete create`.
+    /// The initial state of the hosts and the operations, for example `present: delete create`. Before it `mapped` for
+    /// hosts with another API.
     pub(super) text: String,
     plan: Vec<Planned>,
     present: bool,
+    dialect: Dialect,
 }
 
 impl Scenario {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (start, words) = text.split_once(": ")?;
         let plan = words.split(' ').map(Planned::parse).collect::<Option<_>>()?;
-        Some(Scenario { text: text.into(), plan, present: start == "present" })
+        let (dialect, start) = match start.strip_prefix("mapped ") {
+            Some(start) => (Dialect::Mapped, start),
+            None => (Dialect::Node, start),
+        };
+        Some(Scenario { text: text.into(), plan, present: start == "present", dialect })
     }
 
     pub(super) fn is_single(&self) -> bool {
@@ -86,6 +93,10 @@ pub(super) enum DriverMutant {
     HidesIntent,
     /// Gives the machine no settle time.
     NeverSettles,
+    /// Counts a 2xx that the mapping does not list as a success.
+    BelievesUnlisted,
+    /// Decides by the status of an answer whose body is cut.
+    BelievesCutBody,
 }
 
 /// The end of a machine, for the counts.
@@ -139,15 +150,40 @@ pub(super) struct Setting {
     group: GroupId,
     limits: Limits,
     driver: DriverMutant,
+    /// An API of each dialect, and another one.
+    node: [Arc<Api>; 2],
+    mapped: [Arc<Api>; 2],
+    /// The hosts of another configuration.
+    elsewhere: Arc<[Host]>,
+}
+
+/// The configuration of one operation.
+struct Configuration {
+    cluster: Arc<[Host]>,
     api: Arc<Api>,
-    /// Another configuration: other hosts in another API.
-    elsewhere: (Arc<[Host]>, Arc<Api>),
+    known: Arc<[Api]>,
+}
+
+/// The API of [`Dialect::Mapped`], under this path.
+fn mapped(path: &str) -> Arc<Api> {
+    let path = format!("{path}/{{id}}");
+    let check = Call::new("GET", path.clone());
+    let check = check.present(["200 /there=true"]).absent(["200 /there=false"]).wait(["200 /there=changing"]);
+    let api = Api::builder()
+        .name("things")
+        .ids("a-z", 8)
+        .create(Call::new("PUT", path.clone()).created([201]))
+        .check(check)
+        .delete(Call::new("DELETE", path).deleted([204]).absent([404]));
+    Arc::new(api.build().expect("a good mapping"))
 }
 
 impl Setting {
     pub(super) fn new(hosts: usize, driver: DriverMutant) -> Self {
         let host = |at| Host::parse(format!("http://{}", ["a", "b", "c", "d", "e", "f"][at])).expect("a good host");
-        let policy = RetryPolicy { attempts: TRIES, first_delay: TICK, factor: 1.0, max_delay: TICK, jitter: false };
+        // Only checks of a group that is changing get to the longer delays.
+        let policy =
+            RetryPolicy { attempts: TRIES, first_delay: TICK, factor: 8.0, max_delay: TICK * 128, jitter: false };
         let limits = Limits {
             retry: policy,
             rollback_retry: policy,
@@ -162,8 +198,9 @@ impl Setting {
             group: GroupId::parse("g").expect("a good id"),
             limits,
             driver,
-            api: Arc::default(),
-            elsewhere: (Arc::new([Host::parse("http://z").expect("a good host")]), Arc::new(other)),
+            node: [Arc::default(), Arc::new(other)],
+            mapped: [mapped("/things"), mapped("/v2/things")],
+            elsewhere: Arc::new([Host::parse("http://z").expect("a good host")]),
         }
     }
 
@@ -192,7 +229,7 @@ enum Between {
 
 impl<'a> Run<'a> {
     pub(super) fn new(setting: &'a Setting, choices: Choices, trace: bool) -> Self {
-        let mut world = World::new(Arc::clone(&setting.names), choices);
+        let mut world = World::new(Arc::clone(&setting.names), setting.group.clone(), setting.driver, choices);
         world.violations.trace = trace.then(Vec::new);
         Run { setting, world, ends: [0; End::ALL.len()] }
     }
@@ -209,6 +246,7 @@ impl<'a> Run<'a> {
     }
 
     fn set_up(&mut self, scenario: &Scenario) {
+        self.world.dialect = scenario.dialect;
         for host in 0..self.world.nodes.len() {
             let other = self.world.choices.choose(2) == 1;
             let owner = if scenario.present { Owner::Settled } else { Owner::Foreign { kept: true } };
@@ -238,13 +276,16 @@ impl<'a> Run<'a> {
 
     // --- one machine
 
-    fn operate<R: Rules>(&mut self, Planned { operation, preflight }: Planned) -> End {
+    fn operate<R: Rules>(&mut self, Planned { operation, preflight: planned }: Planned) -> End {
         let Setting { names, group, limits, .. } = self.setting;
         let began = self.world.now;
-        let (cluster, api) = self.configure(operation);
+        let Configuration { cluster, api, known } = self.configure(operation);
+        // A create that overwrites is never blind.
+        let preflight = planned || self.world.dialect == Dialect::Mapped;
         self.world.begin(operation, preflight, &cluster, &api);
         let mut machine: Machine<R> =
-            Machine::with_rules(operation, preflight, group.clone(), cluster, api, limits.clone(), 7);
+            Machine::with_rules(operation, planned, group.clone(), cluster, api, limits.clone(), 7);
+        machine.set_known_apis(&known);
         let mut budgets = RetryBudgets::new(names.len());
         let ended = self.drive(&mut machine, &mut budgets, began);
         let end = if ended {
@@ -261,27 +302,42 @@ impl<'a> Run<'a> {
     }
 
     /// The configuration of the operation. If something is unfinished, a recovery may be configured with other hosts
-    /// and paths, a repair with fewer hosts or other paths, and any other operation with other paths.
-    fn configure(&mut self, operation: Operation) -> (Arc<[Host]>, Arc<Api>) {
-        let Setting { names, api, elsewhere, .. } = self.setting;
-        let Some(unfinished) = &self.world.intent else { return (Arc::clone(names), Arc::clone(api)) };
-        let (own, other) = if api.is(&unfinished.api) { (api, &elsewhere.1) } else { (&elsewhere.1, api) };
-        let usual = (Arc::clone(names), Arc::clone(own));
-        let renamed = (Arc::clone(names), Arc::clone(other));
-        let others = match operation {
-            Operation::Recover | Operation::Forget => vec![(Arc::clone(&elsewhere.0), Arc::clone(other))],
-            Operation::Repair(_) => {
-                let fewer = (Arc::from(&names[..names.len() - 1]), Arc::clone(own));
-                let narrowed = names.last().is_some_and(|last| names.len() > 1 && unfinished.hosts.contains(last));
-                narrowed.then_some(fewer).into_iter().chain([renamed]).collect()
-            }
-            Operation::Create | Operation::Delete => vec![renamed],
-            Operation::Status => return usual,
+    /// and another API, a repair with fewer hosts or another API, and any other operation with another API. The API of
+    /// the intent may not be known.
+    fn configure(&mut self, operation: Operation) -> Configuration {
+        let Setting { names, node, mapped, elsewhere, .. } = self.setting;
+        let apis = if self.world.dialect == Dialect::Node { node } else { mapped };
+        let known: Arc<[Api]> = match self.world.dialect {
+            Dialect::Node => Arc::from([]),
+            Dialect::Mapped => apis.iter().map(|api| (**api).clone()).collect(),
         };
-        let chosen = self.world.choices.choose(1 + others.len());
-        let Some(other) = chosen.checked_sub(1).and_then(|other| others.into_iter().nth(other)) else { return usual };
-        self.world.trace(|_| "configured with other hosts or paths".into());
-        other
+        let with = |cluster: &Arc<[Host]>, api: &Arc<Api>| Configuration {
+            cluster: Arc::clone(cluster),
+            api: Arc::clone(api),
+            known: Arc::clone(&known),
+        };
+        let Some(unfinished) = &self.world.intent else { return with(names, &apis[0]) };
+        let (own, other) = if apis[0].is(&unfinished.api) { (&apis[0], &apis[1]) } else { (&apis[1], &apis[0]) };
+        let mut others = match operation {
+            Operation::Recover | Operation::Forget => vec![with(elsewhere, other)],
+            Operation::Repair(_) => {
+                let narrowed = names.last().is_some_and(|last| names.len() > 1 && unfinished.hosts.contains(last));
+                let fewer = narrowed.then(|| with(&Arc::from(&names[..names.len() - 1]), own));
+                fewer.into_iter().chain([with(names, other)]).collect()
+            }
+            Operation::Create | Operation::Delete => vec![with(names, other)],
+            Operation::Status => return with(names, own),
+        };
+        if self.world.dialect == Dialect::Mapped {
+            others.push(Configuration { known: Arc::from([]), ..with(names, other) });
+        }
+        match self.world.choices.choose(1 + others.len()) {
+            0 => with(names, own),
+            chosen => {
+                self.world.trace(|_| format!("configured otherwise, in way {chosen}"));
+                others.swap_remove(chosen - 1)
+            }
+        }
     }
 
     /// Runs a machine to its end, or until a crash. Returns whether it has ended.

@@ -23,6 +23,8 @@
 //! * Lies: a host that answers 200 or 201 to what it does not apply has no lagging replica at that time.
 //! * A fresh start: an operation that finds nothing unfinished begins S after the last change, or meets no lagging
 //!   replica.
+//! * Mappings: the hosts of the scenarios `mapped` create by overwriting, tell by the body of a 200 whether the group is
+//!   there, and may say for any time that it is changing. What a mapping does not list may have been applied or not.
 //! * Locks (A1): no other client works on the group meanwhile. One exception: it may create the group on a host just
 //!   before our first POST there. Then I3 is checked for a refusal that the machine has received.
 
@@ -48,7 +50,7 @@ use self::schedule::{Choices, Faults};
 use crate::protocol::{Rules, Sound};
 
 /// The operations of each run. A recovery follows at the end.
-const SCENARIOS: [&str; 14] = [
+const SCENARIOS: [&str; 21] = [
     "absent: create",
     "absent: repair-present delete",
     "absent: blind-create",
@@ -63,6 +65,13 @@ const SCENARIOS: [&str; 14] = [
     "absent: create repair-absent",
     "present: delete create",
     "present: delete repair-present",
+    "mapped absent: create",
+    "mapped absent: blind-create",
+    "mapped present: delete",
+    "mapped present: status",
+    "mapped present: repair-present",
+    "mapped absent: create delete",
+    "mapped absent: create repair-absent",
 ];
 
 fn scenarios() -> Vec<Scenario> {
@@ -350,7 +359,8 @@ fn play_drawn(settings: &[Setting], seed: u64, stats: &mut Stats) {
     let words: Vec<_> =
         (0..random.usize(1..=4)).map(|_| Planned::WORDS[random.usize(..Planned::WORDS.len())]).collect();
     let start = if random.bool() { "present" } else { "absent" };
-    let scenario = Scenario::parse(&format!("{start}: {}", words.join(" "))).expect("it is well written");
+    let dialect = if random.u8(..4) == 0 { "mapped " } else { "" };
+    let scenario = Scenario::parse(&format!("{dialect}{start}: {}", words.join(" "))).expect("it is well written");
     let choices = Choices::random(random.u64(..), random.usize(1..=10), random.usize(5..40));
     let mut run = Run::new(setting, choices, false);
     play::<Sound>(&mut run, &scenario);

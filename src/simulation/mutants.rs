@@ -65,6 +65,10 @@ mutants! {
     CountsAnyAbsence { fn proves_absence_before(_: bool) -> bool { true } }
     /// Goes on after a refused POST, and counts the group as ours.
     BelievesRefusals { fn refusal_is_final(_: Posts) -> bool { false } }
+    /// Creates by overwriting without a probe.
+    SkipsProbe { fn may_skip_probe(_: bool) -> bool { true } }
+    /// Counts a group that is changing at the end of the time as absent.
+    EndsChangeAsAbsent { fn ends_change_as_absent() -> bool { true } }
     SendsBeforeIntent { fn must_intend() -> bool { false } }
     GoesOnUnrecorded { fn stops_unrecorded() -> bool { false } }
     UndoesFailedCommit { fn undoes_failed_commit() -> bool { true } }
@@ -154,6 +158,10 @@ fn every_mutant_is_caught() {
         caught::<TrustsAmbiguous>("TrustsAmbiguous", Right, I3, "removed", 2),
         caught::<CountsAnyAbsence>("CountsAnyAbsence", Right, I3, "without preflight", 1),
         caught::<BelievesRefusals>("BelievesRefusals", Right, I3, "refused", 1),
+        caught::<SkipsProbe>("SkipsProbe", Right, I3, "removed", 1),
+        caught::<EndsChangeAsAbsent>("EndsChangeAsAbsent", Right, I8, "", 1),
+        caught::<Sound>("driver: believes a 202", DriverMutant::BelievesUnlisted, I1, "", 1),
+        caught::<Sound>("driver: believes a cut body", DriverMutant::BelievesCutBody, I1, "", 1),
         caught::<SendsBeforeIntent>("SendsBeforeIntent", Right, I4, "", 0),
         caught::<GoesOnUnrecorded>("GoesOnUnrecorded", Right, I4, "", 1),
         caught::<Sound>("driver: skips the store", DriverMutant::SkipsStore, I4, "", 0),

@@ -280,6 +280,8 @@ impl World {
             }
             (Action::Check, Classification::Confirmed) => log.seen = Some((State::Present, sequence, sent)),
             (Action::Check, Classification::Denied) => log.seen = Some((State::Absent, sequence, sent)),
+            // The time of the phase bounds these checks, not a number.
+            (Action::Check, Classification::Changing) => log.looks -= 1,
             (Action::Check, _) => {}
         }
     }
