@@ -30,7 +30,7 @@ Exit codes:
     3  inconsistent: the named hosts have, or keep, the group
     4  in doubt: the state of some host is unknown
     5  the group was already there; nothing was changed
-  130  interrupted; the journal has what remains
+  130  interrupted; `recover` settles what the journal still holds
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 when a host is unknown.
 With several groups, the exit code is the first of 3, 4, 1, 5, 0 that applies.
 
@@ -39,10 +39,10 @@ Signals:
   once, and prints what the journal holds. Signals ignored at the start stay ignored (nohup).
 
 Hosts and settings:
-  hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any,
+  Hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any,
   status and hosts use http://localhost:8000 to 8002, and create, delete and repair fail.
-  recover needs no hosts: the journal has them
-  other settings: the option, then the file, then the default; see `cluster-client hosts`
+  recover needs no hosts, because the journal names them.
+  Other settings: the option, then the file, then the default; see `cluster-client hosts`.
   The configuration file is ./cluster-client.toml, or --config. All keys, with their defaults:
 
     hosts = [\"http://node1:8000\", \"http://node2:8000\"]
@@ -51,8 +51,8 @@ Hosts and settings:
     attempts = 3              # tries of one request
     first_delay = \"1s\"        # before the second try; it doubles with each try
     max_delay = \"10s\"         # at most, even if a server asks for more
-    settle = \"10s\"            # for late requests and reads; at least request_timeout
-    rollback_timeout = \"2m\"   # of a rollback, on top; at least 4 times settle
+    settle = \"10s\"            # wait for late requests and stale reads; at least request_timeout
+    rollback_timeout = \"2m\"   # of a rollback, in addition to timeout; at least 4 times settle
     # journal = \"/var/lib/cluster-client\"   # or false
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
@@ -96,10 +96,10 @@ pub(crate) struct GlobalOptions {
     /// The timeout of one request, such as 500ms [default: 10s]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) request_timeout: Option<Duration>,
-    /// How often a request is tried, the first included [default: 3]
+    /// Maximum number of tries of a request, the first included [default: 3]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
-    /// The way of sending requests [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
+    /// The engine that sends the requests [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
     ///
     /// For comparison and diagnosis.
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
@@ -119,7 +119,7 @@ pub(crate) struct GlobalOptions {
     /// credentials of their own keep them.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) bearer_token_file: Option<PathBuf>,
-    /// How results are printed
+    /// The format of the results
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     #[arg(long_help = OUTPUT)]
     pub(crate) output: Format,
@@ -135,7 +135,7 @@ pub(crate) struct GlobalOptions {
 }
 
 const OUTPUT: &str = "\
-How results are printed: a table for people, or JSON for programs.
+The format of the results: a table for people, or JSON for programs.
 
 `json` prints one object on one line for each group, as its operation ends:
   group       its id; null for a journal entry that cannot be read

@@ -18,7 +18,12 @@ pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> 
     if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(CliError::usage(format!("delete {what} needs --yes without a terminal: add --yes")));
     }
-    ask(question(&what, groups, hosts));
+    is_answered_yes(question(&what, groups, hosts))
+}
+
+/// Prints the question, and reads a line from the terminal. Returns whether it means yes.
+pub(crate) fn is_answered_yes(question: String) -> Result<bool, CliError> {
+    ask(question);
     let mut answer = String::new();
     io::stdin()
         .lock()

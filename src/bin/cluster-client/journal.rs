@@ -1,7 +1,7 @@
 //! journal: list, show and forget. Sends nothing.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use cluster_client::{
@@ -11,6 +11,7 @@ use cluster_client::{
 use serde_json::{Value, json};
 
 use crate::args::{Format, GlobalOptions, JournalAction};
+use crate::confirm::is_answered_yes;
 use crate::exit::{CliError, Exit, with_causes};
 use crate::json;
 use crate::next::{Advice, Next};
@@ -40,7 +41,7 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     }
 }
 
-/// Opens the store, if its directory exists, and returns its path for messages. Does not create the directory.
+/// Opens the journal if its directory exists, and returns the path for messages. Creates no directory.
 fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
     let directory = match journal.value {
         Journal::Directory(directory) => directory,
@@ -50,7 +51,7 @@ fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String),
                 journal.origin
             )));
         }
-        Journal::Homeless => {
+        Journal::NoPlace => {
             return Err(CliError::usage(
                 "there is no place for a journal, because neither XDG_STATE_HOME nor HOME is set: give --journal DIR",
             ));
@@ -248,13 +249,7 @@ fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, CliError> {
         names.push(format!("{} more", groups.len() - SHOWN));
     }
     let names = names.join(", ");
-    let _ = write!(io::stderr(), "forget {host}, so that it is unknown for good whether it has {names}? [y/N] ");
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|error| CliError::usage(format!("no answer: {error}: add --yes")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    is_answered_yes(format!("forget {host}? Whether it has {names} then stays unknown. [y/N] "))
 }
 
 // --- entries as text
@@ -351,7 +346,7 @@ fn names(hosts: &[Host]) -> Vec<&str> {
 fn recovery(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Create { was_absent: true, .. } => "rolls it back",
-        Purpose::Create { .. } => "only looks: the hosts were not asked before the create",
+        Purpose::Create { .. } => "only checks the hosts: the create had no preflight",
         _ => "finishes it",
     }
 }

@@ -76,7 +76,7 @@ impl Advice {
         }
         // The journal of a file comes with `--config`, and the default one does not depend on the directory.
         match (&journal.value, &journal.origin) {
-            (_, Origin::File(_) | Origin::Default) | (Journal::Homeless, _) => {}
+            (_, Origin::File(_) | Origin::Default) | (Journal::NoPlace, _) => {}
             (Journal::Directory(directory), _) => add("--journal", absolute(directory)),
             (Journal::Off, _) => common.push("--no-journal".into()),
         }

@@ -191,8 +191,11 @@ impl ProgressState {
         let old = |running: &&Running| now.saturating_duration_since(running.since) >= MIN_NAMED_WAIT;
         for running in self.running.values().filter(old) {
             let tries = if running.phase == Phase::RollBack { self.tries.of_a_rollback } else { self.tries.usual };
-            for (host, way) in running.hosts.iter().filter(|(_, way)| !matches!(way, HostProgress::Finished)) {
-                let this = || Awaited { host: host.clone(), since: running.since, tries: way.describe(tries, now) };
+            for (host, progress) in
+                running.hosts.iter().filter(|(_, progress)| !matches!(progress, HostProgress::Finished))
+            {
+                let this =
+                    || Awaited { host: host.clone(), since: running.since, tries: progress.describe(tries, now) };
                 match places.get(host) {
                     Some(place) if awaited[*place].since > running.since => awaited[*place] = this(),
                     Some(_) => {}
@@ -234,12 +237,12 @@ impl Running {
         self.finished = 0;
     }
 
-    fn update(&mut self, host: &Host, way: HostProgress) {
+    fn update(&mut self, host: &Host, progress: HostProgress) {
         let Some(place) = self.places.get(host) else { return };
         let known = &mut self.hosts[*place].1;
         if !matches!(known, HostProgress::Finished) {
-            self.finished += usize::from(matches!(way, HostProgress::Finished));
-            *known = way;
+            self.finished += usize::from(matches!(progress, HostProgress::Finished));
+            *known = progress;
         }
     }
 
@@ -325,8 +328,8 @@ mod tests {
         running.set_hosts((0..hosts).map(host));
     }
 
-    fn update(state: &mut ProgressState, group: &str, number: usize, way: HostProgress) {
-        state.running.get_mut(&GroupId::parse(group).unwrap()).unwrap().update(&host(number), way);
+    fn update(state: &mut ProgressState, group: &str, number: usize, progress: HostProgress) {
+        state.running.get_mut(&GroupId::parse(group).unwrap()).unwrap().update(&host(number), progress);
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) enum Journal {
     Directory(PathBuf),
     Off,
     /// No setting names a directory, and the user has no state directory.
-    Homeless,
+    NoPlace,
 }
 
 #[derive(Debug)]
@@ -158,7 +158,7 @@ impl Settings {
         let builder = self.builder().observer(observer);
         match &self.journal.value {
             Journal::Off => self.build(builder),
-            Journal::Homeless => Err(CliError::usage(
+            Journal::NoPlace => Err(CliError::usage(
                 "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: \
                  give --journal DIR, or --no-journal to do without",
             )),
@@ -317,7 +317,7 @@ fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>
     if let Some(found) = file.journal()? {
         return Ok(found.map(|directory| directory.map_or(Journal::Off, Journal::Directory)));
     }
-    Ok(Sourced::default(state_directory().map_or(Journal::Homeless, Journal::Directory)))
+    Ok(Sourced::default(state_directory().map_or(Journal::NoPlace, Journal::Directory)))
 }
 
 /// Returns the state directory of the XDG Base Directory Specification. Empty and relative paths are ignored.

@@ -94,7 +94,7 @@ fn journal(settings: &Settings) -> Row<'_> {
     let (text, json) = match &settings.journal.value {
         Journal::Directory(directory) => (Printable::path(directory).to_string(), json!(directory.to_string_lossy())),
         Journal::Off => ("none".into(), json!(false)),
-        Journal::Homeless => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
+        Journal::NoPlace => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
     };
     Row { name: "journal".into(), values: vec![text], json, origin: &settings.journal.origin }
 }

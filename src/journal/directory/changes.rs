@@ -33,7 +33,7 @@ pub(super) struct Put {
 /// Maximum size of a shared file, which bounds the reading for one intent.
 const SHARED_LIMIT: usize = 16 << 10;
 
-/// Carries out changes of different groups. A failure of one does not affect the others, except that of the last sync.
+/// Carries out changes of different groups. A failed change does not affect the others. If the last sync fails, all fail.
 ///
 /// A failed sync of the directory breaks the journal. The kernel may drop pages that it could not write and mark them
 /// clean, so that a second fsync succeeds without effect (Rebello et al., "Can Applications Recover from fsync
@@ -55,7 +55,7 @@ pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[C
         return RoundEnd { results, broken: None };
     }
     let (synced, broken) = match directory.sync(disk) {
-        // The open directory was synced, and readers use the path, so both must be the same directory.
+        // The open directory was synced, and readers use the path. Both must be the same directory.
         Ok(()) => (directory.check_place(disk), None),
         Err(error) => {
             let broken = broken(directory.path(), &error);

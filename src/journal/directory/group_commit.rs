@@ -30,7 +30,7 @@ struct Round {
     changed: Condvar,
 }
 
-/// How a round ended.
+/// The results of a round.
 pub(super) struct RoundEnd {
     /// One result for each change, in order.
     pub(super) results: Vec<Result<(), JournalError>>,

@@ -706,7 +706,7 @@ fn claim_whose_lock_file_was_removed_changes_nothing() {
     let mut second = claim(&store, "g");
     second.record(&intent("g", &["http://b"])).unwrap();
     for error in [first.record(&intent("g", &["http://a"])).unwrap_err(), first.erase().unwrap_err()] {
-        assert!(told(&error).contains("removed while its owner was at work"), "{}", told(&error));
+        assert!(told(&error).contains("removed while an operation held it"), "{}", told(&error));
     }
     drop(first);
     assert!(busy(&store, "g").is_some(), "the first did not remove the lock of the second");

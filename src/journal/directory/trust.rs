@@ -42,7 +42,7 @@ impl User {
 
     /// Checks that only this user can create files in the directory.
     pub(super) fn check_directory(self, directory: &Metadata) -> Result<(), FileRefusal> {
-        self.check_owner(directory, "name a directory of this user; it is made where it is missing")?;
+        self.check_owner(directory, "name a directory of this user; a missing one is created")?;
         check_writers(directory, "run chmod 700 on it, or name a directory that only this user can write")
     }
 
@@ -121,7 +121,7 @@ fn check_writers(_: &Metadata, _: &str) -> Result<(), FileRefusal> {
     Ok(())
 }
 
-/// Accepts no hard link at all too: the file was removed after it was opened, which the lock detects.
+/// Accepts a file without a name too: it was removed after it was opened, which the lock detects.
 #[cfg(unix)]
 fn check_names(found: &Metadata) -> Result<(), FileRefusal> {
     let names = std::os::unix::fs::MetadataExt::nlink(found);
