@@ -372,6 +372,12 @@ impl<R: Rules> Machine<R> {
         }
     }
 
+    /// Whether a stopped phase waits for the replies to its requests in flight. Of these, one that was not sent changes
+    /// nothing and is not retried, so it may be withdrawn.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.in_round() && self.stopping.is_some()
+    }
+
     /// Returns the end and the report. Call it only after [`Output::Done`].
     pub(crate) fn into_ending(mut self) -> (Ending, Report) {
         let ending = self.ending.take().unwrap_or(Ending::Reported(Outcome::InDoubt));
