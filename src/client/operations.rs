@@ -115,6 +115,11 @@ impl Operations {
         }
     }
 
+    /// Returns whether the operation in this slot only waits for the answers to requests in flight.
+    pub(crate) fn is_stopping(&self, slot: usize) -> bool {
+        self.slots[slot].as_ref().is_some_and(|slot| slot.machine.is_stopping())
+    }
+
     /// Returns the next work of a machine.
     pub(crate) fn next(&mut self, now: Instant) -> NextWork {
         self.expire_timers(now);

@@ -85,6 +85,13 @@ impl Parts {
         engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });
     }
 
+    /// Cancels all operations. Those that stop now withdraw their requests that have not begun.
+    pub(crate) fn cancel(&mut self, now: Instant) {
+        let Parts { operations, engine: Some(engine), exchanges, .. } = self else { return };
+        operations.cancel(now);
+        engine.withdraw(&|id| exchanges.get(id).is_some_and(|awaited| operations.is_stopping(awaited.slot)));
+    }
+
     /// Blocks in the engine, and passes the completions to the machines.
     pub(crate) fn wait(&mut self, until: Option<Instant>) {
         let Some(engine) = &mut self.engine else { return };

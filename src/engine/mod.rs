@@ -30,9 +30,12 @@ pub(crate) trait Engine: Send {
     /// A [`ConfigError`] for an https host if TLS is not built in.
     fn add_host(&mut self, host: &Host) -> Result<usize, ConfigError>;
 
-    /// Accepts an exchange. Each one completes exactly once. Its timeout runs from when a thread begins with it, not from
-    /// here: all threads may be busy, or an observer may hold up the driver.
+    /// Accepts an exchange. Each one completes exactly once. Its timeout runs from when it begins, not from here: all
+    /// threads or descriptors may be in use, or an observer may hold up the driver.
     fn submit(&mut self, exchange: Exchange);
+
+    /// Withdraws the exchanges with these ids that have not begun. They complete as not sent, in the next `wait`.
+    fn withdraw(&mut self, is_withdrawn: &dyn Fn(u64) -> bool);
 
     /// Blocks until an exchange completes, another thread wakes the engine, or `until`. Appends the completions.
     /// Progress is made only in this call, unless [`Engine::attach`] returned true.

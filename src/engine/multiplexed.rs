@@ -11,7 +11,8 @@
 //!
 //! Invariants:
 //! * An exchange is in exactly one place: `submitted`, `lookups`, `parked`, or the slot of one connection.
-//! * An exchange is parked only while connections are busy. It starts when one becomes free, or its timeout ends it.
+//! * An exchange is parked only while connections are busy, and for its timeout at most. Its timeout runs anew from when
+//!   it begins.
 //! * A connection in the phase `Idle` has no exchange, no bytes to read, and is in the list of its host.
 //! * A slot has at most one valid entry in the heap of timers (`Connection::scheduled`). It fires no later than the
 //!   deadline of the connection.
@@ -36,7 +37,7 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Events, Poll, Token};
 
@@ -48,16 +49,15 @@ use self::parked::Parked;
 use self::slots::{Connection, Phase, is_quiet};
 use self::wakeup::Wakeup;
 use super::{Completion, Engine, Exchange};
-use crate::http::MAX_HEAD;
+use crate::api::Reply;
 use crate::http::limit::ConnectionLimit;
 use crate::http::resolver::Resolver;
 use crate::http::tls::Tls;
+use crate::http::{MAX_HEAD, errors};
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
-/// Upper bound of timeouts, because the clock cannot express longer ones.
-const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Maximum number of connections that one engine opens. Further exchanges wait for a free connection.
 const MAX_OPEN: usize = crate::http::limit::MAX_KEPT;
 /// Events taken from the system at a time.
@@ -246,15 +246,17 @@ impl Multiplexed {
             self.start(exchange);
         }
         while self.may_open()
-            && let Some(exchange) = self.parked.pop()
+            && let Some(mut exchange) = self.parked.pop()
         {
+            exchange.unpark(self.now);
             self.start(exchange);
             if !self.submitted.is_empty() {
                 return;
             }
         }
-        for exchange in self.parked.take_expired(self.now) {
+        for mut exchange in self.parked.take_expired(self.now) {
             // Completes it with a timeout.
+            exchange.unpark(self.now);
             self.start(exchange);
         }
     }
@@ -287,6 +289,14 @@ impl Engine for Multiplexed {
         self.submitted.push_back(Box::new(InFlight::new(exchange, Instant::now())));
     }
 
+    fn withdraw(&mut self, is_withdrawn: &dyn Fn(u64) -> bool) {
+        let mut withdrawn = parked::withdraw(&mut self.submitted, is_withdrawn);
+        withdrawn.append(&mut self.parked.withdraw(is_withdrawn));
+        for exchange in withdrawn {
+            self.complete(&exchange, Reply::NotSent(errors::withdrawn()));
+        }
+    }
+
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
         self.now = Instant::now();
         let sheds = self.network.sheds.load(Ordering::Relaxed);
@@ -300,7 +310,7 @@ impl Engine for Multiplexed {
         }
         for exchange in &mut self.submitted {
             // The driver may have called an observer since `submit`.
-            exchange.deadline = self.now + exchange.exchange.timeout.min(AGES);
+            exchange.set_deadline(self.now);
         }
         let is_due = self.timers.peek().is_some_and(|Reverse((due, _))| *due <= self.now);
         if is_due || (self.idle > 0 && !self.submitted.is_empty()) {

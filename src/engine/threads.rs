@@ -116,6 +116,17 @@ impl Engine for Threads {
         }
     }
 
+    fn withdraw(&mut self, is_withdrawn: &dyn Fn(u64) -> bool) {
+        let mut state = self.queue.state();
+        let (withdrawn, kept) = state.jobs.drain(..).partition::<VecDeque<_>, _>(|job| is_withdrawn(job.exchange.id));
+        state.jobs = kept;
+        state.completed.extend(withdrawn.into_iter().map(|job| Completion {
+            id: job.exchange.id,
+            reply: Reply::NotSent(errors::withdrawn()),
+            elapsed: job.begun.elapsed(),
+        }));
+    }
+
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
         self.queue.recruit(AT_ONCE);
         let mut state = self.queue.state();

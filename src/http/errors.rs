@@ -63,6 +63,10 @@ pub(crate) fn not_written() -> RequestError {
     RequestError::new(Kind::Internal, "the request could not be written")
 }
 
+pub(crate) fn withdrawn() -> RequestError {
+    RequestError::new(Kind::GivenUp, "the operation was stopped before the request began")
+}
+
 pub(crate) fn no_such_host() -> RequestError {
     RequestError::new(Kind::Internal, "there is no host of that number")
 }

@@ -366,6 +366,12 @@ impl<R: Rules> Machine<R> {
         }
     }
 
+    /// Whether a stopped phase waits for the replies to its requests in flight. Of these, one that was not sent changes
+    /// nothing and is not retried, so it may be withdrawn.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.in_round() && self.stopping.is_some()
+    }
+
     /// Returns the report. Call it only after [`Output::Done`].
     pub(crate) fn into_report(mut self) -> Report {
         let participants = std::mem::take(&mut self.participants);

@@ -383,7 +383,7 @@ impl Multiplexed {
         self.complete(&exchange, reply);
     }
 
-    fn complete(&mut self, exchange: &InFlight, reply: Reply) {
+    pub(super) fn complete(&mut self, exchange: &InFlight, reply: Reply) {
         let elapsed = self.now.saturating_duration_since(exchange.begun);
         self.completed.push(Completion { id: exchange.exchange.id, reply, elapsed });
     }

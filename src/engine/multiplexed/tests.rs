@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use self::suite::{PLENTY, describe, serve, serve_at};
 use super::{Multiplexed, Network};
 use crate::api::{Action, Api, Body, BodyUse, Reply, Request};
+use crate::engine::suite::withdrawing::replies_if_withdrawn;
 use crate::engine::threads::transport::subject::Subject as UreqSubject;
 use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::credentials::HeaderLines;
@@ -258,6 +259,62 @@ fn exchanges_beyond_the_bound_of_connections_wait_until_their_timeout() {
     completed.clear();
     engine.wait(None, &mut completed);
     assert_eq!(describe(&completed[0].reply), "not sent, Connect: no connection within 20ms");
+}
+
+/// Returns an engine whose only connection carries an exchange with the id 0 to host 1, which `timeout` ends.
+fn busy_engine(host_0: &Host, host_1: &Host, timeout: Duration) -> Multiplexed {
+    let mut engine = Multiplexed::new(&[host_0.clone(), host_1.clone()], Arc::default());
+    engine.submit(exchange(0, 1, Action::Create, timeout));
+    // The bound is reset when no connection is busy.
+    engine.wait(Some(Instant::now()), &mut Vec::new());
+    engine.most = 1;
+    engine
+}
+
+#[test]
+fn withdrawn_exchanges_without_a_connection_complete_once_as_not_sent() {
+    let server = serve(|_, mut peer| {
+        while peer.request().is_some() {
+            peer.send(suite::OK);
+        }
+    });
+    let (release, is_released) = std::sync::mpsc::channel::<()>();
+    let is_released = Mutex::new(is_released);
+    let slow = serve(move |_, mut peer| {
+        peer.request();
+        let _ = is_released.lock().unwrap().recv();
+        peer.send(suite::OK);
+    });
+    let mut engine = busy_engine(&host(server.address), &host(slow.address), PLENTY);
+    let waiting = exchange(0, 0, Action::Create, PLENTY);
+    let replies = replies_if_withdrawn(&mut engine, &waiting, || drop(release));
+    for (id, reply) in replies {
+        let withdrawn = "not sent, GivenUp: the operation was stopped before the request began";
+        assert_eq!(describe(&reply), if [0, 2].contains(&id) { "200" } else { withdrawn }, "{id}");
+    }
+    assert_eq!(server.requests.try_iter().count(), 1);
+}
+
+#[test]
+fn timeout_runs_from_when_an_exchange_gets_a_connection() {
+    let (held, timeout) = (Duration::from_millis(500), Duration::from_millis(800));
+    let submitted = Instant::now();
+    let server = serve(move |_, mut peer| {
+        peer.request();
+        // Answer after the timeout since `submit`.
+        std::thread::sleep(timeout.saturating_sub(submitted.elapsed()) + Duration::from_millis(20));
+        peer.send(suite::OK);
+    });
+    let mute = serve(|_, mut peer| peer.wait());
+    let mut engine = busy_engine(&host(server.address), &host(mute.address), held);
+    engine.submit(exchange(1, 0, Action::Create, timeout));
+    let mut completed = Vec::new();
+    while completed.len() < 2 {
+        engine.wait(None, &mut completed);
+    }
+    let replies: Vec<_> = completed.iter().map(|completion| describe(&completion.reply)).collect();
+    assert_eq!(replies, ["ambiguous, Timeout: no answer within 500ms", "200"]);
+    assert!(completed[1].elapsed > timeout);
 }
 
 /// Runs in a process with few descriptors, started by the next test.

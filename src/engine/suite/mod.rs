@@ -3,6 +3,7 @@
 //! `tests.rs` is included once for each engine. The module that includes it provides the engine as `Subject`.
 
 pub(crate) mod driving;
+pub(crate) mod withdrawing;
 
 /// Returns the TLS that trusts the certificates of this authority only.
 #[cfg(feature = "rustls")]

@@ -4,6 +4,45 @@
 #[path = "../suite/tests.rs"]
 mod suite;
 
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use self::suite::{OK, PLENTY, describe, exchange, serve};
+use super::Threads;
+use super::pool::Pool;
+use super::transport::UreqTransport;
+use crate::api::{Action, Api};
+use crate::engine::Engine as _;
+use crate::engine::suite::withdrawing::replies_if_withdrawn;
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+
+#[test]
+fn withdrawn_exchanges_that_no_thread_has_begun_complete_once_as_not_sent() {
+    let (release, is_released) = mpsc::channel::<()>();
+    let is_released = Mutex::new(is_released);
+    let server = serve(move |_, mut peer| {
+        while peer.request().is_some() {
+            // Returns at once after the test has dropped `release`.
+            let _ = is_released.lock().unwrap().recv();
+            peer.send(OK);
+        }
+    });
+    let hosts = [Host::parse(format!("http://{}", server.address)).unwrap()];
+    let transport = Arc::new(UreqTransport::new(&hosts, &Arc::default()).unwrap());
+    let mut engine = Threads::new(&hosts, &transport, Pool::new(1));
+    let create = exchange(0, &Api::default().request(Action::Create, &GroupId::parse("g1").unwrap()), PLENTY);
+    engine.submit(create.clone());
+    engine.wait(Some(std::time::Instant::now()), &mut Vec::new());
+    server.requests.recv().unwrap();
+    let replies = replies_if_withdrawn(&mut engine, &create, || drop(release));
+    for (id, reply) in replies {
+        let withdrawn = "not sent, GivenUp: the operation was stopped before the request began";
+        assert_eq!(describe(&reply), if [0, 2].contains(&id) { "200" } else { withdrawn }, "{id}");
+    }
+    assert_eq!(server.requests.try_iter().count(), 1);
+}
+
 mod subject {
     use std::sync::Arc;
 
