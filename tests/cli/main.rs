@@ -21,3 +21,6 @@ mod settings;
 mod signals;
 mod stuck;
 mod terminal;
+mod tls;
+#[path = "../support/tls.rs"]
+mod tls_server;

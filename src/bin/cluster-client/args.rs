@@ -57,6 +57,13 @@ Hosts and settings:
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups in progress at once
+    [tls]                     # paths are relative to this file
+    # ca_file = \"ca.pem\"                  # trusted instead of the built-in authorities
+    # system_roots = true                  # the authorities of the system instead
+    # client_cert_file = \"client.pem\"     # with client_key_file = \"client.key\"
+    # server_name = \"node.example\"        # instead of the name in the URLs
+    # https_only = true                    # refuse http hosts
+    # dangerously_skip_verification = true
     [paths]
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";
@@ -106,6 +113,11 @@ pub(crate) struct GlobalOptions {
     /// Keep no journal: after a crash nothing can be recovered
     #[arg(long, global = true)]
     pub(crate) no_journal: bool,
+    /// The PEM file of the authorities that https hosts must have [default: CLUSTER_CLIENT_CA_FILE, then the file]
+    ///
+    /// Without any, those of Mozilla are trusted, which are built in.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     #[arg(long_help = OUTPUT)]

@@ -17,7 +17,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -31,6 +31,7 @@ const KEYS: [&str; 13] = [
     "threads",
     "engine",
     "in_flight",
+    "tls",
 ];
 const PATH_KEYS: [&str; 2] = ["collection", "member"];
 
@@ -106,7 +107,7 @@ impl ConfigFile {
         Ok(self)
     }
 
-    fn refuse_unknown(&self, table: &Table, known: &[&str], prefix: &str) -> Result<(), ConfigError> {
+    pub(crate) fn refuse_unknown(&self, table: &Table, known: &[&str], prefix: &str) -> Result<(), ConfigError> {
         let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
         let known: Vec<String> = known.iter().map(|key| format!("{prefix}{key}")).collect();
         let remedy = format!("use one of {}", known.join(", "));
@@ -152,11 +153,10 @@ impl ConfigFile {
 
     /// Returns the directory of the journal, relative to the file, or `Some(None)` for `false`.
     pub(crate) fn journal(&self) -> Result<Option<Sourced<Option<PathBuf>>>, ConfigError> {
-        let base = self.path.parent().unwrap_or(Path::new(""));
         match self.table.get("journal") {
             None => Ok(None),
             Some(Value::Boolean(false)) => Ok(Some(self.sourced(None))),
-            Some(Value::String(path)) if !path.is_empty() => Ok(Some(self.sourced(Some(base.join(path))))),
+            Some(Value::String(path)) if !path.is_empty() => Ok(Some(self.sourced(Some(self.beside(path))))),
             Some(other) => Err(self.refused("journal", other, "is neither a directory nor false", "write one of them")),
         }
     }
@@ -178,7 +178,25 @@ impl ConfigFile {
         }
     }
 
-    fn origin(&self) -> Origin {
+    pub(crate) fn table(&self, key: &'static str) -> Result<Option<&Table>, ConfigError> {
+        match self.table.get(key) {
+            None => Ok(None),
+            Some(Value::Table(table)) => Ok(Some(table)),
+            Some(_) => Err(self.refused_key(key, "is not a table", &format!("write [{key}]"))),
+        }
+    }
+
+    /// Names a key, and not its value, which may be a secret by mistake.
+    pub(crate) fn refused_key(&self, key: &str, problem: &str, remedy: &str) -> ConfigError {
+        ConfigError::new("key", key, problem, remedy).from_origin(self.origin())
+    }
+
+    /// Returns a path of the file, which is relative to the directory of the file.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
         Origin::File(self.path.clone())
     }
 
@@ -249,6 +267,7 @@ mod tests {
             let errors = times.map(|key| file.time(key).err()).into_iter();
             let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
             let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
+            let errors = errors.chain([crate::tls::TlsSection::resolve(None, None, &file).err()]);
             for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
                 malformed.assert_hidden_by(&error);
                 values += 1;
@@ -261,7 +280,9 @@ mod tests {
     fn help_page_has_every_key() {
         use clap::CommandFactory as _;
         let help = crate::args::Arguments::command().render_long_help().to_string();
-        for key in KEYS.iter().filter(|key| **key != "paths").chain(&PATH_KEYS) {
+        let tables = ["paths", "tls"];
+        let keys = KEYS.iter().filter(|key| !tables.contains(key));
+        for key in keys.chain(&PATH_KEYS).chain(&crate::tls::KEYS) {
             assert!(help.contains(&format!("{key} = ")), "{key} is not documented");
         }
     }

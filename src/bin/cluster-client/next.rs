@@ -45,7 +45,10 @@ pub(crate) struct Advice {
 impl Advice {
     pub(crate) fn new(global: &GlobalOptions, settings: &Settings) -> Self {
         let hosts = spelled_out(&settings.hosts.value, &settings.hosts.origin);
-        let advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
+        let mut advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
+        if let Some(file) = &settings.tls.ca_file {
+            advice.common.extend(["--ca-file".into(), absolute(file)]);
+        }
         Advice { hosts, timeout: settings.timeout.value, ..advice }
     }
 

@@ -14,6 +14,7 @@ use crate::exit::CliError;
 use crate::file::ConfigFile;
 use crate::output::eprint;
 use crate::progress::Tries;
+use crate::tls::{CA_FILE, TlsSection};
 
 /// The variables with the hosts. The first one that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
@@ -46,7 +47,7 @@ impl<T> Sourced<T> {
         Sourced { value, origin: Origin::Environment(name.into()) }
     }
 
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), origin: self.origin }
     }
 }
@@ -76,6 +77,7 @@ pub(crate) struct Settings {
     pub(crate) threads: Sourced<usize>,
     pub(crate) engine: Sourced<EngineName>,
     pub(crate) in_flight: Sourced<usize>,
+    pub(crate) tls: TlsSection,
     /// The configuration file that was read.
     pub(crate) config: Option<PathBuf>,
     api: Api,
@@ -117,6 +119,7 @@ impl Settings {
             threads: or_default(file.number("threads")?, 1024),
             engine: engine(global, &file)?,
             in_flight: or_default(file.number("in_flight")?, 32),
+            tls: TlsSection::resolve(global.ca_file.as_deref(), variable(CA_FILE), &file)?,
         };
         settings.check()?;
         Ok(settings)
@@ -155,11 +158,7 @@ impl Settings {
                 "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: \
                  give --journal DIR, or --no-journal to do without",
             )),
-            Journal::Directory(directory) => {
-                // Build without the journal first. The second build can then fail only because of the journal.
-                self.build(builder.clone())?;
-                builder.journal(directory).build().map_err(|error| named(error, &self.journal.origin).into())
-            }
+            Journal::Directory(directory) => self.build(builder.journal(directory)),
         }
     }
 
@@ -207,16 +206,34 @@ impl Settings {
             .rollback_timeout(self.rollback_timeout.value)
             .threads(self.threads.value)
             .engine(self.engine.value.into())
-            .in_flight(self.in_flight.value);
+            .in_flight(self.in_flight.value)
+            .tls(self.tls.settings.clone());
         match self.timeout.value {
             Some(time) => builder.operation_timeout(time),
             None => builder,
         }
     }
 
+    /// Loads the files that the settings name, and prints the warnings about them.
+    pub(crate) fn check_files(&self) -> Result<(), CliError> {
+        self.build(self.builder()).map(drop)
+    }
+
+    /// Builds a client, and prints the warnings about its settings.
     fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, CliError> {
-        // Each setting was checked, so only the hosts can be refused.
-        builder.build().map_err(|error| named(error, &self.hosts.origin).into())
+        let client = builder.build().map_err(|error| self.named(error))?;
+        client.warnings().iter().for_each(|warning| eprint(&format!("warning: {warning}")));
+        Ok(client)
+    }
+
+    /// Adds the origin to an error. Each other setting was checked, so only these can be refused.
+    fn named(&self, error: Error) -> Error {
+        let Error::Config { source, .. } = error else { return error };
+        let origin = match source.what() {
+            "journal directory" => &self.journal.origin,
+            what => self.tls.origin_of(what).unwrap_or(&self.hosts.origin),
+        };
+        source.from_origin(origin.clone()).into()
     }
 }
 
@@ -235,13 +252,6 @@ fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
     match builder.build() {
         Err(Error::Config { source, .. }) => Err(source),
         _ => Ok(()),
-    }
-}
-
-fn named(error: Error, origin: &Origin) -> Error {
-    match error {
-        Error::Config { source, .. } => source.from_origin(origin.clone()).into(),
-        other => other,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::json;
 use crate::output::Output;
 use crate::settings::{Journal, Settings};
 use crate::time;
+use crate::tls::Place;
 
 struct Row<'a> {
     name: &'static str,
@@ -23,6 +24,7 @@ struct Row<'a> {
 pub(crate) fn show(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let settings = Settings::resolve(global)?;
     settings.warn_of_default_hosts();
+    settings.check_files()?;
     let rows = rows(&settings);
     let text = match output.format {
         Format::Table => table(&rows),
@@ -38,7 +40,7 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
     let row = |name, text: String, origin| Row { name, json: json!(text), values: vec![text], origin };
     let number =
         |name, number: usize, origin| Row { name, values: vec![number.to_string()], json: json!(number), origin };
-    vec![
+    let mut rows = vec![
         all_hosts,
         match settings.timeout.value {
             Some(limit) => row("timeout", time::show(limit), &settings.timeout.origin),
@@ -61,7 +63,12 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
         number("threads", settings.threads.value, &settings.threads.origin),
         row("engine", settings.engine.value.word().into(), &settings.engine.origin),
         number("in_flight", settings.in_flight.value, &settings.in_flight.origin),
-    ]
+    ];
+    rows.extend(settings.tls.places.iter().map(|Place { key, value, origin }| {
+        let shown = value.as_str().map_or_else(|| value.to_string(), |text| Printable::new(text).to_string());
+        Row { name: key, values: vec![shown], json: value.clone(), origin }
+    }));
+    rows
 }
 
 fn journal(settings: &Settings) -> Row<'_> {
