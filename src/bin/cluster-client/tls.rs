@@ -61,14 +61,10 @@ impl TlsSection {
         let mut section = TlsSection { ca_file: given.as_ref().map(|given| given.value.clone()), ..Self::default() };
         // Check the key of the file even if another origin replaces it.
         let in_file = reader.path("ca_file")?;
-        section.set("tls.ca_file", given.or(in_file), |settings, path| settings.ca_file(path));
-        section.set("tls.client_cert_file", reader.path("client_cert_file")?, |settings, path| {
-            settings.client_cert_file(path)
-        });
-        section.set("tls.client_key_file", reader.path("client_key_file")?, |settings, path| {
-            settings.client_key_file(path)
-        });
-        section.set("tls.server_name", reader.text("server_name")?, |settings, name| settings.server_name(name));
+        section.set("tls.ca_file", given.or(in_file), TlsSettings::ca_file);
+        section.set("tls.client_cert_file", reader.path("client_cert_file")?, TlsSettings::client_cert_file);
+        section.set("tls.client_key_file", reader.path("client_key_file")?, TlsSettings::client_key_file);
+        section.set("tls.server_name", reader.text("server_name")?, TlsSettings::server_name);
         section.turn_on("tls.system_roots", reader.flag("system_roots")?, TlsSettings::system_roots);
         section.turn_on("tls.https_only", reader.flag("https_only")?, TlsSettings::https_only);
         section.turn_on(
