@@ -4,7 +4,7 @@ use cluster_client::testing::Method;
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Ran, text};
-use crate::tls_server::{Authority, TlsNode, config, named};
+use crate::tls_server::{Authority, Identity, TlsNode, config, named};
 
 /// Three nodes that want a client certificate, and the files of their operator.
 struct Secure {
@@ -214,4 +214,34 @@ fn ca_file_and_system_roots_are_trusted_together() {
     let mut command = secure.bench.command(&["create", "g"]);
     Ran::of(command.env("HOSTS", &secure.urls).env("SSL_CERT_FILE", secure.bench.path("other.pem"))).exits(0);
     assert!(secure.all_have("g"));
+}
+
+/// Runs the commands of the tutorial in `docs/tls.md`, and uses the files that they make.
+#[cfg(unix)]
+#[test]
+fn commands_of_the_tutorial_make_certificates_that_work() {
+    if std::process::Command::new("openssl").arg("version").output().is_err() {
+        eprintln!("skipped: there is no openssl");
+        return;
+    }
+    let page = include_str!("../../docs/tls.md");
+    let block = |kind: &str| {
+        let start = page.find(&format!("```{kind}\n")).unwrap() + kind.len() + 4;
+        &page[start..start + page[start..].find("```").unwrap()]
+    };
+    let bench = Bench::new();
+    let made = std::process::Command::new("sh").args(["-ec", block("sh")]).current_dir(bench.path("")).output();
+    let made = made.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    let read = |name: &str| std::fs::read_to_string(bench.path(name)).unwrap();
+    let authority = Authority::of_pem(read("ca.pem"));
+    let identity = Identity { chain: read("node1.pem"), key: read("node1.key") };
+    let start = || TlsNode::with(config(&identity, Some(&authority), rustls::ALL_VERSIONS));
+    let nodes = [start(), start(), start()];
+    bench.configure(block("toml"));
+    let ran = Ran::of(bench.command(&["create", "g"]).env("HOSTS", nodes.each_ref().map(TlsNode::url).join(",")));
+    assert!(!ran.err.contains("warning"), "{ran:#?}");
+    ran.exits(0);
+    assert!(nodes.iter().all(|node| node.node.has("g")));
 }
