@@ -108,6 +108,31 @@ fn next_command_has_the_ca_file() {
 }
 
 #[test]
+fn hosts_have_client_certificates_of_their_own() {
+    let secure = Secure::new();
+    let (nodes, others) = (Authority::new("nodes"), Authority::new("others"));
+    let other = TlsNode::with(config(&nodes.node(), Some(&others), rustls::ALL_VERSIONS));
+    let identity = others.issue(&named(&["operator"]));
+    secure.bench.write("own.pem", format!("{}{}", identity.chain, identity.key));
+    secure.bench.write("own-ca.pem", &nodes.pem);
+    let own = "ca_file = \"own-ca.pem\"\nclient_cert_file = \"own.pem\"\nclient_key_file = \"own.pem\"\n";
+    let url = other.url();
+    secure.configure(&format!("ca_file = \"nodes.pem\"\n[host.\"{url}\".tls]\n{own}"));
+    let all = format!("{},{url}", secure.urls);
+    Ran::of(secure.bench.command(&["create", "g"]).env("HOSTS", &all)).exits(0);
+    assert!(secure.all_have("g") && other.node.has("g"));
+
+    let shown = Ran::of(secure.bench.command(&["hosts", "-o", "json"]).env("HOSTS", &all)).exits(0).json().remove(0);
+    let expected = json!({"value": "own-ca.pem", "origin": "file", "from": "cluster-client.toml"});
+    assert_eq!(shown[format!("host.{url}.tls.ca_file")], expected);
+    // Its file is named with its own origin, even if the option has another.
+    std::fs::write(secure.bench.path("own-ca.pem"), "").unwrap();
+    let mut command = secure.bench.command(&["status", "g", "--ca-file", "nodes.pem"]);
+    let ran = Ran::of(command.env("HOSTS", &all)).exits(2);
+    assert!(ran.err.contains("\"own-ca.pem\" (from the file cluster-client.toml) is empty"), "{ran:#?}");
+}
+
+#[test]
 fn missing_client_certificate_is_reported() {
     let secure = Secure::new();
     secure.bench.configure_also("attempts = 1\n[tls]\nca_file = \"nodes.pem\"\n");
@@ -175,6 +200,10 @@ fn settings_that_cannot_be_used_are_refused_with_their_origin() {
         ("[tls]\nca_file = \"empty.pem\"", ["tls.ca_file \"empty.pem\"", file, "is empty: name a PEM file"]),
         ("[tls]\nclient_key_file = \"k\"", ["tls.client_key_file \"k\"", file, "has no certificate: name its"]),
         ("[tls]\nserver_name = \"a b\"", ["tls.server_name \"a b\"", file, "is neither a name nor an address"]),
+        ("[host.\"http://a\".tls]", ["host \"http://a\"", file, "is not https, or has a path: write [host."]),
+        ("[host.\"https://a/b\".tls]", ["host \"https://a/b\"", file, "is not https, or has a path"]),
+        ("[host.\"https://a\"]\ntls = 1", ["key \"host.https://a.tls\"", file, "is not a table: write [host."]),
+        ("[host.\"https://a\".tls]\nx = 1", ["key \"host.https://a.tls.x\"", file, "is unknown"]),
         ("[tls]\nhttps_only = true", ["host \"http://", "(from the variable HOSTS)", "and https_only is set"]),
     ] {
         refused(toml, &words);

@@ -64,6 +64,7 @@ Hosts and settings:
     # server_name = \"node.example\"        # instead of the name in the URLs
     # https_only = true                    # refuse http hosts
     # dangerously_skip_verification = true
+    # [host.\"https://node3:8443\".tls] replaces all of them for that host
     [paths]
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";

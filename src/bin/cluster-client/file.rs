@@ -17,7 +17,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -32,8 +32,10 @@ const KEYS: [&str; 14] = [
     "engine",
     "in_flight",
     "tls",
+    "host",
 ];
 const PATH_KEYS: [&str; 2] = ["collection", "member"];
+const HOST_KEYS: [&str; 1] = ["tls"];
 
 /// The content of the configuration file. Empty if there is none.
 #[derive(Default)]
@@ -191,6 +193,31 @@ impl ConfigFile {
         ConfigError::new("key", key, problem, remedy).from_origin(self.origin())
     }
 
+    /// Returns the hosts with settings of their own at `key`. They are at `host`, because `hosts` is the list.
+    pub(crate) fn hosts_with_settings(&self, key: &str) -> Result<Vec<(&str, &Table)>, ConfigError> {
+        let remedy = format!("write [host.\"https://node1:8443\".{key}]");
+        let mut found = Vec::new();
+        for (url, settings) in self.table("host")?.into_iter().flatten() {
+            let Value::Table(settings) = settings else {
+                return Err(self.refused_key("host", "is not a table of hosts", &remedy));
+            };
+            // The error of the host masks its text.
+            let host = Host::parse(url).map_err(|error| error.from_origin(self.origin()))?;
+            if !host.is_https() || host.as_str() != format!("{}://{}", host.scheme(), host.authority()) {
+                let problem = "has settings of its own, and is not https, or has a path";
+                let refused = ConfigError::new("host", url.as_str(), problem, remedy);
+                return Err(refused.from_origin(self.origin()));
+            }
+            self.refuse_unknown(settings, &HOST_KEYS, &format!("host.{host}."))?;
+            match settings.get(key) {
+                Some(Value::Table(table)) => found.push((url.as_str(), table)),
+                Some(_) => return Err(self.refused_key(&format!("host.{host}.{key}"), "is not a table", &remedy)),
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+
     /// Returns a path of the file, which is relative to the directory of the file.
     pub(crate) fn beside(&self, path: &str) -> PathBuf {
         self.path.parent().unwrap_or(Path::new("")).join(path)
@@ -280,7 +307,7 @@ mod tests {
     fn help_page_has_every_key() {
         use clap::CommandFactory as _;
         let help = crate::args::Arguments::command().render_long_help().to_string();
-        let tables = ["paths", "tls"];
+        let tables = ["paths", "tls", "host"];
         let keys = KEYS.iter().filter(|key| !tables.contains(key));
         for key in keys.chain(&PATH_KEYS).chain(&crate::tls::KEYS) {
             assert!(help.contains(&format!("{key} = ")), "{key} is not documented");

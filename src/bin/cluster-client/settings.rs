@@ -207,7 +207,9 @@ impl Settings {
             .threads(self.threads.value)
             .engine(self.engine.value.into())
             .in_flight(self.in_flight.value)
-            .tls(self.tls.settings.clone());
+            .tls(self.tls.general.clone());
+        let own = self.tls.own.iter().cloned();
+        let builder = own.fold(builder, |builder, (origin, own)| builder.host_tls(origin, own));
         match self.timeout.value {
             Some(time) => builder.operation_timeout(time),
             None => builder,
@@ -231,9 +233,10 @@ impl Settings {
         let Error::Config { source, .. } = error else { return error };
         let origin = match source.what() {
             "journal directory" => &self.journal.origin,
-            what => self.tls.origin_of(what).unwrap_or(&self.hosts.origin),
+            _ => self.tls.origin_of(&source).unwrap_or(&self.hosts.origin),
         };
-        source.from_origin(origin.clone()).into()
+        let origin = origin.clone();
+        source.from_origin(origin).into()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::time;
 use crate::tls::Place;
 
 struct Row<'a> {
-    name: &'static str,
+    name: &'a str,
     /// One value, or one for each host.
     values: Vec<String>,
     json: Value,

@@ -1,7 +1,7 @@
-//! The TLS settings: `[tls]` of the configuration file, and the option for a CA file. The library loads and checks the
-//! files.
+//! The TLS settings: `[tls]` of the configuration file, those of single hosts, and the option for a CA file. The library
+//! loads and checks the files.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use cluster_client::{ConfigError, Origin, TlsSettings};
@@ -23,10 +23,12 @@ pub(crate) const KEYS: [&str; 7] = [
 pub(crate) const CA_FILE: &str = "CLUSTER_CLIENT_CA_FILE";
 const CA_OPTION: &str = "--ca-file";
 
-/// The TLS settings of all hosts, and their origins.
+/// The TLS settings of all hosts and of single hosts, and their origins.
 #[derive(Debug, Default)]
 pub(crate) struct TlsSection {
-    pub(crate) settings: TlsSettings,
+    pub(crate) general: TlsSettings,
+    /// The settings of single origins, which replace the general ones.
+    pub(crate) own: Vec<(String, TlsSettings)>,
     /// The settings that are there, for the command `hosts` and for errors.
     pub(crate) places: Vec<Place>,
     /// The CA file of the option or the variable.
@@ -36,8 +38,8 @@ pub(crate) struct TlsSection {
 /// A setting that is there.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The path of the key. Errors of the library have it too.
-    pub(crate) key: &'static str,
+    /// The path of the key. It ends with the name that the setting has in errors of the library.
+    pub(crate) key: String,
     pub(crate) value: serde_json::Value,
     pub(crate) origin: Origin,
 }
@@ -54,90 +56,103 @@ impl TlsSection {
             let origin = Origin::Environment(CA_FILE.into());
             variable.map(|path| Sourced { value: PathBuf::from(path), origin })
         });
+        let mut section = TlsSection { ca_file: given.as_ref().map(|given| given.value.clone()), ..Self::default() };
         let empty = Table::new();
         let table = file.table("tls")?.unwrap_or(&empty);
-        file.refuse_unknown(table, &KEYS, "tls.")?;
-        let reader = Reader { file, table };
-        let mut section = TlsSection { ca_file: given.as_ref().map(|given| given.value.clone()), ..Self::default() };
-        // Check the key of the file even if another origin replaces it.
-        let in_file = reader.path("ca_file")?;
-        section.set("tls.ca_file", given.or(in_file), TlsSettings::ca_file);
-        section.set("tls.client_cert_file", reader.path("client_cert_file")?, TlsSettings::client_cert_file);
-        section.set("tls.client_key_file", reader.path("client_key_file")?, TlsSettings::client_key_file);
-        section.set("tls.server_name", reader.text("server_name")?, TlsSettings::server_name);
-        section.turn_on("tls.system_roots", reader.flag("system_roots")?, TlsSettings::system_roots);
-        section.turn_on("tls.https_only", reader.flag("https_only")?, TlsSettings::https_only);
-        section.turn_on(
-            "tls.dangerously_skip_verification",
-            reader.flag("dangerously_skip_verification")?,
-            TlsSettings::dangerously_skip_verification,
-        );
+        section.general = TableReader { file, table, prefix: "tls.".into() }.read(given, &mut section.places)?;
+        for (url, table) in file.hosts_with_settings("tls")? {
+            let own =
+                TableReader { file, table, prefix: format!("host.{url}.tls.") }.read(None, &mut section.places)?;
+            section.own.push((url.to_owned(), own));
+        }
         Ok(section)
     }
 
-    fn set<T: AsRef<std::ffi::OsStr>>(
-        &mut self,
-        key: &'static str,
-        found: Option<Sourced<T>>,
-        change: impl FnOnce(TlsSettings, T) -> TlsSettings,
-    ) {
-        let Some(Sourced { value, origin }) = found else { return };
-        self.places.push(Place { key, value: json!(value.as_ref().to_string_lossy()), origin });
-        self.settings = change(std::mem::take(&mut self.settings), value);
-    }
-
-    fn turn_on(
-        &mut self,
-        key: &'static str,
-        found: Option<Sourced<bool>>,
-        change: impl FnOnce(TlsSettings) -> TlsSettings,
-    ) {
-        let Some(Sourced { value, origin }) = found else { return };
-        self.places.push(Place { key, value: json!(value), origin });
-        if value {
-            self.settings = change(std::mem::take(&mut self.settings));
-        }
-    }
-
-    /// Returns the origin of the setting that an error of the library names.
-    pub(crate) fn origin_of(&self, what: &str) -> Option<&Origin> {
-        self.places.iter().find(|place| place.key == what).map(|place| &place.origin)
+    /// Returns the origin of the value that an error of the library names.
+    pub(crate) fn origin_of(&self, error: &ConfigError) -> Option<&Origin> {
+        let named = self.places.iter().filter(|place| place.key.ends_with(error.what()));
+        // The key of a single host has the same name in errors, so compare the values. A long one is cut there.
+        let start = error.value().trim_end_matches('…');
+        let is_it = |place: &&Place| place.value.as_str().is_some_and(|value| value.starts_with(start));
+        named.clone().find(is_it).or(named.clone().next()).map(|place| &place.origin)
     }
 }
 
-/// Reads `[tls]`.
-struct Reader<'a> {
+/// Reads one table with TLS settings.
+struct TableReader<'a> {
     file: &'a ConfigFile,
     table: &'a Table,
+    /// The path of the table, with a dot at its end.
+    prefix: String,
 }
 
-impl Reader<'_> {
-    fn text(&self, key: &'static str) -> Result<Option<Sourced<String>>, ConfigError> {
+impl TableReader<'_> {
+    /// Returns the settings, and appends their places. `ca_file` replaces that of the table.
+    fn read(&self, ca_file: Option<Sourced<PathBuf>>, places: &mut Vec<Place>) -> Result<TlsSettings, ConfigError> {
+        self.file.refuse_unknown(self.table, &KEYS, &self.prefix)?;
+        let mut settings = TlsSettings::new();
+        // Check the key of the table even if another origin replaces it.
+        let in_table = self.path("ca_file")?;
+        if let Some(path) = self.place("ca_file", ca_file.or(in_table), places) {
+            settings = settings.ca_file(path);
+        }
+        if let Some(path) = self.place("client_cert_file", self.path("client_cert_file")?, places) {
+            settings = settings.client_cert_file(path);
+        }
+        if let Some(path) = self.place("client_key_file", self.path("client_key_file")?, places) {
+            settings = settings.client_key_file(path);
+        }
+        if let Some(name) = self.place("server_name", self.text("server_name")?, places) {
+            settings = settings.server_name(name);
+        }
+        if self.flag("system_roots", places)? {
+            settings = settings.system_roots();
+        }
+        if self.flag("https_only", places)? {
+            settings = settings.https_only();
+        }
+        if self.flag("dangerously_skip_verification", places)? {
+            settings = settings.dangerously_skip_verification();
+        }
+        Ok(settings)
+    }
+
+    /// Records the place of a value that is there, and returns the value.
+    fn place<T: AsRef<OsStr>>(&self, key: &str, found: Option<Sourced<T>>, places: &mut Vec<Place>) -> Option<T> {
+        let Sourced { value, origin } = found?;
+        let shown = json!(value.as_ref().to_string_lossy());
+        places.push(Place { key: format!("{}{key}", self.prefix), value: shown, origin });
+        Some(value)
+    }
+
+    fn text(&self, key: &str) -> Result<Option<Sourced<String>>, ConfigError> {
         match self.table.get(key) {
             None => Ok(None),
-            Some(Value::String(text)) if !text.is_empty() => Ok(Some(self.sourced(text.clone()))),
+            Some(Value::String(text)) if !text.is_empty() => {
+                Ok(Some(Sourced { value: text.clone(), origin: self.file.origin() }))
+            }
             Some(_) => Err(self.refused(key, "is not a text, or an empty one", "write it in quotes")),
         }
     }
 
     /// Returns a path, which is relative to the directory of the file.
-    fn path(&self, key: &'static str) -> Result<Option<Sourced<PathBuf>>, ConfigError> {
+    fn path(&self, key: &str) -> Result<Option<Sourced<PathBuf>>, ConfigError> {
         Ok(self.text(key)?.map(|text| text.map(|path: String| self.file.beside(&path))))
     }
 
-    fn flag(&self, key: &'static str) -> Result<Option<Sourced<bool>>, ConfigError> {
+    fn flag(&self, key: &str, places: &mut Vec<Place>) -> Result<bool, ConfigError> {
         match self.table.get(key) {
-            None => Ok(None),
-            Some(Value::Boolean(flag)) => Ok(Some(self.sourced(*flag))),
+            None => Ok(false),
+            Some(Value::Boolean(flag)) => {
+                let (key, origin) = (format!("{}{key}", self.prefix), self.file.origin());
+                places.push(Place { key, value: json!(flag), origin });
+                Ok(*flag)
+            }
             Some(_) => Err(self.refused(key, "is neither true nor false", "write one of them, without quotes")),
         }
     }
 
-    fn sourced<T>(&self, value: T) -> Sourced<T> {
-        Sourced { value, origin: self.file.origin() }
-    }
-
     fn refused(&self, key: &str, problem: &str, remedy: &str) -> ConfigError {
-        self.file.refused_key(&format!("tls.{key}"), problem, remedy)
+        self.file.refused_key(&format!("{}{key}", self.prefix), problem, remedy)
     }
 }
