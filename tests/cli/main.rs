@@ -24,3 +24,6 @@ mod settings;
 mod signals;
 mod stuck;
 mod terminal;
+mod tls;
+#[path = "../support/tls.rs"]
+mod tls_server;

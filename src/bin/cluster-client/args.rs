@@ -64,6 +64,14 @@ Hosts and settings:
                                           # or basic_password_env = \"VARIABLE\"
     # header_files = { X-Token = \"file\" } # also header_envs = { X-Token = \"VARIABLE\" }
     # [host.\"https://node3:8443\".credentials] replaces all of them for that host
+    [tls]                     # paths are relative to this file
+    # ca_file = \"ca.pem\"                  # trusted instead of the built-in authorities
+    # system_roots = true                  # the authorities of the system instead
+    # client_cert_file = \"client.pem\"     # with client_key_file = \"client.key\"
+    # server_name = \"node.example\"        # instead of the name in the URLs
+    # https_only = true                    # refuse http hosts
+    # dangerously_skip_verification = true
+    # [host.\"https://node3:8443\".tls] replaces all of them for that host
     [paths]
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";
@@ -113,6 +121,11 @@ pub(crate) struct GlobalOptions {
     /// Keep no journal: after a crash nothing can be recovered
     #[arg(long, global = true)]
     pub(crate) no_journal: bool,
+    /// The PEM file of the authorities that https hosts must have [default: CLUSTER_CLIENT_CA_FILE, then the file]
+    ///
+    /// Without any, those of Mozilla are trusted, which are built in.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// A file with the bearer token of the requests [default: CLUSTER_CLIENT_BEARER_TOKEN_FILE, then the file]
     ///
     /// It replaces bearer token, user and password of [credentials], and is read again every minute. Hosts with

@@ -17,7 +17,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -33,10 +33,11 @@ const KEYS: [&str; 16] = [
     "in_flight",
     "allow_plain_http",
     "credentials",
+    "tls",
     "host",
 ];
 const PATH_KEYS: [&str; 2] = ["collection", "member"];
-const HOST_KEYS: [&str; 1] = ["credentials"];
+const HOST_KEYS: [&str; 2] = ["credentials", "tls"];
 
 /// The content of the configuration file. Empty if there is none.
 #[derive(Default)]
@@ -200,22 +201,20 @@ impl ConfigFile {
         ConfigError::new("key", key, problem, remedy).from_origin(self.origin())
     }
 
-    /// Returns the hosts with credentials of their own. They are at `host`, because `hosts` is the list.
-    pub(crate) fn hosts_with_settings(&self) -> Result<Vec<(&str, &Table)>, ConfigError> {
-        const REMEDY: &str = "write [host.\"https://node1:8443\".credentials]";
+    /// Returns the hosts with settings of their own at `key`. They are at `host`, because `hosts` is the list.
+    pub(crate) fn hosts_with_settings(&self, key: &str) -> Result<Vec<(&str, &Table)>, ConfigError> {
+        let remedy = format!("write [host.\"https://node1:8443\".{key}]");
         let mut found = Vec::new();
         for (url, settings) in self.table("host")?.into_iter().flatten() {
             let Value::Table(settings) = settings else {
-                return Err(self.refused_key("host", "is not a table of hosts", REMEDY));
+                return Err(self.refused_key("host", "is not a table of hosts", &remedy));
             };
             // The error of the host masks its text.
             let host = Host::parse(url).map_err(|error| error.from_origin(self.origin()))?;
             self.refuse_unknown(settings, &HOST_KEYS, &format!("host.{host}."))?;
-            match settings.get("credentials") {
-                Some(Value::Table(credentials)) => found.push((url.as_str(), credentials)),
-                Some(_) => {
-                    return Err(self.refused_key(&format!("host.{host}.credentials"), "is not a table", REMEDY));
-                }
+            match settings.get(key) {
+                Some(Value::Table(table)) => found.push((url.as_str(), table)),
+                Some(_) => return Err(self.refused_key(&format!("host.{host}.{key}"), "is not a table", &remedy)),
                 None => {}
             }
         }
@@ -298,9 +297,10 @@ mod tests {
             let errors = times.map(|key| file.time(key).err()).into_iter();
             let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
             let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
-            let own = [file.hosts_with_settings().err(), file.flag("allow_plain_http").err()];
+            let own = [file.hosts_with_settings("credentials").err(), file.flag("allow_plain_http").err()];
             let own = own.into_iter().chain([file.table("credentials").err()]);
             let errors = errors.chain(own);
+            let errors = errors.chain([crate::tls::TlsSection::resolve(None, None, &file).err()]);
             for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
                 malformed.assert_hidden_by(&error);
                 values += 1;
@@ -313,9 +313,9 @@ mod tests {
     fn help_page_has_every_key() {
         use clap::CommandFactory as _;
         let help = crate::args::Arguments::command().render_long_help().to_string();
-        let tables = ["paths", "credentials", "host"];
+        let tables = ["paths", "credentials", "tls", "host"];
         let keys = KEYS.iter().filter(|key| !tables.contains(key));
-        for key in keys.chain(&PATH_KEYS).chain(&crate::credentials::KEYS) {
+        for key in keys.chain(&PATH_KEYS).chain(&crate::credentials::KEYS).chain(&crate::tls::KEYS) {
             assert!(help.contains(&format!("{key} = ")), "{key} is not documented");
         }
     }

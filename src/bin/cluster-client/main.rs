@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! main -> args          arguments and help texts (refusal: their errors)
-//!      -> settings      values and their origins (file, credentials, open, time)
+//!      -> settings      values and their origins (file, tls, credentials, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
 //!         recover, journal, show                                           }-> summary, next -> table | json -> output
 //!         node, demo, shell                                               /
@@ -39,6 +39,7 @@ mod signal;
 mod summary;
 mod table;
 mod time;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -48,6 +48,9 @@ impl Advice {
     pub(crate) fn new(global: &GlobalOptions, settings: &Settings) -> Self {
         let hosts = spelled_out(&settings.hosts.value, &settings.hosts.origin);
         let mut advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
+        if let Some(file) = &settings.tls.ca_file {
+            advice.common.extend(["--ca-file".into(), absolute(file)]);
+        }
         if let Some(file) = &settings.credentials.token_file {
             advice.common.extend(["--bearer-token-file".into(), absolute(file)]);
         }

@@ -15,6 +15,7 @@ use crate::exit::CliError;
 use crate::file::ConfigFile;
 use crate::output::eprint;
 use crate::progress::Tries;
+use crate::tls::{CA_FILE, TlsSection};
 
 /// The variables with the hosts. The first one that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
@@ -47,7 +48,7 @@ impl<T> Sourced<T> {
         Sourced { value, origin: Origin::Environment(name.into()) }
     }
 
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), origin: self.origin }
     }
 }
@@ -79,6 +80,7 @@ pub(crate) struct Settings {
     pub(crate) in_flight: Sourced<usize>,
     pub(crate) credentials: CredentialSettings,
     pub(crate) allow_plain_http: Sourced<bool>,
+    pub(crate) tls: TlsSection,
     /// The configuration file that was read.
     pub(crate) config: Option<PathBuf>,
     api: Api,
@@ -124,6 +126,7 @@ impl Settings {
             threads: or_default(file.number("threads")?, 1024),
             engine: engine(global, &file)?,
             in_flight: or_default(file.number("in_flight")?, 32),
+            tls: TlsSection::resolve(global.ca_file.as_deref(), variable(CA_FILE), &file)?,
         };
         settings.check()?;
         Ok(settings)
@@ -162,11 +165,7 @@ impl Settings {
                 "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: \
                  give --journal DIR, or --no-journal to do without",
             )),
-            Journal::Directory(directory) => {
-                // Build without the journal first. The second build can then fail only because of the journal.
-                self.build(builder.clone())?;
-                builder.journal(directory).build().map_err(|error| named(error, &self.journal.origin).into())
-            }
+            Journal::Directory(directory) => self.build(builder.journal(directory)),
         }
     }
 
@@ -216,18 +215,43 @@ impl Settings {
             .engine(self.engine.value.into())
             .in_flight(self.in_flight.value)
             .credentials(self.credentials.general.clone())
-            .allow_plain_http(self.allow_plain_http.value);
+            .allow_plain_http(self.allow_plain_http.value)
+            .tls(self.tls.general.clone());
         let own = self.credentials.own.iter().cloned();
         let builder = own.fold(builder, |builder, (host, own)| builder.host_credentials(host.as_str(), own));
+        let own = self.tls.own.iter().cloned();
+        let builder = own.fold(builder, |builder, (origin, own)| builder.host_tls(origin, own));
         match self.timeout.value {
             Some(time) => builder.operation_timeout(time),
             None => builder,
         }
     }
 
+    /// Loads the files that the settings name, and prints the warnings about them.
+    pub(crate) fn check_files(&self) -> Result<(), CliError> {
+        self.build(self.builder()).map(drop)
+    }
+
+    /// Builds a client, and prints the warnings about its settings.
     fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, CliError> {
-        // Each setting was checked, so only the hosts can be refused, and secrets, which have their origin.
-        builder.build().map_err(|error| named(error, &self.hosts.origin).into())
+        let client = builder.build().map_err(|error| self.named(error))?;
+        client.warnings().iter().for_each(|warning| eprint(&format!("warning: {warning}")));
+        Ok(client)
+    }
+
+    /// Adds the origin to an error. Each other setting was checked, and secrets have their origin, so only these can be
+    /// refused.
+    fn named(&self, error: Error) -> Error {
+        let Error::Config { source, .. } = error else { return error };
+        if *source.origin() != Origin::Code {
+            return source.into();
+        }
+        let origin = match source.what() {
+            "journal directory" => &self.journal.origin,
+            _ => self.tls.origin_of(&source).unwrap_or(&self.hosts.origin),
+        };
+        let origin = origin.clone();
+        source.from_origin(origin).into()
     }
 }
 
@@ -246,13 +270,6 @@ fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
     match builder.build() {
         Err(Error::Config { source, .. }) => Err(source),
         _ => Ok(()),
-    }
-}
-
-fn named(error: Error, origin: &Origin) -> Error {
-    match error {
-        Error::Config { source, .. } if *source.origin() == Origin::Code => source.from_origin(origin.clone()).into(),
-        other => other,
     }
 }
 

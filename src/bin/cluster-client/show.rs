@@ -13,9 +13,10 @@ use crate::json;
 use crate::output::Output;
 use crate::settings::{Journal, Settings};
 use crate::time;
+use crate::tls;
 
 struct Row<'a> {
-    name: Cow<'static, str>,
+    name: Cow<'a, str>,
     /// One value, or one for each host.
     values: Vec<String>,
     json: Value,
@@ -25,6 +26,7 @@ struct Row<'a> {
 pub(crate) fn show(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let settings = Settings::resolve(global)?;
     settings.warn_of_default_hosts();
+    settings.check_files()?;
     let rows = rows(&settings);
     let text = match output.format {
         Format::Table => table(&rows),
@@ -79,6 +81,10 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
             origin: &settings.allow_plain_http.origin,
         },
     ];
+    rows.extend(settings.tls.places.iter().map(|tls::Place { key, value, origin }| {
+        let shown = value.as_str().map_or_else(|| value.to_string(), |text| Printable::new(text).to_string());
+        Row { name: (&**key).into(), values: vec![shown], json: value.clone(), origin }
+    }));
     rows.extend(settings.credentials.places.iter().map(secret));
     rows
 }

@@ -1038,7 +1038,8 @@ fn https_without_tls_is_refused_with_the_feature_to_enable() {
 pub(super) mod tls {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
     use super::*;
 
@@ -1047,11 +1048,24 @@ pub(super) mod tls {
     const KEY: &[u8] = include_bytes!("testdata/node.key");
 
     fn secured(stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+        secured_for(stream, None)
+    }
+
+    /// Asks for a client certificate of this authority, if there is one.
+    fn secured_for(stream: TcpStream, clients: Option<&[u8]>) -> StreamOwned<ServerConnection, TcpStream> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder = builder.unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.unwrap())
+            }
+        };
+        let config = builder
             .with_single_cert(
                 vec![CertificateDer::from_pem_slice(NODE).unwrap()],
                 PrivateKeyDer::from_pem_slice(KEY).unwrap(),
@@ -1159,6 +1173,20 @@ pub(super) mod tls {
         let transport = transport(&format!("https://{}", node().address));
         let expected = "not sent, Tls: the server's certificate has an unknown issuer";
         assert_reply(&ask(&transport, Action::Create, PLENTY), expected);
+    }
+
+    /// The server closes with a reset while the client still writes.
+    #[test]
+    fn refusal_of_the_client_is_reported_even_if_a_write_fails() {
+        let server = serve(|_, peer| {
+            let _ = secured_for(peer.stream.into_inner(), Some(AUTHORITY)).read(&mut [0; 1]);
+        });
+        let transport = trusting(&format!("https://localhost:{}", server.address.port()));
+        let expected =
+            "not sent, Tls: the server wants a client certificate, and none is set (alert certificate_required)";
+        for _ in 0..20 {
+            assert_reply(&send(&transport, 0, &large_create(), PLENTY), expected);
+        }
     }
 
     #[test]

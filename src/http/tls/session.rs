@@ -55,20 +55,21 @@ impl TlsSession {
                 self.answered |= state.plaintext_bytes_to_read() > 0;
                 Ok(())
             }
-            Err(error) => Err(self.failure(error)),
+            Err(error) => Err(self.failure(&error)),
         }
     }
 
-    fn failure(&mut self, error: TlsError) -> TlsFailure {
-        let is_unread = matches!(error, TlsError::AlertReceived(alert) if self.is_unread_after(alert));
+    fn failure(&mut self, error: &TlsError) -> TlsFailure {
+        let is_unread = matches!(error, TlsError::AlertReceived(alert) if self.is_unread_after(*alert));
         let context = Context {
             has_client_cert: self.has_client_cert,
             name: &self.name,
             is_handshaking: self.connection.is_handshaking(),
             speaks_tls: self.connection.negotiated_cipher_suite().is_some(),
         };
-        let message = explain::message(&error, &context);
-        TlsFailure { error: RequestError::new(Kind::Tls, message).caused_by(error), is_unread }
+        // The message says all that the error of rustls does, so there is no source to repeat it.
+        let error = RequestError::new(Kind::Tls, explain::message(error, &context));
+        TlsFailure { error, is_unread }
     }
 
     /// Returns whether the alert shows that the server has read no request.

@@ -47,41 +47,88 @@ impl Connector<TcpTransport> for TlsConnector {
             return Ok(Some(Either::A(wire)));
         }
         let session = Box::new(self.tls.session(&self.host).map_err(carried)?);
-        let mut secured = TlsTransport { wire, session, buffers: LazyBuffers::new(INPUT, OUTPUT) };
-        secured.shake_hands()?;
+        let mut records = Records { wire, session };
+        records.shake_hands()?;
         context::update(|context| context.securing = false);
-        Ok(Some(Either::B(secured)))
+        Ok(Some(Either::B(TlsTransport { records, buffers: LazyBuffers::new(INPUT, OUTPUT) })))
     }
 }
 
 /// One TLS connection.
 pub(super) struct TlsTransport {
-    wire: TcpTransport,
-    session: Box<TlsSession>,
+    records: Records,
     /// Decrypted bytes.
     buffers: LazyBuffers,
 }
 
-impl TlsTransport {
+impl Transport for TlsTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
+        let mut bytes = &self.buffers.output()[..amount];
+        while !bytes.is_empty() {
+            let taken = self.records.session.connection.writer().write(bytes)?;
+            bytes = &bytes[taken..];
+            self.records.write()?;
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
+        if self.buffers.input_append_buf().is_empty() {
+            return Err(carried(errors::head_too_large()));
+        }
+        loop {
+            match self.records.session.connection.reader().read(self.buffers.input_append_buf()) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount > 0);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(e) => return Err(closed(e)),
+            }
+            self.records.read()?;
+            // A key update has an answer.
+            self.records.write()?;
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.buffers.input().is_empty() && !self.records.session.has_plaintext() && self.records.wire.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+/// The session and the socket below it.
+struct Records {
+    wire: TcpTransport,
+    session: Box<TlsSession>,
+}
+
+impl Records {
     fn shake_hands(&mut self) -> Result<(), ureq::Error> {
         loop {
-            self.write_records()?;
+            self.write()?;
             if !self.session.connection.is_handshaking() {
                 return Ok(());
             }
-            if let Err(error) = self.read_records() {
+            if let Err(error) = self.read() {
                 // Send the alert.
-                let _ = self.write_records().and_then(|()| self.wire.flush());
+                let _ = self.write().and_then(|()| self.wire.flush());
                 return Err(error);
             }
         }
     }
 
-    /// Passes the records to the socket's buffer.
-    fn write_records(&mut self) -> Result<(), ureq::Error> {
-        let connection = &mut self.session.connection;
-        while connection.wants_write() {
-            if let Err(e) = connection.write_tls(&mut Wire(&mut self.wire)) {
+    /// Passes records to the socket's buffer.
+    fn write(&mut self) -> Result<(), ureq::Error> {
+        while self.session.connection.wants_write() {
+            if let Err(e) = self.session.connection.write_tls(&mut Wire(&mut self.wire)) {
                 return Err(self.reason(e.into()));
             }
         }
@@ -89,8 +136,7 @@ impl TlsTransport {
     }
 
     /// Reads from the socket once, and decrypts the bytes.
-    fn read_records(&mut self) -> Result<(), ureq::Error> {
-        // Flush apart from the read, because a server that refuses the client may close while the client still writes.
+    fn read(&mut self) -> Result<(), ureq::Error> {
         if let Err(error) = self.wire.flush() {
             return Err(self.reason(error));
         }
@@ -110,7 +156,8 @@ impl TlsTransport {
         })
     }
 
-    /// Returns the alert that the server sent before it closed, or else the `error` of a write.
+    /// Returns the alert that the server sent before it closed, or else the `error` of a write. A server that refuses
+    /// the client may close while the client still writes.
     fn reason(&mut self, error: ureq::Error) -> ureq::Error {
         if context::current().left().is_none() {
             return error;
@@ -122,55 +169,9 @@ impl TlsTransport {
     }
 }
 
-impl Transport for TlsTransport {
-    fn buffers(&mut self) -> &mut dyn Buffers {
-        &mut self.buffers
-    }
-
-    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        let mut bytes = &self.buffers.output()[..amount];
-        while !bytes.is_empty() {
-            let taken = self.session.connection.writer().write(bytes)?;
-            bytes = &bytes[taken..];
-            let connection = &mut self.session.connection;
-            while connection.wants_write() {
-                connection.write_tls(&mut Wire(&mut self.wire))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
-        if self.buffers.input_append_buf().is_empty() {
-            return Err(carried(errors::head_too_large()));
-        }
-        loop {
-            match self.session.connection.reader().read(self.buffers.input_append_buf()) {
-                Ok(amount) => {
-                    self.buffers.input_appended(amount);
-                    return Ok(amount > 0);
-                }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(e) => return Err(closed(e)),
-            }
-            self.read_records()?;
-            // A key update has an answer.
-            self.write_records()?;
-        }
-    }
-
-    fn is_open(&mut self) -> bool {
-        self.buffers.input().is_empty() && !self.session.has_plaintext() && self.wire.is_open()
-    }
-
-    fn is_tls(&self) -> bool {
-        true
-    }
-}
-
 impl fmt::Debug for TlsTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsTransport").field("wire", &self.wire).finish_non_exhaustive()
+        f.debug_struct("TlsTransport").field("wire", &self.records.wire).finish_non_exhaustive()
     }
 }
 
