@@ -58,7 +58,7 @@ use self::participant::{Participant, Stop};
 pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
 use crate::values::action::Action;
-use crate::values::api::Api;
+use crate::values::api::{Api, ApiRef};
 use crate::values::cause::JournalError;
 use crate::values::classification::ClassifiedReply;
 use crate::values::event::{Event, EventKind, Phase};
@@ -123,10 +123,7 @@ pub(crate) enum Ending {
         unnamed: Vec<Host>,
     },
     /// An unfinished operation has this API, which is not known.
-    UnknownApi {
-        name: String,
-        digest: String,
-    },
+    UnknownApi(ApiRef),
     /// The group could not be claimed, or its intent could not be recorded.
     Journal(JournalError),
 }

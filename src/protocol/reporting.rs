@@ -112,9 +112,7 @@ impl<R: Rules> Machine<R> {
                 let (unfinished, unnamed) = (unfinished.clone(), unnamed.clone());
                 (Outcome::Conflict, Some(Cause::Conflict { unfinished, unnamed }))
             }
-            Ending::UnknownApi { name, digest } => {
-                (Outcome::Conflict, Some(Cause::UnknownApi { name: name.clone(), digest: digest.clone() }))
-            }
+            Ending::UnknownApi(api) => (Outcome::Conflict, Some(Cause::UnknownApi { api: api.clone() })),
             Ending::Journal(source) => (Outcome::JournalFailed, journal(source)),
         }
     }

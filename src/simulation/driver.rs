@@ -127,7 +127,7 @@ impl End {
         match ending {
             Ending::Busy(_) => End::Busy,
             Ending::Conflict { .. } => End::Conflict,
-            Ending::UnknownApi { .. } => panic!("the simulation has node APIs only"),
+            Ending::UnknownApi(_) => panic!("the simulation has node APIs only"),
             Ending::Journal(_) => End::Journal,
             Ending::Unrecorded(_) | Ending::Reported(Outcome::Unrecorded) => End::Unrecorded,
             Ending::Reported(Outcome::Created) => End::Created,

@@ -429,7 +429,7 @@ impl World {
             Ending::Reported(Outcome::Unavailable)
             | Ending::Busy(_)
             | Ending::Conflict { .. }
-            | Ending::UnknownApi { .. }
+            | Ending::UnknownApi(_)
             | Ending::Journal(_) => {
                 self.demand(self.pass.writes == 0, Invariant::I8, "says that nothing was sent, but it was");
             }

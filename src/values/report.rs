@@ -276,10 +276,8 @@ pub enum Cause {
     /// that API to [`ClientBuilder::known_apis`](crate::ClientBuilder::known_apis).
     #[non_exhaustive]
     UnknownApi {
-        /// The name of that API.
-        name: String,
-        /// Its digest. An API that was changed has another.
-        digest: String,
+        /// The name and the digest of that API. An API that was changed has another digest.
+        api: ApiRef,
     },
     /// The journal could not be used.
     #[non_exhaustive]
@@ -338,8 +336,8 @@ impl fmt::Display for Cause {
             Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
             Cause::Busy { holder } => Printable::new(holder).fmt(f),
             Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),
-            Cause::UnknownApi { name, digest } => {
-                write!(f, "an unfinished operation was made with the API {name} ({digest}), which is not known here")
+            Cause::UnknownApi { api } => {
+                write!(f, "an unfinished operation was made with an API that is not known here ({api})")
             }
             Cause::Journal { source } => write!(f, "{source}: {}", Printable::new(&source.io_error().to_string())),
         }
@@ -569,6 +567,9 @@ impl Report {
             Outcome::Incomplete | Outcome::InDoubt => self.doubt(),
             Outcome::Recovered if self.hosts.is_empty() => format!("nothing is unfinished for {group}"),
             Outcome::Busy => format!("group {group} is busy: {}", self.why()),
+            Outcome::Conflict if matches!(self.cause, Some(Cause::UnknownApi { .. })) => {
+                format!("group {group}: {}: recover it with that API", self.why())
+            }
             Outcome::Conflict => format!("{}: recover it first", self.why()),
             Outcome::JournalFailed => {
                 let first = if self.earlier.is_some() {

@@ -1,6 +1,6 @@
 //! The summary of a result for a person: one line, and the next command.
 
-use cluster_client::{Error, GroupId, HostReport, Operation, Outcome, Report, State, Target};
+use cluster_client::{Cause, Error, GroupId, HostReport, Operation, Outcome, Report, State, Target};
 
 use crate::exit::{Exit, with_causes};
 use crate::next::{Advice, Next};
@@ -90,6 +90,10 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
         Outcome::Busy => {
             let text = format!("{group} is busy: {}. Nothing was sent. Try again when that has ended.", cause(report));
             Summary::new(text).then(advice.again(asked, group))
+        }
+        Outcome::Conflict if matches!(report.cause, Some(Cause::UnknownApi { .. })) => {
+            let text = format!("{}. Nothing was sent. Name its mapping with --api.", report.summary());
+            Summary::new(text)
         }
         Outcome::Conflict => {
             let text = format!("not repaired: {}. Nothing was sent.", report.summary());
