@@ -47,13 +47,11 @@ impl Api {
     /// # Ok::<(), cluster_client::ConfigError>(())
     /// ```
     pub fn preset(name: &str) -> Result<Self, ConfigError> {
-        match PRESETS.into_iter().find(|(preset, _)| *preset == name) {
-            Some((name, text)) => Api::from_toml(text, Origin::File(format!("{name}.toml").into())),
-            None => {
-                let names: Vec<&str> = Api::presets().collect();
-                Err(ConfigError::new("API", name, "is no preset", format!("choose one of {}", names.join(", "))))
-            }
-        }
+        let Some((name, text)) = PRESETS.into_iter().find(|(preset, _)| *preset == name) else {
+            let names: Vec<&str> = Api::presets().collect();
+            return Err(ConfigError::new("API", name, "is no preset", format!("choose one of {}", names.join(", "))));
+        };
+        Api::from_toml(text, Origin::File(format!("{name}.toml").into()))
     }
 }
 

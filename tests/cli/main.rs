@@ -9,6 +9,7 @@ mod exits;
 mod hostile_journal;
 mod journal;
 mod lists;
+mod mapping;
 mod next;
 mod node;
 mod output;

@@ -54,10 +54,11 @@ Hosts and settings:
     settle = \"10s\"            # for late requests and reads; at least request_timeout
     rollback_timeout = \"2m\"   # of a rollback, on top; at least 4 times settle
     # journal = \"/var/lib/cluster-client\"   # or false
+    # api = \"jupyterhub\"      # a preset, a file such as \"./mapping.toml\", or a table [api]
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups in progress at once
-    [paths]
+    [paths]                   # of the node API, instead of api
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";
 
@@ -83,6 +84,11 @@ pub(crate) struct GlobalOptions {
     /// The configuration file [default: ./cluster-client.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The API of the hosts: a preset, or a mapping file [default: CLUSTER_CLIENT_API, then the file, then the node API]
+    ///
+    /// A file has a slash in its name, or ends in .toml.
+    #[arg(long, global = true, value_name = "PRESET|FILE")]
+    pub(crate) api: Option<String>,
     /// The timeout of the whole operation, such as 30s; a rollback has its own on top
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,

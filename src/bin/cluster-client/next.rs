@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::args::{GlobalOptions, Groups};
 use crate::groups;
+use crate::mapping;
 use crate::settings::{Journal, Settings, Sourced};
 use crate::time;
 
@@ -55,6 +56,9 @@ impl Advice {
         let mut add = |option: &str, value: OsString| common.extend([option.into(), value]);
         if let Some(file) = config {
             add("--config", absolute(file));
+        }
+        if let Some(api) = global.api.clone().or_else(|| std::env::var(mapping::VARIABLE).ok()) {
+            add("--api", mapping::path_of(&api).map_or(api.as_str().into(), absolute));
         }
         if let Some(time) = global.timeout {
             add("--timeout", time::show(time).into());

@@ -38,7 +38,7 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
     let row = |name, text: String, origin| Row { name, json: json!(text), values: vec![text], origin };
     let number =
         |name, number: usize, origin| Row { name, values: vec![number.to_string()], json: json!(number), origin };
-    vec![
+    let mut rows = vec![
         all_hosts,
         match settings.timeout.value {
             Some(limit) => row("timeout", time::show(limit), &settings.timeout.origin),
@@ -56,12 +56,16 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
         row("settle", time::show(settings.settle.value), &settings.settle.origin),
         row("rollback_timeout", time::show(settings.rollback_timeout.value), &settings.rollback_timeout.origin),
         journal(settings),
-        row("paths.collection", settings.collection.value.clone(), &settings.collection.origin),
-        row("paths.member", settings.member.value.clone(), &settings.member.origin),
+        row("api", settings.api.api.value.name().to_owned(), &settings.api.api.origin),
         number("threads", settings.threads.value, &settings.threads.origin),
         row("engine", settings.engine.value.word().into(), &settings.engine.origin),
         number("in_flight", settings.in_flight.value, &settings.in_flight.origin),
-    ]
+    ];
+    if let Some([collection, member]) = &settings.api.paths {
+        rows.push(row("paths.collection", collection.value.clone(), &collection.origin));
+        rows.push(row("paths.member", member.value.clone(), &member.origin));
+    }
+    rows
 }
 
 fn journal(settings: &Settings) -> Row<'_> {
