@@ -39,6 +39,8 @@ pub(crate) struct Advice {
     delete: Vec<OsString>,
     /// The timeout of the operation, of any origin.
     timeout: Option<Duration>,
+    /// The word for a group in output. Empty for commands that need no hosts.
+    noun: String,
     /// Groups with an entry in the journal. Filled for a status only.
     pub(crate) unfinished: HashSet<GroupId>,
 }
@@ -47,7 +49,7 @@ impl Advice {
     pub(crate) fn new(global: &GlobalOptions, settings: &Settings) -> Self {
         let hosts = spelled_out(&settings.hosts.value, &settings.hosts.origin);
         let advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
-        Advice { hosts, timeout: settings.timeout.value, ..advice }
+        Advice { hosts, timeout: settings.timeout.value, noun: settings.noun().into(), ..advice }
     }
 
     /// For commands that need no hosts, because the journal has them.
@@ -79,6 +81,11 @@ impl Advice {
             (Journal::Off, _) => common.push("--no-journal".into()),
         }
         Advice { common, ..Advice::default() }
+    }
+
+    /// The word for a group in output.
+    pub(crate) fn noun(&self) -> &str {
+        if self.noun.is_empty() { "group" } else { &self.noun }
     }
 
     /// Doubles the timeout, for an operation that has timed out.

@@ -158,6 +158,11 @@ impl Settings {
         }
     }
 
+    /// Returns the word for a group in output.
+    pub(crate) fn noun(&self) -> &str {
+        self.api.api.value.noun()
+    }
+
     /// Refuses the default hosts, for commands that change hosts.
     pub(crate) fn require_named_hosts(&self) -> Result<(), CliError> {
         match self.hosts.origin {

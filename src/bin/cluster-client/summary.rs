@@ -52,7 +52,8 @@ pub(crate) fn summarize(done: &Done, advice: &Advice) -> Summary {
     let summary = summarize_operation(done, advice);
     match done.report().and_then(|report| report.earlier.as_ref()) {
         Some(earlier) => {
-            let first = format!("An unfinished operation on the group was settled first: {}. ", settled(earlier));
+            let first =
+                format!("An unfinished operation on the {} was settled first: {}. ", advice.noun(), settled(earlier));
             Summary { text: first + &summary.text, ..summary }
         }
         None => summary,
