@@ -10,6 +10,22 @@ use cluster_client::{
 };
 use support::{builder, states};
 
+#[cfg(feature = "mapping-files")]
+#[test]
+fn every_example_is_a_valid_mapping() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/mappings");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let api = Api::from_toml(&text, cluster_client::Origin::File(path)).unwrap_or_else(|refused| panic!("{refused}"));
+        assert!(api.proves_ownership(), "{}", api.name());
+        names.push(api.name().to_owned());
+    }
+    names.sort();
+    assert_eq!(names, ["elasticsearch-index", "grafana-folder"]);
+}
+
 fn engines() -> Vec<Engine> {
     vec![
         Engine::Threads,
