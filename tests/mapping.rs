@@ -18,7 +18,8 @@ fn every_example_is_a_valid_mapping() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        let api = Api::from_toml(&text, cluster_client::Origin::File(path)).unwrap_or_else(|refused| panic!("{refused}"));
+        let api =
+            Api::from_toml(&text, cluster_client::Origin::File(path)).unwrap_or_else(|refused| panic!("{refused}"));
         assert!(api.proves_ownership(), "{}", api.name());
         names.push(api.name().to_owned());
     }

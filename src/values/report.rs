@@ -318,6 +318,11 @@ impl Cause {
         Cause::Conflict { unfinished: Box::new(unfinished), unnamed }
     }
 
+    /// A [`Cause::UnknownApi`].
+    pub fn unknown_api(api: ApiRef) -> Self {
+        Cause::UnknownApi { api }
+    }
+
     /// A [`Cause::Journal`], which becomes the source of the error.
     pub fn journal(source: JournalError) -> Self {
         Cause::Journal { source }

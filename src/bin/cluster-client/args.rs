@@ -263,8 +263,8 @@ pub(crate) enum JournalAction {
     /// List the unfinished operations: group, operation, hosts, writer, start, and whether it runs
     #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
 
--o json prints an object on a line for each entry: group, for, recovery, hosts, writer, started, running,
-holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
+-o json prints an object on a line for each entry: group, for, recovery, api, hosts, writer, started,
+running, holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
     List,
     /// Show the whole entry of one group
     #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be read.")]

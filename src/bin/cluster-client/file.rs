@@ -271,7 +271,10 @@ mod tests {
             let errors = times.map(|key| file.time(key).err()).into_iter();
             let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
             let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
-            for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
+            for error in errors
+                .chain([file.hosts().err(), file.journal().err(), file.engine().err(), file.api().err()])
+                .flatten()
+            {
                 malformed.assert_hidden_by(&error);
                 values += 1;
             }
