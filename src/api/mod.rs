@@ -5,6 +5,10 @@
 
 mod answer;
 mod contradiction;
+#[cfg(feature = "mapping-files")]
+mod mapping_file;
+#[cfg(feature = "mapping-files")]
+mod presets;
 
 use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
@@ -12,8 +16,8 @@ use std::time::Duration;
 
 pub(crate) use crate::values::action::Action;
 use crate::values::answer_problem::AnswerProblem;
-pub(crate) use crate::values::api::Api;
 use crate::values::api::pattern::Meaning;
+pub(crate) use crate::values::api::{Api, ApiRef};
 use crate::values::cause::RequestError;
 pub(crate) use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
@@ -77,6 +81,20 @@ impl Api {
             body_use,
         }
     }
+}
+
+/// Returns the API of an intent: one of `known`, a preset, or the node API in the paths of the intent.
+pub(crate) fn find(recorded: &ApiRef, known: &[Api]) -> Option<Api> {
+    let name = match recorded {
+        ApiRef::Paths(api) => return Some(api.clone()),
+        ApiRef::Named { name, .. } => name,
+    };
+    let found = known.iter().find(|api| api.is(recorded)).cloned();
+    #[cfg(feature = "mapping-files")]
+    let found = found.or_else(|| Api::preset(name).ok().filter(|api| api.is(recorded)));
+    #[cfg(not(feature = "mapping-files"))]
+    let _ = name;
+    found
 }
 
 /// Classifies a reply by the API, as `docs/protocol.md`, "The node API", does.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::participant::{Goal, Participant};
 use super::{AfterSettle, Machine, Rules};
-use crate::values::api::{Api, ApiRef};
+use crate::api::{self, Api, ApiRef};
 use crate::values::event::Phase;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
@@ -67,18 +67,12 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// Returns the API of an intent: the client's own, another known one, or the node API in other paths.
+    /// Returns the API of an intent, if it is known.
     fn known_api(&self, recorded: &ApiRef) -> Result<Arc<Api>, Cause> {
         if self.cluster_api.is(recorded) {
             return Ok(Arc::clone(&self.cluster_api));
         }
-        match recorded {
-            ApiRef::Paths(api) => Ok(Arc::new(api.clone())),
-            ApiRef::Named { name, digest } => {
-                let known = self.known_apis.iter().find(|api| api.is(recorded)).cloned().map(Arc::new);
-                known.ok_or_else(|| Cause::UnknownApi { name: name.clone(), digest: digest.clone() })
-            }
-        }
+        api::find(recorded, &self.known_apis).map(Arc::new).ok_or_else(|| Cause::unknown_api(recorded.clone()))
     }
 
     /// Replaces the intent of an older operation by a repair, if the caller has named all its hosts.

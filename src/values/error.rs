@@ -113,7 +113,7 @@ pub enum Error {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// An unfinished operation on the group has other paths, or names hosts that the caller of a repair has not named.
+    /// An unfinished operation on the group has another API, or names hosts that the caller of a repair has not named.
     /// It may belong to another cluster that uses the same journal. Nothing was sent. [`Cause::Conflict`] contains that
     /// operation and its hosts.
     #[error("{}", .report.summary())]

@@ -3,6 +3,9 @@
 //! The text is read by recovery and by people, so it consists of `key: value` lines. Its last line is a checksum of all
 //! bytes before it. The checksum detects torn writes and flipped bits; without it, half an intent could pass for a
 //! whole one with fewer hosts. It does not detect forgery: the mode of the directory protects against that.
+//!
+//! The node API is written as its two paths, and any other API as `api: NAME DIGEST` in their place. Programs without
+//! that key refuse it, so the version of the format did not change.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};

@@ -12,6 +12,7 @@ mod gate;
 mod hostile_journal;
 mod journal;
 mod lists;
+mod mapping;
 mod next;
 mod node;
 mod output;

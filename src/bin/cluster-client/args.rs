@@ -54,6 +54,7 @@ Hosts and settings:
     settle = \"10s\"            # wait for late requests and stale reads; at least request_timeout
     rollback_timeout = \"2m\"   # of a rollback, in addition to timeout; at least 4 times settle
     # journal = \"/var/lib/cluster-client\"   # or false
+    # api = \"jupyterhub\"      # a preset, a file such as \"./mapping.toml\", or a table [api]
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups in progress at once
@@ -72,7 +73,7 @@ Hosts and settings:
     # https_only = true                    # refuse http hosts
     # dangerously_skip_verification = true
     # [host.\"https://node3:8443\".tls] replaces all of them for that host
-    [paths]
+    [paths]                   # of the node API, instead of api
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";
 
@@ -98,6 +99,11 @@ pub(crate) struct GlobalOptions {
     /// The configuration file [default: ./cluster-client.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The API of the hosts: a preset, or a mapping file [default: CLUSTER_CLIENT_API, then the file, then the node API]
+    ///
+    /// A file has a slash in its name, or ends in .toml.
+    #[arg(long, global = true, value_name = "PRESET|FILE")]
+    pub(crate) api: Option<String>,
     /// The timeout of the whole operation, such as 30s; a rollback has its own on top
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
@@ -283,8 +289,8 @@ pub(crate) enum JournalAction {
     /// List the unfinished operations: group, operation, hosts, writer, start, and whether it runs
     #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
 
--o json prints an object on a line for each entry: group, for, recovery, hosts, writer, started, running,
-holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
+-o json prints an object on a line for each entry: group, for, recovery, api, hosts, writer, started,
+running, holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
     List,
     /// Show the whole entry of one group
     #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be read.")]

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{ConfigError, Host, Origin};
+use cluster_client::{Api, ConfigError, Host, Origin};
 use toml::{Table, Value};
 
 use crate::args::EngineName;
+use crate::mapping;
 use crate::open::{self, ReadError, Refusal};
 use crate::settings::Sourced;
 use crate::time;
@@ -17,7 +18,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -27,6 +28,7 @@ const KEYS: [&str; 17] = [
     "settle",
     "rollback_timeout",
     "journal",
+    "api",
     "paths",
     "threads",
     "engine",
@@ -43,6 +45,7 @@ const HOST_KEYS: [&str; 2] = ["credentials", "tls"];
 #[derive(Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
+    text: String,
     table: Table,
     paths: Table,
 }
@@ -89,7 +92,7 @@ impl ConfigFile {
         let table = text
             .parse::<Table>()
             .map_err(|error| refused(format!("is not TOML: {}", described(&text, &error)), "correct that line"))?;
-        ConfigFile { path: path.into(), table, paths: Table::new() }.checked()
+        ConfigFile { path: path.into(), text, table, paths: Table::new() }.checked()
     }
 
     /// Returns the path of the file, if one was read.
@@ -163,6 +166,25 @@ impl ConfigFile {
             Some(Value::String(path)) if !path.is_empty() => Ok(Some(self.sourced(Some(self.beside(path))))),
             Some(other) => Err(self.refused("journal", other, "is neither a directory nor false", "write one of them")),
         }
+    }
+
+    /// Returns the API: a preset, a file relative to this one, or the table in this file.
+    pub(crate) fn api(&self) -> Result<Option<Sourced<Api>>, ConfigError> {
+        const KEY: &str = "api";
+        let Some(value) = self.table.get(KEY) else { return Ok(None) };
+        if self.table.contains_key("paths") {
+            let remedy = "keep one of them: [paths] is the short form for the paths of the node API";
+            return Err(self.refused(KEY, value, "stands beside [paths], and each describes the API", remedy));
+        }
+        let api = match value {
+            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin())?,
+            Value::Table(_) => Api::from_toml_table(&self.text, KEY, self.origin())?,
+            other => {
+                let remedy = "write \"jupyterhub\", \"./mapping.toml\" or [api]";
+                return Err(self.refused(KEY, other, "is neither a preset nor a file nor a table", remedy));
+            }
+        };
+        Ok(Some(self.sourced(api)))
     }
 
     pub(crate) fn engine(&self) -> Result<Option<Sourced<EngineName>>, ConfigError> {
@@ -298,7 +320,7 @@ mod tests {
             let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
             let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
             let own = [file.hosts_with_settings("credentials").err(), file.flag("allow_plain_http").err()];
-            let own = own.into_iter().chain([file.table("credentials").err()]);
+            let own = own.into_iter().chain([file.table("credentials").err(), file.api().err()]);
             let errors = errors.chain(own);
             let errors = errors.chain([crate::tls::TlsSection::resolve(None, None, &file).err()]);
             for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {

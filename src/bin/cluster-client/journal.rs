@@ -291,10 +291,11 @@ fn row(entry: &JournalEntry) -> [String; 6] {
 /// Returns the whole entry, with a line per value.
 fn whole(entry: &JournalEntry) -> String {
     let holder = entry.holder().unwrap_or("interrupted: no process works on it");
-    let purpose = entry.purpose().to_string();
+    let (purpose, api) = (entry.purpose().to_string(), entry.intent().api().to_string());
     let mut lines = vec![
         ("group", entry.group().as_str()),
         ("for", &purpose),
+        ("api", &api),
         ("recovery", recovery(entry.purpose())),
         ("writer", entry.writer()),
         ("since", entry.started()),
@@ -313,6 +314,7 @@ fn object(entry: &JournalEntry) -> Value {
         "group": entry.group().as_str(),
         "for": entry.purpose().to_string(),
         "recovery": recovery(entry.purpose()),
+        "api": entry.intent().api().to_string(),
         "hosts": names(entry.hosts()),
         "writer": entry.writer(),
         "started": entry.started(),
@@ -328,6 +330,7 @@ fn unreadable(error: &JournalError) -> Value {
         "group": null,
         "for": null,
         "recovery": null,
+        "api": null,
         "hosts": null,
         "writer": null,
         "started": null,

@@ -23,6 +23,7 @@ mod logging;
 #[cfg(test)]
 #[path = "../../../tests/support/malformed.rs"]
 mod malformed;
+mod mapping;
 mod next;
 mod node;
 mod open;

@@ -42,6 +42,8 @@ struct ProgressState {
     shown: usize,
     running: HashMap<GroupId, Running>,
     tries: Tries,
+    /// The word for a group.
+    noun: String,
 }
 
 /// Maximum number of tries of a request.
@@ -79,14 +81,14 @@ struct Awaited {
 
 impl Progress {
     /// Creates the progress of operations on this number of groups, or `None` if it is unknown.
-    pub(crate) fn new(global: &GlobalOptions, groups: Option<usize>, tries: Tries) -> Arc<Self> {
+    pub(crate) fn new(global: &GlobalOptions, groups: Option<usize>, tries: Tries, noun: &str) -> Arc<Self> {
         let mode = match groups {
             _ if global.quiet => Mode::Silent,
             _ if is_live() => Mode::Live,
             None | Some(1) => Mode::Phases,
             Some(_) => Mode::Tenths,
         };
-        let state = ProgressState { groups, ended: 0, shown: 0, running: HashMap::new(), tries };
+        let state = ProgressState { groups, ended: 0, shown: 0, running: HashMap::new(), tries, noun: noun.into() };
         let progress = Arc::new(Progress { mode, state: Mutex::new(state) });
         if mode == Mode::Live {
             show_frames(Some(progress.clone()));
@@ -108,7 +110,7 @@ impl Progress {
         if let (Mode::Tenths, Some(total)) = (self.mode, state.groups)
             && state.shown * 10 / total > (state.shown - 1) * 10 / total
         {
-            eprint(&format!("{} of {total} groups", state.shown));
+            eprint(&format!("{} of {total} {}s", state.shown, state.noun));
         }
     }
 
@@ -169,10 +171,10 @@ impl ProgressState {
         let done = match (self.groups, self.running.values().next()) {
             // The single operation has not begun, or has ended.
             (Some(1), None) => return String::new(),
-            (Some(1), Some(running)) => running.row(now),
+            (Some(1), Some(running)) => running.row(now, &self.noun),
             (groups, _) => {
                 let of = groups.map(|groups| format!(" of {groups}")).unwrap_or_default();
-                format!("{}{of} groups; {} in progress", self.ended, self.running.len())
+                format!("{}{of} {}s; {} in progress", self.ended, self.noun, self.running.len())
             }
         };
         let awaited = self.awaited(now);
@@ -246,12 +248,12 @@ impl Running {
         }
     }
 
-    fn row(&self, now: Instant) -> String {
+    fn row(&self, now: Instant, noun: &str) -> String {
         match (self.phase, doing(self.phase)) {
             (_, Some(doing)) if self.hosts.is_empty() => doing.into(),
             (_, Some(doing)) => format!("{doing}: {} of {} hosts", self.finished, self.hosts.len()),
             (Phase::Claim, None) => {
-                format!("waiting for the lock of the group, {} s", now.saturating_duration_since(self.since).as_secs())
+                format!("waiting for the lock of the {noun}, {} s", now.saturating_duration_since(self.since).as_secs())
             }
             (_, None) => "writing the journal".into(),
         }
@@ -314,7 +316,7 @@ mod tests {
 
     fn state(groups: Option<usize>) -> ProgressState {
         let tries = Tries { usual: 3, of_a_rollback: 5 };
-        ProgressState { groups, ended: 0, shown: 0, running: HashMap::new(), tries }
+        ProgressState { groups, ended: 0, shown: 0, running: HashMap::new(), tries, noun: "group".into() }
     }
 
     fn host(number: usize) -> Host {

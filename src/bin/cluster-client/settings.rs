@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
+use cluster_client::{ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
 use crate::args::{EngineName, GlobalOptions};
 use crate::credentials::{CredentialSettings, TOKEN_FILE};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
+use crate::mapping::ApiSetting;
 use crate::output::eprint;
 use crate::progress::Tries;
 use crate::tls::{CA_FILE, TlsSection};
@@ -36,15 +37,15 @@ pub(crate) struct Sourced<T> {
 }
 
 impl<T> Sourced<T> {
-    fn default(value: T) -> Self {
+    pub(crate) fn default(value: T) -> Self {
         Sourced { value, origin: Origin::Default }
     }
 
-    fn option(name: &str, value: T) -> Self {
+    pub(crate) fn option(name: &str, value: T) -> Self {
         Sourced { value, origin: Origin::Option(name.into()) }
     }
 
-    fn variable(name: &str, value: T) -> Self {
+    pub(crate) fn variable(name: &str, value: T) -> Self {
         Sourced { value, origin: Origin::Environment(name.into()) }
     }
 
@@ -73,8 +74,7 @@ pub(crate) struct Settings {
     pub(crate) settle: Sourced<Duration>,
     pub(crate) rollback_timeout: Sourced<Duration>,
     pub(crate) journal: Sourced<Journal>,
-    pub(crate) collection: Sourced<String>,
-    pub(crate) member: Sourced<String>,
+    pub(crate) api: ApiSetting,
     pub(crate) threads: Sourced<usize>,
     pub(crate) engine: Sourced<EngineName>,
     pub(crate) in_flight: Sourced<usize>,
@@ -83,7 +83,6 @@ pub(crate) struct Settings {
     pub(crate) tls: TlsSection,
     /// The configuration file that was read.
     pub(crate) config: Option<PathBuf>,
-    api: Api,
 }
 
 impl Settings {
@@ -97,8 +96,6 @@ impl Settings {
         };
         let settle = or_default(file.time("settle")?, request_timeout.value.max(SETTLE));
         let rollback_timeout = ROLLBACK_TIMEOUT.max(settle.value.saturating_mul(4));
-        let collection = or_default(file.path("collection")?, "/v1/group/".into());
-        let member = or_default(file.path("member")?, "/v1/group/{id}/".into());
         let hosts = hosts(global, &file)?;
         let token_file = global.bearer_token_file.as_deref();
         let settings = Settings {
@@ -120,9 +117,7 @@ impl Settings {
             rollback_timeout: or_default(file.time("rollback_timeout")?, rollback_timeout),
             journal: journal(global, &file)?,
             config: file.read_from(),
-            api: api(&collection, &member)?,
-            collection,
-            member,
+            api: ApiSetting::resolve(global.api.as_deref(), &file)?,
             threads: or_default(file.number("threads")?, 1024),
             engine: engine(global, &file)?,
             in_flight: or_default(file.number("in_flight")?, 32),
@@ -169,6 +164,11 @@ impl Settings {
         }
     }
 
+    /// Returns the word for a group in output.
+    pub(crate) fn noun(&self) -> &str {
+        self.api.api.value.noun()
+    }
+
     /// Refuses the default hosts, for commands that change hosts.
     pub(crate) fn require_named_hosts(&self) -> Result<(), CliError> {
         match self.hosts.origin {
@@ -205,7 +205,7 @@ impl Settings {
     fn builder(&self) -> ClientBuilder {
         let builder = ClusterClient::builder()
             .checked_hosts(self.hosts.value.clone())
-            .api(self.api.clone())
+            .api(self.api.api.value.clone())
             .retry(self.retry())
             .rollback_retry(self.rollback_retry())
             .request_timeout(self.request_timeout.value)
@@ -255,11 +255,11 @@ impl Settings {
     }
 }
 
-fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T> {
+pub(crate) fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T> {
     found.unwrap_or(Sourced::default(default))
 }
 
-fn in_bounds<T: Clone>(
+pub(crate) fn in_bounds<T: Clone>(
     setting: &Sourced<T>,
     check: impl FnOnce(T) -> Result<(), ConfigError>,
 ) -> Result<(), ConfigError> {
@@ -344,13 +344,6 @@ fn state_directory() -> Option<PathBuf> {
     Some(state.join("cluster-client"))
 }
 
-fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
-}
-
-fn api(collection: &Sourced<String>, member: &Sourced<String>) -> Result<Api, ConfigError> {
-    // Check each path alone first, so that its error gets its origin.
-    in_bounds(collection, |path| Api::new(&path, "/{id}").map(drop))?;
-    in_bounds(member, |path| Api::new("/", &path).map(drop))?;
-    Api::new(&collection.value, &member.value)
 }

@@ -69,8 +69,7 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
         row("settle", time::show(settings.settle.value), &settings.settle.origin),
         row("rollback_timeout", time::show(settings.rollback_timeout.value), &settings.rollback_timeout.origin),
         journal(settings),
-        row("paths.collection", settings.collection.value.clone(), &settings.collection.origin),
-        row("paths.member", settings.member.value.clone(), &settings.member.origin),
+        row("api", settings.api.api.value.name().to_owned(), &settings.api.api.origin),
         number("threads", settings.threads.value, &settings.threads.origin),
         row("engine", settings.engine.value.word().into(), &settings.engine.origin),
         number("in_flight", settings.in_flight.value, &settings.in_flight.origin),
@@ -81,6 +80,10 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
             origin: &settings.allow_plain_http.origin,
         },
     ];
+    if let Some([collection, member]) = &settings.api.paths {
+        rows.push(row("paths.collection", collection.value.clone(), &collection.origin));
+        rows.push(row("paths.member", member.value.clone(), &member.origin));
+    }
     rows.extend(settings.tls.places.iter().map(|tls::Place { key, value, origin }| {
         let shown = value.as_str().map_or_else(|| value.to_string(), |text| Printable::new(text).to_string());
         Row { name: (&**key).into(), values: vec![shown], json: value.clone(), origin }

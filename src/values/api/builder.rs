@@ -373,7 +373,7 @@ impl Context<'_> {
         }
         for (meaning, what, example) in keys.needed {
             if !given.iter().any(|(listed, _)| listed == meaning) {
-                return Err(ConfigError::new(what, "", "is missing", format!("list its answers, as in [{example}]")));
+                return Err(ConfigError::new(*what, "", "is missing", format!("list its answers, as in [{example}]")));
             }
         }
         for (meaning, what, _) in keys.answers {
@@ -525,7 +525,7 @@ mod tests {
         let many = vec!["200 /a=1"; MAX_ANSWERS + 1];
         let named = |n: usize| format!("200 /a={n}");
         let many_answers = check().present((0..=MAX_ANSWERS).map(named)).absent([404]);
-        for (builder, key, reason) in [
+        for (builder, key, reason) in vec![
             (Api::builder(), "name ", "is missing"),
             (hub().name("a b"), "name ", "no name of an API"),
             (hub().name("x".repeat(65)), "name ", "no name of an API"),

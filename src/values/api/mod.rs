@@ -78,7 +78,7 @@ impl Mapped {
         headers: Arc<[(String, String)]>,
         mut answers: Vec<(Meaning, Pattern)>,
     ) -> Self {
-        answers.sort_by_key(|(_, pattern)| pattern.tests.is_empty());
+        answers.sort_by_cached_key(|(meaning, pattern)| (pattern.tests.is_empty(), *meaning, pattern.to_string()));
         let reads_body = answers.iter().any(|(_, pattern)| !pattern.tests.is_empty());
         Mapped { method: method.into(), path, body, headers, answers: answers.into(), reads_body }
     }

@@ -55,10 +55,8 @@ pub enum Cause {
     /// that API to [`ClientBuilder::known_apis`](crate::ClientBuilder::known_apis).
     #[non_exhaustive]
     UnknownApi {
-        /// The name of that API.
-        name: String,
-        /// Its digest. An API that was changed has another.
-        digest: String,
+        /// The name and the digest of that API. An API that was changed has another digest.
+        api: ApiRef,
     },
     /// The journal could not be used.
     #[non_exhaustive]
@@ -99,6 +97,11 @@ impl Cause {
         Cause::Conflict { unfinished: Box::new(unfinished), unnamed }
     }
 
+    /// A [`Cause::UnknownApi`].
+    pub fn unknown_api(api: ApiRef) -> Self {
+        Cause::UnknownApi { api }
+    }
+
     /// A [`Cause::Journal`], which becomes the source of the error.
     pub fn journal(source: JournalError) -> Self {
         Cause::Journal { source }
@@ -117,8 +120,8 @@ impl fmt::Display for Cause {
             Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
             Cause::Busy { holder } => Printable::new(holder).fmt(f),
             Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),
-            Cause::UnknownApi { name, digest } => {
-                write!(f, "an unfinished operation was made with the API {name} ({digest}), which is not known here")
+            Cause::UnknownApi { api } => {
+                write!(f, "an unfinished operation was made with an API that is not known here ({api})")
             }
             Cause::Journal { source } => write!(f, "{source}: {}", Printable::new(&source.io_error().to_string())),
         }

@@ -37,6 +37,9 @@ impl Report {
             Outcome::Incomplete | Outcome::InDoubt => self.doubt(),
             Outcome::Recovered if self.hosts.is_empty() => format!("nothing is unfinished for {group}"),
             Outcome::Busy => format!("group {group} is busy: {}", self.why()),
+            Outcome::Conflict if matches!(self.cause, Some(Cause::UnknownApi { .. })) => {
+                format!("group {group}: {}: recover it with that API", self.why())
+            }
             Outcome::Conflict => format!("{}: recover it first", self.why()),
             Outcome::JournalFailed => {
                 let first = if self.earlier.is_some() {
