@@ -6,9 +6,10 @@
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use std::os::unix::process::CommandExt;
 
@@ -23,7 +24,8 @@ const SERVICES: [(&str, bool); 6] = [
 ];
 /// The exit status of a script whose service cannot be had here.
 const CANNOT_BE_HAD: i32 = 77;
-/// Generous, because it only bounds how long a broken script hangs: the script kills its servers.
+/// These are generous, because they only bound how long a broken script hangs. An installation downloads a lot.
+const START: Duration = Duration::from_secs(900);
 const END: Duration = Duration::from_secs(20);
 
 /// Three instances of a service. Dropping it ends them and removes their files.
@@ -34,7 +36,10 @@ pub(crate) struct Service {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) instances: Vec<Instance>,
     child: Child,
+    /// The script ends its servers when this is closed.
     stdin: Option<ChildStdin>,
+    /// The lines of its output, which ends when the script does.
+    lines: Receiver<String>,
 }
 
 /// One server.
@@ -63,10 +68,11 @@ impl Service {
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         adapt(&mut command);
         let mut child = command.spawn().map_err(|error| format!("python3 does not run: {error}"))?;
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let lines = lines_of(child.stdout.take().unwrap());
         let stdin = child.stdin.take();
-        let mut service = Service { version: String::new(), headers: Vec::new(), instances: Vec::new(), child, stdin };
-        for line in lines.map_while(Result::ok) {
+        let (version, headers, instances) = (String::new(), Vec::new(), Vec::new());
+        let mut service = Service { version, headers, instances, child, stdin, lines };
+        while let Ok(line) = service.lines.recv_timeout(START) {
             match line.split_once(' ').unwrap() {
                 ("skip", reason) => {
                     assert_eq!(service.child.wait().unwrap().code(), Some(CANNOT_BE_HAD));
@@ -89,7 +95,7 @@ impl Service {
                 _ => panic!("{name} wrote {line:?}"),
             }
         }
-        panic!("{name} ended before it was ready: {}", service.child.wait().unwrap());
+        panic!("{name} was not ready: {}", service.end());
     }
 
     /// Ends the instances and waits until they are gone and their files too.
@@ -99,17 +105,10 @@ impl Service {
 
     fn end_or_kill(&mut self) -> ExitStatus {
         self.stdin.take();
-        let deadline = Instant::now() + END;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            if Instant::now() > deadline {
-                signal("KILL", &format!("-{}", self.child.id()));
-                return self.child.wait().unwrap();
-            }
-            thread::sleep(Duration::from_millis(10));
+        if self.lines.recv_timeout(END) != Err(RecvTimeoutError::Disconnected) {
+            signal("KILL", &format!("-{}", self.child.id()));
         }
+        self.child.wait().unwrap()
     }
 }
 
@@ -150,6 +149,13 @@ pub(crate) fn wanted(name: &str, services: Option<&str>) -> Result<&'static [&'s
     }
 }
 
+/// The lines of an output, which a thread reads, so that waiting for them has a limit.
+fn lines_of(output: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    lines
+}
+
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(name)
 }
@@ -160,7 +166,7 @@ fn skipped(name: &str, reason: &str) {
 
 /// Writes to standard error itself, because the test runner hides what a passing test prints by macro.
 fn say(words: &str) {
-    writeln!(io::stderr(), "{words}").unwrap();
+    io::stderr().write_all(format!("{words}\n").as_bytes()).unwrap();
 }
 
 /// Sends a signal to a process, or with a minus to a group. Plain Rust has no call for it.

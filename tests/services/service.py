@@ -8,7 +8,7 @@ A script prints what it started, one fact a line, and then waits for the end of 
     ready 0.4                               (seconds from the start of the first instance)
 
 At the end of standard input, and at SIGINT, SIGTERM and SIGHUP, it ends all instances and removes their directory.
-All processes are in the script's process group, so killing the group ends them as well.
+All processes stay in the script's process group, so killing the group ends them as well.
 
     NAME               installs what is missing, starts, waits
     NAME --installed   the same, but installs nothing
@@ -18,6 +18,7 @@ Exit status: 0 done, 77 cannot be had here (standard output says why: "skip REAS
 """
 
 import contextlib
+import ctypes
 import fcntl
 import http.client
 import os
@@ -37,6 +38,8 @@ ATTEMPTS = 3
 START_SECONDS = 120
 INSTALL_SECONDS = 300
 CANNOT_BE_HAD = 77
+# From linux/prctl.h.
+PR_SET_CHILD_SUBREAPER = 36
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 # Git ignores `target`.
@@ -233,8 +236,8 @@ def main(ports, version, start, ready, headers=None):
     if "--install" in sys.argv:
         return
     headers = headers or {}
-    if os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)
+    # Orphans become children of this process, which can find and reap them then.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(0))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="cluster-client-service-"))
@@ -252,7 +255,7 @@ def main(ports, version, start, ready, headers=None):
     except Failed as failed:
         sys.exit(str(failed))
     finally:
-        end_others()
+        end_children()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -268,7 +271,7 @@ def start_all(folder, ports, start, ready, headers):
             wait_until_ready(instances, ready, headers)
             return instances
         except Ended:
-            end_others()
+            end_children()
             if attempt + 1 == ATTEMPTS:
                 raise
     raise AssertionError("the loop returns or raises")
@@ -308,29 +311,25 @@ def answer(url, method, path, headers):
         connection.close()
 
 
-def end_others():
-    """Kills all other processes of this process group, until there are none. Zombies of our own are reaped."""
-    for _ in range(200):
-        others = [pid for pid in running() if pid != os.getpid()]
-        for pid in others:
+def end_children():
+    """Kills the children, and their children, which become ours then, until there are none."""
+    while pids := list(children()):
+        for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        # Waits for one, and takes those that have ended too.
         with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if not others:
-            return
-        time.sleep(0.02)
 
 
-def running():
-    """Lists the processes of this process group that are no zombies."""
-    group = os.getpgrp()
+def children():
     for entry in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             # The name of the program is in parentheses and can hold anything.
-            state, _parent, its_group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state != "Z":
+            _state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == os.getpid():
                 yield int(entry.name)
 
 
