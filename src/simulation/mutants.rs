@@ -158,7 +158,7 @@ fn every_mutant_is_caught() {
         caught::<TrustsAmbiguous>("TrustsAmbiguous", Right, I3, "removed", 2),
         caught::<CountsAnyAbsence>("CountsAnyAbsence", Right, I3, "without preflight", 1),
         caught::<BelievesRefusals>("BelievesRefusals", Right, I3, "refused", 1),
-        caught::<SkipsProbe>("SkipsProbe", Right, I3, "removed", 1),
+        caught::<SkipsProbe>("SkipsProbe", Right, I3, "removed", 2),
         caught::<EndsChangeAsAbsent>("EndsChangeAsAbsent", Right, I8, "", 1),
         caught::<Sound>("driver: believes a 202", DriverMutant::BelievesUnlisted, I1, "", 1),
         caught::<Sound>("driver: believes a cut body", DriverMutant::BelievesCutBody, I1, "", 1),
