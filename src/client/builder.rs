@@ -12,6 +12,9 @@ use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
 use crate::http::credentials::CredentialStore;
 use crate::http::proxy::Proxy;
+use crate::http::tls::Tls;
+#[cfg(feature = "rustls")]
+use crate::http::tls::settings::TlsSettings;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
 use crate::sync::now;
@@ -88,6 +91,7 @@ impl Default for Engine {
 /// | `in_flight` | 32 | 1 to 1024 |
 /// | `engine` | [`Engine::Threads`] | see [`Engine`] |
 /// | `proxy` | none, whatever the environment says | an http URL of name and port |
+/// | `tls` | built-in roots, no client certificate | see `TlsSettings` |
 /// | `credentials` | none | see [`Secret`](crate::Secret) |
 ///
 /// ```
@@ -105,6 +109,7 @@ impl Default for Engine {
 pub struct ClientBuilder {
     hosts: Option<Result<Hosts, ConfigError>>,
     api: Api,
+    known_apis: Vec<Api>,
     retry: RetryPolicy,
     rollback_retry: RetryPolicy,
     request_timeout: Duration,
@@ -115,7 +120,10 @@ pub struct ClientBuilder {
     in_flight: usize,
     engine: Engine,
     journal: Option<JournalSetting>,
-    roots: Option<Arc<[u8]>>,
+    #[cfg(feature = "rustls")]
+    tls: Option<TlsSettings>,
+    #[cfg(feature = "rustls")]
+    host_tls: Vec<(Result<Host, ConfigError>, TlsSettings)>,
     observer: Option<Arc<dyn Observer>>,
     credentials: Credentials,
     host_credentials: Vec<(String, Credentials)>,
@@ -136,6 +144,7 @@ impl Default for ClientBuilder {
         ClientBuilder {
             hosts: None,
             api: Api::default(),
+            known_apis: Vec::new(),
             retry: RetryPolicy::default(),
             rollback_retry: RetryPolicy::default().with_attempts(5),
             request_timeout: Duration::from_secs(10),
@@ -146,7 +155,10 @@ impl Default for ClientBuilder {
             in_flight: 32,
             engine: Engine::default(),
             journal: None,
-            roots: None,
+            #[cfg(feature = "rustls")]
+            tls: None,
+            #[cfg(feature = "rustls")]
+            host_tls: Vec::new(),
             observer: None,
             credentials: Credentials::default(),
             host_credentials: Vec::new(),
@@ -182,9 +194,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the paths of the node API.
+    /// Sets the API of the hosts.
     pub fn api(mut self, api: Api) -> Self {
         self.api = api;
+        self
+    }
+
+    /// Adds APIs that an unfinished operation may have been made with, beside the API of the client. A recovery uses the
+    /// API of the operation. Presets are known without this call.
+    pub fn known_apis(mut self, apis: impl IntoIterator<Item = Api>) -> Self {
+        self.known_apis.extend(apis);
         self
     }
 
@@ -252,12 +271,30 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts the certificates of this PEM text only. Used by the comparison with other clients, until there are
-    /// settings for TLS.
-    #[doc(hidden)]
+    /// Sets how https hosts are verified, and how the client identifies itself to them.
     #[cfg(feature = "rustls")]
-    pub fn trust_only(mut self, pem: &[u8]) -> Self {
-        self.roots = Some(pem.into());
+    pub fn tls(mut self, settings: TlsSettings) -> Self {
+        self.tls = Some(settings);
+        self
+    }
+
+    /// Sets the TLS of one origin (scheme, name and port), such as `https://node3:8443`. It replaces all settings of
+    /// [`ClientBuilder::tls`] for that origin, except [`TlsSettings::https_only`]. An origin that is not among the hosts
+    /// is allowed: a recovery may need it.
+    ///
+    /// ```no_run
+    /// use cluster_client::{ClusterClient, TlsSettings};
+    ///
+    /// let other = TlsSettings::new().client_cert_file("other.pem").client_key_file("other.key");
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["https://node1:8443", "https://node3:8443"])
+    ///     .host_tls("https://node3:8443", other)
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
+    #[cfg(feature = "rustls")]
+    pub fn host_tls(mut self, origin: impl AsRef<str>, settings: TlsSettings) -> Self {
+        self.host_tls.push((https_origin(origin.as_ref()), settings));
         self
     }
 
@@ -332,8 +369,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Checks every setting, reads the secrets, opens the journal and creates the client. Sends nothing and starts no
-    /// thread.
+    /// Checks every setting, loads its files and secrets, opens the journal and creates the client. Sends nothing and
+    /// starts no thread.
     ///
     /// # Errors
     /// [`Error::Config`] for the first setting that is missing or out of bounds, for a secret that cannot be used, and for
@@ -350,10 +387,11 @@ impl ClientBuilder {
             CredentialStore::load(&cluster, &self.credentials, &self.host_credentials, self.allow_plain_http, now())?;
         let proxy = self.checked_proxy()?;
         let pool = Pool::new(self.threads);
+        let tls = Arc::new(self.load_tls()?);
         let engines = match self.engine {
-            Engine::Threads => Engines::threads(&cluster, &pool, self.roots.as_deref(), proxy)?,
+            Engine::Threads => Engines::threads(&cluster, &pool, &tls, proxy)?,
             #[cfg(feature = "multiplex")]
-            Engine::Multiplexed => Engines::multiplexed(&cluster, self.roots.as_deref(), proxy)?,
+            Engine::Multiplexed => Engines::multiplexed(&cluster, &tls, proxy)?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
@@ -361,6 +399,7 @@ impl ClientBuilder {
             hosts,
             cluster,
             api: Arc::new(self.api),
+            known_apis: self.known_apis.into(),
             limits,
             in_flight: self.in_flight,
             budgets,
@@ -369,6 +408,7 @@ impl ClientBuilder {
             observers: Observers::new(self.observer),
             pool,
             engines,
+            tls,
             credentials,
         }
         .into())
@@ -389,6 +429,23 @@ impl ClientBuilder {
             ));
         };
         Proxy::new(url, &self.no_proxy, &self.proxy_credentials, now()).map(Arc::new).map(Some)
+    }
+
+    #[cfg(feature = "rustls")]
+    fn load_tls(&self) -> Result<Tls, ConfigError> {
+        let of_host = |(host, settings): &(Result<Host, ConfigError>, TlsSettings)| {
+            host.clone().map(|host| (host, settings.clone()))
+        };
+        let of_hosts = self.host_tls.iter().map(of_host).collect::<Result<Vec<_>, _>>()?;
+        let tls = Tls::new(self.tls.as_ref(), &of_hosts)?;
+        tls.warnings().iter().for_each(|warning| log::warn!(target: "cluster_client", "{warning}"));
+        Ok(tls)
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with TLS there are settings")]
+    fn load_tls(&self) -> Result<Tls, ConfigError> {
+        Ok(Tls::default())
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
@@ -414,7 +471,7 @@ impl ClientBuilder {
             retry: self.retry,
             rollback_retry: self.rollback_retry,
             request_timeout: self.request_timeout,
-            deadline: self.operation_timeout,
+            operation_timeout: self.operation_timeout,
             rollback_timeout,
             settle,
         })
@@ -457,6 +514,21 @@ fn open_directory(directory: &Path) -> Result<Arc<dyn Journal>, ConfigError> {
 const SETTLE: Duration = Duration::from_secs(10);
 /// Default rollback timeout, unless the settle time is long.
 const ROLLBACK: Duration = Duration::from_secs(120);
+
+/// Parses an origin for which there can be TLS settings.
+#[cfg(feature = "rustls")]
+fn https_origin(origin: &str) -> Result<Host, ConfigError> {
+    let host = Host::parse(origin)?;
+    let refused =
+        |problem| ConfigError::new("host", host.as_str(), problem, "write an origin such as https://node1:8443");
+    if !host.is_https() {
+        return Err(refused("has TLS settings, and is not https"));
+    }
+    if host.origin() != host.as_str() {
+        return Err(refused("has TLS settings, and a path"));
+    }
+    Ok(host)
+}
 
 fn hosts_from_env() -> Result<Hosts, ConfigError> {
     const NAME: &str = "HOSTS";

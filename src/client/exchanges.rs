@@ -62,6 +62,10 @@ impl Exchanges {
         place as u64
     }
 
+    pub(crate) fn get(&self, id: u64) -> Option<&Awaited> {
+        self.places.get(usize::try_from(id).ok()?)?.as_ref()
+    }
+
     /// Removes an exchange by its id.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Awaited> {
         let place = usize::try_from(id).ok()?;

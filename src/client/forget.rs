@@ -8,7 +8,7 @@ use crate::journal::Claim;
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
 use crate::values::error::Error;
-use crate::values::group::GroupId;
+use crate::values::group::{GroupId, IntoGroupId};
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
@@ -39,12 +39,8 @@ impl ClusterClient {
     /// assert!(refused.to_string().contains("has no unfinished operation"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn forget(
-        &self,
-        group: impl TryInto<GroupId, Error: Into<ConfigError>>,
-        host: impl AsRef<str>,
-    ) -> Result<Forgotten, Error> {
-        let group = group.try_into().map_err(Into::into)?;
+    pub fn forget(&self, group: impl IntoGroupId, host: impl AsRef<str>) -> Result<Forgotten, Error> {
+        let group = group.into_group_id()?;
         let host = Host::parse(host.as_ref())?;
         let Some(journal) = self.journal() else {
             let remedy = "give the client the journal that has it";

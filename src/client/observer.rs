@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{Level, log};
 
 use crate::api::Action;
+use crate::values::answer_problem::AnswerProblem;
 use crate::values::cause::RequestError;
 use crate::values::event::{Event, EventKind};
 use crate::values::outcome::Outcome;
@@ -101,9 +102,10 @@ fn log_event(event: &Event) {
             log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {phase}");
         }
         EventKind::Participants { .. } => {}
-        EventKind::Answered { host, action, attempt, status, error, elapsed, .. } => {
+        EventKind::Answered { host, action, attempt, status, problem, error, elapsed, .. } => {
             let (level, done) = done(kind);
-            let step = Answer { action: *action, done, status: *status, error: error.as_ref() };
+            let step =
+                LoggedAnswer { action: *action, done, status: *status, problem: *problem, error: error.as_ref() };
             log!(
                 target: TARGET, level,
                 id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
@@ -147,18 +149,23 @@ fn done(answered: &EventKind) -> (Level, Option<&'static str>) {
 }
 
 /// An answer as a part of a log line.
-struct Answer<'a> {
+struct LoggedAnswer<'a> {
     action: Action,
     done: Option<&'static str>,
     status: Option<u16>,
+    problem: Option<AnswerProblem>,
     error: Option<&'a RequestError>,
 }
 
-impl fmt::Display for Answer<'_> {
+impl fmt::Display for LoggedAnswer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.done, self.status, self.error) {
             (Some(done), ..) => f.write_str(done),
-            (None, Some(status), _) => write!(f, "{} failed (answered {status})", self.action),
+            (None, Some(status), _) => {
+                write!(f, "{} failed (answered {status}", self.action)?;
+                self.problem.map_or(Ok(()), |problem| write!(f, ", {problem}"))?;
+                f.write_str(")")
+            }
             (None, None, Some(error)) => write!(f, "{} failed ({error})", self.action),
             (None, None, None) => write!(f, "{} failed", self.action),
         }

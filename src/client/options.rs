@@ -61,6 +61,9 @@ impl OperationOptions {
     ///
     /// Without this preflight a create takes one round trip less. If it fails, more hosts stay in doubt: after a lost
     /// answer, the group on that host may have been created by another program. It is then reported, not deleted.
+    ///
+    /// `false` is refused for an API whose create does not tell whether the group existed: see
+    /// [`Api::proves_ownership`](crate::Api::proves_ownership).
     pub fn preflight(mut self, preflight: bool) -> Self {
         self.preflight = preflight;
         self

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api::Reply;
+use crate::api::{Action, Reply};
 use crate::client::exchanges::{Authorized, Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
@@ -76,8 +76,8 @@ impl Parts {
             request: Arc::clone(requests.request(*action)),
             headers: Arc::clone(&self.no_headers),
             credentials: credentials.map(|credentials| credentials.lines(now())).unwrap_or_default(),
+            only_reads: *action == Action::Check,
             timeout: *timeout,
-            wants_body: false,
         };
         let authorize = |credentials| Authorized { exchange: exchange.clone(), credentials: Arc::clone(credentials) };
         let authorized = credentials.map(authorize).map(Box::new);
@@ -85,11 +85,18 @@ impl Parts {
         engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });
     }
 
+    /// Cancels all operations. Those that stop now withdraw their requests that have not begun.
+    pub(crate) fn cancel(&mut self, now: Instant) {
+        let Parts { operations, engine: Some(engine), exchanges, .. } = self else { return };
+        operations.cancel(now);
+        engine.withdraw(&|id| exchanges.get(id).is_some_and(|awaited| operations.is_stopping(awaited.slot)));
+    }
+
     /// Blocks in the engine, and passes the completions to the machines.
     pub(crate) fn wait(&mut self, until: Option<Instant>) {
         let Some(engine) = &mut self.engine else { return };
         engine.wait(until, &mut self.completed);
-        for Completion { id, reply, elapsed, .. } in self.completed.drain(..) {
+        for Completion { id, reply, elapsed } in self.completed.drain(..) {
             let Some(mut awaited) = self.exchanges.remove(id) else { continue };
             if let Some(exchange) = awaited.renewed(&reply, elapsed) {
                 engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });

@@ -1,28 +1,31 @@
-//! Floor 2: parts that the engines share: limits, name look-ups, TLS settings, and parsers of headers.
+//! Floor 2: parts that the engines share: limits, name look-ups, TLS settings, heads of requests, and parsers of headers.
 //!
 //! Nothing here opens a connection.
 
 use std::time::Duration;
 
-use crate::values::config::ConfigError;
-use crate::values::host::Host;
+use crate::api::BodyUse;
 
 pub(crate) mod additions;
 pub(crate) mod credentials;
 pub(crate) mod errors;
+#[cfg(feature = "rustls")]
+pub(crate) mod file;
 pub(crate) mod files;
+pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod limit;
 pub(crate) mod proxy;
 pub(crate) mod resolver;
-#[cfg(all(feature = "multiplex", feature = "rustls"))]
 pub(crate) mod tls;
 
 /// Maximum size of the head of an answer.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Maximum size of a body that is read to its end. A longer one closes its connection.
 pub(crate) const MAX_BODY: u64 = 64 * 1024;
-/// Maximum time to read a body. The status is known before it, so a slow body delays the answer by no more than this.
+/// Maximum size of a body that a test of a mapping needs. A larger one is cut, and decides nothing.
+pub(crate) const MAX_NEEDED_BODY: u64 = 1024 * 1024;
+/// Maximum time to read a body that no test needs. The status is known before it, so a slow body delays the answer by no more than this.
 pub(crate) const DRAIN: Duration = Duration::from_secs(1);
 /// Maximum number of idle connections to one host.
 pub(crate) const MAX_IDLE: usize = 64;
@@ -32,8 +35,10 @@ pub(crate) const MAX_IDLE_AGE: Duration = Duration::from_secs(4);
 pub(crate) const USER_AGENT: &str = concat!("cluster-client/", env!("CARGO_PKG_VERSION"));
 pub(crate) const JSON: &str = "application/json";
 
-/// Returns the error for an https host if TLS is not built in.
-pub(crate) fn no_tls(host: &Host) -> ConfigError {
-    let remedy = "build cluster-client with its feature \"rustls\"";
-    ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy)
+/// Returns the maximum number of bytes of an answer's body.
+pub(crate) fn max_body(body_use: BodyUse) -> u64 {
+    match body_use {
+        BodyUse::Unused | BodyUse::Hint => MAX_BODY,
+        BodyUse::Needed => MAX_NEEDED_BODY,
+    }
 }

@@ -60,16 +60,6 @@ impl Target {
     pub(crate) fn with_port(&self, found: Vec<IpAddr>) -> Vec<SocketAddr> {
         found.into_iter().map(|address| (address, self.port).into()).collect()
     }
-
-    /// Returns the host name that TLS verifies: without port and brackets.
-    #[cfg(all(feature = "multiplex", feature = "rustls"))]
-    pub(crate) fn tls_name(&self) -> String {
-        match &self.place {
-            Place::Address(address) => address.to_string(),
-            Place::Localhost => "localhost".into(),
-            Place::Name(name) => name.to_string(),
-        }
-    }
 }
 
 /// Running look-ups, at most one for each name. Requests for a name share its look-up, so a look-up that hangs takes

@@ -9,7 +9,7 @@ use super::{
     rates::Rates,
     route::{Paths, TrailingSlash},
     server::Settings,
-    state::{State, Statuses},
+    state::{NodeState, Statuses},
 };
 
 /// The settings of a new [`Node`].
@@ -303,7 +303,7 @@ impl NodeBuilder {
             }
         };
         let listener = bind(&self.address)?;
-        let mut state = State::new(groups, file, rates, self.seed, self.log_limit);
+        let mut state = NodeState::new(groups, file, rates, self.seed, self.log_limit);
         for fault in self.faults {
             state.script.push(fault);
         }

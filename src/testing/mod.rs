@@ -36,8 +36,8 @@
 //! # Ok(()) }
 //! ```
 //
-// The floors of this folder, lowest first: json, data_file | route | fault, wire | rates | state | connection and
-// server, which use each other | node and its builder | cluster.
+// The floors of this folder, lowest first: json, data_file | route | fault, wire | rates | state | reply | server |
+// connection | listener | node and its builder | cluster.
 
 mod builder;
 mod cluster;
@@ -45,8 +45,10 @@ mod connection;
 mod data_file;
 mod fault;
 mod json;
+mod listener;
 mod node;
 mod rates;
+mod reply;
 mod route;
 mod server;
 mod state;
@@ -59,5 +61,5 @@ pub use self::{
     node::Node,
     rates::Rates,
     route::{Method, TrailingSlash},
-    state::{Entry, State},
+    state::{Entry, NodeState},
 };

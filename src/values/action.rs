@@ -15,7 +15,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The HTTP method: `POST`, `GET` or `DELETE`.
+    /// Its HTTP method in the node API: `POST`, `GET` or `DELETE`.
     pub fn method(self) -> &'static str {
         match self {
             Action::Create => "POST",

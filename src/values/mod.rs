@@ -5,8 +5,10 @@
 //! Deliberately absent: IO, a clock, threads and randomness.
 
 pub(crate) mod action;
+pub(crate) mod answer_problem;
 pub(crate) mod api;
 pub(crate) mod cause;
+pub(crate) mod checksum;
 pub(crate) mod classification;
 pub(crate) mod config;
 pub(crate) mod credentials;

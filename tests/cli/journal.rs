@@ -186,7 +186,7 @@ fn forget_asks_on_a_terminal_and_needs_yes_elsewhere() {
     assert!(unfinished(&bench).iter().all(|(_, hosts)| *hosts == urls));
     let words = format!("journal forget {}", urls[0]);
     let Some(ran) = on_a_terminal(&bench, &words, &[], "n\n") else { return };
-    let question = format!("forget {}, so that it is unknown for good whether it has orders, payments? [y/N]", urls[0]);
+    let question = format!("forget {}? Whether it has orders, payments then stays unknown. [y/N]", urls[0]);
     ran.exits(1).prints(&question).prints("nothing was forgotten");
     assert!(unfinished(&bench).iter().all(|(_, hosts)| *hosts == urls));
     let Some(ran) = on_a_terminal(&bench, &words, &[], "y\n") else { return };

@@ -12,6 +12,7 @@ mod gate;
 mod hostile_journal;
 mod journal;
 mod lists;
+mod mapping;
 mod next;
 mod node;
 mod output;
@@ -25,3 +26,6 @@ mod settings;
 mod signals;
 mod stuck;
 mod terminal;
+mod tls;
+#[path = "../support/tls.rs"]
+mod tls_server;

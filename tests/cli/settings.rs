@@ -67,7 +67,8 @@ fn every_setting_of_the_file_counts_and_is_shown_with_its_origin() {
         assert_eq!(all[key], json!({"value": value, "origin": "file", "from": text(&file)}), "{key}");
     }
     assert_eq!(all["hosts"]["origin"], "variable");
-    assert_eq!(all.as_object().unwrap().len(), 15);
+    assert_eq!(all["api"], json!({"value": "node", "origin": "file", "from": text(&file)}));
+    assert_eq!(all.as_object().unwrap().len(), 16);
 }
 
 #[test]

@@ -30,7 +30,7 @@ Exit codes:
     3  inconsistent: the named hosts have, or keep, the group
     4  in doubt: the state of some host is unknown
     5  the group was already there; nothing was changed
-  130  interrupted; the journal has what remains
+  130  interrupted; `recover` settles what the journal still holds
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed, 4 when a host is unknown.
 With several groups, the exit code is the first of 3, 4, 1, 5, 0 that applies.
 
@@ -39,10 +39,10 @@ Signals:
   once, and prints what the journal holds. Signals ignored at the start stay ignored (nohup).
 
 Hosts and settings:
-  hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any,
+  Hosts: --hosts, then the variables CLUSTER_CLIENT_HOSTS and HOSTS, then the file. Without any,
   status and hosts use http://localhost:8000 to 8002, and create, delete and repair fail.
-  recover needs no hosts: the journal has them
-  other settings: the option, then the file, then the default; see `cluster-client hosts`
+  recover needs no hosts, because the journal names them.
+  Other settings: the option, then the file, then the default; see `cluster-client hosts`.
   The configuration file is ./cluster-client.toml, or --config. All keys, with their defaults:
 
     hosts = [\"http://node1:8000\", \"http://node2:8000\"]
@@ -51,9 +51,10 @@ Hosts and settings:
     attempts = 3              # tries of one request
     first_delay = \"1s\"        # before the second try; it doubles with each try
     max_delay = \"10s\"         # at most, even if a server asks for more
-    settle = \"10s\"            # for late requests and reads; at least request_timeout
-    rollback_timeout = \"2m\"   # of a rollback, on top; at least 4 times settle
+    settle = \"10s\"            # wait for late requests and stale reads; at least request_timeout
+    rollback_timeout = \"2m\"   # of a rollback, in addition to timeout; at least 4 times settle
     # journal = \"/var/lib/cluster-client\"   # or false
+    # api = \"jupyterhub\"      # a preset, a file such as \"./mapping.toml\", or a table [api]
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups in progress at once
@@ -68,7 +69,16 @@ Hosts and settings:
     ## instead of the token: basic_user = \"admin\" with basic_password_file = \"password\"
     ## or basic_password_env = \"VARIABLE\"
     ## [host.\"https://node3:8443\".credentials] replaces all of them for that host
-    [paths]
+    [tls]                     # files are relative to this one
+    # ca_file = \"ca.pem\"      # trusted instead of the built-in authorities
+    # system_roots = true     # the authorities of the system instead
+    # client_cert_file = \"client.pem\"
+    # client_key_file = \"client.key\"
+    # server_name = \"node.example\"   # instead of the name in the URLs
+    # dangerously_skip_verification = true
+    ## https_only = true refuses http hosts
+    ## [host.\"https://node3:8443\".tls] replaces all of them for that host
+    [paths]                   # of the node API, instead of api
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";
 
@@ -94,16 +104,21 @@ pub(crate) struct GlobalOptions {
     /// The configuration file [default: ./cluster-client.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The API of the hosts: a preset, or a mapping file [default: CLUSTER_CLIENT_API, then the file, then the node API]
+    ///
+    /// A file has a slash in its name, or ends in .toml.
+    #[arg(long, global = true, value_name = "PRESET|FILE")]
+    pub(crate) api: Option<String>,
     /// The timeout of the whole operation, such as 30s; a rollback has its own on top
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
     /// The timeout of one request, such as 500ms [default: 10s]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) request_timeout: Option<Duration>,
-    /// How often a request is tried, the first included [default: 3]
+    /// Maximum number of tries of a request, the first included [default: 3]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
-    /// The way of sending requests [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
+    /// The engine that sends the requests [default: CLUSTER_CLIENT_ENGINE, then multiplexed]
     ///
     /// For comparison and diagnosis.
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
@@ -117,13 +132,18 @@ pub(crate) struct GlobalOptions {
     /// Keep no journal: after a crash nothing can be recovered
     #[arg(long, global = true)]
     pub(crate) no_journal: bool,
+    /// The PEM file of the authorities that https hosts must have [default: CLUSTER_CLIENT_CA_FILE, then the file]
+    ///
+    /// Without any, those of Mozilla are trusted, which are built in.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
     /// A file with the bearer token of the requests [default: CLUSTER_CLIENT_BEARER_TOKEN_FILE, then the file]
     ///
     /// It replaces bearer token, user and password of [credentials], and is read again every minute. Hosts with
     /// credentials of their own keep them.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) bearer_token_file: Option<PathBuf>,
-    /// How results are printed
+    /// The format of the results
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     #[arg(long_help = OUTPUT)]
     pub(crate) output: Format,
@@ -139,7 +159,7 @@ pub(crate) struct GlobalOptions {
 }
 
 const OUTPUT: &str = "\
-How results are printed: a table for people, or JSON for programs.
+The format of the results: a table for people, or JSON for programs.
 
 `json` prints one object on one line for each group, as its operation ends:
   group       its id; null for a journal entry that cannot be read
@@ -274,8 +294,8 @@ pub(crate) enum JournalAction {
     /// List the unfinished operations: group, operation, hosts, writer, start, and whether it runs
     #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
 
--o json prints an object on a line for each entry: group, for, recovery, hosts, writer, started, running,
-holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
+-o json prints an object on a line for each entry: group, for, recovery, api, hosts, writer, started,
+running, holder; and for each file that cannot be read: file, cause. The other fields of an object are null.")]
     List,
     /// Show the whole entry of one group
     #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be read.")]

@@ -64,7 +64,7 @@ impl CredentialSettings {
             TableReader { file, table, prefix: "credentials.".into() }.read(token_file.as_ref(), &mut all.places);
         all.general = read?;
         all.token_file = token_file.map(|file| file.value);
-        for (url, table) in file.hosts_with_settings()? {
+        for (url, table) in file.hosts_with_settings("credentials")? {
             let host = Host::parse(url).map_err(|error| error.from_origin(file.origin()))?;
             let is_known = hosts.value.iter().any(|known| origin_of(known) == origin_of(&host));
             let mut places = Vec::new();

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{ConfigError, Host, Origin};
+use cluster_client::{Api, ConfigError, Host, Origin};
 use toml::{Table, Value};
 
 use crate::args::EngineName;
+use crate::mapping;
 use crate::open::{self, ReadError, Refusal};
 use crate::settings::Sourced;
 use crate::time;
@@ -17,7 +18,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 23] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -27,12 +28,14 @@ const KEYS: [&str; 21] = [
     "settle",
     "rollback_timeout",
     "journal",
+    "api",
     "paths",
     "threads",
     "engine",
     "in_flight",
     "allow_plain_http",
     "credentials",
+    "tls",
     "host",
     "proxy",
     "no_proxy",
@@ -41,12 +44,13 @@ const KEYS: [&str; 21] = [
     "proxy_password_env",
 ];
 const PATH_KEYS: [&str; 2] = ["collection", "member"];
-const HOST_KEYS: [&str; 1] = ["credentials"];
+const HOST_KEYS: [&str; 2] = ["credentials", "tls"];
 
 /// The content of the configuration file. Empty if there is none.
 #[derive(Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
+    text: String,
     table: Table,
     paths: Table,
 }
@@ -93,7 +97,7 @@ impl ConfigFile {
         let table = text
             .parse::<Table>()
             .map_err(|error| refused(format!("is not TOML: {}", described(&text, &error)), "correct that line"))?;
-        ConfigFile { path: path.into(), table, paths: Table::new() }.checked()
+        ConfigFile { path: path.into(), text, table, paths: Table::new() }.checked()
     }
 
     /// Returns the path of the file, if one was read.
@@ -169,6 +173,25 @@ impl ConfigFile {
         }
     }
 
+    /// Returns the API: a preset, a file relative to this one, or the table in this file.
+    pub(crate) fn api(&self) -> Result<Option<Sourced<Api>>, ConfigError> {
+        const KEY: &str = "api";
+        let Some(value) = self.table.get(KEY) else { return Ok(None) };
+        if self.table.contains_key("paths") {
+            let remedy = "keep one of them: [paths] is the short form for the paths of the node API";
+            return Err(self.refused(KEY, value, "stands beside [paths], and each describes the API", remedy));
+        }
+        let api = match value {
+            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin())?,
+            Value::Table(_) => Api::from_toml_table(&self.text, KEY, self.origin())?,
+            other => {
+                let remedy = "write \"jupyterhub\", \"./mapping.toml\" or [api]";
+                return Err(self.refused(KEY, other, "is neither a preset nor a file nor a table", remedy));
+            }
+        };
+        Ok(Some(self.sourced(api)))
+    }
+
     pub(crate) fn engine(&self) -> Result<Option<Sourced<EngineName>>, ConfigError> {
         const KEY: &str = "engine";
         let Some(value) = self.table.get(KEY) else { return Ok(None) };
@@ -209,22 +232,20 @@ impl ConfigFile {
         ConfigError::new("key", key, problem, remedy).from_origin(self.origin())
     }
 
-    /// Returns the hosts with credentials of their own. They are at `host`, because `hosts` is the list.
-    pub(crate) fn hosts_with_settings(&self) -> Result<Vec<(&str, &Table)>, ConfigError> {
-        const REMEDY: &str = "write [host.\"https://node1:8443\".credentials]";
+    /// Returns the hosts with settings of their own at `key`. They are at `host`, because `hosts` is the list.
+    pub(crate) fn hosts_with_settings(&self, key: &str) -> Result<Vec<(&str, &Table)>, ConfigError> {
+        let remedy = format!("write [host.\"https://node1:8443\".{key}]");
         let mut found = Vec::new();
         for (url, settings) in self.table("host")?.into_iter().flatten() {
             let Value::Table(settings) = settings else {
-                return Err(self.refused_key("host", "is not a table of hosts", REMEDY));
+                return Err(self.refused_key("host", "is not a table of hosts", &remedy));
             };
             // The error of the host masks its text.
             let host = Host::parse(url).map_err(|error| error.from_origin(self.origin()))?;
             self.refuse_unknown(settings, &HOST_KEYS, &format!("host.{host}."))?;
-            match settings.get("credentials") {
-                Some(Value::Table(credentials)) => found.push((url.as_str(), credentials)),
-                Some(_) => {
-                    return Err(self.refused_key(&format!("host.{host}.credentials"), "is not a table", REMEDY));
-                }
+            match settings.get(key) {
+                Some(Value::Table(table)) => found.push((url.as_str(), table)),
+                Some(_) => return Err(self.refused_key(&format!("host.{host}.{key}"), "is not a table", &remedy)),
                 None => {}
             }
         }
@@ -307,10 +328,11 @@ mod tests {
             let errors = times.map(|key| file.time(key).err()).into_iter();
             let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
             let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
-            let own = [file.hosts_with_settings().err(), file.flag("allow_plain_http").err()];
+            let own = [file.hosts_with_settings("credentials").err(), file.flag("allow_plain_http").err()];
             let proxy = crate::proxy::ProxySettings::read(&file).err();
-            let own = own.into_iter().chain([file.table("credentials").err(), proxy]);
+            let own = own.into_iter().chain([file.table("credentials").err(), file.api().err(), proxy]);
             let errors = errors.chain(own);
+            let errors = errors.chain([crate::tls::TlsSection::resolve(None, None, &file).err()]);
             for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
                 malformed.assert_hidden_by(&error);
                 values += 1;
@@ -323,9 +345,9 @@ mod tests {
     fn help_page_has_every_key() {
         use clap::CommandFactory as _;
         let help = crate::args::Arguments::command().render_long_help().to_string();
-        let tables = ["paths", "credentials", "host"];
+        let tables = ["paths", "credentials", "tls", "host"];
         let keys = KEYS.iter().filter(|key| !tables.contains(key));
-        for key in keys.chain(&PATH_KEYS).chain(&crate::credentials::KEYS) {
+        for key in keys.chain(&PATH_KEYS).chain(&crate::credentials::KEYS).chain(&crate::tls::KEYS) {
             assert!(help.contains(&format!("{key} = ")), "{key} is not documented");
         }
     }

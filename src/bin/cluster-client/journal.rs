@@ -1,7 +1,7 @@
 //! journal: list, show and forget. Sends nothing.
 
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use cluster_client::{
@@ -11,6 +11,7 @@ use cluster_client::{
 use serde_json::{Value, json};
 
 use crate::args::{Format, GlobalOptions, JournalAction};
+use crate::confirm::is_answered_yes;
 use crate::exit::{CliError, Exit, with_causes};
 use crate::json;
 use crate::next::{Advice, Next};
@@ -40,7 +41,7 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     }
 }
 
-/// Opens the store, if its directory exists, and returns its path for messages. Does not create the directory.
+/// Opens the journal if its directory exists, and returns the path for messages. Creates no directory.
 fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
     let directory = match journal.value {
         Journal::Directory(directory) => directory,
@@ -50,7 +51,7 @@ fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String),
                 journal.origin
             )));
         }
-        Journal::Homeless => {
+        Journal::NoPlace => {
             return Err(CliError::usage(
                 "there is no place for a journal, because neither XDG_STATE_HOME nor HOME is set: give --journal DIR",
             ));
@@ -248,13 +249,7 @@ fn confirmed(host: &Host, groups: &[GroupId]) -> Result<bool, CliError> {
         names.push(format!("{} more", groups.len() - SHOWN));
     }
     let names = names.join(", ");
-    let _ = write!(io::stderr(), "forget {host}, so that it is unknown for good whether it has {names}? [y/N] ");
-    let mut answer = String::new();
-    io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .map_err(|error| CliError::usage(format!("no answer: {error}: add --yes")))?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    is_answered_yes(format!("forget {host}? Whether it has {names} then stays unknown. [y/N] "))
 }
 
 // --- entries as text
@@ -296,10 +291,11 @@ fn row(entry: &JournalEntry) -> [String; 6] {
 /// Returns the whole entry, with a line per value.
 fn whole(entry: &JournalEntry) -> String {
     let holder = entry.holder().unwrap_or("interrupted: no process works on it");
-    let purpose = entry.purpose().to_string();
+    let (purpose, api) = (entry.purpose().to_string(), entry.intent().api().to_string());
     let mut lines = vec![
         ("group", entry.group().as_str()),
         ("for", &purpose),
+        ("api", &api),
         ("recovery", recovery(entry.purpose())),
         ("writer", entry.writer()),
         ("since", entry.started()),
@@ -318,6 +314,7 @@ fn object(entry: &JournalEntry) -> Value {
         "group": entry.group().as_str(),
         "for": entry.purpose().to_string(),
         "recovery": recovery(entry.purpose()),
+        "api": entry.intent().api().to_string(),
         "hosts": names(entry.hosts()),
         "writer": entry.writer(),
         "started": entry.started(),
@@ -333,6 +330,7 @@ fn unreadable(error: &JournalError) -> Value {
         "group": null,
         "for": null,
         "recovery": null,
+        "api": null,
         "hosts": null,
         "writer": null,
         "started": null,
@@ -351,7 +349,7 @@ fn names(hosts: &[Host]) -> Vec<&str> {
 fn recovery(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Create { was_absent: true, .. } => "rolls it back",
-        Purpose::Create { .. } => "only looks: the hosts were not asked before the create",
+        Purpose::Create { .. } => "only checks the hosts: the create had no preflight",
         _ => "finishes it",
     }
 }

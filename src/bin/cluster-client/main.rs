@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! main -> args          arguments and help texts (refusal: their errors)
-//!      -> settings      values and their origins (file, credentials, proxy, open, time)
+//!      -> settings      values and their origins (file, tls, credentials, proxy, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
 //!         recover, journal, show                                           }-> summary, next -> table | json -> output
 //!         node, demo, shell                                               /
@@ -23,6 +23,7 @@ mod logging;
 #[cfg(test)]
 #[path = "../../../tests/support/malformed.rs"]
 mod malformed;
+mod mapping;
 mod next;
 mod node;
 mod open;
@@ -40,6 +41,7 @@ mod signal;
 mod summary;
 mod table;
 mod time;
+mod tls;
 
 use std::process::ExitCode;
 

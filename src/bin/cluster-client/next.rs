@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::args::{GlobalOptions, Groups};
 use crate::groups;
+use crate::mapping;
 use crate::settings::{Journal, Settings, Sourced};
 use crate::time;
 
@@ -40,6 +41,8 @@ pub(crate) struct Advice {
     has_credentials: bool,
     /// The timeout of the operation, of any origin.
     timeout: Option<Duration>,
+    /// The word for a group in output. Empty for commands that need no hosts.
+    noun: String,
     /// Groups with an entry in the journal. Filled for a status only.
     pub(crate) unfinished: HashSet<GroupId>,
 }
@@ -48,11 +51,14 @@ impl Advice {
     pub(crate) fn new(global: &GlobalOptions, settings: &Settings) -> Self {
         let hosts = spelled_out(&settings.hosts.value, &settings.hosts.origin);
         let mut advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
+        if let Some(file) = &settings.tls.ca_file {
+            advice.common.extend(["--ca-file".into(), absolute(file)]);
+        }
         if let Some(file) = &settings.credentials.token_file {
             advice.common.extend(["--bearer-token-file".into(), absolute(file)]);
         }
         let has_credentials = settings.credentials.are_there();
-        Advice { hosts, has_credentials, timeout: settings.timeout.value, ..advice }
+        Advice { hosts, has_credentials, timeout: settings.timeout.value, noun: settings.noun().into(), ..advice }
     }
 
     /// For commands that need no hosts, because the journal has them.
@@ -61,6 +67,9 @@ impl Advice {
         let mut add = |option: &str, value: OsString| common.extend([option.into(), value]);
         if let Some(file) = config {
             add("--config", absolute(file));
+        }
+        if let Some(api) = global.api.clone().or_else(|| std::env::var(mapping::VARIABLE).ok()) {
+            add("--api", mapping::path_of(&api).map_or(api.as_str().into(), absolute));
         }
         if let Some(time) = global.timeout {
             add("--timeout", time::show(time).into());
@@ -76,11 +85,16 @@ impl Advice {
         }
         // The journal of a file comes with `--config`, and the default one does not depend on the directory.
         match (&journal.value, &journal.origin) {
-            (_, Origin::File(_) | Origin::Default) | (Journal::Homeless, _) => {}
+            (_, Origin::File(_) | Origin::Default) | (Journal::NoPlace, _) => {}
             (Journal::Directory(directory), _) => add("--journal", absolute(directory)),
             (Journal::Off, _) => common.push("--no-journal".into()),
         }
         Advice { common, ..Advice::default() }
+    }
+
+    /// The word for a group in output.
+    pub(crate) fn noun(&self) -> &str {
+        if self.noun.is_empty() { "group" } else { &self.noun }
     }
 
     /// Doubles the timeout, for an operation that has timed out.

@@ -21,7 +21,7 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
             "recover reads the journal, and there is none ({origin}): give --journal DIR"
         )));
     }
-    let progress = Progress::new(global, None, settings.tries());
+    let progress = Progress::new(global, None, settings.tries(), settings.noun());
     let client = settings.writer(progress.clone())?;
     let advice = Advice::new(global, &settings);
     let token = signal::watch(SignalContext {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use cluster_client::{
-    CancelToken, ClusterClient, Completed, Deletion, DirectoryJournal, GroupId, Journal as _, JournalError, Operation,
-    OperationOptions, Report, Target,
+    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, DirectoryJournal, GroupId, Journal as _,
+    JournalError, Note, Operation, OperationOptions, Origin, Report, Target,
 };
 
 use crate::args::{Format, GlobalOptions, Groups};
@@ -55,19 +55,20 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     let settings = Settings::resolve(global)?;
-    let groups = groups::read(named)?;
+    let groups = groups::read(named, &settings.api.api.value)?;
+    check_preflight(job, &settings.api.api.value)?;
     match job {
         GroupCommand::Status => settings.warn_of_default_hosts(),
         _ => settings.require_named_hosts()?,
     }
     if let GroupCommand::Delete { asked: false } = job {
         let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
-        if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
+        if !confirmed(&groups, settings.noun(), &settings.hosts.value, from_stdin)? {
             eprint("not deleted; nothing was sent");
             return Ok(Exit::Unchanged);
         }
     }
-    let progress = Progress::new(global, Some(groups.len()), settings.tries());
+    let progress = Progress::new(global, Some(groups.len()), settings.tries(), settings.noun());
     let client = match job {
         GroupCommand::Status => settings.reader(progress.clone())?,
         _ => settings.writer(progress.clone())?,
@@ -97,6 +98,16 @@ pub(crate) fn run(
         output::wait_for_room();
     }
     Ok(printer.finish(left.len(), token.is_cancelled()))
+}
+
+/// Refuses a create without a preflight by an API that proves no ownership, as the library does.
+fn check_preflight(job: GroupCommand, api: &Api) -> Result<(), ConfigError> {
+    if !matches!(job, GroupCommand::Create { preflight: false }) || api.proves_ownership() {
+        return Ok(());
+    }
+    let problem = "is refused, because its create does not tell whether it existed";
+    let remedy = "leave out --no-preflight, or list the answers of create.exists";
+    Err(ConfigError::new("API", api.name(), problem, remedy).from_origin(Origin::Option("--no-preflight".into())))
 }
 
 /// Returns the results in the order of their ends. No further group begins after a signal, or while too many results are
@@ -169,7 +180,7 @@ impl ResultPrinter<'_> {
     pub(crate) fn finish(self, not_begun: usize, interrupted: bool) -> Exit {
         self.progress.end();
         if not_begun > 0 {
-            eprint(&format!("{not_begun} groups were not begun"));
+            eprint(&format!("{not_begun} {}s were not begun", self.advice.noun()));
         }
         let cut = interrupted && (self.cut || not_begun > 0);
         if cut { Exit::Interrupted } else { self.exit.unwrap_or(Exit::Done) }
@@ -177,7 +188,7 @@ impl ResultPrinter<'_> {
 }
 
 /// Returns the problems that the lines of the hosts do not show.
-fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
+fn notes(report: Option<&Report>) -> impl Iterator<Item = &Note> {
     report.into_iter().flat_map(|report| &report.notes)
 }
 

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
+use cluster_client::{ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
 use crate::args::{EngineName, GlobalOptions};
 use crate::credentials::{CredentialSettings, Place, TOKEN_FILE};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
+use crate::mapping::ApiSetting;
 use crate::output::eprint;
 use crate::progress::Tries;
 use crate::proxy::ProxySettings;
+use crate::tls::{CA_FILE, TlsSection};
 
 /// The variables with the hosts. The first one that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
@@ -36,19 +38,19 @@ pub(crate) struct Sourced<T> {
 }
 
 impl<T> Sourced<T> {
-    fn default(value: T) -> Self {
+    pub(crate) fn default(value: T) -> Self {
         Sourced { value, origin: Origin::Default }
     }
 
-    fn option(name: &str, value: T) -> Self {
+    pub(crate) fn option(name: &str, value: T) -> Self {
         Sourced { value, origin: Origin::Option(name.into()) }
     }
 
-    fn variable(name: &str, value: T) -> Self {
+    pub(crate) fn variable(name: &str, value: T) -> Self {
         Sourced { value, origin: Origin::Environment(name.into()) }
     }
 
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), origin: self.origin }
     }
 }
@@ -59,7 +61,7 @@ pub(crate) enum Journal {
     Directory(PathBuf),
     Off,
     /// No setting names a directory, and the user has no state directory.
-    Homeless,
+    NoPlace,
 }
 
 #[derive(Debug)]
@@ -73,17 +75,16 @@ pub(crate) struct Settings {
     pub(crate) settle: Sourced<Duration>,
     pub(crate) rollback_timeout: Sourced<Duration>,
     pub(crate) journal: Sourced<Journal>,
-    pub(crate) collection: Sourced<String>,
-    pub(crate) member: Sourced<String>,
+    pub(crate) api: ApiSetting,
     pub(crate) threads: Sourced<usize>,
     pub(crate) engine: Sourced<EngineName>,
     pub(crate) in_flight: Sourced<usize>,
     pub(crate) credentials: CredentialSettings,
     pub(crate) allow_plain_http: Sourced<bool>,
     pub(crate) proxy: ProxySettings,
+    pub(crate) tls: TlsSection,
     /// The configuration file that was read.
     pub(crate) config: Option<PathBuf>,
-    api: Api,
 }
 
 impl Settings {
@@ -97,8 +98,6 @@ impl Settings {
         };
         let settle = or_default(file.time("settle")?, request_timeout.value.max(SETTLE));
         let rollback_timeout = ROLLBACK_TIMEOUT.max(settle.value.saturating_mul(4));
-        let collection = or_default(file.path("collection")?, "/v1/group/".into());
-        let member = or_default(file.path("member")?, "/v1/group/{id}/".into());
         let hosts = hosts(global, &file)?;
         let token_file = global.bearer_token_file.as_deref();
         let settings = Settings {
@@ -121,12 +120,11 @@ impl Settings {
             rollback_timeout: or_default(file.time("rollback_timeout")?, rollback_timeout),
             journal: journal(global, &file)?,
             config: file.read_from(),
-            api: api(&collection, &member)?,
-            collection,
-            member,
+            api: ApiSetting::resolve(global.api.as_deref(), &file)?,
             threads: or_default(file.number("threads")?, 1024),
             engine: engine(global, &file)?,
             in_flight: or_default(file.number("in_flight")?, 32),
+            tls: TlsSection::resolve(global.ca_file.as_deref(), variable(CA_FILE), &file)?,
         };
         settings.check()?;
         Ok(settings)
@@ -164,16 +162,17 @@ impl Settings {
         let builder = self.builder().observer(observer);
         match &self.journal.value {
             Journal::Off => self.build(builder),
-            Journal::Homeless => Err(CliError::usage(
+            Journal::NoPlace => Err(CliError::usage(
                 "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: \
                  give --journal DIR, or --no-journal to do without",
             )),
-            Journal::Directory(directory) => {
-                // Build without the journal first. The second build can then fail only because of the journal.
-                self.build(builder.clone())?;
-                builder.journal(directory).build().map_err(|error| named(error, &self.journal.origin).into())
-            }
+            Journal::Directory(directory) => self.build(builder.journal(directory)),
         }
+    }
+
+    /// Returns the word for a group in output.
+    pub(crate) fn noun(&self) -> &str {
+        self.api.api.value.noun()
     }
 
     /// Refuses the default hosts, for commands that change hosts.
@@ -212,7 +211,7 @@ impl Settings {
     fn builder(&self) -> ClientBuilder {
         let builder = ClusterClient::builder()
             .checked_hosts(self.hosts.value.clone())
-            .api(self.api.clone())
+            .api(self.api.api.value.clone())
             .retry(self.retry())
             .rollback_retry(self.rollback_retry())
             .request_timeout(self.request_timeout.value)
@@ -222,27 +221,52 @@ impl Settings {
             .engine(self.engine.value.into())
             .in_flight(self.in_flight.value)
             .credentials(self.credentials.general.clone())
-            .allow_plain_http(self.allow_plain_http.value);
+            .allow_plain_http(self.allow_plain_http.value)
+            .tls(self.tls.general.clone());
         let own = self.credentials.own.iter().cloned();
         let builder = self.proxy.whole(builder);
         let builder = own.fold(builder, |builder, (host, own)| builder.host_credentials(host.as_str(), own));
+        let own = self.tls.own.iter().cloned();
+        let builder = own.fold(builder, |builder, (origin, own)| builder.host_tls(origin, own));
         match self.timeout.value {
             Some(time) => builder.operation_timeout(time),
             None => builder,
         }
     }
 
+    /// Loads the files that the settings name, and prints the warnings about them.
+    pub(crate) fn check_files(&self) -> Result<(), CliError> {
+        self.build(self.builder()).map(drop)
+    }
+
+    /// Builds a client, and prints the warnings about its settings.
     fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, CliError> {
-        // Each setting was checked, so only the hosts can be refused, and secrets, which have their origin.
-        builder.build().map_err(|error| named(error, &self.hosts.origin).into())
+        let client = builder.build().map_err(|error| self.named(error))?;
+        client.warnings().iter().for_each(|warning| eprint(&format!("warning: {warning}")));
+        Ok(client)
+    }
+
+    /// Adds the origin to an error. Each other setting was checked, and secrets have their origin, so only these can be
+    /// refused.
+    fn named(&self, error: Error) -> Error {
+        let Error::Config { source, .. } = error else { return error };
+        if *source.origin() != Origin::Code {
+            return source.into();
+        }
+        let origin = match source.what() {
+            "journal directory" => &self.journal.origin,
+            _ => self.tls.origin_of(&source).unwrap_or(&self.hosts.origin),
+        };
+        let origin = origin.clone();
+        source.from_origin(origin).into()
     }
 }
 
-fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T> {
+pub(crate) fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T> {
     found.unwrap_or(Sourced::default(default))
 }
 
-fn in_bounds<T: Clone>(
+pub(crate) fn in_bounds<T: Clone>(
     setting: &Sourced<T>,
     check: impl FnOnce(T) -> Result<(), ConfigError>,
 ) -> Result<(), ConfigError> {
@@ -253,13 +277,6 @@ fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
     match builder.build() {
         Err(Error::Config { source, .. }) => Err(source),
         _ => Ok(()),
-    }
-}
-
-fn named(error: Error, origin: &Origin) -> Error {
-    match error {
-        Error::Config { source, .. } if *source.origin() == Origin::Code => source.from_origin(origin.clone()).into(),
-        other => other,
     }
 }
 
@@ -324,7 +341,7 @@ fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>
     if let Some(found) = file.journal()? {
         return Ok(found.map(|directory| directory.map_or(Journal::Off, Journal::Directory)));
     }
-    Ok(Sourced::default(state_directory().map_or(Journal::Homeless, Journal::Directory)))
+    Ok(Sourced::default(state_directory().map_or(Journal::NoPlace, Journal::Directory)))
 }
 
 /// Returns the state directory of the XDG Base Directory Specification. Empty and relative paths are ignored.
@@ -334,13 +351,6 @@ fn state_directory() -> Option<PathBuf> {
     Some(state.join("cluster-client"))
 }
 
-fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
-}
-
-fn api(collection: &Sourced<String>, member: &Sourced<String>) -> Result<Api, ConfigError> {
-    // Check each path alone first, so that its error gets its origin.
-    in_bounds(collection, |path| Api::new(&path, "/{id}").map(drop))?;
-    in_bounds(member, |path| Api::new("/", &path).map(drop))?;
-    Api::new(&collection.value, &member.value)
 }

@@ -13,9 +13,10 @@ use crate::json;
 use crate::output::Output;
 use crate::settings::{Journal, Settings};
 use crate::time;
+use crate::tls;
 
 struct Row<'a> {
-    name: Cow<'static, str>,
+    name: Cow<'a, str>,
     /// One value, or one for each host.
     values: Vec<String>,
     json: Value,
@@ -25,6 +26,7 @@ struct Row<'a> {
 pub(crate) fn show(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let settings = Settings::resolve(global)?;
     settings.warn_of_default_hosts();
+    settings.check_files()?;
     let rows = rows(&settings);
     let text = match output.format {
         Format::Table => table(&rows),
@@ -67,8 +69,7 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
         row("settle", time::show(settings.settle.value), &settings.settle.origin),
         row("rollback_timeout", time::show(settings.rollback_timeout.value), &settings.rollback_timeout.origin),
         journal(settings),
-        row("paths.collection", settings.collection.value.clone(), &settings.collection.origin),
-        row("paths.member", settings.member.value.clone(), &settings.member.origin),
+        row("api", settings.api.api.value.name().to_owned(), &settings.api.api.origin),
         number("threads", settings.threads.value, &settings.threads.origin),
         row("engine", settings.engine.value.word().into(), &settings.engine.origin),
         number("in_flight", settings.in_flight.value, &settings.in_flight.origin),
@@ -79,6 +80,14 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
             origin: &settings.allow_plain_http.origin,
         },
     ];
+    if let Some([collection, member]) = &settings.api.paths {
+        rows.push(row("paths.collection", collection.value.clone(), &collection.origin));
+        rows.push(row("paths.member", member.value.clone(), &member.origin));
+    }
+    rows.extend(settings.tls.places.iter().map(|tls::Place { key, value, origin }| {
+        let shown = value.as_str().map_or_else(|| value.to_string(), |text| Printable::new(text).to_string());
+        Row { name: (&**key).into(), values: vec![shown], json: value.clone(), origin }
+    }));
     rows.extend(settings.proxy.places.iter().chain(&settings.credentials.places).map(of_place));
     rows
 }
@@ -94,7 +103,7 @@ fn journal(settings: &Settings) -> Row<'_> {
     let (text, json) = match &settings.journal.value {
         Journal::Directory(directory) => (Printable::path(directory).to_string(), json!(directory.to_string_lossy())),
         Journal::Off => ("none".into(), json!(false)),
-        Journal::Homeless => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
+        Journal::NoPlace => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
     };
     Row { name: "journal".into(), values: vec![text], json, origin: &settings.journal.origin }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::Driver;
-use crate::api::Reply;
+use crate::api::{Body, Reply};
 use crate::client::cancel::CancelToken;
 use crate::client::invocation::Invocation;
 use crate::client::options::OperationOptions;
@@ -43,7 +43,7 @@ impl Gate {
 }
 
 fn absent() -> Reply {
-    Reply::Answered { status: 404, retry_after: None }
+    Reply::Answered { status: 404, retry_after: None, body: Body::Unread }
 }
 
 fn client(hosts: usize, threads: usize) -> Arc<ClientInner> {
@@ -146,7 +146,7 @@ models! {
 
     /// Time does not pass, so the retry is never sent.
     fn cancel_reaches_a_thread_that_waits_for_a_retry(threads: true, preemptions: Some(3)) {
-        set_answer(|_| Reply::Answered { status: 503, retry_after: None });
+        set_answer(|_| Reply::Answered { status: 503, retry_after: None, body: Body::Unread });
         let client = client(1, 1);
         let token = CancelToken::new();
         let canceller = token.clone();
@@ -161,7 +161,7 @@ models! {
         set_answer(move |_| {
             let mut count = count.lock().unwrap();
             *count += 1;
-            if *count == 1 { Reply::Answered { status: 503, retry_after: None } } else { absent() }
+            if *count == 1 { Reply::Answered { status: 503, retry_after: None, body: Body::Unread } } else { absent() }
         });
         let driver = bulk(&client(1, 2), 2);
         driver.take();

@@ -4,7 +4,7 @@
 //!   Head ── whole head ──▶ Body ── its end, its limit, an error ──▶ complete
 //!     └── garbage, or larger than the limit ──▶ error
 //! ```
-//! After a whole head, the answer is valid. A defect of the body only closes the connection.
+//! After a whole head, the answer is valid. A defect of the body closes the connection, and cuts the body.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -14,17 +14,17 @@ use ureq_proto::client::state::{RecvBody, RecvResponse};
 use ureq_proto::client::{Call, RecvResponseResult};
 use ureq_proto::http::{HeaderMap, Response, header};
 
-use crate::http::{MAX_BODY, MAX_HEAD, errors, headers};
+use crate::api::{Body, BodyUse};
+use crate::http::{MAX_HEAD, errors, headers, max_body};
 use crate::values::cause::RequestError;
 
 /// The parts of an answer that are used.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) retry_after: Option<Duration>,
     pub(super) location: Option<String>,
-    /// The whole body, if it was wanted.
-    pub(super) body: Option<Vec<u8>>,
+    pub(super) body: Body,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +40,10 @@ pub(super) enum Progress {
 pub(super) struct AnswerReader {
     state: State,
     answer: Option<Answer>,
-    wants_body: bool,
+    body_use: BodyUse,
     body: Vec<u8>,
+    /// The body has arrived to its end.
+    is_whole: bool,
     /// Number of bytes of the body that are still read. The rest is skipped.
     left: u64,
     reusable: bool,
@@ -54,13 +56,14 @@ enum State {
 }
 
 impl AnswerReader {
-    pub(super) fn new(call: Call<RecvResponse>, wants_body: bool) -> Self {
+    pub(super) fn new(call: Call<RecvResponse>, body_use: BodyUse) -> Self {
         AnswerReader {
             state: State::Head(call),
             answer: None,
-            wants_body,
+            body_use,
             body: Vec::new(),
-            left: MAX_BODY,
+            is_whole: false,
+            left: max_body(body_use),
             reusable: true,
         }
     }
@@ -70,8 +73,19 @@ impl AnswerReader {
         self.answer.is_some()
     }
 
+    /// Returns whether the body may take the whole timeout.
+    pub(super) fn needs_body(&self) -> bool {
+        self.body_use == BodyUse::Needed
+    }
+
     pub(super) fn into_answer(self) -> Option<Answer> {
-        self.answer
+        let AnswerReader { answer, body, .. } = self;
+        let body = match self.body_use {
+            BodyUse::Unused => Body::Unread,
+            _ if self.is_whole => Body::Whole(body),
+            _ => Body::Cut(body),
+        };
+        answer.map(|answer| Answer { body, ..answer })
     }
 
     /// Parses bytes that arrived, and returns the number of bytes consumed. The caller passes the rest again, followed
@@ -91,17 +105,17 @@ impl AnswerReader {
         Ok((used + amount, progress))
     }
 
-    /// Handles the end of the stream.
+    /// Handles the end of the stream. `rest` are the bytes that `feed` has not consumed.
     ///
     /// # Errors
     /// If the head is not whole.
-    pub(super) fn end(&mut self) -> Result<(), RequestError> {
+    pub(super) fn end(&mut self, rest: &[u8]) -> Result<(), RequestError> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Head(_) => Err(errors::closed(io::ErrorKind::UnexpectedEof.into())),
             State::Body(call) => {
-                if call.body_mode() == BodyMode::CloseDelimited {
-                    self.keep_body();
-                }
+                // After the last chunk nothing of the body is missing (RFC 9112, 8). A part of a trailer is damage.
+                let is_ended = call.is_ended_chunked() && rest.is_empty();
+                self.is_whole = is_ended || call.body_mode() == BodyMode::CloseDelimited;
                 Ok(())
             }
             State::Over => Ok(()),
@@ -137,9 +151,7 @@ impl AnswerReader {
             Some(RecvResponseResult::Cleanup(call)) => self.reusable &= !call.must_close_connection(),
             None => self.reusable = false,
         }
-        if matches!(self.state, State::Over) {
-            self.keep_body();
-        }
+        self.is_whole = matches!(self.state, State::Over);
         Ok((used, true))
     }
 
@@ -153,7 +165,7 @@ impl AnswerReader {
             used += amount;
             let Some(left) = self.left.checked_sub(read as u64) else { return (used, self.give_up()) };
             self.left = left;
-            if self.wants_body {
+            if self.body_use != BodyUse::Unused {
                 self.body.extend_from_slice(&scratch[..read]);
             }
             let ends_by_itself = call.body_mode() != BodyMode::CloseDelimited;
@@ -174,7 +186,7 @@ impl AnswerReader {
     }
 
     fn end_body(&mut self) {
-        self.keep_body();
+        self.is_whole = true;
         if let State::Body(call) = std::mem::replace(&mut self.state, State::Over) {
             use ureq_proto::client::RecvBodyResult::{Cleanup, Redirect};
             self.reusable &= match call.proceed() {
@@ -190,12 +202,6 @@ impl AnswerReader {
         self.reusable = false;
         Progress::Complete { reusable: false }
     }
-
-    fn keep_body(&mut self) {
-        if let Some(answer) = self.answer.as_mut().filter(|_| self.wants_body) {
-            answer.body = Some(std::mem::take(&mut self.body));
-        }
-    }
 }
 
 fn read_head(response: &Response<()>) -> Result<Answer, RequestError> {
@@ -206,7 +212,7 @@ fn read_head(response: &Response<()>) -> Result<Answer, RequestError> {
     let retry_after =
         text(response.headers(), header::RETRY_AFTER).and_then(|value| headers::retry_after(value, SystemTime::now()));
     let location = text(response.headers(), header::LOCATION).map(str::to_owned);
-    Ok(Answer { status, retry_after, location, body: None })
+    Ok(Answer { status, retry_after, location, body: Body::Unread })
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {

@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::answer::{AnswerReader, Progress};
+use super::in_flight::InFlight;
 use super::lookups::Start;
+use super::panics::{caught, panicked};
 use super::slots::{Connection, Phase, is_quiet};
 use super::stream::Stream;
 use super::{Multiplexed, READS, request};
@@ -18,37 +18,6 @@ use crate::api::Reply;
 use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::{DRAIN, MAX_IDLE, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
-
-/// An exchange and its progress.
-pub(super) struct InFlight {
-    pub(super) exchange: Exchange,
-    /// The path of the request, with the base path of the host.
-    path: String,
-    begun: Instant,
-    /// Set by the first `wait` after `submit`.
-    pub(super) deadline: Instant,
-    /// Requires a new connection.
-    needs_fresh: bool,
-    has_shed: bool,
-    redirected: bool,
-    /// At least one byte of the request was sent on an earlier connection.
-    has_left: bool,
-}
-
-impl InFlight {
-    pub(super) fn new(exchange: Exchange, begun: Instant) -> Self {
-        InFlight {
-            exchange,
-            path: String::new(),
-            begun,
-            deadline: begun,
-            needs_fresh: false,
-            has_shed: false,
-            redirected: false,
-            has_left: false,
-        }
-    }
-}
 
 /// An attempt that failed.
 struct Failure {
@@ -203,19 +172,14 @@ impl Multiplexed {
         connection.phase = Phase::Securing;
         let deadline = exchange.deadline;
         connection.exchange = Some(exchange);
-        let config = Arc::clone(self.network.tls.get_or_init(crate::http::tls::with_built_in_roots));
-        let name = self.hosts[connection.host].target.tls_name().try_into();
-        let client = name.map_err(io::Error::other).and_then(|name| {
-            let client = caught(|| rustls::ClientConnection::new(config, name))?;
-            client.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-        });
-        match client {
-            Ok(client) => {
-                connection.stream.secure(client);
+        let host = &self.hosts[connection.host].host;
+        match caught(|| self.network.tls.session(host)).map_err(panicked).flatten() {
+            Ok(session) => {
+                connection.stream.secure(session);
                 self.set_deadline(slot, deadline);
                 self.shake_hands(slot);
             }
-            Err(e) => self.attempt_failed(slot, errors::tls_failed(e)),
+            Err(error) => self.attempt_failed(slot, error),
         }
     }
 
@@ -232,23 +196,23 @@ impl Multiplexed {
                     self.send(slot, exchange, true);
                 }
             }
-            Err(e) => {
-                let error =
-                    if e.kind() == io::ErrorKind::InvalidData { errors::tls_failed(e) } else { errors::closed(e) };
-                self.attempt_failed(slot, error);
-            }
+            Err(e) => self.attempt_failed(slot, broken(e)),
         }
     }
 
     /// Sends the request on a connection that is ready for it.
     fn send(&mut self, slot: usize, exchange: Box<InFlight>, is_fresh: bool) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
-        let Exchange { request, headers, credentials, wants_body, .. } = &exchange.exchange;
+        let Exchange { request, headers, credentials, .. } = &exchange.exchange;
         self.output.clear();
         let host = &self.hosts[connection.host];
         let additions = host.additions(credentials);
-        let written = caught(|| request::write(host, &exchange.path, request, headers, &additions, &mut self.output));
-        let call = match written.map_err(panicked).flatten() {
+        let written = host.origin.as_ref().ok_or_else(errors::not_written).and_then(|origin| {
+            caught(|| request::write(origin, &exchange.path, request, headers, &additions, &mut self.output))
+                .map_err(panicked)
+                .flatten()
+        });
+        let call = match written {
             Ok(call) => call,
             Err(error) => {
                 drop(self.close(slot));
@@ -256,7 +220,7 @@ impl Multiplexed {
             }
         };
         connection.phase = Phase::Sending;
-        connection.reader = Some(AnswerReader::new(call, *wants_body));
+        connection.reader = Some(AnswerReader::new(call, request.body_use));
         connection.is_fresh = is_fresh;
         connection.received = false;
         let deadline = exchange.deadline;
@@ -277,7 +241,7 @@ impl Multiplexed {
                     self.receive(slot);
                 }
             }
-            Err(e) => self.attempt_failed(slot, errors::closed(e)),
+            Err(e) => self.attempt_failed(slot, broken(e)),
         }
     }
 
@@ -290,12 +254,9 @@ impl Multiplexed {
             let read = match caught(|| connection.stream.read(&mut self.input)).flatten() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) if reader.has_head() => return self.finish(slot, false),
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                    return self.attempt_failed(slot, errors::tls_failed(e));
-                }
-                Err(e) => return self.attempt_failed(slot, errors::closed(e)),
+                Err(e) => return self.attempt_failed(slot, broken(e)),
                 Ok(0) => {
-                    return match reader.end() {
+                    return match reader.end(&connection.input) {
                         Ok(()) => self.finish(slot, false),
                         Err(error) => self.attempt_failed(slot, error),
                     };
@@ -314,7 +275,7 @@ impl Multiplexed {
                 Ok(fed) => fed,
                 Err(error) => return self.attempt_failed(slot, error),
             };
-            let drains = !had_head && reader.has_head();
+            let drains = !had_head && reader.has_head() && !reader.needs_body();
             if kept {
                 connection.input.drain(..used);
             } else {
@@ -348,8 +309,8 @@ impl Multiplexed {
             exchange.needs_fresh = false;
             return self.submitted.push_front(exchange);
         }
-        let reply = Reply::Answered { status: answer.status, retry_after: answer.retry_after };
-        self.complete(&exchange, reply, answer.body);
+        let reply = Reply::Answered { status: answer.status, retry_after: answer.retry_after, body: answer.body };
+        self.complete(&exchange, reply);
     }
 
     /// Keeps the connection for the next request, or closes it.
@@ -411,8 +372,8 @@ impl Multiplexed {
 
     /// Retries if that is harmless, otherwise completes the exchange.
     fn fail(&mut self, mut exchange: Box<InFlight>, mut failure: Failure) {
-        // A GET changes nothing (RFC 9110, 9.2.2), nor does a request of which no byte was sent.
-        if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
+        // A request that only reads changes nothing, nor does one of which no byte was sent.
+        if failure.maybe_stale && (exchange.exchange.only_reads || !failure.sent) {
             exchange.needs_fresh = true;
             exchange.has_left |= failure.sent;
             return self.submitted.push_front(exchange);
@@ -435,12 +396,12 @@ impl Multiplexed {
             failure.error = proxy.not_reached(failure.error);
         }
         let reply = if sent { Reply::Ambiguous(failure.error) } else { Reply::NotSent(failure.error) };
-        self.complete(&exchange, reply, None);
+        self.complete(&exchange, reply);
     }
 
-    fn complete(&mut self, exchange: &InFlight, reply: Reply, body: Option<Vec<u8>>) {
+    pub(super) fn complete(&mut self, exchange: &InFlight, reply: Reply) {
         let elapsed = self.now.saturating_duration_since(exchange.begun);
-        self.completed.push(Completion { id: exchange.exchange.id, reply, body, elapsed });
+        self.completed.push(Completion { id: exchange.exchange.id, reply, elapsed });
     }
 }
 
@@ -465,12 +426,10 @@ fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Turns a panic of a crate that parses the bytes of a server into an error. The caller then drops the connection, and
-/// with it the state of that crate.
-pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("the code that reads the answer panicked"))
-}
-
-fn panicked(error: io::Error) -> RequestError {
-    RequestError::new(Kind::Internal, "the request panicked").caused_by(error)
+/// Returns the error of a stream that has ended: its own, or that of the socket.
+fn broken(error: io::Error) -> RequestError {
+    match error.downcast::<RequestError>() {
+        Ok(own) => own,
+        Err(error) => errors::closed(error),
+    }
 }

@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::Multiplexed;
 use super::answer::AnswerReader;
-use super::exchange::{InFlight, caught};
+use super::in_flight::InFlight;
+use super::panics::caught;
 use super::stream::Stream;
 
 pub(super) struct Connection {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Multiplexed;
-use super::exchange::{InFlight, caught};
+use super::in_flight::InFlight;
+use super::panics::caught;
 use super::slots::Phase;
 use crate::http::errors;
 use crate::http::proxy::Proxy;

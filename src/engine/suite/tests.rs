@@ -9,7 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::subject::Subject;
-use crate::api::{Action, Api, Reply, Request};
+use crate::api::{Action, Api, Body, BodyUse, Reply, Request};
+use crate::engine::Exchange;
 use crate::http::credentials::{CredentialStore, HeaderLines};
 use crate::http::proxy::Proxy;
 use crate::values::credentials::Credentials;
@@ -62,6 +63,13 @@ impl Peer {
     pub(super) fn send(&mut self, text: impl AsRef<[u8]>) {
         // The client may have closed the connection, if the test is about that.
         let _ = self.stream.get_mut().write_all(text.as_ref());
+    }
+
+    /// Reads a request and answers 200. The answer to HEAD has the length of a body, and no body.
+    fn answer_ok(&mut self) -> Option<()> {
+        let request = self.request()?;
+        self.send(if request.starts_with("HEAD ") { OK.strip_suffix("{}").unwrap() } else { OK });
+        Some(())
     }
 
     /// Blocks until the client closes.
@@ -134,19 +142,41 @@ fn transport(url: &str) -> Subject {
 pub(super) fn ask(transport: &Subject, action: Action, timeout: Duration) -> Reply {
     let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
     let start = Instant::now();
-    let reply = transport.send(0, &request, timeout);
+    let reply = transport.run(Exchange { only_reads: action == Action::Check, ..exchange(0, &request, timeout) });
     assert!(start.elapsed() < timeout + Duration::from_secs(5), "{action} took {:?}", start.elapsed());
     reply
 }
 
-/// Returns a reply as one line, for comparison.
+/// Returns an exchange that changes something, without headers of its host.
+pub(super) fn exchange(host: usize, request: &Request, timeout: Duration) -> Exchange {
+    let (headers, credentials) = (Arc::new([]), HeaderLines::default());
+    Exchange { id: 0, host, request: Arc::new(request.clone()), only_reads: false, headers, credentials, timeout }
+}
+
+/// Returns an exchange with these credentials.
+fn with(credentials: HeaderLines, request: &Request) -> Exchange {
+    Exchange { credentials, ..exchange(0, request, PLENTY) }
+}
+
+pub(super) fn send(transport: &Subject, host: usize, request: &Request, timeout: Duration) -> Reply {
+    transport.run(exchange(host, request, timeout))
+}
+
+/// Returns a reply as one line, for comparison. Of a body that is cut, the line has no bytes: the engines decode
+/// different amounts at a time, so they stop at different places of a body that is damaged or too large.
 pub(super) fn describe(reply: &Reply) -> String {
-    match reply {
-        Reply::NotSent(e) => format!("not sent, {:?}: {e}", e.kind()),
-        Reply::Ambiguous(e) => format!("ambiguous, {:?}: {e}", e.kind()),
-        Reply::Answered { status, retry_after: None } => format!("{status}"),
-        Reply::Answered { status, retry_after: Some(after) } => format!("{status}, retry after {after:?}"),
-    }
+    let (status, retry_after, body) = match reply {
+        Reply::NotSent(e) => return format!("not sent, {:?}: {e}", e.kind()),
+        Reply::Ambiguous(e) => return format!("ambiguous, {:?}: {e}", e.kind()),
+        Reply::Answered { status, retry_after, body } => (status, retry_after, body),
+    };
+    let after = retry_after.map(|after| format!(", retry after {after:?}")).unwrap_or_default();
+    let body = match body {
+        Body::Unread => String::new(),
+        Body::Whole(bytes) => format!(", body {:?}", bytes.escape_ascii().to_string()),
+        Body::Cut(_) => ", body cut".to_owned(),
+    };
+    format!("{status}{after}{body}")
 }
 
 #[track_caller]
@@ -159,38 +189,161 @@ const CLOSED: &str = "ambiguous, Closed: the connection was closed before the an
 pub(super) const REFUSED: &str = "not sent, Connect: connection refused";
 
 #[test]
-fn each_action_sends_its_exact_request() {
+fn each_action_of_the_default_api_sends_exactly_these_bytes() {
+    const BODY: &str = "{\"groupId\": \"g1\"}";
     let server = answering(OK);
-    let head = |line: &str, extra: &str| {
-        let version = env!("CARGO_PKG_VERSION");
-        let host = server.address;
-        format!(
-            "{line} HTTP/1.1\r\nhost: {host}\r\n{extra}user-agent: cluster-client/{version}\r\naccept: application/json\r\n"
-        )
-    };
-    let json = "content-type: application/json\r\n";
-    let body = "content-length: 17\r\n\r\n{\"groupId\": \"g1\"}";
-    for (action, expected) in [
-        (Action::Create, head("POST /base/v1/group/", json)),
-        (Action::Check, head("GET /base/v1/group/g1/", "")),
-        (Action::Delete, head("DELETE /base/v1/group/", json)),
+    for (action, line, body) in [
+        (Action::Create, "POST /base/v1/group/", BODY),
+        (Action::Check, "GET /base/v1/group/g1/", ""),
+        (Action::Delete, "DELETE /base/v1/group/", BODY),
     ] {
-        assert_reply(&ask(&transport(&format!("http://{}/base", server.address)), action, PLENTY), "200");
-        let request = server.requests.recv().unwrap();
-        let (head, content) = request.split_once("\r\n\r\n").unwrap();
-        let mut lines: Vec<_> = head.split("\r\n").collect();
-        let mut expected: Vec<_> = expected.trim_end().split("\r\n").collect();
-        if action == Action::Check {
-            assert_eq!(content, "");
-        } else {
-            let (length, text) = body.split_once("\r\n\r\n").unwrap();
-            expected.push(length);
-            assert_eq!(content, text);
+        let mut expected = vec![format!("{line} HTTP/1.1\r\n")];
+        for name in Subject::HEADERS {
+            expected.push(match name {
+                "accept" => "accept: application/json\r\n".to_owned(),
+                "host" => format!("host: {}\r\n", server.address),
+                "user-agent" => format!("user-agent: cluster-client/{}\r\n", env!("CARGO_PKG_VERSION")),
+                _ if body.is_empty() => String::new(),
+                "content-length" => format!("content-length: {}\r\n", body.len()),
+                "content-type" => "content-type: application/json\r\n".to_owned(),
+                other => unreachable!("{other}"),
+            });
         }
-        assert_eq!(lines[0], expected[0]);
+        assert_reply(&ask(&transport(&format!("http://{}/base", server.address)), action, PLENTY), "200");
+        assert_eq!(server.requests.recv().unwrap(), format!("{}\r\n{body}", expected.concat()));
+    }
+}
+
+/// Returns a request with this method, and without headers of its own.
+fn request(method: &'static str, body: Option<&str>) -> Request {
+    let body = body.map(str::to_owned);
+    Request { method: method.into(), path: "/x?y=1".into(), headers: Arc::new([]), body, body_use: BodyUse::Unused }
+}
+
+fn named(headers: &[(&str, &str)]) -> Arc<[(String, String)]> {
+    headers.iter().map(|(name, value)| (String::from(*name), String::from(*value))).collect()
+}
+
+#[test]
+fn any_method_is_sent_with_or_without_a_body() {
+    let server = serve(|number, mut peer| while number == 0 && peer.answer_ok().is_some() {});
+    let transport = server.transport();
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "MKCOL", "PROPFIND", "x-own!", "get"] {
+        for (body, lines) in [
+            (Some("<a/>"), &["content-length: 4", "content-type: application/json"][..]),
+            (Some(""), &["content-length: 0", "content-type: application/json"]),
+            (None, if ["POST", "PUT", "PATCH"].contains(&method) { &["content-length: 0"] } else { &[] }),
+        ] {
+            let sent = Request { body_use: BodyUse::Needed, ..request(method, body) };
+            let expected = if method == "HEAD" { "200, body \"\"" } else { "200, body \"{}\"" };
+            assert_eq!(describe(&send(&transport, 0, &sent, PLENTY)), expected, "{method}");
+            let seen = server.requests.recv().unwrap();
+            let (head, content) = seen.split_once("\r\n\r\n").unwrap();
+            assert_eq!(head.lines().next().unwrap(), format!("{method} /x?y=1 HTTP/1.1"));
+            let mut about_body: Vec<_> = head.lines().filter(|line| line.starts_with("content-")).collect();
+            about_body.sort_unstable();
+            assert_eq!((about_body.as_slice(), content), (lines, body.unwrap_or_default()), "{method}");
+            assert!(!head.contains("transfer-encoding"), "{head}");
+        }
+    }
+}
+
+#[test]
+fn headers_of_the_request_and_of_the_host_replace_the_defaults() {
+    let server = serve(|_, mut peer| while peer.answer_ok().is_some() {});
+    let transport = server.transport();
+    let long = "y".repeat(3000);
+    let of_request = named(&[
+        ("Accept", "text/plain"),
+        ("X-Both", "request"),
+        ("Content-Type", "text/xml"),
+        ("x-twice", "1"),
+        ("X-Twice", "2"),
+        ("x-long", &long),
+    ]);
+    let of_host =
+        named(&[("x-both", "host"), ("Authorization", "Bearer z"), ("HOST", "virtual"), ("User-Agent", "me")]);
+    let xml = Request { headers: of_request, ..request("PROPFIND", Some("<a/>")) };
+    let sent = || Exchange { headers: Arc::clone(&of_host), ..exchange(0, &xml, PLENTY) };
+    // Send the default headers again afterwards, over the same connection.
+    for (exchange, expected) in [
+        (
+            sent(),
+            vec![
+                "PROPFIND /x?y=1 HTTP/1.1".to_owned(),
+                "accept: text/plain".to_owned(),
+                "authorization: Bearer z".to_owned(),
+                "content-length: 4".to_owned(),
+                "content-type: text/xml".to_owned(),
+                "host: virtual".to_owned(),
+                "user-agent: me".to_owned(),
+                "x-both: host".to_owned(),
+                format!("x-long: {long}"),
+                "x-twice: 1".to_owned(),
+                "x-twice: 2".to_owned(),
+            ],
+        ),
+        (
+            exchange(0, &request("MKCOL", None), PLENTY),
+            vec![
+                "MKCOL /x?y=1 HTTP/1.1".to_owned(),
+                "accept: application/json".to_owned(),
+                format!("host: {}", server.address),
+                format!("user-agent: cluster-client/{}", env!("CARGO_PKG_VERSION")),
+            ],
+        ),
+    ] {
+        assert_reply(&transport.run(exchange), "200");
+        let seen = server.requests.recv().unwrap();
+        let mut lines: Vec<_> = seen.split_once("\r\n\r\n").unwrap().0.lines().collect();
         lines.sort_unstable();
-        expected.sort_unstable();
         assert_eq!(lines, expected);
+    }
+}
+
+#[test]
+fn request_that_is_not_valid_or_frames_itself_is_not_sent() {
+    let server = answering(OK);
+    let with = |name, value| Request { headers: named(&[(name, value)]), ..request("PUT", Some("{}")) };
+    for request in [
+        request("", None),
+        request("A B", None),
+        request("GET\r\n", None),
+        request("CONNECT", None),
+        with("Content-Length", "1"),
+        with("transfer-encoding", "chunked"),
+        with("Expect", "100-continue"),
+        with("a b", "c"),
+        with("", "c"),
+        with("a", "b\r\nc: d"),
+    ] {
+        let expected = "not sent, Internal: the request could not be written";
+        assert_eq!(describe(&send(&server.transport(), 0, &request, PLENTY)), expected, "{request:?}");
+        let of_host = Exchange { headers: request.headers.clone(), ..exchange(0, &request, PLENTY) };
+        assert_eq!(describe(&server.transport().run(of_host)), expected, "{request:?}");
+    }
+    assert_eq!(server.requests.try_iter().count(), 0);
+}
+
+#[test]
+fn redirect_keeps_any_method_with_its_headers_and_body() {
+    for method in ["PUT", "PATCH", "MKCOL", "PROPFIND", "GET", "HEAD", "DELETE"] {
+        for body in [None, Some("<a/>")] {
+            let server = serve(|_, mut peer| {
+                while let Some(request) = peer.request() {
+                    let moves = request.split(' ').nth(1) != Some("/moved");
+                    let start = if moves { "308 x\r\nlocation: /moved" } else { "299 x" };
+                    peer.send(format!("HTTP/1.1 {start}\r\ncontent-length: 0\r\n\r\n"));
+                }
+            });
+            let sent = Request { headers: named(&[("X-Own", "1"), ("accept", "a/b")]), ..request(method, body) };
+            let sent = Exchange { headers: named(&[("Authorization", "z")]), ..exchange(0, &sent, PLENTY) };
+            assert_reply(&server.transport().run(sent), "299");
+            let (first, second) = (server.requests.recv().unwrap(), server.requests.recv().unwrap());
+            assert!(first.contains("x-own: 1") && first.contains("authorization: z"), "{first}");
+            assert!(first.ends_with(&format!("\r\n\r\n{}", body.unwrap_or_default())), "{first}");
+            assert_eq!(second, first.replacen("/x?y=1", "/moved", 1));
+        }
     }
 }
 
@@ -492,8 +645,9 @@ fn zero_timeout_sends_nothing_and_the_longest_one_does() {
     assert_reply(&ask(&transport, Action::Create, PLENTY), "200");
     assert!(matches!(ask(&transport, Action::Create, Duration::ZERO), Reply::NotSent(_)));
     let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-    assert_reply(&transport.send(0, &request, Duration::MAX), "200");
-    assert!(matches!(transport.send(1, &request, PLENTY), Reply::NotSent(_)));
+    let check = Exchange { only_reads: true, ..exchange(0, &request, Duration::MAX) };
+    assert_reply(&transport.run(check), "200");
+    assert!(matches!(send(&transport, 1, &request, PLENTY), Reply::NotSent(_)));
 }
 
 #[test]
@@ -555,9 +709,9 @@ fn credentials_are_sent_whole_with_every_action_on_each_connection() {
     for token in ["abc", &"y".repeat(8 * 1024)] {
         for action in ACTIONS {
             let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
-            assert_reply(&transport.send(0, &request, PLENTY), "200");
+            assert_reply(&send(&transport, 0, &request, PLENTY), "200");
             let plain = server.requests.recv().unwrap();
-            assert_reply(&transport.send_with(0, &request, &credentials(token), PLENTY), "200");
+            assert_reply(&transport.run(with(credentials(token), &request)), "200");
             let line = plain.find('\n').unwrap() + 1;
             let lines = format!("authorization: Bearer {token}\r\nX-Token: {token}\r\n");
             let expected = [&plain[..line], &lines, &plain[line..]].concat();
@@ -591,12 +745,7 @@ fn credentials_follow_a_redirect_to_the_same_origin_only() {
             });
             let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
             let ask = |path: &str| {
-                transport(&format!("http://{}{path}", server.address)).send_with(
-                    0,
-                    &request,
-                    &credentials("S3CR3T"),
-                    PLENTY,
-                )
+                transport(&format!("http://{}{path}", server.address)).run(with(credentials("S3CR3T"), &request))
             };
             assert_reply(&ask(""), "299");
             let first = server.requests.recv().unwrap();
@@ -629,7 +778,7 @@ fn proxy_gets_requests_to_an_http_host_in_absolute_form() {
     let transport = through(proxy.address, "http://node.invalid:8000/base");
     for action in ACTIONS {
         let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
-        assert_reply(&transport.send_with(0, &request, &credentials("abc"), PLENTY), "200");
+        assert_reply(&transport.run(with(credentials("abc"), &request)), "200");
         let sent = proxy.requests.recv().unwrap();
         let line = format!("{} http://node.invalid:8000/base{} HTTP/1.1\r\n", request.method, request.path);
         assert!(sent.starts_with(&line), "{sent}");
@@ -723,7 +872,7 @@ fn request_that_the_server_does_not_read_is_ambiguous_after_the_timeout() {
     let start = Instant::now();
     // A loaded machine connects, and fills the buffers, within this time.
     let timeout = Duration::from_secs(2);
-    let reply = server.transport().send(0, &large_create(), timeout);
+    let reply = send(&server.transport(), 0, &large_create(), timeout);
     assert_reply(&reply, "ambiguous, Timeout: no answer within 2s");
     assert!(start.elapsed() >= timeout && start.elapsed() < PLENTY, "{:?}", start.elapsed());
     drop(end);
@@ -738,7 +887,7 @@ fn request_larger_than_the_socket_buffers_arrives_whole() {
     });
     let (transport, request) = (server.transport(), large_create());
     for _ in 0..2 {
-        assert_reply(&transport.send(0, &request, PLENTY), "200");
+        assert_reply(&send(&transport, 0, &request, PLENTY), "200");
         let seen = server.requests.recv().unwrap();
         assert!(seen.ends_with(request.body.as_deref().unwrap()), "{} bytes", seen.len());
     }
@@ -766,20 +915,19 @@ fn get_that_was_sent_is_ambiguous_even_if_its_second_connection_is_refused() {
 #[cfg(unix)]
 fn stale() -> Server {
     serve(|number, mut peer| {
-        peer.request();
-        peer.send(OK);
-        peer.request();
+        peer.answer_ok();
         if number == 0 {
+            peer.request();
             peer.reset();
         } else {
-            peer.send(OK);
+            peer.answer_ok();
         }
     })
 }
 
 #[cfg(unix)]
 #[test]
-fn request_on_a_stale_connection_is_repeated_for_a_get_only() {
+fn request_on_a_stale_connection_is_repeated_if_it_only_reads() {
     for (action, expected) in [(Action::Create, CLOSED), (Action::Check, "200"), (Action::Delete, CLOSED)] {
         let server = stale();
         let transport = server.transport();
@@ -788,6 +936,22 @@ fn request_on_a_stale_connection_is_repeated_for_a_get_only() {
         let requests = if action == Action::Check { 3 } else { 2 };
         assert_eq!(server.requests.iter().take(requests).count(), requests);
         assert!(server.requests.try_recv().is_err());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn method_does_not_decide_whether_a_request_is_repeated() {
+    for method in ["GET", "HEAD", "OPTIONS", "PROPFIND", "PUT", "DELETE", "POST"] {
+        for (only_reads, expected, requests) in [(false, CLOSED, 2), (true, "200", 3)] {
+            let server = stale();
+            let transport = server.transport();
+            let sent = || Exchange { only_reads, ..exchange(0, &request(method, Some("{}")), PLENTY) };
+            assert_reply(&transport.run(sent()), "200");
+            assert_eq!(describe(&transport.run(sent())), expected, "{method}, {only_reads}");
+            assert_eq!(server.requests.iter().take(requests).count(), requests);
+            assert!(server.requests.try_recv().is_err(), "{method}, {only_reads}");
+        }
     }
 }
 
@@ -856,7 +1020,7 @@ fn retry_after_is_part_of_the_reply() {
         peer.request();
         peer.send(format!("HTTP/1.1 429 x\r\nretry-after: {soon}\r\ncontent-length: 0\r\n\r\n"));
     });
-    let Reply::Answered { status: 429, retry_after: Some(after) } = dated.ask(Action::Create, PLENTY) else {
+    let Reply::Answered { status: 429, retry_after: Some(after), .. } = dated.ask(Action::Create, PLENTY) else {
         panic!("no date was read");
     };
     assert!((60..=100).contains(&after.as_secs()), "{after:?}");
@@ -900,7 +1064,7 @@ fn ask_more_hosts_than_there_are_descriptors() {
     let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
     for _ in 0..2 {
         for host in 0..hosts.len() {
-            assert_reply(&transport.send(host, &request, PLENTY), "200");
+            assert_reply(&send(&transport, host, &request, PLENTY), "200");
         }
     }
     let mut taken = Vec::new();
@@ -909,10 +1073,10 @@ fn ask_more_hosts_than_there_are_descriptors() {
     }
     transport.shed_idle_connections();
     taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
-    let reply = transport.send(0, &request, PLENTY);
+    let reply = send(&transport, 0, &request, PLENTY);
     taken.clear();
     assert_reply(&reply, "not sent, Exhausted: no file descriptor for a connection");
-    assert_reply(&transport.send(0, &request, PLENTY), "200");
+    assert_reply(&send(&transport, 0, &request, PLENTY), "200");
 }
 
 #[cfg(target_os = "linux")]
@@ -962,7 +1126,8 @@ fn https_without_tls_is_refused_with_the_feature_to_enable() {
 pub(super) mod tls {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
     use super::*;
 
@@ -971,11 +1136,24 @@ pub(super) mod tls {
     const KEY: &[u8] = include_bytes!("testdata/node.key");
 
     fn secured(stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+        secured_for(stream, None)
+    }
+
+    /// Asks for a client certificate of this authority, if there is one.
+    fn secured_for(stream: TcpStream, clients: Option<&[u8]>) -> StreamOwned<ServerConnection, TcpStream> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder = builder.unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.unwrap())
+            }
+        };
+        let config = builder
             .with_single_cert(
                 vec![CertificateDer::from_pem_slice(NODE).unwrap()],
                 PrivateKeyDer::from_pem_slice(KEY).unwrap(),
@@ -1029,7 +1207,7 @@ pub(super) mod tls {
         });
         let transport = trusting(&format!("https://localhost:{}", server.address.port()));
         for _ in 0..2 {
-            assert_reply(&transport.send(0, &large_create(), PLENTY), "200");
+            assert_reply(&send(&transport, 0, &large_create(), PLENTY), "200");
         }
     }
 
@@ -1050,7 +1228,7 @@ pub(super) mod tls {
         let transport = through(proxy.address, "https://localhost:8443/base");
         for action in ACTIONS {
             let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
-            assert_reply(&transport.send_with(0, &request, &credentials("S3CR3T"), PLENTY), "200");
+            assert_reply(&transport.run(with(credentials("S3CR3T"), &request)), "200");
         }
         let tunnels: Vec<String> = proxy.requests.try_iter().collect();
         assert_eq!(tunnels.len(), 1, "{tunnels:?}");
@@ -1083,8 +1261,8 @@ pub(super) mod tls {
         let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
         for _ in 0..2 {
             let token = credentials(&"y".repeat(8 * 1024));
-            assert_reply(&transport.send_with(0, &request, &token, PLENTY), "200");
-            assert_reply(&transport.send(0, &request, PLENTY), "401");
+            assert_reply(&transport.run(with(token, &request)), "200");
+            assert_reply(&send(&transport, 0, &request, PLENTY), "401");
         }
     }
 
@@ -1112,13 +1290,28 @@ pub(super) mod tls {
     #[test]
     fn untrusted_certificate_is_not_sent() {
         let transport = transport(&format!("https://{}", node().address));
-        assert_reply(&ask(&transport, Action::Create, PLENTY), "not sent, Tls: the TLS handshake failed");
+        let expected = "not sent, Tls: the server's certificate has an unknown issuer";
+        assert_reply(&ask(&transport, Action::Create, PLENTY), expected);
+    }
+
+    /// The server closes with a reset while the client still writes.
+    #[test]
+    fn refusal_of_the_client_is_reported_even_if_a_write_fails() {
+        let server = serve(|_, peer| {
+            let _ = secured_for(peer.stream.into_inner(), Some(AUTHORITY)).read(&mut [0; 1]);
+        });
+        let transport = trusting(&format!("https://localhost:{}", server.address.port()));
+        let expected =
+            "not sent, Tls: the server wants a client certificate, and none is set (alert certificate_required)";
+        for _ in 0..20 {
+            assert_reply(&send(&transport, 0, &large_create(), PLENTY), expected);
+        }
     }
 
     #[test]
     fn server_without_tls_is_not_sent() {
         for (answer, expected) in [
-            ("HTTP/1.1 400 Bad Request\r\n\r\n", "not sent, Tls: the TLS handshake failed"),
+            ("HTTP/1.1 400 Bad Request\r\n\r\n", "not sent, Tls: the server does not speak TLS on this port"),
             ("", "not sent, Tls: the connection was closed during the TLS handshake"),
         ] {
             let server = serve(move |_, mut peer| {
@@ -1266,5 +1459,63 @@ fn close_without_reading_is_no_answer() {
         let reply = describe(&server.ask(action, PLENTY));
         // The first byte and the close race, so the request may be sent or not.
         assert!(reply == CLOSED || reply == CLOSED.replace("ambiguous", "not sent"), "{reply}");
+    }
+}
+
+#[test]
+fn body_is_returned_if_it_is_used_and_cut_if_it_is_not_whole() {
+    let long = "x".repeat(65_537);
+    let whole = |text: &str| Body::Whole(text.into());
+    let cut = |text: &str| Body::Cut(text.into());
+    for (answer, expected) in [
+        ("HTTP/1.1 200 x\r\ncontent-length: 2\r\n\r\n{}".to_owned(), whole("{}")),
+        ("HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n".to_owned(), whole("{}")),
+        ("HTTP/1.1 200 x\r\n\r\nuntil the end".to_owned(), whole("until the end")),
+        ("HTTP/1.1 204 x\r\n\r\n".to_owned(), whole("")),
+        ("HTTP/1.1 200 x\r\ncontent-length: 3\r\n\r\n{}".to_owned(), cut("{}")),
+        ("HTTP/1.1 200 x\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n".to_owned(), cut("{}")),
+        (format!("HTTP/1.1 200 x\r\ncontent-length: {}\r\n\r\n{long}", long.len()), cut(&long[1..])),
+        (format!("HTTP/1.1 200 x\r\n\r\n{long}"), cut(&long[1..])),
+        (format!("HTTP/1.1 200 x\r\ncontent-length: 65536\r\n\r\n{}", &long[1..]), whole(&long[1..])),
+    ] {
+        let sent = answer.clone();
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.send(&sent);
+        });
+        let asked = |body_use| {
+            // A new connection each time: the server closes this one at any moment.
+            let subject = transport(&format!("http://{}", server.address));
+            let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
+            // The server may close before the next request.
+            let check = exchange(0, &Request { body_use, ..request }, PLENTY);
+            match subject.run(Exchange { only_reads: true, ..check }) {
+                Reply::Answered { body, .. } => body,
+                other => panic!("{}", describe(&other)),
+            }
+        };
+        let returned = asked(BodyUse::Hint);
+        // The engines stop at different places of a body that is too long, or is damaged.
+        match (&returned, &expected) {
+            (Body::Cut(bytes), Body::Cut(most)) => assert!(most.starts_with(bytes), "{answer:.80}"),
+            _ => assert!(returned == expected, "{answer:.80}"),
+        }
+        assert_eq!(asked(BodyUse::Unused), Body::Unread);
+    }
+}
+
+#[test]
+fn needed_body_may_be_large_and_slow_and_is_cut_at_its_limit() {
+    for (size, is_whole) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+        let server = serve(move |_, mut peer| {
+            peer.request();
+            peer.send(format!("HTTP/1.1 200 x\r\ncontent-length: {size}\r\n\r\n"));
+            peer.send("x".repeat(size));
+        });
+        let subject = transport(&format!("http://{}", server.address));
+        let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
+        let reply = send(&subject, 0, &Request { body_use: BodyUse::Needed, ..request }, PLENTY);
+        let Reply::Answered { body, .. } = reply else { panic!("{}", describe(&reply)) };
+        assert_eq!(matches!(body, Body::Whole(bytes) if bytes.len() == size), is_whole, "{size}");
     }
 }

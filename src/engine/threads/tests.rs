@@ -4,16 +4,54 @@
 #[path = "../suite/tests.rs"]
 mod suite;
 
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use self::suite::{OK, PLENTY, describe, exchange, serve};
+use super::Threads;
+use super::pool::Pool;
+use super::transport::UreqTransport;
+use crate::api::{Action, Api};
+use crate::engine::Engine as _;
+use crate::engine::suite::withdrawing::replies_if_withdrawn;
+use crate::values::group::GroupId;
+use crate::values::host::Host;
+
+#[test]
+fn withdrawn_exchanges_that_no_thread_has_begun_complete_once_as_not_sent() {
+    let (release, is_released) = mpsc::channel::<()>();
+    let is_released = Mutex::new(is_released);
+    let server = serve(move |_, mut peer| {
+        while peer.request().is_some() {
+            // Returns at once after the test has dropped `release`.
+            let _ = is_released.lock().unwrap().recv();
+            peer.send(OK);
+        }
+    });
+    let hosts = [Host::parse(format!("http://{}", server.address)).unwrap()];
+    let transport = Arc::new(UreqTransport::new(&hosts, &Arc::default()).unwrap());
+    let mut engine = Threads::new(&hosts, &transport, Pool::new(1));
+    let create = exchange(0, &Api::default().request(Action::Create, &GroupId::parse("g1").unwrap()), PLENTY);
+    engine.submit(create.clone());
+    engine.wait(Some(std::time::Instant::now()), &mut Vec::new());
+    server.requests.recv().unwrap();
+    let replies = replies_if_withdrawn(&mut engine, &create, || drop(release));
+    for (id, reply) in replies {
+        let withdrawn = "not sent, GivenUp: the operation was stopped before the request began";
+        assert_eq!(describe(&reply), if [0, 2].contains(&id) { "200" } else { withdrawn }, "{id}");
+    }
+    assert_eq!(server.requests.try_iter().count(), 1);
+}
+
 mod subject {
     use std::sync::Arc;
-    use std::time::Duration;
 
-    use crate::api::{Reply, Request};
+    use crate::api::Reply;
+    use crate::engine::Exchange;
     use crate::engine::suite::driving::Driving;
     use crate::engine::threads::Threads;
     use crate::engine::threads::pool::Pool;
     use crate::engine::threads::transport::UreqTransport;
-    use crate::http::credentials::HeaderLines;
     use crate::http::proxy::Proxy;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
@@ -21,15 +59,18 @@ mod subject {
     pub(super) struct Subject(Driving);
 
     impl Subject {
+        /// The headers of a request of the default API, in the order on the wire.
+        pub(super) const HEADERS: [&str; 5] = ["content-length", "user-agent", "accept", "host", "content-type"];
+
         pub(super) fn to(hosts: &[Host]) -> Result<Self, ConfigError> {
-            let transport = Arc::new(UreqTransport::new(hosts)?);
+            let transport = Arc::new(UreqTransport::new(hosts, &Arc::default())?);
             Ok(Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64)))))
         }
 
         #[cfg(feature = "rustls")]
         pub(super) fn trusting(host: &Host, authority: &[u8]) -> Self {
             let hosts = std::slice::from_ref(host);
-            let transport = Arc::new(UreqTransport::trusting(hosts, authority).unwrap());
+            let transport = Arc::new(UreqTransport::new(hosts, &crate::engine::suite::trusting(authority)).unwrap());
             Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 
@@ -38,25 +79,15 @@ mod subject {
         pub(super) fn through(host: &Host, proxy: Arc<Proxy>, authority: &[u8]) -> Self {
             let hosts = std::slice::from_ref(host);
             #[cfg(feature = "rustls")]
-            let transport = UreqTransport::trusting(hosts, authority);
+            let tls = crate::engine::suite::trusting(authority);
             #[cfg(not(feature = "rustls"))]
-            let transport = UreqTransport::new(hosts);
-            let transport = Arc::new(transport.unwrap().through(Some(proxy)));
+            let tls = Arc::default();
+            let transport = Arc::new(UreqTransport::new(hosts, &tls).unwrap().through(Some(proxy)));
             Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 
-        pub(super) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
-            self.0.send(host, request, timeout)
-        }
-
-        pub(super) fn send_with(
-            &self,
-            host: usize,
-            request: &Request,
-            credentials: &HeaderLines,
-            timeout: Duration,
-        ) -> Reply {
-            self.0.send_with(host, request, credentials, timeout)
+        pub(super) fn run(&self, exchange: Exchange) -> Reply {
+            self.0.run(exchange)
         }
 
         pub(super) fn shed_idle_connections(&self) {

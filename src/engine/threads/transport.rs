@@ -1,7 +1,7 @@
 //! Floor 2: one request to one host, over ureq.
 //!
-//! ureq provides HTTP and TLS. Name look-ups, sockets, deadlines and idle connections are implemented here
-//! ([`crate::http`], [`tcp`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
+//! ureq provides HTTP. Name look-ups, sockets, TLS, deadlines and idle connections are implemented here
+//! ([`crate::http`], [`tcp`], [`tls`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
 //! may send another request on that thread. Therefore no lock is held there, and the state of requests is a stack per
 //! thread. Deliberately absent: retries after an answer or a timeout, cookies, decompression, and threads,
 //! except for name look-ups.
@@ -11,13 +11,14 @@
 //! | what | bound | why |
 //! | --- | --- | --- |
 //! | a request | the `timeout` of `send` | each read, write, connect and look-up has the remaining time |
-//! | a head | [`crate::http::MAX_HEAD`] | |
+//! | a header of a request | 4 KiB | ureq writes each line as a whole into its buffer |
+//! | a head of an answer | [`crate::http::MAX_HEAD`] | |
 //! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
 //! | idle connections | [`idle`] a host, and [`ConnectionLimit`] in all | |
 //! | look-ups of names | [`crate::http::resolver::MAX_LOOKUPS`] threads | |
 //!
 //! A host without requests takes the memory of its name only. An idle connection keeps no buffers. With TLS it keeps
-//! the session and the buffers of ureq.
+//! the session and its buffers.
 
 mod context;
 mod idle;
@@ -28,26 +29,30 @@ mod tcp;
 #[cfg(test)]
 #[path = "../suite/tests.rs"]
 mod tests;
+#[cfg(feature = "rustls")]
+mod tls;
 mod tunnel;
 
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
+use ureq::Agent;
 use ureq::config::{AutoHeaderValue, ConfigBuilder};
-use ureq::http::{Response, header};
+use ureq::http::{HeaderValue, Request as Head, Response, header};
 use ureq::typestate::AgentScope;
-use ureq::{Agent, Body};
 
 use self::context::RequestContext;
 use self::idle::{IdleConnections, PoolingConnector};
 use self::tcp::{NoResolver, TcpConnector};
-use crate::api::{Reply, Request};
-use crate::http::credentials::HeaderLines;
+use crate::api::{Body, BodyUse, Reply};
+use crate::engine::Exchange;
+use crate::http::head;
 use crate::http::limit::ConnectionLimit;
 use crate::http::proxy::Proxy;
 use crate::http::resolver::Resolver;
-use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers, no_tls};
+use crate::http::tls::Tls;
+use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -68,35 +73,13 @@ impl UreqTransport {
     /// Creates a transport to `hosts`, which are numbered in this order. Sends nothing and looks up nothing.
     ///
     /// # Errors
-    /// A [`ConfigError`] for an https host if the feature `rustls` is off.
-    pub(crate) fn new(hosts: &[Host]) -> Result<Self, ConfigError> {
-        Self::with(hosts, Arc::new(AgentMaker::new()))
-    }
-
-    /// Trusts the certificates of this PEM text only.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] for the first certificate that cannot be used.
-    #[cfg(feature = "rustls")]
-    pub(crate) fn trusting(hosts: &[Host], pem: &[u8]) -> Result<Self, ConfigError> {
-        let refused = |error: ureq::Error| {
-            let problem = format!("cannot be read: {error}");
-            ConfigError::new("root certificates", "", problem, "name a PEM file of certificates")
-        };
-        let mut roots = Vec::new();
-        for item in ureq::tls::parse_pem(pem) {
-            if let ureq::tls::PemItem::Certificate(certificate) = item.map_err(refused)? {
-                roots.push(certificate);
-            }
-        }
-        let maker = AgentMaker { tls: tcp::Tls::new(ureq::tls::RootCerts::from(roots)), ..AgentMaker::new() };
-        Self::with(hosts, Arc::new(maker))
+    /// A [`ConfigError`] for a host that `tls` refuses.
+    pub(crate) fn new(hosts: &[Host], tls: &Arc<Tls>) -> Result<Self, ConfigError> {
+        Self::with(hosts, Arc::new(AgentMaker::new(tls)))
     }
 
     fn with(hosts: &[Host], maker: Arc<AgentMaker>) -> Result<Self, ConfigError> {
-        if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
-            return Err(no_tls(host));
-        }
+        maker.tls.check(hosts)?;
         let client = |host: &Host| HostClient { host: host.clone(), agent: OnceLock::new() };
         Ok(UreqTransport { clients: hosts.iter().map(client).collect(), maker })
     }
@@ -108,8 +91,7 @@ impl UreqTransport {
             limit: Arc::clone(&self.maker.limit),
             idle: Mutex::default(),
             proxy,
-            #[cfg(feature = "rustls")]
-            tls: self.maker.tls.clone(),
+            tls: Arc::clone(&self.maker.tls),
         };
         UreqTransport { maker: Arc::new(maker), ..self }
     }
@@ -117,7 +99,7 @@ impl UreqTransport {
     /// Creates a transport to other hosts that shares the bounds of this one.
     ///
     /// # Errors
-    /// A [`ConfigError`] for an https host if the feature `rustls` is off.
+    /// A [`ConfigError`] for a host that the TLS of the client refuses.
     pub(crate) fn beside(&self, hosts: &[Host]) -> Result<Self, ConfigError> {
         Self::with(hosts, Arc::clone(&self.maker))
     }
@@ -127,19 +109,19 @@ impl UreqTransport {
     fn exchange(
         &self,
         client: &HostClient,
-        request: &Request,
+        exchange: &Exchange,
         url: &str,
         context: RequestContext,
     ) -> Result<Answer, Failure> {
-        let first = self.attempt(client, request, url, context);
+        let first = self.attempt(client, exchange, url, context);
         let Err(failure) = first else { return first };
-        if failure.was_stale(request) {
-            let second = self.attempt(client, request, url, context.on_a_fresh_connection());
+        if failure.may_be_repeated(exchange) {
+            let second = self.attempt(client, exchange, url, context.on_a_fresh_connection());
             return second.map_err(|second| second.after_attempt(&failure));
         }
         if failure.error.kind() == Kind::Exhausted && !failure.after.sent {
             self.shed_idle();
-            return self.attempt(client, request, url, context);
+            return self.attempt(client, exchange, url, context);
         }
         Err(failure)
     }
@@ -147,38 +129,25 @@ impl UreqTransport {
     fn attempt(
         &self,
         client: &HostClient,
-        request: &Request,
+        exchange: &Exchange,
         url: &str,
         context: RequestContext,
     ) -> Result<Answer, Failure> {
         let agent = client.agent.get_or_init(|| self.maker.agent(&client.host));
         context::begin(context);
-        let answer = run(agent, request, url).map_err(describe).and_then(read_answer);
+        let answer = run(agent, exchange, url).and_then(|response| read_answer(response, exchange.request.body_use));
         answer.map_err(|error| Failure { error, after: context::current() })
     }
 }
 
 impl UreqTransport {
-    /// Sends `request` without credentials. See [`UreqTransport::send_with`].
-    #[cfg(any(test, fuzzing))]
-    pub(crate) fn send(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
-        self.send_with(begun, host, request, &HeaderLines::default(), timeout)
-    }
-
-    /// Sends `request` to a host and reads the answer. Returns within `timeout` after `begun`, except for delays of the
-    /// system in opening a socket.
-    pub(crate) fn send_with(
-        &self,
-        begun: Instant,
-        host: usize,
-        request: &Request,
-        credentials: &HeaderLines,
-        timeout: Duration,
-    ) -> Reply {
-        match self.clients.get(host) {
+    /// Sends a request to the host of this number, and reads the answer. Returns within the timeout of the exchange
+    /// after `begun`, except for delays of the system in opening a socket.
+    pub(crate) fn send(&self, begun: Instant, exchange: &Exchange) -> Reply {
+        match self.clients.get(exchange.host) {
             Some(client) => {
-                let _outer = context::enter(credentials);
-                self.request(client, request, RequestContext::begun(begun, timeout))
+                let _outer = context::enter(&exchange.credentials);
+                self.request(client, exchange, RequestContext::begun(begun, exchange.timeout))
             }
             None => Reply::NotSent(errors::no_such_host()),
         }
@@ -193,14 +162,14 @@ impl UreqTransport {
         }
     }
 
-    fn request(&self, client: &HostClient, request: &Request, context: RequestContext) -> Reply {
-        let url = format!("{}{}", client.host, request.path);
-        let first = match self.exchange(client, request, &url, context) {
+    fn request(&self, client: &HostClient, exchange: &Exchange, context: RequestContext) -> Reply {
+        let url = format!("{}{}", client.host, exchange.request.path);
+        let first = match self.exchange(client, exchange, &url, context) {
             Ok(answer) => answer,
             Err(failure) => return failure.reply(),
         };
         let Some(url) = first.followed(&client.host) else { return first.reply() };
-        match self.exchange(client, request, &url, context) {
+        match self.exchange(client, exchange, &url, context) {
             Ok(answer) => answer.reply(),
             // The server received the first request.
             Err(failure) => Reply::Ambiguous(failure.error),
@@ -210,7 +179,7 @@ impl UreqTransport {
 
 /// Connection, with TLS if the host is https.
 #[cfg(feature = "rustls")]
-type Connection = <tcp::Tls as ureq::unversioned::transport::Connector<tcp::TcpTransport>>::Out;
+type Connection = ureq::unversioned::transport::Either<tcp::TcpTransport, tls::TlsTransport>;
 #[cfg(not(feature = "rustls"))]
 type Connection = tcp::TcpTransport;
 
@@ -221,19 +190,17 @@ struct AgentMaker {
     /// Idle connections of each agent.
     idle: Mutex<Vec<Weak<IdleConnections<Connection>>>>,
     proxy: Option<Arc<Proxy>>,
-    #[cfg(feature = "rustls")]
-    tls: tcp::Tls,
+    tls: Arc<Tls>,
 }
 
 impl AgentMaker {
-    fn new() -> Self {
+    fn new(tls: &Arc<Tls>) -> Self {
         AgentMaker {
             resolver: Arc::default(),
             limit: Arc::default(),
             idle: Mutex::default(),
             proxy: None,
-            #[cfg(feature = "rustls")]
-            tls: tcp::Tls::new(ureq::tls::RootCerts::WebPki),
+            tls: Arc::clone(tls),
         }
     }
 
@@ -242,13 +209,11 @@ impl AgentMaker {
         let absolute = proxy.clone().filter(|_| !host.is_https()).map(|proxy| (proxy, host.origin().into()));
         let connect_to_any = TcpConnector::new(host, proxy, Arc::clone(&self.resolver), Arc::clone(&self.limit));
         #[cfg(feature = "rustls")]
-        let connect_to_any = ureq::unversioned::transport::Connector::chain(connect_to_any, self.tls.clone());
-        let config = config();
-        #[cfg(feature = "rustls")]
-        let config = config.tls_config(self.tls.config());
+        let connect_to_any =
+            ureq::unversioned::transport::Connector::chain(connect_to_any, tls::TlsConnector::new(&self.tls, host));
         let idle = Arc::default();
         self.add_idle(&idle);
-        Agent::with_parts(config.build(), PoolingConnector::new(connect_to_any, idle, absolute), NoResolver)
+        Agent::with_parts(config().build(), PoolingConnector::new(connect_to_any, idle, absolute), NoResolver)
     }
 
     fn add_idle(&self, idle: &Arc<IdleConnections<Connection>>) {
@@ -272,6 +237,8 @@ fn config() -> ConfigBuilder<AgentScope> {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .save_redirect_history(false)
+        // Such as MKCOL and PROPFIND.
+        .allow_non_standard_methods(true)
         // Ignore the proxy of the environment.
         .proxy(None)
         .user_agent(USER_AGENT)
@@ -282,9 +249,6 @@ fn config() -> ConfigBuilder<AgentScope> {
         .max_idle_connections(0)
         .max_idle_connections_per_host(0)
         .max_idle_age(Duration::ZERO)
-        // Used by ureq's TLS only.
-        .input_buffer_size(16 * 1024)
-        .output_buffer_size(4 * 1024)
         // `RequestContext` has one deadline for the request. Some of these options would spawn a thread per request.
         .timeout_global(None)
         .timeout_per_call(None)
@@ -299,15 +263,29 @@ fn config() -> ConfigBuilder<AgentScope> {
         .timeout_per_write(None)
 }
 
-fn run(agent: &Agent, request: &Request, url: &str) -> Result<Response<Body>, ureq::Error> {
-    let body = request.body.as_deref();
-    let builder = match (request.method, body) {
-        ("POST", _) => agent.post(url),
-        ("DELETE", Some(_)) => agent.delete(url).force_send_body(),
-        ("DELETE", None) => return agent.delete(url).call(),
-        _ => return agent.get(url).call(),
+fn run(agent: &Agent, exchange: &Exchange, url: &str) -> Result<Response<ureq::Body>, RequestError> {
+    let head = write_head(exchange, url).ok_or_else(errors::not_written)?;
+    let run = match head::body(&exchange.request) {
+        Some(body) => agent.run(head.map(|()| body)),
+        None => agent.run(head),
     };
-    builder.content_type(JSON).send(body.unwrap_or_default())
+    run.map_err(describe)
+}
+
+/// Returns the head of the request, to which ureq adds the defaults that it does not name.
+fn write_head(exchange: &Exchange, url: &str) -> Option<Head<()>> {
+    let (request, of_host) = (&*exchange.request, &*exchange.headers);
+    let mut written = Head::new(());
+    *written.method_mut() = head::method(request)?;
+    *written.uri_mut() = url.parse().ok()?;
+    if request.body.is_some() && !head::names(request, of_host, &header::CONTENT_TYPE) {
+        written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    }
+    for named in head::headers(request, of_host) {
+        let (name, value) = named?;
+        written.headers_mut().append(name, value);
+    }
+    Some(written)
 }
 
 /// The used parts of a whole head with a valid status. A defect of the body does not make it invalid.
@@ -315,11 +293,12 @@ struct Answer {
     status: u16,
     retry_after: Option<Duration>,
     location: Option<String>,
+    body: Body,
 }
 
 impl Answer {
     fn reply(self) -> Reply {
-        Reply::Answered { status: self.status, retry_after: self.retry_after }
+        Reply::Answered { status: self.status, retry_after: self.retry_after, body: self.body }
     }
 
     /// Returns the URL at which to repeat the request. Only redirects that keep method, body and origin are followed,
@@ -330,27 +309,42 @@ impl Answer {
     }
 }
 
-fn read_answer(response: Response<Body>) -> Result<Answer, RequestError> {
+fn read_answer(response: Response<ureq::Body>, body_use: BodyUse) -> Result<Answer, RequestError> {
     let status = response.status().as_u16();
     if !(200..=599).contains(&status) {
         return Err(errors::odd_status(status));
     }
     let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    let answer = Answer {
+    let mut answer = Answer {
         status,
         retry_after: text(header::RETRY_AFTER).and_then(|value| headers::retry_after(value, SystemTime::now())),
         location: text(header::LOCATION).map(str::to_owned),
+        body: Body::Unread,
     };
-    drain(response);
+    answer.body = read_body(response, body_use);
     Ok(answer)
 }
 
-/// Reads the body to its end, so that the connection is kept. A truncated, long or slow body closes its connection and
-/// has no other effect.
-fn drain(response: Response<Body>) {
-    context::update(|context| context.shorten(DRAIN));
-    let mut body = response.into_body().into_reader().take(MAX_BODY);
-    let _ = io::copy(&mut body, &mut io::sink());
+/// Reads the body to its end, so that the connection is kept. A truncated, long or slow body closes its connection.
+fn read_body(response: Response<ureq::Body>, body_use: BodyUse) -> Body {
+    if body_use != BodyUse::Needed {
+        context::update(|context| context.shorten(DRAIN));
+    }
+    let mut reader = response.into_body().into_reader();
+    if body_use == BodyUse::Unused {
+        let _ = io::copy(&mut reader.take(MAX_BODY), &mut io::sink());
+        return Body::Unread;
+    }
+    let max_body = crate::http::max_body(body_use);
+    let mut bytes = Vec::new();
+    // One byte more tells whether the body is larger, and reads the end of a body of exactly this size.
+    match reader.by_ref().take(max_body + 1).read_to_end(&mut bytes) {
+        Ok(read) if read as u64 <= max_body => Body::Whole(bytes),
+        _ => {
+            bytes.truncate(usize::try_from(max_body).unwrap_or(usize::MAX));
+            Body::Cut(bytes)
+        }
+    }
 }
 
 /// The failure of a request without an answer.
@@ -361,9 +355,9 @@ struct Failure {
 
 impl Failure {
     /// Returns whether the server may have closed the idle connection before it received the request, and repeating
-    /// the request is harmless. It is harmless for a GET (RFC 9110, 9.2.2), and if no byte was sent.
-    fn was_stale(&self, request: &Request) -> bool {
-        let harmless = request.method == "GET" || !self.after.sent;
+    /// the request is harmless. It is harmless if the request only reads, and if no byte was sent.
+    fn may_be_repeated(&self, exchange: &Exchange) -> bool {
+        let harmless = exchange.only_reads || !self.after.sent;
         self.error.kind() == Kind::Closed && !self.after.connected && !self.after.received && harmless
     }
 
@@ -386,13 +380,9 @@ fn describe(error: ureq::Error) -> RequestError {
             Ok(ours) => *ours,
             Err(_) => RequestError::new(Kind::Internal, "the request failed"),
         },
-        ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => errors::tls_failed(e),
         ureq::Error::Io(e) => errors::closed(e),
         ureq::Error::Protocol(e) if context.sent => errors::not_http(e),
         ureq::Error::LargeResponseHeader(..) => errors::head_too_large(),
-        #[cfg(feature = "rustls")]
-        ureq::Error::Rustls(e) => errors::tls_failed(e),
-        ureq::Error::Tls(what) => RequestError::new(Kind::Tls, what),
         _ if context.sent => RequestError::new(Kind::Garbage, "the answer could not be read"),
         _ => RequestError::new(Kind::Internal, "the request could not be written"),
     };

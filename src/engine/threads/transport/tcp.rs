@@ -118,11 +118,11 @@ fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
 }
 
 /// Wraps an error so that ureq returns it unchanged.
-fn carried(error: RequestError) -> ureq::Error {
+pub(super) fn carried(error: RequestError) -> ureq::Error {
     ureq::Error::Other(Box::new(error))
 }
 
-fn closed(cause: io::Error) -> ureq::Error {
+pub(super) fn closed(cause: io::Error) -> ureq::Error {
     carried(errors::closed(cause))
 }
 
@@ -150,7 +150,7 @@ impl TcpTransport {
         }
     }
 
-    fn flush(&mut self) -> Result<(), ureq::Error> {
+    pub(super) fn flush(&mut self) -> Result<(), ureq::Error> {
         let mut done = 0;
         while done < self.bytes.pending {
             let context = context::current();
@@ -170,16 +170,44 @@ impl TcpTransport {
         Ok(())
     }
 
-    fn fill(&mut self) -> Result<usize, ureq::Error> {
-        loop {
-            let context = context::current();
-            let left = context.left().ok_or_else(|| carried(context.out_of_time()))?;
-            self.reads.bound(left, |time| self.stream.set_read_timeout(time));
-            match self.stream.read(self.bytes.free()) {
-                Ok(amount) => return Ok(amount),
-                Err(e) if is_only_time(&e) => {}
-                Err(e) => return Err(closed(e)),
+    /// Reads from the socket once, without a flush. Zero is the end of the stream.
+    #[cfg(feature = "rustls")]
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ureq::Error> {
+        read(&mut self.stream, &mut self.reads, buffer)
+    }
+
+    /// Keeps `bytes`, or a part of them, to be sent with the next flush. Returns the number of bytes kept.
+    #[cfg(feature = "rustls")]
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<usize, ureq::Error> {
+        let space = self.bytes.output();
+        let amount = space.len().min(bytes.len());
+        space[..amount].copy_from_slice(&bytes[..amount]);
+        self.keep(amount)?;
+        Ok(amount)
+    }
+
+    /// Keeps bytes that are in the output buffer.
+    fn keep(&mut self, amount: usize) -> Result<(), ureq::Error> {
+        self.bytes.pending += amount;
+        // The next line needs space.
+        if self.bytes.pending > OUTPUT / 2 { self.flush() } else { Ok(()) }
+    }
+}
+
+fn read(stream: &mut TcpStream, timeout: &mut SocketTimeout, buffer: &mut [u8]) -> Result<usize, ureq::Error> {
+    loop {
+        let context = context::current();
+        let left = context.left().ok_or_else(|| carried(context.out_of_time()))?;
+        timeout.bound(left, |time| stream.set_read_timeout(time));
+        match stream.read(buffer) {
+            Ok(amount) => {
+                if amount > 0 {
+                    context::update(|context| context.received = context.sent);
+                }
+                return Ok(amount);
             }
+            Err(e) if is_only_time(&e) => {}
+            Err(e) => return Err(closed(e)),
         }
     }
 }
@@ -190,9 +218,7 @@ impl Transport for TcpTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        self.bytes.pending += amount;
-        // ureq needs space for its next line.
-        if self.bytes.pending > OUTPUT / 2 { self.flush() } else { Ok(()) }
+        self.keep(amount)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
@@ -200,11 +226,8 @@ impl Transport for TcpTransport {
         if self.bytes.free().is_empty() {
             return Err(carried(errors::head_too_large()));
         }
-        let amount = self.fill()?;
+        let amount = read(&mut self.stream, &mut self.reads, self.bytes.free())?;
         self.bytes.input_appended(amount);
-        if amount > 0 {
-            context::update(|context| context.received = context.sent);
-        }
         Ok(amount > 0)
     }
 
@@ -334,47 +357,6 @@ impl Buffers for Bytes {
 
     fn can_use_input(&self) -> bool {
         self.start < self.end && self.progress
-    }
-}
-
-/// The TLS of ureq. All agents share one connector, because its roots and settings take memory.
-#[cfg(feature = "rustls")]
-#[derive(Debug, Clone)]
-pub(super) struct Tls {
-    connector: Arc<ureq::unversioned::transport::RustlsConnector>,
-    config: ureq::tls::TlsConfig,
-}
-
-#[cfg(feature = "rustls")]
-impl Tls {
-    pub(super) fn new(roots: ureq::tls::RootCerts) -> Self {
-        let config = ureq::tls::TlsConfig::builder()
-            .provider(ureq::tls::TlsProvider::Rustls)
-            .root_certs(roots)
-            .use_sni(true)
-            .disable_verification(false)
-            .client_cert(None)
-            .build();
-        Tls { connector: Arc::default(), config }
-    }
-
-    pub(super) fn config(&self) -> ureq::tls::TlsConfig {
-        self.config.clone()
-    }
-}
-
-#[cfg(feature = "rustls")]
-impl Connector<TcpTransport> for Tls {
-    type Out = <ureq::unversioned::transport::RustlsConnector as Connector<TcpTransport>>::Out;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        wire: Option<TcpTransport>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        let secured = self.connector.connect(details, wire)?;
-        context::update(|context| context.securing = false);
-        Ok(secured)
     }
 }
 
