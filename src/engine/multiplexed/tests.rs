@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use self::suite::{PLENTY, describe, serve, serve_at};
+use self::suite::{PLENTY, describe, describe_whole, serve, serve_at};
 use super::{Multiplexed, Network};
 use crate::api::{Action, Api, Body, BodyUse, Reply, Request};
 use crate::engine::suite::withdrawing::replies_if_withdrawn;
@@ -116,7 +116,7 @@ fn both_engines_read_any_answer_alike() {
         let expected = ureq.run(sent());
         let reply = run(&mut engine, [sent()]).remove(&0).unwrap().reply;
         let shown = answer.escape_ascii();
-        assert_eq!(describe(&reply), describe(&expected), "case {case}, {:?}: {shown}", sent().request);
+        assert_eq!(describe_whole(&reply), describe_whole(&expected), "case {case}, {:?}: {shown}", sent().request);
         if let (Reply::Answered { body: Body::Cut(bytes), .. }, Reply::Answered { body: Body::Cut(other), .. }) =
             (&reply, &expected)
         {
