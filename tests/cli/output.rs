@@ -7,6 +7,7 @@ use cluster_client::testing::{Fault, Method};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Ran, Running, list};
+use crate::tls_server::{Authority, named};
 
 fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -199,6 +200,11 @@ fn configuration_of_the_help_page_is_accepted_and_has_every_key() {
     // Settings whose default cannot be written are comments. Remove the marks.
     let example: String = lines.map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
     bench.configure(&example);
+    let authority = Authority::new("any");
+    let client = authority.issue(&named(&["client"]));
+    bench.write("ca.pem", authority.pem);
+    bench.write("client.pem", client.chain);
+    bench.write("client.key", client.key);
     let ran = Ran::of(bench.command(&["hosts", "-o", "json"]).env_remove("CLUSTER_CLIENT_ENGINE")).exits(0);
     for (key, setting) in ran.json()[0].as_object().unwrap() {
         let expected = if key == "hosts" { "variable" } else { "file" };

@@ -57,14 +57,15 @@ Hosts and settings:
     threads = 1024            # at most
     engine = \"multiplexed\"    # or \"threads\"
     in_flight = 32            # groups in progress at once
-    [tls]                     # paths are relative to this file
-    # ca_file = \"ca.pem\"                  # trusted instead of the built-in authorities
-    # system_roots = true                  # the authorities of the system instead
-    # client_cert_file = \"client.pem\"     # with client_key_file = \"client.key\"
-    # server_name = \"node.example\"        # instead of the name in the URLs
-    # https_only = true                    # refuse http hosts
-    # dangerously_skip_verification = true
-    # [host.\"https://node3:8443\".tls] replaces all of them for that host
+    [tls]                     # of https hosts; paths are relative to this file
+    # ca_file = \"ca.pem\"                # trusted instead of the built-in authorities
+    # client_cert_file = \"client.pem\"   # for servers that want a client certificate
+    # client_key_file = \"client.key\"    # its key, not encrypted
+    # server_name = \"node.example\"      # instead of the name in the URLs
+    system_roots = false      # true: the authorities of the system instead
+    https_only = false        # true: http hosts are refused
+    dangerously_skip_verification = false
+    # [host.\"https://node3:8443\".tls]   # replaces all of [tls] for that host
     [paths]
     collection = \"/v1/group/\"
     member = \"/v1/group/{id}/\"";
