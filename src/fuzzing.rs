@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::api::{self, Action, Api, Classification, Reply};
+use crate::api::{self, Action, Api, Body, Classification, Reply};
 use crate::engine::threads::transport::UreqTransport;
 use crate::http::headers::{retry_after as wish, same_origin as followed};
 use crate::values::checksum::fnv1a;
@@ -26,6 +26,12 @@ pub fn same_origin(asked: &Host, location: &str) -> Option<String> {
 pub fn request(api: &Api, action: Action, group: &GroupId) -> (String, Option<String>) {
     let request = api.request(action, group);
     (request.path, request.body)
+}
+
+/// Whether an answer with this status and body confirms the action.
+pub fn confirms(api: &Api, action: Action, group: &GroupId, status: u16, body: &[u8]) -> bool {
+    let reply = Reply::Answered { status, retry_after: None, body: Body::Whole(body.to_vec()) };
+    api::classify(api, action, group, reply).classification == Classification::Confirmed
 }
 
 /// The transport to one host.

@@ -9,10 +9,10 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 use cluster_client::{ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
+use crate::api_setting::ApiSetting;
 use crate::args::{EngineName, GlobalOptions};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
-use crate::mapping::ApiSetting;
 use crate::output::eprint;
 use crate::progress::Tries;
 
