@@ -7,7 +7,8 @@ use super::{Mapped, default_retry, headers, template};
 use crate::values::action::Action;
 use crate::values::config::ConfigError;
 
-/// One request of an [`Api`](crate::Api), and the meanings of its answers. [`ApiBuilder::build`](super::ApiBuilder::build) checks it.
+/// One request of an [`Api`](crate::Api), and the meanings of its answers.
+/// [`ApiBuilder::build`](crate::ApiBuilder::build) checks it.
 ///
 /// `{id}` in the path is the percent-encoded id. In a body, `{id|json}` is the id as a quoted JSON string,
 /// `{id|base64}` its base64, and `{id|pointer}` the id escaped for a JSON Pointer. A body is sent as
