@@ -73,7 +73,7 @@ impl ClusterClient {
     }
 
     /// Warnings about the settings, for a person: a key file that other users can read, or verification that is off.
-    /// [`ClientBuilder::build`] logs each at the level warn.
+    /// [`ClientBuilder::build`](crate::ClientBuilder::build) logs each at the level warn.
     ///
     /// ```
     /// let client = cluster_client::ClusterClient::new(["http://node1:8000"])?;

@@ -7,6 +7,7 @@ use cluster_client::testing::{Fault, Method};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Ran, Running, list};
+use crate::tls_server::{self, Authority};
 
 fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -198,6 +199,11 @@ fn configuration_of_the_help_page_is_accepted_and_has_every_key() {
     let lines = help[from..].lines().map(str::trim).take_while(|line| !line.is_empty());
     // Settings whose default cannot be written are comments. Remove the marks.
     let example: String = lines.map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let authority = Authority::new("any");
+    let client = authority.issue(&tls_server::named(&["client"]));
+    bench.write("ca.pem", authority.pem);
+    bench.write("client.pem", client.chain);
+    bench.write("client.key", client.key);
     let hosts = || Ran::of(bench.command(&["hosts", "-o", "json"]).env_remove("CLUSTER_CLIENT_ENGINE")).exits(0);
     // The API is either named or given by its paths.
     let named: String = example.lines().take_while(|line| !line.starts_with("[paths]")).collect::<Vec<_>>().join("\n");
