@@ -83,6 +83,9 @@ fn option_overrides_variable_overrides_file() {
 #[test]
 fn hosts_shows_where_each_secret_is_and_not_the_secret() {
     let bench = Bench::new();
+    for file in ["token", "own", "mine"] {
+        bench.write(file, MARKER);
+    }
     bench.configure_also(&format!(
         "allow_plain_http = true\n[credentials]\nbasic_user = \"{MARKER}\"\nbasic_password_env = \"PASSWORD\"\n\
          header_files = {{ X-Token = \"token\" }}\n\

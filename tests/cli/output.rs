@@ -204,6 +204,9 @@ fn configuration_of_the_help_page_is_accepted_and_has_every_key() {
     bench.write("ca.pem", authority.pem);
     bench.write("client.pem", client.chain);
     bench.write("client.key", client.key);
+    for file in ["token", "file", "password"] {
+        bench.write(file, "secret");
+    }
     let hosts = || Ran::of(bench.command(&["hosts", "-o", "json"]).env_remove("CLUSTER_CLIENT_ENGINE")).exits(0);
     // The API is either named or given by its paths.
     let named: String = example.lines().take_while(|line| !line.starts_with("[paths]")).collect::<Vec<_>>().join("\n");

@@ -1242,7 +1242,8 @@ pub(super) mod tls {
         assert_eq!(tunnels[0], expected, "nothing of the request is in it");
         let wrong = through(proxy.address, "https://other.example:8443");
         let Reply::NotSent(error) = ask(&wrong, Action::Create, PLENTY) else { panic!("the name is not verified") };
-        assert_eq!(error.to_string(), "the TLS handshake failed");
+        let expected = "the server's certificate is not valid for other.example, only for localhost, 127.0.0.1";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]
