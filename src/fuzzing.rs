@@ -30,6 +30,12 @@ pub fn request(api: &Api, action: Action, group: &GroupId) -> (String, Option<St
     (request.path, request.body)
 }
 
+/// Whether an answer with this status and body confirms the action.
+pub fn confirms(api: &Api, action: Action, group: &GroupId, status: u16, body: &[u8]) -> bool {
+    let reply = Reply::Answered { status, retry_after: None, body: Body::Whole(body.to_vec()) };
+    api::classify(api, action, group, reply).classification == Classification::Confirmed
+}
+
 /// The transport to one host.
 pub struct Wire(UreqTransport);
 

@@ -174,6 +174,31 @@ fn tests_on_the_body_decide_the_state_and_an_unreadable_body_decides_nothing() {
 }
 
 #[test]
+fn delete_awaits_a_thing_that_is_still_changing_until_its_time_is_over() {
+    for engine in engines() {
+        let cluster = Cluster::start(2).unwrap();
+        let check = Call::new("GET", "/v1/group/{id}/").present([200]).absent([404]).wait([202]);
+        let api = things().check(check).build().unwrap();
+        let client = client_of(&cluster, engine).api(api).build().unwrap();
+        assert_eq!(client.create_group("g").unwrap().outcome, Outcome::Created);
+        // More often than a request is tried.
+        cluster.node(0).inject(Fault::answer(202).on(Method::Get).times(12));
+        let deletion = client.delete_group("g").unwrap();
+        assert_eq!(deletion.report().outcome, Outcome::Deleted, "{engine:?}");
+        assert_eq!(cluster.node(0).pending_faults(), 0);
+
+        assert_eq!(client.create_group("g").unwrap().outcome, Outcome::Created);
+        cluster.node(0).inject(Fault::answer(202).on(Method::Get).always());
+        let short = client.with(OperationOptions::new().timeout(std::time::Duration::from_millis(200)));
+        let deletion = short.delete_group("g").unwrap();
+        let report = deletion.report();
+        assert_eq!((report.outcome, states(report)), (Outcome::InDoubt, vec![State::Unknown, State::Absent]));
+        let reason = report.hosts[0].reason.as_ref().unwrap().to_string();
+        assert!(reason.contains("answered 202 to check, still changing"), "{reason}");
+    }
+}
+
+#[test]
 fn ids_outside_the_rule_are_refused_alone_in_a_bulk() {
     let cluster = Cluster::start(2).unwrap();
     let client = builder(cluster.urls()).api(things().build().unwrap()).build().unwrap();

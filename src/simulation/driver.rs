@@ -78,6 +78,10 @@ impl Scenario {
         Some(Scenario { text: text.into(), plan, present: start == "present", dialect })
     }
 
+    pub(super) fn is_mapped(&self) -> bool {
+        self.dialect == Dialect::Mapped
+    }
+
     pub(super) fn is_single(&self) -> bool {
         self.plan.len() == 1
     }

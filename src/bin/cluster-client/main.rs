@@ -10,6 +10,7 @@
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
 
+mod api_setting;
 mod args;
 mod confirm;
 mod credentials;

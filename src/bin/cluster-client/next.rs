@@ -9,6 +9,7 @@ use std::time::Duration;
 use cluster_client::{GroupId, Host, Hosts, Operation, Origin, Target};
 use serde_json::{Value, json};
 
+use crate::api_setting;
 use crate::args::{GlobalOptions, Groups};
 use crate::groups;
 use crate::mapping;
@@ -68,7 +69,7 @@ impl Advice {
         if let Some(file) = config {
             add("--config", absolute(file));
         }
-        if let Some(api) = global.api.clone().or_else(|| std::env::var(mapping::VARIABLE).ok()) {
+        if let Some(api) = global.api.clone().or_else(|| std::env::var(api_setting::VARIABLE).ok()) {
             add("--api", mapping::path_of(&api).map_or(api.as_str().into(), absolute));
         }
         if let Some(time) = global.timeout {

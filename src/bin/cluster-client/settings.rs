@@ -9,11 +9,11 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 use cluster_client::{ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
+use crate::api_setting::ApiSetting;
 use crate::args::{EngineName, GlobalOptions};
 use crate::credentials::{CredentialSettings, Place, TOKEN_FILE};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
-use crate::mapping::ApiSetting;
 use crate::output::eprint;
 use crate::progress::Tries;
 use crate::proxy::ProxySettings;

@@ -3,6 +3,7 @@
 //! `crate::api` builds requests from it and classifies answers by it. An intent records it.
 
 mod builder;
+mod call;
 mod headers;
 mod ids;
 pub(crate) mod pattern;
@@ -13,7 +14,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-pub use self::builder::{Answer, ApiBuilder, Call};
+pub use self::builder::ApiBuilder;
+pub use self::call::{Answer, Call};
 use self::ids::IdRule;
 use self::pattern::{Meaning, Pattern};
 pub use self::reference::ApiRef;
