@@ -20,7 +20,6 @@ pub(crate) struct Parts {
     exchanges: Exchanges,
     /// Number of journal calls that threads of the pool make now.
     pub(crate) journal_calls: usize,
-    no_headers: Arc<[(String, String)]>,
     completed: Vec<Completion>,
 }
 
@@ -32,7 +31,6 @@ impl Parts {
             client: Arc::clone(client),
             exchanges: Exchanges::default(),
             journal_calls: 0,
-            no_headers: Arc::new([]),
             completed: Vec::new(),
         }
     }
@@ -74,7 +72,6 @@ impl Parts {
             id: 0,
             host: number,
             request: Arc::clone(requests.request(*action)),
-            headers: Arc::clone(&self.no_headers),
             credentials: credentials.map(|credentials| credentials.lines(now())).unwrap_or_default(),
             only_reads: *action == Action::Check,
             timeout: *timeout,
