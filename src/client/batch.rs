@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::client::cancel::Cancel;
 use crate::client::driver::Driver;
 use crate::client::invocation::Invocation;
+use crate::client::operations::Ended;
 use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
@@ -116,14 +117,13 @@ where
     }
 
     /// Returns an operation that has ended. Blocks only if no more may be taken from the input, which may block too.
-    fn ended(&mut self) -> Option<(usize, Report)> {
+    fn ended(&mut self) -> Option<Ended> {
         let enough = 2 * self.invocation.client().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        let ended = match self.driver.try_take() {
+        match self.driver.try_take() {
             None if self.open > 0 && !may_take => Some(self.driver.take()),
             ended => ended,
-        };
-        ended.map(|(position, _, report)| (position, report))
+        }
     }
 }
 

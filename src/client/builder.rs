@@ -323,7 +323,7 @@ impl ClientBuilder {
             retry: self.retry,
             rollback_retry: self.rollback_retry,
             request_timeout: self.request_timeout,
-            deadline: self.operation_timeout,
+            operation_timeout: self.operation_timeout,
             rollback_timeout,
             settle,
         })

@@ -31,7 +31,7 @@ impl Invocation {
         let driver = Driver::new(&self.client, 1, true);
         let _watched = self.watch(&driver);
         driver.add(0, self.machine(operation, group));
-        let (_, _, report) = driver.take();
+        let (_, report) = driver.take();
         report
     }
 
@@ -46,8 +46,8 @@ impl Invocation {
     /// Creates the machine of an operation. Calls the logger, which is foreign code, so the caller must hold no lock.
     pub(crate) fn machine(&self, operation: Operation, group: GroupId) -> Machine {
         let client = &self.client;
-        let deadline = self.options.timeout.or(client.limits.deadline);
-        let limits = Limits { deadline, ..client.limits.clone() };
+        let operation_timeout = self.options.timeout.or(client.limits.operation_timeout);
+        let limits = Limits { operation_timeout, ..client.limits.clone() };
         let (cluster, api) = (Arc::clone(&client.cluster), Arc::clone(&client.api));
         let preflight = self.options.preflight;
         let mut machine = Machine::new(operation, preflight, group, cluster, api, limits, fastrand::u64(..));

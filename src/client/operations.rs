@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
 use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
-use crate::protocol::{Ending, Input, Machine, Output};
+use crate::protocol::{Input, Machine, Output};
 use crate::sync::now;
 use crate::values::event::Event;
 use crate::values::host::Host;
 use crate::values::report::Report;
 use crate::values::retry::RetryBudgets;
 
-/// An operation that has ended: its position in the input of the call, and its result.
-pub(crate) type Ended = (usize, Ending, Report);
+/// An operation that has ended: its position in the input of the call, and its report.
+pub(crate) type Ended = (usize, Report);
 
 /// The operations of one driver.
 pub(crate) struct Operations {
@@ -278,8 +278,7 @@ impl Operations {
     fn end(&mut self, number: usize, now: Instant) {
         if let Some(slot) = self.slots[number].take() {
             self.free.push(number);
-            let (ending, report) = slot.machine.into_ending();
-            self.ended.push_back((slot.position, ending, report));
+            self.ended.push_back((slot.position, slot.machine.into_report()));
         }
         self.admit(now);
     }

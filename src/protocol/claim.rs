@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::participant::{Goal, Participant};
-use super::{AfterSettle, Ending, Machine, Rules};
+use super::{AfterSettle, Machine, Rules};
 use crate::values::event::Phase;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
@@ -22,13 +22,13 @@ impl<R: Rules> Machine<R> {
                 }
                 self.begin_recovery(intent);
             }
-            Err(ClaimError::Failed(error)) => self.end(Ending::Journal(error)),
+            Err(ClaimError::Failed(error)) => self.end_with(Outcome::JournalFailed, Cause::journal(error)),
             Err(ClaimError::Busy(_)) if self.cancelled => self.give_up(Cause::Cancelled),
             Err(ClaimError::Busy(holder)) => match self.claims.next(None, &mut self.random) {
                 Some(delay) if self.time_left(self.now + delay) => {
                     self.not_before = self.now + delay;
                 }
-                _ => self.end(Ending::Busy(holder)),
+                _ => self.end_with(Outcome::Busy, Cause::busy(holder)),
             },
         }
     }
@@ -66,7 +66,7 @@ impl<R: Rules> Machine<R> {
     fn begin_override(&mut self, intent: Intent) {
         let unnamed: Vec<Host> = intent.hosts.iter().filter(|host| !self.cluster.contains(host)).cloned().collect();
         if !R::may_override(unnamed.is_empty(), intent.api == *self.cluster_api) {
-            return self.end(Ending::Conflict { unfinished: Box::new(intent), unnamed });
+            return self.end_with(Outcome::Conflict, Cause::conflict(intent, unnamed));
         }
         self.take_hosts(self.cluster.iter().chain(&unnamed).cloned().collect());
         for (host, participant) in self.hosts.iter().zip(&mut self.participants) {
@@ -89,7 +89,7 @@ impl<R: Rules> Machine<R> {
             self.api = Arc::clone(&self.cluster_api);
         }
         if self.operation == Operation::Recover {
-            return self.end(Ending::Reported(Outcome::Recovered));
+            return self.end(Outcome::Recovered);
         }
         self.take_hosts(Arc::clone(&self.cluster));
         self.begin_pass();
@@ -102,7 +102,7 @@ impl<R: Rules> Machine<R> {
                 self.begin_round(Phase::Probe, |_| Some(Goal::Probe));
             }
             Operation::Delete | Operation::Repair(Target::Absent) => self.begin_intent(),
-            Operation::Recover | Operation::Forget => self.end(Ending::Reported(Outcome::Recovered)),
+            Operation::Recover | Operation::Forget => self.end(Outcome::Recovered),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The intent: its content, and what follows after it was recorded or erased.
 
-use super::{Ending, Machine, Rules};
+use super::{Machine, Rules};
 use crate::values::cause::JournalError;
 use crate::values::event::Phase;
 use crate::values::intent::{Intent, Purpose};
@@ -22,11 +22,6 @@ impl<R: Rules> Machine<R> {
         } else if !self.time_left(self.now) {
             self.give_up(Cause::TimedOut { host: None });
         }
-    }
-
-    pub(super) fn give_up(&mut self, cause: Cause) {
-        self.cause = Some(cause);
-        self.end(Ending::Reported(Outcome::Unavailable));
     }
 
     /// Returns the intent to record. At the end of a pass it names the hosts that are left, and the hosts where a POST
@@ -53,7 +48,7 @@ impl<R: Rules> Machine<R> {
         match (self.phase, recorded) {
             // The entry belongs to an older operation, which stays unfinished.
             (Phase::Intend, Err(error)) if R::stops_unrecorded() && self.recoverable => {
-                self.end(Ending::Journal(error));
+                self.end_with(Outcome::JournalFailed, Cause::journal(error));
             }
             (Phase::Intend, Err(error)) if R::stops_unrecorded() => {
                 self.abandoned = Some(error);
@@ -79,16 +74,16 @@ impl<R: Rules> Machine<R> {
                 if R::undoes_failed_commit() {
                     return self.begin_removal();
                 }
-                self.end(Ending::Unrecorded(error));
+                self.end_with(Outcome::Unrecorded, Cause::journal(error));
             }
             (Phase::Commit, Ok(())) => {
                 self.recoverable = false;
-                self.end(Ending::Reported(Outcome::Created));
+                self.end(Outcome::Created);
             }
             (_, erased) => {
                 if let Some(error) = self.abandoned.take() {
                     self.note_failure(erased, "a part of the journal entry may be left");
-                    return self.end(Ending::Journal(error));
+                    return self.end_with(Outcome::JournalFailed, Cause::journal(error));
                 }
                 self.recoverable = erased.is_err();
                 self.note_failure(erased, "the settled journal entry stays");

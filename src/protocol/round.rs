@@ -16,7 +16,7 @@ use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_round(&mut self, phase: Phase, goal: impl Fn(&mut Participant) -> Option<Goal>) {
         self.enter(phase);
-        self.phase_ends = match self.limits.deadline {
+        self.phase_ends = match self.deadline {
             _ if self.has_own_time() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
         };

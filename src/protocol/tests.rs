@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Ending, Input, Limits, Machine, Output};
+use super::{Input, Limits, Machine, Output};
 use crate::api::{Action, Api, Body, Reply, classify};
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::group::GroupId;
@@ -51,7 +51,7 @@ impl Scene {
             retry,
             rollback_retry: retry,
             request_timeout: 5 * SECOND,
-            deadline: Some(60 * SECOND),
+            operation_timeout: Some(60 * SECOND),
             rollback_timeout: 30 * SECOND,
             settle: 5 * SECOND,
         };
@@ -152,10 +152,10 @@ impl Scene {
         self.machine.handle_input(input, self.now, &mut self.budgets);
     }
 
-    fn end(mut self) -> (Ending, Report) {
+    fn end(mut self) -> Report {
         assert_eq!(self.machine.poll_output(self.now), Output::Done);
         assert!(self.sent.is_empty(), "nothing is in flight at the end");
-        self.machine.into_ending()
+        self.machine.into_report()
     }
 
     fn ends(self, outcome: Outcome, a: State, b: State) {
@@ -163,8 +163,8 @@ impl Scene {
     }
 
     fn reports(self, outcome: Outcome, a: State, b: State) -> Report {
-        let (ending, report) = self.end();
-        assert_eq!(report.outcome, outcome, "{ending:?}");
+        let report = self.end();
+        assert_eq!(report.outcome, outcome, "{:?}", report.cause);
         assert_eq!(report.hosts.iter().map(|host| host.state).collect::<Vec<_>>(), [a, b]);
         report
     }
@@ -288,7 +288,7 @@ fn create_whose_commit_fails_is_unrecorded_and_not_rolled_back() {
 #[test]
 fn create_sends_no_post_if_the_intent_cannot_be_recorded() {
     let scene = Scene::create().claims().both(Check, 404, 404).fails_to_record(CREATE, "ab").erases();
-    assert!(matches!(scene.end().0, Ending::Journal(_)));
+    assert_eq!(scene.end().outcome, Outcome::JournalFailed);
 }
 
 #[test]
@@ -388,8 +388,8 @@ fn repair_to_present_creates_the_group_on_hosts_without_it() {
 #[test]
 fn repair_that_cannot_be_recorded_keeps_the_older_intent() {
     let scene = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(intent(CREATE))));
-    let (ending, report) = scene.fails_to_record(Purpose::Delete, "ab").end();
-    assert!(matches!(ending, Ending::Journal(_)) && report.recoverable);
+    let report = scene.fails_to_record(Purpose::Delete, "ab").end();
+    assert_eq!((report.outcome, report.recoverable), (Outcome::JournalFailed, true));
 }
 
 #[test]
@@ -401,7 +401,8 @@ fn status_makes_no_claim() {
 fn busy_group_is_retried_and_then_reported() {
     let busy = || Err(ClaimError::Busy("process 7".into()));
     let scene = Scene::create().finds(busy()).waits(SECOND).finds(busy());
-    assert!(matches!(scene.end().0, Ending::Busy(holder) if holder == "process 7"));
+    let report = scene.end();
+    assert_eq!((report.outcome, report.cause), (Outcome::Busy, Some(Cause::busy("process 7"))));
 }
 
 #[test]
@@ -533,17 +534,18 @@ fn repair_conflicts_with_an_intent_that_names_other_hosts() {
     unfinished.hosts.push(Host::parse("http://staging").unwrap());
     for target in [Target::Present, Target::Absent] {
         let scene = Scene::of(Operation::Repair(target), true).finds(Ok(Some(unfinished.clone())));
-        let (ending, report) = scene.end();
-        let Ending::Conflict { unnamed, .. } = ending else { panic!("{ending:?}") };
-        assert_eq!((unnamed.as_slice(), report.recoverable), (&unfinished.hosts[2..], true));
+        let report = scene.end();
+        let cause = Cause::conflict(unfinished.clone(), unfinished.hosts[2..].to_vec());
+        assert_eq!((report.outcome, report.cause), (Outcome::Conflict, Some(cause)));
+        assert!(report.recoverable);
     }
 }
 
 #[test]
 fn repair_conflicts_with_an_intent_of_other_paths() {
     let unfinished = Intent { api: Api::new("/v2", "/v2/{id}").unwrap(), ..intent(CREATE) };
-    let (ending, _) = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(unfinished))).end();
-    assert!(matches!(ending, Ending::Conflict { unnamed, .. } if unnamed.is_empty()));
+    let scene = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(unfinished.clone())));
+    assert_eq!(scene.end().cause, Some(Cause::conflict(unfinished, Vec::new())));
 }
 
 #[test]
@@ -582,7 +584,7 @@ fn cancelled_operation_does_not_retry_a_busy_group() {
     let mut scene = Scene::create();
     scene.machine.cancel(scene.now);
     let scene = scene.finds(Err(ClaimError::Busy("process 7".into())));
-    let report = scene.end().1;
+    let report = scene.end();
     assert_eq!((report.outcome, report.cause), (Outcome::Cancelled, Some(Cause::Cancelled)));
 }
 
@@ -605,7 +607,7 @@ fn operation_after_a_recovery_awaits_the_settle_time_of_its_changes() {
 
 #[test]
 fn repair_cancelled_before_its_first_change_is_cancelled_and_unchanged() {
-    let (_, report) = Scene::of(Operation::Repair(Target::Present), true)
+    let report = Scene::of(Operation::Repair(Target::Present), true)
         .finds(Ok(Some(intent(CREATE))))
         .waits(5 * SECOND)
         .on('a', Check, answer(200))
@@ -679,7 +681,7 @@ fn recovery_of_a_repair_to_present_warns_only_of_hosts_without_the_group() {
 
 #[test]
 fn recovery_without_an_intent_reports_no_host() {
-    let (_, report) = Scene::of(Operation::Recover, true).claims().end();
+    let report = Scene::of(Operation::Recover, true).claims().end();
     assert_eq!((report.outcome, report.hosts.len()), (Outcome::Recovered, 0));
     assert_eq!(report.summary(), "nothing is unfinished for g");
     assert!(!report.all(Present) && !report.all(Absent));

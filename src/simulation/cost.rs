@@ -46,7 +46,7 @@ fn machine(case: &Case, hosts: usize) -> Machine {
         retry: RetryPolicy::default(),
         rollback_retry: RetryPolicy::default(),
         request_timeout: Duration::from_secs(10),
-        deadline: None,
+        operation_timeout: None,
         rollback_timeout: Duration::from_secs(120),
         settle: Duration::from_secs(10),
     };
@@ -64,7 +64,7 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
             Output::Claim => Input::Claimed(Ok(None)),
             Output::Record(_) => Input::Recorded(Ok(())),
             Output::Erase => Input::Erased(Ok(())),
-            Output::Done => return machine.into_ending().1.outcome,
+            Output::Done => return machine.into_report().outcome,
             Output::Send { host, action, .. } => {
                 sent.push((host, action));
                 continue;

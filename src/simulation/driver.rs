@@ -1,6 +1,7 @@
 //! One run: the operations of a scenario, one after another, in one world, by the steps of the real driver. Crashes,
 //! cancellations and stalls between two steps are choices of the schedule.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::oracle::{Invariant, bound};
 use super::schedule::Choices;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
 use crate::api::Api;
-use crate::protocol::{Ending, Input, Limits, Machine, Output, Rules};
+use crate::protocol::{Input, Limits, Machine, Output, Rules};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
@@ -16,8 +17,8 @@ use crate::values::outcome::Outcome;
 use crate::values::report::{Operation, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
-pub(super) const DEADLINE: Duration = Duration::from_millis(300);
-const ROLLBACK: Duration = Duration::from_millis(200);
+pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_millis(300);
+const ROLLBACK_TIMEOUT: Duration = Duration::from_millis(200);
 /// Tries of every request, in all phases.
 pub(super) const TRIES: u32 = 2;
 const TICK: Duration = Duration::from_millis(1);
@@ -87,57 +88,46 @@ pub(super) enum DriverMutant {
     NeverSettles,
 }
 
-/// How a machine ended, for the counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The end of a machine, for the counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    Created,
-    AlreadyExists,
-    Unavailable,
-    RolledBack,
-    InDoubt,
-    Unrecorded,
-    Finished,
-    Observed,
-    Recovered,
-    Busy,
-    Conflict,
-    Journal,
+    Ended(Outcome),
     Crashed,
 }
 
 impl End {
-    pub(super) const COUNT: usize = End::Crashed as usize + 1;
-    pub(super) const ALL: [End; End::COUNT] = [
-        End::Created,
-        End::AlreadyExists,
-        End::Unavailable,
-        End::RolledBack,
-        End::InDoubt,
-        End::Unrecorded,
-        End::Finished,
-        End::Observed,
-        End::Recovered,
-        End::Busy,
-        End::Conflict,
-        End::Journal,
+    /// Every end of a machine. Nothing is refused or forgotten by it.
+    pub(super) const ALL: [End; 17] = [
+        End::Ended(Outcome::Created),
+        End::Ended(Outcome::Deleted),
+        End::Ended(Outcome::Repaired),
+        End::Ended(Outcome::Observed),
+        End::Ended(Outcome::Recovered),
+        End::Ended(Outcome::AlreadyExists),
+        End::Ended(Outcome::Unavailable),
+        End::Ended(Outcome::RolledBack),
+        End::Ended(Outcome::Cancelled),
+        End::Ended(Outcome::TimedOut),
+        End::Ended(Outcome::Incomplete),
+        End::Ended(Outcome::InDoubt),
+        End::Ended(Outcome::Unrecorded),
+        End::Ended(Outcome::Busy),
+        End::Ended(Outcome::Conflict),
+        End::Ended(Outcome::JournalFailed),
         End::Crashed,
     ];
 
-    fn of(ending: &Ending) -> End {
-        match ending {
-            Ending::Busy(_) => End::Busy,
-            Ending::Conflict { .. } => End::Conflict,
-            Ending::Journal(_) => End::Journal,
-            Ending::Unrecorded(_) | Ending::Reported(Outcome::Unrecorded) => End::Unrecorded,
-            Ending::Reported(Outcome::Created) => End::Created,
-            Ending::Reported(Outcome::AlreadyExists) => End::AlreadyExists,
-            Ending::Reported(Outcome::Unavailable) => End::Unavailable,
-            Ending::Reported(Outcome::RolledBack) => End::RolledBack,
-            Ending::Reported(Outcome::InDoubt) => End::InDoubt,
-            Ending::Finished => End::Finished,
-            Ending::Reported(Outcome::Observed) => End::Observed,
-            Ending::Reported(Outcome::Recovered) => End::Recovered,
-            Ending::Reported(other) => panic!("the machine never ends with {other}"),
+    /// The place in [`End::ALL`].
+    fn place(self) -> usize {
+        End::ALL.iter().position(|end| *end == self).unwrap_or_else(|| panic!("the machine never ends with {self:?}"))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Ended(outcome) => outcome.fmt(f),
+            End::Crashed => f.write_str("crashed"),
         }
     }
 }
@@ -162,8 +152,8 @@ impl Setting {
             retry: policy,
             rollback_retry: policy,
             request_timeout: TIMEOUT,
-            deadline: Some(DEADLINE),
-            rollback_timeout: ROLLBACK,
+            operation_timeout: Some(OPERATION_TIMEOUT),
+            rollback_timeout: ROLLBACK_TIMEOUT,
             settle: if driver == DriverMutant::NeverSettles { Duration::ZERO } else { SETTLE },
         };
         let other = Api::new("/v2/group", "/v2/group/{id}").expect("good paths");
@@ -187,7 +177,7 @@ impl Setting {
 pub(super) struct Run<'a> {
     setting: &'a Setting,
     pub(super) world: World,
-    pub(super) ends: [u32; End::COUNT],
+    pub(super) ends: [u32; End::ALL.len()],
 }
 
 /// An event between two steps.
@@ -204,7 +194,7 @@ impl<'a> Run<'a> {
     pub(super) fn new(setting: &'a Setting, choices: Choices, trace: bool) -> Self {
         let mut world = World::new(Arc::clone(&setting.names), choices);
         world.violations.trace = trace.then(Vec::new);
-        Run { setting, world, ends: [0; End::COUNT] }
+        Run { setting, world, ends: [0; End::ALL.len()] }
     }
 
     pub(super) fn play<R: Rules>(&mut self, scenario: &Scenario) {
@@ -256,18 +246,17 @@ impl<'a> Run<'a> {
         let mut machine: Machine<R> =
             Machine::with_rules(operation, preflight, group.clone(), cluster, api, limits.clone(), 7);
         let mut budgets = RetryBudgets::new(names.len());
-        let end = self.drive(&mut machine, &mut budgets, began);
-        if end == End::Crashed {
-            self.world.crash();
+        let ended = self.drive(&mut machine, &mut budgets, began);
+        let end = if ended {
+            let report = machine.into_report();
+            self.world.check_report(&report);
+            End::Ended(report.outcome)
         } else {
-            let (ending, report) = machine.into_ending();
-            self.world.check_ending(&ending, &report);
-            self.count(End::of(&ending));
-            self.world.check_nothing_lost();
-            return End::of(&ending);
-        }
+            self.world.crash();
+            End::Crashed
+        };
         self.world.check_nothing_lost();
-        self.count(end);
+        self.ends[end.place()] += 1;
         end
     }
 
@@ -295,11 +284,8 @@ impl<'a> Run<'a> {
         other
     }
 
-    fn count(&mut self, end: End) {
-        self.ends[end as usize] += 1;
-    }
-
-    fn drive<R: Rules>(&mut self, machine: &mut Machine<R>, budgets: &mut RetryBudgets, began: Duration) -> End {
+    /// Runs a machine to its end, or until a crash. Returns whether it has ended.
+    fn drive<R: Rules>(&mut self, machine: &mut Machine<R>, budgets: &mut RetryBudgets, began: Duration) -> bool {
         let mut stalled = Duration::ZERO;
         let mut cancelled = false;
         let limit = 100 + 60 * self.setting.hosts();
@@ -307,7 +293,7 @@ impl<'a> Run<'a> {
             let clock = self.world.now.saturating_sub(began);
             match self.between(clock, cancelled) {
                 Between::Nothing => {}
-                Between::Crash => return End::Crashed,
+                Between::Crash => return false,
                 Between::Cancel => {
                     self.world.trace(|_| "CANCEL".into());
                     cancelled = true;
@@ -329,7 +315,7 @@ impl<'a> Run<'a> {
                     if !idle {
                         self.world.violation(Invariant::I9, "ended with a request in flight");
                     }
-                    return End::Recovered;
+                    return true;
                 }
                 Output::Send { host, action, timeout, .. } => {
                     let node = self.world.node_of(&machine.hosts()[host]);
@@ -362,7 +348,7 @@ impl<'a> Run<'a> {
             }
         }
         self.world.violation(Invariant::I7, "does not end");
-        End::Crashed
+        false
     }
 
     fn between(&mut self, clock: Duration, cancelled: bool) -> Between {
@@ -370,7 +356,7 @@ impl<'a> Run<'a> {
         let touched = std::mem::take(&mut self.world.touched);
         let crash = usize::from(touched);
         let cancel = usize::from(!cancelled);
-        let to = if clock < DEADLINE { DEADLINE.saturating_sub(clock) } else { ROLLBACK };
+        let to = if clock < OPERATION_TIMEOUT { OPERATION_TIMEOUT.saturating_sub(clock) } else { ROLLBACK_TIMEOUT };
         let chosen = self.world.choices.choose(1 + crash + cancel + 2);
         let ways = [
             (true, Between::Nothing),

@@ -82,7 +82,7 @@ struct Failure {
 #[derive(Debug, Default, Clone, Copy)]
 struct Stats {
     schedules: u64,
-    ends: [u64; End::COUNT],
+    ends: [u64; End::ALL.len()],
 }
 
 impl Stats {
@@ -105,8 +105,8 @@ impl Stats {
         #[expect(clippy::cast_precision_loss, reason = "it is a rate for people")]
         let rate = self.schedules as f64 / seconds.max(1e-9);
         println!("{what}: {} schedules in {seconds:.1} s, {rate:.0} a second", self.schedules);
-        let ends = End::ALL.iter().filter(|end| self.ends[**end as usize] > 0);
-        let ends: Vec<_> = ends.map(|end| format!("{end:?} {}", self.ends[*end as usize])).collect();
+        let ends = End::ALL.iter().zip(self.ends).filter(|(_, count)| *count > 0);
+        let ends: Vec<_> = ends.map(|(end, count)| format!("{end} {count}")).collect();
         println!("    {}", ends.join(", "));
     }
 }
@@ -278,8 +278,8 @@ fn check_all(budgets: impl Fn(&Scenario) -> [usize; 3]) {
 
 /// An exploration that never reaches one of the endings proves nothing about it.
 fn assert_all_ends(stats: &Stats) {
-    for end in End::ALL {
-        assert!(stats.ends[end as usize] > 0, "no schedule ended in {end:?}");
+    for (end, count) in End::ALL.iter().zip(stats.ends) {
+        assert!(count > 0, "no schedule ended in {end}");
     }
 }
 

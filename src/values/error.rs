@@ -353,7 +353,7 @@ mod tests {
     use super::*;
     use crate::values::group::GroupId;
     use crate::values::host::Host;
-    use crate::values::report::{Operation, Target, outcome_of_removal_or_repair, refined_outcome};
+    use crate::values::report::Operation;
 
     const ALL: [Outcome; 18] = [
         Outcome::Created,
@@ -406,38 +406,6 @@ mod tests {
             [([Present, Present], 0), ([Absent, Absent], 1), ([Present, Absent], 3), ([Present, Unknown], 4)]
         {
             assert_eq!(report(Operation::Status, Outcome::Observed, &states).exit_code(), exit, "{states:?}");
-        }
-    }
-
-    #[test]
-    fn delete_or_repair_without_success_is_incomplete_or_in_doubt() {
-        use State::{Absent, Present, Unknown};
-        let (absent, present) = (Operation::Repair(Target::Absent), Operation::Repair(Target::Present));
-        for (operation, states, outcome) in [
-            (Operation::Delete, [Absent, Absent], Outcome::Deleted),
-            (Operation::Delete, [Absent, Present], Outcome::Incomplete),
-            (Operation::Delete, [Unknown, Present], Outcome::InDoubt),
-            (absent, [Absent, Absent], Outcome::Repaired),
-            (absent, [Present, Absent], Outcome::Incomplete),
-            (present, [Present, Present], Outcome::Repaired),
-            (present, [Present, Unknown], Outcome::InDoubt),
-        ] {
-            let report = report(operation, outcome, &states);
-            assert_eq!(outcome_of_removal_or_repair(operation, &report.hosts), outcome, "{operation:?} {states:?}");
-        }
-    }
-
-    #[test]
-    fn outcome_is_refined_by_its_cause() {
-        let timed_out = Cause::TimedOut { host: None };
-        for (outcome, cause, refined) in [
-            (Outcome::RolledBack, Some(Cause::Cancelled), Outcome::Cancelled),
-            (Outcome::Unavailable, Some(Cause::Cancelled), Outcome::Cancelled),
-            (Outcome::RolledBack, Some(timed_out), Outcome::TimedOut),
-            (Outcome::RolledBack, None, Outcome::RolledBack),
-            (Outcome::InDoubt, Some(Cause::Cancelled), Outcome::InDoubt),
-        ] {
-            assert_eq!(refined_outcome(outcome, cause.as_ref(), &[]), refined, "{outcome} {cause:?}");
         }
     }
 }
