@@ -61,6 +61,6 @@ pub use crate::values::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIn
 pub use crate::values::outcome::Outcome;
 pub use crate::values::printable::Printable;
 pub use crate::values::report::{
-    Cause, HostReport, HostStep, Interruption, Operation, OperationId, Reason, Report, State, Target,
+    Cause, HostReport, HostStep, Interruption, Note, Operation, OperationId, Reason, Report, State, Target,
 };
 pub use crate::values::retry::RetryPolicy;

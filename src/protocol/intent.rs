@@ -5,7 +5,7 @@ use crate::values::cause::JournalError;
 use crate::values::event::Phase;
 use crate::values::intent::{Intent, Purpose};
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, Target};
+use crate::values::report::{Cause, Note, Operation, Target};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_intent(&mut self) {
@@ -60,7 +60,7 @@ impl<R: Rules> Machine<R> {
             }
             (_, recorded) => {
                 self.recoverable = true;
-                self.note_failure(recorded, "the older journal entry stays");
+                self.note_failure(recorded, Note::OlderEntryStays);
                 self.finish_pass(true);
             }
         }
@@ -82,19 +82,17 @@ impl<R: Rules> Machine<R> {
             }
             (_, erased) => {
                 if let Some(error) = self.abandoned.take() {
-                    self.note_failure(erased, "a part of the journal entry may be left");
+                    self.note_failure(erased, Note::PartialEntryStays);
                     return self.end_with(Outcome::JournalFailed, Cause::journal(error));
                 }
                 self.recoverable = erased.is_err();
-                self.note_failure(erased, "the settled journal entry stays");
+                self.note_failure(erased, Note::SettledEntryStays);
                 self.finish_pass(false);
             }
         }
     }
 
-    fn note_failure(&mut self, result: Result<(), JournalError>, consequence: &str) {
-        if let Err(error) = result {
-            self.notes.push(format!("{error}; {consequence}"));
-        }
+    fn note_failure(&mut self, result: Result<(), JournalError>, note: fn(JournalError) -> Note) {
+        self.notes.extend(result.err().map(note));
     }
 }

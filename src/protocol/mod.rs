@@ -68,7 +68,7 @@ use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, OperationId, Report};
+use crate::values::report::{Cause, Note, Operation, OperationId, Report};
 use crate::values::retry::{Delays, RetryBudgets, RetryPolicy};
 
 /// The bounds of one operation. All times are above zero.
@@ -176,7 +176,7 @@ pub(crate) struct Machine<R = Sound> {
     /// The recovery that preceded the operation itself.
     earlier: Option<Box<Report>>,
     /// Failures of the journal that did not change the outcome.
-    notes: Vec<String>,
+    notes: Vec<Note>,
     /// The journal holds an intent of the group.
     recoverable: bool,
     /// The journal outlives the process.

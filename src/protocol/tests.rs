@@ -10,7 +10,7 @@ use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, Report, State, Target};
+use crate::values::report::{Cause, Note, Operation, Report, State, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -289,6 +289,22 @@ fn create_whose_commit_fails_is_unrecorded_and_not_rolled_back() {
 fn create_sends_no_post_if_the_intent_cannot_be_recorded() {
     let scene = Scene::create().claims().both(Check, 404, 404).fails_to_record(CREATE, "ab").erases();
     assert_eq!(scene.end().outcome, Outcome::JournalFailed);
+}
+
+#[test]
+fn failures_of_the_journal_that_change_no_outcome_are_notes() {
+    let partial = Scene::create().claims().both(Check, 404, 404).fails_to_record(CREATE, "ab").fails_to_erase().end();
+    assert_eq!((partial.outcome, partial.notes), (Outcome::JournalFailed, vec![Note::PartialEntryStays(full())]));
+
+    let delete = || Scene::of(Operation::Delete, true).claims().records(Purpose::Delete, "ab");
+    let settled = delete().both(Delete, 200, 200).both(Check, 404, 404).fails_to_erase().end();
+    assert_eq!((settled.outcome, settled.recoverable), (Outcome::Deleted, true));
+    assert_eq!(settled.notes, [Note::SettledEntryStays(full())]);
+
+    let refused = delete().both(Delete, 200, 403).both(Check, 404, 200);
+    let older = refused.fails_to_record(Purpose::Delete, "b").end();
+    assert_eq!((older.outcome, older.recoverable), (Outcome::Incomplete, true));
+    assert_eq!(older.notes, [Note::OlderEntryStays(full())]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::values::api::Api;
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
-use crate::values::host::Host;
+use crate::values::host::{Host, Hosts};
 use crate::values::mask;
 use crate::values::printable::Printable;
 
@@ -70,6 +70,20 @@ pub enum Purpose {
     Delete,
     /// A repair to present: it is finished.
     Present,
+}
+
+impl Purpose {
+    /// A [`Purpose::Create`], for tests of your own [`Journal`](crate::Journal). `was_absent`: whether the probe verified
+    /// every host without the group.
+    ///
+    /// ```
+    /// use cluster_client::Purpose;
+    ///
+    /// assert!(matches!(Purpose::create(true), Purpose::Create { was_absent: true, .. }));
+    /// ```
+    pub const fn create(was_absent: bool) -> Self {
+        Purpose::Create { was_absent }
+    }
 }
 
 impl fmt::Display for Purpose {
@@ -168,6 +182,45 @@ const VERSION: &str = "2";
 const CHECKSUM: &str = "checksum: ";
 
 impl Intent {
+    /// An intent in the default API, for tests of your own [`Journal`](crate::Journal). Only the client records intents
+    /// of operations.
+    ///
+    /// ```
+    /// use cluster_client::{DirectoryJournal, GroupId, Hosts, Intent, Journal, Purpose};
+    ///
+    /// let hosts = Hosts::parse(["http://node1:8000", "http://node2:8000"])?;
+    /// let intent = Intent::new(GroupId::parse("payments")?, Purpose::create(true), &hosts);
+    ///
+    /// let directory = tempfile::tempdir()?;
+    /// let journal = DirectoryJournal::open(directory.path().join("journal"))?;
+    /// let mut claim = journal.claim(intent.group()).expect("the group is free");
+    /// claim.record(&intent)?;
+    /// drop(claim);
+    /// let claim = journal.claim(intent.group()).expect("the group is free again");
+    /// assert_eq!(claim.inherited(), Some(&intent));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn new(group: GroupId, purpose: Purpose, hosts: &Hosts) -> Self {
+        Intent { group, purpose, api: Api::default(), hosts: hosts.as_slice().to_vec() }
+    }
+
+    /// Sets the API of the operation's requests.
+    ///
+    /// ```
+    /// use cluster_client::{Api, GroupId, Hosts, Intent, Purpose};
+    ///
+    /// let api = Api::new("/v2/groups", "/v2/groups/{id}")?;
+    /// let hosts = Hosts::parse(["http://node1:8000"])?;
+    /// let intent = Intent::new(GroupId::parse("payments")?, Purpose::Delete, &hosts).with_api(api.clone());
+    /// assert_eq!(intent.api(), &api);
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_api(mut self, api: Api) -> Self {
+        self.api = api;
+        self
+    }
+
     /// The group of the operation.
     pub fn group(&self) -> &GroupId {
         &self.group

@@ -2,6 +2,7 @@
 
 mod cause;
 mod host;
+mod note;
 mod operation;
 mod summary;
 
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 pub use self::cause::Cause;
 pub use self::host::{HostReport, HostStep, Interruption, Reason, State};
+pub use self::note::Note;
 pub use self::operation::{Operation, OperationId, Target};
 use crate::values::action::Action;
 use crate::values::group::GroupId;
@@ -49,9 +51,8 @@ pub struct Report {
     pub recoverable: bool,
     /// Whether this is the recovery of a repair to present, so that every host should have the group.
     pub(crate) finishes_repair: bool,
-    /// Problems beside the hosts, such as a journal entry that could not be removed. They are part of
-    /// [`Report::warnings`] too.
-    pub notes: Vec<String>,
+    /// Failures of the journal that did not change the outcome. They are part of [`Report::warnings`] too.
+    pub notes: Vec<Note>,
     /// The time from the call to its end.
     pub elapsed: Duration,
 }

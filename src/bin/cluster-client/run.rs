@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use cluster_client::{
-    CancelToken, ClusterClient, Completed, Deletion, DirectoryJournal, GroupId, Journal as _, JournalError, Operation,
-    OperationOptions, Report, Target,
+    CancelToken, ClusterClient, Completed, Deletion, DirectoryJournal, GroupId, Journal as _, JournalError, Note,
+    Operation, OperationOptions, Report, Target,
 };
 
 use crate::args::{Format, GlobalOptions, Groups};
@@ -177,7 +177,7 @@ impl ResultPrinter<'_> {
 }
 
 /// Returns the problems that the lines of the hosts do not show.
-fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
+fn notes(report: Option<&Report>) -> impl Iterator<Item = &Note> {
     report.into_iter().flat_map(|report| &report.notes)
 }
 

@@ -1,6 +1,6 @@
 //! The text of a report: one line for an operator, and one for each problem.
 
-use super::{Cause, HostReport, Operation, Report, State, Target};
+use super::{Cause, HostReport, Note, Operation, Report, State, Target};
 use crate::values::outcome::Outcome;
 
 impl Report {
@@ -80,7 +80,7 @@ impl Report {
             Some(reason) => format!("{}: {} is {} ({reason})", host.host, self.group, host.state),
             None => format!("{}: {} is {}", host.host, self.group, host.state),
         });
-        hosts.chain(self.notes.iter().cloned()).collect()
+        hosts.chain(self.notes.iter().map(Note::to_string)).collect()
     }
 
     fn doubt(&self) -> String {
