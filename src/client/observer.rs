@@ -107,7 +107,8 @@ fn log_event(event: &Event) {
             log!(
                 target: TARGET, level,
                 id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
-                attempt = *attempt, status = *status;
+                attempt = *attempt, status = *status, error = error.as_ref().map(|error| error.kind().as_str()),
+                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
                 "{group}: {step} on {host} (try {attempt}, {elapsed:.1?})"
             );
         }

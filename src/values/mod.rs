@@ -19,3 +19,5 @@ pub(crate) mod outcome;
 pub(crate) mod printable;
 pub(crate) mod report;
 pub(crate) mod retry;
+#[cfg(feature = "serde")]
+pub(crate) mod serialization;

@@ -5,7 +5,8 @@ use std::panic;
 
 use env_logger::{Builder, Target, WriteStyle};
 
-use crate::args::GlobalOptions;
+use crate::args::{GlobalOptions, LogFormat};
+use crate::log_json;
 use crate::output::{self, eprint, eprint_raw};
 
 /// Starts the logger. `RUST_LOG` sets the level, then `-v` and `-vv`. A node has no table, so its default is `warn`.
@@ -20,6 +21,12 @@ pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
     };
     let styled = output::is_styled(&io::stderr(), global.color);
     builder.write_style(if styled { WriteStyle::Always } else { WriteStyle::Never });
+    if global.log_format == LogFormat::Json {
+        builder.format(|lines, record| {
+            let line = log_json::line(record, &lines.timestamp_millis().to_string());
+            lines.write_all(line.as_bytes())
+        });
+    }
     builder.target(Target::Pipe(Box::new(Lines)));
     builder.init();
     print_panics();

@@ -26,7 +26,8 @@ pub(crate) fn show(global: &GlobalOptions, output: &mut Output) -> Result<Exit, 
     let rows = rows(&settings);
     let text = match output.format {
         Format::Table => table(&rows),
-        Format::Json => json::line(&object(&rows)),
+        Format::Json => json::own_line("settings", object(&rows)),
+        Format::Name => settings.hosts.value.iter().map(|host| format!("{host}\n")).collect(),
     };
     output.print(&text);
     Ok(Exit::Done)
