@@ -488,7 +488,7 @@ fn command_on_a_full_or_read_only_file_system_sends_nothing() {
             let ran = ran.end(PATIENCE);
             assert_eq!((ran.exit, lane.sent(), lane.holders()), (Some(exit), 0, work.holders_before()), "{ran:?}");
             let told = acknowledged(&ran).unwrap();
-            let cause = told["cause"].as_str().unwrap();
+            let cause = told["cause"]["message"].as_str().unwrap();
             assert!(outcome(&told) == "journal_failed" && cause.starts_with("cannot "), "{told}");
         }
     }

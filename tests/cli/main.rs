@@ -9,6 +9,7 @@ mod exits;
 mod hostile_journal;
 mod journal;
 mod lists;
+mod machine;
 mod next;
 mod node;
 mod output;
@@ -16,6 +17,8 @@ mod printable;
 mod pty;
 mod recovery;
 mod refusals;
+#[path = "../support/schema.rs"]
+mod schema;
 mod secrets;
 mod settings;
 mod signals;

@@ -1,6 +1,6 @@
 //! recover: settles the crashed or interrupted operations in the journal.
 
-use cluster_client::{Error, JournalError, Operation, OperationOptions, Recovery, Report};
+use cluster_client::{Error, JournalError, Operation, OperationOptions, Outcome, Recovery, Report};
 
 use crate::args::{Format, GlobalOptions};
 use crate::exit::{CliError, Exit, with_causes};
@@ -42,12 +42,17 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
     for error in &unreadable {
         printer.add(Exit::InDoubt);
         match printer.output.format {
-            Format::Json => printer.output.print(&json::line(error)),
+            Format::Json => printer.output.print(&json::failure(&in_doubt(error), Some("recover"))),
             Format::Table => printer.output.print(&left(error)),
             Format::Name => eprint(&left(error)),
         }
     }
     Ok(printer.finish(0, token.is_cancelled()))
+}
+
+/// Returns what an unreadable entry means: the state of its group is unknown.
+fn in_doubt(error: &JournalError) -> CliError {
+    CliError { exit: Exit::InDoubt, outcome: Outcome::JournalFailed, message: with_causes(error) }
 }
 
 fn left(error: &JournalError) -> String {

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::builder::StyledStr;
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::{ContextKind, ContextValue};
 use cluster_client::Printable;
 
 /// Returns the error without passwords and control characters. All typed text is in its context, except in the usage,
@@ -36,9 +36,6 @@ pub(crate) fn wants_json(typed: impl Iterator<Item = OsString>) -> bool {
 
 /// Returns the error in one line, without the usage.
 pub(crate) fn sentence(error: &clap::Error) -> String {
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "no command was named: see cluster-client --help".into();
-    }
     let text = error.render().to_string();
     let ends = ["\n\nUsage:", "\n\nFor more information"].into_iter().filter_map(|end| text.find(end));
     let text = &text[..ends.min().unwrap_or(text.len())];
