@@ -40,6 +40,29 @@ fn lean_set_has_at_most_thirty_crates_and_the_readme_has_the_number() {
     assert!(read("README.md").contains(&said), "the README should say: {said}");
 }
 
+/// Name and version of each crate in a lock file.
+fn locked(path: &str) -> BTreeSet<(String, String)> {
+    let lock = read(path);
+    let field = |package: &str, name: &str| {
+        let start = format!("{name} = \"");
+        package.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix('"')).map(str::to_owned)
+    };
+    lock.split("[[package]]")
+        .filter_map(|package| Some((field(package, "name")?, field(package, "version")?)))
+        .collect()
+}
+
+/// Otherwise a test of the example would have to download them.
+#[test]
+fn examples_lock_the_versions_of_the_main_lock_file() {
+    let main = locked("Cargo.lock");
+    for example in ["build_script", "tested_service"] {
+        let crates = locked(&format!("examples/{example}/Cargo.lock"));
+        let others: Vec<_> = crates.difference(&main).filter(|(name, _)| !name.ends_with("-example")).collect();
+        assert!(crates.len() > 20 && others.is_empty(), "{example}: {others:?}");
+    }
+}
+
 #[test]
 fn no_async_runtime_is_among_the_normal_dependencies() {
     let all = crates(&["--all-features"]);

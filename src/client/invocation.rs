@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::client::cancel::Cancel;
 use crate::client::driver::Driver;
 use crate::client::inner::ClientInner;
-use crate::client::options::OperationOptions;
+use crate::client::options::{Headers, OperationOptions};
 use crate::protocol::{Limits, Machine};
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, OperationId, Report};
@@ -26,9 +26,14 @@ impl Invocation {
         &self.client
     }
 
+    /// Returns the headers of the operations' requests.
+    pub(crate) fn headers(&self) -> Headers {
+        Arc::clone(&self.options.headers)
+    }
+
     /// Runs one operation to its end.
     pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Report {
-        let driver = Driver::new(&self.client, 1, true);
+        let driver = Driver::new(&self.client, 1, true, self.headers());
         let _watched = self.watch(&driver);
         driver.add(0, self.machine(operation, group));
         let (_, report) = driver.take();

@@ -7,6 +7,7 @@ use crate::api::Reply;
 use crate::client::exchanges::{Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
+use crate::client::options::Headers;
 use crate::engine::{Completion, Engine, Exchange};
 use crate::values::cause::{RequestError, RequestErrorKind};
 
@@ -19,19 +20,20 @@ pub(crate) struct Parts {
     exchanges: Exchanges,
     /// Number of journal calls that threads of the pool make now.
     pub(crate) journal_calls: usize,
-    no_headers: Arc<[(String, String)]>,
+    /// Headers of every request, as the options of the call say.
+    headers: Headers,
     completed: Vec<Completion>,
 }
 
 impl Parts {
-    pub(crate) fn new(client: &Arc<ClientInner>, engine: Box<dyn Engine>, in_flight: usize) -> Self {
+    pub(crate) fn new(client: &Arc<ClientInner>, engine: Box<dyn Engine>, in_flight: usize, headers: Headers) -> Self {
         Parts {
             operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
             engine: Some(engine),
             client: Arc::clone(client),
             exchanges: Exchanges::default(),
             journal_calls: 0,
-            no_headers: Arc::new([]),
+            headers,
             completed: Vec::new(),
         }
     }
@@ -62,7 +64,7 @@ impl Parts {
                 id: self.exchanges.add(Awaited { slot, host: *host, action: *action }),
                 host: number,
                 request: Arc::clone(requests.request(*action)),
-                headers: Arc::clone(&self.no_headers),
+                headers: Arc::clone(&self.headers),
                 timeout: *timeout,
             }),
             Err(error) => {
