@@ -43,7 +43,7 @@ impl Observer for Spans {
                 match error {
                     None => info!(parent: &span, host, action, attempt, status, ms, "answer"),
                     Some(error) => {
-                        warn!(parent: &span, host, action, attempt, error = error.kind().as_str(), ms, "{error}")
+                        warn!(parent: &span, host, action, attempt, error = error.kind().as_str(), ms, "{error}");
                     }
                 }
             }

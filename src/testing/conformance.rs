@@ -182,10 +182,8 @@ fn erased(checked: &Checked<'_>) -> Result<(), String> {
     checked.record(&intent(&group, Purpose::Delete, 2))?;
     checked.erase(&group)?;
     checked.inherits(&group, None)?;
-    match checked.list()?.iter().any(|(listed, _, _)| *listed == group) {
-        true => Err("an erased intent is listed".into()),
-        false => Ok(()),
-    }
+    let is_listed = checked.list()?.iter().any(|(listed, _, _)| *listed == group);
+    if is_listed { Err("an erased intent is listed".into()) } else { Ok(()) }
 }
 
 fn at_once(checked: &Checked<'_>) -> Result<(), String> {

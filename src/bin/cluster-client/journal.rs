@@ -175,7 +175,7 @@ impl Opened<'_> {
             is_left |= result.as_ref().is_ok_and(|forgotten| !forgotten.remaining.is_empty());
             match result {
                 Err(Error::Config { source: error, .. }) if only.is_some() => return Err(typed(error).into()),
-                result => exit = exit.with(self.print_forgotten(&group, host, result)),
+                result => exit = exit.with(self.print_forgotten(&group, host, &result)),
             }
         }
         if is_left && self.output.format == Format::Table {
@@ -189,14 +189,14 @@ impl Opened<'_> {
         Ok(exit)
     }
 
-    fn print_forgotten(&mut self, group: &GroupId, host: &Host, result: Result<Forgotten, Error>) -> Exit {
-        let exit = match &result {
+    fn print_forgotten(&mut self, group: &GroupId, host: &Host, result: &Result<Forgotten, Error>) -> Exit {
+        let exit = match result {
             // The operation was settled after the journal was read.
             Err(Error::Config { .. }) => Exit::Unchanged,
             Err(error) => Exit::of(error.exit_code()),
             Ok(_) => Exit::Done,
         };
-        let text = match (&result, self.output.format) {
+        let text = match (result, self.output.format) {
             (Ok(forgotten), Format::Json) => json::line(forgotten),
             (Err(error), Format::Json) => json::not_forgotten(group, error, exit),
             (Ok(_), Format::Name) => name_line(group),

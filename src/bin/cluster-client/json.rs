@@ -49,7 +49,7 @@ pub(crate) fn line(value: &impl Serialize) -> String {
 }
 
 /// Returns the line of the command's own value.
-pub(crate) fn own_line(kind: &str, value: Value) -> String {
+pub(crate) fn own_line(kind: &str, value: &Value) -> String {
     to_line(&json!({ "schema": 1, "kind": kind, kind: value }))
 }
 

@@ -34,7 +34,7 @@ impl<'kvs> VisitSource<'kvs> for Fields {
 /// The value of a field: a number, a truth value, a text, or null for a missing one, such as the status of no answer.
 struct Field(Json);
 
-impl<'v> VisitValue<'v> for Field {
+impl VisitValue<'_> for Field {
     fn visit_any(&mut self, value: Value<'_>) -> Result<(), Error> {
         self.0 = json!(value.to_string());
         Ok(())

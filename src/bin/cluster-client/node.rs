@@ -107,7 +107,7 @@ pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, C
     })?;
     let node = builder(options).start().map_err(|error| refused(&address, &error))?;
     output.print(&match output.format {
-        Format::Json => json::own_line("node", json!({ "url": node.url() })),
+        Format::Json => json::own_line("node", &json!({ "url": node.url() })),
         Format::Table | Format::Name => format!("{}\n", node.url()),
     });
     eprint("a node of the group API; Ctrl-C stops it");

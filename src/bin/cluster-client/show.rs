@@ -26,8 +26,8 @@ pub(crate) fn show(global: &GlobalOptions, output: &mut Output) -> Result<Exit, 
     let rows = rows(&settings);
     let text = match output.format {
         Format::Table => table(&rows),
-        Format::Json => json::own_line("settings", object(&rows)),
-        Format::Name => settings.hosts.value.iter().map(|host| format!("{host}\n")).collect(),
+        Format::Json => json::own_line("settings", &object(&rows)),
+        Format::Name => settings.hosts.value.iter().flat_map(|host| [host.as_str(), "\n"]).collect(),
     };
     output.print(&text);
     Ok(Exit::Done)

@@ -109,12 +109,11 @@ impl Journal for MapJournal {
             let is_held = held.contains_key(key) && self.bug != Bug::NamesNoHolder;
             if is_held { entry.held_by("process 7") } else { entry }
         };
-        let mut unfinished = Unfinished::default();
-        unfinished.entries = self.store.intents.lock().unwrap().iter().map(entry).collect();
+        let mut entries: Vec<JournalEntry> = self.store.intents.lock().unwrap().iter().map(entry).collect();
         if self.bug == Bug::ListsBackwards {
-            unfinished.entries.reverse();
+            entries.reverse();
         }
-        Ok(unfinished)
+        Ok(Unfinished { entries, unreadable: Vec::new() })
     }
 }
 
