@@ -37,7 +37,7 @@ use crate::client::cancel::Cancel;
 use crate::client::inner::ClientInner;
 use crate::client::journal_batch::Batch;
 use crate::client::operations::{Ended, Next, Work};
-use crate::client::options::Headers;
+use crate::client::options::CallHeaders;
 use crate::client::parts::Parts;
 use crate::engine::threads::pool::Task;
 use crate::engine::{Lead, Share};
@@ -82,7 +82,7 @@ enum Turn {
 impl Driver {
     /// Creates a driver of at most `in_flight` operations at a time. If `is_single`, the caller adds one operation and
     /// takes its result at once.
-    pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool, headers: Headers) -> Arc<Self> {
+    pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool, headers: CallHeaders) -> Arc<Self> {
         let mut engine = client.engines.take();
         Arc::new_cyclic(|this: &Weak<Driver>| {
             let leads = engine.attach(Weak::<Driver>::clone(this));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::client::cancel::Cancel;
 use crate::client::driver::Driver;
 use crate::client::inner::ClientInner;
-use crate::client::options::{Headers, OperationOptions};
+use crate::client::options::{CallHeaders, OperationOptions};
 use crate::protocol::{Limits, Machine};
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, OperationId, Report};
@@ -27,7 +27,7 @@ impl Invocation {
     }
 
     /// Returns the headers of the operations' requests.
-    pub(crate) fn headers(&self) -> Headers {
+    pub(crate) fn headers(&self) -> CallHeaders {
         Arc::clone(&self.options.headers)
     }
 

@@ -31,15 +31,15 @@ pub struct OperationOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) preflight: bool,
-    pub(crate) headers: Headers,
+    pub(crate) headers: CallHeaders,
 }
 
 /// Names and values of headers, valid in HTTP.
-pub(crate) type Headers = Arc<[(String, String)]>;
+pub(crate) type CallHeaders = Arc<[(String, String)]>;
 
 impl Default for OperationOptions {
     fn default() -> Self {
-        OperationOptions { timeout: None, cancel: None, preflight: true, headers: Headers::default() }
+        OperationOptions { timeout: None, cancel: None, preflight: true, headers: CallHeaders::default() }
     }
 }
 
@@ -87,7 +87,7 @@ impl OperationOptions {
     pub fn trace_parent(mut self, trace: u128, span: u64, sampled: bool) -> Self {
         let value = format!("00-{trace:032x}-{span:016x}-{:02x}", u8::from(sampled));
         self.headers =
-            if trace == 0 || span == 0 { Headers::default() } else { [("traceparent".into(), value)].into() };
+            if trace == 0 || span == 0 { CallHeaders::default() } else { [("traceparent".into(), value)].into() };
         self
     }
 }

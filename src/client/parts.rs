@@ -7,7 +7,7 @@ use crate::api::Reply;
 use crate::client::exchanges::{Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
-use crate::client::options::Headers;
+use crate::client::options::CallHeaders;
 use crate::engine::{Completion, Engine, Exchange};
 use crate::values::cause::{RequestError, RequestErrorKind};
 
@@ -20,13 +20,18 @@ pub(crate) struct Parts {
     exchanges: Exchanges,
     /// Number of journal calls that threads of the pool make now.
     pub(crate) journal_calls: usize,
-    /// Headers of every request, as the options of the call say.
-    headers: Headers,
+    /// CallHeaders of every request, as the options of the call say.
+    headers: CallHeaders,
     completed: Vec<Completion>,
 }
 
 impl Parts {
-    pub(crate) fn new(client: &Arc<ClientInner>, engine: Box<dyn Engine>, in_flight: usize, headers: Headers) -> Self {
+    pub(crate) fn new(
+        client: &Arc<ClientInner>,
+        engine: Box<dyn Engine>,
+        in_flight: usize,
+        headers: CallHeaders,
+    ) -> Self {
         Parts {
             operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
             engine: Some(engine),
