@@ -25,6 +25,11 @@
 #[doc = include_str!("../docs/protocol.md")]
 pub mod contract {}
 
+/// Compiles the examples of the page.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tls.md")]
+mod secure_connections {}
+
 mod api;
 mod client;
 mod engine;
@@ -48,19 +53,24 @@ pub use crate::client::forget::Forgotten;
 pub use crate::client::observer::Observer;
 pub use crate::client::options::OperationOptions;
 pub use crate::client::{ClusterClient, Recovery};
+#[cfg(feature = "rustls")]
+pub use crate::http::tls::settings::TlsSettings;
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
 pub use crate::values::action::Action;
-pub use crate::values::api::Api;
+pub use crate::values::answer_problem::AnswerProblem;
+pub use crate::values::api::{Answer, Api, ApiBuilder, ApiRef, Call};
 pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 pub use crate::values::config::{ConfigError, Origin};
+pub use crate::values::credentials::Credentials;
 pub use crate::values::error::{Deletion, Error};
 pub use crate::values::event::{Event, EventKind, Phase};
-pub use crate::values::group::GroupId;
+pub use crate::values::group::{GroupId, IntoGroupId};
 pub use crate::values::host::{Host, Hosts};
 pub use crate::values::intent::{ClaimError, Intent, Purpose, Stamp, UnreadableIntent};
 pub use crate::values::outcome::Outcome;
 pub use crate::values::printable::Printable;
 pub use crate::values::report::{
-    Cause, HostReport, HostStep, Interruption, Operation, OperationId, Reason, Report, State, Target,
+    Cause, HostReport, HostStep, Interruption, Note, Operation, OperationId, Reason, Report, State, Target,
 };
 pub use crate::values::retry::RetryPolicy;
+pub use crate::values::secret::Secret;

@@ -5,10 +5,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use cluster_client::{
-    Action, Api, Bulk, CancelToken, Cause, ClientBuilder, ClusterClient, Completed, ConfigError, Deletion,
-    DirectoryJournal, Engine, Error, Event, EventKind, GroupId, Host, HostReport, HostStep, Hosts, Intent,
-    JournalError, Observer, Operation, OperationId, OperationOptions, Outcome, Phase, Reason, Recovery, Report,
-    RequestError, RequestErrorKind, RetryPolicy, State,
+    Action, Api, Bulk, CancelToken, Cause, Claim, ClaimError, ClientBuilder, ClusterClient, Completed, ConfigError,
+    Credentials, Deletion, DirectoryJournal, Engine, Error, Event, EventKind, GroupId, Host, HostReport, HostStep,
+    Hosts, Intent, Journal, JournalEntry, JournalError, Note, Observer, Operation, OperationId, OperationOptions,
+    Outcome, Phase, Purpose, Reason, Recovery, Report, RequestError, RequestErrorKind, RetryPolicy, Secret, Stamp,
+    State, Unfinished,
 };
 
 #[test]
@@ -34,6 +35,8 @@ fn types_that_a_program_keeps_are_send_and_sync() {
     check::<Intent>();
     check::<Api>();
     check::<RetryPolicy>();
+    check::<Credentials>();
+    check::<Secret>();
     check::<DirectoryJournal>();
     is_send::<Bulk<std::vec::IntoIter<String>>>();
     is_send::<Bulk<std::vec::IntoIter<String>, Deletion>>();
@@ -48,6 +51,7 @@ fn values_have_the_common_traits() {
     value::<HostStep>();
     value::<Reason>();
     value::<Cause>();
+    value::<Note>();
     value::<Deletion>();
     value::<RetryPolicy>();
     value::<JournalError>();
@@ -186,6 +190,37 @@ fn observer_is_tested_with_events_made_by_a_user() {
         counts.on_event(&event(kind));
     }
     assert_eq!(*counts.0.lock().unwrap(), ["Connect", "0000000000000007 201", "created"]);
+}
+
+/// A journal of a user's test: it holds one intent, and no group is locked.
+struct OneIntent(Intent);
+
+impl Journal for OneIntent {
+    fn claim(&self, _: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+        Err(ClaimError::Busy("process 7".into()))
+    }
+
+    fn unfinished(&self) -> Result<Unfinished, JournalError> {
+        let stamp = Stamp::new(7, None, std::time::SystemTime::UNIX_EPOCH);
+        let mut unfinished = Unfinished::default();
+        unfinished.entries.push(JournalEntry::new(self.0.clone(), stamp));
+        Ok(unfinished)
+    }
+}
+
+#[test]
+fn journal_is_tested_with_intents_made_by_a_user() {
+    let hosts = Hosts::parse(["http://node1:8000", "http://node2:8000"]).unwrap();
+    let paths = Api::new("/v2/groups", "/v2/groups/{id}").unwrap();
+    let intent = Intent::new(group(), Purpose::create(false), &hosts).with_api(paths.clone());
+    assert_eq!((intent.api(), intent.hosts(), intent.group()), (&paths.reference(), hosts.as_slice(), &group()));
+    let text = intent.to_text(&Stamp::new(7, None, std::time::SystemTime::UNIX_EPOCH));
+    assert_eq!(Intent::parse(text.as_bytes()), Ok(intent.clone()));
+    let client =
+        ClusterClient::builder().hosts(["http://node1:8000"]).custom_journal(std::sync::Arc::new(OneIntent(intent)));
+    let recovery = client.retry(RetryPolicy::new().with_attempts(1)).build().unwrap().recover().unwrap();
+    let [Error::Busy { report, .. }] = &recovery.unsettled[..] else { panic!("{recovery:?}") };
+    assert_eq!((&report.group, report.cause.as_ref()), (&group(), Some(&Cause::busy("process 7"))));
 }
 
 #[test]

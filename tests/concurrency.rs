@@ -357,6 +357,23 @@ fn cancelled_create_is_rolled_back_before_it_returns() {
 }
 
 #[test]
+fn cancel_withdraws_a_request_that_no_thread_has_begun() {
+    let cluster = Cluster::start(2).unwrap();
+    cluster.node(0).inject(Fault::mute().on(Method::Get));
+    let client = builder(cluster.urls()).threads(1).engine(cluster_client::Engine::Threads).build().unwrap();
+    let cancel = CancelToken::new();
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let call = client.with(OperationOptions::new().cancel(&cancel));
+        let call = scope.spawn(move || call.group_statuses(["g"]).collect());
+        assert!(cluster.node(0).wait_until(|node| node.count(Method::Get) == 1, PATIENCE));
+        cancel.cancel();
+        call.join().unwrap()
+    });
+    assert_eq!(states(results[0].result.as_ref().unwrap()), [State::Unknown; 2]);
+    assert_eq!(cluster.node(1).log().len(), 0);
+}
+
+#[test]
 fn call_with_a_cancelled_token_sends_nothing() {
     let cluster = Cluster::start(2).unwrap();
     let cancel = CancelToken::new();

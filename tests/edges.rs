@@ -294,12 +294,12 @@ fn call_without_time_sends_nothing_for_an_older_operation() {
 }
 
 #[test]
-fn recovery_of_a_delete_has_time_beyond_the_deadline_of_the_client() {
+fn recovery_of_a_delete_has_time_beyond_the_operation_timeout() {
     let cluster = Cluster::start(2).unwrap();
     let journal = tempfile::tempdir().unwrap();
     // Long enough for the DELETEs of a loaded machine, and too short for what has to be waited for after a lost one.
-    let (deadline, settle) = (Duration::from_secs(1), Duration::from_secs(2));
-    let client = builder(cluster.urls()).journal(journal.path()).operation_timeout(deadline).settle(settle);
+    let (timeout, settle) = (Duration::from_secs(1), Duration::from_secs(2));
+    let client = builder(cluster.urls()).journal(journal.path()).operation_timeout(timeout).settle(settle);
     let client = client.build().unwrap();
     cluster.node(0).insert("g");
     cluster.node(0).inject(Fault::drop_connection().on(Method::Delete).always());

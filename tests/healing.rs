@@ -211,7 +211,7 @@ fn create_past_its_deadline_is_rolled_back() {
 }
 
 #[test]
-fn call_with_a_deadline_of_zero_sends_nothing() {
+fn call_with_a_timeout_of_zero_sends_nothing() {
     let cluster = Cluster::start(1).unwrap();
     let call = client(&cluster).with(OperationOptions::new().timeout(Duration::ZERO));
     for error in [call.create_group("g").unwrap_err(), call.delete_group("g").unwrap_err()] {

@@ -10,12 +10,24 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/bin/cluster-client/file.rs"]
 #[allow(dead_code)]
 mod file;
+#[path = "../../src/bin/cluster-client/mapping.rs"]
+#[allow(dead_code)]
+mod mapping;
 #[path = "../../src/bin/cluster-client/open.rs"]
 #[allow(dead_code)]
 mod open;
 #[path = "../../src/bin/cluster-client/time.rs"]
 #[allow(dead_code)]
 mod time;
+
+/// The one type that `file` uses from `args`.
+mod args {
+    #[derive(Clone, clap::ValueEnum)]
+    pub(crate) enum EngineName {
+        Multiplexed,
+        Threads,
+    }
+}
 
 /// The one type that `file` uses from `settings`, whose other parts need the command line.
 mod settings {
@@ -48,7 +60,7 @@ fuzz_target!(|bytes: &[u8]| {
         for key in ["collection", "member"] {
             let _ = file.path(key);
         }
-        let _ = (file.hosts(), file.journal());
+        let _ = (file.hosts(), file.journal(), file.api());
     }
     if let Some(time) = std::str::from_utf8(bytes).ok().and_then(|text| time::parse(text).ok()) {
         // Shown to the millisecond.

@@ -1,7 +1,8 @@
 //! Answers of a node: any bytes, cut anywhere, on a connection that it then closes. Both engines send the request over
 //! a real socket, and must read equal answers.
 //!
-//! The first line of an input is `ACTION CUT`, with the length of the first segment. The rest is the answer.
+//! The first line of an input is `ACTION CUT`, or `ACTION CUT body` if a test needs the body. CUT is the length of the
+//! first segment. The rest is the answer.
 #![no_main]
 
 use std::io::{Read, Write};
@@ -79,9 +80,10 @@ fuzz_target!(|input: &[u8]| {
     let cut = words.next().and_then(|word| word.parse::<usize>().ok()).unwrap_or(0) % (answer.len() + 1);
     let (head, tail) = answer.split_at(cut);
     *SCRIPT.lock().unwrap() = (head.to_vec(), tail.to_vec());
+    let needs_body = words.next() == Some("body");
     let group = GroupId::parse("g").expect("an id");
     let host = Host::parse(format!("http://{}", *NODE)).expect("a host");
-    let (by_threads, _) = Wire::new(&host).expect("no TLS").ask(action, &group, PATIENCE);
-    let multiplexed = ask_multiplexed(&host, action, &group, PATIENCE);
+    let (by_threads, _) = Wire::new(&host).expect("no TLS").ask(action, &group, needs_body, PATIENCE);
+    let multiplexed = ask_multiplexed(&host, action, &group, needs_body, PATIENCE);
     assert_eq!(multiplexed, by_threads);
 });

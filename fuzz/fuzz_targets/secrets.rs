@@ -14,12 +14,24 @@ use libfuzzer_sys::fuzz_target;
 mod file;
 #[path = "../../tests/support/malformed.rs"]
 mod malformed;
+#[path = "../../src/bin/cluster-client/mapping.rs"]
+#[allow(dead_code)]
+mod mapping;
 #[path = "../../src/bin/cluster-client/open.rs"]
 #[allow(dead_code)]
 mod open;
 #[path = "../../src/bin/cluster-client/time.rs"]
 #[allow(dead_code)]
 mod time;
+
+/// The one type that `file` uses from `args`.
+mod args {
+    #[derive(Clone, clap::ValueEnum)]
+    pub(crate) enum EngineName {
+        Multiplexed,
+        Threads,
+    }
+}
 
 /// The one type that `file` uses from `settings`, whose other parts need the command line.
 mod settings {

@@ -1,14 +1,23 @@
-//! The node API: an [`Action`] becomes a [`Request`], and a [`Reply`] is classified by the table of the protocol.
+//! Requests and answers of an [`Api`]: an [`Action`] becomes a [`Request`], and a [`Reply`] is classified.
 //!
-//! The paths, the actions and the classified replies are values, which reports and intents contain. Deliberately
+//! The mapping, the actions and the classified replies are values, which reports and intents contain. Deliberately
 //! absent: IO.
 
+mod answer;
+mod contradiction;
+#[cfg(feature = "mapping-files")]
+mod mapping_file;
+#[cfg(feature = "mapping-files")]
+mod presets;
+
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 pub(crate) use crate::values::action::Action;
-pub(crate) use crate::values::api::Api;
+use crate::values::answer_problem::AnswerProblem;
+use crate::values::api::pattern::Meaning;
+pub(crate) use crate::values::api::{Api, ApiRef};
 use crate::values::cause::RequestError;
 pub(crate) use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
@@ -32,7 +41,6 @@ pub(crate) enum BodyUse {
     /// It is read, so that the connection can be kept, and not returned.
     Unused,
     /// It is returned as far as it arrived with little delay. The status counts without it too.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the mapping as data comes next"))]
     Hint,
     /// A test of the mapping needs it. It may take the whole timeout of the request.
     Needed,
@@ -42,12 +50,7 @@ pub(crate) enum BodyUse {
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     NotSent(RequestError),
-    Answered {
-        status: u16,
-        retry_after: Option<Duration>,
-        #[cfg_attr(not(test), expect(dead_code, reason = "the mapping as data comes next"))]
-        body: Body,
-    },
+    Answered { status: u16, retry_after: Option<Duration>, body: Body },
     Ambiguous(RequestError),
 }
 
@@ -62,56 +65,89 @@ pub(crate) enum Body {
 }
 
 impl Api {
+    /// Returns the request of an action on a group.
     pub(crate) fn request(&self, action: Action, group: &GroupId) -> Request {
-        let (path, body) = match action {
-            Action::Check => (self.member_path(group), None),
-            Action::Create | Action::Delete => (self.collection_path().to_owned(), Some(body(group))),
+        let mapped = self.mapped(action);
+        let body_use = match action {
+            _ if mapped.reads_body => BodyUse::Needed,
+            Action::Check if self.paths().is_some() => BodyUse::Hint,
+            _ => BodyUse::Unused,
         };
-        Request { method: action.method().into(), path, headers: Arc::from([]), body, body_use: BodyUse::Unused }
-    }
-}
-
-/// Writes `{"groupId": "<id>"}`. An id has no control characters, so JSON needs only two escapes.
-fn body(group: &GroupId) -> String {
-    let mut json = String::with_capacity(group.as_str().len() + 16);
-    json.push_str("{\"groupId\": \"");
-    for c in group.as_str().chars() {
-        if matches!(c, '"' | '\\') {
-            json.push('\\');
+        Request {
+            method: mapped.method.clone(),
+            path: mapped.path.render(group.as_str()),
+            headers: Arc::clone(&mapped.headers),
+            body: mapped.body.as_ref().map(|body| body.render(group.as_str())),
+            body_use,
         }
-        json.push(c);
     }
-    json.push_str("\"}");
-    json
 }
 
-/// Classifies a reply by the table of `docs/protocol.md`, "The node API".
-pub(crate) fn classify(action: Action, reply: Reply) -> ClassifiedReply {
+/// Returns the API of an intent: one of `known`, a preset, or the node API in the paths of the intent.
+pub(crate) fn find(recorded: &ApiRef, known: &[Api]) -> Option<Api> {
+    let name = match recorded {
+        ApiRef::Paths(api) => return Some(api.clone()),
+        ApiRef::Named { name, .. } => name,
+    };
+    let found = known.iter().find(|api| api.is(recorded)).cloned();
+    #[cfg(feature = "mapping-files")]
+    let found = found.or_else(|| Api::preset(name).ok().filter(|api| api.is(recorded)));
+    #[cfg(not(feature = "mapping-files"))]
+    let _ = name;
+    found
+}
+
+/// Classifies a reply by the API, as `docs/protocol.md`, "The node API", does.
+pub(crate) fn classify(api: &Api, action: Action, group: &GroupId, reply: Reply) -> ClassifiedReply {
     match reply {
         Reply::NotSent(error) => ClassifiedReply::failed(Classification::NotSent, error),
         Reply::Ambiguous(error) => ClassifiedReply::failed(Classification::Ambiguous, error),
-        Reply::Answered { status, retry_after, .. } => {
-            let classification = match (action, status) {
-                (Action::Create, 201) | (Action::Check, 200) | (Action::Delete, 200 | 204) => Classification::Confirmed,
-                (Action::Check, 404) | (Action::Delete, 400 | 404) => Classification::Denied,
-                // A server may have handled a request that it answers with 408 or 429.
-                (Action::Create, 400..=499) if !is_transient(status) => Classification::Denied,
-                _ => Classification::Ambiguous,
+        Reply::Answered { status, retry_after, body } => {
+            let meaning = meaning(api, action, group, status, &body);
+            let (classification, transient) = classification(action, status, meaning);
+            let problem = match meaning {
+                Ok(Meaning::Wait) => Some(AnswerProblem::Changing),
+                // The statuses of the node API are known, and a refused create needs no list.
+                Err(AnswerProblem::Unlisted) if api.paths().is_some() || classification == Classification::Denied => {
+                    None
+                }
+                Err(problem) => Some(problem),
+                Ok(_) => None,
             };
-            ClassifiedReply {
-                classification,
-                transient: is_transient(status),
-                status: Some(status),
-                retry_after,
-                error: None,
-            }
+            let status = Some(status);
+            ClassifiedReply { classification, transient, status, problem, retry_after, error: None }
         }
     }
 }
 
-/// Whether a retry may succeed: request timeout, too many requests, and temporary server errors. 501 is permanent.
-fn is_transient(status: u16) -> bool {
-    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
+/// Classifies a reply of the node API without its body, and so without the group.
+pub(crate) fn classify_by_status(action: Action, reply: Reply) -> ClassifiedReply {
+    static NODE: LazyLock<(Api, GroupId)> =
+        LazyLock::new(|| (Api::default(), GroupId::parse("g").expect("a letter is an id")));
+    classify(&NODE.0, action, &NODE.1, reply)
+}
+
+fn meaning(api: &Api, action: Action, group: &GroupId, status: u16, body: &Body) -> Result<Meaning, AnswerProblem> {
+    let meaning = answer::meaning(api.mapped(action), group, status, body)?;
+    if meaning == Meaning::Present && api.paths().is_some() {
+        return contradiction::of(body, group).map_or(Ok(meaning), Err);
+    }
+    Ok(meaning)
+}
+
+/// Returns the classification, and whether a retry may succeed.
+fn classification(action: Action, status: u16, meaning: Result<Meaning, AnswerProblem>) -> (Classification, bool) {
+    match meaning {
+        Ok(Meaning::Created | Meaning::Present | Meaning::Deleted) => (Classification::Confirmed, false),
+        Ok(Meaning::Exists | Meaning::Absent) => (Classification::Denied, false),
+        Ok(Meaning::Wait) => (Classification::Changing, true),
+        // A server may have handled a request that it answers with 408 or 429.
+        Ok(Meaning::Retry) | Err(AnswerProblem::BodyCut) => (Classification::Ambiguous, true),
+        Err(AnswerProblem::Unlisted) if action == Action::Create && (400..=499).contains(&status) => {
+            (Classification::Denied, false)
+        }
+        Err(_) => (Classification::Ambiguous, false),
+    }
 }
 
 /// Constructors for tests of users, classified as by the node API.
@@ -135,7 +171,7 @@ impl HostStep {
 
     fn of(action: Action, reply: Reply) -> Self {
         let mut step = HostStep::begun(action);
-        step.note(1, &classify(action, reply), Duration::ZERO);
+        step.note(1, &classify_by_status(action, reply), Duration::ZERO);
         step
     }
 }
@@ -189,7 +225,7 @@ mod tests {
             (Delete, 308, Ambiguous, false),
             (Delete, 504, Ambiguous, true),
         ] {
-            let reply = classify(action, Reply::Answered { status, retry_after: None, body: Body::Unread });
+            let reply = classify_by_status(action, Reply::Answered { status, retry_after: None, body: Body::Unread });
             assert_eq!((reply.classification, reply.transient), (classification, transient), "{action} {status}");
         }
     }
@@ -197,7 +233,8 @@ mod tests {
     #[test]
     fn unsent_request_is_not_ambiguous() {
         let error = RequestError::new(RequestErrorKind::Connect, "refused");
-        assert_eq!(classify(Action::Create, Reply::NotSent(error.clone())).classification, Classification::NotSent);
-        assert_eq!(classify(Action::Create, Reply::Ambiguous(error)).classification, Classification::Ambiguous);
+        let classified = |reply| classify_by_status(Action::Create, reply).classification;
+        assert_eq!(classified(Reply::NotSent(error.clone())), Classification::NotSent);
+        assert_eq!(classified(Reply::Ambiguous(error)), Classification::Ambiguous);
     }
 }

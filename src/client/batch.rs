@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::client::cancel::Cancel;
 use crate::client::driver::Driver;
 use crate::client::invocation::Invocation;
+use crate::client::operations::Ended;
 use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
@@ -93,19 +94,23 @@ where
         groups: I,
         conclude: fn(Report) -> Result<T, Error>,
     ) -> Self {
-        let driver = Driver::new(invocation.client(), invocation.client().in_flight, false);
+        let driver = Driver::new(invocation.client(), invocation.client().in_flight, false, invocation.headers());
         let watched = invocation.watch(&driver);
         Bulk { invocation, operation, groups: groups.enumerate(), driver, watched, open: 0, exhausted: false, conclude }
     }
 
-    /// Takes the next id from the input and adds its operation. Returns a result at once if the id is invalid.
+    /// Takes the next id from the input and adds its operation. Returns a result at once if the id is refused.
     fn take_one(&mut self) -> Option<Completed<T>> {
         let Some((position, id)) = self.groups.next() else {
             self.exhausted = true;
             return None;
         };
         let id = id.as_ref();
-        match GroupId::parse(id) {
+        let checked = GroupId::parse(id).and_then(|group| {
+            self.invocation.check(self.operation, &group)?;
+            Ok(group)
+        });
+        match checked {
             Err(error) => Some(Completed::new(position, id, self.operation, Err(error.into()))),
             Ok(group) => {
                 self.driver.add(position, self.invocation.machine(self.operation, group));
@@ -116,14 +121,13 @@ where
     }
 
     /// Returns an operation that has ended. Blocks only if no more may be taken from the input, which may block too.
-    fn ended(&mut self) -> Option<(usize, Report)> {
+    fn ended(&mut self) -> Option<Ended> {
         let enough = 2 * self.invocation.client().in_flight;
         let may_take = !self.exhausted && self.open < enough;
-        let ended = match self.driver.try_take() {
+        match self.driver.try_take() {
             None if self.open > 0 && !may_take => Some(self.driver.take()),
             ended => ended,
-        };
-        ended.map(|(position, _, report)| (position, report))
+        }
     }
 }
 

@@ -10,14 +10,22 @@ use crate::client::inner::ClientInner;
 use crate::client::observer::{Observer, Observers};
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
+use crate::http::credentials::CredentialStore;
+use crate::http::proxy::Proxy;
+use crate::http::tls::Tls;
+#[cfg(feature = "rustls")]
+use crate::http::tls::settings::TlsSettings;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
+use crate::sync::now;
 use crate::values::cause::JournalError;
 use crate::values::config::{ConfigError, Origin};
+use crate::values::credentials::Credentials;
 use crate::values::error::Error;
 use crate::values::host::{Host, Hosts};
 use crate::values::mask;
 use crate::values::retry::{RetryBudgets, RetryPolicy};
+use crate::values::secret::Secret;
 
 impl ClusterClient {
     /// Creates a client for these hosts, with the defaults of [`ClientBuilder`].
@@ -82,6 +90,9 @@ impl Default for Engine {
 /// | `threads` | 1024, started as needed | 1 to 4096 |
 /// | `in_flight` | 32 | 1 to 1024 |
 /// | `engine` | [`Engine::Threads`] | see [`Engine`] |
+/// | `proxy` | none, whatever the environment says | an http URL of name and port |
+/// | `tls` | built-in roots, no client certificate | see `TlsSettings` |
+/// | `credentials` | none | see [`Secret`](crate::Secret) |
 ///
 /// ```
 /// use std::time::Duration;
@@ -98,6 +109,7 @@ impl Default for Engine {
 pub struct ClientBuilder {
     hosts: Option<Result<Hosts, ConfigError>>,
     api: Api,
+    known_apis: Vec<Api>,
     retry: RetryPolicy,
     rollback_retry: RetryPolicy,
     request_timeout: Duration,
@@ -108,8 +120,17 @@ pub struct ClientBuilder {
     in_flight: usize,
     engine: Engine,
     journal: Option<JournalSetting>,
-    roots: Option<Arc<[u8]>>,
+    #[cfg(feature = "rustls")]
+    tls: Option<TlsSettings>,
+    #[cfg(feature = "rustls")]
+    host_tls: Vec<(Result<Host, ConfigError>, TlsSettings)>,
     observer: Option<Arc<dyn Observer>>,
+    credentials: Credentials,
+    host_credentials: Vec<(String, Credentials)>,
+    allow_plain_http: bool,
+    proxy: Option<String>,
+    no_proxy: Vec<String>,
+    proxy_credentials: Credentials,
 }
 
 impl std::fmt::Debug for ClientBuilder {
@@ -123,6 +144,7 @@ impl Default for ClientBuilder {
         ClientBuilder {
             hosts: None,
             api: Api::default(),
+            known_apis: Vec::new(),
             retry: RetryPolicy::default(),
             rollback_retry: RetryPolicy::default().with_attempts(5),
             request_timeout: Duration::from_secs(10),
@@ -133,8 +155,17 @@ impl Default for ClientBuilder {
             in_flight: 32,
             engine: Engine::default(),
             journal: None,
-            roots: None,
+            #[cfg(feature = "rustls")]
+            tls: None,
+            #[cfg(feature = "rustls")]
+            host_tls: Vec::new(),
             observer: None,
+            credentials: Credentials::default(),
+            host_credentials: Vec::new(),
+            allow_plain_http: false,
+            proxy: None,
+            no_proxy: Vec::new(),
+            proxy_credentials: Credentials::default(),
         }
     }
 }
@@ -163,9 +194,16 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the paths of the node API.
+    /// Sets the API of the hosts.
     pub fn api(mut self, api: Api) -> Self {
         self.api = api;
+        self
+    }
+
+    /// Adds APIs that an unfinished operation may have been made with, beside the API of the client. A recovery uses the
+    /// API of the operation. Presets are known without this call.
+    pub fn known_apis(mut self, apis: impl IntoIterator<Item = Api>) -> Self {
+        self.known_apis.extend(apis);
         self
     }
 
@@ -233,12 +271,80 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts the certificates of this PEM text only. Used by the comparison with other clients, until there are
-    /// settings for TLS.
-    #[doc(hidden)]
+    /// Sets how https hosts are verified, and how the client identifies itself to them.
     #[cfg(feature = "rustls")]
-    pub fn trust_only(mut self, pem: &[u8]) -> Self {
-        self.roots = Some(pem.into());
+    pub fn tls(mut self, settings: TlsSettings) -> Self {
+        self.tls = Some(settings);
+        self
+    }
+
+    /// Sets the TLS of one origin (scheme, name and port), such as `https://node3:8443`. It replaces all settings of
+    /// [`ClientBuilder::tls`] for that origin, except [`TlsSettings::https_only`]. An origin that is not among the hosts
+    /// is allowed: a recovery may need it.
+    ///
+    /// ```no_run
+    /// use cluster_client::{ClusterClient, TlsSettings};
+    ///
+    /// let other = TlsSettings::new().client_cert_file("other.pem").client_key_file("other.key");
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["https://node1:8443", "https://node3:8443"])
+    ///     .host_tls("https://node3:8443", other)
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
+    #[cfg(feature = "rustls")]
+    pub fn host_tls(mut self, origin: impl AsRef<str>, settings: TlsSettings) -> Self {
+        self.host_tls.push((https_origin(origin.as_ref()), settings));
+        self
+    }
+
+    /// Sets the credentials of the requests to all hosts. They replace earlier ones.
+    ///
+    /// A host of an older operation that is none of this client's hosts gets no credentials.
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// Sets the credentials of one host, such as `https://node3:8443`: of all hosts with this scheme, name and port. They
+    /// replace those of [`ClientBuilder::credentials`] as a whole.
+    pub fn host_credentials(mut self, host: impl Into<String>, credentials: Credentials) -> Self {
+        self.host_credentials.push((host.into(), credentials));
+        self
+    }
+
+    /// Sets whether credentials may be sent to another machine without TLS. By default, only `localhost`, `127.0.0.0/8` and
+    /// `::1` get credentials over plain http, and [`ClientBuilder::build`] refuses other http hosts.
+    pub fn allow_plain_http(mut self, allow: bool) -> Self {
+        self.allow_plain_http = allow;
+        self
+    }
+
+    /// Reaches the hosts through this proxy, such as `http://proxy:3128`. Variables of the environment have no effect.
+    ///
+    /// The proxy resolves the names of the hosts. It gets requests to http hosts in absolute form, and opens a tunnel to
+    /// each https host (CONNECT). A proxy that cannot be reached, or refuses a tunnel, is a
+    /// [`RequestError`](crate::RequestError) that names it, and the request counts as not sent. `localhost`, `127.0.0.0/8` and
+    /// `::1` are always reached directly.
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.proxy = Some(url.into());
+        self
+    }
+
+    /// Sets the hosts that are reached without the proxy. An entry is a name, a suffix of names such as `.example.com`, an
+    /// address, a network such as `10.0.0.0/8`, or `*` for all. Names are not looked up for it.
+    pub fn no_proxy<I>(mut self, entries: I) -> Self
+    where
+        I: IntoIterator,
+        I::Item: Into<String>,
+    {
+        self.no_proxy = entries.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets user and password for the proxy, which are sent to it as `Proxy-Authorization: Basic`, without TLS.
+    pub fn proxy_credentials(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
+        self.proxy_credentials = Credentials::basic(user, password);
         self
     }
 
@@ -263,11 +369,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Checks every setting, opens the journal and creates the client. Sends nothing and starts no thread.
+    /// Checks every setting, loads its files and secrets, opens the journal and creates the client. Sends nothing and
+    /// starts no thread.
     ///
     /// # Errors
-    /// [`Error::Config`] for the first setting that is missing or out of bounds, and for a journal directory that
-    /// cannot be used. The journal is opened last, so an error of another setting creates no directory.
+    /// [`Error::Config`] for the first setting that is missing or out of bounds, for a secret that cannot be used, and for
+    /// a journal directory that cannot be used. The journal is opened last, so an error of another setting creates no directory.
     pub fn build(self) -> Result<ClusterClient, Error> {
         let none =
             || Err(ConfigError::new("host list", "", "is empty", "name at least one host, such as http://node1:8000"));
@@ -276,11 +383,18 @@ impl ClientBuilder {
         check_number("number of threads", self.threads, 4096)?;
         check_number("number of operations in flight", self.in_flight, 1024)?;
         let cluster: Arc<[Host]> = hosts.as_slice().into();
+        let credentials =
+            CredentialStore::load(&cluster, &self.credentials, &self.host_credentials, self.allow_plain_http, now())?;
+        for api in std::iter::once(&self.api).chain(&self.known_apis) {
+            credentials.check_api(&cluster, api)?;
+        }
+        let proxy = self.checked_proxy()?;
         let pool = Pool::new(self.threads);
+        let tls = Arc::new(self.load_tls()?);
         let engines = match self.engine {
-            Engine::Threads => Engines::threads(&cluster, &pool, self.roots.as_deref())?,
+            Engine::Threads => Engines::threads(&cluster, &pool, &tls, proxy)?,
             #[cfg(feature = "multiplex")]
-            Engine::Multiplexed => Engines::multiplexed(&cluster, self.roots.as_deref())?,
+            Engine::Multiplexed => Engines::multiplexed(&cluster, &tls, proxy)?,
         };
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
@@ -288,6 +402,7 @@ impl ClientBuilder {
             hosts,
             cluster,
             api: Arc::new(self.api),
+            known_apis: self.known_apis.into(),
             limits,
             in_flight: self.in_flight,
             budgets,
@@ -296,8 +411,44 @@ impl ClientBuilder {
             observers: Observers::new(self.observer),
             pool,
             engines,
+            tls,
+            credentials,
         }
         .into())
+    }
+
+    fn checked_proxy(&self) -> Result<Option<Arc<Proxy>>, ConfigError> {
+        let Some(url) = &self.proxy else {
+            let extra = match () {
+                () if !self.no_proxy.is_empty() => "no_proxy",
+                () if !self.proxy_credentials.is_empty() => "the credentials of a proxy",
+                () => return Ok(None),
+            };
+            return Err(ConfigError::new(
+                "setting",
+                extra,
+                "is there without a proxy",
+                "set the proxy, or leave it out",
+            ));
+        };
+        Proxy::new(url, &self.no_proxy, &self.proxy_credentials, now()).map(Arc::new).map(Some)
+    }
+
+    #[cfg(feature = "rustls")]
+    fn load_tls(&self) -> Result<Tls, ConfigError> {
+        let of_host = |(host, settings): &(Result<Host, ConfigError>, TlsSettings)| {
+            host.clone().map(|host| (host, settings.clone()))
+        };
+        let of_hosts = self.host_tls.iter().map(of_host).collect::<Result<Vec<_>, _>>()?;
+        let tls = Tls::new(self.tls.as_ref(), &of_hosts)?;
+        tls.warnings().iter().for_each(|warning| log::warn!(target: "cluster_client", "{warning}"));
+        Ok(tls)
+    }
+
+    #[cfg(not(feature = "rustls"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "with TLS there are settings")]
+    fn load_tls(&self) -> Result<Tls, ConfigError> {
+        Ok(Tls::default())
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
@@ -323,7 +474,7 @@ impl ClientBuilder {
             retry: self.retry,
             rollback_retry: self.rollback_retry,
             request_timeout: self.request_timeout,
-            deadline: self.operation_timeout,
+            operation_timeout: self.operation_timeout,
             rollback_timeout,
             settle,
         })
@@ -366,6 +517,21 @@ fn open_directory(directory: &Path) -> Result<Arc<dyn Journal>, ConfigError> {
 const SETTLE: Duration = Duration::from_secs(10);
 /// Default rollback timeout, unless the settle time is long.
 const ROLLBACK: Duration = Duration::from_secs(120);
+
+/// Parses an origin for which there can be TLS settings.
+#[cfg(feature = "rustls")]
+fn https_origin(origin: &str) -> Result<Host, ConfigError> {
+    let host = Host::parse(origin)?;
+    let refused =
+        |problem| ConfigError::new("host", host.as_str(), problem, "write an origin such as https://node1:8443");
+    if !host.is_https() {
+        return Err(refused("has TLS settings, and is not https"));
+    }
+    if host.origin() != host.as_str() {
+        return Err(refused("has TLS settings, and a path"));
+    }
+    Ok(host)
+}
 
 fn hosts_from_env() -> Result<Hosts, ConfigError> {
     const NAME: &str = "HOSTS";

@@ -9,7 +9,7 @@ use crate::sync::{AtomicBool, Mutex, MutexGuard};
 ///
 /// An operation that has changed nothing ends with [`Error::Cancelled`](crate::Error::Cancelled). A create that has
 /// begun is rolled back first. A delete or a repair ends early, and its report shows the state of each host.
-/// Requests in flight complete first. Clones share their state. A cancelled token stays cancelled.
+/// Requests that have begun complete first. Clones share their state. A cancelled token stays cancelled.
 ///
 /// ```
 /// use cluster_client::CancelToken;

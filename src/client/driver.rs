@@ -36,7 +36,8 @@ use self::seat::{Seat, Watch};
 use crate::client::cancel::Cancel;
 use crate::client::inner::ClientInner;
 use crate::client::journal_batch::Batch;
-use crate::client::operations::{Ended, Next, Work};
+use crate::client::operations::{Ended, NextWork, Work};
+use crate::client::options::CallHeaders;
 use crate::client::parts::Parts;
 use crate::engine::threads::pool::Task;
 use crate::engine::{Lead, Share};
@@ -81,12 +82,12 @@ enum Turn {
 impl Driver {
     /// Creates a driver of at most `in_flight` operations at a time. If `is_single`, the caller adds one operation and
     /// takes its result at once.
-    pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool) -> Arc<Self> {
+    pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool, headers: CallHeaders) -> Arc<Self> {
         let mut engine = client.engines.take();
         Arc::new_cyclic(|this: &Weak<Driver>| {
             let leads = engine.attach(Weak::<Driver>::clone(this));
             let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
-            let parts = Box::new(Parts::new(client, engine, in_flight));
+            let parts = Box::new(Parts::new(client, engine, in_flight, headers));
             let (client, changed) = (Arc::clone(client), Condvar::new());
             Driver { client, is_single, leads, mail, seat: Mutex::new(Seat::new(parts)), changed }
         })
@@ -119,14 +120,9 @@ impl Driver {
             let parts = if seat.is_attended { None } else { seat.take_parts() };
             if let Some(parts) = parts {
                 drop(seat);
-                let (left, own) = self.drive(parts, Role::Caller);
+                let (left, has_run) = self.drive_and_run(parts, Role::Caller);
                 seat = left;
-                if let Some(run) = own {
-                    drop(seat);
-                    run();
-                    seat = lock(&self.seat);
-                    seat.is_attended = false;
-                } else if !seat.ended.is_empty() {
+                if !has_run && !seat.ended.is_empty() {
                     self.leave(&mut seat);
                 }
                 looks = 0;
@@ -171,6 +167,17 @@ impl Driver {
         if let Some(parts) = parts {
             drop(self.drive(parts, role));
         }
+    }
+
+    /// Drives, and then runs the exchange that is left to the calling thread. Returns whether there was one.
+    fn drive_and_run(self: &Arc<Self>, parts: Box<Parts>, role: Role) -> (MutexGuard<'_, Seat>, bool) {
+        let (seat, own) = self.drive(parts, role);
+        let Some(run) = own else { return (seat, false) };
+        drop(seat);
+        run();
+        let mut seat = lock(&self.seat);
+        seat.is_attended = false;
+        (seat, true)
     }
 
     /// Drives until there is a reason to leave, and puts the parts back into the seat. Returns an exchange that the
@@ -283,12 +290,12 @@ impl Driver {
                 return None;
             }
             match parts.operations.next(time) {
-                Next::Wait(until) => {
+                NextWork::Wait(until) => {
                     self.hand_to_pool(calls, false);
                     return until;
                 }
-                Next::Run(slot, Work::Send(send)) => parts.send(slot, &send),
-                Next::Run(slot, Work::Journal(mut call)) if self.is_single || !self.client.keeps_intents => {
+                NextWork::Run(slot, Work::Send(send)) => parts.send(slot, &send),
+                NextWork::Run(slot, Work::Journal(mut call)) if self.is_single || !self.client.keeps_intents => {
                     let mut result = call.run(&*self.client.journal);
                     if result.is_exhausted() {
                         parts.shed_idle();
@@ -297,7 +304,7 @@ impl Driver {
                     time = now();
                     parts.operations.complete_journal_call(slot, result, time);
                 }
-                Next::Run(slot, Work::Journal(call)) => {
+                NextWork::Run(slot, Work::Journal(call)) => {
                     parts.journal_calls += 1;
                     calls.push((slot, call));
                 }

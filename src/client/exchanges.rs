@@ -1,13 +1,46 @@
 //! Floor 3: table of the exchanges that an engine has not completed, with the operation of each.
 
-use crate::api::Action;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::{Action, Reply};
+use crate::engine::Exchange;
+use crate::http::credentials::HostCredentials;
+use crate::sync::now;
 
 /// An exchange: the slot of its operation, and the request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Awaited {
     pub(crate) slot: usize,
     pub(crate) host: usize,
     pub(crate) action: Action,
+    /// What is sent again after an answer 401. Absent without credentials, and after that.
+    pub(crate) authorized: Option<Box<Authorized>>,
+    /// Time that the exchange has taken before it was sent again.
+    pub(crate) spent: Duration,
+}
+
+/// An exchange with credentials, which may have changed when it is answered.
+#[derive(Debug)]
+pub(crate) struct Authorized {
+    pub(crate) exchange: Exchange,
+    pub(crate) credentials: Arc<HostCredentials>,
+}
+
+impl Awaited {
+    /// Returns the exchange to send instead, if it was answered with 401 and there are other credentials by now. A server
+    /// that answers 401 has applied nothing. `elapsed` counts against the timeout.
+    pub(crate) fn renewed(&mut self, reply: &Reply, elapsed: Duration) -> Option<Exchange> {
+        const UNAUTHORIZED: u16 = 401;
+        let Authorized { exchange, credentials } = *self.authorized.take()?;
+        let left = exchange.timeout.checked_sub(elapsed).filter(|left| !left.is_zero())?;
+        if !matches!(reply, Reply::Answered { status: UNAUTHORIZED, .. }) {
+            return None;
+        }
+        let renewed = credentials.renewed(&exchange.credentials, now())?;
+        self.spent = elapsed;
+        Some(Exchange { credentials: renewed, timeout: left, ..exchange })
+    }
 }
 
 /// The exchanges that were submitted and have not completed. The id of an exchange is its index.
@@ -27,6 +60,10 @@ impl Exchanges {
             self.places[place] = Some(awaited);
         }
         place as u64
+    }
+
+    pub(crate) fn get(&self, id: u64) -> Option<&Awaited> {
+        self.places.get(usize::try_from(id).ok()?)?.as_ref()
     }
 
     /// Removes an exchange by its id.

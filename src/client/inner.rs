@@ -7,6 +7,8 @@ use crate::client::journal_calls;
 use crate::client::observer::Observers;
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
+use crate::http::credentials::CredentialStore;
+use crate::http::tls::Tls;
 use crate::journal::{Journal, Unfinished};
 use crate::protocol::Limits;
 use crate::values::cause::JournalError;
@@ -20,6 +22,8 @@ pub(crate) struct ClientInner {
     pub(crate) cluster: Arc<[Host]>,
     /// The API of the client. An intent may contain another one, which its recovery uses.
     pub(crate) api: Arc<Api>,
+    /// Other APIs that an intent may refer to.
+    pub(crate) known_apis: Arc<[Api]>,
     pub(crate) limits: Limits,
     /// Maximum number of operations of a bulk that run at a time.
     pub(crate) in_flight: usize,
@@ -30,6 +34,8 @@ pub(crate) struct ClientInner {
     pub(crate) observers: Observers,
     pub(crate) pool: Arc<Pool>,
     pub(crate) engines: Engines,
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) credentials: CredentialStore,
 }
 
 impl ClientInner {

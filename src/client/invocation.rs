@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::client::cancel::Cancel;
 use crate::client::driver::Driver;
 use crate::client::inner::ClientInner;
-use crate::client::options::OperationOptions;
+use crate::client::options::{CallHeaders, OperationOptions};
 use crate::protocol::{Limits, Machine};
+use crate::values::config::ConfigError;
 use crate::values::group::GroupId;
 use crate::values::report::{Operation, OperationId, Report};
 
@@ -26,13 +27,37 @@ impl Invocation {
         &self.client
     }
 
+    /// Returns the headers of the operations' requests.
+    pub(crate) fn headers(&self) -> CallHeaders {
+        Arc::clone(&self.options.headers)
+    }
+
+    /// Checks an operation against the API of the client, before anything is sent.
+    pub(crate) fn check(&self, operation: Operation, group: &GroupId) -> Result<(), ConfigError> {
+        let api = &self.client.api;
+        // These two go by the intent.
+        if matches!(operation, Operation::Recover | Operation::Forget) {
+            return Ok(());
+        }
+        if operation == Operation::Create && !self.options.preflight && !api.proves_ownership() {
+            let problem = format!("is refused, because a create by the API {} proves no ownership", api.name());
+            let remedy = "keep the preflight, or list the answers to a create of what exists already";
+            return Err(ConfigError::new("preflight", "false", problem, remedy));
+        }
+        api.check_id(group)
+    }
+
     /// Runs one operation to its end.
-    pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Report {
-        let driver = Driver::new(&self.client, 1, true);
+    ///
+    /// # Errors
+    /// A [`ConfigError`] if the API of the client refuses it. Nothing was sent.
+    pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Result<Report, ConfigError> {
+        self.check(operation, &group)?;
+        let driver = Driver::new(&self.client, 1, true, self.headers());
         let _watched = self.watch(&driver);
         driver.add(0, self.machine(operation, group));
-        let (_, _, report) = driver.take();
-        report
+        let (_, report) = driver.take();
+        Ok(report)
     }
 
     /// Lets the cancel token cancel the operations of `driver` until the returned value is dropped.
@@ -46,11 +71,12 @@ impl Invocation {
     /// Creates the machine of an operation. Calls the logger, which is foreign code, so the caller must hold no lock.
     pub(crate) fn machine(&self, operation: Operation, group: GroupId) -> Machine {
         let client = &self.client;
-        let deadline = self.options.timeout.or(client.limits.deadline);
-        let limits = Limits { deadline, ..client.limits.clone() };
+        let operation_timeout = self.options.timeout.or(client.limits.operation_timeout);
+        let limits = Limits { operation_timeout, ..client.limits.clone() };
         let (cluster, api) = (Arc::clone(&client.cluster), Arc::clone(&client.api));
         let preflight = self.options.preflight;
         let mut machine = Machine::new(operation, preflight, group, cluster, api, limits, fastrand::u64(..));
+        machine.set_known_apis(&client.known_apis);
         machine.set_id(OperationId::new(fastrand::u64(..)));
         if client.observers.are_there() {
             machine.record_events();

@@ -24,9 +24,8 @@ use crate::client::options::OperationOptions;
 
 use crate::journal::Journal;
 use crate::values::cause::JournalError;
-use crate::values::config::ConfigError;
 use crate::values::error::{Deletion, Error};
-use crate::values::group::GroupId;
+use crate::values::group::IntoGroupId;
 use crate::values::host::Hosts;
 use crate::values::outcome::Outcome;
 use crate::values::report::{Operation, Report, Target};
@@ -73,6 +72,18 @@ impl ClusterClient {
         &self.inner.hosts
     }
 
+    /// Warnings about the settings, for a person: a key file that other users can read, or verification that is off.
+    /// [`ClientBuilder::build`](crate::ClientBuilder::build) logs each at the level warn.
+    ///
+    /// ```
+    /// let client = cluster_client::ClusterClient::new(["http://node1:8000"])?;
+    /// assert!(client.warnings().is_empty());
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
+    pub fn warnings(&self) -> &[String] {
+        self.inner.tls.warnings()
+    }
+
     /// Returns a clone of this client with other options: a timeout, a cancel token, no preflight. They replace all
     /// earlier options. Everything else is shared.
     ///
@@ -99,7 +110,7 @@ impl ClusterClient {
     /// * [`Error::Cancelled`], [`Error::TimedOut`]: it was cancelled or too slow, and every host is verified without
     ///   the group.
     /// * [`Error::Incomplete`], [`Error::InDoubt`], [`Error::Unrecorded`]: each names its remedy.
-    pub fn create_group(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Report, Error> {
+    pub fn create_group(&self, group: impl IntoGroupId) -> Result<Report, Error> {
         self.run(Operation::Create, group)
     }
 
@@ -113,8 +124,8 @@ impl ClusterClient {
     ///   [`Error::Config`]: nothing was changed.
     /// * [`Error::Incomplete`], [`Error::InDoubt`]: an earlier operation on the group could not be settled first, so
     ///   the delete did not begin.
-    pub fn delete_group(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Deletion, Error> {
-        deletion(self.invocation().run(Operation::Delete, group.try_into().map_err(Into::into)?))
+    pub fn delete_group(&self, group: impl IntoGroupId) -> Result<Deletion, Error> {
+        deletion(self.invocation().run(Operation::Delete, group.into_group_id()?)?)
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -122,7 +133,7 @@ impl ClusterClient {
     /// # Errors
     /// [`Error::Config`] for an invalid id. A host that does not answer is no error: its state in the report is
     /// unknown.
-    pub fn group_status(&self, group: impl TryInto<GroupId, Error: Into<ConfigError>>) -> Result<Report, Error> {
+    pub fn group_status(&self, group: impl IntoGroupId) -> Result<Report, Error> {
         self.run(Operation::Status, group)
     }
 
@@ -136,11 +147,7 @@ impl ClusterClient {
     /// * [`Error::InDoubt`]: the state of some hosts is unknown.
     /// * [`Error::Conflict`]: an unfinished operation names hosts that this client does not have. Nothing was sent.
     /// * The other errors of [`ClusterClient::delete_group`].
-    pub fn repair_group(
-        &self,
-        group: impl TryInto<GroupId, Error: Into<ConfigError>>,
-        target: Target,
-    ) -> Result<Report, Error> {
+    pub fn repair_group(&self, group: impl IntoGroupId, target: Target) -> Result<Report, Error> {
         self.run(Operation::Repair(target), group)
     }
 
@@ -208,12 +215,8 @@ impl ClusterClient {
         Invocation::new(Arc::clone(&self.inner), self.options.clone())
     }
 
-    fn run(
-        &self,
-        operation: Operation,
-        group: impl TryInto<GroupId, Error: Into<ConfigError>>,
-    ) -> Result<Report, Error> {
-        self.invocation().run(operation, group.try_into().map_err(Into::into)?).into_result()
+    fn run(&self, operation: Operation, group: impl IntoGroupId) -> Result<Report, Error> {
+        self.invocation().run(operation, group.into_group_id()?)?.into_result()
     }
 }
 

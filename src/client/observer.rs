@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use log::{Level, log};
 
 use crate::api::Action;
+use crate::values::answer_problem::AnswerProblem;
 use crate::values::cause::RequestError;
 use crate::values::event::{Event, EventKind};
 use crate::values::outcome::Outcome;
@@ -19,6 +20,10 @@ use crate::values::report::{Report, State};
 /// [`EventKind::Finished`]. All come before the call that runs the operation returns. Events of several operations
 /// interleave. They come on the thread that did the work, and block it, so return soon. A panic is caught and logged.
 /// After it the observer receives no more events of this client, and the operation continues.
+///
+/// The events are data: nothing has to be parsed out of text. Words for labels of metrics are in `as_str` of each enum.
+/// The number of bytes is not among them, because the engines do not count bytes. The examples `prometheus`, `spans` and
+/// `progress_bar` are whole programs.
 ///
 /// # Calling the client again
 /// An observer may call any client, also the client that it observes: ask for a status, create, delete, recover,
@@ -101,13 +106,15 @@ fn log_event(event: &Event) {
             log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {phase}");
         }
         EventKind::Participants { .. } => {}
-        EventKind::Answered { host, action, attempt, status, error, elapsed, .. } => {
+        EventKind::Answered { host, action, attempt, status, problem, error, elapsed, .. } => {
             let (level, done) = done(kind);
-            let step = Answer { action: *action, done, status: *status, error: error.as_ref() };
+            let step =
+                LoggedAnswer { action: *action, done, status: *status, problem: *problem, error: error.as_ref() };
             log!(
                 target: TARGET, level,
                 id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
-                attempt = *attempt, status = *status;
+                attempt = *attempt, status = *status, error = error.as_ref().map(|error| error.kind().as_str()),
+                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
                 "{group}: {step} on {host} (try {attempt}, {elapsed:.1?})"
             );
         }
@@ -147,18 +154,23 @@ fn done(answered: &EventKind) -> (Level, Option<&'static str>) {
 }
 
 /// An answer as a part of a log line.
-struct Answer<'a> {
+struct LoggedAnswer<'a> {
     action: Action,
     done: Option<&'static str>,
     status: Option<u16>,
+    problem: Option<AnswerProblem>,
     error: Option<&'a RequestError>,
 }
 
-impl fmt::Display for Answer<'_> {
+impl fmt::Display for LoggedAnswer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.done, self.status, self.error) {
             (Some(done), ..) => f.write_str(done),
-            (None, Some(status), _) => write!(f, "{} failed (answered {status})", self.action),
+            (None, Some(status), _) => {
+                write!(f, "{} failed (answered {status}", self.action)?;
+                self.problem.map_or(Ok(()), |problem| write!(f, ", {problem}"))?;
+                f.write_str(")")
+            }
             (None, None, Some(error)) => write!(f, "{} failed ({error})", self.action),
             (None, None, None) => write!(f, "{} failed", self.action),
         }

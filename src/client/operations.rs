@@ -9,21 +9,24 @@ use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
 use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
-use crate::protocol::{Ending, Input, Machine, Output};
+use crate::client::options::CallHeaders;
+use crate::protocol::{Input, Machine, Output};
 use crate::sync::now;
 use crate::values::event::Event;
 use crate::values::host::Host;
 use crate::values::report::Report;
 use crate::values::retry::RetryBudgets;
 
-/// An operation that has ended: its position in the input of the call, and its result.
-pub(crate) type Ended = (usize, Ending, Report);
+/// An operation that has ended: its position in the input of the call, and its report.
+pub(crate) type Ended = (usize, Report);
 
 /// The operations of one driver.
 pub(crate) struct Operations {
     keeps_intents: bool,
+    /// Headers of every request, from the options of the call.
+    headers: CallHeaders,
     budgets: Arc<Mutex<RetryBudgets>>,
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<OperationSlot>>,
     free: Vec<usize>,
     /// Operations without a slot.
     backlog: VecDeque<(usize, Machine)>,
@@ -38,7 +41,7 @@ pub(crate) struct Operations {
 }
 
 /// A machine with its claim, requests and timer.
-struct Slot {
+struct OperationSlot {
     machine: Machine,
     position: usize,
     begun: Instant,
@@ -73,7 +76,7 @@ pub(crate) struct Requests {
 }
 
 /// The next thing to do.
-pub(crate) enum Next {
+pub(crate) enum NextWork {
     /// For the operation in this slot.
     Run(usize, Work),
     /// Nothing before this time, or before a completion.
@@ -82,9 +85,15 @@ pub(crate) enum Next {
 
 impl Operations {
     /// Creates an empty table. At most `limit` operations run at a time. Further ones wait for a slot.
-    pub(crate) fn new(keeps_intents: bool, budgets: Arc<Mutex<RetryBudgets>>, limit: usize) -> Self {
+    pub(crate) fn new(
+        keeps_intents: bool,
+        budgets: Arc<Mutex<RetryBudgets>>,
+        limit: usize,
+        headers: CallHeaders,
+    ) -> Self {
         Operations {
             keeps_intents,
+            headers,
             budgets,
             slots: Vec::new(),
             free: Vec::new(),
@@ -115,22 +124,28 @@ impl Operations {
         }
     }
 
+    /// Returns whether the operation in this slot only waits for the answers to requests in flight.
+    pub(crate) fn is_stopping(&self, slot: usize) -> bool {
+        self.slots[slot].as_ref().is_some_and(|slot| slot.machine.is_stopping())
+    }
+
     /// Returns the next work of a machine.
-    pub(crate) fn next(&mut self, now: Instant) -> Next {
+    pub(crate) fn next(&mut self, now: Instant) -> NextWork {
         self.expire_timers(now);
         while let Some(slot) = self.queue.front().copied() {
             if let Some(work) = self.poll(slot, now) {
-                return Next::Run(slot, work);
+                return NextWork::Run(slot, work);
             }
         }
-        Next::Wait(self.timers.peek().map(|Reverse((due, _))| *due))
+        NextWork::Wait(self.timers.peek().map(|Reverse((due, _))| *due))
     }
 
     /// Passes the answer of a host to the machine in slot `number`.
     pub(crate) fn complete(&mut self, number: usize, host: usize, action: Action, answer: (Reply, Duration)) {
         let (reply, elapsed) = answer;
-        let input = Input::Replied { host, action, reply: api::classify(action, reply), elapsed };
-        self.advance(number, input, now());
+        let Some(slot) = &self.slots[number] else { return };
+        let reply = api::classify(slot.machine.api(), action, slot.machine.group(), reply);
+        self.advance(number, Input::Replied { host, action, reply, elapsed }, now());
     }
 
     /// Passes the result of a journal call to the machine in slot `number`.
@@ -178,7 +193,7 @@ impl Operations {
                 self.slots.push(None);
                 self.slots.len() - 1
             });
-            self.slots[number] = Some(Slot {
+            self.slots[number] = Some(OperationSlot {
                 machine,
                 position,
                 begun: now,
@@ -238,7 +253,7 @@ impl Operations {
             Output::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
             Output::Erase => claim.map(JournalCall::Erase),
             Output::Send { host, action, timeout, .. } => {
-                let requests = Requests::of(&slot.machine, &mut slot.requests);
+                let requests = Requests::of(&slot.machine, &self.headers, &mut slot.requests);
                 return Some(Work::Send(Send { requests, host, action, timeout }));
             }
             Output::Done if slot.releasing => None,
@@ -278,8 +293,7 @@ impl Operations {
     fn end(&mut self, number: usize, now: Instant) {
         if let Some(slot) = self.slots[number].take() {
             self.free.push(number);
-            let (ending, report) = slot.machine.into_ending();
-            self.ended.push_back((slot.position, ending, report));
+            self.ended.push_back((slot.position, slot.machine.into_report()));
         }
         self.admit(now);
     }
@@ -287,13 +301,19 @@ impl Operations {
 
 impl Requests {
     /// Returns the requests of `machine`. Its hosts and API change while it settles an older operation.
-    fn of(machine: &Machine, known: &mut Option<Arc<Requests>>) -> Arc<Requests> {
+    fn of(machine: &Machine, headers: &CallHeaders, known: &mut Option<Arc<Requests>>) -> Arc<Requests> {
         let (hosts, api) = (machine.hosts(), machine.api());
         let same = |known: &&Arc<Requests>| Arc::ptr_eq(&known.hosts, hosts) && Arc::ptr_eq(&known.api, api);
         if let Some(requests) = known.as_ref().filter(same) {
             return Arc::clone(requests);
         }
-        let request = |action| Arc::new(api.request(action, machine.group()));
+        let request = |action| {
+            let mut request = api.request(action, machine.group());
+            if !headers.is_empty() {
+                request.headers = request.headers.iter().chain(&**headers).cloned().collect();
+            }
+            Arc::new(request)
+        };
         let requests = Arc::new(Requests {
             hosts: Arc::clone(hosts),
             api: Arc::clone(api),

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::api::Reply;
-use crate::client::exchanges::{Awaited, Exchanges};
+use crate::api::{Action, Reply};
+use crate::client::exchanges::{Authorized, Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
+use crate::client::options::CallHeaders;
 use crate::engine::{Completion, Engine, Exchange};
+use crate::sync::now;
 use crate::values::cause::{RequestError, RequestErrorKind};
 
 /// The operations and the engine of a driver.
@@ -19,19 +21,22 @@ pub(crate) struct Parts {
     exchanges: Exchanges,
     /// Number of journal calls that threads of the pool make now.
     pub(crate) journal_calls: usize,
-    no_headers: Arc<[(String, String)]>,
     completed: Vec<Completion>,
 }
 
 impl Parts {
-    pub(crate) fn new(client: &Arc<ClientInner>, engine: Box<dyn Engine>, in_flight: usize) -> Self {
+    pub(crate) fn new(
+        client: &Arc<ClientInner>,
+        engine: Box<dyn Engine>,
+        in_flight: usize,
+        headers: CallHeaders,
+    ) -> Self {
         Parts {
-            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
+            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight, headers),
             engine: Some(engine),
             client: Arc::clone(client),
             exchanges: Exchanges::default(),
             journal_calls: 0,
-            no_headers: Arc::new([]),
             completed: Vec::new(),
         }
     }
@@ -56,20 +61,38 @@ impl Parts {
         let Some(engine) = &mut self.engine else { return };
         let Send { requests, host, action, timeout } = send;
         let is_own = Arc::ptr_eq(&requests.hosts, &self.client.cluster);
-        let number = if is_own { Ok(*host) } else { engine.add_host(&requests.hosts[*host]) };
-        match number {
-            Ok(number) => engine.submit(Exchange {
-                id: self.exchanges.add(Awaited { slot, host: *host, action: *action }),
-                host: number,
-                request: Arc::clone(requests.request(*action)),
-                headers: Arc::clone(&self.no_headers),
-                timeout: *timeout,
-            }),
+        let url = &requests.hosts[*host];
+        let number = if is_own { Ok(*host) } else { engine.add_host(url) };
+        let number = match number {
+            Ok(number) => number,
             Err(error) => {
                 let error = RequestError::new(RequestErrorKind::Internal, error.to_string());
-                self.operations.complete(slot, *host, *action, (Reply::NotSent(error), Duration::ZERO));
+                return self.operations.complete(slot, *host, *action, (Reply::NotSent(error), Duration::ZERO));
             }
+        };
+        let credentials = self.client.credentials.of(url);
+        if credentials.is_none() && !is_own {
+            self.client.credentials.warn_of_foreign(url);
         }
+        let exchange = Exchange {
+            id: 0,
+            host: number,
+            request: Arc::clone(requests.request(*action)),
+            credentials: credentials.map(|credentials| credentials.lines(now())).unwrap_or_default(),
+            only_reads: *action == Action::Check,
+            timeout: *timeout,
+        };
+        let authorize = |credentials| Authorized { exchange: exchange.clone(), credentials: Arc::clone(credentials) };
+        let authorized = credentials.map(authorize).map(Box::new);
+        let awaited = Awaited { slot, host: *host, action: *action, authorized, spent: Duration::ZERO };
+        engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });
+    }
+
+    /// Cancels all operations. Those that stop now withdraw their requests that have not begun.
+    pub(crate) fn cancel(&mut self, now: Instant) {
+        let Parts { operations, engine: Some(engine), exchanges, .. } = self else { return };
+        operations.cancel(now);
+        engine.withdraw(&|id| exchanges.get(id).is_some_and(|awaited| operations.is_stopping(awaited.slot)));
     }
 
     /// Blocks in the engine, and passes the completions to the machines.
@@ -77,8 +100,13 @@ impl Parts {
         let Some(engine) = &mut self.engine else { return };
         engine.wait(until, &mut self.completed);
         for Completion { id, reply, elapsed } in self.completed.drain(..) {
-            let Some(Awaited { slot, host, action }) = self.exchanges.remove(id) else { continue };
-            self.operations.complete(slot, host, action, (reply, elapsed));
+            let Some(mut awaited) = self.exchanges.remove(id) else { continue };
+            if let Some(exchange) = awaited.renewed(&reply, elapsed) {
+                engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });
+                continue;
+            }
+            let Awaited { slot, host, action, spent, .. } = awaited;
+            self.operations.complete(slot, host, action, (reply, spent + elapsed));
         }
     }
 }

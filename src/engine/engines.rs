@@ -3,17 +3,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::Engine;
 #[cfg(feature = "multiplex")]
 use super::multiplexed::{Multiplexed, Network};
 use super::threads::Threads;
 use super::threads::pool::Pool;
 use super::threads::transport::UreqTransport;
-use super::{Engine, check_hosts};
+use crate::http::proxy::Proxy;
+use crate::http::tls::Tls;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
-
-/// Certificates in PEM that are trusted instead of the built-in ones.
-pub(crate) type Roots<'a> = Option<&'a [u8]>;
 
 /// Maximum number of engines kept between calls.
 const MAX_ENGINES: usize = 16;
@@ -34,32 +33,31 @@ enum Kind {
 
 impl Engines {
     /// # Errors
-    /// A [`ConfigError`] for an https host if TLS is not built in.
-    pub(crate) fn threads(hosts: &Arc<[Host]>, pool: &Arc<Pool>, roots: Roots<'_>) -> Result<Self, ConfigError> {
-        let transport = match roots {
-            #[cfg(feature = "rustls")]
-            Some(pem) => UreqTransport::trusting(hosts, pem),
-            _ => UreqTransport::new(hosts),
-        };
-        let transport = Arc::new(transport?);
-        Self::of(hosts, Kind::Threads(transport, Arc::clone(pool)))
+    /// A [`ConfigError`] for a host that `tls` refuses.
+    pub(crate) fn threads(
+        hosts: &Arc<[Host]>,
+        pool: &Arc<Pool>,
+        tls: &Arc<Tls>,
+        proxy: Option<Arc<Proxy>>,
+    ) -> Result<Self, ConfigError> {
+        let transport = Arc::new(UreqTransport::new(hosts, tls)?.through(proxy));
+        Ok(Self::of(hosts, Kind::Threads(transport, Arc::clone(pool))))
     }
 
     /// # Errors
-    /// A [`ConfigError`] for an https host if TLS is not built in.
+    /// A [`ConfigError`] for a host that `tls` refuses.
     #[cfg(feature = "multiplex")]
-    pub(crate) fn multiplexed(hosts: &Arc<[Host]>, roots: Roots<'_>) -> Result<Self, ConfigError> {
-        let network = match roots {
-            #[cfg(feature = "rustls")]
-            Some(pem) => Network::trusting(pem)?,
-            _ => Network::default(),
-        };
-        Self::of(hosts, Kind::Multiplexed(Arc::new(network)))
+    pub(crate) fn multiplexed(
+        hosts: &Arc<[Host]>,
+        tls: &Arc<Tls>,
+        proxy: Option<Arc<Proxy>>,
+    ) -> Result<Self, ConfigError> {
+        tls.check(hosts)?;
+        Ok(Self::of(hosts, Kind::Multiplexed(Arc::new(Network::new(tls).through(proxy)))))
     }
 
-    fn of(hosts: &Arc<[Host]>, kind: Kind) -> Result<Self, ConfigError> {
-        check_hosts(hosts)?;
-        Ok(Engines { hosts: Arc::clone(hosts), kind, unused: Mutex::default() })
+    fn of(hosts: &Arc<[Host]>, kind: Kind) -> Self {
+        Engines { hosts: Arc::clone(hosts), kind, unused: Mutex::default() }
     }
 
     /// Returns the engine that was used last, or a new one.

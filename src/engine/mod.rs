@@ -14,6 +14,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crate::api::{Reply, Request};
+use crate::http::credentials::HeaderLines;
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -29,9 +30,12 @@ pub(crate) trait Engine: Send {
     /// A [`ConfigError`] for an https host if TLS is not built in.
     fn add_host(&mut self, host: &Host) -> Result<usize, ConfigError>;
 
-    /// Accepts an exchange. Each one completes exactly once. Its timeout runs from when a thread begins with it, not from
-    /// here: all threads may be busy, or an observer may hold up the driver.
+    /// Accepts an exchange. Each one completes exactly once. Its timeout runs from when it begins, not from here: all
+    /// threads or descriptors may be in use, or an observer may hold up the driver.
     fn submit(&mut self, exchange: Exchange);
+
+    /// Withdraws the exchanges with these ids that have not begun. They complete as not sent, in the next `wait`.
+    fn withdraw(&mut self, is_withdrawn: &dyn Fn(u64) -> bool);
 
     /// Blocks until an exchange completes, another thread wakes the engine, or `until`. Appends the completions.
     /// Progress is made only in this call, unless [`Engine::attach`] returned true.
@@ -89,17 +93,6 @@ pub(crate) enum Share {
     IfNoneRuns,
 }
 
-/// Checks that an engine can be created for these hosts.
-///
-/// # Errors
-/// A [`ConfigError`] for an https host if TLS is not built in.
-pub(crate) fn check_hosts(hosts: &[Host]) -> Result<(), ConfigError> {
-    match hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
-        Some(host) => Err(crate::http::no_tls(host)),
-        None => Ok(()),
-    }
-}
-
 /// One request to one host, and its answer.
 #[cfg_attr(all(test, loom), expect(dead_code, reason = "the model of the hosts looks at the host only"))]
 #[derive(Debug, Clone)]
@@ -109,12 +102,11 @@ pub(crate) struct Exchange {
     /// The number of the host.
     pub(crate) host: usize,
     pub(crate) request: Arc<Request>,
-    /// Headers of this host beside those of the request. Names and values are valid in HTTP.
-    #[cfg_attr(
-        not(feature = "multiplex"),
-        expect(dead_code, reason = "the thread engine gets it with the API as data")
-    )]
-    pub(crate) headers: Arc<[(String, String)]>,
+    /// Whether the request only reads, as a check does, so that it may be repeated on another connection. The method
+    /// proves nothing: an API may check by a POST, and may create or delete by a GET.
+    pub(crate) only_reads: bool,
+    /// Header lines with secrets, which no crate may log.
+    pub(crate) credentials: HeaderLines,
     /// Timeout from the look-up of the name to the end of the answer. An answer that arrived in time counts, even if
     /// the driver called `wait` late.
     pub(crate) timeout: Duration,

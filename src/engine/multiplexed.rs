@@ -11,7 +11,8 @@
 //!
 //! Invariants:
 //! * An exchange is in exactly one place: `submitted`, `lookups`, `parked`, or the slot of one connection.
-//! * An exchange is parked only while connections are busy. It starts when one becomes free, or its timeout ends it.
+//! * An exchange is parked only while connections are busy, and for its timeout at most. Its timeout runs anew from when
+//!   it begins.
 //! * A connection in the phase `Idle` has no exchange, no bytes to read, and is in the list of its host.
 //! * A slot has at most one valid entry in the heap of timers (`Connection::scheduled`). It fires no later than the
 //!   deadline of the connection.
@@ -20,13 +21,17 @@
 mod answer;
 mod exchange;
 mod host;
+mod in_flight;
 mod lookups;
+mod panics;
 mod parked;
 mod request;
 mod slots;
 mod stream;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "rustls")]
+mod tunnel;
 mod wakeup;
 
 use std::cmp::Reverse;
@@ -34,26 +39,28 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use mio::{Events, Poll, Token};
 
-use self::exchange::{InFlight, caught};
 use self::host::HttpHost;
+use self::in_flight::InFlight;
 use self::lookups::Lookups;
+use self::panics::caught;
 use self::parked::Parked;
 use self::slots::{Connection, Phase, is_quiet};
 use self::wakeup::Wakeup;
-use super::{Completion, Engine, Exchange, check_hosts};
-use crate::http::MAX_HEAD;
+use super::{Completion, Engine, Exchange};
+use crate::api::Reply;
 use crate::http::limit::ConnectionLimit;
+use crate::http::proxy::Proxy;
 use crate::http::resolver::Resolver;
+use crate::http::tls::Tls;
+use crate::http::{MAX_HEAD, errors};
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
 
-/// Upper bound of timeouts, because the clock cannot express longer ones.
-const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Maximum number of connections that one engine opens. Further exchanges wait for a free connection.
 const MAX_OPEN: usize = crate::http::limit::MAX_KEPT;
 /// Events taken from the system at a time.
@@ -72,18 +79,18 @@ pub(crate) struct Network {
     limit: ConnectionLimit,
     /// Number of times that descriptors have run out. Each engine then closes its idle connections.
     sheds: AtomicUsize,
-    #[cfg(feature = "rustls")]
-    tls: std::sync::OnceLock<Arc<rustls::ClientConfig>>,
+    proxy: Option<Arc<Proxy>>,
+    tls: Arc<Tls>,
 }
 
 impl Network {
-    /// Trusts the certificates of this PEM text only.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] if they cannot be used.
-    #[cfg(feature = "rustls")]
-    pub(crate) fn trusting(pem: &[u8]) -> Result<Self, ConfigError> {
-        Ok(Network { tls: crate::http::tls::with_pem(pem)?.into(), ..Network::default() })
+    pub(crate) fn new(tls: &Arc<Tls>) -> Self {
+        Network { tls: Arc::clone(tls), ..Network::default() }
+    }
+
+    /// Reaches hosts through this proxy.
+    pub(crate) fn through(self, proxy: Option<Arc<Proxy>>) -> Self {
+        Network { proxy, ..self }
     }
 
     /// Makes all engines close their idle connections in their next `wait`. Returns the new number of such requests.
@@ -142,7 +149,7 @@ struct Ready {
 }
 
 impl Multiplexed {
-    /// Creates an engine for `hosts`, which [`check_hosts`] has accepted. They are numbered in this order. Opens nothing.
+    /// Creates an engine for `hosts`, which [`Tls::check`] has accepted. They are numbered in this order. Opens nothing.
     pub(crate) fn new(hosts: &[Host], network: Arc<Network>) -> Self {
         let wakeup = Arc::<Wakeup>::default();
         let watcher: Arc<dyn Wake> = Arc::<Wakeup>::clone(&wakeup);
@@ -150,8 +157,8 @@ impl Multiplexed {
         Multiplexed {
             lookups: Lookups::new(Arc::clone(&network.resolver)),
             sheds_seen: network.sheds.load(Ordering::Relaxed),
+            hosts: hosts.iter().map(|host| HttpHost::new(host, network.proxy.as_ref())).collect(),
             network,
-            hosts: hosts.iter().map(HttpHost::new).collect(),
             numbers: HashMap::new(),
             poll: None,
             ready: Vec::new(),
@@ -225,6 +232,8 @@ impl Multiplexed {
         match connection.phase {
             Phase::Connecting { .. } => self.check_connect(slot),
             #[cfg(feature = "rustls")]
+            Phase::Tunnelling => self.continue_tunnel(slot),
+            #[cfg(feature = "rustls")]
             Phase::Securing => self.shake_hands(slot),
             Phase::Sending => {
                 let gone = caught(|| connection.stream.flush()).flatten();
@@ -248,15 +257,17 @@ impl Multiplexed {
             self.start(exchange);
         }
         while self.may_open()
-            && let Some(exchange) = self.parked.pop()
+            && let Some(mut exchange) = self.parked.pop()
         {
+            exchange.unpark(self.now);
             self.start(exchange);
             if !self.submitted.is_empty() {
                 return;
             }
         }
-        for exchange in self.parked.take_expired(self.now) {
+        for mut exchange in self.parked.take_expired(self.now) {
             // Completes it with a timeout.
+            exchange.unpark(self.now);
             self.start(exchange);
         }
     }
@@ -278,8 +289,8 @@ impl Engine for Multiplexed {
         if let Some(number) = self.numbers.get(host) {
             return Ok(*number);
         }
-        check_hosts(std::slice::from_ref(host))?;
-        self.hosts.push(HttpHost::new(host));
+        self.network.tls.check(std::slice::from_ref(host))?;
+        self.hosts.push(HttpHost::new(host, self.network.proxy.as_ref()));
         let number = self.hosts.len() - 1;
         self.numbers.insert(host.clone(), number);
         Ok(number)
@@ -287,6 +298,14 @@ impl Engine for Multiplexed {
 
     fn submit(&mut self, exchange: Exchange) {
         self.submitted.push_back(Box::new(InFlight::new(exchange, Instant::now())));
+    }
+
+    fn withdraw(&mut self, is_withdrawn: &dyn Fn(u64) -> bool) {
+        let mut withdrawn = parked::withdraw(&mut self.submitted, is_withdrawn);
+        withdrawn.append(&mut self.parked.withdraw(is_withdrawn));
+        for exchange in withdrawn {
+            self.complete(&exchange, Reply::NotSent(errors::withdrawn()));
+        }
     }
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
@@ -302,7 +321,7 @@ impl Engine for Multiplexed {
         }
         for exchange in &mut self.submitted {
             // The driver may have called an observer since `submit`.
-            exchange.deadline = self.now + exchange.exchange.timeout.min(AGES);
+            exchange.set_deadline(self.now);
         }
         let is_due = self.timers.peek().is_some_and(|Reverse((due, _))| *due <= self.now);
         if is_due || (self.idle > 0 && !self.submitted.is_empty()) {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use self::pool::{Pool, Task};
 use self::transport::UreqTransport;
-use super::{Completion, Engine, Exchange, Lead, Share, check_hosts};
+use super::{Completion, Engine, Exchange, Lead, Share};
 use crate::api::Reply;
 use crate::http::errors;
 use crate::sync::{Condvar, Mutex, MutexGuard, Wake, now};
@@ -91,7 +91,6 @@ impl Engine for Threads {
         if let Some(number) = self.numbers.get(host) {
             return Ok(*number);
         }
-        check_hosts(std::slice::from_ref(host))?;
         let number = self.hosts.len();
         self.hosts.push((Arc::new(self.cluster.beside(std::slice::from_ref(host))?), 0));
         self.numbers.insert(host.clone(), number);
@@ -106,13 +105,26 @@ impl Engine for Threads {
         self.open += 1;
         let mut state = self.queue.state();
         match self.hosts.get(exchange.host).cloned() {
-            Some((transport, host)) => state.jobs.push_back(Job { exchange, begun: now(), transport, host }),
+            Some((transport, host)) => {
+                state.jobs.push_back(Job { exchange: Exchange { host, ..exchange }, begun: now(), transport });
+            }
             None => state.completed.push(Completion {
                 id: exchange.id,
                 reply: Reply::NotSent(errors::no_such_host()),
                 elapsed: Duration::ZERO,
             }),
         }
+    }
+
+    fn withdraw(&mut self, is_withdrawn: &dyn Fn(u64) -> bool) {
+        let mut state = self.queue.state();
+        let (withdrawn, kept) = state.jobs.drain(..).partition::<VecDeque<_>, _>(|job| is_withdrawn(job.exchange.id));
+        state.jobs = kept;
+        state.completed.extend(withdrawn.into_iter().map(|job| Completion {
+            id: job.exchange.id,
+            reply: Reply::NotSent(errors::withdrawn()),
+            elapsed: job.begun.elapsed(),
+        }));
     }
 
     fn wait(&mut self, until: Option<Instant>, completed: &mut Vec<Completion>) {
@@ -176,22 +188,21 @@ impl Engine for Threads {
     }
 }
 
-/// An exchange, with the transport that runs it.
+/// An exchange, with the number of its host in the transport that runs it.
 struct Job {
     exchange: Exchange,
     begun: Instant,
     transport: Arc<UreqTransport>,
-    host: usize,
 }
 
 impl Job {
     fn run(self) -> Completion {
-        let Job { exchange, begun, transport, host } = self;
+        let Job { exchange, begun, transport } = self;
         // The timeout runs from here: other exchanges, and observers, may have held the threads since `submit`.
         #[cfg(not(all(test, loom)))]
-        let send = || transport.send(now(), host, &exchange.request, exchange.timeout);
+        let send = || transport.send(now(), &exchange);
         #[cfg(all(test, loom))]
-        let send = || model::send(host, &(transport, begun));
+        let send = || model::send(exchange.host, &(transport, begun));
         let reply = catch_unwind(AssertUnwindSafe(send))
             .unwrap_or_else(|_| Reply::Ambiguous(RequestError::new(Kind::Internal, "the transport panicked")));
         Completion { id: exchange.id, reply, elapsed: begun.elapsed() }

@@ -39,15 +39,12 @@ pub(crate) fn out_of_time(sent: bool, timeout: Duration) -> RequestError {
 /// Returns the error to report for an `error` before the end of the TLS handshake.
 pub(crate) fn during_handshake(error: RequestError, timeout: Duration) -> RequestError {
     let message = match error.kind() {
+        Kind::Tls => return error,
         Kind::Timeout => format!("no TLS connection within {timeout:?}"),
         Kind::Closed => "the connection was closed during the TLS handshake".into(),
         _ => "the TLS handshake failed".into(),
     };
     RequestError::new(Kind::Tls, message).caused_by(error)
-}
-
-pub(crate) fn tls_failed(cause: impl std::error::Error + Send + Sync + 'static) -> RequestError {
-    RequestError::new(Kind::Tls, "the TLS connection failed").caused_by(cause)
 }
 
 pub(crate) fn not_http(cause: impl std::error::Error + Send + Sync + 'static) -> RequestError {
@@ -60,6 +57,14 @@ pub(crate) fn head_too_large() -> RequestError {
 
 pub(crate) fn odd_status(status: u16) -> RequestError {
     RequestError::new(Kind::Garbage, format!("the answer has the status {status}"))
+}
+
+pub(crate) fn not_written() -> RequestError {
+    RequestError::new(Kind::Internal, "the request could not be written")
+}
+
+pub(crate) fn withdrawn() -> RequestError {
+    RequestError::new(Kind::GivenUp, "the operation was stopped before the request began")
 }
 
 pub(crate) fn no_such_host() -> RequestError {

@@ -1,18 +1,22 @@
-//! Floor 2: parts that the engines share: limits, name look-ups, TLS settings, and parsers of headers.
+//! Floor 2: parts that the engines share: limits, name look-ups, TLS settings, heads of requests, and parsers of headers.
 //!
 //! Nothing here opens a connection.
 
 use std::time::Duration;
 
 use crate::api::BodyUse;
-use crate::values::config::ConfigError;
-use crate::values::host::Host;
 
+pub(crate) mod additions;
+pub(crate) mod credentials;
 pub(crate) mod errors;
+#[cfg(feature = "rustls")]
+pub(crate) mod file;
+pub(crate) mod files;
+pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod limit;
+pub(crate) mod proxy;
 pub(crate) mod resolver;
-#[cfg(all(feature = "multiplex", feature = "rustls"))]
 pub(crate) mod tls;
 
 /// Maximum size of the head of an answer.
@@ -37,10 +41,4 @@ pub(crate) fn max_body(body_use: BodyUse) -> u64 {
         BodyUse::Unused | BodyUse::Hint => MAX_BODY,
         BodyUse::Needed => MAX_NEEDED_BODY,
     }
-}
-
-/// Returns the error for an https host if TLS is not built in.
-pub(crate) fn no_tls(host: &Host) -> ConfigError {
-    let remedy = "build cluster-client with its feature \"rustls\"";
-    ConfigError::new("host", host.as_str(), "needs TLS, which is not built in", remedy)
 }

@@ -21,15 +21,14 @@ pub(crate) const MAX_LOOKUPS: usize = 32;
 const MAX_ADDRESSES: usize = 16;
 
 /// The address or name, and the port, of a base URL.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
-    place: Place,
+    place: TargetName,
     port: u16,
-    pub(crate) https: bool,
 }
 
-#[derive(Debug)]
-enum Place {
+#[derive(Debug, Clone)]
+enum TargetName {
     Address(IpAddr),
     /// Not looked up (RFC 6761, 6.3).
     Localhost,
@@ -39,37 +38,27 @@ enum Place {
 impl Target {
     pub(crate) fn of(host: &Host) -> Self {
         let place = match host.address() {
-            Some(address) => Place::Address(address),
-            None if host.name() == "localhost" => Place::Localhost,
-            None => Place::Name(host.name().into()),
+            Some(address) => TargetName::Address(address),
+            None if host.name() == "localhost" => TargetName::Localhost,
+            None => TargetName::Name(host.name().into()),
         };
-        Target { place, port: host.port(), https: host.is_https() }
+        Target { place, port: host.port() }
     }
 
     /// Returns the addresses to try, or as an error the name to look up.
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, &Arc<str>> {
         match &self.place {
-            Place::Address(address) => Ok(vec![(*address, self.port).into()]),
-            Place::Localhost => {
+            TargetName::Address(address) => Ok(vec![(*address, self.port).into()]),
+            TargetName::Localhost => {
                 Ok(vec![(Ipv4Addr::LOCALHOST, self.port).into(), (Ipv6Addr::LOCALHOST, self.port).into()])
             }
-            Place::Name(name) => Err(name),
+            TargetName::Name(name) => Err(name),
         }
     }
 
     /// Adds the port of this target to the addresses that a look-up found.
     pub(crate) fn with_port(&self, found: Vec<IpAddr>) -> Vec<SocketAddr> {
         found.into_iter().map(|address| (address, self.port).into()).collect()
-    }
-
-    /// Returns the host name that TLS verifies: without port and brackets.
-    #[cfg(all(feature = "multiplex", feature = "rustls"))]
-    pub(crate) fn tls_name(&self) -> String {
-        match &self.place {
-            Place::Address(address) => address.to_string(),
-            Place::Localhost => "localhost".into(),
-            Place::Name(name) => name.to_string(),
-        }
     }
 }
 
@@ -216,28 +205,28 @@ fn at_least_one(found: io::Result<Vec<IpAddr>>) -> Found {
 mod tests {
     use super::*;
 
-    fn place(url: &str) -> (String, u16, bool) {
+    fn place(url: &str) -> (String, u16) {
         let target = Target::of(&Host::parse(url).unwrap());
         let place = match target.place {
-            Place::Address(address) => address.to_string(),
-            Place::Localhost => "(localhost)".into(),
-            Place::Name(name) => name.to_string(),
+            TargetName::Address(address) => address.to_string(),
+            TargetName::Localhost => "(localhost)".into(),
+            TargetName::Name(name) => name.to_string(),
         };
-        (place, target.port, target.https)
+        (place, target.port)
     }
 
     #[test]
     fn target_has_the_address_or_name_and_port_of_its_url() {
         for (url, expected) in [
-            ("http://127.0.0.1:8000/x", ("127.0.0.1", 8000, false)),
-            ("https://10.0.0.7", ("10.0.0.7", 443, true)),
-            ("http://[::1]", ("::1", 80, false)),
-            ("http://[::1]:8000/a", ("::1", 8000, false)),
-            ("http://localhost:8000", ("(localhost)", 8000, false)),
-            ("https://node1.example.", ("node1.example.", 443, true)),
+            ("http://127.0.0.1:8000/x", ("127.0.0.1", 8000)),
+            ("https://10.0.0.7", ("10.0.0.7", 443)),
+            ("http://[::1]", ("::1", 80)),
+            ("http://[::1]:8000/a", ("::1", 8000)),
+            ("http://localhost:8000", ("(localhost)", 8000)),
+            ("https://node1.example.", ("node1.example.", 443)),
         ] {
-            let (name, port, https) = place(url);
-            assert_eq!((name.as_str(), port, https), expected, "{url}");
+            let (name, port) = place(url);
+            assert_eq!((name.as_str(), port), expected, "{url}");
         }
     }
 }

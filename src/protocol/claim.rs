@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::participant::{Goal, Participant};
-use super::{AfterSettle, Ending, Machine, Rules};
+use super::{AfterSettle, Machine, Rules};
+use crate::api::{self, Api, ApiRef};
 use crate::values::event::Phase;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
@@ -22,13 +23,13 @@ impl<R: Rules> Machine<R> {
                 }
                 self.begin_recovery(intent);
             }
-            Err(ClaimError::Failed(error)) => self.end(Ending::Journal(error)),
+            Err(ClaimError::Failed(error)) => self.end_with(Outcome::JournalFailed, Cause::journal(error)),
             Err(ClaimError::Busy(_)) if self.cancelled => self.give_up(Cause::Cancelled),
             Err(ClaimError::Busy(holder)) => match self.claims.next(None, &mut self.random) {
                 Some(delay) if self.time_left(self.now + delay) => {
                     self.not_before = self.now + delay;
                 }
-                _ => self.end(Ending::Busy(holder)),
+                _ => self.end_with(Outcome::Busy, Cause::busy(holder)),
             },
         }
     }
@@ -40,9 +41,13 @@ impl<R: Rules> Machine<R> {
         if matches!(self.operation, Operation::Repair(_)) {
             return self.begin_override(intent);
         }
+        let api = match self.known_api(&intent.api) {
+            Ok(api) => api,
+            Err(cause) => return self.end_with(Outcome::Conflict, cause),
+        };
         self.recovering = true;
         if R::speaks_intent_api() {
-            self.api = Arc::new(intent.api);
+            self.api = api;
         }
         self.take_hosts(intent.hosts.into());
         match intent.purpose {
@@ -62,11 +67,19 @@ impl<R: Rules> Machine<R> {
         }
     }
 
+    /// Returns the API of an intent, if it is known.
+    fn known_api(&self, recorded: &ApiRef) -> Result<Arc<Api>, Cause> {
+        if self.cluster_api.is(recorded) {
+            return Ok(Arc::clone(&self.cluster_api));
+        }
+        api::find(recorded, &self.known_apis).map(Arc::new).ok_or_else(|| Cause::unknown_api(recorded.clone()))
+    }
+
     /// Replaces the intent of an older operation by a repair, if the caller has named all its hosts.
     fn begin_override(&mut self, intent: Intent) {
         let unnamed: Vec<Host> = intent.hosts.iter().filter(|host| !self.cluster.contains(host)).cloned().collect();
-        if !R::may_override(unnamed.is_empty(), intent.api == *self.cluster_api) {
-            return self.end(Ending::Conflict { unfinished: Box::new(intent), unnamed });
+        if !R::may_override(unnamed.is_empty(), self.cluster_api.is(&intent.api)) {
+            return self.end_with(Outcome::Conflict, Cause::conflict(intent, unnamed));
         }
         self.take_hosts(self.cluster.iter().chain(&unnamed).cloned().collect());
         for (host, participant) in self.hosts.iter().zip(&mut self.participants) {
@@ -89,7 +102,7 @@ impl<R: Rules> Machine<R> {
             self.api = Arc::clone(&self.cluster_api);
         }
         if self.operation == Operation::Recover {
-            return self.end(Ending::Reported(Outcome::Recovered));
+            return self.end(Outcome::Recovered);
         }
         self.take_hosts(Arc::clone(&self.cluster));
         self.begin_pass();
@@ -102,7 +115,7 @@ impl<R: Rules> Machine<R> {
                 self.begin_round(Phase::Probe, |_| Some(Goal::Probe));
             }
             Operation::Delete | Operation::Repair(Target::Absent) => self.begin_intent(),
-            Operation::Recover | Operation::Forget => self.end(Ending::Reported(Outcome::Recovered)),
+            Operation::Recover | Operation::Forget => self.end(Outcome::Recovered),
         }
     }
 

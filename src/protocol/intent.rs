@@ -1,11 +1,11 @@
 //! The intent: its content, and what follows after it was recorded or erased.
 
-use super::{Ending, Machine, Rules};
+use super::{Machine, Rules};
 use crate::values::cause::JournalError;
 use crate::values::event::Phase;
 use crate::values::intent::{Intent, Purpose};
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, Target};
+use crate::values::report::{Cause, Note, Operation, Target};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_intent(&mut self) {
@@ -24,18 +24,13 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    pub(super) fn give_up(&mut self, cause: Cause) {
-        self.cause = Some(cause);
-        self.end(Ending::Reported(Outcome::Unavailable));
-    }
-
     /// Returns the intent to record. At the end of a pass it names the hosts that are left, and the hosts where a POST
     /// may still take effect.
     pub(super) fn intent(&self) -> Intent {
         let unsettled =
             |host: &usize| self.phase == Phase::Intend || self.is_left(*host) || self.has_unsettled_post(*host);
         let hosts = (0..self.hosts.len()).filter(unsettled).map(|host| self.hosts[host].clone()).collect();
-        Intent { group: self.group.clone(), purpose: self.own_purpose(), api: (*self.api).clone(), hosts }
+        Intent { group: self.group.clone(), purpose: self.own_purpose(), api: self.api.reference(), hosts }
     }
 
     /// The purpose of the current pass.
@@ -53,7 +48,7 @@ impl<R: Rules> Machine<R> {
         match (self.phase, recorded) {
             // The entry belongs to an older operation, which stays unfinished.
             (Phase::Intend, Err(error)) if R::stops_unrecorded() && self.recoverable => {
-                self.end(Ending::Journal(error));
+                self.end_with(Outcome::JournalFailed, Cause::journal(error));
             }
             (Phase::Intend, Err(error)) if R::stops_unrecorded() => {
                 self.abandoned = Some(error);
@@ -65,7 +60,7 @@ impl<R: Rules> Machine<R> {
             }
             (_, recorded) => {
                 self.recoverable = true;
-                self.note_failure(recorded, "the older journal entry stays");
+                self.note_failure(recorded, Note::OlderEntryStays);
                 self.finish_pass(true);
             }
         }
@@ -79,27 +74,25 @@ impl<R: Rules> Machine<R> {
                 if R::undoes_failed_commit() {
                     return self.begin_removal();
                 }
-                self.end(Ending::Unrecorded(error));
+                self.end_with(Outcome::Unrecorded, Cause::journal(error));
             }
             (Phase::Commit, Ok(())) => {
                 self.recoverable = false;
-                self.end(Ending::Reported(Outcome::Created));
+                self.end(Outcome::Created);
             }
             (_, erased) => {
                 if let Some(error) = self.abandoned.take() {
-                    self.note_failure(erased, "a part of the journal entry may be left");
-                    return self.end(Ending::Journal(error));
+                    self.note_failure(erased, Note::PartialEntryStays);
+                    return self.end_with(Outcome::JournalFailed, Cause::journal(error));
                 }
                 self.recoverable = erased.is_err();
-                self.note_failure(erased, "the settled journal entry stays");
+                self.note_failure(erased, Note::SettledEntryStays);
                 self.finish_pass(false);
             }
         }
     }
 
-    fn note_failure(&mut self, result: Result<(), JournalError>, consequence: &str) {
-        if let Err(error) = result {
-            self.notes.push(format!("{error}; {consequence}"));
-        }
+    fn note_failure(&mut self, result: Result<(), JournalError>, note: fn(JournalError) -> Note) {
+        self.notes.extend(result.err().map(note));
     }
 }

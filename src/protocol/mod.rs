@@ -28,6 +28,7 @@
 //! | `round.rs` | one phase of requests to many hosts |
 //! | `participant.rs` | one host: the action after each reply |
 //! | `rules.rs` | each decision that an invariant rests on |
+//! | `outcome.rs` | the end of an operation, and its outcome |
 //! | `reporting.rs` | events and the report |
 //!
 //! The driver does what [`Machine::poll_output`] returns and passes the result to [`Machine::handle_input`]. Several
@@ -38,6 +39,7 @@
 
 mod claim;
 mod intent;
+mod outcome;
 mod participant;
 mod phases;
 mod reporting;
@@ -66,7 +68,7 @@ use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, OperationId, Report};
+use crate::values::report::{Cause, Note, Operation, OperationId, Report};
 use crate::values::retry::{Delays, RetryBudgets, RetryPolicy};
 
 /// The bounds of one operation. All times are above zero.
@@ -75,8 +77,8 @@ pub(crate) struct Limits {
     pub(crate) retry: RetryPolicy,
     pub(crate) rollback_retry: RetryPolicy,
     pub(crate) request_timeout: Duration,
-    /// The deadline of the operation itself. A rollback and a recovery have `rollback_timeout`.
-    pub(crate) deadline: Option<Duration>,
+    /// The time of the operation itself. A rollback and a recovery have `rollback_timeout`.
+    pub(crate) operation_timeout: Option<Duration>,
     pub(crate) rollback_timeout: Duration,
     pub(crate) settle: Duration,
 }
@@ -107,25 +109,6 @@ pub(crate) enum Input {
     Replied { host: usize, action: Action, reply: ClassifiedReply, elapsed: Duration },
 }
 
-/// The end of an operation, with the errors that a report does not hold.
-#[derive(Debug, Clone)]
-pub(crate) enum Ending {
-    Reported(Outcome),
-    /// A delete or a repair has finished every host. The outcome follows from their states.
-    Finished,
-    /// The group is on every host, but the removal of the intent failed.
-    Unrecorded(JournalError),
-    /// Another operation holds the group.
-    Busy(String),
-    /// A repair may not replace this unfinished operation.
-    Conflict {
-        unfinished: Box<Intent>,
-        unnamed: Vec<Host>,
-    },
-    /// The group could not be claimed, or its intent could not be recorded.
-    Journal(JournalError),
-}
-
 /// The step after the settle time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AfterSettle {
@@ -151,6 +134,8 @@ pub(crate) struct Machine<R = Sound> {
     cluster: Arc<[Host]>,
     /// The API of the client.
     cluster_api: Arc<Api>,
+    /// Other APIs that an intent may refer to.
+    known_apis: Arc<[Api]>,
     /// The hosts of the current pass: those of the client, or of the intent that is recovered.
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
@@ -184,6 +169,8 @@ pub(crate) struct Machine<R = Sound> {
     not_before: Duration,
     /// The delays between claims of a busy group.
     claims: Delays,
+    /// The deadline of the operation itself. A wait for the settle time moves it.
+    deadline: Option<Duration>,
     /// The deadline of the phase.
     phase_ends: Option<Duration>,
     /// The first cause of a failure.
@@ -191,13 +178,13 @@ pub(crate) struct Machine<R = Sound> {
     /// The recovery that preceded the operation itself.
     earlier: Option<Box<Report>>,
     /// Failures of the journal that did not change the outcome.
-    notes: Vec<String>,
+    notes: Vec<Note>,
     /// The journal holds an intent of the group.
     recoverable: bool,
     /// The journal outlives the process.
     has_journal: bool,
     /// Set at the end.
-    ending: Option<Ending>,
+    outcome: Option<Outcome>,
     random: fastrand::Rng,
     /// The events not yet taken; `None` without an observer.
     events: Option<Vec<Event>>,
@@ -229,17 +216,18 @@ impl<R: Rules> Machine<R> {
         limits: Limits,
         seed: u64,
     ) -> Self {
-        let claims = limits.retry.delays();
+        let (claims, deadline) = (limits.retry.delays(), limits.operation_timeout);
         let mut machine = Machine {
             id: OperationId::default(),
             operation,
-            preflight,
+            preflight: preflight || !R::may_skip_probe(api.proves_ownership()),
             group,
             limits,
             hosts: Arc::from([]),
             cluster,
             api: Arc::clone(&api),
             cluster_api: api,
+            known_apis: Arc::from([]),
             participants: Vec::new(),
             phase: Phase::Claim,
             after_settle: AfterSettle::Operation,
@@ -256,13 +244,14 @@ impl<R: Rules> Machine<R> {
             cancelled: false,
             not_before: Duration::ZERO,
             claims,
+            deadline,
             phase_ends: None,
             cause: None,
             earlier: None,
             notes: Vec::new(),
             recoverable: false,
             has_journal: true,
-            ending: None,
+            outcome: None,
             random: fastrand::Rng::with_seed(seed),
             events: None,
             now: Duration::ZERO,
@@ -286,6 +275,11 @@ impl<R: Rules> Machine<R> {
     /// Sets the id of its events and its report.
     pub(crate) fn set_id(&mut self, id: OperationId) {
         self.id = id;
+    }
+
+    /// Sets other APIs that an intent may refer to.
+    pub(crate) fn set_known_apis(&mut self, apis: &Arc<[Api]>) {
+        self.known_apis = Arc::clone(apis);
     }
 
     /// Reports nothing as recoverable: the journal ends with the process.
@@ -317,7 +311,7 @@ impl<R: Rules> Machine<R> {
         if self.may_abort() {
             self.abort_if_expired();
         }
-        if self.ending.is_some() {
+        if self.outcome.is_some() {
             return Output::Done;
         }
         let journal_call = match self.phase {
@@ -354,7 +348,7 @@ impl<R: Rules> Machine<R> {
     pub(crate) fn cancel(&mut self, now: Duration) {
         self.now = now;
         self.cancelled = true;
-        if self.ending.is_some() {
+        if self.outcome.is_some() {
             return;
         }
         match (self.phase, self.after_settle) {
@@ -372,21 +366,25 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    /// Returns the end and the report. Call it only after [`Output::Done`].
-    pub(crate) fn into_ending(mut self) -> (Ending, Report) {
-        let ending = self.ending.take().unwrap_or(Ending::Reported(Outcome::InDoubt));
+    /// Whether a stopped phase waits for the replies to its requests in flight. Of these, one that was not sent changes
+    /// nothing and is not retried, so it may be withdrawn.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.in_round() && self.stopping.is_some()
+    }
+
+    /// Returns the report. Call it only after [`Output::Done`].
+    pub(crate) fn into_report(mut self) -> Report {
         let participants = std::mem::take(&mut self.participants);
-        let report = self.report_on(&ending, participants.into_iter());
-        (ending, report)
+        self.report_on(self.outcome.unwrap_or(Outcome::InDoubt), participants.into_iter())
     }
 
     /// Whether the operation may still end without any change: its intent is not recorded yet.
     fn may_abort(&self) -> bool {
-        self.phase == Phase::Intend && !self.awaiting_journal && self.abandoned.is_none() && self.ending.is_none()
+        self.phase == Phase::Intend && !self.awaiting_journal && self.abandoned.is_none() && self.outcome.is_none()
     }
 
     fn in_round(&self) -> bool {
-        self.ending.is_none() && matches!(self.phase, Phase::Probe | Phase::Create | Phase::RollBack | Phase::Delete)
+        self.outcome.is_none() && matches!(self.phase, Phase::Probe | Phase::Create | Phase::RollBack | Phase::Delete)
     }
 
     /// Whether this pass is a create of our own, which is all or nothing. A repair and a recovery go forward only.
@@ -404,7 +402,7 @@ impl<R: Rules> Machine<R> {
     }
 
     fn time_left(&self, at: Duration) -> bool {
-        let end = if self.in_round() { self.phase_ends } else { self.limits.deadline };
+        let end = if self.in_round() { self.phase_ends } else { self.deadline };
         end.is_none_or(|end| R::is_in_time(at, end))
     }
 

@@ -37,6 +37,8 @@ pub(super) enum Transition {
     Send(Action),
     /// Send GET after the settle time.
     AwaitSettle,
+    /// Send GET again after a delay, until the time of the phase is over.
+    AwaitChange,
     /// Retry DELETE. Without retries left, [`Participant::after_last_delete`] decides.
     RetryDelete,
     /// The host has finished the phase.
@@ -97,6 +99,8 @@ pub(super) struct Participant {
     pub(super) state: State,
     /// The probe was answered 404, before our first POST.
     pub(super) was_absent: bool,
+    /// The first check of this phase that found the group changing, and the number of such checks.
+    changing: Option<(Duration, u32)>,
     /// The settle time has passed since the last ambiguous request.
     settled: bool,
     /// The settle time has passed since the last DELETE that was confirmed or ambiguous.
@@ -120,6 +124,7 @@ impl Participant {
             deletes: Deletes::default(),
             state: State::Unknown,
             was_absent: false,
+            changing: None,
             settled: false,
             delete_settled: false,
             late_post: None,
@@ -137,6 +142,7 @@ impl Participant {
     /// Begins a phase with all its retries. The evidence of POSTs and DELETEs stays; the state becomes unknown.
     pub(super) fn start(&mut self, goal: Goal) {
         self.goal = goal;
+        self.changing = None;
         self.settled = false;
         self.delete_settled = false;
         self.given_up = None;
@@ -225,6 +231,9 @@ impl Participant {
 
     /// Returns the next step after a reply.
     pub(super) fn after<R: Rules>(&mut self, action: Action, reply: &ClassifiedReply) -> Next {
+        if reply.classification == Classification::Changing {
+            return Transition::AwaitChange.at_once();
+        }
         match (self.goal, action) {
             (Goal::Create | Goal::Ensure, Action::Create) => self.after_post::<R>(reply),
             (Goal::Create | Goal::Ensure, _) => self.after_verification::<R>(reply),
@@ -232,7 +241,7 @@ impl Participant {
             (Goal::Remove | Goal::VerifyAbsent, _) => self.after_look::<R>(reply),
             (Goal::Probe, _) => match reply.classification {
                 Classification::Confirmed | Classification::Denied => Transition::Finish.at_once(),
-                Classification::NotSent | Classification::Ambiguous => Transition::Finish.after_retries(reply),
+                _ => Transition::Finish.after_retries(reply),
             },
         }
     }
@@ -246,7 +255,7 @@ impl Participant {
             // Created, or refused although an earlier POST may have made the group. A GET decides.
             Classification::Confirmed | Classification::Denied => Transition::Send(Action::Check).at_once(),
             Classification::NotSent if !self.posts.ambiguous => Transition::Fail.after_retries(reply),
-            Classification::NotSent | Classification::Ambiguous => Transition::Send(Action::Check).after_retries(reply),
+            _ => Transition::Send(Action::Check).after_retries(reply),
         }
     }
 
@@ -260,7 +269,7 @@ impl Participant {
             }
             // A stale read is possible, so the check is retried.
             Classification::Denied => Next { retry: true, then: Transition::Fail },
-            Classification::NotSent | Classification::Ambiguous => Transition::Fail.after_retries(reply),
+            _ => Transition::Fail.after_retries(reply),
         }
     }
 
@@ -269,7 +278,7 @@ impl Participant {
             Classification::Confirmed | Classification::Denied => Transition::Send(Action::Check).at_once(),
             // The host cannot be reached, so no GET follows.
             Classification::NotSent => Transition::Finish.after_retries(reply),
-            Classification::Ambiguous => Transition::Send(Action::Check).after_retries(reply),
+            _ => Transition::Send(Action::Check).after_retries(reply),
         }
     }
 
@@ -294,7 +303,7 @@ impl Participant {
                 Transition::RetryDelete.at_once()
             }
             Classification::Confirmed | Classification::Denied => Transition::Finish.at_once(),
-            Classification::NotSent | Classification::Ambiguous => Transition::Finish.after_retries(reply),
+            _ => Transition::Finish.after_retries(reply),
         }
     }
 
@@ -315,6 +324,13 @@ impl Participant {
     fn settle(&mut self) -> Transition {
         self.state = State::Unknown;
         Transition::AwaitSettle
+    }
+
+    /// Counts a check that found the group changing. Returns the time of the first, and the number before this one.
+    pub(super) fn count_change(&mut self, now: Duration) -> (Duration, u32) {
+        let (since, looks) = self.changing.unwrap_or((now, 0));
+        self.changing = Some((since, looks + 1));
+        (since, looks)
     }
 
     /// Notes that the settle time is awaited.

@@ -1,7 +1,7 @@
 //! The transitions between phases. Live runs and recovery share them.
 
 use super::participant::Goal;
-use super::{AfterSettle, Ending, Machine, Posts, Rules};
+use super::{AfterSettle, Machine, Posts, Rules};
 use crate::values::event::Phase;
 use crate::values::intent::Purpose;
 use crate::values::outcome::Outcome;
@@ -41,17 +41,17 @@ impl<R: Rules> Machine<R> {
         let (present, unknown) = (any(State::Present), any(State::Unknown));
         match self.own_purpose() {
             _ if self.operation == Operation::Status && !self.recovering => {
-                self.end(Ending::Reported(Outcome::Observed));
+                self.end(Outcome::Observed);
             }
-            Purpose::Create { .. } if present => self.end(Ending::Reported(Outcome::AlreadyExists)),
+            Purpose::Create { .. } if present => self.end(Outcome::AlreadyExists),
             Purpose::Create { .. } if unknown || self.cancelled => {
                 self.set_cause_from_unknown();
-                self.end(Ending::Reported(Outcome::Unavailable));
+                self.end_unchanged();
             }
             // The intent of a recovery is recorded already.
             Purpose::Present if self.recovering => self.begin_changes(),
             // The stopped repair has changed nothing. An older intent may still require the group's deletion.
-            Purpose::Present if self.stopping.is_some() => self.end(Ending::Reported(Outcome::Unavailable)),
+            Purpose::Present if self.stopping.is_some() => self.end_unchanged(),
             _ => self.begin_intent(),
         }
     }
@@ -100,30 +100,15 @@ impl<R: Rules> Machine<R> {
     pub(super) fn finish_pass(&mut self, left: bool) {
         if self.recovering {
             match (left, self.operation) {
-                (true, _) => self.end(Ending::Reported(Outcome::InDoubt)),
-                (false, Operation::Recover) => self.end(Ending::Reported(Outcome::Recovered)),
+                (true, _) => self.end(self.outcome_of_recovery()),
+                (false, Operation::Recover) => self.end(Outcome::Recovered),
                 (false, _) => {
-                    self.earlier = Some(Box::new(self.report(&Ending::Reported(Outcome::Recovered))));
+                    self.earlier = Some(Box::new(self.report(Outcome::Recovered)));
                     self.begin_settle(AfterSettle::Operation, self.changes_settle_at());
                 }
             }
             return;
         }
-        self.end(match self.operation {
-            Operation::Create => Ending::Reported(self.judge_rollback()),
-            _ => Ending::Finished,
-        });
-    }
-
-    fn judge_rollback(&self) -> Outcome {
-        let unknown = self.participants.iter().any(|participant| participant.state == State::Unknown);
-        if self.participants.iter().all(|participant| R::counts_as_absent(participant.state)) {
-            Outcome::RolledBack
-        } else if unknown || self.any_left() {
-            Outcome::InDoubt
-        } else {
-            // The host refused our POST, so its group is not ours.
-            Outcome::AlreadyExists
-        }
+        self.end(self.outcome_of_pass());
     }
 }

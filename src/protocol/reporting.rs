@@ -3,24 +3,15 @@
 use std::time::Duration;
 
 use super::participant::{Participant, Stop};
-use super::{Ending, Machine, Rules};
+use super::{Machine, Rules};
 use crate::values::action::Action;
-use crate::values::cause::JournalError;
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::event::{Event, EventKind};
 use crate::values::intent::Purpose;
 use crate::values::outcome::Outcome;
-use crate::values::report::{self, Cause, HostReport, HostStep, Operation, Reason, Report, State};
+use crate::values::report::{Cause, HostReport, HostStep, Operation, Reason, Report, State};
 
 impl<R: Rules> Machine<R> {
-    pub(super) fn end(&mut self, ending: Ending) {
-        if self.events.is_some() {
-            let report = Box::new(self.report(&ending));
-            self.emit(|_| EventKind::Finished { report });
-        }
-        self.ending = Some(ending);
-    }
-
     pub(super) fn emit(&mut self, kind: impl FnOnce(&Self) -> EventKind) {
         if self.events.is_some() {
             let event = self.event(kind(self));
@@ -45,6 +36,7 @@ impl<R: Rules> Machine<R> {
             succeeded: reply.classification == Classification::Confirmed,
             denied: reply.classification == Classification::Denied,
             status: reply.status,
+            problem: reply.problem,
             error: reply.error.clone(),
             elapsed,
         });
@@ -70,48 +62,29 @@ impl<R: Rules> Machine<R> {
         }
     }
 
-    pub(super) fn report(&self, ending: &Ending) -> Report {
-        self.report_on(ending, self.participants.iter().cloned())
+    pub(super) fn report(&self, outcome: Outcome) -> Report {
+        self.report_on(outcome, self.participants.iter().cloned())
     }
 
-    pub(super) fn report_on(&self, ending: &Ending, participants: impl Iterator<Item = Participant>) -> Report {
+    pub(super) fn report_on(&self, outcome: Outcome, participants: impl Iterator<Item = Participant>) -> Report {
         let hosts = self.hosts.iter().zip(participants).map(|(host, participant)| HostReport {
             host: host.clone(),
             state: participant.state,
             reason: reason(&participant),
             steps: participant.steps,
         });
-        let hosts: Vec<HostReport> = hosts.collect();
-        let (outcome, cause) = self.outcome(ending, &hosts);
         Report {
             id: self.id,
             group: self.group.clone(),
             operation: if self.recovering { Operation::Recover } else { self.operation },
             outcome,
-            hosts,
-            cause,
+            hosts: hosts.collect(),
+            cause: self.cause.clone(),
             earlier: self.earlier.clone(),
             recoverable: self.recoverable && self.has_journal,
             finishes_repair: self.recovering && self.own_purpose() == Purpose::Present,
             notes: self.notes.clone(),
             elapsed: self.now,
-        }
-    }
-
-    fn outcome(&self, ending: &Ending, hosts: &[HostReport]) -> (Outcome, Option<Cause>) {
-        let journal = |source: &JournalError| Some(Cause::Journal { source: source.clone() });
-        match ending {
-            Ending::Reported(outcome) => {
-                (report::refined_outcome(*outcome, self.cause.as_ref(), hosts), self.cause.clone())
-            }
-            Ending::Finished => (report::outcome_of_removal_or_repair(self.operation, hosts), self.cause.clone()),
-            Ending::Unrecorded(source) => (Outcome::Unrecorded, journal(source)),
-            Ending::Busy(holder) => (Outcome::Busy, Some(Cause::Busy { holder: holder.clone() })),
-            Ending::Conflict { unfinished, unnamed } => {
-                let (unfinished, unnamed) = (unfinished.clone(), unnamed.clone());
-                (Outcome::Conflict, Some(Cause::Conflict { unfinished, unnamed }))
-            }
-            Ending::Journal(source) => (Outcome::JournalFailed, journal(source)),
         }
     }
 }

@@ -10,13 +10,13 @@ use super::{Machine, Output, Rules};
 use crate::values::action::Action;
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::event::{EventKind, Phase};
-use crate::values::report::Reason;
+use crate::values::report::{Reason, State};
 use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_round(&mut self, phase: Phase, goal: impl Fn(&mut Participant) -> Option<Goal>) {
         self.enter(phase);
-        self.phase_ends = match self.limits.deadline {
+        self.phase_ends = match self.deadline {
             _ if self.has_own_time() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
         };
@@ -99,6 +99,7 @@ impl<R: Rules> Machine<R> {
         match next.then {
             Transition::Send(action) => self.turn_to(host, action, self.now),
             Transition::AwaitSettle => self.settle(host),
+            Transition::AwaitChange => self.await_change(host, asked),
             Transition::RetryDelete => {
                 if !R::counts_tries_over_looks() {
                     self.participants[host].forget_tries(Action::Delete);
@@ -147,6 +148,37 @@ impl<R: Rules> Machine<R> {
     fn settle(&mut self, host: usize) {
         self.participants[host].begin_settle();
         self.turn_to(host, Action::Check, self.now + self.limits.settle);
+    }
+
+    /// Checks again a host that has answered "still changing". The delays are those of the retries. The number of checks
+    /// has no limit of its own: they end with the time of the phase, or after the rollback timeout if it has none.
+    fn await_change(&mut self, host: usize, asked: Option<Duration>) {
+        let policy = self.policy();
+        let (since, looks) = self.participants[host].count_change(self.now);
+        let delay = policy.backoff(looks, asked, &mut self.random);
+        let due = self.now + delay;
+        let in_time = match self.phase_ends {
+            Some(_) => self.time_left(due),
+            None => R::is_in_time(due, since + self.limits.rollback_timeout),
+        };
+        if in_time {
+            let attempt = self.participants[host].attempts(Action::Check) + 1;
+            self.turn_to(host, Action::Check, due);
+            return self.emit(|machine| EventKind::Retrying {
+                host: machine.hosts[host].clone(),
+                action: Action::Check,
+                attempt,
+                delay,
+            });
+        }
+        self.short_of_time |= self.phase_ends.is_some();
+        if R::ends_change_as_absent() {
+            self.participants[host].state = State::Absent;
+        }
+        match self.participants[host].goal {
+            Goal::Create | Goal::Ensure => self.fail(host),
+            Goal::Probe | Goal::Remove | Goal::VerifyAbsent => self.finish(host),
+        }
     }
 
     fn finish(&mut self, host: usize) {

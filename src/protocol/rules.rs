@@ -98,6 +98,12 @@ pub(crate) trait Rules {
         !posts.ambiguous
     }
 
+    /// I3: whether a create without preflight may leave out the probe. It may not if a POST does not tell that the group
+    /// existed: then a 201 is no proof that the group is ours.
+    fn may_skip_probe(proves_ownership: bool) -> bool {
+        proves_ownership
+    }
+
     /// I4: whether the intent must be durable before the first POST or DELETE.
     fn must_intend() -> bool {
         true
@@ -180,6 +186,11 @@ pub(crate) trait Rules {
     /// I8: whether a host in this state counts as rolled back.
     fn counts_as_absent(state: State) -> bool {
         state == State::Absent
+    }
+
+    /// I8: whether a group that is still changing at the end of the time counts as absent.
+    fn ends_change_as_absent() -> bool {
+        false
     }
 
     /// I9: whether a rollback waits for the requests in flight.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Ending, Input, Limits, Machine, Output};
-use crate::api::{Action, Api, Body, Reply, classify};
+use super::{Input, Limits, Machine, Output};
+use crate::api::{Action, Api, Body, Reply, classify_by_status};
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
+use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, Report, State, Target};
+use crate::values::report::{Cause, Note, Operation, Report, State, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,7 +30,7 @@ fn hosts() -> Arc<[Host]> {
 }
 
 fn intent(purpose: Purpose) -> Intent {
-    Intent { group: GroupId::parse("g").unwrap(), purpose, api: Api::default(), hosts: hosts().to_vec() }
+    Intent { group: GroupId::parse("g").unwrap(), purpose, api: Api::default().reference(), hosts: hosts().to_vec() }
 }
 
 fn full() -> JournalError {
@@ -51,7 +52,7 @@ impl Scene {
             retry,
             rollback_retry: retry,
             request_timeout: 5 * SECOND,
-            deadline: Some(60 * SECOND),
+            operation_timeout: Some(60 * SECOND),
             rollback_timeout: 30 * SECOND,
             settle: 5 * SECOND,
         };
@@ -113,13 +114,23 @@ impl Scene {
     }
 
     /// Expects a request to a host, and passes this reply.
-    fn on(mut self, host: char, action: Action, reply: Reply) -> Self {
+    fn on(self, host: char, action: Action, reply: Reply) -> Self {
+        self.replies(host, action, classify_by_status(action, reply))
+    }
+
+    /// Expects a check of a host, and answers that its group is still changing.
+    fn changing(self, host: char) -> Self {
+        let reply = classify_by_status(Action::Check, answer(200));
+        self.replies(host, Action::Check, ClassifiedReply { classification: Classification::Changing, ..reply })
+    }
+
+    fn replies(mut self, host: char, action: Action, reply: ClassifiedReply) -> Self {
         self.fetch();
         let number = usize::from(host == 'b');
         let at = self.sent.iter().position(|(host, sent, _)| (*host, *sent) == (number, action));
         let (host, action, sent) = self.sent.remove(at.unwrap_or_else(|| panic!("{host} got no {action}")));
         let elapsed = self.now.saturating_sub(sent);
-        self.handle(Input::Replied { host, action, reply: classify(action, reply), elapsed });
+        self.handle(Input::Replied { host, action, reply, elapsed });
         self
     }
 
@@ -152,10 +163,10 @@ impl Scene {
         self.machine.handle_input(input, self.now, &mut self.budgets);
     }
 
-    fn end(mut self) -> (Ending, Report) {
+    fn end(mut self) -> Report {
         assert_eq!(self.machine.poll_output(self.now), Output::Done);
         assert!(self.sent.is_empty(), "nothing is in flight at the end");
-        self.machine.into_ending()
+        self.machine.into_report()
     }
 
     fn ends(self, outcome: Outcome, a: State, b: State) {
@@ -163,8 +174,8 @@ impl Scene {
     }
 
     fn reports(self, outcome: Outcome, a: State, b: State) -> Report {
-        let (ending, report) = self.end();
-        assert_eq!(report.outcome, outcome, "{ending:?}");
+        let report = self.end();
+        assert_eq!(report.outcome, outcome, "{:?}", report.cause);
         assert_eq!(report.hosts.iter().map(|host| host.state).collect::<Vec<_>>(), [a, b]);
         report
     }
@@ -288,7 +299,23 @@ fn create_whose_commit_fails_is_unrecorded_and_not_rolled_back() {
 #[test]
 fn create_sends_no_post_if_the_intent_cannot_be_recorded() {
     let scene = Scene::create().claims().both(Check, 404, 404).fails_to_record(CREATE, "ab").erases();
-    assert!(matches!(scene.end().0, Ending::Journal(_)));
+    assert_eq!(scene.end().outcome, Outcome::JournalFailed);
+}
+
+#[test]
+fn failures_of_the_journal_that_change_no_outcome_are_notes() {
+    let partial = Scene::create().claims().both(Check, 404, 404).fails_to_record(CREATE, "ab").fails_to_erase().end();
+    assert_eq!((partial.outcome, partial.notes), (Outcome::JournalFailed, vec![Note::PartialEntryStays(full())]));
+
+    let delete = || Scene::of(Operation::Delete, true).claims().records(Purpose::Delete, "ab");
+    let settled = delete().both(Delete, 200, 200).both(Check, 404, 404).fails_to_erase().end();
+    assert_eq!((settled.outcome, settled.recoverable), (Outcome::Deleted, true));
+    assert_eq!(settled.notes, [Note::SettledEntryStays(full())]);
+
+    let refused = delete().both(Delete, 200, 403).both(Check, 404, 200);
+    let older = refused.fails_to_record(Purpose::Delete, "b").end();
+    assert_eq!((older.outcome, older.recoverable), (Outcome::Incomplete, true));
+    assert_eq!(older.notes, [Note::OlderEntryStays(full())]);
 }
 
 #[test]
@@ -388,8 +415,8 @@ fn repair_to_present_creates_the_group_on_hosts_without_it() {
 #[test]
 fn repair_that_cannot_be_recorded_keeps_the_older_intent() {
     let scene = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(intent(CREATE))));
-    let (ending, report) = scene.fails_to_record(Purpose::Delete, "ab").end();
-    assert!(matches!(ending, Ending::Journal(_)) && report.recoverable);
+    let report = scene.fails_to_record(Purpose::Delete, "ab").end();
+    assert_eq!((report.outcome, report.recoverable), (Outcome::JournalFailed, true));
 }
 
 #[test]
@@ -401,7 +428,8 @@ fn status_makes_no_claim() {
 fn busy_group_is_retried_and_then_reported() {
     let busy = || Err(ClaimError::Busy("process 7".into()));
     let scene = Scene::create().finds(busy()).waits(SECOND).finds(busy());
-    assert!(matches!(scene.end().0, Ending::Busy(holder) if holder == "process 7"));
+    let report = scene.end();
+    assert_eq!((report.outcome, report.cause), (Outcome::Busy, Some(Cause::busy("process 7"))));
 }
 
 #[test]
@@ -533,17 +561,18 @@ fn repair_conflicts_with_an_intent_that_names_other_hosts() {
     unfinished.hosts.push(Host::parse("http://staging").unwrap());
     for target in [Target::Present, Target::Absent] {
         let scene = Scene::of(Operation::Repair(target), true).finds(Ok(Some(unfinished.clone())));
-        let (ending, report) = scene.end();
-        let Ending::Conflict { unnamed, .. } = ending else { panic!("{ending:?}") };
-        assert_eq!((unnamed.as_slice(), report.recoverable), (&unfinished.hosts[2..], true));
+        let report = scene.end();
+        let cause = Cause::conflict(unfinished.clone(), unfinished.hosts[2..].to_vec());
+        assert_eq!((report.outcome, report.cause), (Outcome::Conflict, Some(cause)));
+        assert!(report.recoverable);
     }
 }
 
 #[test]
 fn repair_conflicts_with_an_intent_of_other_paths() {
-    let unfinished = Intent { api: Api::new("/v2", "/v2/{id}").unwrap(), ..intent(CREATE) };
-    let (ending, _) = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(unfinished))).end();
-    assert!(matches!(ending, Ending::Conflict { unnamed, .. } if unnamed.is_empty()));
+    let unfinished = Intent { api: Api::new("/v2", "/v2/{id}").unwrap().reference(), ..intent(CREATE) };
+    let scene = Scene::of(Operation::Repair(Target::Absent), true).finds(Ok(Some(unfinished.clone())));
+    assert_eq!(scene.end().cause, Some(Cause::conflict(unfinished, Vec::new())));
 }
 
 #[test]
@@ -557,7 +586,7 @@ fn repair_to_present_awaits_the_settle_time_after_a_dead_owner() {
 #[test]
 fn recovery_uses_the_api_of_the_intent_and_the_next_operation_that_of_the_client() {
     let other = Api::new("/v2", "/v2/{id}").unwrap();
-    let unfinished = Intent { api: other.clone(), ..intent(CREATE) };
+    let unfinished = Intent { api: other.reference(), ..intent(CREATE) };
     let scene = Scene::create().finds(Ok(Some(unfinished)));
     assert_eq!(**scene.machine.api(), other);
     let scene = scene.both(Delete, 200, 404).both(Check, 404, 404).waits(5 * SECOND).both(Check, 404, 404).erases();
@@ -570,11 +599,11 @@ fn recovery_uses_the_api_of_the_intent_and_the_next_operation_that_of_the_client
 #[test]
 fn incomplete_recovery_keeps_the_api_of_the_intent() {
     let other = Api::new("/v2", "/v2/{id}").unwrap();
-    let unfinished = Intent { api: other.clone(), ..intent(Purpose::Delete) };
+    let unfinished = Intent { api: other.reference(), ..intent(Purpose::Delete) };
     let mut scene = Scene::of(Operation::Recover, true).finds(Ok(Some(unfinished))).both(Delete, 403, 403);
     scene = scene.both(Check, 200, 200);
     let Output::Record(kept) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
-    assert_eq!(kept.api, other);
+    assert_eq!(kept.api, other.reference());
 }
 
 #[test]
@@ -582,7 +611,7 @@ fn cancelled_operation_does_not_retry_a_busy_group() {
     let mut scene = Scene::create();
     scene.machine.cancel(scene.now);
     let scene = scene.finds(Err(ClaimError::Busy("process 7".into())));
-    let report = scene.end().1;
+    let report = scene.end();
     assert_eq!((report.outcome, report.cause), (Outcome::Cancelled, Some(Cause::Cancelled)));
 }
 
@@ -605,7 +634,7 @@ fn operation_after_a_recovery_awaits_the_settle_time_of_its_changes() {
 
 #[test]
 fn repair_cancelled_before_its_first_change_is_cancelled_and_unchanged() {
-    let (_, report) = Scene::of(Operation::Repair(Target::Present), true)
+    let report = Scene::of(Operation::Repair(Target::Present), true)
         .finds(Ok(Some(intent(CREATE))))
         .waits(5 * SECOND)
         .on('a', Check, answer(200))
@@ -679,8 +708,70 @@ fn recovery_of_a_repair_to_present_warns_only_of_hosts_without_the_group() {
 
 #[test]
 fn recovery_without_an_intent_reports_no_host() {
-    let (_, report) = Scene::of(Operation::Recover, true).claims().end();
+    let report = Scene::of(Operation::Recover, true).claims().end();
     assert_eq!((report.outcome, report.hosts.len()), (Outcome::Recovered, 0));
     assert_eq!(report.summary(), "nothing is unfinished for g");
     assert!(!report.all(Present) && !report.all(Absent));
+}
+
+#[test]
+fn create_awaits_a_group_that_is_still_changing_before_and_after_its_post() {
+    Scene::create()
+        .claims()
+        .on('a', Check, answer(404))
+        .changing('b')
+        .waits(SECOND)
+        .changing('b')
+        .waits(2 * SECOND)
+        .on('b', Check, answer(404))
+        .records(CREATE, "ab")
+        .both(Create, 201, 201)
+        .on('a', Check, answer(200))
+        .changing('b')
+        .waits(SECOND)
+        .on('b', Check, answer(200))
+        .erases()
+        .ends(Outcome::Created, Present, Present);
+}
+
+#[test]
+fn delete_awaits_a_group_that_is_still_changing_with_more_checks_than_retries() {
+    let mut scene = Scene::of(Operation::Delete, true)
+        .claims()
+        .records(Purpose::Delete, "ab")
+        .both(Delete, 200, 200)
+        .on('a', Check, answer(404));
+    for delay in [1, 2, 4, 8, 10] {
+        scene = scene.changing('b').waits(delay * SECOND);
+    }
+    scene.on('b', Check, answer(404)).erases().ends(Outcome::Deleted, Absent, Absent);
+}
+
+#[test]
+fn rollback_leaves_a_group_unknown_that_changes_until_the_end_of_its_time() {
+    let mut scene = Scene::create()
+        .claims()
+        .both(Check, 404, 404)
+        .records(CREATE, "ab")
+        .both(Create, 201, 400)
+        .on('a', Check, answer(200))
+        .on('a', Delete, answer(200))
+        .on('b', Check, answer(404));
+    // The next delay would end at 35 s, after the 30 s of the rollback.
+    for delay in [1, 2, 4, 8, 10] {
+        scene = scene.changing('a').waits(delay * SECOND);
+    }
+    scene.changing('a').records(CREATE, "a").ends(Outcome::InDoubt, Unknown, Absent);
+}
+
+#[test]
+fn status_without_a_timeout_awaits_a_change_for_the_rollback_timeout() {
+    let mut scene = Scene::of(Operation::Status, true);
+    // The round has begun in `new`.
+    scene.machine.phase_ends = None;
+    scene = scene.on('a', Check, answer(200));
+    for delay in [1, 2, 4, 8, 10] {
+        scene = scene.changing('b').waits(delay * SECOND);
+    }
+    scene.changing('b').ends(Outcome::Observed, Present, Unknown);
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Action, Body, Reply, classify};
+use crate::api::{Action, Body, Reply, classify_by_status};
 use crate::protocol::{Input, Limits, Machine, Output};
 use crate::values::group::GroupId;
 use crate::values::host::Host;
@@ -46,7 +46,7 @@ fn machine(case: &Case, hosts: usize) -> Machine {
         retry: RetryPolicy::default(),
         rollback_retry: RetryPolicy::default(),
         request_timeout: Duration::from_secs(10),
-        deadline: None,
+        operation_timeout: None,
         rollback_timeout: Duration::from_secs(120),
         settle: Duration::from_secs(10),
     };
@@ -64,7 +64,7 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
             Output::Claim => Input::Claimed(Ok(None)),
             Output::Record(_) => Input::Recorded(Ok(())),
             Output::Erase => Input::Erased(Ok(())),
-            Output::Done => return machine.into_ending().1.outcome,
+            Output::Done => return machine.into_report().outcome,
             Output::Send { host, action, .. } => {
                 sent.push((host, action));
                 continue;
@@ -83,7 +83,8 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
                     }
                 };
                 present[host] = if action == Action::Check { present[host] } else { status == 201 };
-                let reply = classify(action, Reply::Answered { status, retry_after: None, body: Body::Unread });
+                let reply =
+                    classify_by_status(action, Reply::Answered { status, retry_after: None, body: Body::Unread });
                 Input::Replied { host, action, reply, elapsed: Duration::ZERO }
             }
         };

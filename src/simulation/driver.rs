@@ -1,14 +1,16 @@
 //! One run: the operations of a scenario, one after another, in one world, by the steps of the real driver. Crashes,
 //! cancellations and stalls between two steps are choices of the schedule.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::oracle::{Invariant, bound};
 use super::schedule::Choices;
-use super::world::{Owner, SETTLE, TIMEOUT, World};
+use super::world::{Dialect, Owner, SETTLE, TIMEOUT, World};
 use crate::api::Api;
-use crate::protocol::{Ending, Input, Limits, Machine, Output, Rules};
+use crate::protocol::{Input, Limits, Machine, Output, Rules};
+use crate::values::api::Call;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
@@ -16,8 +18,8 @@ use crate::values::outcome::Outcome;
 use crate::values::report::{Operation, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 
-pub(super) const DEADLINE: Duration = Duration::from_millis(300);
-const ROLLBACK: Duration = Duration::from_millis(200);
+pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_millis(300);
+const ROLLBACK_TIMEOUT: Duration = Duration::from_millis(200);
 /// Tries of every request, in all phases.
 pub(super) const TRIES: u32 = 2;
 const TICK: Duration = Duration::from_millis(1);
@@ -57,17 +59,27 @@ const TO_ABSENT: Planned = Planned::of(Operation::Repair(Target::Absent));
 /// The operations of a run, one after another on one group.
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
-    /// The initial state of the hosts and the operations, for example `present: delete create`.
+    /// The initial state of the hosts and the operations, for example `present: delete create`. Before it `mapped` for
+    /// hosts with another API.
     pub(super) text: String,
     plan: Vec<Planned>,
     present: bool,
+    dialect: Dialect,
 }
 
 impl Scenario {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (start, words) = text.split_once(": ")?;
         let plan = words.split(' ').map(Planned::parse).collect::<Option<_>>()?;
-        Some(Scenario { text: text.into(), plan, present: start == "present" })
+        let (dialect, start) = match start.strip_prefix("mapped ") {
+            Some(start) => (Dialect::Mapped, start),
+            None => (Dialect::Node, start),
+        };
+        Some(Scenario { text: text.into(), plan, present: start == "present", dialect })
+    }
+
+    pub(super) fn is_mapped(&self) -> bool {
+        self.dialect == Dialect::Mapped
     }
 
     pub(super) fn is_single(&self) -> bool {
@@ -85,59 +97,52 @@ pub(super) enum DriverMutant {
     HidesIntent,
     /// Gives the machine no settle time.
     NeverSettles,
+    /// Counts a 2xx that the mapping does not list as a success.
+    BelievesUnlisted,
+    /// Decides by the status of an answer whose body is cut.
+    BelievesCutBody,
 }
 
-/// How a machine ended, for the counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The end of a machine, for the counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    Created,
-    AlreadyExists,
-    Unavailable,
-    RolledBack,
-    InDoubt,
-    Unrecorded,
-    Finished,
-    Observed,
-    Recovered,
-    Busy,
-    Conflict,
-    Journal,
+    Ended(Outcome),
     Crashed,
 }
 
 impl End {
-    pub(super) const COUNT: usize = End::Crashed as usize + 1;
-    pub(super) const ALL: [End; End::COUNT] = [
-        End::Created,
-        End::AlreadyExists,
-        End::Unavailable,
-        End::RolledBack,
-        End::InDoubt,
-        End::Unrecorded,
-        End::Finished,
-        End::Observed,
-        End::Recovered,
-        End::Busy,
-        End::Conflict,
-        End::Journal,
+    /// Every end of a machine. Nothing is refused or forgotten by it.
+    pub(super) const ALL: [End; 17] = [
+        End::Ended(Outcome::Created),
+        End::Ended(Outcome::Deleted),
+        End::Ended(Outcome::Repaired),
+        End::Ended(Outcome::Observed),
+        End::Ended(Outcome::Recovered),
+        End::Ended(Outcome::AlreadyExists),
+        End::Ended(Outcome::Unavailable),
+        End::Ended(Outcome::RolledBack),
+        End::Ended(Outcome::Cancelled),
+        End::Ended(Outcome::TimedOut),
+        End::Ended(Outcome::Incomplete),
+        End::Ended(Outcome::InDoubt),
+        End::Ended(Outcome::Unrecorded),
+        End::Ended(Outcome::Busy),
+        End::Ended(Outcome::Conflict),
+        End::Ended(Outcome::JournalFailed),
         End::Crashed,
     ];
 
-    fn of(ending: &Ending) -> End {
-        match ending {
-            Ending::Busy(_) => End::Busy,
-            Ending::Conflict { .. } => End::Conflict,
-            Ending::Journal(_) => End::Journal,
-            Ending::Unrecorded(_) | Ending::Reported(Outcome::Unrecorded) => End::Unrecorded,
-            Ending::Reported(Outcome::Created) => End::Created,
-            Ending::Reported(Outcome::AlreadyExists) => End::AlreadyExists,
-            Ending::Reported(Outcome::Unavailable) => End::Unavailable,
-            Ending::Reported(Outcome::RolledBack) => End::RolledBack,
-            Ending::Reported(Outcome::InDoubt) => End::InDoubt,
-            Ending::Finished => End::Finished,
-            Ending::Reported(Outcome::Observed) => End::Observed,
-            Ending::Reported(Outcome::Recovered) => End::Recovered,
-            Ending::Reported(other) => panic!("the machine never ends with {other}"),
+    /// The place in [`End::ALL`].
+    fn place(self) -> usize {
+        End::ALL.iter().position(|end| *end == self).unwrap_or_else(|| panic!("the machine never ends with {self:?}"))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Ended(outcome) => outcome.fmt(f),
+            End::Crashed => f.write_str("crashed"),
         }
     }
 }
@@ -149,21 +154,46 @@ pub(super) struct Setting {
     group: GroupId,
     limits: Limits,
     driver: DriverMutant,
+    /// An API of each dialect, and another one.
+    node: [Arc<Api>; 2],
+    mapped: [Arc<Api>; 2],
+    /// The hosts of another configuration.
+    elsewhere: Arc<[Host]>,
+}
+
+/// The configuration of one operation.
+struct Configuration {
+    cluster: Arc<[Host]>,
     api: Arc<Api>,
-    /// Another configuration: other hosts in another API.
-    elsewhere: (Arc<[Host]>, Arc<Api>),
+    known: Arc<[Api]>,
+}
+
+/// The API of [`Dialect::Mapped`], under this path.
+fn mapped(path: &str) -> Arc<Api> {
+    let path = format!("{path}/{{id}}");
+    let check = Call::new("GET", path.clone());
+    let check = check.present(["200 /there=true"]).absent(["200 /there=false"]).wait(["200 /there=changing"]);
+    let api = Api::builder()
+        .name("things")
+        .ids("a-z", 8)
+        .create(Call::new("PUT", path.clone()).created([201]))
+        .check(check)
+        .delete(Call::new("DELETE", path).deleted([204]).absent([404]));
+    Arc::new(api.build().expect("a good mapping"))
 }
 
 impl Setting {
     pub(super) fn new(hosts: usize, driver: DriverMutant) -> Self {
         let host = |at| Host::parse(format!("http://{}", ["a", "b", "c", "d", "e", "f"][at])).expect("a good host");
-        let policy = RetryPolicy { attempts: TRIES, first_delay: TICK, factor: 1.0, max_delay: TICK, jitter: false };
+        // Only checks of a group that is changing get to the longer delays.
+        let policy =
+            RetryPolicy { attempts: TRIES, first_delay: TICK, factor: 8.0, max_delay: TICK * 128, jitter: false };
         let limits = Limits {
             retry: policy,
             rollback_retry: policy,
             request_timeout: TIMEOUT,
-            deadline: Some(DEADLINE),
-            rollback_timeout: ROLLBACK,
+            operation_timeout: Some(OPERATION_TIMEOUT),
+            rollback_timeout: ROLLBACK_TIMEOUT,
             settle: if driver == DriverMutant::NeverSettles { Duration::ZERO } else { SETTLE },
         };
         let other = Api::new("/v2/group", "/v2/group/{id}").expect("good paths");
@@ -172,8 +202,9 @@ impl Setting {
             group: GroupId::parse("g").expect("a good id"),
             limits,
             driver,
-            api: Arc::default(),
-            elsewhere: (Arc::new([Host::parse("http://z").expect("a good host")]), Arc::new(other)),
+            node: [Arc::default(), Arc::new(other)],
+            mapped: [mapped("/things"), mapped("/v2/things")],
+            elsewhere: Arc::new([Host::parse("http://z").expect("a good host")]),
         }
     }
 
@@ -187,7 +218,7 @@ impl Setting {
 pub(super) struct Run<'a> {
     setting: &'a Setting,
     pub(super) world: World,
-    pub(super) ends: [u32; End::COUNT],
+    pub(super) ends: [u32; End::ALL.len()],
 }
 
 /// An event between two steps.
@@ -202,9 +233,9 @@ enum Between {
 
 impl<'a> Run<'a> {
     pub(super) fn new(setting: &'a Setting, choices: Choices, trace: bool) -> Self {
-        let mut world = World::new(Arc::clone(&setting.names), choices);
+        let mut world = World::new(Arc::clone(&setting.names), setting.group.clone(), setting.driver, choices);
         world.violations.trace = trace.then(Vec::new);
-        Run { setting, world, ends: [0; End::COUNT] }
+        Run { setting, world, ends: [0; End::ALL.len()] }
     }
 
     pub(super) fn play<R: Rules>(&mut self, scenario: &Scenario) {
@@ -219,6 +250,7 @@ impl<'a> Run<'a> {
     }
 
     fn set_up(&mut self, scenario: &Scenario) {
+        self.world.dialect = scenario.dialect;
         for host in 0..self.world.nodes.len() {
             let other = self.world.choices.choose(2) == 1;
             let owner = if scenario.present { Owner::Settled } else { Owner::Foreign { kept: true } };
@@ -248,58 +280,72 @@ impl<'a> Run<'a> {
 
     // --- one machine
 
-    fn operate<R: Rules>(&mut self, Planned { operation, preflight }: Planned) -> End {
+    fn operate<R: Rules>(&mut self, Planned { operation, preflight: planned }: Planned) -> End {
         let Setting { names, group, limits, .. } = self.setting;
         let began = self.world.now;
-        let (cluster, api) = self.configure(operation);
+        let Configuration { cluster, api, known } = self.configure(operation);
+        // A create that overwrites is never blind.
+        let preflight = planned || self.world.dialect == Dialect::Mapped;
         self.world.begin(operation, preflight, &cluster, &api);
         let mut machine: Machine<R> =
-            Machine::with_rules(operation, preflight, group.clone(), cluster, api, limits.clone(), 7);
+            Machine::with_rules(operation, planned, group.clone(), cluster, api, limits.clone(), 7);
+        machine.set_known_apis(&known);
         let mut budgets = RetryBudgets::new(names.len());
-        let end = self.drive(&mut machine, &mut budgets, began);
-        if end == End::Crashed {
-            self.world.crash();
+        let ended = self.drive(&mut machine, &mut budgets, began);
+        let end = if ended {
+            let report = machine.into_report();
+            self.world.check_report(&report);
+            End::Ended(report.outcome)
         } else {
-            let (ending, report) = machine.into_ending();
-            self.world.check_ending(&ending, &report);
-            self.count(End::of(&ending));
-            self.world.check_nothing_lost();
-            return End::of(&ending);
-        }
+            self.world.crash();
+            End::Crashed
+        };
         self.world.check_nothing_lost();
-        self.count(end);
+        self.ends[end.place()] += 1;
         end
     }
 
     /// The configuration of the operation. If something is unfinished, a recovery may be configured with other hosts
-    /// and paths, a repair with fewer hosts or other paths, and any other operation with other paths.
-    fn configure(&mut self, operation: Operation) -> (Arc<[Host]>, Arc<Api>) {
-        let Setting { names, api, elsewhere, .. } = self.setting;
-        let Some(unfinished) = &self.world.intent else { return (Arc::clone(names), Arc::clone(api)) };
-        let (own, other) = if unfinished.api == **api { (api, &elsewhere.1) } else { (&elsewhere.1, api) };
-        let usual = (Arc::clone(names), Arc::clone(own));
-        let renamed = (Arc::clone(names), Arc::clone(other));
-        let others = match operation {
-            Operation::Recover | Operation::Forget => vec![(Arc::clone(&elsewhere.0), Arc::clone(other))],
-            Operation::Repair(_) => {
-                let fewer = (Arc::from(&names[..names.len() - 1]), Arc::clone(own));
-                let narrowed = names.last().is_some_and(|last| names.len() > 1 && unfinished.hosts.contains(last));
-                narrowed.then_some(fewer).into_iter().chain([renamed]).collect()
-            }
-            Operation::Create | Operation::Delete => vec![renamed],
-            Operation::Status => return usual,
+    /// and another API, a repair with fewer hosts or another API, and any other operation with another API. The API of
+    /// the intent may not be known.
+    fn configure(&mut self, operation: Operation) -> Configuration {
+        let Setting { names, node, mapped, elsewhere, .. } = self.setting;
+        let apis = if self.world.dialect == Dialect::Node { node } else { mapped };
+        let known: Arc<[Api]> = match self.world.dialect {
+            Dialect::Node => Arc::from([]),
+            Dialect::Mapped => apis.iter().map(|api| (**api).clone()).collect(),
         };
-        let chosen = self.world.choices.choose(1 + others.len());
-        let Some(other) = chosen.checked_sub(1).and_then(|other| others.into_iter().nth(other)) else { return usual };
-        self.world.trace(|_| "configured with other hosts or paths".into());
-        other
+        let with = |cluster: &Arc<[Host]>, api: &Arc<Api>| Configuration {
+            cluster: Arc::clone(cluster),
+            api: Arc::clone(api),
+            known: Arc::clone(&known),
+        };
+        let Some(unfinished) = &self.world.intent else { return with(names, &apis[0]) };
+        let (own, other) = if apis[0].is(&unfinished.api) { (&apis[0], &apis[1]) } else { (&apis[1], &apis[0]) };
+        let mut others = match operation {
+            Operation::Recover | Operation::Forget => vec![with(elsewhere, other)],
+            Operation::Repair(_) => {
+                let narrowed = names.last().is_some_and(|last| names.len() > 1 && unfinished.hosts.contains(last));
+                let fewer = narrowed.then(|| with(&Arc::from(&names[..names.len() - 1]), own));
+                fewer.into_iter().chain([with(names, other)]).collect()
+            }
+            Operation::Create | Operation::Delete => vec![with(names, other)],
+            Operation::Status => return with(names, own),
+        };
+        if self.world.dialect == Dialect::Mapped {
+            others.push(Configuration { known: Arc::from([]), ..with(names, other) });
+        }
+        match self.world.choices.choose(1 + others.len()) {
+            0 => with(names, own),
+            chosen => {
+                self.world.trace(|_| format!("configured otherwise, in way {chosen}"));
+                others.swap_remove(chosen - 1)
+            }
+        }
     }
 
-    fn count(&mut self, end: End) {
-        self.ends[end as usize] += 1;
-    }
-
-    fn drive<R: Rules>(&mut self, machine: &mut Machine<R>, budgets: &mut RetryBudgets, began: Duration) -> End {
+    /// Runs a machine to its end, or until a crash. Returns whether it has ended.
+    fn drive<R: Rules>(&mut self, machine: &mut Machine<R>, budgets: &mut RetryBudgets, began: Duration) -> bool {
         let mut stalled = Duration::ZERO;
         let mut cancelled = false;
         let limit = 100 + 60 * self.setting.hosts();
@@ -307,7 +353,7 @@ impl<'a> Run<'a> {
             let clock = self.world.now.saturating_sub(began);
             match self.between(clock, cancelled) {
                 Between::Nothing => {}
-                Between::Crash => return End::Crashed,
+                Between::Crash => return false,
                 Between::Cancel => {
                     self.world.trace(|_| "CANCEL".into());
                     cancelled = true;
@@ -329,7 +375,7 @@ impl<'a> Run<'a> {
                     if !idle {
                         self.world.violation(Invariant::I9, "ended with a request in flight");
                     }
-                    return End::Recovered;
+                    return true;
                 }
                 Output::Send { host, action, timeout, .. } => {
                     let node = self.world.node_of(&machine.hosts()[host]);
@@ -362,7 +408,7 @@ impl<'a> Run<'a> {
             }
         }
         self.world.violation(Invariant::I7, "does not end");
-        End::Crashed
+        false
     }
 
     fn between(&mut self, clock: Duration, cancelled: bool) -> Between {
@@ -370,7 +416,7 @@ impl<'a> Run<'a> {
         let touched = std::mem::take(&mut self.world.touched);
         let crash = usize::from(touched);
         let cancel = usize::from(!cancelled);
-        let to = if clock < DEADLINE { DEADLINE.saturating_sub(clock) } else { ROLLBACK };
+        let to = if clock < OPERATION_TIMEOUT { OPERATION_TIMEOUT.saturating_sub(clock) } else { ROLLBACK_TIMEOUT };
         let chosen = self.world.choices.choose(1 + crash + cancel + 2);
         let ways = [
             (true, Between::Nothing),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::driver::{DriverMutant, Setting};
 use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12};
 use super::schedule::shorten;
-use super::{Failure, Wanted, breaks, scenarios, shortest, trace};
+use super::{Counterexample, Wanted, breaks, scenarios, shortest, trace};
 use crate::protocol::{Deletes, Evidence, Posts, Rules, Sound};
 use crate::values::report::State;
 
@@ -65,6 +65,10 @@ mutants! {
     CountsAnyAbsence { fn proves_absence_before(_: bool) -> bool { true } }
     /// Goes on after a refused POST, and counts the group as ours.
     BelievesRefusals { fn refusal_is_final(_: Posts) -> bool { false } }
+    /// Creates by overwriting without a probe.
+    SkipsProbe { fn may_skip_probe(_: bool) -> bool { true } }
+    /// Counts a group that is changing at the end of the time as absent.
+    EndsChangeAsAbsent { fn ends_change_as_absent() -> bool { true } }
     SendsBeforeIntent { fn must_intend() -> bool { false } }
     GoesOnUnrecorded { fn stops_unrecorded() -> bool { false } }
     UndoesFailedCommit { fn undoes_failed_commit() -> bool { true } }
@@ -89,7 +93,7 @@ mutants! {
 }
 
 /// The failure with the fewest faults on the fewest hosts.
-fn find<R: Rules>(driver: DriverMutant, wanted: Wanted) -> Option<(Setting, Failure)> {
+fn find<R: Rules>(driver: DriverMutant, wanted: Wanted) -> Option<(Setting, Counterexample)> {
     let scenarios = scenarios();
     (0..=3).find_map(|faults| {
         (1..=2).find_map(|hosts| {
@@ -154,6 +158,10 @@ fn every_mutant_is_caught() {
         caught::<TrustsAmbiguous>("TrustsAmbiguous", Right, I3, "removed", 2),
         caught::<CountsAnyAbsence>("CountsAnyAbsence", Right, I3, "without preflight", 1),
         caught::<BelievesRefusals>("BelievesRefusals", Right, I3, "refused", 1),
+        caught::<SkipsProbe>("SkipsProbe", Right, I3, "removed", 2),
+        caught::<EndsChangeAsAbsent>("EndsChangeAsAbsent", Right, I8, "", 1),
+        caught::<Sound>("driver: believes a 202", DriverMutant::BelievesUnlisted, I1, "", 2),
+        caught::<Sound>("driver: believes a cut body", DriverMutant::BelievesCutBody, I1, "", 2),
         caught::<SendsBeforeIntent>("SendsBeforeIntent", Right, I4, "", 0),
         caught::<GoesOnUnrecorded>("GoesOnUnrecorded", Right, I4, "", 1),
         caught::<Sound>("driver: skips the store", DriverMutant::SkipsStore, I4, "", 0),

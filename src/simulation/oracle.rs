@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::driver::{DEADLINE, TRIES};
+use super::driver::{OPERATION_TIMEOUT, TRIES};
 use super::world::{Owner, SETTLE, TIMEOUT, World};
-use crate::protocol::{Ending, Limits};
+use crate::protocol::Limits;
 use crate::values::action::Action;
 use crate::values::api::Api;
 use crate::values::classification::{Classification, ClassifiedReply};
@@ -191,7 +191,7 @@ impl World {
     pub(super) fn is_understood(&self, api: &Arc<Api>) -> bool {
         let unfinished = self.intent.as_ref().filter(|_| self.pass.recovers.is_some());
         match unfinished {
-            Some(intent) => **api == intent.api,
+            Some(intent) => api.is(&intent.api),
             None => Arc::ptr_eq(api, &self.pass.api) || **api == *self.pass.api,
         }
     }
@@ -206,7 +206,7 @@ impl World {
                 Some(Operation::Create) => action == Action::Create,
                 _ => false,
             };
-        let in_time = !bounded || self.now + timeout <= self.pass.started + DEADLINE;
+        let in_time = !bounded || self.now + timeout <= self.pass.started + OPERATION_TIMEOUT;
         self.demand(in_time, Invariant::I7, "a request may outlast the time of its operation");
         let busy = self.in_flight.iter().find(|request| request.host == host).map(|request| request.action);
         match (busy, action) {
@@ -280,6 +280,8 @@ impl World {
             }
             (Action::Check, Classification::Confirmed) => log.seen = Some((State::Present, sequence, sent)),
             (Action::Check, Classification::Denied) => log.seen = Some((State::Absent, sequence, sent)),
+            // The time of the phase bounds these checks, not a number.
+            (Action::Check, Classification::Changing) => log.looks -= 1,
             (Action::Check, _) => {}
         }
     }
@@ -409,46 +411,58 @@ impl World {
         }
     }
 
-    pub(super) fn check_ending(&mut self, ending: &Ending, report: &Report) {
+    pub(super) fn check_report(&mut self, report: &Report) {
+        let outcome = report.outcome;
         self.trace(|world| {
-            let text = format!("ends: {ending:?}; {}", report.summary());
+            let text = format!("ends: {outcome}; {}", report.summary());
             if world.intent.is_some() { text + "; an intent stays" } else { text }
         });
         self.check_hosts(report);
-        match ending {
-            Ending::Reported(Outcome::Created) => self.check_created(),
-            Ending::Unrecorded(_) => self.check_all(report, State::Present, Invariant::I5),
-            Ending::Reported(Outcome::RolledBack) => self.check_rolled_back(report),
-            Ending::Reported(Outcome::AlreadyExists) => {
+        match outcome {
+            Outcome::Created => self.check_created(),
+            Outcome::Unrecorded => self.check_all(report, State::Present, Invariant::I5),
+            Outcome::AlreadyExists => {
                 let pass = self.pass.number;
                 let ours = self.nodes.iter().any(|node| node.group == Some(Owner::Ours) && node.made_in == pass);
                 let shown = report.present().next().is_some();
                 self.demand(!ours, Invariant::I2, "a group of ours is left beside a foreign group");
                 self.demand(shown, Invariant::I8, "already exists, but on no host that was seen with it");
             }
-            Ending::Reported(Outcome::Unavailable) | Ending::Busy(_) | Ending::Conflict { .. } | Ending::Journal(_) => {
+            Outcome::RolledBack => self.check_rolled_back(report),
+            Outcome::Cancelled | Outcome::TimedOut if report.was_rolled_back() => self.check_rolled_back(report),
+            Outcome::Cancelled
+            | Outcome::TimedOut
+            | Outcome::Unavailable
+            | Outcome::Busy
+            | Outcome::Conflict
+            | Outcome::JournalFailed => {
                 self.demand(self.pass.writes == 0, Invariant::I8, "says that nothing was sent, but it was");
             }
-            Ending::Finished => self.check_finished(report),
-            Ending::Reported(Outcome::Observed) => self.check_status(report),
-            Ending::Reported(Outcome::Recovered) => {
+            Outcome::Deleted | Outcome::Repaired => self.check_finished(report),
+            Outcome::Incomplete | Outcome::InDoubt => {
+                if matches!(report.operation, Operation::Delete | Operation::Repair(_)) {
+                    self.check_finished(report);
+                }
+            }
+            Outcome::Observed => self.check_status(report),
+            Outcome::Recovered => {
                 let told = self.intent.is_none() || report.recoverable;
                 self.demand(told, Invariant::I6, "says that all is settled, but an intent stays");
             }
-            Ending::Reported(_) => {}
+            Outcome::Forgotten | Outcome::Refused => self.violation(Invariant::I8, "no operation ends so"),
         }
-        self.check_rollback_was_tried(ending);
-        self.check_quiet(ending, report);
+        self.check_rollback_was_tried(outcome);
+        self.check_quiet(outcome);
         self.check_earlier(report);
-        let reported = matches!(ending, Ending::Reported(_) | Ending::Unrecorded(_));
-        let silent = reported && self.intent.is_some() && !report.recoverable && self.pass.claimed;
+        let ran = !matches!(outcome, Outcome::Busy | Outcome::Conflict | Outcome::JournalFailed);
+        let silent = ran && self.intent.is_some() && !report.recoverable && self.pass.claimed;
         self.demand(!silent, Invariant::I8, "an intent stays and the report does not say so");
     }
 
     /// Checks that a rollback sent DELETE to each host that answered 201. Its time is its own, and only a stall can
     /// use it up before the first DELETE.
-    fn check_rollback_was_tried(&mut self, ending: &Ending) {
-        let committed = matches!(ending, Ending::Reported(Outcome::Created) | Ending::Unrecorded(_));
+    fn check_rollback_was_tried(&mut self, outcome: Outcome) {
+        let committed = matches!(outcome, Outcome::Created | Outcome::Unrecorded);
         if !self.pass.creates() || self.pass.stalled || committed {
             return;
         }
@@ -458,10 +472,10 @@ impl World {
     }
 
     /// I11: after an end that is not in doubt, no request of the operation can take effect.
-    fn check_quiet(&mut self, ending: &Ending, report: &Report) {
-        let doubtful = match ending {
-            Ending::Reported(Outcome::InDoubt) => true,
-            Ending::Finished => report.unknown().next().is_some() || self.intent.is_some(),
+    fn check_quiet(&mut self, outcome: Outcome) {
+        let doubtful = match outcome {
+            Outcome::InDoubt => true,
+            Outcome::Incomplete | Outcome::Deleted | Outcome::Repaired => self.intent.is_some(),
             _ => false,
         };
         let may_land = self.late.iter().any(|late| late.machine == self.pass.machine);
@@ -584,5 +598,5 @@ impl World {
 
 /// Maximum duration of a machine: a recovery, the operation, its rollback, and the last requests of each.
 pub(super) fn bound(limits: &Limits) -> Duration {
-    limits.deadline.unwrap_or_default() + limits.rollback_timeout * 2 + TIMEOUT * 3 + limits.settle * 3
+    limits.operation_timeout.unwrap_or_default() + limits.rollback_timeout * 2 + TIMEOUT * 3 + limits.settle * 3
 }

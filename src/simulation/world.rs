@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::driver::DriverMutant;
 use super::oracle::{HostLog, Pass, Violations};
 use super::schedule::Choices;
-use crate::api::{Action, Body, ClassifiedReply, Reply, classify};
-use crate::values::api::Api;
+use crate::api::{Action, Api, Body, Classification, ClassifiedReply, Reply, classify};
+use crate::values::answer_problem::AnswerProblem;
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
+use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent};
 
@@ -31,6 +33,29 @@ pub(super) enum Owner {
 enum Outage {
     Refuses,
     Answers503,
+    /// Each check finds the thing changing. Other requests are answered with 503.
+    KeepsChanging,
+}
+
+/// The language of the hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    /// The node API.
+    Node,
+    /// A mapping in which a create overwrites, and a check is always answered with 200: its body tells.
+    Mapped,
+}
+
+/// The content of an answer, which each dialect says in its own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Created,
+    Exists,
+    Present,
+    Absent,
+    Deleted,
+    NothingToDelete,
+    Changing,
 }
 
 #[derive(Debug)]
@@ -77,11 +102,19 @@ enum Fate {
     CreatedElsewhere,
     /// The host fails until faults stop.
     Down(Outage),
+    /// 202, which the mapping does not list, and not applied.
+    Unlisted,
+    /// Applied, then 202.
+    UnlistedApplied,
+    /// The check finds the thing changing.
+    Changing,
+    /// The body of the answer to a check is cut, so it decides nothing.
+    Cut,
 }
 
 const AT_THE_END: u8 = u8::MAX;
 
-/// The last two need a host without the group.
+/// The last two need a host without the group. The last needs a create that does not overwrite.
 const POST_FATES: [Fate; 16] = [
     Fate::Honest,
     Fate::Unsent,
@@ -122,6 +155,12 @@ const DELETE_FATES: [Fate; 14] = [
 const GET_FATES: [Fate; 6] =
     [Fate::Honest, Fate::Unsent, Fate::Silent, Fate::Odd, Fate::Down(Outage::Refuses), Fate::Down(Outage::Answers503)];
 
+/// Further fates of a POST or a DELETE with a mapping.
+const MAPPED_WRITE_FATES: [Fate; 2] = [Fate::Unlisted, Fate::UnlistedApplied];
+
+/// Further fates of a GET with a mapping.
+const MAPPED_GET_FATES: [Fate; 4] = [Fate::Unlisted, Fate::Changing, Fate::Cut, Fate::Down(Outage::KeepsChanging)];
+
 /// The fates of a request in flight after a crash of its coordinator.
 const ORPHAN_FATES: [Fate; 5] = [Fate::Applied, Fate::Lost, Fate::Late(1), Fate::Late(2), Fate::Late(AT_THE_END)];
 
@@ -136,7 +175,8 @@ pub(super) struct SentRequest {
     machine: u32,
     pass: u32,
     undo: bool,
-    /// Whether the request is in the API that the hosts serve.
+    api: Arc<Api>,
+    /// Whether that is the API that the hosts serve.
     understood: bool,
     /// A decided timeout, and the time at which it is seen.
     slow: Option<(Fate, Duration)>,
@@ -168,6 +208,9 @@ pub(super) struct World {
     pub(super) choices: Choices,
     pub(super) now: Duration,
     pub(super) names: Arc<[Host]>,
+    group: GroupId,
+    pub(super) dialect: Dialect,
+    driver: DriverMutant,
     pub(super) nodes: Vec<SimulatedNode>,
     pub(super) in_flight: Vec<SentRequest>,
     pub(super) late: Vec<Late>,
@@ -181,13 +224,16 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(names: Arc<[Host]>, choices: Choices) -> Self {
+    pub(super) fn new(names: Arc<[Host]>, group: GroupId, driver: DriverMutant, choices: Choices) -> Self {
         let node = || SimulatedNode { group: None, made_in: 0, outage: None, changed: None, log: HostLog::default() };
         World {
             choices,
             now: Duration::ZERO,
             nodes: names.iter().map(|_| node()).collect(),
             names,
+            group,
+            dialect: Dialect::Node,
+            driver,
             in_flight: Vec::new(),
             late: Vec::new(),
             intent: None,
@@ -230,6 +276,7 @@ impl World {
             machine: self.pass.machine,
             pass: self.pass.number,
             undo: self.pass.undoes(),
+            api: Arc::clone(api),
             understood,
             slow: None,
         });
@@ -262,7 +309,7 @@ impl World {
         self.trace(|world| {
             format!("    {} at {}: {fate:?}, {reply:?}", action.method(), world.names[host].authority())
         });
-        let reply = classify(action, reply);
+        let reply = self.classified(&request, reply);
         self.log_answer(host, action, &reply, request.sent, request.sequence);
         Some((host, action, reply, self.now.saturating_sub(request.sent)))
     }
@@ -271,21 +318,36 @@ impl World {
         if let Some(outage) = self.nodes[host].outage {
             return Fate::Down(outage);
         }
-        match action {
-            Action::Create => {
-                let there = 2 * usize::from(self.nodes[host].group.is_some());
-                POST_FATES[self.choices.choose(POST_FATES.len() - there)]
+        let is_there = self.nodes[host].group.is_some();
+        let (fates, may_be_stale) = match action {
+            Action::Create if is_there => (&POST_FATES[..POST_FATES.len() - 2], false),
+            Action::Create if self.dialect == Dialect::Mapped => (&POST_FATES[..POST_FATES.len() - 1], false),
+            Action::Create => (&POST_FATES[..], false),
+            Action::Delete => (&DELETE_FATES[..], is_there),
+            Action::Check => (&GET_FATES[..], true),
+        };
+        let mapped = match (self.dialect, action) {
+            (Dialect::Node, _) => &[][..],
+            (Dialect::Mapped, Action::Check) => &MAPPED_GET_FATES[..],
+            (Dialect::Mapped, _) => &MAPPED_WRITE_FATES[..],
+        };
+        let stale = usize::from(may_be_stale && self.is_stale(host));
+        let chosen = self.choices.choose(fates.len() + mapped.len() + stale);
+        fates.iter().chain(mapped).nth(chosen).copied().unwrap_or(Fate::Stale)
+    }
+
+    /// Classifies a reply, as the client does, or as a wrong client would.
+    fn classified(&self, request: &SentRequest, reply: Reply) -> ClassifiedReply {
+        let is_cut = matches!(reply, Reply::Answered { body: Body::Cut(_), .. });
+        let reply = classify(&request.api, request.action, &self.group, reply);
+        let believes = match self.driver {
+            DriverMutant::BelievesUnlisted => {
+                reply.problem == Some(AnswerProblem::Unlisted) && reply.status.is_some_and(|status| status < 300)
             }
-            Action::Delete => {
-                let stale = self.is_stale(host) && self.nodes[host].group.is_some();
-                let fate = self.choices.choose(DELETE_FATES.len() + usize::from(stale));
-                DELETE_FATES.get(fate).copied().unwrap_or(Fate::Stale)
-            }
-            Action::Check => {
-                let fate = self.choices.choose(GET_FATES.len() + usize::from(self.is_stale(host)));
-                GET_FATES.get(fate).copied().unwrap_or(Fate::Stale)
-            }
-        }
+            DriverMutant::BelievesCutBody => is_cut,
+            _ => false,
+        };
+        if believes { ClassifiedReply { classification: Classification::Confirmed, ..reply } } else { reply }
     }
 
     /// Whether a replica of the host may lag behind its last change.
@@ -306,11 +368,13 @@ impl World {
         if !matches!(fate, Fate::Unsent | Fate::Down(_)) {
             self.count_down(host);
         }
-        let answered = |status| Reply::Answered { status, retry_after: None, body: Body::Unread };
         match fate {
             // The host does not serve that path.
             Fate::Honest if !request.understood => answered(404),
-            Fate::Honest => answered(self.apply(request)),
+            Fate::Honest => {
+                let said = self.apply(request);
+                self.says(said)
+            }
             Fate::Unsent => Reply::NotSent(self.errors.refused.clone()),
             Fate::Lost => answered(503),
             Fate::Applied => {
@@ -332,9 +396,24 @@ impl World {
             Fate::Lies => {
                 // No lagging replica at the same time: see the assumption "Lies".
                 self.nodes[host].changed = None;
-                answered(if request.action == Action::Create { 201 } else { 200 })
+                self.says(match request.action {
+                    Action::Create => Said::Created,
+                    Action::Delete => Said::Deleted,
+                    Action::Check => Said::Present,
+                })
             }
-            Fate::Stale => answered(if self.nodes[host].group.is_none() { 200 } else { 404 }),
+            Fate::Stale => self.says(match (request.action, self.nodes[host].group) {
+                (Action::Delete, _) => Said::NothingToDelete,
+                (_, None) => Said::Present,
+                (_, Some(_)) => Said::Absent,
+            }),
+            Fate::Unlisted => answered(202),
+            Fate::UnlistedApplied => {
+                self.apply(request);
+                answered(202)
+            }
+            Fate::Changing => self.says(Said::Changing),
+            Fate::Cut => Reply::Answered { status: 200, retry_after: None, body: Body::Cut(Vec::new()) },
             Fate::GaveUp => {
                 self.postpone(request, AT_THE_END);
                 answered(504)
@@ -351,32 +430,58 @@ impl World {
                 self.nodes[host].outage = Some(outage);
                 match outage {
                     Outage::Refuses => Reply::NotSent(self.errors.refused.clone()),
-                    Outage::Answers503 => answered(503),
+                    Outage::KeepsChanging if request.action == Action::Check => self.says(Said::Changing),
+                    Outage::Answers503 | Outage::KeepsChanging => answered(503),
                 }
             }
         }
     }
 
-    /// Applies the request, and returns the status.
-    fn apply(&mut self, request: &SentRequest) -> u16 {
+    /// Applies the request, and returns what an honest host says.
+    fn apply(&mut self, request: &SentRequest) -> Said {
         let host = request.host;
         let had = self.nodes[host].group.is_some();
         self.pass.changed |= had != (request.action == Action::Create) && request.action != Action::Check;
         match request.action {
-            Action::Check | Action::Delete if !had => 404,
-            Action::Check => 200,
-            Action::Create if had => 400,
+            Action::Check if !had => Said::Absent,
+            Action::Check => Said::Present,
+            Action::Delete if !had => Said::NothingToDelete,
+            Action::Create if had => Said::Exists,
             Action::Create => {
                 self.set_group(host, Some(Owner::Ours));
                 self.nodes[host].made_in = request.pass;
-                201
+                Said::Created
             }
             Action::Delete => {
                 self.check_removal(host, request.undo);
                 self.set_group(host, None);
-                200
+                Said::Deleted
             }
         }
+    }
+
+    /// Returns an answer in the dialect of the hosts.
+    fn says(&self, said: Said) -> Reply {
+        if self.dialect == Dialect::Node {
+            return answered(match said {
+                Said::Created => 201,
+                Said::Present | Said::Deleted => 200,
+                Said::Exists => 400,
+                Said::Absent | Said::NothingToDelete => 404,
+                Said::Changing => unreachable!("no node says so"),
+            });
+        }
+        let there = match said {
+            // A create that overwrites says the same in both cases.
+            Said::Created | Said::Exists => return answered(201),
+            Said::Deleted => return answered(204),
+            Said::NothingToDelete => return answered(404),
+            Said::Present => "true",
+            Said::Absent => "false",
+            Said::Changing => "\"changing\"",
+        };
+        let body = Body::Whole(format!("{{\"there\": {there}}}").into());
+        Reply::Answered { status: 200, retry_after: None, body }
     }
 
     // --- late requests
@@ -551,6 +656,10 @@ impl World {
             self.violations.trace.get_or_insert_default().push(line);
         }
     }
+}
+
+fn answered(status: u16) -> Reply {
+    Reply::Answered { status, retry_after: None, body: Body::Unread }
 }
 
 fn outcome_words(fate: usize) -> &'static str {

@@ -7,9 +7,9 @@ use super::{
     fault::Fault,
     node::{Node, bind},
     rates::Rates,
-    route::{Paths, TrailingSlash},
+    route::{NodePaths, TrailingSlash},
     server::Settings,
-    state::{State, Statuses},
+    state::{NodeState, Statuses},
 };
 
 /// The settings of a new [`Node`].
@@ -303,12 +303,12 @@ impl NodeBuilder {
             }
         };
         let listener = bind(&self.address)?;
-        let mut state = State::new(groups, file, rates, self.seed, self.log_limit);
+        let mut state = NodeState::new(groups, file, rates, self.seed, self.log_limit);
         for fault in self.faults {
             state.script.push(fault);
         }
         let settings = Settings {
-            paths: Paths::new(&self.path, self.trailing_slash),
+            paths: NodePaths::new(&self.path, self.trailing_slash),
             statuses: self.statuses,
             latency: self.latency,
             max_connections: self.max_connections,

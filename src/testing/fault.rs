@@ -32,7 +32,7 @@ pub struct Fault {
     pub(super) before: Duration,
     pub(super) apply: Apply,
     pub(super) after: Duration,
-    pub(super) answer: Answer,
+    pub(super) answer: AnswerKind,
     pub(super) headers: Vec<(String, String)>,
     method: Option<Method>,
     group: Option<String>,
@@ -49,7 +49,7 @@ pub(super) enum Apply {
 
 /// The answer to the client.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Answer {
+pub(super) enum AnswerKind {
     Truth,
     Stale,
     Status(u16),
@@ -72,9 +72,9 @@ pub(super) static NO_FAULT: Fault = Fault::NONE;
 
 impl Fault {
     /// No fault: the request is applied at once, and answered truthfully.
-    pub(super) const NONE: Self = Self::new(Apply::Now, Answer::Truth);
+    pub(super) const NONE: Self = Self::new(Apply::Now, AnswerKind::Truth);
 
-    const fn new(apply: Apply, answer: Answer) -> Self {
+    const fn new(apply: Apply, answer: AnswerKind) -> Self {
         Self {
             before: Duration::ZERO,
             apply,
@@ -96,7 +96,7 @@ impl Fault {
     /// assert_eq!(Fault::answer(503).to_string(), "not applied, answers 503");
     /// ```
     pub fn answer(status: u16) -> Self {
-        Self::new(Apply::Never, Answer::Status(status))
+        Self::new(Apply::Never, AnswerKind::Status(status))
     }
 
     /// Waits `delay`, then applies the request and answers truthfully.
@@ -133,7 +133,7 @@ impl Fault {
     /// assert_eq!(lost_answer.to_string(), "applied, drops the connection");
     /// ```
     pub fn drop_connection() -> Self {
-        Self::new(Apply::Never, Answer::Drop)
+        Self::new(Apply::Never, AnswerKind::Drop)
     }
 
     /// Resets the connection (TCP RST) instead of answering, without applying the request.
@@ -146,7 +146,7 @@ impl Fault {
     /// assert_eq!(Fault::reset().to_string(), "not applied, resets the connection");
     /// ```
     pub fn reset() -> Self {
-        Self::new(Apply::Never, Answer::Reset)
+        Self::new(Apply::Never, AnswerKind::Reset)
     }
 
     /// Never answers and keeps the connection open until the client closes it or the node stops.
@@ -157,7 +157,7 @@ impl Fault {
     /// assert_eq!(Fault::mute().to_string(), "not applied, never answers");
     /// ```
     pub fn mute() -> Self {
-        Self::new(Apply::Never, Answer::Mute)
+        Self::new(Apply::Never, AnswerKind::Mute)
     }
 
     /// Closes the connection now, and applies the request after `delay`. [`Node::stop`](super::Node::stop) discards it.
@@ -171,7 +171,7 @@ impl Fault {
     /// assert_eq!(fault.to_string(), "applied 1s later, drops the connection");
     /// ```
     pub fn apply_late(delay: Duration) -> Self {
-        Self::new(Apply::Late(delay), Answer::Drop)
+        Self::new(Apply::Late(delay), AnswerKind::Drop)
     }
 
     /// Sends bytes that are not HTTP and closes the connection. The request is not applied.
@@ -192,7 +192,7 @@ impl Fault {
     /// assert_eq!(fault.to_string(), "not applied, sends 43 raw bytes");
     /// ```
     pub fn raw(bytes: impl AsRef<[u8]>) -> Self {
-        Self::new(Apply::Never, Answer::Raw(bytes.as_ref().into()))
+        Self::new(Apply::Never, AnswerKind::Raw(bytes.as_ref().into()))
     }
 
     /// Applies the request, then sends the truthful answer's head one byte per `interval`.
@@ -204,7 +204,7 @@ impl Fault {
     /// assert_eq!(fault.to_string(), "applied, sends its head one byte per 5ms");
     /// ```
     pub fn trickle(interval: Duration) -> Self {
-        Self::new(Apply::Now, Answer::Trickle(interval))
+        Self::new(Apply::Now, AnswerKind::Trickle(interval))
     }
 
     /// Applies the request, then answers with the true status and a chunked body. The body continues until the client
@@ -215,7 +215,7 @@ impl Fault {
     /// assert_eq!(Fault::endless_body().to_string(), "applied, sends an endless body");
     /// ```
     pub fn endless_body() -> Self {
-        Self::new(Apply::Now, Answer::Endless)
+        Self::new(Apply::Now, AnswerKind::Endless)
     }
 
     /// Applies the request, then answers with the true status and a body of `bytes` bytes.
@@ -225,7 +225,7 @@ impl Fault {
     /// assert_eq!(Fault::huge_body(1 << 20).to_string(), "applied, sends a body of 1048576 bytes");
     /// ```
     pub fn huge_body(bytes: u64) -> Self {
-        Self::new(Apply::Now, Answer::Huge(bytes))
+        Self::new(Apply::Now, AnswerKind::Huge(bytes))
     }
 
     /// Answers `status` with a `Location` header. The request is not applied.
@@ -236,7 +236,7 @@ impl Fault {
     /// assert_eq!(fault.to_string(), "not applied, redirects (307) to http://elsewhere.example/");
     /// ```
     pub fn redirect(status: u16, location: impl Into<String>) -> Self {
-        Self::new(Apply::Never, Answer::Redirect(status, location.into()))
+        Self::new(Apply::Never, AnswerKind::Redirect(status, location.into()))
     }
 
     /// Applies the request, sends less of the body than `Content-Length` says, and closes the connection.
@@ -246,7 +246,7 @@ impl Fault {
     /// assert_eq!(Fault::truncated_body().to_string(), "applied, sends a truncated body");
     /// ```
     pub fn truncated_body() -> Self {
-        Self::new(Apply::Now, Answer::Truncated)
+        Self::new(Apply::Now, AnswerKind::Truncated)
     }
 
     /// Answers a GET of a group as before the last change of that group: 404 for an existing group, 200 for a deleted
@@ -259,7 +259,7 @@ impl Fault {
     /// assert_eq!(Fault::stale().to_string(), "on GET: applied, answers from a stale state");
     /// ```
     pub fn stale() -> Self {
-        Self::new(Apply::Now, Answer::Stale).on(Method::Get)
+        Self::new(Apply::Now, AnswerKind::Stale).on(Method::Get)
     }
 
     /// Applies the request at once, whatever the answer is.
@@ -432,7 +432,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for AnswerKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truth => f.write_str("answers truthfully"),

@@ -15,7 +15,9 @@
 //! (else 431), a body at most 64 KiB (else 413). Connections are kept alive, requests may be pipelined, and bodies may
 //! be chunked.
 //!
-//! Do not use it on the open Internet: there is no TLS and no timeout for idle clients, and each connection has a
+//! [`journal_conformance`] checks your own [`Journal`](crate::Journal).
+//!
+//! Do not use a node on the open Internet: there is no TLS and no timeout for idle clients, and each connection has a
 //! thread.
 //!
 //! ```
@@ -36,17 +38,20 @@
 //! # Ok(()) }
 //! ```
 //
-// The floors of this folder, lowest first: json, data_file | route | fault, wire | rates | state | connection and
-// server, which use each other | node and its builder | cluster.
+// The floors of this folder, lowest first: json, data_file | route | fault, wire | rates | state | reply | server |
+// connection | listener | node and its builder | cluster. `conformance` stands apart: it uses the journal's trait.
 
 mod builder;
 mod cluster;
+mod conformance;
 mod connection;
 mod data_file;
 mod fault;
 mod json;
+mod listener;
 mod node;
 mod rates;
+mod reply;
 mod route;
 mod server;
 mod state;
@@ -55,9 +60,10 @@ mod wire;
 pub use self::{
     builder::NodeBuilder,
     cluster::Cluster,
+    conformance::journal_conformance,
     fault::Fault,
     node::Node,
     rates::Rates,
     route::{Method, TrailingSlash},
-    state::{Entry, State},
+    state::{Entry, NodeState},
 };

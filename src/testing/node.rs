@@ -9,10 +9,11 @@ use std::{
 
 use super::{
     fault::Fault,
+    listener::{self, Listening, Reservation, reachable},
     rates::Rates,
     route::Method,
-    server::{Listening, Reservation, Server, Settings, reachable},
-    state::{Change, Entry, State},
+    server::{Server, Settings},
+    state::{Entry, GroupChange, NodeState},
 };
 
 /// A node of the group API, on a real socket, inside this process.
@@ -38,20 +39,20 @@ use super::{
 pub struct Node {
     server: Arc<Server>,
     address: SocketAddr,
-    phase: Mutex<Phase>,
+    lifecycle: Mutex<Lifecycle>,
 }
 
-enum Phase {
+enum Lifecycle {
     Running(Listening),
     Stopped(#[expect(dead_code, reason = "reserves the port")] Option<Reservation>),
 }
 
 impl Node {
-    pub(super) fn open(listener: TcpListener, settings: Settings, state: State) -> io::Result<Self> {
+    pub(super) fn open(listener: TcpListener, settings: Settings, state: NodeState) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let server = Arc::new(Server::new(settings, state));
-        let listening = server.open(listener)?;
-        Ok(Self { server, address, phase: Mutex::new(Phase::Running(listening)) })
+        let listening = listener::open(&server, listener)?;
+        Ok(Self { server, address, lifecycle: Mutex::new(Lifecycle::Running(listening)) })
     }
 
     /// The base URL, such as `http://127.0.0.1:40123`, without a slash at its end. A restart does not change it. For a
@@ -130,7 +131,7 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub fn insert(&self, group: &str) -> bool {
-        self.change(Change::Insert, group)
+        self.change(GroupChange::Insert, group)
     }
 
     /// Removes a group without a request, also while the node is stopped or paused. Returns whether the node had it. A
@@ -145,10 +146,10 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub fn remove(&self, group: &str) -> bool {
-        self.change(Change::Remove, group)
+        self.change(GroupChange::Remove, group)
     }
 
-    fn change(&self, change: Change, group: &str) -> bool {
+    fn change(&self, change: GroupChange, group: &str) -> bool {
         let mut state = self.server.lock();
         let changed = state.change(change, group).unwrap_or(false);
         self.server.announce(&state);
@@ -280,7 +281,7 @@ impl Node {
     /// assert!(node.wait_until(|state| state.connections() == 0, timeout));
     /// # Ok(()) }
     /// ```
-    pub fn wait_until(&self, condition: impl FnMut(&State) -> bool, timeout: Duration) -> bool {
+    pub fn wait_until(&self, condition: impl FnMut(&NodeState) -> bool, timeout: Duration) -> bool {
         self.server.wait_until(condition, timeout)
     }
 
@@ -339,16 +340,16 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub fn stop(&self) {
-        self.stop_in(&mut self.phase());
+        self.stop_in(&mut self.lifecycle());
     }
 
-    fn phase(&self) -> MutexGuard<'_, Phase> {
-        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
+        self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn stop_in(&self, phase: &mut Phase) {
-        if let Phase::Running(listening) = std::mem::replace(phase, Phase::Stopped(None)) {
-            *phase = Phase::Stopped(self.server.close(self.address, listening));
+    fn stop_in(&self, lifecycle: &mut Lifecycle) {
+        if let Lifecycle::Running(listening) = std::mem::replace(lifecycle, Lifecycle::Stopped(None)) {
+            *lifecycle = Lifecycle::Stopped(listener::close(&self.server, self.address, listening));
         }
     }
 
@@ -368,10 +369,10 @@ impl Node {
     /// # Ok(()) }
     /// ```
     pub fn restart(&self) -> io::Result<()> {
-        let mut phase = self.phase();
-        self.stop_in(&mut phase);
+        let mut lifecycle = self.lifecycle();
+        self.stop_in(&mut lifecycle);
         let listener = bind(&self.address.to_string())?;
-        *phase = Phase::Running(self.server.open(listener)?);
+        *lifecycle = Lifecycle::Running(listener::open(&self.server, listener)?);
         Ok(())
     }
 }

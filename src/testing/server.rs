@@ -1,29 +1,28 @@
-//! The running node: its listener, its threads, and their end.
+//! What the threads of a running node share: its state, the waits for a change of it, and the effect of a request.
 //!
 //! One mutex guards the state. `changed` is notified after each change of the state. `control` is notified at a stop,
 //! at a pause and its end, and for late requests.
 
 use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::Shutdown,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant},
 };
 
 use super::{
-    connection::{self, Reply},
-    fault::{Answer, Apply, Fault, NO_FAULT},
-    route::{Call, Paths},
-    state::{State, Statuses},
+    fault::{AnswerKind, Apply, Fault, NO_FAULT},
+    reply::NodeReply,
+    route::{NodeCall, NodePaths},
+    state::{NodeState, Statuses},
 };
 
-/// Stack size of a connection's thread. The default size would take too much address space for many connections.
-const STACK: usize = 128 * 1024;
+/// Stack size of a thread. The default size would take too much address space for many connections.
+pub(super) const STACK: usize = 128 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) paths: Paths,
+    pub(super) paths: NodePaths,
     pub(super) statuses: Statuses,
     pub(super) latency: Duration,
     pub(super) max_connections: usize,
@@ -32,37 +31,30 @@ pub(super) struct Settings {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) settings: Settings,
-    state: Mutex<State>,
+    state: Mutex<NodeState>,
     changed: Condvar,
     control: Condvar,
 }
 
-/// The thread that accepts connections. After a stop it returns the listener and the last accepted connection.
-pub(super) type Listening = JoinHandle<(TcpListener, Option<TcpStream>)>;
-
-/// Both ends of a connection to the port of a stopped node. While they are open, the system gives the port to no other
-/// process, but the node can listen on it again.
-pub(super) type Reservation = (TcpStream, TcpStream);
-
 impl Server {
-    pub(super) fn new(settings: Settings, state: State) -> Self {
+    pub(super) fn new(settings: Settings, state: NodeState) -> Self {
         Self { settings, state: Mutex::new(state), changed: Condvar::new(), control: Condvar::new() }
     }
 
     /// Locks the state, also after a panic: only a condition of `wait_until` can panic, and it only reads.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, NodeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notifies the threads in `wait_until` of a change.
-    pub(super) fn announce(&self, state: &State) {
+    pub(super) fn announce(&self, state: &NodeState) {
         if state.watchers > 0 {
             self.changed.notify_all();
         }
     }
 
     /// Waits until `condition` holds, at most `timeout`.
-    pub(super) fn wait_until(&self, mut condition: impl FnMut(&State) -> bool, timeout: Duration) -> bool {
+    pub(super) fn wait_until(&self, mut condition: impl FnMut(&NodeState) -> bool, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.lock();
         loop {
@@ -84,7 +76,11 @@ impl Server {
     }
 
     /// Waits for this time. Returns `None` if the server stops meanwhile.
-    fn sleep<'a>(&'a self, state: MutexGuard<'a, State>, time: Duration) -> Option<MutexGuard<'a, State>> {
+    pub(super) fn sleep<'a>(
+        &'a self,
+        state: MutexGuard<'a, NodeState>,
+        time: Duration,
+    ) -> Option<MutexGuard<'a, NodeState>> {
         if time.is_zero() {
             return Some(state);
         }
@@ -98,7 +94,7 @@ impl Server {
     }
 
     /// Waits for the end of a pause. Returns `None` if the server stops meanwhile.
-    fn wait_open<'a>(&'a self, state: MutexGuard<'a, State>) -> Option<MutexGuard<'a, State>> {
+    pub(super) fn wait_open<'a>(&'a self, state: MutexGuard<'a, NodeState>) -> Option<MutexGuard<'a, NodeState>> {
         let waited = self.control.wait_while(state, |state| state.paused && !state.stopped);
         let state = waited.unwrap_or_else(PoisonError::into_inner);
         (!state.stopped).then_some(state)
@@ -110,7 +106,7 @@ impl Server {
     }
 
     /// Logs and applies a request, and returns its answer. Returns `None` if the server stops meanwhile.
-    pub(super) fn handle(self: &Arc<Self>, call: &Call, connection: u64) -> Option<(Reply, Option<Fault>)> {
+    pub(super) fn handle(self: &Arc<Self>, call: &NodeCall, connection: u64) -> Option<(NodeReply, Option<Fault>)> {
         let mut state = self.wait_open(self.lock())?;
         let (sequence, fault) = state.arrive(call, connection);
         self.announce(&state);
@@ -120,13 +116,13 @@ impl Server {
         self.announce(&state);
         state = self.sleep(state, plan.after)?;
         match &plan.answer {
-            Answer::Status(status) => reply = Reply::injected(*status, None),
-            Answer::Redirect(status, location) => {
-                reply = Reply::injected(*status, Some(location.clone()));
+            AnswerKind::Status(status) => reply = NodeReply::injected(*status, None),
+            AnswerKind::Redirect(status, location) => {
+                reply = NodeReply::injected(*status, Some(location.clone()));
             }
             _ => {}
         }
-        if !matches!(plan.answer, Answer::Drop | Answer::Reset | Answer::Mute | Answer::Raw(_)) {
+        if !matches!(plan.answer, AnswerKind::Drop | AnswerKind::Reset | AnswerKind::Mute | AnswerKind::Raw(_)) {
             state.answered(sequence, reply.status);
             self.announce(&state);
         }
@@ -134,8 +130,8 @@ impl Server {
         Some((reply, fault))
     }
 
-    fn take_effect(self: &Arc<Self>, state: &mut State, call: &Call, plan: &Fault, sequence: u64) -> Reply {
-        let outdated = plan.answer == Answer::Stale;
+    fn take_effect(self: &Arc<Self>, state: &mut NodeState, call: &NodeCall, plan: &Fault, sequence: u64) -> NodeReply {
+        let outdated = plan.answer == AnswerKind::Stale;
         let (mut status, change) = state.judge(call, outdated, self.settings.statuses);
         if let (Some(change), Some(group)) = (change, &call.group) {
             match plan.apply {
@@ -153,11 +149,11 @@ impl Server {
                 }
             }
         }
-        Reply::truthful(status, call, state)
+        NodeReply::truthful(status, call, state)
     }
 
     /// Starts the thread for late requests, or notifies it.
-    fn serve_late(self: &Arc<Self>, state: &mut State) {
+    fn serve_late(self: &Arc<Self>, state: &mut NodeState) {
         if state.late_thread {
             self.control.notify_all();
             return;
@@ -195,7 +191,7 @@ impl Server {
     }
 
     /// Counts a thread out, as its last step. A stop waits for this.
-    fn leave(&self, state: &mut State) {
+    pub(super) fn leave(&self, state: &mut NodeState) {
         state.threads -= 1;
         self.announce(state);
         if state.stopped && state.threads == 0 {
@@ -203,66 +199,8 @@ impl Server {
         }
     }
 
-    /// Starts to accept connections.
-    pub(super) fn open(self: &Arc<Self>, listener: TcpListener) -> io::Result<Listening> {
-        {
-            let mut state = self.lock();
-            state.stopped = false;
-            state.paused = false;
-        }
-        let server = Arc::clone(self);
-        thread::Builder::new()
-            .name("node listen".to_owned())
-            .stack_size(STACK)
-            .spawn(move || server.listen(listener))
-            .inspect_err(|_| self.lock().stopped = true)
-    }
-
-    fn listen(self: &Arc<Self>, listener: TcpListener) -> (TcpListener, Option<TcpStream>) {
-        loop {
-            let accepted = listener.accept();
-            let Some(state) = self.wait_open(self.lock()) else {
-                return (listener, accepted.ok().map(|(stream, _)| stream));
-            };
-            match accepted {
-                Ok((stream, _)) => self.admit(state, stream),
-                // Probably no descriptor is left, so wait before the next attempt.
-                Err(error) => {
-                    log::warn!("a connection could not be accepted: {error}");
-                    drop(self.sleep(state, Duration::from_millis(10)));
-                }
-            }
-        }
-    }
-
-    fn admit(self: &Arc<Self>, mut state: MutexGuard<'_, State>, stream: TcpStream) {
-        if state.streams.len() >= self.settings.max_connections {
-            drop(state);
-            connection::refuse(&stream);
-            return;
-        }
-        state.last_connection += 1;
-        state.threads += 1;
-        let number = state.last_connection;
-        let stream = Arc::new(stream);
-        state.streams.insert(number, Arc::clone(&stream));
-        self.announce(&state);
-        drop(state);
-
-        let guest = Guest { server: Arc::clone(self), number };
-        let spawned = thread::Builder::new().stack_size(STACK).spawn(move || {
-            let guest = guest;
-            connection::serve(&guest.server, &stream, guest.number);
-            // The guest has the other handle, and its drop closes the connection.
-            drop(stream);
-        });
-        if let Err(error) = spawned {
-            log::warn!("a connection is closed, no thread for it: {error}");
-        }
-    }
-
-    /// Ends every connection and thread. No request is applied or answered from the start of this call.
-    pub(super) fn close(&self, address: SocketAddr, listening: Listening) -> Option<Reservation> {
+    /// Ends every connection. No request is applied or answered from the start of this call.
+    pub(super) fn stop(&self) {
         {
             let mut state = self.lock();
             state.stopped = true;
@@ -273,59 +211,11 @@ impl Server {
             self.announce(&state);
         }
         self.control.notify_all();
-        let reservation = wake(reachable(address), listening);
-        let state = self.lock();
-        let waited = self.control.wait_while(state, |state| state.threads > 0);
+    }
+
+    /// Waits until every thread has ended, after a stop.
+    pub(super) fn wait_for_threads(&self) {
+        let waited = self.control.wait_while(self.lock(), |state| state.threads > 0);
         drop(waited.unwrap_or_else(PoisonError::into_inner));
-        reservation
-    }
-}
-
-/// Removes a connection from the state when its thread ends, also by a panic.
-struct Guest {
-    server: Arc<Server>,
-    number: u64,
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut state = self.server.lock();
-        drop(state.streams.remove(&self.number));
-        self.server.leave(&mut state);
-    }
-}
-
-/// The address at which this process can reach a listener on this address.
-pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
-}
-
-/// Ends the accepting thread by a connection to it, and closes the listener.
-fn wake(address: SocketAddr, listening: Listening) -> Option<Reservation> {
-    let ours = loop {
-        match TcpStream::connect_timeout(&address, Duration::from_millis(50)) {
-            Ok(stream) => break Some(stream),
-            // A full backlog or no free descriptor: the thread may have ended by itself.
-            Err(_) if listening.is_finished() => break None,
-            Err(_) => thread::yield_now(),
-        }
-    };
-    let (listener, last) = listening.join().ok()?;
-    let ours = ours?;
-    let name = ours.local_addr().ok()?;
-    listener.set_nonblocking(true).ok()?;
-    let mut accepted = last;
-    loop {
-        match accepted {
-            Some(stream) if stream.peer_addr().is_ok_and(|peer| peer == name) => {
-                return Some((ours, stream));
-            }
-            _ => accepted = Some(listener.accept().ok()?.0),
-        }
     }
 }

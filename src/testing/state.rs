@@ -12,7 +12,7 @@ use super::{
     data_file::DataFile,
     fault::{Fault, Script},
     rates::Rates,
-    route::{Call, Method, Task},
+    route::{CallKind, Method, NodeCall},
 };
 
 /// Maximum number of deleted groups that stale answers can show.
@@ -65,7 +65,7 @@ pub struct Entry {
 /// assert!(node.wait_until(|state| state.has("g"), Duration::from_secs(5)));
 /// # Ok(()) }
 /// ```
-pub struct State {
+pub struct NodeState {
     groups: BTreeSet<String>,
     /// The last deleted groups, the latest last.
     removed: VecDeque<String>,
@@ -87,7 +87,7 @@ pub struct State {
     pub(super) threads: usize,
     /// Number of threads inside `wait_until`. With none, changes are not notified.
     pub(super) watchers: usize,
-    pub(super) late: Vec<Late>,
+    pub(super) late: Vec<Postponed>,
     pub(super) late_thread: bool,
     pub(super) paused: bool,
     pub(super) stopped: bool,
@@ -96,15 +96,15 @@ pub struct State {
 
 /// A request that has been handled and takes effect later.
 #[derive(Debug)]
-pub(super) struct Late {
+pub(super) struct Postponed {
     pub(super) due: Instant,
     sequence: u64,
-    change: Change,
+    change: GroupChange,
     group: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum GroupChange {
     Insert,
     Remove,
 }
@@ -117,7 +117,7 @@ pub(super) struct Statuses {
     pub(super) absent: u16,
 }
 
-impl State {
+impl NodeState {
     /// Whether the node has the group.
     ///
     /// ```
@@ -204,9 +204,9 @@ impl State {
 }
 
 /// Leaves out the sockets and the random state.
-impl fmt::Debug for State {
+impl fmt::Debug for NodeState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("State")
+        f.debug_struct("NodeState")
             .field("groups", &self.groups)
             .field("requests", &self.requests)
             .field("connections", &self.connections())
@@ -217,7 +217,7 @@ impl fmt::Debug for State {
     }
 }
 
-impl State {
+impl NodeState {
     pub(super) fn new(
         groups: BTreeSet<String>,
         file: Option<DataFile>,
@@ -249,7 +249,7 @@ impl State {
     }
 
     /// Logs a request and draws its fault.
-    pub(super) fn arrive(&mut self, call: &Call, connection: u64) -> (u64, Option<Fault>) {
+    pub(super) fn arrive(&mut self, call: &NodeCall, connection: u64) -> (u64, Option<Fault>) {
         self.requests += 1;
         self.counts[call.method as usize] += 1;
         // Drawn even if a scripted fault takes precedence, so that a script does not shift later draws.
@@ -291,21 +291,21 @@ impl State {
         self.counts = [0; 4];
     }
 
-    /// The truthful status of a task, and its change of the groups.
-    pub(super) fn judge(&self, call: &Call, stale: bool, statuses: Statuses) -> (u16, Option<Change>) {
+    /// The truthful status of a call, and its change of the groups.
+    pub(super) fn judge(&self, call: &NodeCall, stale: bool, statuses: Statuses) -> (u16, Option<GroupChange>) {
         let group = call.group.as_deref().unwrap_or_default();
         let present = self.has(group);
-        match &call.task {
-            Task::Create if present => (statuses.existing, None),
-            Task::Create => (201, Some(Change::Insert)),
-            Task::Delete if present => (statuses.deleted, Some(Change::Remove)),
-            Task::Delete => (statuses.absent, None),
-            Task::Check => {
+        match &call.kind {
+            CallKind::Create if present => (statuses.existing, None),
+            CallKind::Create => (201, Some(GroupChange::Insert)),
+            CallKind::Delete if present => (statuses.deleted, Some(GroupChange::Remove)),
+            CallKind::Delete => (statuses.absent, None),
+            CallKind::Check => {
                 let shown = if stale { self.before_last_change(group) } else { present };
                 (if shown { 200 } else { 404 }, None)
             }
-            Task::List => (200, None),
-            Task::Redirect(status, _) | Task::Refuse(status, _) => (*status, None),
+            CallKind::List => (200, None),
+            CallKind::Redirect(status, _) | CallKind::Refuse(status, _) => (*status, None),
         }
     }
 
@@ -314,7 +314,7 @@ impl State {
     }
 
     /// Makes the change of a request. An error leaves the state unchanged.
-    pub(super) fn apply(&mut self, sequence: u64, change: Change, group: &str) -> io::Result<()> {
+    pub(super) fn apply(&mut self, sequence: u64, change: GroupChange, group: &str) -> io::Result<()> {
         if self.change(change, group)?
             && let Some(entry) = self.entry(sequence)
         {
@@ -324,16 +324,16 @@ impl State {
     }
 
     /// Makes a change. Returns whether the groups changed.
-    pub(super) fn change(&mut self, change: Change, group: &str) -> io::Result<bool> {
-        if self.has(group) == (change == Change::Insert) {
+    pub(super) fn change(&mut self, change: GroupChange, group: &str) -> io::Result<bool> {
+        if self.has(group) == (change == GroupChange::Insert) {
             return Ok(false);
         }
         if let Some(file) = &mut self.file {
-            file.record(change == Change::Insert, group)?;
+            file.record(change == GroupChange::Insert, group)?;
         }
         match change {
-            Change::Insert => drop(self.groups.insert(group.to_owned())),
-            Change::Remove => self.forget(group),
+            GroupChange::Insert => drop(self.groups.insert(group.to_owned())),
+            GroupChange::Remove => self.forget(group),
         }
         Ok(true)
     }
@@ -349,8 +349,8 @@ impl State {
         self.removed.extend(self.groups.take(group));
     }
 
-    pub(super) fn postpone(&mut self, due: Instant, sequence: u64, change: Change, group: &str) {
-        self.late.push(Late { due, sequence, change, group: group.to_owned() });
+    pub(super) fn postpone(&mut self, due: Instant, sequence: u64, change: GroupChange, group: &str) {
+        self.late.push(Postponed { due, sequence, change, group: group.to_owned() });
     }
 
     /// Applies the late requests that are due at `now`. Returns the time of the next one.

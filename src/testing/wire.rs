@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::route::{Call, Paths};
+use super::route::{NodeCall, NodePaths};
 
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_BODY: usize = 64 * 1024;
@@ -29,20 +29,20 @@ pub(super) struct Wire<'a> {
     body: Vec<u8>,
 }
 
-pub(super) struct Request {
-    pub(super) call: Call,
+pub(super) struct ReceivedRequest {
+    pub(super) call: NodeCall,
     pub(super) keep_alive: bool,
     /// A HEAD request, whose answer must not have a body.
     pub(super) head_only: bool,
 }
 
-pub(super) struct Refusal {
+pub(super) struct RefusedRequest {
     pub(super) status: u16,
     pub(super) reason: &'static str,
 }
 
 enum Parsed {
-    Whole { request: Request, used: usize },
+    Whole { request: ReceivedRequest, used: usize },
     Partial { wants_continue: bool },
 }
 
@@ -52,7 +52,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Returns the next request, or `None` after the client has closed or reset the connection.
-    pub(super) fn receive(&mut self, paths: &Paths) -> Option<Result<Request, Refusal>> {
+    pub(super) fn receive(&mut self, paths: &NodePaths) -> Option<Result<ReceivedRequest, RefusedRequest>> {
         let mut continued = false;
         loop {
             let bytes = &self.input[self.start..self.filled];
@@ -132,7 +132,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-fn parse(bytes: &[u8], body: &mut Vec<u8>, paths: &Paths) -> Result<Parsed, Refusal> {
+fn parse(bytes: &[u8], body: &mut Vec<u8>, paths: &NodePaths) -> Result<Parsed, RefusedRequest> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     let length = match head.parse(bytes) {
@@ -154,7 +154,7 @@ fn parse(bytes: &[u8], body: &mut Vec<u8>, paths: &Paths) -> Result<Parsed, Refu
         },
     };
     let method = head.method.unwrap_or_default();
-    let request = Request {
+    let request = ReceivedRequest {
         call: paths.route(method, head.path.unwrap_or_default(), body),
         keep_alive: framing.keep_alive,
         head_only: method == "HEAD",
@@ -163,15 +163,15 @@ fn parse(bytes: &[u8], body: &mut Vec<u8>, paths: &Paths) -> Result<Parsed, Refu
 }
 
 /// The result for a complete head without a complete body.
-fn partial(bytes: &[u8], framing: &Framing) -> Result<Parsed, Refusal> {
+fn partial(bytes: &[u8], framing: &Framing) -> Result<Parsed, RefusedRequest> {
     if bytes.len() > MAX_REQUEST {
         return Err(refusal(413, "body too large"));
     }
     Ok(Parsed::Partial { wants_continue: framing.wants_continue })
 }
 
-const fn refusal(status: u16, reason: &'static str) -> Refusal {
-    Refusal { status, reason }
+const fn refusal(status: u16, reason: &'static str) -> RefusedRequest {
+    RefusedRequest { status, reason }
 }
 
 struct Framing {
@@ -186,7 +186,7 @@ enum Length {
 }
 
 impl Framing {
-    fn of(head: &httparse::Request<'_, '_>) -> Result<Self, Refusal> {
+    fn of(head: &httparse::Request<'_, '_>) -> Result<Self, RefusedRequest> {
         let mut fixed = None;
         let mut chunked = false;
         // The keep-alive of HTTP/1.0 is not supported.
@@ -220,7 +220,7 @@ impl Framing {
     }
 }
 
-fn content_length(value: &[u8]) -> Result<usize, Refusal> {
+fn content_length(value: &[u8]) -> Result<usize, RefusedRequest> {
     // `parse` accepts a sign, which a length cannot have.
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(refusal(400, "a bad length"));
@@ -232,8 +232,8 @@ fn content_length(value: &[u8]) -> Result<usize, Refusal> {
 }
 
 /// Collects the content of all chunks in `body`. Returns the length of the chunks, or `None` if some are missing.
-fn dechunk(bytes: &[u8], body: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {
-    const BAD: Refusal = refusal(400, "a bad chunk");
+fn dechunk(bytes: &[u8], body: &mut Vec<u8>) -> Result<Option<usize>, RefusedRequest> {
+    const BAD: RefusedRequest = refusal(400, "a bad chunk");
     body.clear();
     let mut at = 0;
     loop {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::values::answer_problem::AnswerProblem;
 use crate::values::cause::RequestError;
 
 /// The meaning of a reply to its action.
@@ -15,6 +16,8 @@ pub(crate) enum Classification {
     NotSent,
     /// The request may have been applied, or a check gave no answer.
     Ambiguous,
+    /// A check found the group between two states, such as a namespace that is being deleted.
+    Changing,
 }
 
 /// A reply with its meaning for the protocol.
@@ -24,6 +27,8 @@ pub(crate) struct ClassifiedReply {
     /// Whether a retry may succeed.
     pub(crate) transient: bool,
     pub(crate) status: Option<u16>,
+    /// The problem of an answer, if its status alone does not explain its classification.
+    pub(crate) problem: Option<AnswerProblem>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) error: Option<RequestError>,
 }
@@ -48,6 +53,13 @@ impl ClassifiedReply {
 
     /// A request without an answer.
     pub(crate) fn failed(classification: Classification, error: RequestError) -> Self {
-        ClassifiedReply { classification, transient: true, status: None, retry_after: None, error: Some(error) }
+        ClassifiedReply {
+            classification,
+            transient: true,
+            status: None,
+            problem: None,
+            retry_after: None,
+            error: Some(error),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Floor 1: the origin of a configured value, and the error of a refused one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -56,13 +57,17 @@ impl fmt::Display for Origin {
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} \"{}\" ({origin}) {}: {}", Printable::new(value), Printable::new(problem), Printable::new(remedy))]
+#[error(
+    "{} \"{}\" ({origin}{}) {}: {}",
+    Printable::new(what), Printable::new(value), Line(*line), Printable::new(problem), Printable::new(remedy)
+)]
 pub struct ConfigError {
-    what: &'static str,
-    value: String,
+    what: Cow<'static, str>,
+    value: Box<str>,
     origin: Origin,
-    problem: String,
-    remedy: String,
+    line: Option<usize>,
+    problem: Box<str>,
+    remedy: Box<str>,
 }
 
 impl ConfigError {
@@ -76,7 +81,7 @@ impl ConfigError {
     /// assert!(refused.to_string().contains("is negative: give a time above zero"));
     /// ```
     pub fn new(
-        what: &'static str,
+        what: impl Into<Cow<'static, str>>,
         value: impl Into<String>,
         problem: impl Into<String>,
         remedy: impl Into<String>,
@@ -85,12 +90,20 @@ impl ConfigError {
         // A sentence may repeat a value with user info, so it is masked as a whole.
         let mask_words = if mask::has_user_info(&value) { mask::value } else { mask::sentence };
         ConfigError {
-            what,
-            value: shortened(&mask::value(&value)),
+            what: what.into(),
+            value: shown(&value).into(),
             origin: Origin::Code,
-            problem: mask_words(&problem.into()).into_owned(),
-            remedy: mask_words(&remedy.into()).into_owned(),
+            line: None,
+            problem: mask_words(&problem.into()).into(),
+            remedy: mask_words(&remedy.into()).into(),
         }
+    }
+
+    /// Sets the name of the setting.
+    #[must_use]
+    pub(crate) fn about(mut self, what: &'static str) -> Self {
+        self.what = what.into();
+        self
     }
 
     /// Sets the origin of the value.
@@ -98,6 +111,27 @@ impl ConfigError {
     pub fn from_origin(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
+    }
+
+    /// The kind of the refused value, such as `host`, or the name of a setting.
+    ///
+    /// ```
+    /// assert_eq!(cluster_client::Host::parse("node1").unwrap_err().what(), "host");
+    /// ```
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Sets the line of the value in its origin, from 1.
+    #[must_use]
+    pub fn at_line(mut self, line: usize) -> Self {
+        self.line = Some(line);
+        self
+    }
+
+    /// The line of the value in its origin, from 1, if known.
+    pub fn line(&self) -> Option<usize> {
+        self.line
     }
 
     /// The refused value. Possible user info in it is masked, and a long value is cut.
@@ -109,6 +143,26 @@ impl ConfigError {
     pub fn origin(&self) -> &Origin {
         &self.origin
     }
+}
+
+#[cfg(feature = "mapping-files")]
+impl ConfigError {
+    /// Whether it refuses this value of this key.
+    pub(crate) fn is_about(&self, key: &str, value: &str) -> bool {
+        self.what == key && *self.value == shown(value)
+    }
+}
+
+struct Line(Option<usize>);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(f, ", line {line}"))
+    }
+}
+
+fn shown(value: &str) -> String {
+    shortened(&mask::value(value))
 }
 
 /// Cuts a value, so that an error stays one readable line. The value is masked before, because a cut may remove the at

@@ -3,7 +3,7 @@
 
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
-use crate::values::outcome::{Found, Outcome};
+use crate::values::outcome::{HostCounts, Outcome};
 use crate::values::report::{Cause, HostReport, Report, State};
 
 /// The error of an operation. Each variant stands for one next step of the caller.
@@ -113,7 +113,7 @@ pub enum Error {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// An unfinished operation on the group has other paths, or names hosts that the caller of a repair has not named.
+    /// An unfinished operation on the group has another API, or names hosts that the caller of a repair has not named.
     /// It may belong to another cluster that uses the same journal. Nothing was sent. [`Cause::Conflict`] contains that
     /// operation and its hosts.
     #[error("{}", .report.summary())]
@@ -283,7 +283,7 @@ impl Error {
 
     /// The exit code of a process that ends with this error: see the table at [`Outcome`].
     pub fn exit_code(&self) -> u8 {
-        self.report().map_or_else(|| self.outcome().exit_code(false, Found::default()), Report::exit_code)
+        self.report().map_or_else(|| self.outcome().exit_code(false, HostCounts::default()), Report::exit_code)
     }
 }
 
@@ -353,7 +353,7 @@ mod tests {
     use super::*;
     use crate::values::group::GroupId;
     use crate::values::host::Host;
-    use crate::values::report::{Operation, Target, outcome_of_removal_or_repair, refined_outcome};
+    use crate::values::report::Operation;
 
     const ALL: [Outcome; 18] = [
         Outcome::Created,
@@ -406,38 +406,6 @@ mod tests {
             [([Present, Present], 0), ([Absent, Absent], 1), ([Present, Absent], 3), ([Present, Unknown], 4)]
         {
             assert_eq!(report(Operation::Status, Outcome::Observed, &states).exit_code(), exit, "{states:?}");
-        }
-    }
-
-    #[test]
-    fn delete_or_repair_without_success_is_incomplete_or_in_doubt() {
-        use State::{Absent, Present, Unknown};
-        let (absent, present) = (Operation::Repair(Target::Absent), Operation::Repair(Target::Present));
-        for (operation, states, outcome) in [
-            (Operation::Delete, [Absent, Absent], Outcome::Deleted),
-            (Operation::Delete, [Absent, Present], Outcome::Incomplete),
-            (Operation::Delete, [Unknown, Present], Outcome::InDoubt),
-            (absent, [Absent, Absent], Outcome::Repaired),
-            (absent, [Present, Absent], Outcome::Incomplete),
-            (present, [Present, Present], Outcome::Repaired),
-            (present, [Present, Unknown], Outcome::InDoubt),
-        ] {
-            let report = report(operation, outcome, &states);
-            assert_eq!(outcome_of_removal_or_repair(operation, &report.hosts), outcome, "{operation:?} {states:?}");
-        }
-    }
-
-    #[test]
-    fn outcome_is_refined_by_its_cause() {
-        let timed_out = Cause::TimedOut { host: None };
-        for (outcome, cause, refined) in [
-            (Outcome::RolledBack, Some(Cause::Cancelled), Outcome::Cancelled),
-            (Outcome::Unavailable, Some(Cause::Cancelled), Outcome::Cancelled),
-            (Outcome::RolledBack, Some(timed_out), Outcome::TimedOut),
-            (Outcome::RolledBack, None, Outcome::RolledBack),
-            (Outcome::InDoubt, Some(Cause::Cancelled), Outcome::InDoubt),
-        ] {
-            assert_eq!(refined_outcome(outcome, cause.as_ref(), &[]), refined, "{outcome} {cause:?}");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::values::action::Action;
+use crate::values::answer_problem::AnswerProblem;
 use crate::values::cause::RequestError;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
@@ -33,19 +34,26 @@ pub enum Phase {
     Finish,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Phase {
+    /// The word in JSON and as a label of metrics, without a blank: `roll_back`. `Display` writes `roll back`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Phase::Claim => "claim",
             Phase::Probe => "probe",
             Phase::Intend => "intend",
             Phase::Create => "create",
             Phase::Commit => "commit",
-            Phase::RollBack => "roll back",
+            Phase::RollBack => "roll_back",
             Phase::Delete => "delete",
             Phase::Settle => "settle",
             Phase::Finish => "finish",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(if *self == Phase::RollBack { "roll back" } else { self.as_str() })
     }
 }
 
@@ -119,6 +127,8 @@ pub enum EventKind {
         denied: bool,
         /// The status, if the host answered.
         status: Option<u16>,
+        /// The problem of the answer, if its status alone does not explain why it was not counted.
+        problem: Option<AnswerProblem>,
         /// The error, if there was no answer.
         error: Option<RequestError>,
         /// Duration of the request.
@@ -174,13 +184,15 @@ impl EventKind {
     pub fn answered(host: Host, action: Action, attempt: u32, status: u16, elapsed: Duration) -> Self {
         let step = HostStep::answered(action, status);
         let (succeeded, denied) = (step.succeeded, step.is_denied());
-        EventKind::Answered { host, action, attempt, succeeded, denied, status: Some(status), error: None, elapsed }
+        let (status, problem) = (step.status, step.problem);
+        EventKind::Answered { host, action, attempt, succeeded, denied, status, problem, error: None, elapsed }
     }
 
     /// An [`EventKind::Answered`] of a request without an answer.
     pub fn failed(host: Host, action: Action, attempt: u32, error: RequestError, elapsed: Duration) -> Self {
         let error = Some(error);
-        EventKind::Answered { host, action, attempt, succeeded: false, denied: false, status: None, error, elapsed }
+        let (status, problem) = (None, None);
+        EventKind::Answered { host, action, attempt, succeeded: false, denied: false, status, problem, error, elapsed }
     }
 
     /// An [`EventKind::Retrying`].

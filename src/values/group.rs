@@ -106,7 +106,44 @@ impl TryFrom<&GroupId> for GroupId {
     }
 }
 
-/// Lets methods that take `TryInto<GroupId>` accept a parsed id, whose conversion cannot fail.
+/// A value that a [`GroupId`] can be made of: text, or an id that was checked before. Methods of
+/// [`ClusterClient`](crate::ClusterClient) take it.
+///
+/// Implement `TryFrom` for [`GroupId`] to pass your own type.
+///
+/// ```
+/// use cluster_client::{ConfigError, GroupId, IntoGroupId};
+///
+/// struct Team {
+///     number: u32,
+/// }
+///
+/// impl TryFrom<Team> for GroupId {
+///     type Error = ConfigError;
+///     fn try_from(team: Team) -> Result<Self, ConfigError> {
+///         GroupId::parse(format!("team-{}", team.number))
+///     }
+/// }
+///
+/// assert_eq!(Team { number: 7 }.into_group_id()?.as_str(), "team-7");
+/// assert!("..".into_group_id().is_err());
+/// # Ok::<(), ConfigError>(())
+/// ```
+pub trait IntoGroupId {
+    /// Checks the id.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] if it is no valid id, see [`GroupId::parse`].
+    fn into_group_id(self) -> Result<GroupId, ConfigError>;
+}
+
+impl<T: TryInto<GroupId, Error: Into<ConfigError>>> IntoGroupId for T {
+    fn into_group_id(self) -> Result<GroupId, ConfigError> {
+        self.try_into().map_err(Into::into)
+    }
+}
+
+/// Lets an id that was checked before be an [`IntoGroupId`]. Its conversion cannot fail.
 impl From<std::convert::Infallible> for ConfigError {
     fn from(never: std::convert::Infallible) -> Self {
         match never {}

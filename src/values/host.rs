@@ -91,6 +91,11 @@ impl Host {
         self.address
     }
 
+    /// Whether connections to the host stay on this machine.
+    pub(crate) fn is_this_machine(&self) -> bool {
+        self.address.map_or_else(|| self.name() == "localhost", |address| address.is_loopback())
+    }
+
     /// Scheme and authority: the base URL without its path.
     pub(crate) fn origin(&self) -> &str {
         &self.url[..self.path]

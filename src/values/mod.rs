@@ -5,10 +5,13 @@
 //! Deliberately absent: IO, a clock, threads and randomness.
 
 pub(crate) mod action;
+pub(crate) mod answer_problem;
 pub(crate) mod api;
 pub(crate) mod cause;
+pub(crate) mod checksum;
 pub(crate) mod classification;
 pub(crate) mod config;
+pub(crate) mod credentials;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod group;
@@ -19,3 +22,6 @@ pub(crate) mod outcome;
 pub(crate) mod printable;
 pub(crate) mod report;
 pub(crate) mod retry;
+pub(crate) mod secret;
+#[cfg(feature = "serde")]
+pub(crate) mod serialization;

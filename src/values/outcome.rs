@@ -18,7 +18,7 @@ use std::fmt;
 /// | `InDoubt` | `in_doubt` | 4 | [`Error::InDoubt`](crate::Error::InDoubt); of a delete: `Ok`, see [`Deletion`](crate::Deletion) |
 /// | `Unrecorded` | `unrecorded` | 4 | [`Error::Unrecorded`](crate::Error::Unrecorded) |
 /// | `Busy` | `busy` | 1; of a recovery 4 | [`Error::Busy`](crate::Error::Busy) |
-/// | `Conflict` | `conflict` | 1 | [`Error::Conflict`](crate::Error::Conflict) |
+/// | `Conflict` | `conflict` | 1; of a recovery 4 | [`Error::Conflict`](crate::Error::Conflict) |
 /// | `JournalFailed` | `journal_failed` | 1 | [`Error::Journal`](crate::Error::Journal) |
 /// | `Refused` | `refused` | 2 | [`Error::Config`](crate::Error::Config) |
 ///
@@ -61,7 +61,7 @@ pub enum Outcome {
     Unrecorded,
     /// Another operation holds the group; nothing was sent.
     Busy,
-    /// An unfinished operation on the group names other hosts or paths; nothing was sent.
+    /// An unfinished operation on the group names other hosts or another API; nothing was sent.
     Conflict,
     /// The journal could not be used; nothing was sent.
     JournalFailed,
@@ -104,14 +104,14 @@ impl Outcome {
         self.row().1 == 0
     }
 
-    /// The exit code. For a status it depends on the states of the hosts, for a busy group on the operation.
-    pub(crate) const fn exit_code(self, is_recovery: bool, found: Found) -> u8 {
+    /// The exit code. For a status it depends on the states of the hosts, for a busy group and a conflict on the operation.
+    pub(crate) const fn exit_code(self, is_recovery: bool, hosts: HostCounts) -> u8 {
         match self {
-            Outcome::Observed if found.unknown > 0 => Outcome::InDoubt.row().1,
-            Outcome::Observed if found.present == 0 => Outcome::Unavailable.row().1,
-            Outcome::Observed if found.absent > 0 => Outcome::Incomplete.row().1,
+            Outcome::Observed if hosts.unknown > 0 => Outcome::InDoubt.row().1,
+            Outcome::Observed if hosts.present == 0 => Outcome::Unavailable.row().1,
+            Outcome::Observed if hosts.absent > 0 => Outcome::Incomplete.row().1,
             // Hosts of the recovery may still have the group.
-            Outcome::Busy if is_recovery => Outcome::InDoubt.row().1,
+            Outcome::Busy | Outcome::Conflict if is_recovery => Outcome::InDoubt.row().1,
             outcome => outcome.row().1,
         }
     }
@@ -119,7 +119,7 @@ impl Outcome {
 
 /// Number of hosts in each state.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Found {
+pub(crate) struct HostCounts {
     pub(crate) present: usize,
     pub(crate) absent: usize,
     pub(crate) unknown: usize,

@@ -147,15 +147,17 @@ impl RetryPolicy {
 
     /// The delay after `taken` earlier ones, or `None` if no retry is left.
     pub(crate) fn delay(&self, taken: u32, asked: Option<Duration>, random: &mut fastrand::Rng) -> Option<Duration> {
-        let RetryPolicy { attempts, first_delay, factor, max_delay, jitter } = *self;
-        if taken + 1 >= attempts {
-            return None;
-        }
+        (taken + 1 < self.attempts).then(|| self.backoff(taken, asked, random))
+    }
+
+    /// The delay after `taken` earlier ones, whatever the number of attempts.
+    pub(crate) fn backoff(&self, taken: u32, asked: Option<Duration>, random: &mut fastrand::Rng) -> Duration {
+        let RetryPolicy { first_delay, factor, max_delay, jitter, .. } = *self;
         let first = u64::try_from(first_delay.as_millis()).unwrap_or(u64::MAX);
         let mut backoff = Exponential::from_millis_with_factor(first, factor);
         let full = backoff.nth(taken as usize).unwrap_or(max_delay).min(max_delay);
         let drawn = if jitter { full.mul_f64(random.f64().mul_add(0.5, 0.5)) } else { full };
-        Some(drawn.max(asked.unwrap_or_default().min(max_delay)))
+        drawn.max(asked.unwrap_or_default().min(max_delay))
     }
 }
 

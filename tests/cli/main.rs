@@ -3,25 +3,36 @@
 
 mod bench;
 mod bounds;
+mod credentials;
 mod demo;
 mod exits;
+#[path = "../support/gate.rs"]
+mod gate;
 #[cfg(unix)]
 mod hostile_journal;
 mod journal;
 mod lists;
+mod machine;
 mod many;
+mod mapping;
 mod next;
 mod node;
 mod options;
 mod output;
 mod printable;
+mod proxy;
 mod pty;
 mod recovery;
 mod refusals;
+#[path = "../support/schema.rs"]
+mod schema;
 mod screens;
 mod secrets;
 mod settings;
 mod signals;
 mod stuck;
 mod terminal;
+mod tls;
+#[path = "../support/tls.rs"]
+mod tls_server;
 mod watch;

@@ -211,7 +211,10 @@ fn second_sigint_without_a_journal_names_status() {
     create.signal("INT");
     create.wait_until_it_reports("interrupted:");
     create.signal("INT");
-    create.ends().exits(130).reports("There is no journal; a status shows what is left.\nNext: cluster-client status ");
+    create
+        .ends()
+        .exits(130)
+        .reports("There is no journal; a status shows the state of the hosts.\nNext: cluster-client status ");
     bench.run(&["repair", "payments", "--to", "absent"]).exits(0);
     assert!(bench.cluster.none_has("payments"));
 }

@@ -172,7 +172,7 @@ fn late_reader_gets_every_result_once_beyond_the_limit_of_unread_ones() {
     let mut command = bench.command(&["status", "-f", "groups.txt", "-o", "json"]);
     let status = started(&mut command, stdout, Stdio::piped());
     // Wait for the limit of unread results, after which no further group begins.
-    let asked = |node: &cluster_client::testing::State| node.count(Method::Get) > (KEPT / one) as u64;
+    let asked = |node: &cluster_client::testing::NodeState| node.count(Method::Get) > (KEPT / one) as u64;
     assert!(bench.cluster.node(0).wait_until(asked, PATIENCE));
     let reader = std::thread::spawn(move || pipe.read());
     status.ends().exits(1);

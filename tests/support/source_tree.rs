@@ -22,6 +22,8 @@ pub(crate) struct Module {
     pub(crate) paths: BTreeSet<String>,
     /// Paths that the file re-exports.
     pub(crate) reexports: BTreeSet<String>,
+    /// Names of the types and traits that the file declares.
+    pub(crate) types: BTreeSet<String>,
     pub(crate) macros: BTreeSet<String>,
     pub(crate) methods: BTreeSet<String>,
 }
@@ -72,6 +74,16 @@ impl SourceTree {
             imports.insert(name.as_str(), used.collect());
         }
         imports
+    }
+
+    /// The names that stand for types of several files, with these files.
+    pub(crate) fn shared_names(&self) -> BTreeMap<&str, Vec<&str>> {
+        let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (module, content) in &self.modules {
+            content.types.iter().for_each(|name| names.entry(name).or_default().push(module));
+        }
+        names.retain(|_, files| files.len() > 1);
+        names
     }
 
     /// The modules that import each other in a circle, directly or through others: each group in order.
@@ -166,6 +178,7 @@ impl Visit<'_> for Reader {
         if is_left_out(attributes(item)) {
             return;
         }
+        self.module.types.extend(declared_type(item));
         match item {
             syn::Item::Mod(module) => {
                 self.at.push(module.ident.to_string());
@@ -233,6 +246,17 @@ impl Visit<'_> for Reader {
                 self.visit_stmt(statement);
             }
         }
+    }
+}
+
+/// The name of the type or trait that `item` declares.
+fn declared_type(item: &syn::Item) -> Option<String> {
+    match item {
+        syn::Item::Enum(item) => Some(item.ident.to_string()),
+        syn::Item::Struct(item) => Some(item.ident.to_string()),
+        syn::Item::Trait(item) => Some(item.ident.to_string()),
+        syn::Item::Type(item) => Some(item.ident.to_string()),
+        _ => None,
     }
 }
 

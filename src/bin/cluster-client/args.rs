@@ -41,19 +41,22 @@ pub(crate) struct GlobalOptions {
     /// The configuration file [default: ./cluster-client.toml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The API of the hosts: a preset, or a mapping file (*.toml) [default: the node API]
+    #[arg(long, global = true, value_name = "PRESET|FILE")]
+    pub(crate) api: Option<String>,
     /// The timeout of the whole operation, such as 30s; a rollback has its own on top
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
     /// The timeout of one request, such as 500ms [default: 10s]
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) request_timeout: Option<Duration>,
-    /// How often a request is tried, the first included [default: 3]
+    /// Maximum number of tries of a request, the first included [default: 3]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
     /// How many groups are in progress at once [default: 32]
     #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
     pub(crate) in_flight: Option<usize>,
-    /// The way of sending requests, for comparison and diagnosis [default: multiplexed]
+    /// The engine that sends the requests, for comparison [default: multiplexed]
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
     /// The directory of unfinished operations [default: the state directory of the user]
@@ -62,7 +65,13 @@ pub(crate) struct GlobalOptions {
     /// Keep no journal: after a crash nothing can be recovered
     #[arg(long, global = true)]
     pub(crate) no_journal: bool,
-    /// How results are printed: a table for people, or JSON for programs
+    /// The PEM file of the trusted authorities of https hosts [default: Mozilla's]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// A file with the bearer token of the requests; it is read again every minute
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) bearer_token_file: Option<PathBuf>,
+    /// The format of the results: a table for people, JSON or names for programs
     #[arg(short, long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub(crate) output: Format,
     /// A line for each host, however many there are
@@ -74,6 +83,9 @@ pub(crate) struct GlobalOptions {
     /// Log the requests and results; twice for more (RUST_LOG overrides it)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How log lines are written
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
     /// Colours and marks: on a terminal, always, or never (NO_COLOR turns auto off)
     #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
@@ -122,6 +134,8 @@ pub(crate) enum Format {
     Table,
     /// One object per group and line
     Json,
+    /// The names of the groups for which the command succeeded, one a line
+    Name,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -139,6 +153,15 @@ impl EngineName {
             EngineName::Threads => "threads",
         }
     }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One object per line
+    Json,
 }
 
 impl From<EngineName> for Engine {
@@ -250,15 +273,30 @@ Exits 0 when nothing is left to settle.")]
     },
 }
 
+impl Command {
+    /// Returns the word of the operation in JSON.
+    pub(crate) fn operation(&self) -> Option<&'static str> {
+        match self {
+            Command::Create { .. } => Some("create"),
+            Command::Delete { .. } => Some("delete"),
+            Command::Status { .. } => Some("status"),
+            Command::Repair { .. } => Some("repair"),
+            Command::Recover => Some("recover"),
+            Command::Journal { action: JournalAction::Forget { .. } } => Some("forget"),
+            _ => None,
+        }
+    }
+}
+
 /// The commands on the journal. They send nothing and need no hosts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalAction {
     /// List the unfinished operations: group, operation, hosts, writer, start, and whether it runs
     #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
 
--o json prints an object on a line for each entry: group, for, recovery, hosts,
-writer, started, running, holder; and for each file that cannot be read: file,
-cause. The other fields of an object are null.")]
+-o json prints an object on a line for each entry: group, purpose, recovery, api,
+hosts, writer, started, running, holder; and for each file that cannot be read:
+file, message.")]
     List,
     /// Show the whole entry of one group
     #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be
@@ -275,7 +313,7 @@ read.")]
 Exits 0 when it is done, 1 when an operation runs or the journal fails, 2 when
 no operation names the host, 4 when an entry cannot be read. -o json prints an
 object on a line for each group: group, operation, outcome (forgotten | busy |
-journal_failed | refused), exit, for, host, remaining, cause.")]
+journal_failed | refused), exit, purpose, host, remaining, cause.")]
     Forget {
         /// Its base URL, as in the entry
         host: String,

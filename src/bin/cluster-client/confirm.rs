@@ -10,15 +10,20 @@ use crate::exit::CliError;
 use crate::output::ask;
 
 /// Asks on a terminal. Without one, `--yes` is needed.
-pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> Result<bool, CliError> {
+pub(crate) fn confirmed(groups: &[GroupId], noun: &str, hosts: &Hosts, from_stdin: bool) -> Result<bool, CliError> {
     let what = match groups {
         [group] => group.to_string(),
-        many => format!("{} groups", many.len()),
+        many => format!("{} {noun}s", many.len()),
     };
     if from_stdin || !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(CliError::usage(format!("delete {what} needs --yes without a terminal: add --yes")));
     }
-    ask(question(&what, groups, hosts));
+    is_answered_yes(question(&what, groups, noun, hosts))
+}
+
+/// Prints the question, and reads a line from the terminal. Returns whether it means yes.
+pub(crate) fn is_answered_yes(question: String) -> Result<bool, CliError> {
+    ask(question);
     let mut answer = String::new();
     io::stdin()
         .lock()
@@ -28,7 +33,7 @@ pub(crate) fn confirmed(groups: &[GroupId], hosts: &Hosts, from_stdin: bool) -> 
 }
 
 /// Returns the groups, the hosts, and the question. Long lists are cut to the height of the screen.
-fn question(what: &str, groups: &[GroupId], hosts: &Hosts) -> String {
+fn question(what: &str, groups: &[GroupId], noun: &str, hosts: &Hosts) -> String {
     let rows = terminal_size_of(io::stderr()).map_or(24, |(_, Height(rows))| usize::from(rows));
     // Leave four rows for the titles, the question and the typed answer.
     let room = rows.saturating_sub(4).max(4);
@@ -36,7 +41,7 @@ fn question(what: &str, groups: &[GroupId], hosts: &Hosts) -> String {
     let mut text = String::new();
     let mut used = 0;
     if groups.len() > 1 {
-        used = listed(&mut text, "groups", groups.iter().map(GroupId::as_str), for_groups);
+        used = listed(&mut text, &format!("{noun}s"), groups.iter().map(GroupId::as_str), for_groups);
     }
     listed(&mut text, "hosts", hosts.iter().map(Host::as_str), room - used);
     let number = hosts.len();

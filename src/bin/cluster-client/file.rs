@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{ConfigError, Host, Origin};
+use cluster_client::{Api, ConfigError, Host, Origin};
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use crate::args::EngineName;
 use crate::help;
+use crate::mapping;
 use crate::open::{self, ReadError, Refusal};
 use crate::settings::Sourced;
 use crate::time;
@@ -20,7 +21,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-pub(crate) const KEYS: [&str; 13] = [
+pub(crate) const KEYS: [&str; 23] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -30,17 +31,29 @@ pub(crate) const KEYS: [&str; 13] = [
     "settle",
     "rollback_timeout",
     "journal",
+    "api",
     "paths",
     "threads",
     "engine",
     "in_flight",
+    "allow_plain_http",
+    "credentials",
+    "tls",
+    "host",
+    "proxy",
+    "no_proxy",
+    "proxy_user",
+    "proxy_password_file",
+    "proxy_password_env",
 ];
 pub(crate) const PATH_KEYS: [&str; 2] = ["collection", "member"];
+const HOST_KEYS: [&str; 2] = ["credentials", "tls"];
 
 /// The content of the configuration file. Empty if there is none.
 #[derive(Default)]
 pub(crate) struct ConfigFile {
     path: PathBuf,
+    text: String,
     table: Table,
     paths: Table,
     /// The line of each key, from 1. Keys of a table have its name before them, as in `paths.member`.
@@ -89,7 +102,8 @@ impl ConfigFile {
         let table = text
             .parse::<Table>()
             .map_err(|error| refused(format!("is not TOML: {}", described(&text, &error)), "correct that line"))?;
-        ConfigFile { path: path.into(), table, paths: Table::new(), lines: lines(&text) }.checked()
+        let lines = lines(&text);
+        ConfigFile { path: path.into(), text, table, paths: Table::new(), lines }.checked()
     }
 
     /// Returns the path of the file, if one was read.
@@ -111,7 +125,7 @@ impl ConfigFile {
         Ok(self)
     }
 
-    fn refuse_unknown(&self, table: &Table, known: &[&str], prefix: &str) -> Result<(), ConfigError> {
+    pub(crate) fn refuse_unknown(&self, table: &Table, known: &[&str], prefix: &str) -> Result<(), ConfigError> {
         let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
         let hint = help::alike(key, known.iter().copied());
         let hint = hint.map(|known| format!("did you mean {prefix}{known}? ")).unwrap_or_default();
@@ -164,13 +178,31 @@ impl ConfigFile {
 
     /// Returns the directory of the journal, relative to the file, or `Some(None)` for `false`.
     pub(crate) fn journal(&self) -> Result<Option<Sourced<Option<PathBuf>>>, ConfigError> {
-        let base = self.path.parent().unwrap_or(Path::new(""));
         match self.table.get("journal") {
             None => Ok(None),
             Some(Value::Boolean(false)) => Ok(Some(self.sourced(None))),
-            Some(Value::String(path)) if !path.is_empty() => Ok(Some(self.sourced(Some(base.join(path))))),
+            Some(Value::String(path)) if !path.is_empty() => Ok(Some(self.sourced(Some(self.beside(path))))),
             Some(other) => Err(self.refused("journal", other, "is neither a directory nor false", "write one of them")),
         }
+    }
+
+    /// Returns the API: a preset, a file relative to this one, or the table in this file.
+    pub(crate) fn api(&self) -> Result<Option<Sourced<Api>>, ConfigError> {
+        const KEY: &str = "api";
+        let Some(value) = self.table.get(KEY) else { return Ok(None) };
+        if self.table.contains_key("paths") {
+            let remedy = "keep one of them: [paths] is the short form for the paths of the node API";
+            return Err(self.refused(KEY, value, "stands beside [paths], and each describes the API", remedy));
+        }
+        let api = match value {
+            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin_of(KEY))?,
+            Value::Table(_) => Api::from_toml_table(&self.text, KEY, self.origin())?,
+            other => {
+                let remedy = "write \"jupyterhub\", \"./mapping.toml\" or [api]";
+                return Err(self.refused(KEY, other, "is neither a preset nor a file nor a table", remedy));
+            }
+        };
+        Ok(Some(self.sourced(api)))
     }
 
     pub(crate) fn engine(&self) -> Result<Option<Sourced<EngineName>>, ConfigError> {
@@ -190,7 +222,55 @@ impl ConfigFile {
         }
     }
 
-    fn origin(&self) -> Origin {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
+        self.table.get(key)
+    }
+
+    pub(crate) fn flag(&self, key: &'static str) -> Result<Option<Sourced<bool>>, ConfigError> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let flag = value.as_bool().map(|flag| Some(self.sourced(flag)));
+        flag.ok_or_else(|| self.refused(key, value, "is neither true nor false", "write one of them, without quotes"))
+    }
+
+    pub(crate) fn table(&self, key: &'static str) -> Result<Option<&Table>, ConfigError> {
+        match self.table.get(key) {
+            None => Ok(None),
+            Some(Value::Table(table)) => Ok(Some(table)),
+            Some(_) => Err(self.refused_key(key, "is not a table", &format!("write [{key}]"))),
+        }
+    }
+
+    /// Names a key, and not its value, which may be a secret by mistake.
+    pub(crate) fn refused_key(&self, key: &str, problem: &str, remedy: &str) -> ConfigError {
+        ConfigError::new("key", key, problem, remedy).from_origin(self.origin_of(key))
+    }
+
+    /// Returns the hosts with settings of their own at `key`. They are at `host`, because `hosts` is the list.
+    pub(crate) fn hosts_with_settings(&self, key: &str) -> Result<Vec<(&str, &Table)>, ConfigError> {
+        let remedy = format!("write [host.\"https://node1:8443\".{key}]");
+        let mut found = Vec::new();
+        for (url, settings) in self.table("host")?.into_iter().flatten() {
+            let Value::Table(settings) = settings else {
+                return Err(self.refused_key("host", "is not a table of hosts", &remedy));
+            };
+            // The error of the host masks its text.
+            let host = Host::parse(url).map_err(|error| error.from_origin(self.origin()))?;
+            self.refuse_unknown(settings, &HOST_KEYS, &format!("host.{host}."))?;
+            match settings.get(key) {
+                Some(Value::Table(table)) => found.push((url.as_str(), table)),
+                Some(_) => return Err(self.refused_key(&format!("host.{host}.{key}"), "is not a table", &remedy)),
+                None => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns a path of the file, which is relative to the directory of the file.
+    pub(crate) fn beside(&self, path: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
         Origin::File(self.path.clone())
     }
 
@@ -288,6 +368,11 @@ mod tests {
             let errors = times.map(|key| file.time(key).err()).into_iter();
             let errors = errors.chain(["attempts", "threads", "in_flight"].map(|key| file.number::<u32>(key).err()));
             let errors = errors.chain(["collection", "member"].map(|key| file.path(key).err()));
+            let own = [file.hosts_with_settings("credentials").err(), file.flag("allow_plain_http").err()];
+            let proxy = crate::proxy::ProxySettings::read(&file).err();
+            let own = own.into_iter().chain([file.table("credentials").err(), file.api().err(), proxy]);
+            let errors = errors.chain(own);
+            let errors = errors.chain([crate::tls::TlsSection::resolve(None, None, &file).err()]);
             for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
                 malformed.assert_hidden_by(&error);
                 values += 1;

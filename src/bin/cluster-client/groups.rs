@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use cluster_client::{ConfigError, GroupId, Origin, Printable};
+use cluster_client::{Api, ConfigError, GroupId, Origin, Printable};
 
 use crate::args::Groups;
 use crate::exit::CliError;
@@ -20,13 +20,13 @@ const MAX_LINE: u64 = 64 << 10;
 const MAX_GROUPS: usize = 1_000_000;
 
 /// Returns all groups, or the error of the first invalid one.
-pub(crate) fn read(groups: &Groups) -> Result<Vec<GroupId>, CliError> {
+pub(crate) fn read(groups: &Groups, api: &Api) -> Result<Vec<GroupId>, CliError> {
     let read = match &groups.file {
-        None => arguments(&groups.ids)?,
-        Some(path) if is_stdin(path) => lines(path, io::stdin().lock())?,
+        None => arguments(&groups.ids, api)?,
+        Some(path) if is_stdin(path) => lines(path, io::stdin().lock(), api)?,
         Some(path) => {
             let file = File::open(path).map_err(|error| unreadable(path, &error))?;
-            lines(path, BufReader::new(file))?
+            lines(path, BufReader::new(file), api)?
         }
     };
     if read.is_empty() {
@@ -38,9 +38,9 @@ pub(crate) fn read(groups: &Groups) -> Result<Vec<GroupId>, CliError> {
     Ok(read)
 }
 
-fn arguments(ids: &[String]) -> Result<Vec<GroupId>, CliError> {
+fn arguments(ids: &[String], api: &Api) -> Result<Vec<GroupId>, CliError> {
     let place = |_: usize| "the command line".to_owned();
-    let mut found = Found::default();
+    let mut found = Found::new(api);
     for id in ids {
         refuse_host(id)?;
         found.add(id, 0, place)?;
@@ -59,11 +59,11 @@ fn refuse_host(id: &str) -> Result<(), ConfigError> {
 }
 
 /// Reads a list. Each line is a group, blank or a comment. The list may be a pipe without an end.
-fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, CliError> {
+fn lines(path: &Path, reader: impl BufRead, api: &Api) -> Result<Vec<GroupId>, CliError> {
     let place = |number: usize| format!("{}, line {number}", shown(path));
     let refused = |number, problem: &str| CliError::usage(format!("{} {problem}", place(number)));
     let mut reader = reader.take(MAX_BYTES);
-    let mut found = Found::default();
+    let mut found = Found::new(api);
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
@@ -96,15 +96,21 @@ fn lines(path: &Path, reader: impl BufRead) -> Result<Vec<GroupId>, CliError> {
 }
 
 /// The groups so far, and the line of each.
-#[derive(Default)]
-struct Found {
+struct Found<'a> {
+    api: &'a Api,
     groups: Vec<GroupId>,
     lines: HashMap<GroupId, usize>,
 }
 
-impl Found {
+impl<'a> Found<'a> {
+    fn new(api: &'a Api) -> Self {
+        Found { api, groups: Vec::new(), lines: HashMap::new() }
+    }
+
     fn add(&mut self, id: &str, line: usize, place: impl Fn(usize) -> String) -> Result<(), CliError> {
-        let group = GroupId::parse(id).map_err(|error| error.from_origin(Origin::Option(place(line))))?;
+        let named = |error: ConfigError| error.from_origin(Origin::Option(place(line)));
+        let group = GroupId::parse(id).map_err(named)?;
+        self.api.check_id(&group).map_err(named)?;
         if let Some(first) = self.lines.insert(group.clone(), line) {
             let places = if first == line { place(line) } else { format!("{} and {}", place(first), place(line)) };
             let refused = ConfigError::new("group", id, "is there twice", "name each group once");

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use crate::args::Arguments;
 use crate::exit::{CliError, Exit};
+use crate::json;
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
@@ -16,7 +17,7 @@ Examples:
   cluster-client create payments          on every host, or on none
   cluster-client status payments          which hosts have it?
 To see it work without a cluster: cluster-client demo
-Topics: cluster-client help json | exit-codes | configuration | faults";
+Topics of help: json | json-schema | exit-codes | configuration | faults";
 
 /// The page of the program has no options, since they are many.
 const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n\nCommands:\n{subcommands}{after-help}";
@@ -29,7 +30,7 @@ Exit codes:
     3  inconsistent: the named hosts have, or keep, the group
     4  in doubt: the state of some host is unknown
     5  the group was already there; nothing was changed
-  130  interrupted; the journal has what remains
+  130  interrupted; `recover` settles what the journal still holds
 
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed,
 4 when a host is unknown. With several groups, the exit code is the first of
@@ -41,28 +42,37 @@ Signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel; a create then rolls back.
 Only a second SIGINT exits at once, and prints what the journal holds. Signals
 that were ignored at the start stay ignored (nohup).";
 
-const TOPICS: [&str; 4] = ["json", "exit-codes", "configuration", "faults"];
+const TOPICS: [&str; 5] = ["json", "json-schema", "exit-codes", "configuration", "faults"];
 
 const JSON: &str = "\
-`-o json` prints one object on one line for each group, in the order of the input:
-  group       its id; null for a journal entry that cannot be read
+`-o json` prints one object on one line for each group, in the order of the input.
+`cluster-client help json-schema` prints its JSON Schema. `-o name` prints only the
+groups for which the command succeeded; for status that means: on every host.
+  schema      the version of these fields: 1
+  kind        result; others for the journal, hosts and node
+  id          of the operation, as in log lines
+  group       its id; null for a refused value
   operation   create | delete | status | repair | recover
   outcome     created | already_exists | unavailable | rolled_back | cancelled |
               timed_out | incomplete | in_doubt | unrecorded | deleted | repaired |
               observed | recovered | busy | conflict | journal_failed | refused
   exit        the exit code of this group alone
+  target      of a repair: present | absent
+  counts      {hosts, present, absent, unknown}
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host
      steps    [{action: create|check|delete, succeeded, attempts, status, error,
               elapsed_ms}], in order
-  cause       the reason of a rollback or a failure, or null
-  earlier     the hosts of an unfinished operation on the group that was settled
+     error    {kind: resolve|connect|tls|timeout|closed|garbage|exhausted|
+              given_up|internal, message}
+  cause       {kind, message, hosts, reason} of a rollback or a failure, or null
+  earlier     the result of an unfinished operation on the group that was settled
               first, or null
   recoverable whether the journal still holds it, so that `recover` will settle it
   warnings    [text], one for each problem that needs a person
   elapsed_ms  from the call to its end
   next        [[argument]], commands to choose from; each begins with cluster-client
 A dry run has `dry_run: true`, and each of its hosts has `would`: create, delete or
-null. Fields may be added, but are never removed.
+null. Usage errors are objects too. Fields may be added, but are never removed.
 
 Example: the groups that are not on every host
   cluster-client status -f groups.txt -o json | jq -r 'select(.exit != 0).group'";
@@ -86,13 +96,34 @@ defaults:
   attempts = 3              # tries of one request
   first_delay = \"1s\"        # before the second try; it doubles with each try
   max_delay = \"10s\"         # at most, even if a server asks for more
-  settle = \"10s\"            # for late requests and reads; at least request_timeout
-  rollback_timeout = \"2m\"   # of a rollback, on top; at least 4 times settle
+  settle = \"10s\"            # for late requests, stale reads; at least request_timeout
+  rollback_timeout = \"2m\"   # of a rollback, in addition; at least 4 times settle
   # journal = \"/var/lib/cluster-client\"   # or false
+  # api = \"jupyterhub\"      # a preset, a file such as \"./mapping.toml\", or [api]
   threads = 1024            # at most
   engine = \"multiplexed\"    # or \"threads\"
   in_flight = 32            # groups in progress at once
-  [paths]
+  # proxy = \"http://proxy:3128\"   # variables such as http_proxy have no effect
+  # no_proxy = [\"node1\", \".example.com\", \"10.0.0.0/8\"]
+  # proxy_user = \"me\"
+  # proxy_password_file = \"password\"   # or proxy_password_env = \"VARIABLE\"
+  allow_plain_http = false  # credentials over plain http to other machines
+  [credentials]             # sent to all hosts; files are relative to this one
+  # bearer_token_file = \"token\"   # or bearer_token_env = \"VARIABLE\"
+  # header_files = { X-Token = \"file\" }   # also header_envs = { X-Token = \"VARIABLE\" }
+  ## instead of the token: basic_user = \"admin\" with
+  ## basic_password_file = \"password\" or basic_password_env = \"VARIABLE\"
+  ## [host.\"https://node3:8443\".credentials] replaces all of them for that host
+  [tls]                     # files are relative to this one
+  # ca_file = \"ca.pem\"      # trusted instead of the built-in authorities
+  # system_roots = true     # the authorities of the system instead
+  # client_cert_file = \"client.pem\"
+  # client_key_file = \"client.key\"
+  # server_name = \"node.example\"   # instead of the name in the URLs
+  # dangerously_skip_verification = true
+  ## https_only = true refuses http hosts
+  ## [host.\"https://node3:8443\".tls] replaces all of them for that host
+  [paths]                   # of the node API, instead of api
   collection = \"/v1/group/\"
   member = \"/v1/group/{id}/\"
 
@@ -100,7 +131,7 @@ The journal is in $XDG_STATE_HOME/cluster-client, or ~/.local/state/cluster-clie
 ";
 
 /// Options whose variable this program reads itself, since other variables or empty values count too.
-const READ_BY_SETTINGS: [&str; 3] = ["hosts", "journal", "engine"];
+const READ_BY_SETTINGS: [&str; 6] = ["hosts", "journal", "engine", "ca-file", "bearer-token-file", "api"];
 /// Options without a variable: they name the groups of one command, or print something.
 const WITHOUT_VARIABLE: [&str; 3] = ["file", "help", "version"];
 
@@ -168,6 +199,7 @@ pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, Cl
     let text = match about {
         None => whole.render_help().ansi().to_string(),
         Some("json") => JSON.to_owned() + "\n",
+        Some("json-schema") => json::SCHEMA.to_owned(),
         Some("exit-codes") => EXIT_CODES.to_owned() + "\n",
         Some("configuration") => configuration(&whole),
         Some("faults") => faults(&whole),
@@ -292,7 +324,10 @@ mod tests {
 
     #[test]
     fn topic_has_every_key_of_the_configuration() {
-        for key in crate::file::KEYS.iter().filter(|key| **key != "paths").chain(&crate::file::PATH_KEYS) {
+        use crate::{credentials, file, tls};
+        let tables = ["paths", "credentials", "tls", "host"];
+        let keys = file::KEYS.iter().filter(|key| !tables.contains(key));
+        for key in keys.chain(&file::PATH_KEYS).chain(&credentials::KEYS).chain(&tls::KEYS) {
             assert!(CONFIGURATION.contains(&format!("{key} = ")), "{key} is not documented");
         }
     }

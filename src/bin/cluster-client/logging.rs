@@ -3,9 +3,11 @@
 use std::io::{self, Write};
 use std::panic;
 
-use env_logger::{Builder, Target, WriteStyle};
+use env_logger::{Builder, Logger, Target, WriteStyle};
+use log::{Level, Log, Metadata, Record};
 
-use crate::args::GlobalOptions;
+use crate::args::{GlobalOptions, LogFormat};
+use crate::log_json;
 use crate::output::{self, eprint, eprint_raw};
 
 /// Starts the logger. `RUST_LOG` sets the level, then `-v` and `-vv`. A node has no table, so its default is `warn`.
@@ -20,9 +22,47 @@ pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
     };
     let styled = output::is_styled(&io::stderr(), global.color);
     builder.write_style(if styled { WriteStyle::Always } else { WriteStyle::Never });
+    if global.log_format == LogFormat::Json {
+        builder.format(|lines, record| {
+            let line = log_json::line(record, &lines.timestamp_millis().to_string());
+            lines.write_all(line.as_bytes())
+        });
+    }
     builder.target(Target::Pipe(Box::new(Lines)));
-    builder.init();
+    let logger = builder.build();
+    let level = logger.filter();
+    if log::set_boxed_logger(Box::new(WithoutWireDumps(logger))).is_ok() {
+        log::set_max_level(level);
+    }
     print_panics();
+}
+
+/// Drops the records of the HTTP and TLS crates below the level *debug*, whatever `RUST_LOG` says. At *trace*, ureq-proto
+/// logs the bytes of answers, and a server may repeat a secret.
+struct WithoutWireDumps(Logger);
+
+impl WithoutWireDumps {
+    fn is_dropped(metadata: &Metadata<'_>) -> bool {
+        const CRATES: [&str; 4] = ["ureq", "ureq_proto", "rustls", "httparse"];
+        let of = metadata.target().split("::").next().unwrap_or_default();
+        metadata.level() > Level::Debug && CRATES.contains(&of)
+    }
+}
+
+impl Log for WithoutWireDumps {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        !Self::is_dropped(metadata) && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !Self::is_dropped(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
 }
 
 /// Passes log lines to the writer thread, so that an unread log blocks nothing.

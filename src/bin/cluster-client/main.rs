@@ -3,15 +3,17 @@
 //!
 //! ```text
 //! main -> args          arguments (help: the texts, refusal: the errors)
-//!      -> settings      values and their origins (file, host_list, open, time)
+//!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
 //!         watch, recover, journal, show                                    }-> printer: summary, plan, next, totals
 //!         node, demo, shell                                               /      -> table, fold, matrix | json -> output
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
 
+mod api_setting;
 mod args;
 mod confirm;
+mod credentials;
 mod demo;
 mod exit;
 mod file;
@@ -21,10 +23,12 @@ mod help;
 mod host_list;
 mod journal;
 mod json;
+mod log_json;
 mod logging;
 #[cfg(test)]
 #[path = "../../../tests/support/malformed.rs"]
 mod malformed;
+mod mapping;
 mod matrix;
 mod next;
 mod node;
@@ -35,6 +39,7 @@ mod paint;
 mod plan;
 mod printer;
 mod progress;
+mod proxy;
 mod quoting;
 mod recover;
 mod refusal;
@@ -46,12 +51,14 @@ mod signal;
 mod summary;
 mod table;
 mod time;
+mod tls;
 mod totals;
 mod watch;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, Format};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
 use crate::run::GroupCommand;
@@ -64,40 +71,51 @@ fn main() -> ExitCode {
             let error = refusal::with_variable(error, std::env::args_os());
             let error = refusal::masked(error, std::env::args_os());
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            if !error.use_stderr() {
+                return Exit::Done.into();
+            }
+            if refusal::wants_json(std::env::args_os()) {
+                let line = json::failure(&CliError::usage(refusal::sentence(&error)), None);
+                let _ = io::stdout().write_all(line.as_bytes());
+            }
+            return Exit::Usage.into();
         }
     };
-    let exit = run_command(arguments).unwrap_or_else(|error| {
+    let mut output = Output::new(&arguments.global);
+    let operation = arguments.command.operation();
+    let exit = run_command(arguments, &mut output).unwrap_or_else(|error| {
         output::eprint(&format!("error: {}", error.message));
+        if output.format == Format::Json {
+            output.print(&json::failure(&error, operation));
+        }
         error.exit
     });
     if output::finish() { exit.into() } else { Exit::Interrupted.into() }
 }
 
-fn run_command(arguments: Arguments) -> Result<Exit, CliError> {
+fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliError> {
     let Arguments { command, global } = arguments;
-    let mut output = Output::new(&global);
     logging::start(&global, matches!(command, Command::Node(_)));
     match command {
         Command::Create { groups, bulk, exist_ok, no_preflight } => {
             let job = GroupCommand::Create { preflight: !no_preflight, exist_ok, bulk };
-            run::run(&job, &groups, &global, &mut output)
+            run::run(&job, &groups, &global, output)
         }
         Command::Delete { groups, bulk, yes } => {
-            run::run(&GroupCommand::Delete { asked: yes, bulk }, &groups, &global, &mut output)
+            run::run(&GroupCommand::Delete { asked: yes, bulk }, &groups, &global, output)
         }
-        Command::Status { groups, watch: true, interval } => watch::run(&groups, interval, &global, &mut output),
-        Command::Status { groups, .. } => run::run(&GroupCommand::Status, &groups, &global, &mut output),
+        Command::Status { groups, watch: true, interval } => watch::run(&groups, interval, &global, output),
+        Command::Status { groups, .. } => run::run(&GroupCommand::Status, &groups, &global, output),
         Command::Repair { groups, bulk, to } => {
-            run::run(&GroupCommand::Repair { target: to.into(), bulk }, &groups, &global, &mut output)
+            run::run(&GroupCommand::Repair { target: to.into(), bulk }, &groups, &global, output)
         }
-        Command::Recover => recover::recover(&global, &mut output),
-        Command::Journal { action } => journal::run(action, &global, &mut output),
-        Command::Hosts => show::show(&global, &mut output),
-        Command::Node(options) => node::serve(*options, &mut output),
-        Command::Demo => demo::run(&global, &mut output),
-        Command::Completions { shell } => Ok(shell::completions(shell, &mut output)),
-        Command::Help { about } => help::print(about.as_deref(), &mut output),
-        Command::Man { command } => shell::man(command.as_deref(), &mut output),
+        Command::Recover => recover::recover(&global, output),
+        Command::Journal { action } => journal::run(action, &global, output),
+        Command::Hosts => show::show(&global, output),
+        Command::Node(options) => node::serve(*options, output),
+        Command::Demo => demo::run(&global, output),
+        Command::Completions { shell } => Ok(shell::completions(shell, output)),
+        Command::Help { about } => help::print(about.as_deref(), output),
+        Command::Man { command } => shell::man(command.as_deref(), output),
     }
 }

@@ -25,14 +25,14 @@ pub(crate) struct Matrix {
 
 impl Matrix {
     /// Returns the matrix of these groups and hosts, if a line of it fits on the screen.
-    pub(crate) fn new(groups: &[GroupId], hosts: &Hosts, view: View) -> Option<Self> {
-        let widest = groups.iter().map(|group| width_of(group.as_str())).max()?.max("group".len());
+    pub(crate) fn new(groups: &[GroupId], noun: &str, hosts: &Hosts, view: View) -> Option<Self> {
+        let widest = groups.iter().map(|group| width_of(group.as_str())).max()?.max(width_of(noun));
         let widths: Vec<usize> = hosts.iter().map(|host| host.authority().len().max(STATE)).collect();
         let total = widest + GAP + VERDICT + widths.iter().map(|width| GAP + width).sum::<usize>();
         if total > view.columns {
             return None;
         }
-        let mut header = format!("{:widest$}", "group");
+        let mut header = format!("{noun:widest$}");
         for (host, width) in hosts.iter().map(Host::authority).zip(&widths) {
             let _ = write!(header, "  {host:width$}");
         }

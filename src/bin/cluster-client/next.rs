@@ -9,9 +9,11 @@ use std::time::Duration;
 use cluster_client::{GroupId, Host, Operation, Origin, Target};
 use serde_json::{Value, json};
 
+use crate::api_setting;
 use crate::args::{GlobalOptions, Groups};
 use crate::groups;
 use crate::host_list;
+use crate::mapping;
 use crate::quoting::shell_word;
 use crate::settings::{Journal, Settings, Sourced};
 use crate::time;
@@ -51,8 +53,12 @@ pub(crate) struct Advice {
     /// Options of this create or delete, for its repetition.
     create: Vec<OsString>,
     delete: Vec<OsString>,
+    /// A recovery needs the hosts too, because only the hosts of a client get credentials.
+    has_credentials: bool,
     /// The timeout of the operation, of any origin.
     timeout: Option<Duration>,
+    /// The word for a group in output. Empty for commands that need no hosts.
+    noun: String,
     /// Groups with an entry in the journal. Filled for a status only.
     pub(crate) unfinished: HashSet<GroupId>,
 }
@@ -60,8 +66,15 @@ pub(crate) struct Advice {
 impl Advice {
     pub(crate) fn new(global: &GlobalOptions, settings: &Settings) -> Self {
         let hosts = host_options(global, settings);
-        let advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
-        Advice { hosts, timeout: settings.timeout.value, ..advice }
+        let mut advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
+        if let Some(file) = &settings.tls.ca_file {
+            advice.common.extend(["--ca-file".into(), absolute(file)]);
+        }
+        if let Some(file) = &settings.credentials.token_file {
+            advice.common.extend(["--bearer-token-file".into(), absolute(file)]);
+        }
+        let has_credentials = settings.credentials.are_there();
+        Advice { hosts, has_credentials, timeout: settings.timeout.value, noun: settings.noun().into(), ..advice }
     }
 
     /// For commands that need no hosts, because the journal has them.
@@ -70,6 +83,9 @@ impl Advice {
         let mut add = |option: &str, value: OsString| common.extend([option.into(), value]);
         if let Some(file) = config {
             add("--config", absolute(file));
+        }
+        if let Some(api) = global.api.clone().or_else(|| std::env::var(api_setting::VARIABLE).ok()) {
+            add("--api", mapping::path_of(&api).map_or(api.as_str().into(), absolute));
         }
         if let Some(time) = global.timeout {
             add("--timeout", time::show(time).into());
@@ -88,11 +104,16 @@ impl Advice {
         }
         // The journal of a file comes with `--config`, and the default one does not depend on the directory.
         match (&journal.value, &journal.origin) {
-            (_, Origin::File(_) | Origin::Default) | (Journal::Homeless, _) => {}
+            (_, Origin::File(_) | Origin::Default) | (Journal::NoPlace, _) => {}
             (Journal::Directory(directory), _) => add("--journal", absolute(directory)),
             (Journal::Off, _) => common.push("--no-journal".into()),
         }
         Advice { common, ..Advice::default() }
+    }
+
+    /// The word for a group in output.
+    pub(crate) fn noun(&self) -> &str {
+        if self.noun.is_empty() { "group" } else { &self.noun }
     }
 
     /// Doubles the timeout, for an operation that has timed out.
@@ -155,8 +176,11 @@ impl Advice {
         self.repair(group, Target::Present).or(self.repair(group, Target::Absent))
     }
 
-    /// Returns a recovery, without hosts, because the journal has them.
+    /// Returns a recovery, without hosts, because the journal has them, unless they get credentials.
     pub(crate) fn recover(&self) -> Next {
+        if self.has_credentials {
+            return Next::of(Self::command("recover").chain(self.options()), []);
+        }
         Next::of(Self::command("recover").chain(self.common.iter().cloned()), [])
     }
 
@@ -243,15 +267,16 @@ impl NextOfMany {
         }
     }
 
-    /// Returns the lines of all kinds, recoveries first. `file` is the list of the groups, if there is one.
-    pub(crate) fn lines(mut self, file: Option<&Path>) -> String {
+    /// Returns the lines of all kinds, recoveries first. `file` is the list of the groups, if there is one. `noun` is the
+    /// word for a group.
+    pub(crate) fn lines(mut self, file: Option<&Path>, noun: &str) -> String {
         self.kinds.sort_by_key(|kind| kind.0.iter().any(|command| !command.ids.is_empty()));
         let mut text = String::new();
         for mut kind in self.kinds {
             let groups = kind.0.iter().map(|command| command.ids.len()).max().unwrap_or(0);
             let most = kind.0.iter_mut().map(|command| command.shorten(file)).min().unwrap_or(0);
             if groups > most {
-                let _ = writeln!(text, "The next command is for {most} of {groups} groups; repeat it for the others.");
+                let _ = writeln!(text, "The next command is for {most} of {groups} {noun}s; repeat it for the others.");
             }
             text.push_str(&kind.lines());
         }

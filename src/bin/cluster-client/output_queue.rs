@@ -163,20 +163,20 @@ impl OutputQueue {
         self.wait(limit.map(|limit| Instant::now() + limit), |queue| queue.done >= all)
     }
 
-    /// Blocks until all results are written. After a signal, stops if nothing could be written for `patience`. Returns
+    /// Blocks until all results are written. After a signal, stops if nothing could be written for `timeout`. Returns
     /// whether all are written.
-    pub(crate) fn wait_for_reader(&self, patience: Duration) -> bool {
+    pub(crate) fn wait_for_reader(&self, timeout: Duration) -> bool {
         let last = lock(&self.queue).last_result;
-        self.wait_while_moving(patience, true, |queue| queue.done >= last)
+        self.wait_while_moving(timeout, true, |queue| queue.done >= last)
     }
 
-    /// Blocks until everything is written, or nothing could be written for `patience`.
-    pub(crate) fn wait_while_read(&self, patience: Duration) -> bool {
+    /// Blocks until everything is written, or nothing could be written for `timeout`.
+    pub(crate) fn wait_while_read(&self, timeout: Duration) -> bool {
         let all = lock(&self.queue).pushed;
-        self.wait_while_moving(patience, false, |queue| queue.done >= all)
+        self.wait_while_moving(timeout, false, |queue| queue.done >= all)
     }
 
-    fn wait_while_moving(&self, patience: Duration, only_hurried: bool, over: impl Fn(&Queue) -> bool) -> bool {
+    fn wait_while_moving(&self, timeout: Duration, only_after_signal: bool, over: impl Fn(&Queue) -> bool) -> bool {
         let begun = Instant::now();
         let mut queue = lock(&self.queue);
         loop {
@@ -185,10 +185,10 @@ impl OutputQueue {
             }
             let limit = match queue.limited_since {
                 Some(limited_since) => Some(limited_since.max(begun)),
-                None if only_hurried => None,
+                None if only_after_signal => None,
                 None => Some(begun),
             };
-            let limit = limit.map(|since| since.max(queue.progressed) + patience);
+            let limit = limit.map(|since| since.max(queue.progressed) + timeout);
             match limit.map(|limit| limit.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return false,
                 Some(left) => queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0,

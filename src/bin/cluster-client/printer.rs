@@ -3,16 +3,16 @@
 
 use std::path::PathBuf;
 
-use cluster_client::Report;
+use cluster_client::{Note, Report};
 
 use crate::args::Format;
 use crate::exit::Exit;
 use crate::json;
 use crate::matrix::Matrix;
 use crate::next::{Advice, NextOfMany};
-use crate::output::{Output, eprint};
+use crate::output::{Output, eprint, name_line};
 use crate::progress::Progress;
-use crate::summary::{self, Done};
+use crate::summary::{self, Done, Summary};
 use crate::table;
 use crate::totals::{self, Totals};
 
@@ -65,19 +65,26 @@ impl<'a> ResultPrinter<'a> {
         if !self.several {
             self.progress.end();
         }
-        let view = self.output.view;
-        let text = match (self.output.format, &self.matrix, done.report()) {
-            (Format::Json, _, _) => json::render(done, &summary),
-            (_, Some(matrix), Some(report)) => matrix.line(report, view),
-            _ if self.several => table::render_of_several(done, &summary, view),
-            _ => table::render(done, &summary, view),
-        };
+        match self.output.format {
+            Format::Json => self.output.print(&json::render(done, &summary)),
+            Format::Table => self.output.print(&self.table(done, &summary)),
+            Format::Name if done.exit() == Exit::Done => self.output.print(&name_line(&done.group)),
+            Format::Name => eprint(&summary.text),
+        }
         if self.several {
             self.next.add(&summary.next);
         }
-        self.output.print(&text);
-        if self.output.format == Format::Table {
+        if self.output.format != Format::Json {
             notes(done.report()).for_each(|note| eprint(&format!("warning: {note}")));
+        }
+    }
+
+    fn table(&self, done: &Done, summary: &Summary) -> String {
+        let view = self.output.view;
+        match (&self.matrix, done.report()) {
+            (Some(matrix), Some(report)) => matrix.line(report, view),
+            _ if self.several => table::render_of_several(done, summary, view),
+            _ => table::render(done, summary, view),
         }
     }
 
@@ -89,11 +96,12 @@ impl<'a> ResultPrinter<'a> {
     pub(crate) fn finish(mut self, not_begun: usize, why: &str, interrupted: bool) -> Exit {
         self.progress.end();
         if not_begun > 0 {
-            eprint(&format!("{} not begun{why}", were(not_begun)));
+            let were = if not_begun == 1 { "was" } else { "were" };
+            eprint(&format!("{} {were} not begun{why}", counted(not_begun, self.advice.noun())));
             self.totals.add_groups(totals::NOT_BEGUN, not_begun);
         }
         if self.several && self.output.format == Format::Table {
-            let next = self.next.lines(self.list.as_deref());
+            let next = self.next.lines(self.list.as_deref(), self.advice.noun());
             self.output.print(&(self.totals.line() + &next));
         }
         let cut = interrupted && (self.cut || not_begun > 0);
@@ -106,11 +114,7 @@ pub(crate) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn were(groups: usize) -> String {
-    format!("{} {}", counted(groups, "group"), if groups == 1 { "was" } else { "were" })
-}
-
 /// Returns the problems that the lines of the hosts do not show.
-fn notes(report: Option<&Report>) -> impl Iterator<Item = &String> {
+fn notes(report: Option<&Report>) -> impl Iterator<Item = &Note> {
     report.into_iter().flat_map(|report| &report.notes)
 }

@@ -20,7 +20,7 @@ const MOST_NAMED: usize = 3;
 
 pub(crate) struct Progress {
     mode: Mode,
-    state: Mutex<State>,
+    state: Mutex<ProgressState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ enum Mode {
 }
 
 /// The state of all operations.
-struct State {
+struct ProgressState {
     /// `None` if the number is not known before the end.
     groups: Option<usize>,
     /// Number of operations that have ended, and number of results that were printed.
@@ -43,6 +43,8 @@ struct State {
     shown: usize,
     running: HashMap<GroupId, Running>,
     tries: Tries,
+    /// The word for a group.
+    noun: String,
 }
 
 /// Maximum number of tries of a request.
@@ -80,14 +82,14 @@ struct Awaited {
 
 impl Progress {
     /// Creates the progress of operations on this number of groups, or `None` if it is unknown.
-    pub(crate) fn new(global: &GlobalOptions, groups: Option<usize>, tries: Tries) -> Arc<Self> {
+    pub(crate) fn new(global: &GlobalOptions, groups: Option<usize>, tries: Tries, noun: &str) -> Arc<Self> {
         let mode = match groups {
             _ if global.quiet => Mode::Silent,
             _ if is_live() => Mode::Live,
             None | Some(1) => Mode::Phases,
             Some(_) => Mode::Tenths,
         };
-        let state = State { groups, ended: 0, shown: 0, running: HashMap::new(), tries };
+        let state = ProgressState { groups, ended: 0, shown: 0, running: HashMap::new(), tries, noun: noun.into() };
         let progress = Arc::new(Progress { mode, state: Mutex::new(state) });
         if mode == Mode::Live {
             show_frames(Some(progress.clone()));
@@ -97,7 +99,8 @@ impl Progress {
 
     /// Returns a progress that shows nothing.
     pub(crate) fn silent(tries: Tries) -> Arc<Self> {
-        let state = State { groups: None, ended: 0, shown: 0, running: HashMap::new(), tries };
+        let state =
+            ProgressState { groups: None, ended: 0, shown: 0, running: HashMap::new(), tries, noun: String::new() };
         Arc::new(Progress { mode: Mode::Silent, state: Mutex::new(state) })
     }
 
@@ -115,12 +118,12 @@ impl Progress {
         if let (Mode::Tenths, Some(total)) = (self.mode, state.groups)
             && state.shown * 10 / total > (state.shown - 1) * 10 / total
         {
-            eprint(&format!("{} of {total} groups", state.shown));
+            eprint(&format!("{} of {total} {}s", state.shown, state.noun));
         }
     }
 
     /// Locks the state. No IO may happen under the lock.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ProgressState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -156,7 +159,7 @@ impl Frame for Progress {
     }
 }
 
-impl State {
+impl ProgressState {
     fn note(&mut self, group: &GroupId, event: &EventKind, now: Instant) {
         match event {
             EventKind::Finished { .. } => {
@@ -181,10 +184,10 @@ impl State {
         let done = match (self.groups, self.running.values().next()) {
             // The single operation has not begun, or has ended.
             (Some(1), None) => return String::new(),
-            (Some(1), Some(running)) => running.row(now),
+            (Some(1), Some(running)) => running.row(now, &self.noun),
             (groups, _) => {
                 let of = groups.map(|groups| format!(" of {groups}")).unwrap_or_default();
-                format!("{}{of} groups; {} in progress", self.ended, self.running.len())
+                format!("{}{of} {}s; {} in progress", self.ended, self.noun, self.running.len())
             }
         };
         let awaited = self.awaited(now);
@@ -203,8 +206,11 @@ impl State {
         let old = |running: &&Running| now.saturating_duration_since(running.since) >= MIN_NAMED_WAIT;
         for running in self.running.values().filter(old) {
             let tries = if running.phase == Phase::RollBack { self.tries.of_a_rollback } else { self.tries.usual };
-            for (host, way) in running.hosts.iter().filter(|(_, way)| !matches!(way, HostProgress::Finished)) {
-                let this = || Awaited { host: host.clone(), since: running.since, tries: way.describe(tries, now) };
+            for (host, progress) in
+                running.hosts.iter().filter(|(_, progress)| !matches!(progress, HostProgress::Finished))
+            {
+                let this =
+                    || Awaited { host: host.clone(), since: running.since, tries: progress.describe(tries, now) };
                 match places.get(host) {
                     Some(place) if awaited[*place].since > running.since => awaited[*place] = this(),
                     Some(_) => {}
@@ -246,21 +252,21 @@ impl Running {
         self.finished = 0;
     }
 
-    fn update(&mut self, host: &Host, way: HostProgress) {
+    fn update(&mut self, host: &Host, progress: HostProgress) {
         let Some(place) = self.places.get(host) else { return };
         let known = &mut self.hosts[*place].1;
         if !matches!(known, HostProgress::Finished) {
-            self.finished += usize::from(matches!(way, HostProgress::Finished));
-            *known = way;
+            self.finished += usize::from(matches!(progress, HostProgress::Finished));
+            *known = progress;
         }
     }
 
-    fn row(&self, now: Instant) -> String {
+    fn row(&self, now: Instant, noun: &str) -> String {
         match (self.phase, doing(self.phase)) {
             (_, Some(doing)) if self.hosts.is_empty() => doing.into(),
             (_, Some(doing)) => format!("{doing}: {} of {}", self.finished, hosts(self.hosts.len())),
             (Phase::Claim, None) => {
-                format!("waiting for the lock of the group, {} s", now.saturating_duration_since(self.since).as_secs())
+                format!("waiting for the lock of the {noun}, {} s", now.saturating_duration_since(self.since).as_secs())
             }
             (_, None) => "writing the journal".into(),
         }
@@ -321,24 +327,24 @@ fn cut(row: String, columns: usize) -> String {
 mod tests {
     use super::*;
 
-    fn state(groups: Option<usize>) -> State {
+    fn state(groups: Option<usize>) -> ProgressState {
         let tries = Tries { usual: 3, of_a_rollback: 5 };
-        State { groups, ended: 0, shown: 0, running: HashMap::new(), tries }
+        ProgressState { groups, ended: 0, shown: 0, running: HashMap::new(), tries, noun: "group".into() }
     }
 
     fn host(number: usize) -> Host {
         Host::parse(format!("http://node{number}:80")).unwrap()
     }
 
-    fn begin(state: &mut State, group: &str, phase: Phase, hosts: usize, now: Instant) {
+    fn begin(state: &mut ProgressState, group: &str, phase: Phase, hosts: usize, now: Instant) {
         let group = GroupId::parse(group).unwrap();
         state.note(&group, &EventKind::entered(phase), now);
         let running = state.running.get_mut(&group).unwrap();
         running.set_hosts((0..hosts).map(host));
     }
 
-    fn update(state: &mut State, group: &str, number: usize, way: HostProgress) {
-        state.running.get_mut(&GroupId::parse(group).unwrap()).unwrap().update(&host(number), way);
+    fn update(state: &mut ProgressState, group: &str, number: usize, progress: HostProgress) {
+        state.running.get_mut(&GroupId::parse(group).unwrap()).unwrap().update(&host(number), progress);
     }
 
     #[test]

@@ -48,6 +48,28 @@ pub(crate) fn with_variable(mut error: clap::Error, typed: impl Iterator<Item = 
     error
 }
 
+/// Returns whether the arguments, or else the variable, ask for JSON. The parser has refused them, so its result cannot
+/// be asked.
+pub(crate) fn wants_json(typed: impl Iterator<Item = OsString>) -> bool {
+    let words = typed.skip(1).map(|word| word.to_string_lossy().into_owned()).take_while(|word| word != "--");
+    let words: Vec<String> = words.collect();
+    let value = |at: usize| match words[at].as_str() {
+        "-o" | "--output" => words.get(at + 1).map(String::as_str),
+        word => ["--output=", "-o=", "-o"].into_iter().find_map(|option| word.strip_prefix(option)),
+    };
+    let of_variable = || std::env::var(help::variable("--output")).ok();
+    (0..words.len()).find_map(value).map(str::to_owned).or_else(of_variable).as_deref() == Some("json")
+}
+
+/// Returns the error in one line, without the usage.
+pub(crate) fn sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let ends = ["\n\nUsage:", "\n\nFor more information"].into_iter().filter_map(|end| text.find(end));
+    let text = &text[..ends.min().unwrap_or(text.len())];
+    let lines = text.trim_start_matches("error: ").lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 /// Returns whether the name of an unknown option may be a part of a password. The parser ends the name at a `=`, and the
 /// rest may contain an at sign. Valid options have only small letters and dashes.
 fn is_cut(name: &str, mut typed: impl Iterator<Item = OsString>) -> bool {
@@ -95,7 +117,7 @@ pub(crate) fn refuse_lost_hosts(arguments: &Arguments, typed: &[OsString]) -> Re
 /// Refuses the options of a client for a command that has none. A variable does not count.
 pub(crate) fn refuse_options_of_a_client(matches: &clap::ArgMatches) -> Result<(), clap::Error> {
     const WITHOUT_CLIENT: [&str; 5] = ["node", "demo", "completions", "man", "help"];
-    const OTHERS: [&str; 4] = ["output", "quiet", "verbose", "color"];
+    const OTHERS: [&str; 5] = ["output", "quiet", "verbose", "log_format", "color"];
     let Some((name, own)) = matches.subcommand().filter(|(name, _)| WITHOUT_CLIENT.contains(name)) else {
         return Ok(());
     };

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use cluster_client::{
-    CancelToken, ClusterClient, Completed, Deletion, DirectoryJournal, Error, GroupId, Journal as _, JournalError,
-    Operation, OperationOptions, Report, Target,
+    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, DirectoryJournal, Error, GroupId, Journal as _,
+    JournalError, Operation, OperationOptions, Origin, Report, Target,
 };
 
 use crate::args::{Bulk, GlobalOptions, Groups};
@@ -80,18 +80,19 @@ pub(crate) fn run(
     output: &mut Output,
 ) -> Result<Exit, CliError> {
     let (settings, groups) = prepared(named, global)?;
+    check_preflight(job, &settings.api.api.value)?;
     match job {
         GroupCommand::Status => settings.warn_of_default_hosts(),
         _ => settings.require_named_hosts()?,
     }
     if let (GroupCommand::Delete { asked: false, .. }, false) = (job, job.only_reads()) {
         let from_stdin = reads_stdin(named, global);
-        if !confirmed(&groups, &settings.hosts.value, from_stdin)? {
+        if !confirmed(&groups, settings.noun(), &settings.hosts.value, from_stdin)? {
             eprint("not deleted; nothing was sent");
             return Ok(Exit::Unchanged);
         }
     }
-    let progress = Progress::new(global, Some(groups.len()), settings.tries());
+    let progress = Progress::new(global, Some(groups.len()), settings.tries(), settings.noun());
     let client =
         if job.only_reads() { settings.reader(progress.clone())? } else { settings.writer(progress.clone())? };
     let mut advice = advice(job, global, &settings);
@@ -105,7 +106,9 @@ pub(crate) fn run(
         meaning: job.when_interrupted(),
     })?;
     let matrix = match job {
-        GroupCommand::Status if groups.len() > 1 => Matrix::new(&groups, &settings.hosts.value, output.view),
+        GroupCommand::Status if groups.len() > 1 => {
+            Matrix::new(&groups, settings.noun(), &settings.hosts.value, output.view)
+        }
         _ => None,
     };
     let mut printer = ResultPrinter::new(output, &progress, advice, groups.len() > 1);
@@ -114,7 +117,7 @@ pub(crate) fn run(
     let limit = Limit::new(job.bulk().max_failures, settings.hosts.value.len());
     let work = Work { job, client, token: &token, limit };
     let left = work.show_all(&groups, &mut printer);
-    Ok(printer.finish(left, &work.limit.reason(), token.is_cancelled()))
+    Ok(printer.finish(left, &work.limit.reason(settings.noun()), token.is_cancelled()))
 }
 
 /// Returns the settings and the groups of a command. Both may be read from a file, and one from standard input.
@@ -124,11 +127,22 @@ pub(crate) fn prepared(named: &Groups, global: &GlobalOptions) -> Result<(Settin
         return Err(CliError::usage("groups and hosts cannot both be read from standard input: put one into a file"));
     }
     let settings = Settings::resolve(global)?;
-    Ok((settings, groups::read(named)?))
+    let groups = groups::read(named, &settings.api.api.value)?;
+    Ok((settings, groups))
 }
 
 fn reads_stdin(named: &Groups, global: &GlobalOptions) -> bool {
     [&named.file, &global.hosts_file].into_iter().flatten().any(|path| groups::is_stdin(path))
+}
+
+/// Refuses a create without a preflight by an API that proves no ownership, as the library does.
+fn check_preflight(job: &GroupCommand, api: &Api) -> Result<(), ConfigError> {
+    if !matches!(job, GroupCommand::Create { preflight: false, .. }) || api.proves_ownership() {
+        return Ok(());
+    }
+    let problem = "is refused, because its create does not tell whether it existed";
+    let remedy = "leave out --no-preflight, or list the answers of create.exists";
+    Err(ConfigError::new("API", api.name(), problem, remedy).from_origin(Origin::Option("--no-preflight".into())))
 }
 
 /// Decides whether a further group may begin.
@@ -158,8 +172,8 @@ impl Limit {
     }
 
     /// Returns why some groups were not begun, if it is because of the failures.
-    fn reason(&self) -> String {
-        let failed = counted(self.failed.get(), "group");
+    fn reason(&self, noun: &str) -> String {
+        let failed = counted(self.failed.get(), noun);
         if self.is_reached() { format!(", because {failed} failed") } else { String::new() }
     }
 }
@@ -277,7 +291,7 @@ mod tests {
             assert_eq!((limit.failed.get(), limit.is_reached()), (failed, failed == 2), "{outcome}");
         }
         assert!(!limit.allows_another());
-        assert_eq!(limit.reason(), ", because 2 groups failed");
+        assert_eq!(limit.reason("group"), ", because 2 groups failed");
         let limit = Limit::new(None, 400);
         for (held, may_begin) in [(0, true), (499, true), (500, false)] {
             limit.held.set(held);

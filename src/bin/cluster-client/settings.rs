@@ -7,14 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
+use cluster_client::{ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
+use crate::api_setting::ApiSetting;
 use crate::args::{EngineName, GlobalOptions};
+use crate::credentials::{CredentialSettings, Place, TOKEN_FILE};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
 use crate::host_list;
 use crate::output::eprint;
 use crate::progress::Tries;
+use crate::proxy::ProxySettings;
+use crate::tls::{CA_FILE, TlsSection};
 
 /// The variables with the hosts. The first one that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
@@ -35,7 +39,7 @@ pub(crate) struct Sourced<T> {
 }
 
 impl<T> Sourced<T> {
-    fn default(value: T) -> Self {
+    pub(crate) fn default(value: T) -> Self {
         Sourced { value, origin: Origin::Default }
     }
 
@@ -44,15 +48,15 @@ impl<T> Sourced<T> {
         Sourced { value, origin: global.origin(option) }
     }
 
-    fn option(name: &str, value: T) -> Self {
+    pub(crate) fn option(name: &str, value: T) -> Self {
         Sourced { value, origin: Origin::Option(name.into()) }
     }
 
-    fn variable(name: &str, value: T) -> Self {
+    pub(crate) fn variable(name: &str, value: T) -> Self {
         Sourced { value, origin: Origin::Environment(name.into()) }
     }
 
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), origin: self.origin }
     }
 }
@@ -63,7 +67,7 @@ pub(crate) enum Journal {
     Directory(PathBuf),
     Off,
     /// No setting names a directory, and the user has no state directory.
-    Homeless,
+    NoPlace,
 }
 
 #[derive(Debug)]
@@ -77,14 +81,16 @@ pub(crate) struct Settings {
     pub(crate) settle: Sourced<Duration>,
     pub(crate) rollback_timeout: Sourced<Duration>,
     pub(crate) journal: Sourced<Journal>,
-    pub(crate) collection: Sourced<String>,
-    pub(crate) member: Sourced<String>,
+    pub(crate) api: ApiSetting,
     pub(crate) threads: Sourced<usize>,
     pub(crate) engine: Sourced<EngineName>,
     pub(crate) in_flight: Sourced<usize>,
+    pub(crate) credentials: CredentialSettings,
+    pub(crate) allow_plain_http: Sourced<bool>,
+    pub(crate) proxy: ProxySettings,
+    pub(crate) tls: TlsSection,
     /// The configuration file that was read.
     pub(crate) config: Option<PathBuf>,
-    api: Api,
 }
 
 impl Settings {
@@ -98,10 +104,13 @@ impl Settings {
         };
         let settle = or_default(file.time("settle")?, request_timeout.value.max(SETTLE));
         let rollback_timeout = ROLLBACK_TIMEOUT.max(settle.value.saturating_mul(4));
-        let collection = or_default(file.path("collection")?, "/v1/group/".into());
-        let member = or_default(file.path("member")?, "/v1/group/{id}/".into());
+        let hosts = hosts(global, &file)?;
+        let token_file = global.bearer_token_file.as_deref();
         let settings = Settings {
-            hosts: hosts(global, &file)?,
+            credentials: CredentialSettings::resolve(token_file, variable(TOKEN_FILE), &file, &hosts)?,
+            allow_plain_http: or_default(file.flag("allow_plain_http")?, false),
+            proxy: ProxySettings::read(&file)?,
+            hosts,
             timeout: match global.timeout {
                 Some(time) => Sourced::given(global, "--timeout", Some(time)),
                 None => file.time("timeout")?.map_or(Sourced::default(None), |time| time.map(Some)),
@@ -117,15 +126,14 @@ impl Settings {
             rollback_timeout: or_default(file.time("rollback_timeout")?, rollback_timeout),
             journal: journal(global, &file)?,
             config: file.read_from(),
-            api: api(&collection, &member, &file)?,
-            collection,
-            member,
+            api: ApiSetting::resolve(global.api.as_deref(), &file)?,
             threads: or_default(file.number("threads")?, 1024),
             engine: engine(global, &file)?,
             in_flight: match global.in_flight {
                 Some(groups) => Sourced::given(global, "--in-flight", groups),
                 None => or_default(file.number("in_flight")?, 32),
             },
+            tls: TlsSection::resolve(global.ca_file.as_deref(), variable(CA_FILE), &file)?,
         };
         settings.check(&file)?;
         Ok(settings)
@@ -152,6 +160,9 @@ impl Settings {
         in_bounds((&self.rollback_timeout, "rollback_timeout", file), |time| {
             builds(lone().settle(self.settle.value).rollback_timeout(time))
         })?;
+        if let Some(Place { origin, .. }) = self.proxy.places.first() {
+            builds(self.proxy.address(lone())).map_err(|error| error.from_origin(origin.clone()))?;
+        }
         in_bounds((&self.threads, "threads", file), |threads| builds(lone().threads(threads)))?;
         in_bounds((&self.in_flight, "in_flight", file), |operations| builds(lone().in_flight(operations)))
     }
@@ -166,16 +177,17 @@ impl Settings {
         let builder = self.builder().observer(observer);
         match &self.journal.value {
             Journal::Off => self.build(builder),
-            Journal::Homeless => Err(CliError::usage(
+            Journal::NoPlace => Err(CliError::usage(
                 "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: \
                  give --journal DIR, or --no-journal to do without",
             )),
-            Journal::Directory(directory) => {
-                // Build without the journal first. The second build can then fail only because of the journal.
-                self.build(builder.clone())?;
-                builder.journal(directory).build().map_err(|error| named(error, &self.journal.origin).into())
-            }
+            Journal::Directory(directory) => self.build(builder.journal(directory)),
         }
+    }
+
+    /// Returns the word for a group in output.
+    pub(crate) fn noun(&self) -> &str {
+        self.api.api.value.noun()
     }
 
     /// Refuses the default hosts, for commands that change hosts.
@@ -214,7 +226,7 @@ impl Settings {
     fn builder(&self) -> ClientBuilder {
         let builder = ClusterClient::builder()
             .checked_hosts(self.hosts.value.clone())
-            .api(self.api.clone())
+            .api(self.api.api.value.clone())
             .retry(self.retry())
             .rollback_retry(self.rollback_retry())
             .request_timeout(self.request_timeout.value)
@@ -222,25 +234,55 @@ impl Settings {
             .rollback_timeout(self.rollback_timeout.value)
             .threads(self.threads.value)
             .engine(self.engine.value.into())
-            .in_flight(self.in_flight.value);
+            .in_flight(self.in_flight.value)
+            .credentials(self.credentials.general.clone())
+            .allow_plain_http(self.allow_plain_http.value)
+            .tls(self.tls.general.clone());
+        let own = self.credentials.own.iter().cloned();
+        let builder = self.proxy.whole(builder);
+        let builder = own.fold(builder, |builder, (host, own)| builder.host_credentials(host.as_str(), own));
+        let own = self.tls.own.iter().cloned();
+        let builder = own.fold(builder, |builder, (origin, own)| builder.host_tls(origin, own));
         match self.timeout.value {
             Some(time) => builder.operation_timeout(time),
             None => builder,
         }
     }
 
+    /// Loads the files that the settings name, and prints the warnings about them.
+    pub(crate) fn check_files(&self) -> Result<(), CliError> {
+        self.build(self.builder()).map(drop)
+    }
+
+    /// Builds a client, and prints the warnings about its settings.
     fn build(&self, builder: ClientBuilder) -> Result<ClusterClient, CliError> {
-        // Each setting was checked, so only the hosts can be refused.
-        builder.build().map_err(|error| named(error, &self.hosts.origin).into())
+        let client = builder.build().map_err(|error| self.named(error))?;
+        client.warnings().iter().for_each(|warning| eprint(&format!("warning: {warning}")));
+        Ok(client)
+    }
+
+    /// Adds the origin to an error. Each other setting was checked, and secrets have their origin, so only these can be
+    /// refused.
+    fn named(&self, error: Error) -> Error {
+        let Error::Config { source, .. } = error else { return error };
+        if *source.origin() != Origin::Code {
+            return source.into();
+        }
+        let origin = match source.what() {
+            "journal directory" => &self.journal.origin,
+            _ => self.tls.origin_of(&source).unwrap_or(&self.hosts.origin),
+        };
+        let origin = origin.clone();
+        source.from_origin(origin).into()
     }
 }
 
-fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T> {
+pub(crate) fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T> {
     found.unwrap_or(Sourced::default(default))
 }
 
 /// Checks a setting. Its key gives the line in the file.
-fn in_bounds<T: Clone>(
+pub(crate) fn in_bounds<T: Clone>(
     (setting, key, file): (&Sourced<T>, &str, &ConfigFile),
     check: impl FnOnce(T) -> Result<(), ConfigError>,
 ) -> Result<(), ConfigError> {
@@ -255,13 +297,6 @@ fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
     match builder.build() {
         Err(Error::Config { source, .. }) => Err(source),
         _ => Ok(()),
-    }
-}
-
-fn named(error: Error, origin: &Origin) -> Error {
-    match error {
-        Error::Config { source, .. } => source.from_origin(origin.clone()).into(),
-        other => other,
     }
 }
 
@@ -342,7 +377,7 @@ fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>
     if let Some(found) = file.journal()? {
         return Ok(found.map(|directory| directory.map_or(Journal::Off, Journal::Directory)));
     }
-    Ok(Sourced::default(state_directory().map_or(Journal::Homeless, Journal::Directory)))
+    Ok(Sourced::default(state_directory().map_or(Journal::NoPlace, Journal::Directory)))
 }
 
 /// Returns the state directory of the XDG Base Directory Specification. Empty and relative paths are ignored.
@@ -352,13 +387,6 @@ fn state_directory() -> Option<PathBuf> {
     Some(state.join("cluster-client"))
 }
 
-fn variable(name: &str) -> Option<OsString> {
+pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
-}
-
-fn api(collection: &Sourced<String>, member: &Sourced<String>, file: &ConfigFile) -> Result<Api, ConfigError> {
-    // Check each path alone first, so that its error gets its origin.
-    in_bounds((collection, "paths.collection", file), |path| Api::new(&path, "/{id}").map(drop))?;
-    in_bounds((member, "paths.member", file), |path| Api::new("/", &path).map(drop))?;
-    Api::new(&collection.value, &member.value)
 }

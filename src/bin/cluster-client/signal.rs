@@ -34,19 +34,19 @@ pub(crate) struct SignalContext {
 }
 
 /// Returns a token that the first signal cancels.
-pub(crate) fn watch(leaving: SignalContext) -> Result<CancelToken, CliError> {
+pub(crate) fn watch(context: SignalContext) -> Result<CancelToken, CliError> {
     let token = CancelToken::new();
     let cancel = token.clone();
     on_signal(move |signal, interrupts| {
         if signal == Signal::Interrupt && interrupts > 1 {
-            leaving.leave();
+            context.leave();
         }
         let again = cancel.is_cancelled();
         // Cancel before any call that may block.
         cancel.cancel();
         let still = if again { "still " } else { "" };
         let how = if interrupts > 0 { "once more" } else { "Ctrl-C twice" };
-        let text = format!("interrupted: {still}{}; {how} to leave at once", leaving.meaning);
+        let text = format!("interrupted: {still}{}; {how} to leave at once", context.meaning);
         eprint(&text);
     })?;
     Ok(token)
@@ -105,7 +105,7 @@ fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<
             match receiver.read(&mut [0]) {
                 // Every signal is ignored.
                 Ok(0) => return,
-                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => std::thread::sleep(BREATH),
+                Err(error) if error.kind() != std::io::ErrorKind::Interrupted => std::thread::sleep(READ_DELAY),
                 _ => {}
             }
             for (mark, signal) in marks.iter().zip([Signal::Interrupt, Signal::End]) {
@@ -120,7 +120,7 @@ fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<
 
 /// Delay after a failed read.
 #[cfg(unix)]
-const BREATH: Duration = Duration::from_millis(20);
+const READ_DELAY: Duration = Duration::from_millis(20);
 
 /// Delivers Ctrl-C, which is the only signal of such systems.
 #[cfg(not(unix))]
@@ -177,22 +177,22 @@ mod ignored {
 }
 
 /// Maximum time to read the journal, which may be on a disk that hangs.
-const PATIENCE_FOR_JOURNAL: Duration = Duration::from_secs(2);
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl SignalContext {
     fn leave(&self) -> ! {
         let (journal, recover, look) = (self.journal.clone(), self.recover.lines(), self.look.lines());
         let (sender, receiver) = mpsc::channel();
-        let unread = format!("left at once. What the journal holds cannot be read now.\n{recover}");
+        let unread = format!("left at once. The journal could not be read in time.\n{recover}");
         let read = move || sender.send(remaining(&journal, &recover, &look));
         let _ = std::thread::Builder::new().name("journal".into()).spawn(read);
-        output::leave(&receiver.recv_timeout(PATIENCE_FOR_JOURNAL).unwrap_or(unread))
+        output::leave(&receiver.recv_timeout(JOURNAL_TIMEOUT).unwrap_or(unread))
     }
 }
 
 fn remaining(journal: &Journal, recover: &str, look: &str) -> String {
     let Journal::Directory(directory) = journal else {
-        return format!("left at once. There is no journal; a status shows what is left.\n{look}");
+        return format!("left at once. There is no journal; a status shows the state of the hosts.\n{look}");
     };
     let place = directory.display();
     match DirectoryJournal::open(directory).and_then(|store| store.unfinished()) {

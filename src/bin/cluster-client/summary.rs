@@ -72,7 +72,8 @@ pub(crate) fn summarize(done: &Done, advice: &Advice) -> Summary {
     let summary = summarize_operation(done, advice);
     match done.report().and_then(|report| report.earlier.as_ref()) {
         Some(earlier) => {
-            let first = format!("An unfinished operation on the group was settled first: {}. ", settled(earlier));
+            let first =
+                format!("An unfinished operation on the {} was settled first: {}. ", advice.noun(), settled(earlier));
             Summary { text: first + &summary.text, ..summary }
         }
         None => summary,
@@ -116,6 +117,10 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
         Outcome::Busy => {
             let text = format!("{group} is busy: {}. Nothing was sent. Try again when that has ended.", cause(report));
             Summary::new(text).then(advice.again(asked, group))
+        }
+        Outcome::Conflict if matches!(report.cause, Some(Cause::UnknownApi { .. })) => {
+            let text = format!("{}. Nothing was sent. Name its mapping with --api.", report.summary());
+            Summary::new(text)
         }
         Outcome::Conflict => {
             let text = format!("not repaired: {}. Nothing was sent.", report.summary());

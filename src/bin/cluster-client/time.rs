@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 /// The problem of an invalid time, and the remedy.
-pub(crate) type Refusal = (&'static str, &'static str);
+pub(crate) type TimeRefusal = (&'static str, &'static str);
 
 const REMEDY: &str = "write a number and a unit, such as 500ms, 10s, 2m or 1h";
 
 /// Reads a whole or decimal number with a unit. The library checks the bounds.
-pub(crate) fn parse(text: &str) -> Result<Duration, Refusal> {
+pub(crate) fn parse(text: &str) -> Result<Duration, TimeRefusal> {
     let text = text.trim();
     if text.starts_with('-') {
         return Err(("is negative", REMEDY));

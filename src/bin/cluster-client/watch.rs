@@ -43,7 +43,7 @@ pub(crate) fn run(
     let mut screen = Screen {
         matrix: Some(())
             .filter(|()| groups.len() > 1)
-            .and_then(|()| Matrix::new(&groups, &settings.hosts.value, output.view)),
+            .and_then(|()| Matrix::new(&groups, settings.noun(), &settings.hosts.value, output.view)),
         advice: run::advice(&GroupCommand::Status, global, &settings),
         is_redrawn: output.view.terminal && can_move_the_cursor() && output.format == Format::Table,
         interval,
@@ -112,6 +112,11 @@ impl Screen<'_> {
                 .filter(|place| has_changed(*place))
                 .map(|place| json::render(&round[place], &summary::summarize(&round[place], &self.advice)))
                 .collect();
+            self.output.print(&lines);
+        } else if self.output.format == Format::Name {
+            let is_new = |place: &usize| has_changed(*place) && round[*place].exit() == Exit::Done;
+            let lines: String =
+                (0..round.len()).filter(is_new).map(|place| output::name_line(&round[place].group)).collect();
             self.output.print(&lines);
         } else if (0..round.len()).any(has_changed) {
             let block = format!("{}\n{}", now(), self.block(round, self.output.view));

@@ -48,7 +48,7 @@ impl Driver {
             parts.operations.complete_journal_call(slot, result, time);
         }
         if cancelled {
-            parts.operations.cancel(time);
+            parts.cancel(time);
         }
     }
 

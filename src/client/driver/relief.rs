@@ -49,14 +49,9 @@ impl Driver {
             }
             if let Some(parts) = seat.take_parts() {
                 drop(seat);
-                let (left, own) = self.drive(parts, Role::Relief);
+                let (left, has_run) = self.drive_and_run(parts, Role::Relief);
                 seat = left;
-                if let Some(run) = own {
-                    drop(seat);
-                    run();
-                    seat = lock(&self.seat);
-                    seat.is_attended = false;
-                } else {
+                if !has_run {
                     // The caller may block for a result: give it time to take the seat.
                     seat.left = now();
                 }

@@ -105,15 +105,17 @@ impl AnswerReader {
         Ok((used + amount, progress))
     }
 
-    /// Handles the end of the stream.
+    /// Handles the end of the stream. `rest` are the bytes that `feed` has not consumed.
     ///
     /// # Errors
     /// If the head is not whole.
-    pub(super) fn end(&mut self) -> Result<(), RequestError> {
+    pub(super) fn end(&mut self, rest: &[u8]) -> Result<(), RequestError> {
         match std::mem::replace(&mut self.state, State::Over) {
             State::Head(_) => Err(errors::closed(io::ErrorKind::UnexpectedEof.into())),
             State::Body(call) => {
-                self.is_whole = call.body_mode() == BodyMode::CloseDelimited;
+                // After the last chunk nothing of the body is missing (RFC 9112, 8). A part of a trailer is damage.
+                let is_ended = call.is_ended_chunked() && rest.is_empty();
+                self.is_whole = is_ended || call.body_mode() == BodyMode::CloseDelimited;
                 Ok(())
             }
             State::Over => Ok(()),

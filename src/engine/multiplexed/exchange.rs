@@ -2,15 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use super::answer::{AnswerReader, Progress};
+use super::in_flight::InFlight;
 use super::lookups::Start;
+use super::panics::{caught, panicked};
 use super::slots::{Connection, Phase, is_quiet};
 use super::stream::Stream;
 use super::{Multiplexed, READS, request};
@@ -19,48 +19,19 @@ use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::{DRAIN, MAX_IDLE, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 
-/// An exchange and its progress.
-pub(super) struct InFlight {
-    pub(super) exchange: Exchange,
-    /// The path of the request, with the base path of the host.
-    path: String,
-    begun: Instant,
-    /// Set by the first `wait` after `submit`.
-    pub(super) deadline: Instant,
-    /// Requires a new connection.
-    needs_fresh: bool,
-    has_shed: bool,
-    redirected: bool,
-    /// At least one byte of the request was sent on an earlier connection.
-    has_left: bool,
-}
-
-impl InFlight {
-    pub(super) fn new(exchange: Exchange, begun: Instant) -> Self {
-        InFlight {
-            exchange,
-            path: String::new(),
-            begun,
-            deadline: begun,
-            needs_fresh: false,
-            has_shed: false,
-            redirected: false,
-            has_left: false,
-        }
-    }
-}
-
 /// An attempt that failed.
 struct Failure {
     error: RequestError,
     sent: bool,
     /// The server may have closed an idle connection before it saw the request.
     maybe_stale: bool,
+    /// There was no connection.
+    is_unconnected: bool,
 }
 
 impl Failure {
     fn not_sent(error: RequestError) -> Self {
-        Failure { error, sent: false, maybe_stale: false }
+        Failure { error, sent: false, maybe_stale: false, is_unconnected: true }
     }
 }
 
@@ -86,7 +57,7 @@ impl Multiplexed {
         if !self.may_open() {
             return self.parked.push(exchange);
         }
-        match self.hosts[number].target.addresses() {
+        match self.hosts[number].dialled().addresses() {
             Ok(addresses) => self.connect(exchange, addresses.into_iter(), None),
             Err(name) => match self.lookups.start(Arc::clone(name), exchange) {
                 Start::Waits => {}
@@ -101,7 +72,7 @@ impl Multiplexed {
             match found {
                 Ok(_) if !self.may_open() => self.parked.push(exchange),
                 Ok(found) => {
-                    let addresses = self.hosts[exchange.exchange.host].target.with_port(found);
+                    let addresses = self.hosts[exchange.exchange.host].dialled().with_port(found);
                     self.connect(exchange, addresses.into_iter(), None);
                 }
                 Err(error) => self.fail(exchange, Failure::not_sent(error)),
@@ -186,31 +157,29 @@ impl Multiplexed {
         let _ = connection.stream.socket().set_nodelay(true);
         let Some(exchange) = connection.exchange.take() else { return };
         #[cfg(feature = "rustls")]
-        if self.hosts[connection.host].target.https {
-            return self.secure(slot, exchange);
+        if self.hosts[connection.host].host.is_https() {
+            return match self.hosts[connection.host].proxy.clone() {
+                Some(proxy) => self.begin_tunnel(slot, exchange, &proxy),
+                None => self.secure(slot, exchange),
+            };
         }
         self.send(slot, exchange, true);
     }
 
     #[cfg(feature = "rustls")]
-    fn secure(&mut self, slot: usize, exchange: Box<InFlight>) {
+    pub(super) fn secure(&mut self, slot: usize, exchange: Box<InFlight>) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         connection.phase = Phase::Securing;
         let deadline = exchange.deadline;
         connection.exchange = Some(exchange);
-        let config = Arc::clone(self.network.tls.get_or_init(crate::http::tls::with_built_in_roots));
-        let name = self.hosts[connection.host].target.tls_name().try_into();
-        let client = name.map_err(io::Error::other).and_then(|name| {
-            let client = caught(|| rustls::ClientConnection::new(config, name))?;
-            client.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
-        });
-        match client {
-            Ok(client) => {
-                connection.stream.secure(client);
+        let host = &self.hosts[connection.host].host;
+        match caught(|| self.network.tls.session(host)).map_err(panicked).flatten() {
+            Ok(session) => {
+                connection.stream.secure(session);
                 self.set_deadline(slot, deadline);
                 self.shake_hands(slot);
             }
-            Err(e) => self.attempt_failed(slot, errors::tls_failed(e)),
+            Err(error) => self.attempt_failed(slot, error),
         }
     }
 
@@ -227,22 +196,23 @@ impl Multiplexed {
                     self.send(slot, exchange, true);
                 }
             }
-            Err(e) => {
-                let error =
-                    if e.kind() == io::ErrorKind::InvalidData { errors::tls_failed(e) } else { errors::closed(e) };
-                self.attempt_failed(slot, error);
-            }
+            Err(e) => self.attempt_failed(slot, broken(e)),
         }
     }
 
     /// Sends the request on a connection that is ready for it.
     fn send(&mut self, slot: usize, exchange: Box<InFlight>, is_fresh: bool) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
-        let Exchange { request, headers, .. } = &exchange.exchange;
+        let Exchange { request, credentials, .. } = &exchange.exchange;
         self.output.clear();
         let host = &self.hosts[connection.host];
-        let written = caught(|| request::write(host, &exchange.path, request, headers, &mut self.output));
-        let call = match written.map_err(panicked).flatten() {
+        let additions = host.additions(credentials);
+        let written = host.origin.as_ref().ok_or_else(errors::not_written).and_then(|origin| {
+            caught(|| request::write(origin, &exchange.path, request, &additions, &mut self.output))
+                .map_err(panicked)
+                .flatten()
+        });
+        let call = match written {
             Ok(call) => call,
             Err(error) => {
                 drop(self.close(slot));
@@ -271,7 +241,7 @@ impl Multiplexed {
                     self.receive(slot);
                 }
             }
-            Err(e) => self.attempt_failed(slot, errors::closed(e)),
+            Err(e) => self.attempt_failed(slot, broken(e)),
         }
     }
 
@@ -284,12 +254,9 @@ impl Multiplexed {
             let read = match caught(|| connection.stream.read(&mut self.input)).flatten() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) if reader.has_head() => return self.finish(slot, false),
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                    return self.attempt_failed(slot, errors::tls_failed(e));
-                }
-                Err(e) => return self.attempt_failed(slot, errors::closed(e)),
+                Err(e) => return self.attempt_failed(slot, broken(e)),
                 Ok(0) => {
-                    return match reader.end() {
+                    return match reader.end(&connection.input) {
                         Ok(()) => self.finish(slot, false),
                         Err(error) => self.attempt_failed(slot, error),
                     };
@@ -369,7 +336,7 @@ impl Multiplexed {
     }
 
     /// Closes the connection, and fails the exchange that it carried.
-    fn attempt_failed(&mut self, slot: usize, error: RequestError) {
+    pub(super) fn attempt_failed(&mut self, slot: usize, error: RequestError) {
         let Some(connection) = self.close(slot) else { return };
         let Some(exchange) = connection.exchange else { return };
         let is_secured = matches!(connection.phase, Phase::Sending | Phase::Receiving | Phase::Idle);
@@ -377,7 +344,13 @@ impl Multiplexed {
         let failure = Failure {
             sent: is_secured && connection.stream.has_sent(),
             maybe_stale: is_secured && !connection.is_fresh && !connection.received && error.kind() == Kind::Closed,
-            error: if is_secured { error } else { errors::during_handshake(error, timeout) },
+            error: match &connection.phase {
+                _ if is_secured => error,
+                #[cfg(feature = "rustls")]
+                Phase::Tunnelling => self.tunnel_error(connection.host, error, timeout),
+                _ => errors::during_handshake(error, timeout),
+            },
+            is_unconnected: false,
         };
         drop(connection.stream);
         self.fail(exchange, failure);
@@ -398,9 +371,9 @@ impl Multiplexed {
     }
 
     /// Retries if that is harmless, otherwise completes the exchange.
-    fn fail(&mut self, mut exchange: Box<InFlight>, failure: Failure) {
-        // A GET changes nothing (RFC 9110, 9.2.2), nor does a request of which no byte was sent.
-        if failure.maybe_stale && (exchange.exchange.request.method == "GET" || !failure.sent) {
+    fn fail(&mut self, mut exchange: Box<InFlight>, mut failure: Failure) {
+        // A request that only reads changes nothing, nor does one of which no byte was sent.
+        if failure.maybe_stale && (exchange.exchange.only_reads || !failure.sent) {
             exchange.needs_fresh = true;
             exchange.has_left |= failure.sent;
             return self.submitted.push_front(exchange);
@@ -418,11 +391,15 @@ impl Multiplexed {
             }
         }
         let sent = failure.sent || exchange.has_left;
+        let proxy = self.hosts.get(exchange.exchange.host).and_then(|host| host.proxy.as_ref());
+        if let Some(proxy) = proxy.filter(|_| failure.is_unconnected) {
+            failure.error = proxy.not_reached(failure.error);
+        }
         let reply = if sent { Reply::Ambiguous(failure.error) } else { Reply::NotSent(failure.error) };
         self.complete(&exchange, reply);
     }
 
-    fn complete(&mut self, exchange: &InFlight, reply: Reply) {
+    pub(super) fn complete(&mut self, exchange: &InFlight, reply: Reply) {
         let elapsed = self.now.saturating_duration_since(exchange.begun);
         self.completed.push(Completion { id: exchange.exchange.id, reply, elapsed });
     }
@@ -449,12 +426,10 @@ fn is_connected(socket: &TcpStream, address: SocketAddr) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Turns a panic of a crate that parses the bytes of a server into an error. The caller then drops the connection, and
-/// with it the state of that crate.
-pub(super) fn caught<T>(run: impl FnOnce() -> T) -> io::Result<T> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| io::Error::other("the code that reads the answer panicked"))
-}
-
-fn panicked(error: io::Error) -> RequestError {
-    RequestError::new(Kind::Internal, "the request panicked").caused_by(error)
+/// Returns the error of a stream that has ended: its own, or that of the socket.
+fn broken(error: io::Error) -> RequestError {
+    match error.downcast::<RequestError>() {
+        Ok(own) => own,
+        Err(error) => errors::closed(error),
+    }
 }

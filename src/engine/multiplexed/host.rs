@@ -1,9 +1,13 @@
 //! One host: its address, the constant parts of its requests, and its idle connections.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::request::Origin;
 use crate::http::MAX_IDLE_AGE;
+use crate::http::additions::HeadAdditions;
+use crate::http::credentials::HeaderLines;
+use crate::http::proxy::Proxy;
 use crate::http::resolver::Target;
 use crate::values::host::Host;
 
@@ -12,6 +16,9 @@ use crate::values::host::Host;
 pub(super) struct HttpHost {
     pub(super) host: Host,
     pub(super) target: Target,
+    pub(super) proxy: Option<Arc<Proxy>>,
+    /// Scheme and authority, before the path of a request to a proxy. Absent for https, which goes through a tunnel.
+    absolute: Option<Arc<str>>,
     /// `None` if the authority is not valid in HTTP, which [`Host`] excludes.
     pub(super) origin: Option<Origin>,
     /// Slots of idle connections, each with the time of its last use, in this order.
@@ -19,12 +26,31 @@ pub(super) struct HttpHost {
 }
 
 impl HttpHost {
-    pub(super) fn new(host: &Host) -> Self {
+    /// Creates a host, which may be reached through `proxy`.
+    pub(super) fn new(host: &Host, proxy: Option<&Arc<Proxy>>) -> Self {
+        let proxy = Proxy::of(proxy, host);
         HttpHost {
             host: host.clone(),
             target: Target::of(host),
+            absolute: proxy.as_ref().filter(|_| !host.is_https()).map(|_| host.origin().into()),
+            proxy,
             origin: Origin::new(host.authority(), host.is_https()),
             idle: Vec::new(),
+        }
+    }
+
+    /// Returns the address or name to connect to: that of the proxy, or that of the host.
+    pub(super) fn dialled(&self) -> &Target {
+        self.proxy.as_ref().map_or(&self.target, |proxy| &proxy.target)
+    }
+
+    /// Returns what is added to the head of a request with these credentials.
+    pub(super) fn additions(&self, credentials: &HeaderLines) -> HeadAdditions {
+        let proxy = self.proxy.as_ref().filter(|_| self.absolute.is_some());
+        HeadAdditions {
+            origin: self.absolute.clone(),
+            credentials: credentials.clone(),
+            proxy: proxy.map(|proxy| proxy.lines()).unwrap_or_default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::exchange::InFlight;
+use super::in_flight::InFlight;
 use crate::http::resolver::{Found, LookUp, Resolver, too_late};
 use crate::values::cause::RequestError;
 

@@ -3,20 +3,20 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use super::exchange::InFlight;
+use super::in_flight::InFlight;
 
 /// Queue of exchanges, first in, first out.
 #[derive(Default)]
 pub(super) struct Parked {
     waiting: VecDeque<Box<InFlight>>,
-    /// Lower bound of the deadlines in `waiting`.
+    /// Lower bound of the times until which those in `waiting` may wait.
     first_deadline: Option<Instant>,
 }
 
 impl Parked {
     pub(super) fn push(&mut self, exchange: Box<InFlight>) {
-        let first = self.first_deadline.map_or(exchange.deadline, |first| first.min(exchange.deadline));
-        self.first_deadline = Some(first);
+        let until = exchange.parked_until();
+        self.first_deadline = Some(self.first_deadline.map_or(until, |first| first.min(until)));
         self.waiting.push_back(exchange);
     }
 
@@ -26,6 +26,11 @@ impl Parked {
             self.first_deadline = None;
         }
         popped
+    }
+
+    /// Removes the exchanges of which nothing was sent, and whose id is withdrawn.
+    pub(super) fn withdraw(&mut self, is_withdrawn: &dyn Fn(u64) -> bool) -> VecDeque<Box<InFlight>> {
+        withdraw(&mut self.waiting, is_withdrawn)
     }
 
     /// Returns the time after which [`Parked::take_expired`] may return an exchange.
@@ -38,9 +43,20 @@ impl Parked {
             return VecDeque::new();
         }
         let (expired, waiting): (VecDeque<_>, VecDeque<_>) =
-            self.waiting.drain(..).partition(|exchange| exchange.deadline <= now);
-        self.first_deadline = waiting.iter().map(|exchange| exchange.deadline).min();
+            self.waiting.drain(..).partition(|exchange| exchange.parked_until() <= now);
+        self.first_deadline = waiting.iter().map(|exchange| exchange.parked_until()).min();
         self.waiting = waiting;
         expired
     }
+}
+
+/// Removes the exchanges of which nothing was sent, and whose id is withdrawn, from a queue.
+pub(super) fn withdraw(
+    queue: &mut VecDeque<Box<InFlight>>,
+    is_withdrawn: &dyn Fn(u64) -> bool,
+) -> VecDeque<Box<InFlight>> {
+    let (withdrawn, kept) =
+        queue.drain(..).partition(|exchange| !exchange.has_left && is_withdrawn(exchange.exchange.id));
+    *queue = kept;
+    withdrawn
 }

@@ -3,12 +3,13 @@
 use ureq_proto::client::state::{Prepare, RecvResponse};
 use ureq_proto::client::{Call, SendRequestResult};
 use ureq_proto::http::uri::{Authority, PathAndQuery, Scheme};
-use ureq_proto::http::{HeaderName, HeaderValue, Method, Request as Head, Uri, header};
+use ureq_proto::http::{HeaderName, HeaderValue, Request as Head, Uri, header};
 
-use super::host::HttpHost;
 use crate::api::Request;
-use crate::http::{JSON, USER_AGENT};
-use crate::values::cause::{RequestError, RequestErrorKind as Kind};
+use crate::http::additions::HeadAdditions;
+use crate::http::head;
+use crate::http::{JSON, USER_AGENT, errors};
+use crate::values::cause::RequestError;
 
 /// The constant parts of every request to one host.
 #[derive(Debug)]
@@ -32,42 +33,38 @@ impl Origin {
 /// # Errors
 /// If the request is not valid HTTP. Requests are checked when they are created.
 pub(super) fn write(
-    host: &HttpHost,
+    origin: &Origin,
     path: &str,
     request: &Request,
-    headers: &[(String, String)],
+    additions: &HeadAdditions,
     output: &mut Vec<u8>,
 ) -> Result<Call<RecvResponse>, RequestError> {
     let start = output.len();
-    let written = try_write(host, path, request, headers, output);
+    let call = try_write(origin, path, request, output);
+    let written = call.filter(|_| add(additions, start, output));
     written.ok_or_else(|| {
         output.truncate(start);
-        RequestError::new(Kind::Internal, "the request could not be written")
+        errors::not_written()
     })
 }
 
-fn try_write(
-    host: &HttpHost,
-    path: &str,
-    request: &Request,
-    headers: &[(String, String)],
-    output: &mut Vec<u8>,
-) -> Option<Call<RecvResponse>> {
-    let origin = host.origin.as_ref()?;
-    let mut call = prepare(origin, path, request)?;
-    for (name, value) in headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        let mut value = HeaderValue::from_str(value).ok()?;
-        value.set_sensitive(true);
-        call.header(name, value).ok()?;
+/// Adds to the request that begins at `start`. Returns false if it has no request line.
+fn add(additions: &HeadAdditions, start: usize, output: &mut Vec<u8>) -> bool {
+    if additions.is_empty() {
+        return true;
     }
-    let mut call = call.proceed();
+    let Some(request) = additions.added_to(&output[start..]) else { return false };
+    output.truncate(start);
+    output.extend_from_slice(&request);
+    true
+}
+
+fn try_write(origin: &Origin, path: &str, request: &Request, output: &mut Vec<u8>) -> Option<Call<RecvResponse>> {
+    let mut call = prepare(origin, path, request)?.proceed();
     let start = output.len();
     // The constant lines fit in 512 bytes. If the space is too small, writing fails.
-    let space = 512
-        + origin.host.len()
-        + path.len()
-        + headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+    let headers = request.headers.iter().map(|(name, value)| name.len() + value.len() + 4);
+    let space = 512 + request.method.len() + origin.host.len() + path.len() + headers.sum::<usize>();
     output.resize(start + space, 0);
     let mut end = start;
     while !call.can_proceed() {
@@ -91,20 +88,27 @@ fn prepare(origin: &Origin, path: &str, request: &Request) -> Option<Call<Prepar
     parts.scheme = Some(origin.scheme.clone());
     parts.authority = Some(origin.authority.clone());
     parts.path_and_query = Some(PathAndQuery::try_from(path).ok()?);
-    let mut head = Head::new(());
-    *head.uri_mut() = Uri::from_parts(parts).ok()?;
-    *head.method_mut() = Method::from_bytes(request.method.as_bytes()).ok()?;
-    let mut call = Call::new(head).ok()?;
+    let mut start = Head::new(());
+    *start.uri_mut() = Uri::from_parts(parts).ok()?;
+    *start.method_mut() = head::method(request)?;
+    let mut call = Call::new(start).ok()?;
     call.allow_non_standard_methods(true);
-    call.header(header::HOST, origin.host.clone()).ok()?;
-    call.header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT)).ok()?;
-    call.header(header::ACCEPT, HeaderValue::from_static(JSON)).ok()?;
-    if let Some(body) = &request.body {
+    let default = |call: &mut Call<Prepare>, name: HeaderName, value: HeaderValue| {
+        if head::names(request, &name) { Some(()) } else { call.header(name, value).ok() }
+    };
+    default(&mut call, header::HOST, origin.host.clone())?;
+    default(&mut call, header::USER_AGENT, HeaderValue::from_static(USER_AGENT))?;
+    default(&mut call, header::ACCEPT, HeaderValue::from_static(JSON))?;
+    if request.body.is_some() {
         call.force_send_body();
-        call.header(header::CONTENT_TYPE, HeaderValue::from_static(JSON)).ok()?;
+        default(&mut call, header::CONTENT_TYPE, HeaderValue::from_static(JSON))?;
+    }
+    if let Some(body) = head::body(request) {
         call.header(header::CONTENT_LENGTH, HeaderValue::from(body.len() as u64)).ok()?;
-    } else if request.method == "POST" {
-        call.header(header::CONTENT_LENGTH, HeaderValue::from(0_u64)).ok()?;
+    }
+    for named in head::headers(request) {
+        let (name, value) = named?;
+        call.header(name, value).ok()?;
     }
     Some(call)
 }

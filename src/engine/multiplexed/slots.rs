@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use super::Multiplexed;
 use super::answer::AnswerReader;
-use super::exchange::{InFlight, caught};
+use super::in_flight::InFlight;
+use super::panics::caught;
 use super::stream::Stream;
 
 pub(super) struct Connection {
@@ -34,6 +35,9 @@ pub(super) enum Phase {
         /// Addresses to try next.
         next: std::vec::IntoIter<SocketAddr>,
     },
+    /// Asks the proxy for a tunnel.
+    #[cfg(feature = "rustls")]
+    Tunnelling,
     /// The TLS handshake.
     #[cfg(feature = "rustls")]
     Securing,

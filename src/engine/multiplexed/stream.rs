@@ -6,20 +6,21 @@
 use std::io::{self, Read as _, Write as _};
 
 use mio::net::TcpStream;
+
 #[cfg(feature = "rustls")]
-use rustls::ClientConnection;
+use crate::http::tls::session::TlsSession;
 
 pub(super) struct Stream {
     socket: TcpStream,
     #[cfg(feature = "rustls")]
-    tls: Option<Box<ClientConnection>>,
+    tls: Option<Box<TlsSession>>,
     /// Bytes that the kernel has not accepted yet. Empty with TLS, which has a buffer of its own.
     output: Vec<u8>,
     /// A read may return bytes.
     readable: bool,
     /// The server has closed its side. Read to the end, even after short reads.
     ending: bool,
-    /// The kernel accepted at least one byte since the last `send`.
+    /// The kernel accepted at least one byte since the last `send`, and the server may have read it.
     sent: bool,
 }
 
@@ -41,9 +42,9 @@ impl Stream {
     }
 
     #[cfg(feature = "rustls")]
-    pub(super) fn secure(&mut self, mut tls: ClientConnection) {
+    pub(super) fn secure(&mut self, mut tls: TlsSession) {
         // A request is written at once, so its size bounds the buffer.
-        tls.set_buffer_limit(None);
+        tls.connection.set_buffer_limit(None);
         self.tls = Some(Box::new(tls));
     }
 
@@ -66,7 +67,7 @@ impl Stream {
         self.sent = false;
         #[cfg(feature = "rustls")]
         if let Some(tls) = &mut self.tls {
-            tls.writer().write_all(bytes)?;
+            tls.connection.writer().write_all(bytes)?;
             return self.flush();
         }
         let taken = match write(&mut self.socket, bytes) {
@@ -84,17 +85,8 @@ impl Stream {
     /// Writes the bytes that the kernel did not accept before. Returns whether all were written.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         #[cfg(feature = "rustls")]
-        if let Some(tls) = &mut self.tls {
-            while tls.wants_write() {
-                match tls.write_tls(&mut self.socket) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(_) => self.sent = true,
-                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                    Err(e) => return Err(e),
-                }
-            }
-            return Ok(true);
+        if self.tls.is_some() {
+            return self.flush_secured();
         }
         while !self.output.is_empty() {
             match write(&mut self.socket, &self.output) {
@@ -134,10 +126,30 @@ impl Stream {
     }
 
     #[cfg(feature = "rustls")]
+    fn flush_secured(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        while tls.connection.wants_write() {
+            match tls.connection.write_tls(&mut self.socket) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => self.sent = true,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) => {
+                    // The server may have said why in an alert, before it closed.
+                    self.readable = true;
+                    let alert = self.take_records().err().filter(|e| e.kind() == io::ErrorKind::InvalidData);
+                    return Err(alert.unwrap_or(e));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    #[cfg(feature = "rustls")]
     fn read_secured(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let Some(tls) = &mut self.tls else { return Err(io::ErrorKind::WouldBlock.into()) };
-            match tls.reader().read(buffer) {
+            match tls.connection.reader().read(buffer) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
@@ -150,7 +162,7 @@ impl Stream {
     pub(super) fn shake_hands(&mut self) -> io::Result<bool> {
         loop {
             self.flush()?;
-            if self.tls.as_ref().is_none_or(|tls| !tls.is_handshaking()) {
+            if self.tls.as_ref().is_none_or(|tls| !tls.connection.is_handshaking()) {
                 return Ok(true);
             }
             match self.take_records() {
@@ -171,12 +183,15 @@ impl Stream {
     fn take_records(&mut self) -> io::Result<usize> {
         let Some(mut tls) = self.tls.take() else { return Err(io::ErrorKind::WouldBlock.into()) };
         let mut full = true;
-        let result = self.read_socket(|socket| tls.read_tls(&mut Watched { socket, full: &mut full }));
+        let result = self.read_socket(|socket| tls.connection.read_tls(&mut Watched { socket, full: &mut full }));
         if result.is_ok() {
             self.readable = self.ending || full;
         }
         let processed = match result {
-            Ok(_) => tls.process_new_packets().map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e)),
+            Ok(_) => tls.process().map_err(|failure| {
+                self.sent &= !failure.is_unread;
+                io::Error::new(io::ErrorKind::InvalidData, failure.error)
+            }),
             Err(e) => {
                 self.tls = Some(tls);
                 return Err(e);

@@ -3,9 +3,8 @@
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
-use crate::api::{Reply, Request};
+use crate::api::Reply;
 use crate::engine::{Engine, Exchange};
 use crate::sync::Wake;
 
@@ -59,10 +58,8 @@ impl Driving {
         self.waker.wake();
     }
 
-    pub(crate) fn send(&self, host: usize, request: &Request, timeout: Duration) -> Reply {
+    pub(crate) fn run(&self, exchange: Exchange) -> Reply {
         let (reply, replied) = mpsc::channel();
-        let request = Arc::new(request.clone());
-        let exchange = Exchange { id: 0, host, request, headers: Arc::new([]), timeout };
         self.order(Order::Send(exchange, reply));
         replied.recv().unwrap()
     }

@@ -10,6 +10,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::subject::Subject;
 use crate::api::{Action, Api, Body, BodyUse, Reply, Request};
+use crate::engine::Exchange;
+use crate::http::credentials::{CredentialStore, HeaderLines};
+use crate::http::proxy::Proxy;
+use crate::values::credentials::Credentials;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 
@@ -61,9 +65,23 @@ impl Peer {
         let _ = self.stream.get_mut().write_all(text.as_ref());
     }
 
+    /// Reads a request and answers 200. The answer to HEAD has the length of a body, and no body.
+    fn answer_ok(&mut self) -> Option<()> {
+        let request = self.request()?;
+        self.send(if request.starts_with("HEAD ") { OK.strip_suffix("{}").unwrap() } else { OK });
+        Some(())
+    }
+
     /// Blocks until the client closes.
     pub(super) fn wait(&mut self) {
         let _ = io::copy(&mut self.stream, &mut io::sink());
+    }
+
+    /// Sends `bytes` one by one.
+    #[cfg(feature = "rustls")]
+    fn trickle_once(&mut self, bytes: &[u8]) {
+        self.stream.get_ref().set_nodelay(true).unwrap();
+        bytes.chunks(1).for_each(|byte| self.send(byte));
     }
 
     /// Sends `piece` every few milliseconds until the client closes.
@@ -124,12 +142,27 @@ fn transport(url: &str) -> Subject {
 pub(super) fn ask(transport: &Subject, action: Action, timeout: Duration) -> Reply {
     let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
     let start = Instant::now();
-    let reply = transport.send(0, &request, timeout);
+    let reply = transport.run(Exchange { only_reads: action == Action::Check, ..exchange(0, &request, timeout) });
     assert!(start.elapsed() < timeout + Duration::from_secs(5), "{action} took {:?}", start.elapsed());
     reply
 }
 
-/// Returns a reply as one line, for comparison.
+/// Returns an exchange that changes something, without credentials.
+pub(super) fn exchange(host: usize, request: &Request, timeout: Duration) -> Exchange {
+    let credentials = HeaderLines::default();
+    Exchange { id: 0, host, request: Arc::new(request.clone()), only_reads: false, credentials, timeout }
+}
+
+/// Returns an exchange with these credentials.
+fn with(credentials: HeaderLines, request: &Request) -> Exchange {
+    Exchange { credentials, ..exchange(0, request, PLENTY) }
+}
+
+pub(super) fn send(transport: &Subject, host: usize, request: &Request, timeout: Duration) -> Reply {
+    transport.run(exchange(host, request, timeout))
+}
+
+/// Returns a reply as one line, without its body, for comparison.
 pub(super) fn describe(reply: &Reply) -> String {
     match reply {
         Reply::NotSent(e) => format!("not sent, {:?}: {e}", e.kind()),
@@ -137,6 +170,16 @@ pub(super) fn describe(reply: &Reply) -> String {
         Reply::Answered { status, retry_after: None, .. } => format!("{status}"),
         Reply::Answered { status, retry_after: Some(after), .. } => format!("{status}, retry after {after:?}"),
     }
+}
+
+/// Returns a reply as one line, for comparison.
+pub(super) fn describe_whole(reply: &Reply) -> String {
+    let body = match reply {
+        Reply::Answered { body: Body::Whole(bytes), .. } => format!(", body {:?}", bytes.escape_ascii().to_string()),
+        Reply::Answered { body: Body::Cut(_), .. } => ", body cut".to_owned(),
+        _ => String::new(),
+    };
+    describe(reply) + &body
 }
 
 #[track_caller]
@@ -149,38 +192,156 @@ const CLOSED: &str = "ambiguous, Closed: the connection was closed before the an
 pub(super) const REFUSED: &str = "not sent, Connect: connection refused";
 
 #[test]
-fn each_action_sends_its_exact_request() {
+fn each_action_of_the_default_api_sends_exactly_these_bytes() {
+    const BODY: &str = "{\"groupId\": \"g1\"}";
     let server = answering(OK);
-    let head = |line: &str, extra: &str| {
-        let version = env!("CARGO_PKG_VERSION");
-        let host = server.address;
-        format!(
-            "{line} HTTP/1.1\r\nhost: {host}\r\n{extra}user-agent: cluster-client/{version}\r\naccept: application/json\r\n"
-        )
-    };
-    let json = "content-type: application/json\r\n";
-    let body = "content-length: 17\r\n\r\n{\"groupId\": \"g1\"}";
-    for (action, expected) in [
-        (Action::Create, head("POST /base/v1/group/", json)),
-        (Action::Check, head("GET /base/v1/group/g1/", "")),
-        (Action::Delete, head("DELETE /base/v1/group/", json)),
+    for (action, line, body) in [
+        (Action::Create, "POST /base/v1/group/", BODY),
+        (Action::Check, "GET /base/v1/group/g1/", ""),
+        (Action::Delete, "DELETE /base/v1/group/", BODY),
     ] {
-        assert_reply(&ask(&transport(&format!("http://{}/base", server.address)), action, PLENTY), "200");
-        let request = server.requests.recv().unwrap();
-        let (head, content) = request.split_once("\r\n\r\n").unwrap();
-        let mut lines: Vec<_> = head.split("\r\n").collect();
-        let mut expected: Vec<_> = expected.trim_end().split("\r\n").collect();
-        if action == Action::Check {
-            assert_eq!(content, "");
-        } else {
-            let (length, text) = body.split_once("\r\n\r\n").unwrap();
-            expected.push(length);
-            assert_eq!(content, text);
+        let mut expected = vec![format!("{line} HTTP/1.1\r\n")];
+        for name in Subject::HEADERS {
+            expected.push(match name {
+                "accept" => "accept: application/json\r\n".to_owned(),
+                "host" => format!("host: {}\r\n", server.address),
+                "user-agent" => format!("user-agent: cluster-client/{}\r\n", env!("CARGO_PKG_VERSION")),
+                _ if body.is_empty() => String::new(),
+                "content-length" => format!("content-length: {}\r\n", body.len()),
+                "content-type" => "content-type: application/json\r\n".to_owned(),
+                other => unreachable!("{other}"),
+            });
         }
-        assert_eq!(lines[0], expected[0]);
+        assert_reply(&ask(&transport(&format!("http://{}/base", server.address)), action, PLENTY), "200");
+        assert_eq!(server.requests.recv().unwrap(), format!("{}\r\n{body}", expected.concat()));
+    }
+}
+
+/// Returns a request with this method, and without headers of its own.
+fn request(method: &'static str, body: Option<&str>) -> Request {
+    let body = body.map(str::to_owned);
+    Request { method: method.into(), path: "/x?y=1".into(), headers: Arc::new([]), body, body_use: BodyUse::Unused }
+}
+
+fn named(headers: &[(&str, &str)]) -> Arc<[(String, String)]> {
+    headers.iter().map(|(name, value)| (String::from(*name), String::from(*value))).collect()
+}
+
+#[test]
+fn any_method_is_sent_with_or_without_a_body() {
+    let server = serve(|number, mut peer| while number == 0 && peer.answer_ok().is_some() {});
+    let transport = server.transport();
+    for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "MKCOL", "PROPFIND", "x-own!", "get"] {
+        for (body, lines) in [
+            (Some("<a/>"), &["content-length: 4", "content-type: application/json"][..]),
+            (Some(""), &["content-length: 0", "content-type: application/json"]),
+            (None, if ["POST", "PUT", "PATCH"].contains(&method) { &["content-length: 0"] } else { &[] }),
+        ] {
+            let sent = Request { body_use: BodyUse::Needed, ..request(method, body) };
+            let expected = if method == "HEAD" { "200, body \"\"" } else { "200, body \"{}\"" };
+            assert_eq!(describe_whole(&send(&transport, 0, &sent, PLENTY)), expected, "{method}");
+            let seen = server.requests.recv().unwrap();
+            let (head, content) = seen.split_once("\r\n\r\n").unwrap();
+            assert_eq!(head.lines().next().unwrap(), format!("{method} /x?y=1 HTTP/1.1"));
+            let mut about_body: Vec<_> = head.lines().filter(|line| line.starts_with("content-")).collect();
+            about_body.sort_unstable();
+            assert_eq!((about_body.as_slice(), content), (lines, body.unwrap_or_default()), "{method}");
+            assert!(!head.contains("transfer-encoding"), "{head}");
+        }
+    }
+}
+
+#[test]
+fn headers_of_the_request_replace_the_defaults_and_credentials_are_added() {
+    let server = serve(|_, mut peer| while peer.answer_ok().is_some() {});
+    let transport = server.transport();
+    let long = "y".repeat(3000);
+    let headers = named(&[
+        ("Accept", "text/plain"),
+        ("Content-Type", "text/xml"),
+        ("x-twice", "1"),
+        ("X-Twice", "2"),
+        ("x-long", &long),
+        ("HOST", "virtual"),
+        ("User-Agent", "me"),
+    ]);
+    let xml = Request { headers, ..request("PROPFIND", Some("<a/>")) };
+    // Send the default headers again afterwards, over the same connection.
+    for (exchange, expected) in [
+        (
+            with(credentials("z"), &xml),
+            vec![
+                "PROPFIND /x?y=1 HTTP/1.1".to_owned(),
+                "X-Token: z".to_owned(),
+                "accept: text/plain".to_owned(),
+                "authorization: Bearer z".to_owned(),
+                "content-length: 4".to_owned(),
+                "content-type: text/xml".to_owned(),
+                "host: virtual".to_owned(),
+                "user-agent: me".to_owned(),
+                format!("x-long: {long}"),
+                "x-twice: 1".to_owned(),
+                "x-twice: 2".to_owned(),
+            ],
+        ),
+        (
+            exchange(0, &request("MKCOL", None), PLENTY),
+            vec![
+                "MKCOL /x?y=1 HTTP/1.1".to_owned(),
+                "accept: application/json".to_owned(),
+                format!("host: {}", server.address),
+                format!("user-agent: cluster-client/{}", env!("CARGO_PKG_VERSION")),
+            ],
+        ),
+    ] {
+        assert_reply(&transport.run(exchange), "200");
+        let seen = server.requests.recv().unwrap();
+        let mut lines: Vec<_> = seen.split_once("\r\n\r\n").unwrap().0.lines().collect();
         lines.sort_unstable();
-        expected.sort_unstable();
         assert_eq!(lines, expected);
+    }
+}
+
+#[test]
+fn request_that_is_not_valid_or_frames_itself_is_not_sent() {
+    let server = answering(OK);
+    let with = |name, value| Request { headers: named(&[(name, value)]), ..request("PUT", Some("{}")) };
+    for request in [
+        request("", None),
+        request("A B", None),
+        request("GET\r\n", None),
+        request("CONNECT", None),
+        with("Content-Length", "1"),
+        with("transfer-encoding", "chunked"),
+        with("Expect", "100-continue"),
+        with("a b", "c"),
+        with("", "c"),
+        with("a", "b\r\nc: d"),
+    ] {
+        let expected = "not sent, Internal: the request could not be written";
+        assert_eq!(describe(&send(&server.transport(), 0, &request, PLENTY)), expected, "{request:?}");
+    }
+    assert_eq!(server.requests.try_iter().count(), 0);
+}
+
+#[test]
+fn redirect_keeps_any_method_with_its_headers_and_body() {
+    for method in ["PUT", "PATCH", "MKCOL", "PROPFIND", "GET", "HEAD", "DELETE"] {
+        for body in [None, Some("<a/>")] {
+            let server = serve(|_, mut peer| {
+                while let Some(request) = peer.request() {
+                    let moves = request.split(' ').nth(1) != Some("/moved");
+                    let start = if moves { "308 x\r\nlocation: /moved" } else { "299 x" };
+                    peer.send(format!("HTTP/1.1 {start}\r\ncontent-length: 0\r\n\r\n"));
+                }
+            });
+            let sent = Request { headers: named(&[("X-Own", "1"), ("accept", "a/b")]), ..request(method, body) };
+            assert_reply(&server.transport().run(with(credentials("z"), &sent)), "299");
+            let (first, second) = (server.requests.recv().unwrap(), server.requests.recv().unwrap());
+            assert!(first.contains("x-own: 1") && first.contains("authorization: Bearer z"), "{first}");
+            assert!(first.ends_with(&format!("\r\n\r\n{}", body.unwrap_or_default())), "{first}");
+            assert_eq!(second, first.replacen("/x?y=1", "/moved", 1));
+        }
     }
 }
 
@@ -482,8 +643,9 @@ fn zero_timeout_sends_nothing_and_the_longest_one_does() {
     assert_reply(&ask(&transport, Action::Create, PLENTY), "200");
     assert!(matches!(ask(&transport, Action::Create, Duration::ZERO), Reply::NotSent(_)));
     let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-    assert_reply(&transport.send(0, &request, Duration::MAX), "200");
-    assert!(matches!(transport.send(1, &request, PLENTY), Reply::NotSent(_)));
+    let check = Exchange { only_reads: true, ..exchange(0, &request, Duration::MAX) };
+    assert_reply(&transport.run(check), "200");
+    assert!(matches!(send(&transport, 1, &request, PLENTY), Reply::NotSent(_)));
 }
 
 #[test]
@@ -525,6 +687,158 @@ fn redirect_is_followed_once_if_it_keeps_method_and_origin() {
     }
 }
 
+/// Returns credentials with `token` in the lines of two headers.
+fn credentials(token: &str) -> HeaderLines {
+    let host = Host::parse("http://localhost").unwrap();
+    let both = Credentials::bearer(token).header("X-Token", token);
+    let store = CredentialStore::load(std::slice::from_ref(&host), &both, &[], false, Instant::now()).unwrap();
+    store.of(&host).unwrap().lines(Instant::now())
+}
+
+#[test]
+fn credentials_are_sent_whole_with_every_action_on_each_connection() {
+    let server = serve(|_, mut peer| {
+        while peer.request().is_some() {
+            peer.send(OK);
+        }
+    });
+    let transport = server.transport();
+    // The longest token is larger than the buffers of ureq.
+    for token in ["abc", &"y".repeat(8 * 1024)] {
+        for action in ACTIONS {
+            let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+            assert_reply(&send(&transport, 0, &request, PLENTY), "200");
+            let plain = server.requests.recv().unwrap();
+            assert_reply(&transport.run(with(credentials(token), &request)), "200");
+            let line = plain.find('\n').unwrap() + 1;
+            let lines = format!("authorization: Bearer {token}\r\nX-Token: {token}\r\n");
+            let expected = [&plain[..line], &lines, &plain[line..]].concat();
+            assert_eq!(server.requests.recv().unwrap(), expected);
+        }
+    }
+}
+
+#[test]
+fn credentials_follow_a_redirect_to_the_same_origin_only() {
+    for status in [307, 308] {
+        for action in ACTIONS {
+            let elsewhere = answering(OK);
+            let away = elsewhere.address;
+            let server = serve(move |_, mut peer| {
+                while let Some(request) = peer.request() {
+                    let port = peer.stream.get_ref().local_addr().unwrap().port();
+                    let target = match request.split(' ').nth(1).unwrap() {
+                        path if path.starts_with("/moved") => {
+                            peer.send("HTTP/1.1 299 there\r\ncontent-length: 0\r\n\r\n");
+                            continue;
+                        }
+                        path if path.starts_with("/port") => format!("http://{away}/moved"),
+                        path if path.starts_with("/host") => format!("http://localhost:{port}/moved"),
+                        path if path.starts_with("/scheme") => format!("https://127.0.0.1:{port}/moved"),
+                        path if path.starts_with("/user") => format!("http://x@127.0.0.1:{port}/moved"),
+                        _ => "/moved".to_owned(),
+                    };
+                    peer.send(format!("HTTP/1.1 {status} x\r\nlocation: {target}\r\ncontent-length: 0\r\n\r\n"));
+                }
+            });
+            let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+            let ask = |path: &str| {
+                transport(&format!("http://{}{path}", server.address)).run(with(credentials("S3CR3T"), &request))
+            };
+            assert_reply(&ask(""), "299");
+            let first = server.requests.recv().unwrap();
+            let moved = first.replacen(first.split(' ').nth(1).unwrap(), "/moved", 1);
+            assert_eq!(server.requests.recv().unwrap(), moved);
+            assert_eq!(first.matches("S3CR3T").count(), 2, "{first}");
+            for path in ["/port", "/host", "/scheme", "/user"] {
+                assert_reply(&ask(path), &status.to_string());
+                assert_eq!(server.requests.try_iter().count(), 1, "{path}: the redirect is not followed");
+            }
+            assert_eq!(elsewhere.requests.try_iter().count(), 0);
+        }
+    }
+}
+
+/// Returns a subject that reaches `url` through the proxy at `proxy`.
+fn through(proxy: SocketAddr, url: &str) -> Subject {
+    let proxy = Proxy::for_all(&Host::parse(format!("http://{proxy}")).unwrap());
+    Subject::through(&Host::parse(url).unwrap(), proxy, include_bytes!("testdata/ca.pem"))
+}
+
+#[test]
+fn proxy_gets_requests_to_an_http_host_in_absolute_form() {
+    let proxy = serve(|number, mut peer| {
+        while peer.request().is_some() {
+            peer.send(if number == 0 { OK } else { "HTTP/1.1 500 another\r\ncontent-length: 0\r\n\r\n" });
+        }
+    });
+    // Only the proxy looks up the name.
+    let transport = through(proxy.address, "http://node.invalid:8000/base");
+    for action in ACTIONS {
+        let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+        assert_reply(&transport.run(with(credentials("abc"), &request)), "200");
+        let sent = proxy.requests.recv().unwrap();
+        let line = format!("{} http://node.invalid:8000/base{} HTTP/1.1\r\n", request.method, request.path);
+        assert!(sent.starts_with(&line), "{sent}");
+        assert!(sent.contains("\r\nhost: node.invalid:8000\r\n"), "{sent}");
+        assert!(sent.contains("\r\nauthorization: Bearer abc\r\n"), "{sent}");
+    }
+}
+
+#[test]
+fn answer_of_a_proxy_to_an_http_request_is_an_answer() {
+    for status in [403, 407, 502] {
+        let proxy = serve(move |_, mut peer| {
+            peer.request();
+            peer.send(format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n"));
+        });
+        let transport = through(proxy.address, "http://node.invalid");
+        assert_reply(&ask(&transport, Action::Create, PLENTY), &status.to_string());
+    }
+}
+
+#[test]
+fn proxy_that_cannot_be_reached_is_named_and_nothing_is_sent() {
+    let (address, _guard) = refusing();
+    let unreached = format!("not sent, Connect: the proxy {address} cannot be reached: connection refused");
+    assert_reply(&ask(&through(address, "http://node.invalid"), Action::Create, PLENTY), &unreached);
+    #[cfg(feature = "rustls")]
+    assert_reply(&ask(&through(address, "https://node.invalid"), Action::Create, PLENTY), &unreached);
+}
+
+#[cfg(feature = "rustls")]
+#[test]
+fn proxy_that_opens_no_tunnel_is_named_and_nothing_is_sent() {
+    type Behaviour = fn(&mut Peer);
+    let cases: [(Behaviour, &str); 7] = [
+        (|peer| peer.send("HTTP/1.1 407 x\r\ncontent-length: 0\r\n\r\n"), "answered 407 to CONNECT"),
+        (|peer| peer.send("HTTP/1.1 403 x\r\n\r\nForbidden"), "answered 403 to CONNECT"),
+        (|peer| peer.trickle_once(b"HTTP/1.1 502 x\r\nx: y\r\n\r\n"), "answered 502 to CONNECT"),
+        (|peer| peer.send("SSH-2.0-OpenSSH\r\n\r\n"), "sent no HTTP"),
+        (|peer| peer.send("HTTP/1.1 200 x\r\n\r\nearly"), "sent bytes before the tunnel was used"),
+        (|_| {}, "closed the connection before the tunnel was open"),
+        (|peer| peer.send("HTTP/1.1 200 x\r\n"), "closed the connection before the tunnel was open"),
+    ];
+    for (behave, problem) in cases {
+        let proxy = serve(move |_, mut peer| {
+            peer.request();
+            behave(&mut peer);
+        });
+        let transport = through(proxy.address, "https://node.invalid");
+        let expected = format!("not sent, Connect: the proxy {} {problem}", proxy.address);
+        assert_reply(&ask(&transport, Action::Create, PLENTY), &expected);
+        let sent: Vec<String> = proxy.requests.try_iter().collect();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        assert!(sent[0].starts_with("CONNECT node.invalid:443 HTTP/1.1\r\nhost: node.invalid:443\r\n"), "{sent:?}");
+    }
+    let mute = serve(|_, mut peer| {
+        peer.request();
+        peer.wait();
+    });
+    let expected = format!("not sent, Connect: the proxy {} opened no tunnel within 150ms", mute.address);
+    assert_reply(&ask(&through(mute.address, "https://node.invalid"), Action::Create, BRIEF), &expected);
+}
+
 #[test]
 fn redirect_whose_target_refuses_is_ambiguous() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -556,7 +870,7 @@ fn request_that_the_server_does_not_read_is_ambiguous_after_the_timeout() {
     let start = Instant::now();
     // A loaded machine connects, and fills the buffers, within this time.
     let timeout = Duration::from_secs(2);
-    let reply = server.transport().send(0, &large_create(), timeout);
+    let reply = send(&server.transport(), 0, &large_create(), timeout);
     assert_reply(&reply, "ambiguous, Timeout: no answer within 2s");
     assert!(start.elapsed() >= timeout && start.elapsed() < PLENTY, "{:?}", start.elapsed());
     drop(end);
@@ -571,7 +885,7 @@ fn request_larger_than_the_socket_buffers_arrives_whole() {
     });
     let (transport, request) = (server.transport(), large_create());
     for _ in 0..2 {
-        assert_reply(&transport.send(0, &request, PLENTY), "200");
+        assert_reply(&send(&transport, 0, &request, PLENTY), "200");
         let seen = server.requests.recv().unwrap();
         assert!(seen.ends_with(request.body.as_deref().unwrap()), "{} bytes", seen.len());
     }
@@ -599,20 +913,19 @@ fn get_that_was_sent_is_ambiguous_even_if_its_second_connection_is_refused() {
 #[cfg(unix)]
 fn stale() -> Server {
     serve(|number, mut peer| {
-        peer.request();
-        peer.send(OK);
-        peer.request();
+        peer.answer_ok();
         if number == 0 {
+            peer.request();
             peer.reset();
         } else {
-            peer.send(OK);
+            peer.answer_ok();
         }
     })
 }
 
 #[cfg(unix)]
 #[test]
-fn request_on_a_stale_connection_is_repeated_for_a_get_only() {
+fn request_on_a_stale_connection_is_repeated_if_it_only_reads() {
     for (action, expected) in [(Action::Create, CLOSED), (Action::Check, "200"), (Action::Delete, CLOSED)] {
         let server = stale();
         let transport = server.transport();
@@ -621,6 +934,22 @@ fn request_on_a_stale_connection_is_repeated_for_a_get_only() {
         let requests = if action == Action::Check { 3 } else { 2 };
         assert_eq!(server.requests.iter().take(requests).count(), requests);
         assert!(server.requests.try_recv().is_err());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn method_does_not_decide_whether_a_request_is_repeated() {
+    for method in ["GET", "HEAD", "OPTIONS", "PROPFIND", "PUT", "DELETE", "POST"] {
+        for (only_reads, expected, requests) in [(false, CLOSED, 2), (true, "200", 3)] {
+            let server = stale();
+            let transport = server.transport();
+            let sent = || Exchange { only_reads, ..exchange(0, &request(method, Some("{}")), PLENTY) };
+            assert_reply(&transport.run(sent()), "200");
+            assert_eq!(describe(&transport.run(sent())), expected, "{method}, {only_reads}");
+            assert_eq!(server.requests.iter().take(requests).count(), requests);
+            assert!(server.requests.try_recv().is_err(), "{method}, {only_reads}");
+        }
     }
 }
 
@@ -733,7 +1062,7 @@ fn ask_more_hosts_than_there_are_descriptors() {
     let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
     for _ in 0..2 {
         for host in 0..hosts.len() {
-            assert_reply(&transport.send(host, &request, PLENTY), "200");
+            assert_reply(&send(&transport, host, &request, PLENTY), "200");
         }
     }
     let mut taken = Vec::new();
@@ -742,10 +1071,10 @@ fn ask_more_hosts_than_there_are_descriptors() {
     }
     transport.shed_idle_connections();
     taken.extend((0..).map_while(|_| std::fs::File::open("/dev/null").ok()));
-    let reply = transport.send(0, &request, PLENTY);
+    let reply = send(&transport, 0, &request, PLENTY);
     taken.clear();
     assert_reply(&reply, "not sent, Exhausted: no file descriptor for a connection");
-    assert_reply(&transport.send(0, &request, PLENTY), "200");
+    assert_reply(&send(&transport, 0, &request, PLENTY), "200");
 }
 
 #[cfg(target_os = "linux")]
@@ -795,7 +1124,8 @@ fn https_without_tls_is_refused_with_the_feature_to_enable() {
 pub(super) mod tls {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use rustls::{ServerConfig, ServerConnection, StreamOwned};
+    use rustls::server::WebPkiClientVerifier;
+    use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
     use super::*;
 
@@ -804,11 +1134,24 @@ pub(super) mod tls {
     const KEY: &[u8] = include_bytes!("testdata/node.key");
 
     fn secured(stream: TcpStream) -> StreamOwned<ServerConnection, TcpStream> {
+        secured_for(stream, None)
+    }
+
+    /// Asks for a client certificate of this authority, if there is one.
+    fn secured_for(stream: TcpStream, clients: Option<&[u8]>) -> StreamOwned<ServerConnection, TcpStream> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let builder = builder.unwrap();
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let mut roots = RootCertStore::empty();
+                roots.add(CertificateDer::from_pem_slice(authority).unwrap()).unwrap();
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                builder.with_client_cert_verifier(verifier.unwrap())
+            }
+        };
+        let config = builder
             .with_single_cert(
                 vec![CertificateDer::from_pem_slice(NODE).unwrap()],
                 PrivateKeyDer::from_pem_slice(KEY).unwrap(),
@@ -862,7 +1205,63 @@ pub(super) mod tls {
         });
         let transport = trusting(&format!("https://localhost:{}", server.address.port()));
         for _ in 0..2 {
-            assert_reply(&transport.send(0, &large_create(), PLENTY), "200");
+            assert_reply(&send(&transport, 0, &large_create(), PLENTY), "200");
+        }
+    }
+
+    #[test]
+    fn https_host_is_reached_through_a_tunnel_which_is_reused() {
+        let server = node();
+        let node = server.address;
+        let proxy = serve(move |_, mut peer| {
+            peer.request();
+            peer.send("HTTP/1.1 200 Connection established\r\n\r\n");
+            let there = TcpStream::connect(node).unwrap();
+            let (mut from, mut to) = (peer.stream.get_ref().try_clone().unwrap(), there.try_clone().unwrap());
+            let back = thread::spawn(move || io::copy(&mut to, &mut from));
+            let _ = io::copy(peer.stream.get_mut(), &mut &there);
+            let _ = there.shutdown(Shutdown::Both);
+            let _ = back.join();
+        });
+        let transport = through(proxy.address, "https://localhost:8443/base");
+        for action in ACTIONS {
+            let request = Api::default().request(action, &GroupId::parse("g1").unwrap());
+            assert_reply(&transport.run(with(credentials("S3CR3T"), &request)), "200");
+        }
+        let tunnels: Vec<String> = proxy.requests.try_iter().collect();
+        assert_eq!(tunnels.len(), 1, "{tunnels:?}");
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "CONNECT localhost:8443 HTTP/1.1\r\nhost: localhost:8443\r\nuser-agent: cluster-client/{version}\r\n\r\n"
+        );
+        assert_eq!(tunnels[0], expected, "nothing of the request is in it");
+        let wrong = through(proxy.address, "https://other.example:8443");
+        let Reply::NotSent(error) = ask(&wrong, Action::Create, PLENTY) else { panic!("the name is not verified") };
+        let expected = "the server's certificate is not valid for other.example, only for localhost, 127.0.0.1";
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn credentials_are_sent_over_tls_on_each_connection() {
+        let server = serve(|_, peer| {
+            let mut stream = BufReader::new(secured(peer.stream.into_inner()));
+            let mut head = String::new();
+            while stream.read_line(&mut head).is_ok_and(|length| length > 0) {
+                if head.ends_with("\r\n\r\n") {
+                    let has = head.contains("\r\nauthorization: Bearer yyy") && head.contains("y\r\nX-Token: yyy");
+                    let status = if has && head.starts_with("GET /v1") { 200 } else { 401 };
+                    let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n");
+                    stream.get_mut().write_all(answer.as_bytes()).unwrap();
+                    head.clear();
+                }
+            }
+        });
+        let transport = trusting(&format!("https://localhost:{}", server.address.port()));
+        let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
+        for _ in 0..2 {
+            let token = credentials(&"y".repeat(8 * 1024));
+            assert_reply(&transport.run(with(token, &request)), "200");
+            assert_reply(&send(&transport, 0, &request, PLENTY), "401");
         }
     }
 
@@ -890,13 +1289,28 @@ pub(super) mod tls {
     #[test]
     fn untrusted_certificate_is_not_sent() {
         let transport = transport(&format!("https://{}", node().address));
-        assert_reply(&ask(&transport, Action::Create, PLENTY), "not sent, Tls: the TLS handshake failed");
+        let expected = "not sent, Tls: the server's certificate has an unknown issuer";
+        assert_reply(&ask(&transport, Action::Create, PLENTY), expected);
+    }
+
+    /// The server closes with a reset while the client still writes.
+    #[test]
+    fn refusal_of_the_client_is_reported_even_if_a_write_fails() {
+        let server = serve(|_, peer| {
+            let _ = secured_for(peer.stream.into_inner(), Some(AUTHORITY)).read(&mut [0; 1]);
+        });
+        let transport = trusting(&format!("https://localhost:{}", server.address.port()));
+        let expected =
+            "not sent, Tls: the server wants a client certificate, and none is set (alert certificate_required)";
+        for _ in 0..20 {
+            assert_reply(&send(&transport, 0, &large_create(), PLENTY), expected);
+        }
     }
 
     #[test]
     fn server_without_tls_is_not_sent() {
         for (answer, expected) in [
-            ("HTTP/1.1 400 Bad Request\r\n\r\n", "not sent, Tls: the TLS handshake failed"),
+            ("HTTP/1.1 400 Bad Request\r\n\r\n", "not sent, Tls: the server does not speak TLS on this port"),
             ("", "not sent, Tls: the connection was closed during the TLS handshake"),
         ] {
             let server = serve(move |_, mut peer| {
@@ -1068,10 +1482,13 @@ fn body_is_returned_if_it_is_used_and_cut_if_it_is_not_whole() {
             peer.request();
             peer.send(&sent);
         });
-        let subject = transport(&format!("http://{}", server.address));
         let asked = |body_use| {
+            // A new connection each time: the server closes this one at any moment.
+            let subject = transport(&format!("http://{}", server.address));
             let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-            match subject.send(0, &Request { body_use, ..request }, PLENTY) {
+            // The server may close before the next request.
+            let check = exchange(0, &Request { body_use, ..request }, PLENTY);
+            match subject.run(Exchange { only_reads: true, ..check }) {
                 Reply::Answered { body, .. } => body,
                 other => panic!("{}", describe(&other)),
             }
@@ -1091,12 +1508,12 @@ fn needed_body_may_be_large_and_slow_and_is_cut_at_its_limit() {
     for (size, is_whole) in [(1 << 20, true), ((1 << 20) + 1, false)] {
         let server = serve(move |_, mut peer| {
             peer.request();
-            peer.send(&format!("HTTP/1.1 200 x\r\ncontent-length: {size}\r\n\r\n"));
-            peer.send(&"x".repeat(size));
+            peer.send(format!("HTTP/1.1 200 x\r\ncontent-length: {size}\r\n\r\n"));
+            peer.send("x".repeat(size));
         });
         let subject = transport(&format!("http://{}", server.address));
         let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
-        let reply = subject.send(0, &Request { body_use: BodyUse::Needed, ..request }, PLENTY);
+        let reply = send(&subject, 0, &Request { body_use: BodyUse::Needed, ..request }, PLENTY);
         let Reply::Answered { body, .. } = reply else { panic!("{}", describe(&reply)) };
         assert_eq!(matches!(body, Body::Whole(bytes) if bytes.len() == size), is_whole, "{size}");
     }

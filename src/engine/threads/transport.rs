@@ -1,23 +1,24 @@
 //! Floor 2: one request to one host, over ureq.
 //!
-//! ureq provides HTTP and TLS. Name look-ups, sockets, deadlines and idle connections are implemented here
-//! ([`crate::http`], [`tcp`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
+//! ureq provides HTTP. Name look-ups, sockets, TLS, deadlines and idle connections are implemented here
+//! ([`crate::http`], [`tcp`], [`tls`], [`context`], [`idle`]). ureq and rustls call the logger during a request, and the logger
 //! may send another request on that thread. Therefore no lock is held there, and the state of requests is a stack per
-//! thread. Deliberately absent: retries after an answer or a timeout, proxies, cookies, authentication, decompression,
-//! and threads, except for name look-ups.
+//! thread. Deliberately absent: retries after an answer or a timeout, cookies, decompression, and threads,
+//! except for name look-ups.
 //!
 //! Bounds:
 //!
 //! | what | bound | why |
 //! | --- | --- | --- |
 //! | a request | the `timeout` of `send` | each read, write, connect and look-up has the remaining time |
-//! | a head | [`crate::http::MAX_HEAD`] | |
+//! | a header of a request | 4 KiB | ureq writes each line as a whole into its buffer |
+//! | a head of an answer | [`crate::http::MAX_HEAD`] | |
 //! | a body | [`MAX_BODY`] and [`DRAIN`] | only its status is used |
 //! | idle connections | [`idle`] a host, and [`ConnectionLimit`] in all | |
 //! | look-ups of names | [`crate::http::resolver::MAX_LOOKUPS`] threads | |
 //!
 //! A host without requests takes the memory of its name only. An idle connection keeps no buffers. With TLS it keeps
-//! the session and the buffers of ureq.
+//! the session and its buffers.
 
 mod context;
 mod idle;
@@ -28,6 +29,9 @@ mod tcp;
 #[cfg(test)]
 #[path = "../suite/tests.rs"]
 mod tests;
+#[cfg(feature = "rustls")]
+mod tls;
+mod tunnel;
 
 use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -35,16 +39,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
 use ureq::config::{AutoHeaderValue, ConfigBuilder};
-use ureq::http::{Response, header};
+use ureq::http::{HeaderValue, Request as Head, Response, header};
 use ureq::typestate::AgentScope;
 
 use self::context::RequestContext;
 use self::idle::{IdleConnections, PoolingConnector};
 use self::tcp::{NoResolver, TcpConnector};
-use crate::api::{Body, BodyUse, Reply, Request};
+use crate::api::{Body, BodyUse, Reply};
+use crate::engine::Exchange;
+use crate::http::head;
 use crate::http::limit::ConnectionLimit;
-use crate::http::resolver::{Resolver, Target};
-use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers, no_tls};
+use crate::http::proxy::Proxy;
+use crate::http::resolver::Resolver;
+use crate::http::tls::Tls;
+use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -65,43 +73,33 @@ impl UreqTransport {
     /// Creates a transport to `hosts`, which are numbered in this order. Sends nothing and looks up nothing.
     ///
     /// # Errors
-    /// A [`ConfigError`] for an https host if the feature `rustls` is off.
-    pub(crate) fn new(hosts: &[Host]) -> Result<Self, ConfigError> {
-        Self::with(hosts, Arc::new(AgentMaker::new()))
-    }
-
-    /// Trusts the certificates of this PEM text only.
-    ///
-    /// # Errors
-    /// A [`ConfigError`] for the first certificate that cannot be used.
-    #[cfg(feature = "rustls")]
-    pub(crate) fn trusting(hosts: &[Host], pem: &[u8]) -> Result<Self, ConfigError> {
-        let refused = |error: ureq::Error| {
-            let problem = format!("cannot be read: {error}");
-            ConfigError::new("root certificates", "", problem, "name a PEM file of certificates")
-        };
-        let mut roots = Vec::new();
-        for item in ureq::tls::parse_pem(pem) {
-            if let ureq::tls::PemItem::Certificate(certificate) = item.map_err(refused)? {
-                roots.push(certificate);
-            }
-        }
-        let maker = AgentMaker { tls: tcp::Tls::new(ureq::tls::RootCerts::from(roots)), ..AgentMaker::new() };
-        Self::with(hosts, Arc::new(maker))
+    /// A [`ConfigError`] for a host that `tls` refuses.
+    pub(crate) fn new(hosts: &[Host], tls: &Arc<Tls>) -> Result<Self, ConfigError> {
+        Self::with(hosts, Arc::new(AgentMaker::new(tls)))
     }
 
     fn with(hosts: &[Host], maker: Arc<AgentMaker>) -> Result<Self, ConfigError> {
-        if let Some(host) = hosts.iter().find(|host| host.is_https() && !cfg!(feature = "rustls")) {
-            return Err(no_tls(host));
-        }
+        maker.tls.check(hosts)?;
         let client = |host: &Host| HostClient { host: host.clone(), agent: OnceLock::new() };
         Ok(UreqTransport { clients: hosts.iter().map(client).collect(), maker })
+    }
+
+    /// Reaches hosts through this proxy. For a transport that has sent nothing.
+    pub(crate) fn through(self, proxy: Option<Arc<Proxy>>) -> Self {
+        let maker = AgentMaker {
+            resolver: Arc::clone(&self.maker.resolver),
+            limit: Arc::clone(&self.maker.limit),
+            idle: Mutex::default(),
+            proxy,
+            tls: Arc::clone(&self.maker.tls),
+        };
+        UreqTransport { maker: Arc::new(maker), ..self }
     }
 
     /// Creates a transport to other hosts that shares the bounds of this one.
     ///
     /// # Errors
-    /// A [`ConfigError`] for an https host if the feature `rustls` is off.
+    /// A [`ConfigError`] for a host that the TLS of the client refuses.
     pub(crate) fn beside(&self, hosts: &[Host]) -> Result<Self, ConfigError> {
         Self::with(hosts, Arc::clone(&self.maker))
     }
@@ -111,19 +109,19 @@ impl UreqTransport {
     fn exchange(
         &self,
         client: &HostClient,
-        request: &Request,
+        exchange: &Exchange,
         url: &str,
         context: RequestContext,
     ) -> Result<Answer, Failure> {
-        let first = self.attempt(client, request, url, context);
+        let first = self.attempt(client, exchange, url, context);
         let Err(failure) = first else { return first };
-        if failure.was_stale(request) {
-            let second = self.attempt(client, request, url, context.on_a_fresh_connection());
+        if failure.may_be_repeated(exchange) {
+            let second = self.attempt(client, exchange, url, context.on_a_fresh_connection());
             return second.map_err(|second| second.after_attempt(&failure));
         }
         if failure.error.kind() == Kind::Exhausted && !failure.after.sent {
             self.shed_idle();
-            return self.attempt(client, request, url, context);
+            return self.attempt(client, exchange, url, context);
         }
         Err(failure)
     }
@@ -131,26 +129,25 @@ impl UreqTransport {
     fn attempt(
         &self,
         client: &HostClient,
-        request: &Request,
+        exchange: &Exchange,
         url: &str,
         context: RequestContext,
     ) -> Result<Answer, Failure> {
         let agent = client.agent.get_or_init(|| self.maker.agent(&client.host));
         context::begin(context);
-        let answer =
-            run(agent, request, url).map_err(describe).and_then(|response| read_answer(response, request.body_use));
+        let answer = run(agent, exchange, url).and_then(|response| read_answer(response, exchange.request.body_use));
         answer.map_err(|error| Failure { error, after: context::current() })
     }
 }
 
 impl UreqTransport {
-    /// Sends `request` to a host and reads the answer. Returns within `timeout` after `begun`, except for delays of the
-    /// system in opening a socket.
-    pub(crate) fn send(&self, begun: Instant, host: usize, request: &Request, timeout: Duration) -> Reply {
-        match self.clients.get(host) {
+    /// Sends a request to the host of this number, and reads the answer. Returns within the timeout of the exchange
+    /// after `begun`, except for delays of the system in opening a socket.
+    pub(crate) fn send(&self, begun: Instant, exchange: &Exchange) -> Reply {
+        match self.clients.get(exchange.host) {
             Some(client) => {
-                let _outer = context::enter();
-                self.request(client, request, RequestContext::begun(begun, timeout))
+                let _outer = context::enter(&exchange.credentials);
+                self.request(client, exchange, RequestContext::begun(begun, exchange.timeout))
             }
             None => Reply::NotSent(errors::no_such_host()),
         }
@@ -165,14 +162,14 @@ impl UreqTransport {
         }
     }
 
-    fn request(&self, client: &HostClient, request: &Request, context: RequestContext) -> Reply {
-        let url = format!("{}{}", client.host, request.path);
-        let first = match self.exchange(client, request, &url, context) {
+    fn request(&self, client: &HostClient, exchange: &Exchange, context: RequestContext) -> Reply {
+        let url = format!("{}{}", client.host, exchange.request.path);
+        let first = match self.exchange(client, exchange, &url, context) {
             Ok(answer) => answer,
             Err(failure) => return failure.reply(),
         };
         let Some(url) = first.followed(&client.host) else { return first.reply() };
-        match self.exchange(client, request, &url, context) {
+        match self.exchange(client, exchange, &url, context) {
             Ok(answer) => answer.reply(),
             // The server received the first request.
             Err(failure) => Reply::Ambiguous(failure.error),
@@ -182,7 +179,7 @@ impl UreqTransport {
 
 /// Connection, with TLS if the host is https.
 #[cfg(feature = "rustls")]
-type Connection = <tcp::Tls as ureq::unversioned::transport::Connector<tcp::TcpTransport>>::Out;
+type Connection = ureq::unversioned::transport::Either<tcp::TcpTransport, tls::TlsTransport>;
 #[cfg(not(feature = "rustls"))]
 type Connection = tcp::TcpTransport;
 
@@ -192,31 +189,31 @@ struct AgentMaker {
     limit: Arc<ConnectionLimit>,
     /// Idle connections of each agent.
     idle: Mutex<Vec<Weak<IdleConnections<Connection>>>>,
-    #[cfg(feature = "rustls")]
-    tls: tcp::Tls,
+    proxy: Option<Arc<Proxy>>,
+    tls: Arc<Tls>,
 }
 
 impl AgentMaker {
-    fn new() -> Self {
+    fn new(tls: &Arc<Tls>) -> Self {
         AgentMaker {
             resolver: Arc::default(),
             limit: Arc::default(),
             idle: Mutex::default(),
-            #[cfg(feature = "rustls")]
-            tls: tcp::Tls::new(ureq::tls::RootCerts::WebPki),
+            proxy: None,
+            tls: Arc::clone(tls),
         }
     }
 
     fn agent(&self, host: &Host) -> Agent {
-        let connect_to_any = TcpConnector::new(Target::of(host), Arc::clone(&self.resolver), Arc::clone(&self.limit));
+        let proxy = Proxy::of(self.proxy.as_ref(), host);
+        let absolute = proxy.clone().filter(|_| !host.is_https()).map(|proxy| (proxy, host.origin().into()));
+        let connect_to_any = TcpConnector::new(host, proxy, Arc::clone(&self.resolver), Arc::clone(&self.limit));
         #[cfg(feature = "rustls")]
-        let connect_to_any = ureq::unversioned::transport::Connector::chain(connect_to_any, self.tls.clone());
-        let config = config();
-        #[cfg(feature = "rustls")]
-        let config = config.tls_config(self.tls.config());
+        let connect_to_any =
+            ureq::unversioned::transport::Connector::chain(connect_to_any, tls::TlsConnector::new(&self.tls, host));
         let idle = Arc::default();
         self.add_idle(&idle);
-        Agent::with_parts(config.build(), PoolingConnector::new(connect_to_any, idle), NoResolver)
+        Agent::with_parts(config().build(), PoolingConnector::new(connect_to_any, idle, absolute), NoResolver)
     }
 
     fn add_idle(&self, idle: &Arc<IdleConnections<Connection>>) {
@@ -240,6 +237,8 @@ fn config() -> ConfigBuilder<AgentScope> {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .save_redirect_history(false)
+        // Such as MKCOL and PROPFIND.
+        .allow_non_standard_methods(true)
         // Ignore the proxy of the environment.
         .proxy(None)
         .user_agent(USER_AGENT)
@@ -250,9 +249,6 @@ fn config() -> ConfigBuilder<AgentScope> {
         .max_idle_connections(0)
         .max_idle_connections_per_host(0)
         .max_idle_age(Duration::ZERO)
-        // Used by ureq's TLS only.
-        .input_buffer_size(16 * 1024)
-        .output_buffer_size(4 * 1024)
         // `RequestContext` has one deadline for the request. Some of these options would spawn a thread per request.
         .timeout_global(None)
         .timeout_per_call(None)
@@ -267,15 +263,29 @@ fn config() -> ConfigBuilder<AgentScope> {
         .timeout_per_write(None)
 }
 
-fn run(agent: &Agent, request: &Request, url: &str) -> Result<Response<ureq::Body>, ureq::Error> {
-    let body = request.body.as_deref();
-    let builder = match (&*request.method, body) {
-        ("POST", _) => agent.post(url),
-        ("DELETE", Some(_)) => agent.delete(url).force_send_body(),
-        ("DELETE", None) => return agent.delete(url).call(),
-        _ => return agent.get(url).call(),
+fn run(agent: &Agent, exchange: &Exchange, url: &str) -> Result<Response<ureq::Body>, RequestError> {
+    let head = write_head(exchange, url).ok_or_else(errors::not_written)?;
+    let run = match head::body(&exchange.request) {
+        Some(body) => agent.run(head.map(|()| body)),
+        None => agent.run(head),
     };
-    builder.content_type(JSON).send(body.unwrap_or_default())
+    run.map_err(describe)
+}
+
+/// Returns the head of the request, to which ureq adds the defaults that it does not name.
+fn write_head(exchange: &Exchange, url: &str) -> Option<Head<()>> {
+    let request = &*exchange.request;
+    let mut written = Head::new(());
+    *written.method_mut() = head::method(request)?;
+    *written.uri_mut() = url.parse().ok()?;
+    if request.body.is_some() && !head::names(request, &header::CONTENT_TYPE) {
+        written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    }
+    for named in head::headers(request) {
+        let (name, value) = named?;
+        written.headers_mut().append(name, value);
+    }
+    Some(written)
 }
 
 /// The used parts of a whole head with a valid status. A defect of the body does not make it invalid.
@@ -345,9 +355,9 @@ struct Failure {
 
 impl Failure {
     /// Returns whether the server may have closed the idle connection before it received the request, and repeating
-    /// the request is harmless. It is harmless for a GET (RFC 9110, 9.2.2), and if no byte was sent.
-    fn was_stale(&self, request: &Request) -> bool {
-        let harmless = request.method == "GET" || !self.after.sent;
+    /// the request is harmless. It is harmless if the request only reads, and if no byte was sent.
+    fn may_be_repeated(&self, exchange: &Exchange) -> bool {
+        let harmless = exchange.only_reads || !self.after.sent;
         self.error.kind() == Kind::Closed && !self.after.connected && !self.after.received && harmless
     }
 
@@ -370,13 +380,9 @@ fn describe(error: ureq::Error) -> RequestError {
             Ok(ours) => *ours,
             Err(_) => RequestError::new(Kind::Internal, "the request failed"),
         },
-        ureq::Error::Io(e) if e.kind() == io::ErrorKind::InvalidData => errors::tls_failed(e),
         ureq::Error::Io(e) => errors::closed(e),
         ureq::Error::Protocol(e) if context.sent => errors::not_http(e),
         ureq::Error::LargeResponseHeader(..) => errors::head_too_large(),
-        #[cfg(feature = "rustls")]
-        ureq::Error::Rustls(e) => errors::tls_failed(e),
-        ureq::Error::Tls(what) => RequestError::new(Kind::Tls, what),
         _ if context.sent => RequestError::new(Kind::Garbage, "the answer could not be read"),
         _ => RequestError::new(Kind::Internal, "the request could not be written"),
     };

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::group_commit::Ended;
+use super::group_commit::RoundEnd;
 use super::open_directory::OpenDirectory;
 use crate::values::cause::JournalError;
 
@@ -33,13 +33,13 @@ pub(super) struct Put {
 /// Maximum size of a shared file, which bounds the reading for one intent.
 const SHARED_LIMIT: usize = 16 << 10;
 
-/// Carries out changes of different groups. A failure of one does not affect the others, except that of the last sync.
+/// Carries out changes of different groups. A failed change does not affect the others. If the last sync fails, all fail.
 ///
 /// A failed sync of the directory breaks the journal. The kernel may drop pages that it could not write and mark them
 /// clean, so that a second fsync succeeds without effect (Rebello et al., "Can Applications Recover from fsync
 /// Failures?", USENIX ATC 2020). So every later change fails, until a new start reads the true state. A failed sync of
 /// a file breaks nothing: the file has no group's name yet, and is not used again.
-pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[Change]) -> Ended {
+pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[Change]) -> RoundEnd {
     let mut results = vec![Ok(()); changes.len()];
     for puts in batches(changes) {
         for ((place, _), result) in puts.iter().zip(put_together(disk, &puts)) {
@@ -52,17 +52,17 @@ pub(super) fn carry_out(disk: &dyn Disk, directory: &OpenDirectory, changes: &[C
         }
     }
     if results.iter().all(Result::is_err) {
-        return Ended { results, broken: None };
+        return RoundEnd { results, broken: None };
     }
     let (synced, broken) = match directory.sync(disk) {
-        // The open directory was synced, and readers use the path, so both must be the same directory.
+        // The open directory was synced, and readers use the path. Both must be the same directory.
         Ok(()) => (directory.check_place(disk), None),
         Err(error) => {
             let broken = broken(directory.path(), &error);
             (Err(broken.clone()), Some(broken))
         }
     };
-    Ended { results: results.into_iter().map(|result| result.and(synced.clone())).collect(), broken }
+    RoundEnd { results: results.into_iter().map(|result| result.and(synced.clone())).collect(), broken }
 }
 
 fn broken(path: &Path, error: &io::Error) -> JournalError {

@@ -118,7 +118,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<File> {
-        as_it_is(OpenOptions::new().read(true)).open(path)
+        not_following_links(OpenOptions::new().read(true)).open(path)
     }
 
     fn read(&self, file: &mut File, limit: u64) -> io::Result<Vec<u8>> {
@@ -136,11 +136,12 @@ impl Disk for RealDisk {
     }
 
     fn open_lock(&self, path: &Path) -> io::Result<File> {
-        as_it_is(for_owner_alone(OpenOptions::new().read(true).write(true).create(true).truncate(false))).open(path)
+        not_following_links(for_owner_alone(OpenOptions::new().read(true).write(true).create(true).truncate(false)))
+            .open(path)
     }
 
     fn reopen_lock(&self, path: &Path) -> io::Result<File> {
-        as_it_is(OpenOptions::new().read(true).write(true)).open(path)
+        not_following_links(OpenOptions::new().read(true).write(true)).open(path)
     }
 
     fn try_lock(&self, file: &File) -> Result<(), TryLockError> {
@@ -171,7 +172,7 @@ fn is_same(_: io::Result<Metadata>, _: &File) -> io::Result<bool> {
 }
 
 /// Makes an open fail on a symbolic link in the last component, and return at once on a pipe.
-fn as_it_is(options: &mut OpenOptions) -> &mut OpenOptions {
+fn not_following_links(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
     // FILE_FLAG_OPEN_REPARSE_POINT

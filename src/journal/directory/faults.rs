@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::DirectoryJournal;
 use super::changes::{self, Change, Put};
 use super::disk::{Disk, RealDisk};
-use super::group_commit::Ended;
+use super::group_commit::RoundEnd;
 use super::open_directory::OpenDirectory;
 use super::tests::{group, intent};
 use crate::journal::{Journal, JournalEntry};
@@ -28,7 +28,7 @@ use crate::values::intent::{Intent, Stamp};
 
 /// The result of one call.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
+enum CallEffect {
     Done,
     /// The call fails without effect; a write has written its first half.
     NotDone,
@@ -37,7 +37,7 @@ enum Fate {
 }
 
 /// Decides the fate of a call by its number and name.
-type Plan = dyn Fn(usize, &str) -> Fate + Send + Sync;
+type Plan = dyn Fn(usize, &str) -> CallEffect + Send + Sync;
 
 struct TestDisk {
     plan: Box<Plan>,
@@ -48,13 +48,13 @@ struct TestDisk {
 }
 
 impl TestDisk {
-    fn new(plan: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) -> Arc<Self> {
+    fn new(plan: impl Fn(usize, &str) -> CallEffect + Send + Sync + 'static) -> Arc<Self> {
         TestDisk::with_account(Arc::default(), plan)
     }
 
     fn with_account(
         account: Arc<Mutex<Account>>,
-        plan: impl Fn(usize, &str) -> Fate + Send + Sync + 'static,
+        plan: impl Fn(usize, &str) -> CallEffect + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(TestDisk { plan: Box::new(plan), counts: true.into(), calls: Mutex::default(), account })
     }
@@ -83,9 +83,9 @@ impl TestDisk {
         };
         let fault = || Err(io::Error::new(io::ErrorKind::StorageFull, "a fault of the test"));
         match (self.plan)(number, name) {
-            Fate::Done => run(),
-            Fate::NotDone => fault(),
-            Fate::DoneUnheard => run().and_then(|_| fault()),
+            CallEffect::Done => run(),
+            CallEffect::NotDone => fault(),
+            CallEffect::DoneUnheard => run().and_then(|_| fault()),
         }
     }
 }
@@ -423,7 +423,7 @@ fn journal() -> (TempDir, PathBuf) {
 
 fn calls_of_the_script() -> Vec<&'static str> {
     let (_directory, path) = journal();
-    let disk = TestDisk::new(|_, _| Fate::Done);
+    let disk = TestDisk::new(|_, _| CallEffect::Done);
     let store = disk.store(&path);
     let mut allowed = Allowed::only(None);
     run_script(&store, &mut allowed, |allowed| assert_eq!(allowed.states.len(), 1, "nothing fails"));
@@ -437,7 +437,7 @@ fn calls_of_the_script() -> Vec<&'static str> {
     calls
 }
 
-const FAILURES: [Fate; 2] = [Fate::NotDone, Fate::DoneUnheard];
+const FAILURES: [CallEffect; 2] = [CallEffect::NotDone, CallEffect::DoneUnheard];
 
 #[test]
 fn one_failing_call_hides_no_intent_and_later_results_are_true() {
@@ -445,7 +445,7 @@ fn one_failing_call_hides_no_intent_and_later_results_are_true() {
     for (failing, name) in calls.iter().enumerate() {
         for fate in FAILURES {
             let (_directory, path) = journal();
-            let disk = TestDisk::new(move |number, _| if number == failing { fate } else { Fate::Done });
+            let disk = TestDisk::new(move |number, _| if number == failing { fate } else { CallEffect::Done });
             let store = disk.store(&path);
             let mut allowed = Allowed::only(None);
             let mut successes_before = None;
@@ -479,9 +479,9 @@ fn disk_that_fails_from_any_call_on_hides_no_intent() {
         for first in FAILURES {
             let (_directory, path) = journal();
             let disk = TestDisk::new(move |number, _| match number.cmp(&failing) {
-                std::cmp::Ordering::Less => Fate::Done,
+                std::cmp::Ordering::Less => CallEffect::Done,
                 std::cmp::Ordering::Equal => first,
-                std::cmp::Ordering::Greater => Fate::NotDone,
+                std::cmp::Ordering::Greater => CallEffect::NotDone,
             });
             let store = disk.store(&path);
             let mut allowed = Allowed::only(None);
@@ -516,9 +516,9 @@ fn acknowledged_changes_survive_a_power_loss_at_every_call() {
             let account = Arc::<Mutex<Account>>::default();
             // The process dies at that call, the next one recovers, and then the power fails.
             let dying = TestDisk::with_account(Arc::clone(&account), move |number, _| match number.cmp(&failing) {
-                std::cmp::Ordering::Less => Fate::Done,
+                std::cmp::Ordering::Less => CallEffect::Done,
                 std::cmp::Ordering::Equal => last,
-                std::cmp::Ordering::Greater => Fate::NotDone,
+                std::cmp::Ordering::Greater => CallEffect::NotDone,
             });
             let mut allowed = Allowed::only(None);
             run_script(&dying.store(&path), &mut allowed, |_| {});
@@ -535,7 +535,7 @@ fn acknowledged_changes_survive_a_power_loss_at_every_call() {
                 }
             };
             check(&allowed);
-            let next = TestDisk::with_account(Arc::clone(&account), |_, _| Fate::Done);
+            let next = TestDisk::with_account(Arc::clone(&account), |_, _| CallEffect::Done);
             let store = next.store(&path);
             let claim = store.claim(&group("g")).unwrap();
             if let Some(inherited) = claim.inherited() {
@@ -549,14 +549,15 @@ fn acknowledged_changes_survive_a_power_loss_at_every_call() {
 #[test]
 fn new_directory_is_synced_before_use() {
     let directory = tempfile::tempdir().unwrap();
-    let disk = TestDisk::new(|_, _| Fate::Done);
+    let disk = TestDisk::new(|_, _| CallEffect::Done);
     DirectoryJournal::open_on(disk.clone(), &directory.path().join("a/b")).unwrap();
     assert_eq!(
         *disk.calls.lock().unwrap(),
         ["open_dir", "create_dir", "open_dir", "sync_dir", "open_dir", "sync_dir", "open_dir"]
     );
     for failing in 0..7 {
-        let disk = TestDisk::new(move |number, _| if number == failing { Fate::NotDone } else { Fate::Done });
+        let disk =
+            TestDisk::new(move |number, _| if number == failing { CallEffect::NotDone } else { CallEffect::Done });
         let path = directory.path().join(format!("{failing}/b"));
         assert!(DirectoryJournal::open_on(disk, &path).is_err());
     }
@@ -565,10 +566,10 @@ fn new_directory_is_synced_before_use() {
 #[test]
 fn failed_list_or_read_is_an_error() {
     let (_directory, path) = journal();
-    let disk = TestDisk::new(|_, name| if name == "list" { Fate::NotDone } else { Fate::Done });
+    let disk = TestDisk::new(|_, name| if name == "list" { CallEffect::NotDone } else { CallEffect::Done });
     assert!(disk.store(&path).unfinished().is_err());
     DirectoryJournal::open(&path).unwrap().claim(&group("g")).unwrap().record(&intent("g", &["http://a"])).unwrap();
-    let disk = TestDisk::new(|_, name| if name == "read" { Fate::NotDone } else { Fate::Done });
+    let disk = TestDisk::new(|_, name| if name == "read" { CallEffect::NotDone } else { CallEffect::Done });
     let unfinished = disk.store(&path).unfinished().unwrap();
     assert_eq!((unfinished.entries.len(), unfinished.unreadable.len()), (0, 1));
 }
@@ -592,7 +593,7 @@ fn put_of(path: &Path, id: &str, hosts: &[&str]) -> Put {
     Put { path: file("intent"), temporary: file("new"), text: intent(id, hosts).to_text(&stamp) }
 }
 
-fn carry_out(disk: &dyn Disk, path: &Path, changes: &[Change]) -> Ended {
+fn carry_out(disk: &dyn Disk, path: &Path, changes: &[Change]) -> RoundEnd {
     changes::carry_out(disk, &OpenDirectory::open(&RealDisk, path.into()).unwrap(), changes)
 }
 
@@ -627,7 +628,7 @@ fn assert_honest(
 fn calls_of_a_round() -> Vec<&'static str> {
     let (_directory, path) = journal();
     old_intents(&RealDisk, &path);
-    let disk = TestDisk::new(|_, _| Fate::Done);
+    let disk = TestDisk::new(|_, _| CallEffect::Done);
     let (changes, allowed) = changes_of_a_round(&path);
     disk.account().adopt(&path);
     let ended = carry_out(&*disk, &path, &changes);
@@ -639,7 +640,7 @@ fn calls_of_a_round() -> Vec<&'static str> {
 #[test]
 fn groups_of_a_round_share_syncs() {
     let (_directory, path) = journal();
-    let disk = TestDisk::new(|_, _| Fate::Done);
+    let disk = TestDisk::new(|_, _| CallEffect::Done);
     let puts: Vec<_> = (0..200).map(|n| Change::Put(put_of(&path, &format!("g{n}"), &["http://a"]))).collect();
     assert!(carry_out(&*disk, &path, &puts).results.iter().all(Result::is_ok));
     let of = |name| disk.calls.lock().unwrap().iter().filter(|call| **call == name).count();
@@ -651,7 +652,7 @@ fn groups_of_a_round_share_syncs() {
     let (_directory, path) = journal();
     let long: Vec<String> = (0..700).map(|n| format!("http://node{n}.{}", "x".repeat(60))).collect();
     let long: Vec<&str> = long.iter().map(String::as_str).collect();
-    let disk = TestDisk::new(|_, _| Fate::Done);
+    let disk = TestDisk::new(|_, _| CallEffect::Done);
     let puts: Vec<_> = ["a", "b"].map(|id| Change::Put(put_of(&path, id, &long))).into();
     assert!(carry_out(&*disk, &path, &puts).results.iter().all(Result::is_ok));
     let of = |name| disk.calls.lock().unwrap().iter().filter(|call| **call == name).count();
@@ -668,7 +669,7 @@ fn one_failing_call_of_a_round_hides_no_intent_and_fails_no_other_group() {
         for fate in FAILURES {
             let (_directory, path) = journal();
             old_intents(&RealDisk, &path);
-            let disk = TestDisk::new(move |number, _| if number == failing { fate } else { Fate::Done });
+            let disk = TestDisk::new(move |number, _| if number == failing { fate } else { CallEffect::Done });
             disk.account().adopt(&path);
             let (changes, allowed) = changes_of_a_round(&path);
             let ended = carry_out(&*disk, &path, &changes);
@@ -694,9 +695,9 @@ fn acknowledged_round_survives_a_power_loss_at_every_call() {
             let (_directory, path) = journal();
             old_intents(&RealDisk, &path);
             let dying = TestDisk::new(move |number, _| match number.cmp(&failing) {
-                std::cmp::Ordering::Less => Fate::Done,
+                std::cmp::Ordering::Less => CallEffect::Done,
                 std::cmp::Ordering::Equal => last,
-                std::cmp::Ordering::Greater => Fate::NotDone,
+                std::cmp::Ordering::Greater => CallEffect::NotDone,
             });
             dying.account().adopt(&path);
             let (changes, allowed) = changes_of_a_round(&path);
@@ -716,7 +717,7 @@ fn acknowledged_round_survives_a_power_loss_at_every_call() {
 fn without_hard_links_each_group_gets_its_own_file() {
     let (_directory, path) = journal();
     old_intents(&RealDisk, &path);
-    let disk = TestDisk::new(|_, name| if name == "link" { Fate::NotDone } else { Fate::Done });
+    let disk = TestDisk::new(|_, name| if name == "link" { CallEffect::NotDone } else { CallEffect::Done });
     disk.account().adopt(&path);
     let (changes, allowed) = changes_of_a_round(&path);
     let ended = carry_out(&*disk, &path, &changes);
@@ -731,7 +732,7 @@ fn erase_is_durable_without_free_descriptors() {
     let is_exhausted = Arc::clone(&exhausted);
     let disk = TestDisk::new(move |_, name| {
         let opens = ["open_dir", "create", "open", "open_lock", "reopen_lock", "list"].contains(&name);
-        if opens && is_exhausted.load(Ordering::Relaxed) { Fate::NotDone } else { Fate::Done }
+        if opens && is_exhausted.load(Ordering::Relaxed) { CallEffect::NotDone } else { CallEffect::Done }
     });
     let store = disk.store(&path);
     let mut claims = ["a", "b"].map(|id| store.claim(&group(id)).unwrap());
@@ -757,7 +758,7 @@ fn record_fails_if_the_directory_is_replaced_before_the_sync() {
             std::fs::rename(&here, &away).unwrap();
             std::fs::create_dir(&here).unwrap();
         }
-        Fate::Done
+        CallEffect::Done
     });
     let mut claim = disk.store(&path).claim(&group("g")).unwrap();
     let lost = claim.record(&intent("g", &["http://a"])).unwrap_err();
@@ -784,7 +785,7 @@ fn leave(path: &Path) -> Vec<Intent> {
 
 #[test]
 fn failing_call_during_the_removal_of_leftovers_loses_no_intent_and_the_next_pass_finishes() {
-    let trial = TestDisk::new(|_, _| Fate::Done);
+    let trial = TestDisk::new(|_, _| CallEffect::Done);
     let (_directory, path) = journal();
     leave(&path);
     trial.store(&path).unfinished().unwrap();
@@ -796,7 +797,7 @@ fn failing_call_during_the_removal_of_leftovers_loses_no_intent_and_the_next_pas
         for fate in FAILURES {
             let (_directory, path) = journal();
             let whole = leave(&path);
-            let disk = TestDisk::new(move |number, _| if number == failing { fate } else { Fate::Done });
+            let disk = TestDisk::new(move |number, _| if number == failing { fate } else { CallEffect::Done });
             let store = disk.store(&path);
             if let Ok(unfinished) = store.unfinished() {
                 let seen = unfinished.entries.len() + unfinished.unreadable.len();
@@ -836,7 +837,7 @@ fn group_that_is_claimed_during_the_check_of_its_dead_lock_keeps_its_files() {
             claimed.push(other.claim(&group("c")).unwrap());
             std::fs::write(its_path.join("c.new"), "cluster-client intent").unwrap();
         }
-        Fate::Done
+        CallEffect::Done
     });
     disk.store(&path).unfinished().unwrap();
     assert_eq!(claims.lock().unwrap().len(), 1, "the lock was looked at");

@@ -12,10 +12,10 @@ use crate::values::cause::JournalError;
 ///
 /// After a round that broke the journal, every later change fails without being tried.
 pub(super) struct GroupCommit<C> {
-    state: Mutex<State<C>>,
+    state: Mutex<Rounds<C>>,
 }
 
-struct State<C> {
+struct Rounds<C> {
     running: bool,
     /// The round that has not started yet, and its changes.
     next: Arc<Round>,
@@ -30,24 +30,24 @@ struct Round {
     changed: Condvar,
 }
 
-/// How a round ended.
-pub(super) struct Ended {
+/// The results of a round.
+pub(super) struct RoundEnd {
     /// One result for each change, in order.
     pub(super) results: Vec<Result<(), JournalError>>,
     /// The error that broke the journal.
     pub(super) broken: Option<JournalError>,
 }
 
-impl Ended {
+impl RoundEnd {
     /// The end of a round that broke the journal: every change fails.
     pub(super) fn broken(error: JournalError, changes: usize) -> Self {
-        Ended { results: vec![Err(error.clone()); changes], broken: Some(error) }
+        RoundEnd { results: vec![Err(error.clone()); changes], broken: Some(error) }
     }
 }
 
 impl<C> Default for GroupCommit<C> {
     fn default() -> Self {
-        let state = State { running: false, next: Arc::default(), changes: Vec::new(), broken: None };
+        let state = Rounds { running: false, next: Arc::default(), changes: Vec::new(), broken: None };
         GroupCommit { state: Mutex::new(state) }
     }
 }
@@ -55,7 +55,7 @@ impl<C> Default for GroupCommit<C> {
 impl<C> GroupCommit<C> {
     /// Returns the result of `change`, after a round that started after this call has carried it out. `carry_out` is
     /// called without a lock, by one thread at a time.
-    pub(super) fn join(&self, change: C, carry_out: impl FnOnce(&[C]) -> Ended) -> Result<(), JournalError> {
+    pub(super) fn join(&self, change: C, carry_out: impl FnOnce(&[C]) -> RoundEnd) -> Result<(), JournalError> {
         self.join_all(vec![change], carry_out).pop().unwrap_or(Ok(()))
     }
 
@@ -63,7 +63,7 @@ impl<C> GroupCommit<C> {
     pub(super) fn join_all(
         &self,
         changes: Vec<C>,
-        carry_out: impl FnOnce(&[C]) -> Ended,
+        carry_out: impl FnOnce(&[C]) -> RoundEnd,
     ) -> Vec<Result<(), JournalError>> {
         let count = changes.len();
         if count == 0 {
@@ -92,16 +92,16 @@ impl<C> GroupCommit<C> {
     /// Runs the next round for all its changes. Returns the results at `places`.
     fn lead(
         &self,
-        mut state: MutexGuard<'_, State<C>>,
+        mut state: MutexGuard<'_, Rounds<C>>,
         places: Range<usize>,
-        carry_out: impl FnOnce(&[C]) -> Ended,
+        carry_out: impl FnOnce(&[C]) -> RoundEnd,
     ) -> Vec<Result<(), JournalError>> {
         let round = std::mem::take(&mut state.next);
         let changes = std::mem::take(&mut state.changes);
         state.running = true;
         drop(state);
         let ended = catch_unwind(AssertUnwindSafe(|| carry_out(&changes)))
-            .unwrap_or_else(|_| Ended::broken(JournalError::panicked(), changes.len()));
+            .unwrap_or_else(|_| RoundEnd::broken(JournalError::panicked(), changes.len()));
         let results = ended.results[places].to_vec();
         let mut state = self.state();
         state.running = false;
@@ -124,7 +124,7 @@ impl<C> GroupCommit<C> {
         self.state().changes.len()
     }
 
-    fn state(&self) -> MutexGuard<'_, State<C>> {
+    fn state(&self) -> MutexGuard<'_, Rounds<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

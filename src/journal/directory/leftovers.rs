@@ -19,8 +19,8 @@ use crate::values::intent::{Intent, Stamp};
 /// Maximum number of lock files without an intent that one pass checks, and of temporary files without a lock.
 const MOST: usize = 1_000;
 
-/// Removes leftovers among `files`, the files of the directory. Returns the holders of the locks that are held, by
-/// the path of the lock: complete for groups with an intent.
+/// Removes leftovers among `files`, the files of the directory. Returns the holder of each held lock, by the path of
+/// the lock. Every lock of a group with an intent is checked, and at most [`MOST`] others.
 ///
 /// A file that cannot be removed stays for the next pass. It blocks no claim, because a claim of its group reuses it.
 pub(super) fn clear_away(

@@ -97,7 +97,7 @@ impl GroupLock {
         if self.disk.names(&self.path, &self.file).map_err(lost)? {
             return Ok(());
         }
-        let problem = "it was removed while its owner was at work: leave lock files alone, then recover the group";
+        let problem = "it was removed while an operation held it: recover the group, and do not remove lock files";
         Err(lost(std::io::Error::new(std::io::ErrorKind::NotFound, problem)))
     }
 }

@@ -39,8 +39,9 @@ use self::open_directory::OpenDirectory;
 use self::trust::unopened_intent;
 use super::{Claim, Journal, JournalEntry, Unfinished};
 use crate::values::cause::JournalError;
+use crate::values::checksum::fnv1a;
 use crate::values::group::GroupId;
-use crate::values::intent::{BY_HAND, ClaimError, Intent, Stamp, fnv1a};
+use crate::values::intent::{BY_HAND, ClaimError, Intent, Stamp};
 
 /// Stores each intent as a small readable file of one directory. Cloning is cheap, and clones share syncs.
 ///

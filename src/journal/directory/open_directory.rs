@@ -55,8 +55,8 @@ impl OpenDirectory {
         if disk.leads_to(&self.path, &self.held).map_err(lost)? {
             return Ok(());
         }
-        let problem = "it was removed or replaced while this program used it: see what is in both, put the right one \
-                       there, then start this program again";
+        let problem = "it was removed or replaced while this program used it: compare both directories, move the \
+                       right one to this path, then start this program again";
         Err(lost(io::Error::new(io::ErrorKind::NotFound, problem)))
     }
 
@@ -74,7 +74,7 @@ fn no_directory(path: &Path, error: io::Error) -> io::Error {
     match path.metadata() {
         Ok(found) if !found.is_dir() => {
             let problem =
-                "it is not a directory: name a directory that this user can write; it is made where it is missing";
+                "it is not a directory: name a directory that this user can write; a missing directory is created";
             io::Error::new(io::ErrorKind::NotADirectory, problem)
         }
         _ => error,
@@ -84,7 +84,7 @@ fn no_directory(path: &Path, error: io::Error) -> io::Error {
 /// Creates the directory and syncs its parents. Otherwise a crash could remove it with its synced files.
 fn create(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-    disk.create_dir(path).map_err(|error| JournalError::on("make the directory", path, error))?;
+    disk.create_dir(path).map_err(|error| JournalError::on("create the directory", path, error))?;
     for parent in missing.iter().filter_map(|made| made.parent()) {
         let synced = disk.open_dir(parent).and_then(|parent| disk.sync_dir(&parent));
         synced.map_err(|error| JournalError::on("sync", parent, error))?;

@@ -24,7 +24,7 @@ pub(crate) fn group(id: &str) -> GroupId {
 
 pub(crate) fn intent(id: &str, hosts: &[&str]) -> Intent {
     let hosts = hosts.iter().map(|host| Host::parse(host).unwrap()).collect();
-    Intent { group: group(id), purpose: Purpose::Delete, api: Api::default(), hosts }
+    Intent { group: group(id), purpose: Purpose::Delete, api: Api::default().reference(), hosts }
 }
 
 fn fresh() -> (TempDir, DirectoryJournal) {
@@ -273,14 +273,14 @@ fn many_threads_never_hold_a_group_twice() {
 }
 
 /// Another process, which claims a group, records an intent, and then waits.
-struct Owner {
+struct OwnerProcess {
     child: Child,
     said: BufReader<std::process::ChildStdout>,
 }
 
 const OWNED_DIRECTORY: &str = "CLUSTER_CLIENT_TEST_OWNED_DIRECTORY";
 
-impl Owner {
+impl OwnerProcess {
     fn start(store: &DirectoryJournal) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "journal::directory::tests::an_owner_in_another_process", "--ignored", "--nocapture"])
@@ -290,7 +290,7 @@ impl Owner {
             .spawn()
             .unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
-        let mut owner = Owner { child, said };
+        let mut owner = OwnerProcess { child, said };
         owner.hear("recorded");
         owner
     }
@@ -317,7 +317,7 @@ fn an_owner_in_another_process() {
 #[test]
 fn killed_owner_leaves_its_intent_and_frees_the_group() {
     let (_directory, store) = fresh();
-    let mut owner = Owner::start(&store);
+    let mut owner = OwnerProcess::start(&store);
     let holder = busy(&store, "g").unwrap();
     assert!(holder.starts_with(&format!("process {} ", owner.child.id())), "{holder}");
     assert_eq!(unfinished_groups(&store), [group("g")]);
@@ -335,7 +335,7 @@ fn killed_owner_leaves_its_intent_and_frees_the_group() {
 #[test]
 fn finished_owner_leaves_no_file() {
     let (_directory, store) = fresh();
-    let mut owner = Owner::start(&store);
+    let mut owner = OwnerProcess::start(&store);
     drop(owner.child.stdin.take());
     assert!(owner.child.wait().unwrap().success());
     assert!(names(&store).is_empty());
@@ -406,7 +406,7 @@ fn first_claim_removes_leftovers_of_killed_processes() {
 #[test]
 fn files_of_a_living_owner_are_kept() {
     let (_directory, store) = fresh();
-    let mut owner = Owner::start(&store);
+    let mut owner = OwnerProcess::start(&store);
     let held = claim(&store, "h");
     fs::write(store.path().join("g.new"), "cluster-client intent").unwrap();
     fs::write(store.path().join("h.new"), "cluster-client intent").unwrap();
@@ -706,7 +706,7 @@ fn claim_whose_lock_file_was_removed_changes_nothing() {
     let mut second = claim(&store, "g");
     second.record(&intent("g", &["http://b"])).unwrap();
     for error in [first.record(&intent("g", &["http://a"])).unwrap_err(), first.erase().unwrap_err()] {
-        assert!(told(&error).contains("removed while its owner was at work"), "{}", told(&error));
+        assert!(told(&error).contains("removed while an operation held it"), "{}", told(&error));
     }
     drop(first);
     assert!(busy(&store, "g").is_some(), "the first did not remove the lock of the second");

@@ -13,7 +13,7 @@ use std::io;
 use std::path::Path;
 
 /// The problem with a file and its remedy. Both continue a sentence that names the file.
-type Refusal = io::Error;
+type FileRefusal = io::Error;
 
 /// The effective user of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,27 +41,27 @@ impl User {
     }
 
     /// Checks that only this user can create files in the directory.
-    pub(super) fn check_directory(self, directory: &Metadata) -> Result<(), Refusal> {
-        self.check_owner(directory, "name a directory of this user; it is made where it is missing")?;
+    pub(super) fn check_directory(self, directory: &Metadata) -> Result<(), FileRefusal> {
+        self.check_owner(directory, "name a directory of this user; a missing one is created")?;
         check_writers(directory, "run chmod 700 on it, or name a directory that only this user can write")
     }
 
     /// Checks that only this user can have written an intent. It may have several hard links: see [`super::changes`].
-    pub(super) fn check_intent(self, file: &File) -> Result<(), Refusal> {
+    pub(super) fn check_intent(self, file: &File) -> Result<(), FileRefusal> {
         let found = regular(file, INTENT_REMEDY)?;
         self.check_owner(&found, "read it, then delete it, or give it to this user (chown) if it is right")?;
         check_writers(&found, "read it, then delete it, or run chmod 600 on it if it is right")
     }
 
     /// Checks that writing to a lock file changes no other file.
-    pub(super) fn check_lock(self, file: &File) -> Result<(), Refusal> {
+    pub(super) fn check_lock(self, file: &File) -> Result<(), FileRefusal> {
         let found = regular(file, LOCK_REMEDY)?;
         self.check_owner(&found, LOCK_REMEDY)?;
         check_names(&found)
     }
 
     #[cfg(unix)]
-    fn check_owner(self, found: &Metadata, remedy: &str) -> Result<(), Refusal> {
+    fn check_owner(self, found: &Metadata, remedy: &str) -> Result<(), FileRefusal> {
         let owner = std::os::unix::fs::MetadataExt::uid(found);
         if owner == self.id {
             return Ok(());
@@ -71,7 +71,7 @@ impl User {
 
     #[cfg(not(unix))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "needed on Unix")]
-    fn check_owner(self, _: &Metadata, _: &str) -> Result<(), Refusal> {
+    fn check_owner(self, _: &Metadata, _: &str) -> Result<(), FileRefusal> {
         Ok(())
     }
 }
@@ -80,34 +80,34 @@ const INTENT_REMEDY: &str = "move it out of this directory";
 const LOCK_REMEDY: &str = "remove it while no other program uses this journal";
 
 /// Replaces the error of a failed open if the intent is no regular file.
-pub(super) fn unopened_intent(path: &Path, error: io::Error) -> Refusal {
+pub(super) fn unopened_intent(path: &Path, error: io::Error) -> FileRefusal {
     unopened(path, error, INTENT_REMEDY)
 }
 
 /// Replaces the error of a failed open if the lock is no regular file.
-pub(super) fn unopened_lock(path: &Path, error: io::Error) -> Refusal {
+pub(super) fn unopened_lock(path: &Path, error: io::Error) -> FileRefusal {
     unopened(path, error, LOCK_REMEDY)
 }
 
-fn unopened(path: &Path, error: io::Error, remedy: &str) -> Refusal {
+fn unopened(path: &Path, error: io::Error, remedy: &str) -> FileRefusal {
     match path.symlink_metadata() {
         Ok(found) if !found.is_file() => no_file(&found, remedy),
         _ => error,
     }
 }
 
-fn regular(file: &File, remedy: &str) -> Result<Metadata, Refusal> {
+fn regular(file: &File, remedy: &str) -> Result<Metadata, FileRefusal> {
     let found = file.metadata()?;
     if found.is_file() { Ok(found) } else { Err(no_file(&found, remedy)) }
 }
 
-fn no_file(found: &Metadata, remedy: &str) -> Refusal {
+fn no_file(found: &Metadata, remedy: &str) -> FileRefusal {
     let link = if found.is_symlink() { "a symbolic link, " } else { "" };
     refusal(format!("it is {link}not a regular file: {remedy}"))
 }
 
 #[cfg(unix)]
-fn check_writers(found: &Metadata, remedy: &str) -> Result<(), Refusal> {
+fn check_writers(found: &Metadata, remedy: &str) -> Result<(), FileRefusal> {
     let mode = std::os::unix::fs::MetadataExt::mode(found);
     if mode & 0o022 == 0 {
         return Ok(());
@@ -117,13 +117,13 @@ fn check_writers(found: &Metadata, remedy: &str) -> Result<(), Refusal> {
 
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "needed on Unix")]
-fn check_writers(_: &Metadata, _: &str) -> Result<(), Refusal> {
+fn check_writers(_: &Metadata, _: &str) -> Result<(), FileRefusal> {
     Ok(())
 }
 
-/// Accepts no hard link at all too: the file was removed after it was opened, which the lock detects.
+/// Accepts a file without a name too: it was removed after it was opened, which the lock detects.
 #[cfg(unix)]
-fn check_names(found: &Metadata) -> Result<(), Refusal> {
+fn check_names(found: &Metadata) -> Result<(), FileRefusal> {
     let names = std::os::unix::fs::MetadataExt::nlink(found);
     if names <= 1 {
         return Ok(());
@@ -133,11 +133,11 @@ fn check_names(found: &Metadata) -> Result<(), Refusal> {
 
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "needed on Unix")]
-fn check_names(_: &Metadata) -> Result<(), Refusal> {
+fn check_names(_: &Metadata) -> Result<(), FileRefusal> {
     Ok(())
 }
 
-fn refusal(problem: String) -> Refusal {
+fn refusal(problem: String) -> FileRefusal {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 

@@ -6,9 +6,11 @@
 //! A logger that is called during a request may send another request on that thread. Therefore the states act as a
 //! stack: each request restores the state of the outer one ([`enter`]).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::io;
 use std::time::{Duration, Instant};
 
+use crate::http::credentials::HeaderLines;
 use crate::http::errors;
 use crate::values::cause::RequestError;
 
@@ -71,23 +73,35 @@ impl RequestContext {
     }
 }
 
+/// Returns whether only the timeout of the socket has passed. The caller checks the deadline of the request.
+pub(super) fn is_only_time(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
 thread_local! {
     static CONTEXT: Cell<Option<RequestContext>> = const { Cell::new(None) };
+    static CREDENTIALS: RefCell<HeaderLines> = RefCell::default();
 }
 
 /// State of the outer request of this thread, if there is one. Dropping it restores that state.
 #[must_use]
-pub(super) struct Outer(Option<RequestContext>);
+pub(super) struct Outer(Option<RequestContext>, HeaderLines);
 
-/// Begins a request.
-pub(super) fn enter() -> Outer {
-    Outer(CONTEXT.take())
+/// Begins a request with these credentials.
+pub(super) fn enter(credentials: &HeaderLines) -> Outer {
+    Outer(CONTEXT.take(), CREDENTIALS.replace(credentials.clone()))
 }
 
 impl Drop for Outer {
     fn drop(&mut self) {
         CONTEXT.set(self.0);
+        CREDENTIALS.set(std::mem::take(&mut self.1));
     }
+}
+
+/// Returns the credentials of this thread's request.
+pub(super) fn credentials() -> HeaderLines {
+    CREDENTIALS.with_borrow(HeaderLines::clone)
 }
 
 pub(super) fn begin(context: RequestContext) {

@@ -3,6 +3,8 @@
 //! The pool of ureq logs while it holds its mutex. A logger that sends a request to that host then deadlocks, because
 //! its own thread holds the mutex. Therefore the pool of ureq is kept empty: each connection leaves ureq when its
 //! request is over. No foreign code runs under the mutex here.
+//!
+//! Credentials are added to the request here, above TLS and behind ureq-proto, which logs the bytes that it writes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +14,10 @@ use std::time::Instant;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 use super::context;
+use crate::http::additions::HeadAdditions;
+use crate::http::proxy::Proxy;
 use crate::http::{MAX_IDLE, MAX_IDLE_AGE};
+use crate::values::cause::{RequestError, RequestErrorKind};
 
 /// Idle connections to one host, in the order of their last use.
 pub(super) struct IdleConnections<T> {
@@ -67,11 +72,26 @@ impl<T> IdleConnections<T> {
 pub(super) struct PoolingConnector<C: Connector> {
     connector: C,
     idle: Arc<IdleConnections<C::Out>>,
+    /// The proxy of an http host, and scheme and authority of that host.
+    absolute: Option<(Arc<Proxy>, Arc<str>)>,
 }
 
 impl<C: Connector> PoolingConnector<C> {
-    pub(super) fn new(connector: C, idle: Arc<IdleConnections<C::Out>>) -> Self {
-        PoolingConnector { connector, idle }
+    pub(super) fn new(
+        connector: C,
+        idle: Arc<IdleConnections<C::Out>>,
+        absolute: Option<(Arc<Proxy>, Arc<str>)>,
+    ) -> Self {
+        PoolingConnector { connector, idle, absolute }
+    }
+
+    /// Returns what is added to the head of this thread's request.
+    fn additions(&self) -> HeadAdditions {
+        HeadAdditions {
+            origin: self.absolute.as_ref().map(|(_, origin)| Arc::clone(origin)),
+            credentials: context::credentials(),
+            proxy: self.absolute.as_ref().map(|(proxy, _)| proxy.lines()).unwrap_or_default(),
+        }
     }
 
     fn idle(&self) -> Option<C::Out> {
@@ -95,10 +115,16 @@ impl<C: Connector> Connector for PoolingConnector<C> {
         let lend = |connection| PooledTransport {
             connection: Some(connection),
             idle: Arc::clone(&self.idle),
+            additions: self.additions(),
             reusable: false,
         };
         Ok(connection.map(lend))
     }
+}
+
+/// Returns the error if the buffers of the connection have no space. They always have some after a transmission.
+fn unwritten() -> ureq::Error {
+    ureq::Error::Other(Box::new(RequestError::new(RequestErrorKind::Internal, "the request could not be written")))
 }
 
 /// Connection lent to ureq for one request. Dropping it returns it to the pool, or closes it.
@@ -106,6 +132,8 @@ pub(super) struct PooledTransport<T: Transport> {
     /// `None` only during the drop.
     connection: Option<T>,
     idle: Arc<IdleConnections<T>>,
+    /// Added to the head of the request. Empty afterwards.
+    additions: HeadAdditions,
     /// Whether the request is over and the connection can be used for another.
     reusable: bool,
 }
@@ -113,6 +141,21 @@ pub(super) struct PooledTransport<T: Transport> {
 impl<T: Transport> PooledTransport<T> {
     fn connection(&mut self) -> &mut T {
         self.connection.as_mut().expect("present until the drop")
+    }
+
+    /// Transmits bytes in place of those in the buffer.
+    fn write(&mut self, mut bytes: &[u8], timeout: NextTimeout) -> Result<(), ureq::Error> {
+        while !bytes.is_empty() {
+            let space = self.connection().buffers().output();
+            let amount = space.len().min(bytes.len());
+            if amount == 0 {
+                return Err(unwritten());
+            }
+            space[..amount].copy_from_slice(&bytes[..amount]);
+            self.connection().transmit_output(amount, timeout)?;
+            bytes = &bytes[amount..];
+        }
+        Ok(())
     }
 }
 
@@ -122,7 +165,12 @@ impl<T: Transport> Transport for PooledTransport<T> {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.connection().transmit_output(amount, timeout)
+        if self.additions.is_empty() {
+            return self.connection().transmit_output(amount, timeout);
+        }
+        let additions = std::mem::take(&mut self.additions);
+        let head = additions.added_to(&self.connection().buffers().output()[..amount]).ok_or_else(unwritten)?;
+        self.write(&head, timeout)
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {

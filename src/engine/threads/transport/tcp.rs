@@ -13,12 +13,14 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-use super::context::{self, RequestContext};
-use super::resolve;
+use super::context::{self, RequestContext, is_only_time};
+use super::{resolve, tunnel};
 use crate::http::errors;
 use crate::http::limit::ConnectionLimit;
+use crate::http::proxy::Proxy;
 use crate::http::resolver::{Resolver as NameResolver, Target};
 use crate::values::cause::{RequestError, is_exhausted};
+use crate::values::host::Host;
 
 /// Maximum size of the head of an answer.
 const MAX_INPUT: usize = crate::http::MAX_HEAD;
@@ -40,14 +42,35 @@ impl Resolver for NoResolver {
 /// Opens the connections to one host.
 #[derive(Debug)]
 pub(super) struct TcpConnector {
+    host: Host,
+    /// The address or name to connect to: that of the proxy, or that of the host.
     target: Target,
+    proxy: Option<Arc<Proxy>>,
     resolver: Arc<NameResolver>,
     limit: Arc<ConnectionLimit>,
 }
 
 impl TcpConnector {
-    pub(super) fn new(target: Target, resolver: Arc<NameResolver>, limit: Arc<ConnectionLimit>) -> Self {
-        TcpConnector { target, resolver, limit }
+    pub(super) fn new(
+        host: &Host,
+        proxy: Option<Arc<Proxy>>,
+        resolver: Arc<NameResolver>,
+        limit: Arc<ConnectionLimit>,
+    ) -> Self {
+        let target = proxy.as_ref().map_or_else(|| Target::of(host), |proxy| proxy.target.clone());
+        TcpConnector { host: host.clone(), target, proxy, resolver, limit }
+    }
+
+    /// Connects to the host, or to its proxy, and opens a tunnel there if the host is https.
+    fn open(&self, context: &RequestContext) -> Result<TcpStream, RequestError> {
+        let stream = resolve::addresses(&self.target, &self.resolver, context)
+            .and_then(|addresses| connect_to_any(&addresses, context));
+        let Some(proxy) = &self.proxy else { return stream };
+        let mut stream = stream.map_err(|error| proxy.not_reached(error))?;
+        if self.host.is_https() {
+            tunnel::open(&mut stream, proxy, &self.host, context)?;
+        }
+        Ok(stream)
     }
 }
 
@@ -56,11 +79,10 @@ impl Connector for TcpConnector {
 
     fn connect(&self, _: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<TcpTransport>, ureq::Error> {
         let context = context::current();
-        let addresses = resolve::addresses(&self.target, &self.resolver, &context).map_err(carried)?;
-        let stream = connect_to_any(&addresses, &context).map_err(carried)?;
+        let stream = self.open(&context).map_err(carried)?;
         context::update(|context| {
             context.connected = true;
-            context.securing = self.target.https;
+            context.securing = self.host.is_https();
         });
         Ok(Some(TcpTransport::new(stream, Arc::clone(&self.limit))))
     }
@@ -96,11 +118,11 @@ fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
 }
 
 /// Wraps an error so that ureq returns it unchanged.
-fn carried(error: RequestError) -> ureq::Error {
+pub(super) fn carried(error: RequestError) -> ureq::Error {
     ureq::Error::Other(Box::new(error))
 }
 
-fn closed(cause: io::Error) -> ureq::Error {
+pub(super) fn closed(cause: io::Error) -> ureq::Error {
     carried(errors::closed(cause))
 }
 
@@ -128,7 +150,7 @@ impl TcpTransport {
         }
     }
 
-    fn flush(&mut self) -> Result<(), ureq::Error> {
+    pub(super) fn flush(&mut self) -> Result<(), ureq::Error> {
         let mut done = 0;
         while done < self.bytes.pending {
             let context = context::current();
@@ -148,23 +170,46 @@ impl TcpTransport {
         Ok(())
     }
 
-    fn fill(&mut self) -> Result<usize, ureq::Error> {
-        loop {
-            let context = context::current();
-            let left = context.left().ok_or_else(|| carried(context.out_of_time()))?;
-            self.reads.bound(left, |time| self.stream.set_read_timeout(time));
-            match self.stream.read(self.bytes.free()) {
-                Ok(amount) => return Ok(amount),
-                Err(e) if is_only_time(&e) => {}
-                Err(e) => return Err(closed(e)),
-            }
-        }
+    /// Reads from the socket once, without a flush. Zero is the end of the stream.
+    #[cfg(feature = "rustls")]
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ureq::Error> {
+        read(&mut self.stream, &mut self.reads, buffer)
+    }
+
+    /// Keeps `bytes`, or a part of them, to be sent with the next flush. Returns the number of bytes kept.
+    #[cfg(feature = "rustls")]
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<usize, ureq::Error> {
+        let space = self.bytes.output();
+        let amount = space.len().min(bytes.len());
+        space[..amount].copy_from_slice(&bytes[..amount]);
+        self.keep(amount)?;
+        Ok(amount)
+    }
+
+    /// Keeps bytes that are in the output buffer.
+    fn keep(&mut self, amount: usize) -> Result<(), ureq::Error> {
+        self.bytes.pending += amount;
+        // The next line needs space.
+        if self.bytes.pending > OUTPUT / 2 { self.flush() } else { Ok(()) }
     }
 }
 
-/// Returns whether only the timeout of the socket has passed. The caller checks the deadline of the request.
-fn is_only_time(e: &io::Error) -> bool {
-    matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+fn read(stream: &mut TcpStream, timeout: &mut SocketTimeout, buffer: &mut [u8]) -> Result<usize, ureq::Error> {
+    loop {
+        let context = context::current();
+        let left = context.left().ok_or_else(|| carried(context.out_of_time()))?;
+        timeout.bound(left, |time| stream.set_read_timeout(time));
+        match stream.read(buffer) {
+            Ok(amount) => {
+                if amount > 0 {
+                    context::update(|context| context.received = context.sent);
+                }
+                return Ok(amount);
+            }
+            Err(e) if is_only_time(&e) => {}
+            Err(e) => return Err(closed(e)),
+        }
+    }
 }
 
 impl Transport for TcpTransport {
@@ -173,9 +218,7 @@ impl Transport for TcpTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), ureq::Error> {
-        self.bytes.pending += amount;
-        // ureq needs space for its next line.
-        if self.bytes.pending > OUTPUT / 2 { self.flush() } else { Ok(()) }
+        self.keep(amount)
     }
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, ureq::Error> {
@@ -183,11 +226,8 @@ impl Transport for TcpTransport {
         if self.bytes.free().is_empty() {
             return Err(carried(errors::head_too_large()));
         }
-        let amount = self.fill()?;
+        let amount = read(&mut self.stream, &mut self.reads, self.bytes.free())?;
         self.bytes.input_appended(amount);
-        if amount > 0 {
-            context::update(|context| context.received = context.sent);
-        }
         Ok(amount > 0)
     }
 
@@ -317,47 +357,6 @@ impl Buffers for Bytes {
 
     fn can_use_input(&self) -> bool {
         self.start < self.end && self.progress
-    }
-}
-
-/// The TLS of ureq. All agents share one connector, because its roots and settings take memory.
-#[cfg(feature = "rustls")]
-#[derive(Debug, Clone)]
-pub(super) struct Tls {
-    connector: Arc<ureq::unversioned::transport::RustlsConnector>,
-    config: ureq::tls::TlsConfig,
-}
-
-#[cfg(feature = "rustls")]
-impl Tls {
-    pub(super) fn new(roots: ureq::tls::RootCerts) -> Self {
-        let config = ureq::tls::TlsConfig::builder()
-            .provider(ureq::tls::TlsProvider::Rustls)
-            .root_certs(roots)
-            .use_sni(true)
-            .disable_verification(false)
-            .client_cert(None)
-            .build();
-        Tls { connector: Arc::default(), config }
-    }
-
-    pub(super) fn config(&self) -> ureq::tls::TlsConfig {
-        self.config.clone()
-    }
-}
-
-#[cfg(feature = "rustls")]
-impl Connector<TcpTransport> for Tls {
-    type Out = <ureq::unversioned::transport::RustlsConnector as Connector<TcpTransport>>::Out;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails<'_>,
-        wire: Option<TcpTransport>,
-    ) -> Result<Option<Self::Out>, ureq::Error> {
-        let secured = self.connector.connect(details, wire)?;
-        context::update(|context| context.securing = false);
-        Ok(secured)
     }
 }
 

@@ -5,27 +5,27 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{Ended, GroupCommit};
+use super::{GroupCommit, RoundEnd};
 use crate::sync::{Model, explore, plant};
 use crate::values::cause::JournalError;
 
 /// Stores changes. A round takes two steps and has its effect in the second.
 #[derive(Default)]
 struct Store {
-    state: loom::sync::Mutex<State>,
+    state: loom::sync::Mutex<StoreState>,
     /// Number of the round that breaks the store.
     breaks: Option<usize>,
 }
 
 #[derive(Default)]
-struct State {
+struct StoreState {
     running: bool,
     rounds: usize,
     kept: Vec<usize>,
 }
 
 impl Store {
-    fn carry_out(&self, changes: &[usize]) -> Ended {
+    fn carry_out(&self, changes: &[usize]) -> RoundEnd {
         let mut state = self.state.lock().unwrap();
         assert!(!state.running, "one round at a time");
         assert!(!changes.is_empty(), "a round without changes");
@@ -36,12 +36,12 @@ impl Store {
         state.running = false;
         let refused = JournalError::on("sync", "the store", std::io::Error::other("as planned"));
         if breaks {
-            return Ended::broken(refused, changes.len());
+            return RoundEnd::broken(refused, changes.len());
         }
         state.kept.extend(changes);
         // Change 0 is always refused.
         let result = |change: &usize| if *change == 0 { Err(refused.clone()) } else { Ok(()) };
-        Ended { results: changes.iter().map(result).collect(), broken: None }
+        RoundEnd { results: changes.iter().map(result).collect(), broken: None }
     }
 
     fn has(&self, change: usize) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
-use super::{Ended, GroupCommit};
+use super::{GroupCommit, RoundEnd};
 use crate::values::cause::JournalError;
 
 /// Runs one caller, eight more during its round, and one afterwards. Returns whether each succeeded, and the number of
@@ -26,8 +26,8 @@ fn one_and_eight(broken: Option<usize>) -> (bool, Vec<bool>, Vec<usize>, bool) {
             let error = || JournalError::on("sync", "here", io::Error::other("a fault of the test"));
             let broken = (broken == Some(sizes.len())).then(error);
             match broken {
-                Some(error) => Ended::broken(error, changes.len()),
-                None => Ended { results: vec![Ok(()); changes.len()], broken: None },
+                Some(error) => RoundEnd::broken(error, changes.len()),
+                None => RoundEnd { results: vec![Ok(()); changes.len()], broken: None },
             }
         };
         rounds.join((), carry_out).is_ok()
@@ -61,7 +61,7 @@ fn changes_of_one_caller_share_a_round_with_those_of_others() {
     let carry_out = |changes: &[usize]| {
         sizes.lock().unwrap().push(changes.len());
         let result = |number: &usize| if number.is_multiple_of(2) { Ok(()) } else { Err(refused()) };
-        Ended { results: changes.iter().map(result).collect(), broken: None }
+        RoundEnd { results: changes.iter().map(result).collect(), broken: None }
     };
     let outcome = |results: Vec<Result<(), JournalError>>| results.iter().map(Result::is_ok).collect::<Vec<_>>();
     let ((begun, is_begun), (go, may_go)) = (channel(), channel::<()>());
@@ -114,7 +114,10 @@ fn many_threads_share_rounds_and_get_their_own_results() {
         done.lock().unwrap().extend(changes.iter().copied());
         // The odd ones are refused, so that wrong results are detected.
         let refused = || Err(JournalError::on("put", "it", io::Error::other("odd")));
-        Ended { results: changes.iter().map(|n| if n % 2 == 0 { Ok(()) } else { refused() }).collect(), broken: None }
+        RoundEnd {
+            results: changes.iter().map(|n| if n % 2 == 0 { Ok(()) } else { refused() }).collect(),
+            broken: None,
+        }
     };
     std::thread::scope(|scope| {
         for thread in 0..200 {

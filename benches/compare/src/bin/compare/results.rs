@@ -64,11 +64,6 @@ impl Spread {
             highest: rounds.iter().copied().fold(0.0, f64::max),
         })
     }
-
-    /// Converts to another unit.
-    pub(crate) fn times(self, factor: f64) -> Self {
-        Self { median: self.median * factor, lowest: self.lowest * factor, highest: self.highest * factor }
-    }
 }
 
 #[derive(Default)]

@@ -1,0 +1,128 @@
+//! Certificates and keys in PEM (RFC 7468), from a file or from text. Each error names the file and the remedy.
+
+use std::fs::Metadata;
+
+use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::settings::Source;
+use crate::http::file::{self, ReadError, Refusal};
+use crate::values::config::ConfigError;
+
+/// Maximum size of a file, in bytes. The bundle of a system has about 250 KiB.
+const LIMIT: u64 = 1 << 20;
+
+/// PEM text and its origin, for errors.
+pub(super) struct Text<'a> {
+    what: &'static str,
+    /// The path of the file. Empty for text.
+    pub(super) place: String,
+    content: std::borrow::Cow<'a, [u8]>,
+    /// The mode of a file that its group or others can read.
+    pub(super) open_mode: Option<u32>,
+}
+
+/// Reads the text of `source`. `names` are the words for a file and for text.
+pub(super) fn read<'a>(source: &'a Source, names: [&'static str; 2]) -> Result<Text<'a>, ConfigError> {
+    let path = match source {
+        Source::Pem(pem) => {
+            let place = String::new();
+            return Ok(Text { what: names[1], place, content: pem.into(), open_mode: None });
+        }
+        Source::File(path) => path,
+    };
+    let place = path.to_string_lossy().into_owned();
+    let refused = |problem: String, remedy: &str| ConfigError::new(names[0], place.clone(), problem, remedy);
+    let mut open_mode = None;
+    let look = |found: &Metadata| {
+        open_mode = mode_for_others(found);
+        Ok(())
+    };
+    match file::read(path, LIMIT, look) {
+        Ok(bytes) => Ok(Text { what: names[0], place, content: bytes.into(), open_mode }),
+        Err(ReadError::Io(error)) => {
+            Err(refused(format!("cannot be read: {error}"), "name a file that this user can read"))
+        }
+        Err(ReadError::Refused(Refusal { problem, remedy })) => Err(refused(problem, remedy)),
+    }
+}
+
+#[cfg(unix)]
+fn mode_for_others(found: &Metadata) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    Some(found.mode() & 0o7777).filter(|mode| mode & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn mode_for_others(_: &Metadata) -> Option<u32> {
+    None
+}
+
+impl Text<'_> {
+    pub(super) fn refused(&self, problem: impl Into<String>, remedy: impl Into<String>) -> ConfigError {
+        ConfigError::new(self.what, self.place.clone(), problem, remedy)
+    }
+
+    /// The path, or a word for text without one.
+    fn place(&self) -> &str {
+        if self.place.is_empty() { "FILE" } else { &self.place }
+    }
+
+    /// Returns the certificates, at least one.
+    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+        let mut found = Vec::new();
+        for (kind, der) in self.sections()? {
+            found.extend(CertificateDer::from_pem(kind, der));
+        }
+        if found.is_empty() {
+            let remedy = "name a file with a line -----BEGIN CERTIFICATE-----";
+            return Err(self.refused("has no certificate", remedy));
+        }
+        Ok(found)
+    }
+
+    /// Returns the key, exactly one.
+    pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, ConfigError> {
+        let text = String::from_utf8_lossy(&self.content);
+        // The second form is that of RFC 1421.
+        if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+            let place = self.place();
+            let remedy = format!("decrypt it with: openssl pkey -in {place} -out {place}.decrypted");
+            return Err(self.refused("is an encrypted key", remedy));
+        }
+        let mut keys = self.sections()?.into_iter().filter_map(|(kind, der)| PrivateKeyDer::from_pem(kind, der));
+        match (keys.next(), keys.count()) {
+            (Some(key), 0) => Ok(key),
+            (Some(_), others) => {
+                let problem = format!("has {} private keys", others + 1);
+                Err(self.refused(problem, "leave only the key of the client certificate in it"))
+            }
+            (None, _) => {
+                let remedy = "name a file with a line -----BEGIN PRIVATE KEY-----";
+                Err(self.refused("has no private key", remedy))
+            }
+        }
+    }
+
+    /// Returns the parts of the text, of all kinds that are known.
+    fn sections(&self) -> Result<Vec<(SectionKind, Vec<u8>)>, ConfigError> {
+        if self.content.iter().all(u8::is_ascii_whitespace) {
+            return Err(self.refused("is empty", "name a PEM file"));
+        }
+        // DER begins with a sequence.
+        if self.content.starts_with(&[0x30]) {
+            let place = self.place();
+            let remedy = format!("convert it with: openssl x509 -inform der -in {place}, or openssl pkey -inform der");
+            return Err(self.refused("is DER, not PEM", remedy));
+        }
+        let sections: Result<_, pem::Error> = <(SectionKind, Vec<u8>)>::pem_slice_iter(&self.content).collect();
+        sections.map_err(|error| {
+            let problem = match error {
+                pem::Error::MissingSectionEnd { .. } => "has a part without its line -----END".to_owned(),
+                pem::Error::Base64Decode(_) => "has a part that is not base64".into(),
+                other => format!("is not PEM: {other}"),
+            };
+            self.refused(problem, "make the file again")
+        })
+    }
+}
