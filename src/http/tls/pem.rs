@@ -3,7 +3,7 @@
 use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::settings::Source;
+use super::settings::PemSource;
 use crate::http::OTHERS_CAN_READ;
 use crate::http::file::{self, FileProblem};
 use crate::values::config::ConfigError;
@@ -22,13 +22,13 @@ pub(super) struct Text<'a> {
 }
 
 /// Reads the text of `source`. `names` are the words for a file and for text.
-pub(super) fn read<'a>(source: &'a Source, names: [&'static str; 2]) -> Result<Text<'a>, ConfigError> {
+pub(super) fn read<'a>(source: &'a PemSource, names: [&'static str; 2]) -> Result<Text<'a>, ConfigError> {
     let path = match source {
-        Source::Pem(pem) => {
+        PemSource::Pem(pem) => {
             let place = String::new();
             return Ok(Text { what: names[1], place, content: pem.into(), open_mode: None });
         }
-        Source::File(path) => path,
+        PemSource::File(path) => path,
     };
     let place = path.to_string_lossy().into_owned();
     let (bytes, found) = file::read(path, LIMIT).map_err(|error| {
