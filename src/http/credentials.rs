@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::http::files;
+use crate::http::{OTHERS_CAN_READ, file};
 use crate::values::api::Api;
 use crate::values::config::ConfigError;
 use crate::values::credentials::{Credentials, Scheme, refused_name};
@@ -338,8 +338,8 @@ fn bytes_of(secret: &Secret) -> Result<Vec<u8>, Problem> {
             value.ok_or_else(|| ("is not set".into(), "set it, or leave the setting out"))
         }
         Source::File { path, has_warned } => {
-            let (bytes, found) = files::read_regular(path, MAX_FILE)?;
-            if let Some(mode) = files::mode_if_others_can_read(&found)
+            let (bytes, found) = file::read(path, MAX_FILE)?;
+            if let Some(mode) = file::mode_with(OTHERS_CAN_READ, &found)
                 && !has_warned.swap(true, Ordering::Relaxed)
             {
                 warn_of_mode(path, mode);

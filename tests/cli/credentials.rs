@@ -95,7 +95,7 @@ fn hosts_shows_where_each_secret_is_and_not_the_secret() {
     let mut command = bench.command(&["hosts", "-o", "json"]);
     let shown = Ran::of(command.env("PASSWORD", MARKER)).exits(0);
     assert!(!shown.out.contains(MARKER), "{shown:?}");
-    let shown = &shown.json()[0];
+    let shown = &shown.json()[0]["settings"];
     let of = |value: &str| json!({"value": value, "origin": "file", "from": "cluster-client.toml"});
     assert_eq!(shown["credentials.basic_user"], of("***"));
     assert_eq!(shown["credentials.basic_password_env"], of("PASSWORD"));
@@ -131,7 +131,7 @@ fn refused_credentials_name_the_key_or_file_and_the_remedy() {
         ("[credentials]\nbearer_token_file = \".\"", "is a directory"),
         (
             "[credentials]\nbearer_token_file = 5",
-            "key \"credentials.bearer_token_file\" (from the file cluster-client.toml) is not a text",
+            "key \"credentials.bearer_token_file\" (from the file cluster-client.toml, line 2) is not a text",
         ),
         ("[credentials]\nbearer_token_file = \"\"", "or an empty one: write a path in quotes"),
         (
@@ -167,7 +167,7 @@ fn refused_credentials_name_the_key_or_file_and_the_remedy() {
         ("allow_plain_http = \"yes\"", "is neither true nor false"),
         (
             "[host]\n\"http://x\" = \"S3CR3T-M4RK3R\"",
-            "key \"host\" (from the file cluster-client.toml) is not a table of",
+            "key \"host\" (from the file cluster-client.toml, line 1) is not a table of",
         ),
         ("[host.\"http://x\"]\ncredentials = \"S3CR3T-M4RK3R\"", "key \"host.http://x.credentials\""),
         ("[host.x.credentials]", "host \"x\" (from the file cluster-client.toml) has no scheme"),

@@ -11,7 +11,7 @@ fn hosts_may_be_given_again() {
     let [a, b, c] = [0, 1, 2].map(|node| bench.cluster.node(node).url());
     let shown = |arguments: &[&str]| {
         let mut command = bench.command(&[&["hosts", "-o", "json"], arguments].concat());
-        Ran::of(command.env_remove("HOSTS")).exits(0).json()[0]["hosts"].take()
+        Ran::of(command.env_remove("HOSTS")).exits(0).json()[0]["settings"]["hosts"].take()
     };
     let expected = json!({"value": [a, b, c], "origin": "option", "from": "--hosts"});
     assert_eq!(shown(&["--hosts", &format!("{a},{b}"), "--hosts", &c]), expected);
@@ -32,7 +32,7 @@ fn hosts_file_has_one_host_a_line() {
     assert!(bench.cluster.all_have("g"));
     let mut command = bench.command(&["hosts", "-o", "json"]);
     command.env("CLUSTER_CLIENT_HOSTS_FILE", &file);
-    let origin = |ran: Ran| ran.exits(0).json()[0]["hosts"].take();
+    let origin = |ran: Ran| ran.exits(0).json()[0]["settings"]["hosts"].take();
     let expected = json!({"value": urls, "origin": "variable", "from": "CLUSTER_CLIENT_HOSTS_FILE"});
     assert_eq!(origin(Ran::of(&mut command)), expected);
     command.env("CLUSTER_CLIENT_HOSTS", "http://variable:1");
@@ -193,17 +193,17 @@ fn option_overrides_its_variable_which_overrides_the_file() {
     for (variable, key, value, text) in variables {
         let mut command = bench.command(&["hosts", "-o", "json"]);
         command.env(variable, text);
-        let shown = Ran::of(&mut command).exits(0).json()[0][key].take();
+        let shown = Ran::of(&mut command).exits(0).json()[0]["settings"][key].take();
         assert_eq!(shown, json!({"value": value, "origin": "variable", "from": variable}));
         let option = format!("--{}", key.replace('_', "-"));
         let typed = text.replace('4', "3");
-        let shown = Ran::of(command.args([&option, &typed])).exits(0).json()[0][key].take();
+        let shown = Ran::of(command.args([&option, &typed])).exits(0).json()[0]["settings"][key].take();
         assert_eq!((&shown["origin"], &shown["from"]), (&json!("option"), &json!(option)));
     }
     let other = bench.write("other.toml", "attempts = 7");
     let mut command = bench.command(&["hosts", "-o", "json"]);
     command.env("CLUSTER_CLIENT_CONFIG", &other);
-    assert_eq!(Ran::of(&mut command).exits(0).json()[0]["attempts"]["value"], 7);
+    assert_eq!(Ran::of(&mut command).exits(0).json()[0]["settings"]["attempts"]["value"], 7);
 }
 
 #[test]

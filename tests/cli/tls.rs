@@ -82,7 +82,7 @@ fn ca_file_of_the_option_overrides_the_variable_and_that_the_file() {
     let ca = |arguments: &[&str], variable: Option<&str>| -> Value {
         let mut command = secure.bench.command(&[&["hosts", "-o", "json"], arguments].concat());
         variable.map(|file| command.env("CLUSTER_CLIENT_CA_FILE", file));
-        Ran::of(&mut command).exits(0).json().remove(0)["tls.ca_file"].take()
+        Ran::of(&mut command).exits(0).json().remove(0)["settings"]["tls.ca_file"].take()
     };
     let of = |value: &str, origin: &str, from: &str| json!({"value": value, "origin": origin, "from": from});
     assert_eq!(ca(&[], None), of("other.pem", "file", "cluster-client.toml"));
@@ -124,7 +124,7 @@ fn hosts_have_client_certificates_of_their_own() {
 
     let shown = Ran::of(secure.bench.command(&["hosts", "-o", "json"]).env("HOSTS", &all)).exits(0).json().remove(0);
     let expected = json!({"value": "own-ca.pem", "origin": "file", "from": "cluster-client.toml"});
-    assert_eq!(shown[format!("host.{url}.tls.ca_file")], expected);
+    assert_eq!(shown["settings"][format!("host.{url}.tls.ca_file")], expected);
     // Its file is named with its own origin, even if the option has another.
     std::fs::write(secure.bench.path("own-ca.pem"), "").unwrap();
     let mut command = secure.bench.command(&["status", "g", "--ca-file", "nodes.pem"]);
@@ -149,7 +149,7 @@ fn every_setting_is_shown_with_its_origin() {
                dangerously_skip_verification = true\n";
     bench.configure_also(all);
     let shown = |format: &str| Ran::of(bench.command(&["hosts", "-o", format]).env("HOSTS", node.url())).exits(0);
-    let object = shown("json").json().remove(0);
+    let object = shown("json").json().remove(0)["settings"].take();
     for (key, value) in [
         ("tls.system_roots", json!(false)),
         ("tls.server_name", json!("node.example")),
@@ -190,12 +190,17 @@ fn settings_that_cannot_be_used_are_refused_with_their_origin() {
     };
     bench.write("empty.pem", "");
     let file = "(from the file cluster-client.toml)";
+    let [line_1, line_2] =
+        ["(from the file cluster-client.toml, line 1)", "(from the file cluster-client.toml, line 2)"];
     for (toml, words) in [
-        ("tls = 1", ["key \"tls\"", file, "is not a table: write [tls]"]),
-        ("[tls]\nca = \"x\"", ["key \"tls.ca\"", file, "is unknown: use one of tls.ca_file, tls.system_roots"]),
-        ("[tls]\nca_file = 3", ["key \"tls.ca_file\"", file, "is not a text, or an empty one: write it in quotes"]),
-        ("[tls]\nca_file = \"\"", ["key \"tls.ca_file\"", file, "is not a text, or an empty one"]),
-        ("[tls]\nhttps_only = \"yes\"", ["key \"tls.https_only\"", file, "is neither true nor false"]),
+        ("tls = 1", ["key \"tls\"", line_1, "is not a table: write [tls]"]),
+        (
+            "[tls]\nca = \"x\"",
+            ["key \"tls.ca\"", line_2, "did you mean tls.ca_file? use one of tls.ca_file, tls.system_roots"],
+        ),
+        ("[tls]\nca_file = 3", ["key \"tls.ca_file\"", line_2, "is not a text, or an empty one: write it in quotes"]),
+        ("[tls]\nca_file = \"\"", ["key \"tls.ca_file\"", line_2, "is not a text, or an empty one"]),
+        ("[tls]\nhttps_only = \"yes\"", ["key \"tls.https_only\"", line_2, "is neither true nor false"]),
         ("[tls]\nca_file = \"no.pem\"", ["tls.ca_file \"no.pem\"", file, "cannot be read: No such file"]),
         ("[tls]\nca_file = \"empty.pem\"", ["tls.ca_file \"empty.pem\"", file, "is empty: name a PEM file"]),
         ("[tls]\nclient_key_file = \"k\"", ["tls.client_key_file \"k\"", file, "has no certificate: name its"]),

@@ -7,7 +7,7 @@ use std::path::Path;
 use cluster_client::{ConfigError, Host, Hosts, Origin};
 
 use crate::groups::is_stdin;
-use crate::open::{self, ReadError, Refusal};
+use crate::open::{self, ReadError};
 
 pub(crate) const OPTION: &str = "--hosts-file";
 
@@ -36,10 +36,10 @@ pub(crate) fn read(path: &Path) -> Result<Hosts, ConfigError> {
         let shown = path.to_string_lossy();
         ConfigError::new("list of hosts", shown, problem, remedy).from_origin(Origin::Option(OPTION.into()))
     };
-    let found = if is_stdin(path) { read_stdin() } else { open::read(path, LIMIT, |_| Ok(())) };
-    let bytes = found.map_err(|error| match error {
-        ReadError::Io(error) => refused(format!("cannot be read: {error}"), "name a file that can be read"),
-        ReadError::Refused(Refusal { problem, remedy }) => refused(problem, remedy),
+    let found = if is_stdin(path) { read_stdin() } else { open::read(path, LIMIT).map(|(bytes, _)| bytes) };
+    let bytes = found.map_err(|error| {
+        let (problem, remedy) = error.into();
+        refused(problem, remedy)
     })?;
     let text = String::from_utf8(bytes).map_err(|_| refused("is not UTF-8".into(), "write it in ASCII"))?;
     let mut hosts = Vec::new();
@@ -72,7 +72,7 @@ fn read_stdin() -> Result<Vec<u8>, ReadError> {
     io::stdin().lock().take(LIMIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LIMIT {
         let problem = format!("has more than {} KiB", LIMIT >> 10);
-        return Err(Refusal { problem, remedy: "give a shorter list" }.into());
+        return Err((problem, "give a shorter list").into());
     }
     Ok(bytes)
 }
