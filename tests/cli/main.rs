@@ -17,6 +17,7 @@ mod next;
 mod node;
 mod output;
 mod printable;
+mod probe;
 mod pty;
 mod recovery;
 mod refusals;

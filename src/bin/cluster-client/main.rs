@@ -5,7 +5,7 @@
 //! main -> args          arguments and help texts (refusal: their errors)
 //!      -> settings      values and their origins (file, tls, credentials, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         recover, journal, show                                           }-> summary, next -> table | json -> output
+//!         recover, probe, journal, show                                    }-> summary, next -> table | json -> output
 //!         node, demo, shell                                               /
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
@@ -29,6 +29,7 @@ mod node;
 mod open;
 mod output;
 mod output_queue;
+mod probe;
 mod progress;
 mod recover;
 mod refusal;
@@ -79,6 +80,7 @@ fn run_command(arguments: Arguments) -> Result<Exit, CliError> {
         Command::Delete { groups, yes } => run::run(GroupCommand::Delete { asked: yes }, &groups, &global, &mut output),
         Command::Status { groups } => run::run(GroupCommand::Status, &groups, &global, &mut output),
         Command::Repair { groups, to } => run::run(GroupCommand::Repair(to.into()), &groups, &global, &mut output),
+        Command::Probe { id, yes } => probe::run(id.as_deref(), yes, &global, &mut output),
         Command::Recover => recover::recover(&global, &mut output),
         Command::Journal { action } => journal::run(action, &global, &mut output),
         Command::Hosts => show::show(&global, &mut output),

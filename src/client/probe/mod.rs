@@ -33,6 +33,7 @@ use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
 use crate::values::outcome::Outcome;
+use crate::values::printable::Printable;
 use crate::values::report::{Operation, Report, State};
 
 impl ClusterClient {
@@ -285,8 +286,9 @@ fn answer(
     });
     let Tries { number, meaning, was_unclear, elapsed, .. } = *tries;
     let observed = Observed { status, meaning, error, tries: number, was_unclear };
+    let problem = judge::problem(&client.api, stage, &observed, earlier);
     ProbeAnswer {
-        problem: judge::problem(&client.api, stage, &observed, earlier),
+        problem: problem.map(|problem| Printable::new(&problem).to_string()),
         host: host.clone(),
         request: shown::request_line(&request.method, &format!("{}{}", host.path(), request.path), secrets),
         request_body: request.body.map(|body| shown::body(body.as_bytes(), secrets)),

@@ -66,7 +66,9 @@ fn without_named_secrets(text: &str) -> String {
         let (before, after) = rest.split_at(end);
         masked.push_str(before);
         rest = after;
-        if let Some((separator, value)) = value_after(rest).filter(|_| names_a_secret(&before[start..])) {
+        let is_closing_tag = before[..start].ends_with("</");
+        let is_secret = names_a_secret(&before[start..]) && !is_closing_tag;
+        if let Some((separator, value)) = value_after(rest).filter(|_| is_secret) {
             masked.push_str(separator);
             masked.push_str(MASK);
             rest = &rest[separator.len() + value.len()..];
