@@ -147,8 +147,7 @@ fn probe_asks_on_a_terminal_and_names_the_hosts() {
     for (typed, exit, shown) in [("n\n", 1, "not probed; nothing was sent"), ("y\n", 0, "certified: node ")] {
         let mut terminal = OnTerminal::start(&bench, &["probe", "x"]);
         terminal.types(typed);
-        let ended = terminal.ends();
-        assert_eq!(ended.code, Some(exit), "{ended:?}");
+        let ended = terminal.watched().ends().exits(exit);
         let hosts = bench.cluster.urls().join("\n  ");
         ended.shows(&format!("hosts:\n  {hosts}\ncreate and delete group x there? [y/N]")).shows(shown);
         if exit == 1 {
