@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster_client::{
     ConfigError, Error, Event, GroupId, Host, Hosts, Interruption, Observer, Operation, OperationOptions, Origin,
-    Printable, ProbeAnswer, ProbeReport, ProbeStage, StageReport,
+    Outcome, Printable, ProbeAnswer, ProbeReport, ProbeStage, StageReport,
 };
 use serde_json::{Value, json};
 
@@ -126,10 +126,10 @@ fn is_alike(one: &ProbeAnswer, other: &ProbeAnswer) -> bool {
 }
 
 /// Groups equal items, each with the hosts that have it.
-fn grouped<'a>(
-    answers: &'a [ProbeAnswer],
+fn grouped(
+    answers: &[ProbeAnswer],
     is_equal: impl Fn(&ProbeAnswer, &ProbeAnswer) -> bool,
-) -> Vec<(&'a ProbeAnswer, Vec<&'a Host>)> {
+) -> Vec<(&ProbeAnswer, Vec<&Host>)> {
     let mut groups: Vec<(&ProbeAnswer, Vec<&Host>)> = Vec::new();
     for answer in answers {
         match groups.iter_mut().find(|(first, _)| is_equal(first, answer)) {
@@ -209,7 +209,7 @@ fn object(report: &ProbeReport, exit: Exit, next: &Next) -> Value {
         "note": report.limits(),
         "interrupted": report.interruption.map(|why| why.to_string()),
         "left": report.left.iter().map(Host::as_str).collect::<Vec<_>>(),
-        "cleanup": cleanup.map(|outcome| outcome.as_str()),
+        "cleanup": cleanup.map(Outcome::as_str),
         "recoverable": report.recoverable,
         "exit": exit.code(),
         "elapsed_ms": milliseconds(report.elapsed),

@@ -27,10 +27,9 @@ pub(super) struct Earlier {
 fn is_expected(api: &Api, stage: ProbeStage, meaning: Meaning) -> bool {
     match stage {
         ProbeStage::AbsentBefore | ProbeStage::AbsentAfter => meaning == Meaning::Absent,
-        ProbeStage::Create => meaning == Meaning::Created,
         ProbeStage::Present | ProbeStage::PresentStill => meaning == Meaning::Present,
         ProbeStage::CreateAgain if api.proves_ownership() => meaning == Meaning::Exists,
-        ProbeStage::CreateAgain => meaning == Meaning::Created,
+        ProbeStage::Create | ProbeStage::CreateAgain => meaning == Meaning::Created,
         ProbeStage::Delete => meaning == Meaning::Deleted,
         ProbeStage::DeleteAgain => matches!(meaning, Meaning::Deleted | Meaning::Absent),
     }

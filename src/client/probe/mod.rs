@@ -10,7 +10,7 @@
 mod held;
 mod judge;
 pub(crate) mod report;
-mod rounds;
+mod runner;
 mod shown;
 
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use std::time::Instant;
 use self::held::Held;
 use self::judge::{Earlier, Observed};
 use self::report::{ProbeAnswer, ProbeReport, ProbeStage, StageReport};
-use self::rounds::{Round, Rounds, Tries};
+use self::runner::{HostTries, StageRequest, StageRunner};
 use crate::api::{Action, Api, Body, Reply};
 use crate::client::ClusterClient;
 use crate::client::inner::ClientInner;
@@ -87,7 +87,7 @@ impl ClusterClient {
 /// A probe whose group is claimed.
 struct Probe {
     client: Arc<ClientInner>,
-    rounds: Rounds,
+    runner: StageRunner,
     group: GroupId,
     begun: Instant,
     stages: Vec<StageReport>,
@@ -120,7 +120,7 @@ impl Probe {
     fn new(client: Arc<ClientInner>, options: &OperationOptions, group: GroupId, begun: Instant) -> Self {
         let timeout = options.timeout.or(client.limits.operation_timeout);
         Probe {
-            rounds: Rounds::new(&client, options.cancel.as_ref(), timeout),
+            runner: StageRunner::new(&client, options.cancel.as_ref(), timeout),
             hosts: vec![HostFacts::default(); client.cluster.len()],
             stages: Vec::new(),
             secrets: BTreeSet::new(),
@@ -132,7 +132,7 @@ impl Probe {
 
     fn run(mut self, held: Held) -> Result<ProbeReport, Error> {
         let [first, rest @ ..] = ProbeStage::ALL;
-        if !self.is_absent_everywhere(first) || self.rounds.interruption().is_some() {
+        if !self.is_absent_everywhere(first) || self.runner.interruption().is_some() {
             return Ok(self.into_report());
         }
         let api = self.client.api.reference();
@@ -140,7 +140,7 @@ impl Probe {
         let intent = Intent { group: self.group.clone(), purpose: Purpose::create(true), api, hosts };
         held.record(intent)?;
         for stage in rest {
-            if self.rounds.interruption().is_some() || !self.goes_on_after(stage) {
+            if self.runner.interruption().is_some() || !self.goes_on_after(stage) {
                 break;
             }
         }
@@ -154,17 +154,17 @@ impl Probe {
     /// Runs a stage. Returns whether later ones can show more.
     fn goes_on_after(&mut self, stage: ProbeStage) -> bool {
         let ended = self.run_stage(stage);
-        let is_not_there = |tries: &Tries| {
+        let is_not_there = |tries: &HostTries| {
             judge::old_state(stage) == Some(Meaning::Absent) && tries.meaning == Some(Ok(Meaning::Absent))
         };
         !ended.iter().any(|tries| tries.meaning.is_none() || is_not_there(tries))
     }
 
-    fn run_stage(&mut self, stage: ProbeStage) -> Vec<Tries> {
+    fn run_stage(&mut self, stage: ProbeStage) -> Vec<HostTries> {
         let action = stage.action();
         self.secrets.extend(self.client.credentials.secrets(now()));
-        let round = Round { action, group: &self.group, old_state: judge::old_state(stage) };
-        let ended = self.rounds.run(&round);
+        let request = StageRequest { action, group: &self.group, old_state: judge::old_state(stage) };
+        let ended = self.runner.run(&request);
         self.secrets.extend(self.client.credentials.secrets(now()));
         let secrets: Vec<String> = self.secrets.iter().cloned().collect();
         let cluster = Arc::clone(&self.client.cluster);
@@ -188,7 +188,7 @@ impl Probe {
         }
         // With a journal, the recovery of the create waits for that. Without one, nothing else knows of the create.
         if !self.client.keeps_intents && self.hosts.iter().any(|host| host.may_change) {
-            self.rounds.sleep(self.client.limits.settle);
+            self.runner.sleep(self.client.limits.settle);
         }
         drop(held);
         let cleanup = self.clean_up();
@@ -230,7 +230,7 @@ impl Probe {
     fn into_report(self) -> ProbeReport {
         ProbeReport {
             api: Api::clone(&self.client.api),
-            interruption: self.rounds.interruption().filter(|_| !self.has_ended()),
+            interruption: self.runner.interruption().filter(|_| !self.has_ended()),
             group: self.group,
             stages: self.stages,
             cleanup: None,
@@ -243,7 +243,7 @@ impl Probe {
 }
 
 impl HostFacts {
-    fn note(&mut self, stage: ProbeStage, tries: &Tries, has_problem: bool) {
+    fn note(&mut self, stage: ProbeStage, tries: &HostTries, has_problem: bool) {
         let meaning = tries.meaning;
         match stage.action() {
             Action::Check => {}
@@ -271,7 +271,7 @@ fn answer(
     client: &ClientInner,
     stage: ProbeStage,
     group: &GroupId,
-    (host, tries): (&Host, &Tries),
+    (host, tries): (&Host, &HostTries),
     (earlier, secrets): (Earlier, &[String]),
 ) -> ProbeAnswer {
     let request = client.api.request(stage.action(), group);
@@ -284,7 +284,7 @@ fn answer(
         Body::Whole(bytes) | Body::Cut(bytes) => (!bytes.is_empty()).then_some(bytes),
         Body::Unread => None,
     });
-    let Tries { number, meaning, was_unclear, elapsed, .. } = *tries;
+    let HostTries { number, meaning, was_unclear, elapsed, .. } = *tries;
     let observed = Observed { status, meaning, error, tries: number, was_unclear };
     let problem = judge::problem(&client.api, stage, &observed, earlier);
     ProbeAnswer {

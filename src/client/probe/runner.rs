@@ -1,4 +1,4 @@
-//! Floor 3: one request to every host, with its tries. A round ends when each host has ended.
+//! Floor 3: one request to every host, with its tries. A stage ends when each host has ended.
 //!
 //! A try without a clear answer is repeated by the retry policy, and so is a check that shows the old state. An answer
 //! that says *wait* is repeated until the rollback timeout. After a cancel nothing more is sent, and requests under way
@@ -21,7 +21,7 @@ use crate::values::group::GroupId;
 use crate::values::report::Interruption;
 
 /// Sends the requests of one probe.
-pub(super) struct Rounds {
+pub(super) struct StageRunner {
     client: Arc<ClientInner>,
     engine: Option<Box<dyn Engine>>,
     exchanges: Exchanges,
@@ -33,7 +33,7 @@ pub(super) struct Rounds {
 }
 
 /// One request to every host.
-pub(super) struct Round<'a> {
+pub(super) struct StageRequest<'a> {
     pub(super) action: Action,
     pub(super) group: &'a GroupId,
     /// The meaning of an answer that may be out of date.
@@ -42,7 +42,7 @@ pub(super) struct Round<'a> {
 
 /// The tries of one host.
 #[derive(Debug, Default)]
-pub(super) struct Tries {
+pub(super) struct HostTries {
     pub(super) number: u32,
     /// The last reply, if a request was sent.
     pub(super) reply: Option<Reply>,
@@ -80,7 +80,7 @@ impl Cancel for Stopper {
     }
 }
 
-impl Rounds {
+impl StageRunner {
     pub(super) fn new(client: &Arc<ClientInner>, token: Option<&CancelToken>, timeout: Option<Duration>) -> Self {
         let engine = client.engines.take();
         let stopper = Arc::new(Stopper { is_cancelled: AtomicBool::new(false), waker: engine.waker() });
@@ -88,7 +88,7 @@ impl Rounds {
             let watcher: Arc<dyn Cancel> = Arc::<Stopper>::clone(&stopper);
             token.watch(&watcher);
         }
-        Rounds {
+        StageRunner {
             client: Arc::clone(client),
             engine: Some(engine),
             exchanges: Exchanges::default(),
@@ -109,21 +109,25 @@ impl Rounds {
     }
 
     /// Sends the request to every host, and returns when all have ended. The tries are in the order of the hosts.
-    pub(super) fn run(&mut self, round: &Round<'_>) -> Vec<Tries> {
-        let mut request = self.client.api.request(round.action, round.group);
+    pub(super) fn run(&mut self, stage: &StageRequest<'_>) -> Vec<HostTries> {
+        let mut request = self.client.api.request(stage.action, stage.group);
         if request.body_use == BodyUse::Unused {
             request.body_use = BodyUse::Hint;
         }
         let request = Arc::new(request);
         let begun = now();
-        let mut hosts: Vec<Tries> =
-            self.client.cluster.iter().map(|_| Tries { next: NextTry::At(begun), ..Tries::default() }).collect();
+        let mut hosts: Vec<HostTries> = self
+            .client
+            .cluster
+            .iter()
+            .map(|_| HostTries { next: NextTry::At(begun), ..HostTries::default() })
+            .collect();
         loop {
             let is_over = self.interruption().is_some();
             if is_over {
                 self.withdraw(&mut hosts);
             }
-            let next = self.submit(round.action, &request, &mut hosts);
+            let next = self.submit(stage.action, &request, &mut hosts);
             if hosts.iter().all(|tries| tries.next == NextTry::Never) {
                 return hosts;
             }
@@ -135,7 +139,7 @@ impl Rounds {
                     self.begin(awaited, exchange);
                     continue;
                 }
-                self.complete(round, begun, &mut hosts[awaited.host], reply);
+                self.complete(stage, begun, &mut hosts[awaited.host], reply);
             }
         }
     }
@@ -155,7 +159,7 @@ impl Rounds {
     }
 
     /// Ends the hosts without a request under way, and withdraws the requests that have not begun.
-    fn withdraw(&mut self, hosts: &mut [Tries]) {
+    fn withdraw(&mut self, hosts: &mut [HostTries]) {
         for tries in hosts.iter_mut().filter(|tries| tries.next != NextTry::Awaited) {
             tries.next = NextTry::Never;
         }
@@ -165,7 +169,7 @@ impl Rounds {
     }
 
     /// Submits the requests that are due. Returns the time of the next one.
-    fn submit(&mut self, action: Action, request: &Arc<Request>, hosts: &mut [Tries]) -> Option<Instant> {
+    fn submit(&mut self, action: Action, request: &Arc<Request>, hosts: &mut [HostTries]) -> Option<Instant> {
         let mut next = None;
         for (host, tries) in hosts.iter_mut().enumerate() {
             let NextTry::At(time) = tries.next else { continue };
@@ -201,18 +205,18 @@ impl Rounds {
         }
     }
 
-    fn complete(&mut self, round: &Round<'_>, begun: Instant, tries: &mut Tries, reply: Reply) {
-        let classified = api::classify(&self.client.api, round.action, round.group, reply.clone());
+    fn complete(&mut self, stage: &StageRequest<'_>, begun: Instant, tries: &mut HostTries, reply: Reply) {
+        let classified = api::classify(&self.client.api, stage.action, stage.group, reply.clone());
         tries.elapsed = begun.elapsed();
         tries.may_land_late |= classified.may_land_late();
         tries.meaning = match &reply {
             Reply::Answered { status, body, .. } => {
-                Some(api::meaning(&self.client.api, round.action, round.group, *status, body))
+                Some(api::meaning(&self.client.api, stage.action, stage.group, *status, body))
             }
             _ => None,
         };
         tries.reply = Some(reply);
-        tries.next = match self.delay(round, begun, tries, classified.retry_after) {
+        tries.next = match self.delay(stage, begun, tries, classified.retry_after) {
             Some(delay) if self.interruption().is_none() => {
                 tries.was_unclear |= classified.is_ambiguous();
                 NextTry::At(now() + delay)
@@ -224,9 +228,9 @@ impl Rounds {
     /// Returns the delay before the next try, if there is one.
     fn delay(
         &mut self,
-        round: &Round<'_>,
+        stage: &StageRequest<'_>,
         begun: Instant,
-        tries: &mut Tries,
+        tries: &mut HostTries,
         asked: Option<Duration>,
     ) -> Option<Duration> {
         let limits = &self.client.limits;
@@ -237,19 +241,19 @@ impl Rounds {
                 (begun.elapsed() + delay < limits.rollback_timeout).then_some(delay)
             }
             None | Some(Ok(Meaning::Retry) | Err(AnswerProblem::BodyCut)) => self.repeat(tries, asked),
-            Some(Ok(meaning)) if round.old_state == Some(meaning) => self.repeat(tries, asked),
+            Some(Ok(meaning)) if stage.old_state == Some(meaning) => self.repeat(tries, asked),
             Some(_) => None,
         }
     }
 
-    fn repeat(&mut self, tries: &mut Tries, asked: Option<Duration>) -> Option<Duration> {
+    fn repeat(&mut self, tries: &mut HostTries, asked: Option<Duration>) -> Option<Duration> {
         let delay = self.client.limits.retry.delay(tries.repetitions, asked, &mut self.random)?;
         tries.repetitions += 1;
         Some(delay)
     }
 }
 
-impl Drop for Rounds {
+impl Drop for StageRunner {
     fn drop(&mut self) {
         if let Some(engine) = self.engine.take().filter(|_| self.exchanges.is_empty()) {
             self.client.engines.put_back(engine);
