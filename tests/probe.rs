@@ -501,6 +501,39 @@ fn hostile_bodies_show_no_control_character_and_no_secret() {
     }
 }
 
+/// A 401 is answered with the new content of the token file, and counts as no try.
+#[test]
+fn credentials_are_renewed_after_a_401() {
+    for engine in engines() {
+        let bench = Bench::new(engine);
+        let file = bench.directory.path().join("token");
+        std::fs::write(&file, "marker-old").unwrap();
+        let token = Credentials::bearer(cluster_client::Secret::file(&file));
+        let client = bench.builder().credentials(token).build().unwrap();
+        std::fs::write(&file, "marker-new").unwrap();
+        bench.cluster.node(1).inject(Fault::answer(401).on(Method::Post));
+        let report = client.probe(None).unwrap();
+        assert!(report.is_certified(), "{report:#?}");
+        assert_eq!((bench.cluster.node(1).count(Method::Post), report.stages[1].hosts[1].tries), (3, 1));
+        assert!(!format!("{report:?}").contains("marker"));
+        bench.assert_clean(&report);
+    }
+}
+
+#[test]
+fn request_line_has_the_base_path_of_the_host() {
+    for engine in engines() {
+        let cluster = Cluster::start_with(2, |_| Node::builder().path("/hub/v1/group/")).unwrap();
+        let urls: Vec<String> = cluster.urls().iter().map(|url| format!("{url}/hub")).collect();
+        let client = builder(urls).engine(engine).api(things().build().unwrap()).build().unwrap();
+        let report = client.probe(Some("x")).unwrap();
+        assert!(report.is_certified(), "{report:#?}");
+        assert_eq!(report.stages[0].hosts[0].request, "GET /hub/v1/group/x/ HTTP/1.1");
+        assert_eq!(report.stages[1].hosts[1].request, "POST /hub/v1/group/ HTTP/1.1");
+        assert!(cluster.none_has("x"));
+    }
+}
+
 #[test]
 fn problem_of_the_node_api_names_its_path() {
     for engine in engines() {

@@ -539,6 +539,25 @@ mod tests {
     }
 
     #[test]
+    fn secrets_to_mask_are_each_value_and_its_parts() {
+        let secrets = |credentials: &Credentials| {
+            let mut secrets = load(credentials).unwrap().secrets(Instant::now());
+            secrets.sort();
+            secrets.dedup();
+            secrets
+        };
+        assert_eq!(secrets(&Credentials::bearer("abc").header("X-Key", "d e")), ["Bearer abc", "abc", "d e"]);
+        let basic = [
+            "Aladdin:open sesame",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "open sesame",
+        ];
+        assert_eq!(secrets(&Credentials::basic("Aladdin", "open sesame")), basic);
+        assert!(secrets(&Credentials::new()).is_empty());
+    }
+
+    #[test]
     fn secrets_without_a_file_are_not_renewed() {
         let store = load(&Credentials::bearer("x")).unwrap();
         let found = store.of(&https()[0]).unwrap();

@@ -176,6 +176,7 @@ Fields may be added, but are never removed.";
 const PROBE: &str = "\
 Asks every host for the thing, creates it, asks, creates it again, asks, deletes it, asks, and deletes
 it again. If a host has it before, nothing is created. The thing is deleted at the end, also after Ctrl-C.
+Name an id that nobody else uses meanwhile.
 
 Examples:
   cluster-client probe --api ./mapping.toml          asks on a terminal

@@ -21,6 +21,7 @@ use self::held::Held;
 use self::judge::{Earlier, Observed};
 use self::report::{ProbeAnswer, ProbeReport, ProbeStage, StageReport};
 use self::runner::{HostTries, StageRequest, StageRunner};
+use self::shown::Mask;
 use crate::api::{Action, Api, Body, Reply};
 use crate::client::ClusterClient;
 use crate::client::inner::ClientInner;
@@ -40,7 +41,8 @@ impl ClusterClient {
     /// Certifies the API of this client on its hosts: creates, checks and deletes one throw-away thing there, and says
     /// which line of a mapping to change if an answer is not the expected one. See [`ProbeStage`] for the stages.
     ///
-    /// Without an `id`, a random one of those that the API allows is taken. If a host has the thing before, nothing is
+    /// Without an `id`, a random one of those that the API allows is taken. Name an id that nobody else uses: whatever
+    /// another client makes under it after the first check is deleted too. If a host has the thing before, nothing is
     /// created. At the end, also after a cancel, the thing is deleted. [`ProbeReport::left`] has the hosts on which it
     /// may be left; with a journal, [`ClusterClient::recover`] removes it from there later.
     ///
@@ -166,11 +168,11 @@ impl Probe {
         let request = StageRequest { action, group: &self.group, old_state: judge::old_state(stage) };
         let ended = self.runner.run(&request);
         self.secrets.extend(self.client.credentials.secrets(now()));
-        let secrets: Vec<String> = self.secrets.iter().cloned().collect();
+        let mask = Mask::new(self.secrets.iter().cloned(), self.group.as_str());
         let cluster = Arc::clone(&self.client.cluster);
         let mut answers = Vec::with_capacity(cluster.len());
         for ((host, tries), facts) in cluster.iter().zip(&ended).zip(&mut self.hosts) {
-            let answer = answer(&self.client, stage, &self.group, (host, tries), (facts.earlier, &secrets));
+            let answer = answer(&self.client, stage, &self.group, (host, tries), (facts.earlier, &mask));
             facts.note(stage, tries, answer.problem.is_some());
             answers.push(answer);
         }
@@ -272,7 +274,7 @@ fn answer(
     stage: ProbeStage,
     group: &GroupId,
     (host, tries): (&Host, &HostTries),
-    (earlier, secrets): (Earlier, &[String]),
+    (earlier, mask): (Earlier, &Mask),
 ) -> ProbeAnswer {
     let request = client.api.request(stage.action(), group);
     let (status, error, body) = match &tries.reply {
@@ -290,10 +292,10 @@ fn answer(
     ProbeAnswer {
         problem: problem.map(|problem| Printable::new(&problem).to_string()),
         host: host.clone(),
-        request: shown::request_line(&request.method, &format!("{}{}", host.path(), request.path), secrets),
-        request_body: request.body.map(|body| shown::body(body.as_bytes(), secrets)),
+        request: mask.request_line(&request.method, &format!("{}{}", host.path(), request.path)),
+        request_body: request.body.map(|body| mask.body(body.as_bytes())),
         status,
-        body: body.map(|bytes| shown::body(bytes, secrets)),
+        body: body.map(|bytes| mask.body(bytes)),
         meaning,
         error: error.cloned(),
         tries: number,

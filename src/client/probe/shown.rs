@@ -3,6 +3,8 @@
 //! Masked are the secrets of the client, and each value whose name looks like that of a secret: in JSON, and in any
 //! other text after `name:`, `name=` or `<name>`. Deliberately absent: secrets under harmless names.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::values::printable::Printable;
@@ -13,40 +15,55 @@ const MAX_CHARS: usize = 200;
 /// Minimum length of the beginning of a secret that is masked at the end of a text, which may be cut there.
 const MIN_BEGINNING: usize = 4;
 
-/// Returns a body. It is masked as a whole before it is cut, so that no part of a secret is left.
-pub(super) fn body(bytes: &[u8], secrets: &[String]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let masked = match serde_json::from_slice::<Value>(bytes) {
-        Ok(document) => {
-            let mut masked = document.clone();
-            mask_values(&mut masked, secrets);
-            if masked == document { text.into_owned() } else { masked.to_string() }
-        }
-        Err(_) => without_named_secrets(&text),
-    };
-    let shown = Printable::new(&without(&masked, secrets)).to_string();
-    match shown.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => format!("{}...", &shown[..end]),
-        None => shown,
+/// The texts that are masked, and those that are not.
+pub(super) struct Mask {
+    /// The secrets of the client.
+    secrets: Vec<String>,
+    /// The id of the thing, plain and in base64: some services call it a key.
+    id: [String; 2],
+}
+
+impl Mask {
+    pub(super) fn new(secrets: impl IntoIterator<Item = String>, id: &str) -> Self {
+        Mask { secrets: secrets.into_iter().collect(), id: [id.to_owned(), BASE64_STANDARD.encode(id)] }
     }
-}
 
-/// Returns a request line.
-pub(super) fn request_line(method: &str, path: &str, secrets: &[String]) -> String {
-    let path = without(&without_named_secrets(path), secrets);
-    Printable::new(&format!("{method} {path} HTTP/1.1")).to_string()
-}
-
-fn mask_values(value: &mut Value, secrets: &[String]) {
-    match value {
-        Value::String(text) => *text = without(&without_named_secrets(text), secrets),
-        Value::Array(values) => values.iter_mut().for_each(|value| mask_values(value, secrets)),
-        Value::Object(members) => {
-            for (key, value) in members.iter_mut() {
-                if names_a_secret(key) { *value = MASK.into() } else { mask_values(value, secrets) }
+    /// Returns a body. It is masked as a whole before it is cut, so that no part of a secret is left.
+    pub(super) fn body(&self, bytes: &[u8]) -> String {
+        let text = String::from_utf8_lossy(bytes);
+        let masked = match serde_json::from_slice::<Value>(bytes) {
+            Ok(document) => {
+                let mut masked = document.clone();
+                self.mask_values(&mut masked);
+                if masked == document { text.into_owned() } else { masked.to_string() }
             }
+            Err(_) => without_named_secrets(&text),
+        };
+        let shown = Printable::new(&without(&masked, &self.secrets)).to_string();
+        match shown.char_indices().nth(MAX_CHARS) {
+            Some((end, _)) => format!("{}...", &shown[..end]),
+            None => shown,
         }
-        _ => {}
+    }
+
+    /// Returns a request line.
+    pub(super) fn request_line(&self, method: &str, path: &str) -> String {
+        let path = without(&without_named_secrets(path), &self.secrets);
+        Printable::new(&format!("{method} {path} HTTP/1.1")).to_string()
+    }
+
+    fn mask_values(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = without(&without_named_secrets(text), &self.secrets),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.mask_values(value)),
+            Value::Object(members) => {
+                for (key, value) in members.iter_mut() {
+                    let is_id = value.as_str().is_some_and(|text| self.id.iter().any(|id| id == text));
+                    if names_a_secret(key) && !is_id { *value = MASK.into() } else { self.mask_values(value) }
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -135,8 +152,12 @@ fn without(text: &str, secrets: &[String]) -> String {
 mod tests {
     use super::*;
 
+    fn mask(secrets: &[&str]) -> Mask {
+        Mask::new(secrets.iter().map(|secret| (*secret).to_owned()), "probe-1")
+    }
+
     fn shown(text: &str) -> String {
-        body(text.as_bytes(), &["s3cr\"et".to_owned(), "hunter22".to_owned()])
+        mask(&["s3cr\"et", "hunter22"]).body(text.as_bytes())
     }
 
     #[test]
@@ -151,6 +172,8 @@ mod tests {
             ("<password>x</password> ok", "<password>***</password> ok"),
             ("user=a&api_key=b c&d=e", "user=a&api_key=***&d=e"),
             ("Set-Cookie: a=b\nok", r"Set-Cookie: ***\nok"),
+            (r#"{"key": "probe-1", "Key": "cHJvYmUtMQ=="}"#, r#"{"key": "probe-1", "Key": "cHJvYmUtMQ=="}"#),
+            (r#"{"key": "probe-2"}"#, r#"{"key":"***"}"#),
             (r#"{"id": "tokens", "name": 1}"#, r#"{"id": "tokens", "name": 1}"#),
             ("no token was given", "no token was given"),
         ] {
@@ -177,14 +200,14 @@ mod tests {
         }
         let long = format!("{}hunter22", "x".repeat(196));
         assert_eq!(shown(&long), format!("{}***", "x".repeat(196)));
-        let line = request_line("GET", "/hub/hunter22?token=abc", &["hunter22".to_owned()]);
+        let line = mask(&["hunter22"]).request_line("GET", "/hub/hunter22?token=abc");
         assert_eq!(line, "GET /hub/***?token=*** HTTP/1.1");
     }
 
     #[test]
     fn control_characters_are_escaped_and_long_texts_are_cut() {
         assert_eq!(shown("\u{1b}[2J\u{202e}a"), r"\u{1b}[2J\u{202e}a");
-        assert_eq!(body(b"\xff\x00", &[]), "\u{fffd}\\u{0}");
+        assert_eq!(mask(&[]).body(b"\xff\x00"), "\u{fffd}\\u{0}");
         let cut = shown(&"ä".repeat(1000));
         assert_eq!(cut, "ä".repeat(200) + "...");
     }
