@@ -18,6 +18,7 @@ mod next;
 mod node;
 mod output;
 mod printable;
+mod probe;
 mod proxy;
 mod pty;
 mod recovery;
