@@ -7,6 +7,7 @@ use crate::api::{Action, Reply};
 use crate::client::exchanges::{Authorized, Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
+use crate::client::options::CallHeaders;
 use crate::engine::{Completion, Engine, Exchange};
 use crate::sync::now;
 use crate::values::cause::{RequestError, RequestErrorKind};
@@ -24,9 +25,14 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    pub(crate) fn new(client: &Arc<ClientInner>, engine: Box<dyn Engine>, in_flight: usize) -> Self {
+    pub(crate) fn new(
+        client: &Arc<ClientInner>,
+        engine: Box<dyn Engine>,
+        in_flight: usize,
+        headers: CallHeaders,
+    ) -> Self {
         Parts {
-            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
+            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight, headers),
             engine: Some(engine),
             client: Arc::clone(client),
             exchanges: Exchanges::default(),
