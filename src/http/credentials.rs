@@ -530,7 +530,7 @@ mod tests {
         let pipe = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let error = load(&Credentials::bearer(Secret::file(&pipe))).unwrap_err();
-        assert!(error.to_string().contains("is not a regular file"), "{error}");
+        assert!(error.to_string().contains("is a pipe"), "{error}");
     }
 
     #[test]
