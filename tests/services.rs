@@ -21,10 +21,10 @@ use oracle::Oracle;
 /// Asks with GET.
 const GET: Oracle = Oracle { method: "GET", path: "", header: None, body: None, present: (200, ""), absent: (404, "") };
 
-/// Certifies a preset. The request line of its create begins with `create`.
-fn certify(preset: &str, create: &str, oracle: Oracle) {
+/// Certifies a preset. The request line of its create begins with `create`, which is answered `exists` the second time.
+fn certify(preset: &str, create: &str, exists: u16, oracle: Oracle) {
     if let Some(cluster) = Cluster::of_preset(preset, oracle) {
-        certify::certify(cluster, create);
+        certify::certify(cluster, create, exists);
     }
 }
 
@@ -33,7 +33,7 @@ fn nginx_dav() {
     // Asks for the collection alone.
     let header = Some(("Depth", "0"));
     let present = (207, "<D:collection/>");
-    certify("nginx-dav", "MKCOL /", Oracle { method: "PROPFIND", path: "/{id}/", header, present, ..GET });
+    certify("nginx-dav", "MKCOL /", 405, Oracle { method: "PROPFIND", path: "/{id}/", header, present, ..GET });
 }
 
 #[test]
@@ -46,31 +46,72 @@ fn etcd_keys() {
         present: (200, r#""kvs":[{"key":"{base64}""#),
         absent: (200, "!kvs"),
     };
-    certify("etcd-keys", "POST /v3/kv/txn ", oracle);
+    certify("etcd-keys", "POST /v3/kv/txn ", 200, oracle);
 }
 
 #[test]
 fn consul_kv() {
     let present = (200, r#""Key":"{id}""#);
-    certify("consul-kv", "PUT /v1/kv/", Oracle { path: "/v1/kv/{id}?consistent", present, ..GET });
+    certify("consul-kv", "PUT /v1/kv/", 200, Oracle { path: "/v1/kv/{id}?consistent", present, ..GET });
 }
 
 #[test]
 fn couchdb() {
     let (present, absent) = ((200, r#""db_name":"{id}""#), (404, r#""error":"not_found""#));
-    certify("couchdb", "PUT /", Oracle { path: "/{id}", present, absent, ..GET });
+    certify("couchdb", "PUT /", 412, Oracle { path: "/{id}", present, absent, ..GET });
 }
 
 #[test]
 fn jupyterhub() {
     let (present, absent) = ((200, r#""name": "{id}""#), (404, "No such group: {id}"));
-    certify("jupyterhub", "POST /hub/api/groups/", Oracle { path: "/hub/api/groups/{id}", present, absent, ..GET });
+    certify(
+        "jupyterhub",
+        "POST /hub/api/groups/",
+        409,
+        Oracle { path: "/hub/api/groups/{id}", present, absent, ..GET },
+    );
 }
 
 #[test]
 fn rabbitmq_vhosts() {
     let (present, absent) = ((200, r#""name":"{id}""#), (404, "Object Not Found"));
-    certify("rabbitmq-vhosts", "PUT /api/vhosts/", Oracle { path: "/api/vhosts/{id}", present, absent, ..GET });
+    certify("rabbitmq-vhosts", "PUT /api/vhosts/", 412, Oracle { path: "/api/vhosts/{id}", present, absent, ..GET });
+}
+
+/// The mapping of `services/shelves`, as its users would write it.
+const SHELVES: &str = r#"
+[api]
+noun = "shelf"
+ids = { chars = "a-z0-9-", max = 40 }
+
+[api.create]
+method = "POST"
+path = "/shelves"
+body = '{"name": {id|json}}'
+created = ["200 /created=true"]
+exists = ["200 /created=false"]
+
+[api.check]
+method = "GET"
+path = "/shelves/{id}"
+present = ["200 /name={id|json} /state=open"]
+wait = ["200 /state=closing"]
+absent = ['404 /error="no such shelf"']
+
+[api.delete]
+method = "DELETE"
+path = "/shelves/{id}"
+deleted = [202]
+absent = [404]
+"#;
+
+#[test]
+fn mapping_from_scratch_in_the_configuration() {
+    let (present, absent) = ((200, r#""name": "{id}", "state": "open""#), (404, "no such shelf"));
+    let oracle = Oracle { path: "/shelves/{id}", present, absent, ..GET };
+    let Some(cluster) = Cluster::of_mapping("shelves", SHELVES, oracle) else { return };
+    certify::command_does_everything(&cluster);
+    cluster.end();
 }
 
 /// A service leaves no process and no file, whether its test ends it or only drops it.

@@ -1,7 +1,9 @@
 //! Certifies a preset: all operations of the client and of the command on three instances, and instances that fail.
 //! After each step, every living instance is asked directly.
 
-use cluster_client::{Action, Credentials, Engine, Error, OperationOptions, Outcome, Report, State, Target};
+use cluster_client::{
+    Action, Credentials, Engine, Error, HostReport, OperationOptions, Outcome, Report, State, Target,
+};
 
 use crate::cluster::Cluster;
 use crate::relay::Relay;
@@ -10,10 +12,11 @@ const ENGINES: [Engine; 2] = [Engine::Threads, Engine::Multiplexed];
 const NONE: [bool; 3] = [false; 3];
 const ALL: [bool; 3] = [true; 3];
 
-/// Certifies the preset of a cluster, and ends its service. The request line of a create begins with `create`.
-pub(crate) fn certify(cluster: Cluster, create: &str) {
+/// Certifies the preset of a cluster, and ends its service. The request line of a create begins with `create`, and
+/// `exists` is the status of an answer that the thing is there.
+pub(crate) fn certify(cluster: Cluster, create: &str, exists: u16) {
     for engine in ENGINES {
-        client_does_everything(&cluster, engine);
+        client_does_everything(&cluster, engine, exists);
         create_with_a_paused_instance_is_undone(&cluster, engine, create);
     }
     command_does_everything(&cluster);
@@ -30,19 +33,21 @@ fn states(report: &Report) -> [State; 3] {
     [0, 1, 2].map(|host| report.hosts[host].state)
 }
 
-fn client_does_everything(cluster: &Cluster, engine: Engine) {
+fn client_does_everything(cluster: &Cluster, engine: Engine, exists: u16) {
     let client = cluster.client(engine, &cluster.urls()).build().unwrap();
     cluster.assert_holders("one", NONE);
     assert_eq!(states(&client.group_status("one").unwrap()), [State::Absent; 3]);
     assert_eq!(client.create_group("one").unwrap().outcome, Outcome::Created);
     cluster.assert_holders("one", ALL);
     assert_eq!(states(&client.group_status("one").unwrap()), [State::Present; 3]);
-    // The second one asks nobody first, so the create itself must not overwrite.
-    let blind = client.with(OperationOptions::new().preflight(false));
-    for again in [client.create_group("one"), blind.create_group("one")] {
-        assert!(matches!(again, Err(Error::AlreadyExists { .. })), "{again:?}");
-        cluster.assert_holders("one", ALL);
-    }
+    let again = client.create_group("one").unwrap_err();
+    assert!(matches!(again, Error::AlreadyExists { .. }), "{again}");
+    // Asks nobody first, so the create itself must not overwrite.
+    let blind = client.with(OperationOptions::new().preflight(false)).create_group("one").unwrap_err();
+    assert!(matches!(blind, Error::AlreadyExists { .. }), "{blind}");
+    let refused = |host: &HostReport| host.steps.iter().any(|step| step.status == Some(exists) && !step.succeeded);
+    assert!(blind.report().unwrap().hosts.iter().any(refused), "{blind:?}");
+    cluster.assert_holders("one", ALL);
     for _again in 0..2 {
         assert_eq!(client.delete_group("one").unwrap().report().outcome, Outcome::Deleted);
         cluster.assert_holders("one", NONE);
@@ -61,7 +66,7 @@ fn client_does_everything(cluster: &Cluster, engine: Engine) {
     }
 }
 
-fn command_does_everything(cluster: &Cluster) {
+pub(crate) fn command_does_everything(cluster: &Cluster) {
     cluster.run(&["status", "two"], 1);
     cluster.run(&["create", "two"], 0);
     cluster.assert_holders("two", ALL);

@@ -16,14 +16,14 @@ use crate::oracle::Oracle;
 
 /// Of one request, and of late ones. A paused instance uses up several, and one that works answers sooner.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(5);
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(4);
 /// Bounds how long a broken test hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The settings of the command. The client has the same ones.
 const SETTINGS: &str = r#"request_timeout = "1s"
 settle = "1s"
-rollback_timeout = "5s"
+rollback_timeout = "4s"
 attempts = 2
 first_delay = "10ms"
 max_delay = "50ms"
@@ -33,17 +33,19 @@ journal = "journal-of-the-command"
 pub(crate) struct Cluster {
     service: Service,
     oracle: Oracle,
-    /// What follows the hosts and the common settings in the configuration file.
     login: Login,
     preset: Option<String>,
     directory: TempDir,
 }
 
-/// The credentials of a service, from the header that its script wrote. Their secret is in a file.
+/// The credentials of a service, without their secret.
 enum Login {
     None,
     Bearer,
+    /// The user.
     Basic(String),
+    /// The name of the header.
+    Header(String),
 }
 
 impl Cluster {
@@ -66,32 +68,34 @@ impl Cluster {
         let service = Service::start(name)?;
         let directory = tempfile::tempdir().unwrap();
         let mut cluster = Cluster { service, oracle, login: Login::None, preset: None, directory };
-        cluster.login = match cluster.service.headers.first().map(|(_, value)| value.split_once(' ').unwrap()) {
-            None => Login::None,
-            Some(("Bearer", token)) => {
-                cluster.write("token", token);
-                Login::Bearer
-            }
-            Some(("Basic", both)) => {
-                let both = String::from_utf8(STANDARD.decode(both).unwrap()).unwrap();
-                let (user, password) = both.split_once(':').unwrap();
-                cluster.write("password", password);
-                Login::Basic(user.into())
-            }
-            Some((scheme, _)) => panic!("{name} has credentials of the scheme {scheme}"),
-        };
+        cluster.login = cluster.login();
         Some(cluster)
     }
 
-    fn configure(&self, mapping: &str) {
-        let credentials = match &self.login {
-            Login::None => String::new(),
-            Login::Bearer => "[credentials]\nbearer_token_file = \"token\"\n".into(),
-            Login::Basic(user) => {
-                format!("[credentials]\nbasic_user = \"{user}\"\nbasic_password_file = \"password\"\n")
+    /// The credentials of the service, from the header that its script wrote. Their secret is in the file `secret`.
+    fn login(&self) -> Login {
+        let Some((name, value)) = self.service.headers.first() else { return Login::None };
+        let (login, secret) = match (name.as_str(), value.split_once(' ')) {
+            ("Authorization", Some(("Bearer", token))) => (Login::Bearer, token.to_owned()),
+            ("Authorization", Some(("Basic", both))) => {
+                let both = String::from_utf8(STANDARD.decode(both).unwrap()).unwrap();
+                let (user, password) = both.split_once(':').unwrap();
+                (Login::Basic(user.into()), password.to_owned())
             }
+            _ => (Login::Header(name.clone()), value.clone()),
         };
-        let text = format!("hosts = {:?}\n{SETTINGS}{credentials}{mapping}", self.urls());
+        self.write("secret", &secret);
+        login
+    }
+
+    fn configure(&self, mapping: &str) {
+        let keys = match &self.login {
+            Login::None => String::new(),
+            Login::Bearer => "bearer_token_file = \"secret\"".into(),
+            Login::Basic(user) => format!("basic_user = \"{user}\"\nbasic_password_file = \"secret\""),
+            Login::Header(name) => format!("header_files = {{ {name} = \"secret\" }}"),
+        };
+        let text = format!("hosts = {:?}\n{SETTINGS}[credentials]\n{keys}\n{mapping}", self.urls());
         self.write("cluster-client.toml", &text);
     }
 
@@ -101,10 +105,6 @@ impl Cluster {
         let path = self.directory.path().join(name);
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
         file.write_all(text.as_bytes()).unwrap();
-    }
-
-    pub(crate) fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.directory.path().join(name)).unwrap()
     }
 
     pub(crate) fn instance(&self, number: usize) -> &Instance {
@@ -162,13 +162,13 @@ impl Cluster {
             .retry(retry.clone().with_attempts(2))
             .rollback_retry(retry.with_attempts(5))
             .journal(path("journal-of-the-client"));
-        match &self.login {
-            Login::None => builder,
-            Login::Bearer => builder.credentials(Credentials::bearer(Secret::file(path("token")))),
-            Login::Basic(user) => {
-                builder.credentials(Credentials::basic(user.as_str(), Secret::file(path("password"))))
-            }
-        }
+        let secret = Secret::file(path("secret"));
+        builder.credentials(match &self.login {
+            Login::None => Credentials::new(),
+            Login::Bearer => Credentials::bearer(secret),
+            Login::Basic(user) => Credentials::basic(user.as_str(), secret),
+            Login::Header(name) => Credentials::new().header(name, secret),
+        })
     }
 
     /// The command in its directory, without any variable of its own.
@@ -191,6 +191,7 @@ impl Cluster {
         text
     }
 
+    /// Starts the command, whose outputs nobody reads.
     pub(crate) fn start_command(&self, arguments: &[&str]) -> Killed {
         Killed(self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
