@@ -88,6 +88,20 @@ impl Cluster {
         login
     }
 
+    /// Sends the bearer token with another scheme from now on, as a header.
+    pub(crate) fn use_scheme(&mut self, scheme: &str) {
+        let token = fs::read_to_string(self.directory.path().join("secret")).unwrap();
+        self.write("secret", &format!("{scheme} {token}"));
+        self.login = Login::Header("Authorization".into());
+        self.configure("");
+    }
+
+    /// Sends the credentials of the service's script again.
+    pub(crate) fn use_own_scheme(&mut self) {
+        self.login = self.login();
+        self.configure("");
+    }
+
     fn configure(&self, mapping: &str) {
         let keys = match &self.login {
             Login::None => String::new(),
