@@ -7,6 +7,7 @@ use crate::api::{Action, Reply};
 use crate::client::exchanges::{Authorized, Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
+use crate::client::options::CallHeaders;
 use crate::engine::{Completion, Engine, Exchange};
 use crate::sync::now;
 use crate::values::cause::{RequestError, RequestErrorKind};
@@ -20,19 +21,22 @@ pub(crate) struct Parts {
     exchanges: Exchanges,
     /// Number of journal calls that threads of the pool make now.
     pub(crate) journal_calls: usize,
-    no_headers: Arc<[(String, String)]>,
     completed: Vec<Completion>,
 }
 
 impl Parts {
-    pub(crate) fn new(client: &Arc<ClientInner>, engine: Box<dyn Engine>, in_flight: usize) -> Self {
+    pub(crate) fn new(
+        client: &Arc<ClientInner>,
+        engine: Box<dyn Engine>,
+        in_flight: usize,
+        headers: CallHeaders,
+    ) -> Self {
         Parts {
-            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
+            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight, headers),
             engine: Some(engine),
             client: Arc::clone(client),
             exchanges: Exchanges::default(),
             journal_calls: 0,
-            no_headers: Arc::new([]),
             completed: Vec::new(),
         }
     }
@@ -74,7 +78,6 @@ impl Parts {
             id: 0,
             host: number,
             request: Arc::clone(requests.request(*action)),
-            headers: Arc::clone(&self.no_headers),
             credentials: credentials.map(|credentials| credentials.lines(now())).unwrap_or_default(),
             only_reads: *action == Action::Check,
             timeout: *timeout,

@@ -24,6 +24,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::http::files;
+use crate::values::api::Api;
 use crate::values::config::ConfigError;
 use crate::values::credentials::{Credentials, Scheme, refused_name};
 use crate::values::host::Host;
@@ -107,6 +108,23 @@ impl CredentialStore {
         }
         let by_origin = by_origin.into_iter().filter_map(|(origin, found)| Some((origin, found?))).collect();
         Ok(CredentialStore { by_origin, has_warned: AtomicBool::new(false) })
+    }
+
+    /// Checks that no request has two headers of one name: one of the API, and one with a secret.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that names both.
+    pub(crate) fn check_api(&self, hosts: &[Host], api: &Api) -> Result<(), ConfigError> {
+        let found = hosts.iter().filter_map(|host| Some((host, self.of(host)?)));
+        let secrets = found.flat_map(|(host, found)| found.credentials.headers.iter().map(move |found| (host, found)));
+        for (host, (name, secret)) in secrets {
+            if let Some(of_api) = api.headers().find(|of_api| of_api.eq_ignore_ascii_case(name)) {
+                let problem = format!("for {host} is the header {of_api:?} of the API {:?} too", api.name());
+                let refused = ConfigError::new("header with a secret", name, problem, "leave one of them out");
+                return Err(refused.from_origin(secret.origin.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the credentials of a host. A host of an older operation may be none of the client's, and gets none.

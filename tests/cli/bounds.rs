@@ -89,7 +89,7 @@ fn null_device_is_an_empty_configuration() {
     bench.configure("attempts = 7");
     bench.run(&["hosts"]).exits(0).prints("attempts");
     let ran = bench.run(&["hosts", "--config", "/dev/null", "-o", "json"]).exits(0);
-    assert_eq!(ran.json()[0]["attempts"]["value"], 3);
+    assert_eq!(ran.json()[0]["settings"]["attempts"]["value"], 3);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod gate;
 mod hostile_journal;
 mod journal;
 mod lists;
+mod machine;
 mod mapping;
 mod next;
 mod node;
@@ -21,6 +22,8 @@ mod proxy;
 mod pty;
 mod recovery;
 mod refusals;
+#[path = "../support/schema.rs"]
+mod schema;
 mod secrets;
 mod settings;
 mod signals;

@@ -234,6 +234,11 @@ impl Api {
         (1..=64).contains(&text.len()) && text.bytes().all(allowed)
     }
 
+    /// The names of the headers of its requests.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = &str> {
+        self.0.calls.iter().flat_map(|mapped| mapped.headers.iter().map(|(name, _)| name.as_str()))
+    }
+
     pub(crate) fn mapped(&self, action: Action) -> &Mapped {
         &self.0.calls[action as usize]
     }
