@@ -1,5 +1,6 @@
-// rustdoc uses the first definition of a link, so the README's link to docs/protocol.md leads to the page `contract`.
+// rustdoc uses the first definition of a link, so links of the README to docs/ lead to these pages.
 #![doc = "[contract]: crate::contract\n"]
+#![doc = "[mapping]: crate::mappings\n"]
 #![doc = include_str!("../README.md")]
 //!
 //! # Architecture
@@ -24,6 +25,11 @@
 #[cfg(doc)]
 #[doc = include_str!("../docs/protocol.md")]
 pub mod contract {}
+
+/// Other services: a tutorial, the grammar of mappings, and the presets.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/mapping.md")]
+pub mod mappings {}
 
 /// Compiles the examples of the page.
 #[cfg(doctest)]

@@ -33,3 +33,4 @@ mod terminal;
 mod tls;
 #[path = "../support/tls.rs"]
 mod tls_server;
+mod tutorial;
