@@ -10,7 +10,7 @@ use std::time::Duration;
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 use cluster_client::{
     Api, ApiBuilder, Call, CancelToken, ClientBuilder, ClusterClient, Credentials, DirectoryJournal, Engine, Error,
-    Interruption, Journal, Meaning, OperationOptions, ProbeReport, ProbeStage,
+    Interruption, Journal, Meaning, OperationOptions, ProbeReport, ProbeStage, RetryPolicy,
 };
 use support::{PATIENCE, builder};
 
@@ -447,6 +447,8 @@ fn cancel_in_each_stage_leaves_nothing() {
                             .all(|node| node.wait_until(|node| node.count(method) > earlier, PATIENCE))
                     };
                     assert!(all_have_it());
+                    // A kill at this moment would leave the probe in the journal, as soon as there is a create.
+                    assert_eq!(bench.is_unfinished(), number > 0, "{stage}");
                     token.cancel();
                 });
                 client.probe(Some("x")).unwrap()
@@ -461,6 +463,29 @@ fn cancel_in_each_stage_leaves_nothing() {
             assert_eq!(report.interruption, (!is_last).then_some(Interruption::Cancelled), "{stage}");
             assert_eq!(report.is_certified(), is_last);
         }
+    }
+}
+
+#[test]
+fn cancel_ends_the_delay_before_a_try() {
+    for engine in engines() {
+        let bench = Bench::new(engine);
+        let node = bench.cluster.node(1);
+        node.inject(Fault::answer(503).on(Method::Get).always());
+        let token = CancelToken::new();
+        let delayed = RetryPolicy::new().with_first_delay(PATIENCE).with_max_delay(PATIENCE);
+        let client = bench.builder().retry(delayed).build().unwrap().with(OperationOptions::new().cancel(&token));
+        let report = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // The answer has left the node, so the delay begins now.
+                assert!(node.wait_until(|node| node.log().any(|entry| entry.status == Some(503)), PATIENCE));
+                token.cancel();
+            });
+            client.probe(Some("x")).unwrap()
+        });
+        assert!(report.elapsed < PATIENCE / 4, "{:?}", report.elapsed);
+        assert_eq!(report.interruption, Some(Interruption::Cancelled));
+        bench.assert_clean(&report);
     }
 }
 
@@ -553,11 +578,14 @@ fn client_without_a_journal_cleans_up_too() {
     for engine in engines() {
         let bench = Bench::new(engine);
         let node = bench.cluster.node(1);
-        node.inject(Fault::apply_late(Duration::from_millis(30)).on(Method::Post));
+        node.inject(Fault::drop_connection().applying_late(Duration::from_millis(30)).on(Method::Post));
         let retry = support::quick().with_attempts(1);
         let client = builder(bench.cluster.urls()).engine(engine).retry(retry).build().unwrap();
         let report = client.probe(Some("x")).unwrap();
         assert!(!report.is_certified());
+        assert!(
+            node.wait_until(|node| node.log().any(|entry| entry.method == Method::Post && entry.applied), PATIENCE)
+        );
         bench.assert_clean(&report);
         assert!(client.probe(None).unwrap().is_certified());
     }
