@@ -173,7 +173,7 @@ impl Cluster {
             .request_timeout(REQUEST_TIMEOUT)
             .settle(REQUEST_TIMEOUT)
             .rollback_timeout(ROLLBACK_TIMEOUT)
-            .retry(retry.clone().with_attempts(2))
+            .retry(retry.with_attempts(2))
             .rollback_retry(retry.with_attempts(5))
             .journal(path("journal-of-the-client"));
         let secret = Secret::file(path("secret"));
