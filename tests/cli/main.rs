@@ -20,6 +20,7 @@ mod node;
 mod options;
 mod output;
 mod printable;
+mod probe;
 mod proxy;
 mod pty;
 mod recovery;
@@ -35,4 +36,5 @@ mod terminal;
 mod tls;
 #[path = "../support/tls.rs"]
 mod tls_server;
+mod tutorial;
 mod watch;

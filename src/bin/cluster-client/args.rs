@@ -235,6 +235,21 @@ Exits 0 when the group is on every host, 1 on none, 3 if mixed, 4 if unknown.")]
         #[arg(long, value_name = "STATE")]
         to: Wanted,
     },
+    /// Certify the API of the hosts with one throw-away thing
+    #[command(after_help = "Creates it, creates it again, deletes it, deletes it again, and asks after each.
+If a host has it before, nothing is created. It is deleted at the end, also after
+Ctrl-C. The lines of a mapping that are wrong are named.
+
+Examples:
+  cluster-client probe --api ./mapping.toml     asks on a terminal
+  cluster-client probe probe-1 --api couchdb --yes -o json")]
+    Probe {
+        /// The id of the thing [default: a random one]
+        id: Option<String>,
+        /// Do not ask; needed without a terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Settle interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
 Exits 0 when nothing is left to settle.")]

@@ -36,7 +36,8 @@ status exits 0 when the group is on every host, 1 when on none, 3 when mixed,
 4 when a host is unknown. With several groups, the exit code is the first of
 3, 4, 1, 5, 0 that applies. create --exist-ok exits 0 instead of 5 when the group
 is on every host. A dry run exits as the command would if all goes well, and 4
-when a host is unknown.
+when a host is unknown. probe exits 0 when the API is certified, 1 when it is not
+and nothing is left, 4 when the thing may be left on a host.
 
 Signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel; a create then rolls back.
 Only a second SIGINT exits at once, and prints what the journal holds. Signals
@@ -73,6 +74,25 @@ groups for which the command succeeded; for status that means: on every host.
   next        [[argument]], commands to choose from; each begins with cluster-client
 A dry run has `dry_run: true`, and each of its hosts has `would`: create, delete or
 null. Usage errors are objects too. Fields may be added, but are never removed.
+
+`probe -o json` prints one object on one line:
+  schema      1
+  api         {name, digest}
+  id          of the thing
+  stages      [{stage, hosts}]: absent_before, create, present, create_again,
+              present_still, delete, absent_after, delete_again
+     hosts    [{host, request, request_body, status, body, meaning, tries,
+              elapsed_ms, error, problem}]
+     meaning  created | exists | present | absent | deleted | wait | retry |
+              unlisted | not_json | cut | two_meanings | contradiction | no_answer
+  verdict     certified | not_certified | left
+  problems    [{stage, hosts, problem}]
+  note        what the API cannot promise although it is certified, or null
+  interrupted why the probe ended early, or null
+  left        [host], where the thing may be left
+  cleanup     the result of the delete at the end, if one was needed, or null
+  recoverable whether the journal still holds it, so that `recover` will remove it
+  exit, elapsed_ms, next
 
 Example: the groups that are not on every host
   cluster-client status -f groups.txt -o json | jq -r 'select(.exit != 0).group'";
@@ -150,7 +170,7 @@ pub(crate) fn command() -> Command {
 
 /// Completes a command. Options of every command are listed by name only, so that its help fits on a screen.
 fn completed(command: Command, also: &str) -> Command {
-    let takes_hosts = ["create", "delete", "status", "repair", "recover"].contains(&command.get_name());
+    let takes_hosts = ["create", "delete", "status", "repair", "probe", "recover"].contains(&command.get_name());
     let after = command.get_after_help().map(ToString::to_string);
     let faults = "Faults and habits: cluster-client help faults";
     let more = match command.get_name() {

@@ -5,7 +5,7 @@
 //! main -> args          arguments (help: the texts, refusal: the errors)
 //!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         watch, recover, journal, show                                    }-> printer: summary, plan, next, totals
+//!         watch, recover, probe, journal, show                             }-> printer: summary, plan, next, totals
 //!         node, demo, shell                                               /      -> table, fold, matrix | json -> output
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
@@ -38,6 +38,7 @@ mod output_queue;
 mod paint;
 mod plan;
 mod printer;
+mod probe;
 mod progress;
 mod proxy;
 mod quoting;
@@ -109,6 +110,7 @@ fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliErr
         Command::Repair { groups, bulk, to } => {
             run::run(&GroupCommand::Repair { target: to.into(), bulk }, &groups, &global, output)
         }
+        Command::Probe { id, yes } => probe::run(id.as_deref(), yes, &global, output),
         Command::Recover => recover::recover(&global, output),
         Command::Journal { action } => journal::run(action, &global, output),
         Command::Hosts => show::show(&global, output),
