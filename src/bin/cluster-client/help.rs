@@ -15,8 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   export HOSTS=http://node1:8000,http://node2:8000,http://node3:8000
   cluster-client create payments          on every host, or on none
-  cluster-client status payments          which hosts have it?
-To see it work without a cluster: cluster-client demo
+  cluster-client demo                     all of it, without a cluster
 Topics of help: json | json-schema | exit-codes | configuration | faults";
 
 /// The page of the program has no options, since they are many.
