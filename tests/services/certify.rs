@@ -95,7 +95,9 @@ pub(crate) fn command_does_everything(cluster: &Cluster) {
 fn create_with_a_paused_instance_is_undone(cluster: &Cluster, engine: Engine, create: &str) {
     let paused = cluster.instance(1);
     let relay = Relay::before(&paused.url);
-    let client = cluster.client(engine, &cluster.urls_with(1, relay.url())).build().unwrap();
+    let timeout = cluster.short_timeout();
+    let client = cluster.client(engine, &cluster.urls_with(1, relay.url())).request_timeout(timeout);
+    let client = client.rollback_timeout(timeout * 6).build().unwrap();
     relay.before_request(create, {
         let paused = paused.clone();
         move || paused.pause()
@@ -110,10 +112,6 @@ fn create_with_a_paused_instance_is_undone(cluster: &Cluster, engine: Engine, cr
     // The requests that waited in the paused instance are still to come.
     let recovery = client.recover().unwrap();
     assert!(recovery.is_complete() && recovery.settled.len() == 1, "{recovery:?}");
-    cluster.assert_holders("paused", NONE);
-    assert_eq!(client.create_group("paused").unwrap().outcome, Outcome::Created);
-    cluster.assert_holders("paused", ALL);
-    assert_eq!(client.delete_group("paused").unwrap().report().outcome, Outcome::Deleted);
     cluster.assert_holders("paused", NONE);
 }
 
