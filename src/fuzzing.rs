@@ -93,8 +93,8 @@ fn exchange(action: Action, group: &GroupId, needs_body: bool, timeout: Duration
     let request = Api::default().request(action, group);
     let body_use = if needs_body { BodyUse::Needed } else { request.body_use };
     let request = Arc::new(Request { body_use, ..request });
-    let (headers, credentials) = (Arc::new([]), crate::http::credentials::HeaderLines::default());
-    Exchange { id: 0, host: 0, request, only_reads: action == Action::Check, headers, credentials, timeout }
+    let credentials = crate::http::credentials::HeaderLines::default();
+    Exchange { id: 0, host: 0, request, only_reads: action == Action::Check, credentials, timeout }
 }
 
 impl Answer {

@@ -58,12 +58,14 @@ pub use crate::client::cancel::CancelToken;
 pub use crate::client::forget::Forgotten;
 pub use crate::client::observer::Observer;
 pub use crate::client::options::OperationOptions;
+pub use crate::client::probe::report::{ProbeAnswer, ProbeReport, ProbeStage, StageReport};
 pub use crate::client::{ClusterClient, Recovery};
 #[cfg(feature = "rustls")]
 pub use crate::http::tls::settings::TlsSettings;
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
 pub use crate::values::action::Action;
 pub use crate::values::answer_problem::AnswerProblem;
+pub use crate::values::api::pattern::Meaning;
 pub use crate::values::api::{Answer, Api, ApiBuilder, ApiRef, Call};
 pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 pub use crate::values::config::{ConfigError, Origin};

@@ -14,7 +14,8 @@ use std::thread::{self, ThreadId};
 
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 use cluster_client::{
-    ClientBuilder, ClusterClient, Credentials, Engine, Error, Event, Observer, OperationOptions, Outcome, Secret,
+    Api, Call, ClientBuilder, ClusterClient, Credentials, Engine, Error, Event, Observer, OperationOptions, Outcome,
+    Secret,
 };
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -406,4 +407,34 @@ fn plain_http_to_another_machine_is_refused() {
     assert!(matches!(&error, Error::Config { .. }), "{error:?}");
     assert!(error.to_string().contains("http://node2.example:8000"), "{error}");
     assert!(build(true).is_ok());
+}
+
+#[test]
+fn header_of_an_api_and_header_with_a_secret_of_one_name_are_refused() {
+    let api = |header: &str| {
+        let delete = Call::new("DELETE", "/{id}").deleted([204]).absent([404]).header(header, "plain");
+        let api = Api::builder().name("hub").ids("a-z", 9).delete(delete);
+        let api = api.create(Call::new("PUT", "/{id}").created([201]).exists([409]));
+        api.check(Call::new("GET", "/{id}").present([200]).absent([404])).build().unwrap()
+    };
+    let secret = Credentials::new().header("X-Tenant", "S3CR3T");
+    let hosts = || ClusterClient::builder().hosts(["https://a", "https://b"]);
+    let of_one = |builder: ClientBuilder| builder.host_credentials("https://b", secret.clone());
+    for (builder, host) in [
+        (hosts().api(api("x-tenant")).credentials(secret.clone()), "https://a"),
+        (of_one(hosts().api(api("x-tenant"))), "https://b"),
+        (of_one(hosts().known_apis([api("x-tenant")])), "https://b"),
+    ] {
+        let error = builder.build().unwrap_err();
+        assert!(matches!(error, Error::Config { .. }), "{error}");
+        let expected = format!(
+            "header with a secret \"X-Tenant\" (passed by the program) for {host} is the header \"x-tenant\" of the API \
+             \"hub\" too: leave one of them out"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
+    of_one(hosts().api(api("X-Other"))).build().unwrap();
+    // No host gets the secret.
+    let none = hosts().api(api("x-tenant")).credentials(secret).host_credentials("https://a", Credentials::new());
+    none.host_credentials("https://b", Credentials::new()).build().unwrap();
 }

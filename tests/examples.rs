@@ -6,38 +6,65 @@ use std::process::{Command, Output};
 
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 
-/// Returns cargo for the crate of an example. All of them share what they build.
-fn cargo(command: &str, example: &str) -> Command {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args([
-            command,
-            "--quiet",
-            "--locked",
-            "--offline",
-            "--manifest-path",
-            &format!("examples/{example}/Cargo.toml"),
-        ])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .env("CARGO_TARGET_DIR", target());
-    cargo
-}
-
+/// The crates of their own build into this directory.
 fn target() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples")
+}
+
+/// Runs cargo on a crate of its own. Its lock file names the versions that this crate has, so nothing is downloaded.
+fn cargo(command: &str, example: &str, hosts: &str) -> Output {
+    Command::new(env!("CARGO"))
+        .args([command, "--locked", "--offline", "--manifest-path"])
+        .arg(format!("examples/{example}/Cargo.toml"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("HOSTS", hosts)
+        .env("CARGO_TARGET_DIR", target())
+        .output()
+        .unwrap()
 }
 
 #[test]
 fn build_script_creates_its_group_before_the_crate_is_built() {
     let cluster = Cluster::start(2).unwrap();
-    let built = cargo("run", "build_script").env("HOSTS", cluster.urls().join(",")).output().unwrap();
+    let built = cargo("run", "build_script", &cluster.urls().join(","));
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     assert_eq!(built.stdout, b"built with the group build-example on every host\n");
     assert!(cluster.all_have("build-example"));
 
-    let refused = cargo("build", "build_script").env("HOSTS", "node1:8000").output().unwrap();
+    let stderr = String::from_utf8_lossy(&built.stderr).into_owned();
+    assert!(!stderr.contains("warning:"), "{stderr}");
+    assert_eq!(printed_by_the_build_script(), ["cargo::rerun-if-env-changed=HOSTS"]);
+
+    let refused = cargo("build", "build_script", "node1:8000");
     let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && stderr.contains("write http://node1:8000"), "{stderr}");
+
+    // A host that fails is a warning that names it.
+    let cluster = Cluster::start(2).unwrap();
+    cluster.node(1).stop();
+    let failed = cargo("build", "build_script", &cluster.urls().join(","));
+    let stderr = String::from_utf8_lossy(&failed.stderr).into_owned();
+    let warning = format!("warning: build-script-example@0.0.0: {}: build-example is unknown (", cluster.urls()[1]);
+    assert!(!failed.status.success() && stderr.contains(&warning), "{stderr}");
+    assert!(stderr.contains("error: build-script-example@0.0.0: nothing was changed for build-example"), "{stderr}");
+}
+
+/// Returns the lines that the build script printed when it last ran with success. cargo keeps them.
+fn printed_by_the_build_script() -> Vec<String> {
+    let builds = std::fs::read_dir(target().join("debug/build")).unwrap().map(|build| build.unwrap().path());
+    let is_ours = |build: &PathBuf| build.file_name().unwrap().to_string_lossy().starts_with("build-script-example-");
+    let outputs = builds.filter(is_ours).map(|build| build.join("output")).filter(|output| output.exists());
+    let last = outputs.max_by_key(|output| output.metadata().unwrap().modified().unwrap()).unwrap();
+    std::fs::read_to_string(last).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn tests_of_a_crate_of_a_user_pass_on_the_embedded_cluster() {
+    let tested = cargo("test", "tested_service", "");
+    let (stdout, stderr) = (String::from_utf8_lossy(&tested.stdout), String::from_utf8_lossy(&tested.stderr));
+    assert!(tested.status.success(), "{stdout}{stderr}");
+    assert!(stdout.contains("test journal_keeps_the_contract ... ok") && stdout.contains("5 passed"), "{stdout}");
+    assert!(!stderr.contains("warning:"), "{stderr}");
 }
 
 /// The answers of a hub to the check, create and check of a create.
@@ -54,7 +81,7 @@ fn answer_as_a_hub(node: &Node, group: &str) {
 
 #[test]
 fn jupyterhub_creates_its_group_and_explains_each_failure() {
-    let built = cargo("build", "jupyterhub").output().unwrap();
+    let built = cargo("build", "jupyterhub", "");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("hub.token"), "0123456789abcdef\n").unwrap();
@@ -106,4 +133,49 @@ fn custom_observer_counts_the_requests() {
     let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{stderr}");
     assert!(stdout.contains("10 requests, of which 1 retried"), "{stdout}");
+}
+
+#[test]
+fn prometheus_prints_counters_and_histograms_of_the_operations() {
+    let run = example("prometheus", "");
+    let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    let count = |start: &str, labels: &[&str]| -> u64 {
+        let is_one = |line: &&&str| line.starts_with(start) && labels.iter().all(|label| line.contains(label));
+        lines.iter().filter(is_one).map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    };
+    let requests = "cluster_client_requests_total{";
+    assert_eq!(count(requests, &["action=\"create\"", "result=\"503\""]), 1, "{stdout}");
+    assert_eq!(count(requests, &["action=\"create\"", "result=\"closed\""]), 1, "{stdout}");
+    assert_eq!(count("cluster_client_retries_total{", &["action=\"create\""]), 2, "{stdout}");
+    assert_eq!(count("cluster_client_operations_total{", &["operation=\"create\"", "outcome=\"created\""]), 1);
+    assert_eq!(count("cluster_client_operations_total{", &["outcome=\"observed\""]), 1, "{stdout}");
+    assert_eq!(count("cluster_client_request_seconds_count{", &[]), count(requests, &[]), "{stdout}");
+    assert!(lines.contains(&"# TYPE cluster_client_requests_total counter"), "{stdout}");
+}
+
+#[test]
+fn spans_nest_the_answers_in_their_operation_and_its_caller() {
+    let run = example("spans", "");
+    let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{stderr}");
+    let lost = stdout.lines().find(|line| line.contains("error=\"closed\"")).unwrap_or_else(|| panic!("{stdout}"));
+    assert!(lost.contains("WARN request{path=\"/signup\"}:operation{id=") && lost.contains("attempt=1"), "{lost}");
+    let closed = stdout.lines().find(|line| line.contains(": close time") && line.contains("operation{")).unwrap();
+    assert!(closed.contains("outcome=\"created\"") && closed.contains("group=\"payments\""), "{closed}");
+    assert!(stdout.lines().any(|line| line.contains("status=201") && line.contains("action=\"create\"")), "{stdout}");
+}
+
+#[test]
+fn progress_bar_ends_with_all_hosts() {
+    let run = example("progress_bar", "");
+    let stderr = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success(), "{stderr}");
+    assert_eq!(run.stdout, b"payments is on 5 of 5 hosts\n");
+    let frames: Vec<&str> = stderr.split('\r').collect();
+    assert!(
+        frames.len() > 3 && frames.iter().any(|frame| frame.contains(" create ") && frame.contains("/5 127.0.0.1:"))
+    );
+    assert!(!frames.last().unwrap().contains("127.0.0.1:"), "{stderr}");
 }

@@ -1,222 +1,118 @@
-//! Real services that the presets are for, three instances of each, spoken to in plain HTTP: what a preset takes for
-//! granted about an answer is shown here.
+//! Certifies the presets with the client and the command on real services, three instances of each.
 //!
 //! `SERVICES=all cargo test --all-features --test services` runs all of them, see `services/harness.rs`.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "cli"))]
 
+#[path = "services/certify.rs"]
+mod certify;
+#[path = "services/cluster.rs"]
+mod cluster;
 #[path = "services/harness.rs"]
 mod harness;
+#[path = "services/oracle.rs"]
+mod oracle;
+#[path = "services/relay.rs"]
+mod relay;
 
-use std::time::Duration;
-
+use cluster::Cluster;
 use harness::Service;
+use oracle::Oracle;
 
-/// Bounds an answer of a service that works.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long a paused service is waited for. Any of them answers within milliseconds.
-const PAUSE: Duration = Duration::from_millis(300);
+/// Asks with GET.
+const GET: Oracle = Oracle { method: "GET", path: "", header: None, body: None, present: (200, ""), absent: (404, "") };
 
-#[derive(Clone, Copy, Debug)]
-struct Request {
-    method: &'static str,
-    path: &'static str,
-    header: Option<(&'static str, &'static str)>,
-    body: Option<&'static str>,
-}
-
-/// A status, and a text that the body contains, or with `!` before it does not contain.
-type Answer = (u16, &'static str);
-
-/// The requests about one thing, and their answers.
-struct Api {
-    create: Request,
-    check: Request,
-    delete: Request,
-    created: Answer,
-    exists: Answer,
-    present: Answer,
-    absent: Answer,
-    deleted: Answer,
-    was_absent: Answer,
-}
-
-fn request(method: &'static str, path: &'static str) -> Request {
-    Request { method, path, header: None, body: None }
-}
-
-fn send(service: &Service, instance: usize, request: Request, timeout: Duration) -> Result<(u16, String), ureq::Error> {
-    let agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .allow_non_standard_methods(true)
-        .timeout_global(Some(timeout))
-        .build()
-        .new_agent();
-    let url = format!("{}{}", service.instances[instance].url, request.path);
-    let mut head = ureq::http::Request::builder().method(request.method).uri(url);
-    for (name, value) in &service.headers {
-        head = head.header(name, value);
+/// Certifies a preset. The request line of its create begins with `create`, which is answered `exists` the second time.
+fn certify(preset: &str, create: &str, exists: u16, oracle: Oracle) {
+    if let Some(cluster) = Cluster::of_preset(preset, oracle) {
+        certify::certify(cluster, create, exists);
     }
-    if let Some((name, value)) = request.header {
-        head = head.header(name, value);
-    }
-    let mut answer = match request.body {
-        Some(body) => agent.run(head.header("Content-Type", "application/json").body(body).unwrap())?,
-        None => agent.run(head.body(()).unwrap())?,
-    };
-    let text = answer.body_mut().read_to_string()?;
-    Ok((answer.status().as_u16(), text))
-}
-
-#[track_caller]
-fn assert_answer(service: &Service, instance: usize, request: Request, (status, text): Answer) {
-    let answer = send(service, instance, request, PATIENCE).unwrap();
-    let holds = text.strip_prefix('!').map_or_else(|| answer.1.contains(text), |text| !answer.1.contains(text));
-    let expected = answer.0 == status && holds;
-    assert!(expected, "{request:?} to instance {instance}: {answer:?}, not {status} {text}");
-}
-
-/// Every answer on every instance, and that each instance stands alone, can be paused, and can be ended.
-fn certify(name: &str, api: &Api) {
-    let Some(service) = Service::start(name) else { return };
-    for instance in 0..3 {
-        assert_answer(&service, instance, api.check, api.absent);
-        assert_answer(&service, instance, api.delete, api.was_absent);
-        assert_answer(&service, instance, api.create, api.created);
-        assert_answer(&service, instance, api.check, api.present);
-        assert_answer(&service, instance, api.create, api.exists);
-        for other in instance + 1..3 {
-            assert_answer(&service, other, api.check, api.absent);
-        }
-    }
-    let paused = &service.instances[1];
-    paused.pause();
-    let answer = send(&service, 1, api.check, PAUSE);
-    paused.resume();
-    assert!(matches!(answer, Err(ureq::Error::Timeout(_))), "{answer:?}");
-    for instance in 0..3 {
-        assert_answer(&service, instance, api.check, api.present);
-        assert_answer(&service, instance, api.delete, api.deleted);
-        assert_answer(&service, instance, api.check, api.absent);
-        assert_answer(&service, instance, api.delete, api.was_absent);
-    }
-    service.instances[2].kill();
-    let answer = send(&service, 2, api.check, PATIENCE);
-    assert!(matches!(answer, Err(ureq::Error::Io(_) | ureq::Error::ConnectionFailed)), "{answer:?}");
-    assert_answer(&service, 0, api.check, api.absent);
-    assert!(service.end().success());
 }
 
 #[test]
 fn nginx_dav() {
-    certify(
-        "nginx-dav",
-        &Api {
-            create: request("MKCOL", "/one/"),
-            // Asks for the collection alone. A DELETE refuses this header.
-            check: Request { header: Some(("Depth", "0")), ..request("PROPFIND", "/one/") },
-            delete: request("DELETE", "/one/"),
-            created: (201, ""),
-            exists: (405, ""),
-            present: (207, "<D:collection/>"),
-            absent: (404, ""),
-            deleted: (204, ""),
-            was_absent: (404, ""),
-        },
-    );
+    // Asks for the collection alone.
+    let header = Some(("Depth", "0"));
+    let present = (207, "<D:collection/>");
+    certify("nginx-dav", "MKCOL /", 405, Oracle { method: "PROPFIND", path: "/{id}/", header, present, ..GET });
 }
 
 #[test]
 fn etcd_keys() {
-    const KEY: Option<&str> = Some(r#"{"key":"b25l"}"#);
-    const PUT_IF_NEW: &str = r#"{"compare":[{"target":"CREATE","result":"EQUAL","key":"b25l","create_revision":"0"}],
-        "success":[{"request_put":{"key":"b25l"}}]}"#;
-    certify(
-        "etcd-keys",
-        &Api {
-            create: Request { body: Some(PUT_IF_NEW), ..request("POST", "/v3/kv/txn") },
-            check: Request { body: KEY, ..request("POST", "/v3/kv/range") },
-            delete: Request { body: KEY, ..request("POST", "/v3/kv/deleterange") },
-            created: (200, r#""succeeded":true"#),
-            exists: (200, "!succeeded"),
-            present: (200, r#""kvs":[{"key":"b25l""#),
-            absent: (200, "!kvs"),
-            deleted: (200, r#""deleted":"1""#),
-            was_absent: (200, "!deleted"),
-        },
-    );
+    let oracle = Oracle {
+        method: "POST",
+        path: "/v3/kv/range",
+        header: None,
+        body: Some(r#"{"key":"{base64}"}"#),
+        present: (200, r#""kvs":[{"key":"{base64}""#),
+        absent: (200, "!kvs"),
+    };
+    certify("etcd-keys", "POST /v3/kv/txn ", 200, oracle);
 }
 
 #[test]
 fn consul_kv() {
-    certify(
-        "consul-kv",
-        &Api {
-            create: request("PUT", "/v1/kv/one?cas=0"),
-            check: request("GET", "/v1/kv/one?consistent"),
-            delete: request("DELETE", "/v1/kv/one"),
-            created: (200, "true"),
-            exists: (200, "false"),
-            present: (200, r#""Key":"one""#),
-            absent: (404, ""),
-            deleted: (200, "true"),
-            was_absent: (200, "true"),
-        },
-    );
+    let present = (200, r#""Key":"{id}""#);
+    certify("consul-kv", "PUT /v1/kv/", 200, Oracle { path: "/v1/kv/{id}?consistent", present, ..GET });
 }
 
 #[test]
 fn couchdb() {
-    certify(
-        "couchdb",
-        &Api {
-            create: request("PUT", "/one"),
-            check: request("GET", "/one"),
-            delete: request("DELETE", "/one"),
-            created: (201, r#""ok":true"#),
-            exists: (412, r#""error":"file_exists""#),
-            present: (200, r#""db_name":"one""#),
-            absent: (404, r#""error":"not_found""#),
-            deleted: (200, r#""ok":true"#),
-            was_absent: (404, r#""error":"not_found""#),
-        },
-    );
+    let (present, absent) = ((200, r#""db_name":"{id}""#), (404, r#""error":"not_found""#));
+    certify("couchdb", "PUT /", 412, Oracle { path: "/{id}", present, absent, ..GET });
 }
 
 #[test]
 fn jupyterhub() {
-    certify(
-        "jupyterhub",
-        &Api {
-            create: request("POST", "/hub/api/groups/one"),
-            check: request("GET", "/hub/api/groups/one"),
-            delete: request("DELETE", "/hub/api/groups/one"),
-            created: (201, r#""name": "one""#),
-            exists: (409, "already exists"),
-            present: (200, r#""name": "one""#),
-            absent: (404, "No such group: one"),
-            deleted: (204, ""),
-            was_absent: (404, "No such group: one"),
-        },
-    );
+    let (present, absent) = ((200, r#""name": "{id}""#), (404, "No such group: {id}"));
+    let oracle = Oracle { path: "/hub/api/groups/{id}", present, absent, ..GET };
+    let Some(mut cluster) = Cluster::of_preset("jupyterhub", oracle) else { return };
+    // JupyterHub's documentation writes `token` instead of `Bearer`.
+    cluster.use_scheme("token");
+    certify::command_does_everything(&cluster);
+    cluster.use_own_scheme();
+    certify::certify(cluster, "POST /hub/api/groups/", 409);
 }
 
 #[test]
 fn rabbitmq_vhosts() {
-    certify(
-        "rabbitmq-vhosts",
-        &Api {
-            // Without this header, a create changes what exists.
-            create: Request { header: Some(("If-None-Match", "*")), ..request("PUT", "/api/vhosts/one") },
-            check: request("GET", "/api/vhosts/one"),
-            delete: request("DELETE", "/api/vhosts/one"),
-            created: (201, ""),
-            exists: (412, ""),
-            present: (200, r#""name":"one""#),
-            absent: (404, "Object Not Found"),
-            deleted: (204, ""),
-            was_absent: (404, "Object Not Found"),
-        },
-    );
+    let (present, absent) = ((200, r#""name":"{id}""#), (404, "Object Not Found"));
+    certify("rabbitmq-vhosts", "PUT /api/vhosts/", 412, Oracle { path: "/api/vhosts/{id}", present, absent, ..GET });
+}
+
+/// The mapping of `services/shelves`, as its users would write it.
+const SHELVES: &str = r#"
+[api]
+noun = "shelf"
+ids = { chars = "a-z0-9-", max = 40 }
+
+[api.create]
+method = "POST"
+path = "/shelves"
+body = '{"name": {id|json}}'
+created = ["200 /created=true"]
+exists = ["200 /created=false"]
+
+[api.check]
+method = "GET"
+path = "/shelves/{id}"
+present = ["200 /name={id|json} /state=open"]
+wait = ["200 /state=closing"]
+absent = ['404 /error="no such shelf"']
+
+[api.delete]
+method = "DELETE"
+path = "/shelves/{id}"
+deleted = [202]
+absent = [404]
+"#;
+
+#[test]
+fn mapping_from_scratch_in_the_configuration() {
+    let (present, absent) = ((200, r#""name": "{id}", "state": "open""#), (404, "no such shelf"));
+    let oracle = Oracle { path: "/shelves/{id}", present, absent, ..GET };
+    let Some(cluster) = Cluster::of_mapping("shelves", SHELVES, oracle) else { return };
+    certify::command_does_everything(&cluster);
+    cluster.end();
 }
 
 /// A service leaves no process and no file, whether its test ends it or only drops it.

@@ -1,7 +1,7 @@
 //! Creates a group on the hosts of `HOSTS` before the crate is built. cargo reads the standard output; the library
 //! prints nothing there.
 
-use cluster_client::{ClusterClient, Error};
+use cluster_client::{ClusterClient, Error, Report};
 
 fn main() {
     println!("cargo::rerun-if-env-changed=HOSTS");
@@ -10,12 +10,18 @@ fn main() {
         return;
     }
     match ClusterClient::from_env().and_then(|client| client.create_group("build-example")) {
-        Ok(_) | Err(Error::AlreadyExists { .. }) => {}
+        Ok(report) => warn(Some(&report)),
+        Err(Error::AlreadyExists { .. }) => {}
         Err(error) => {
             println!("cargo::error={error}");
-            for warning in error.report().map(cluster_client::Report::warnings).unwrap_or_default() {
-                println!("cargo::warning={warning}");
-            }
+            warn(error.report());
         }
+    }
+}
+
+/// Prints a warning for each host, and each file, that needs a person.
+fn warn(report: Option<&Report>) {
+    for warning in report.map(Report::warnings).unwrap_or_default() {
+        println!("cargo::warning={warning}");
     }
 }

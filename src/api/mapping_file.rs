@@ -103,7 +103,7 @@ impl<'a> Document<'a> {
     }
 
     fn api(&self, table: &DeTable<'_>) -> Result<Api, ConfigError> {
-        let mut reader = Reader { document: self, places: Vec::new() };
+        let mut reader = MappingReader { document: self, places: Vec::new() };
         let builder = reader.mapping(table)?;
         builder.build().map_err(|refused| reader.located(refused).from_origin(self.origin.clone()))
     }
@@ -135,14 +135,14 @@ impl<'a> Document<'a> {
 }
 
 /// Passes the values of a mapping to the builder, and remembers their places.
-struct Reader<'a> {
+struct MappingReader<'a> {
     document: &'a Document<'a>,
     places: Vec<Place>,
 }
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
-impl Reader<'_> {
+impl MappingReader<'_> {
     fn mapping(&mut self, table: &DeTable<'_>) -> Result<ApiBuilder, ConfigError> {
         let mut builder = Api::builder().name(self.document.name());
         for (key, value) in table {

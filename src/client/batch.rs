@@ -94,7 +94,7 @@ where
         groups: I,
         conclude: fn(Report) -> Result<T, Error>,
     ) -> Self {
-        let driver = Driver::new(invocation.client(), invocation.client().in_flight, false);
+        let driver = Driver::new(invocation.client(), invocation.client().in_flight, false, invocation.headers());
         let watched = invocation.watch(&driver);
         Bulk { invocation, operation, groups: groups.enumerate(), driver, watched, open: 0, exhausted: false, conclude }
     }

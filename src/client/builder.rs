@@ -385,6 +385,9 @@ impl ClientBuilder {
         let cluster: Arc<[Host]> = hosts.as_slice().into();
         let credentials =
             CredentialStore::load(&cluster, &self.credentials, &self.host_credentials, self.allow_plain_http, now())?;
+        for api in std::iter::once(&self.api).chain(&self.known_apis) {
+            credentials.check_api(&cluster, api)?;
+        }
         let proxy = self.checked_proxy()?;
         let pool = Pool::new(self.threads);
         let tls = Arc::new(self.load_tls()?);

@@ -37,6 +37,7 @@ use crate::client::cancel::Cancel;
 use crate::client::inner::ClientInner;
 use crate::client::journal_batch::Batch;
 use crate::client::operations::{Ended, NextWork, Work};
+use crate::client::options::CallHeaders;
 use crate::client::parts::Parts;
 use crate::engine::threads::pool::Task;
 use crate::engine::{Lead, Share};
@@ -81,12 +82,12 @@ enum Turn {
 impl Driver {
     /// Creates a driver of at most `in_flight` operations at a time. If `is_single`, the caller adds one operation and
     /// takes its result at once.
-    pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool) -> Arc<Self> {
+    pub(crate) fn new(client: &Arc<ClientInner>, in_flight: usize, is_single: bool, headers: CallHeaders) -> Arc<Self> {
         let mut engine = client.engines.take();
         Arc::new_cyclic(|this: &Weak<Driver>| {
             let leads = engine.attach(Weak::<Driver>::clone(this));
             let mail = Arc::new(Mail { inbox: Mutex::default(), waker: engine.waker() });
-            let parts = Box::new(Parts::new(client, engine, in_flight));
+            let parts = Box::new(Parts::new(client, engine, in_flight, headers));
             let (client, changed) = (Arc::clone(client), Condvar::new());
             Driver { client, is_single, leads, mail, seat: Mutex::new(Seat::new(parts)), changed }
         })

@@ -13,6 +13,8 @@ use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
 use crate::values::report::{Cause, Operation, Report};
+#[cfg(feature = "serde")]
+use crate::values::serialization::{SCHEMA, object};
 
 impl ClusterClient {
     /// Drops one host from the unfinished operation on a group. Use it for a host that never comes back. Otherwise the
@@ -87,6 +89,25 @@ impl fmt::Display for Forgotten {
             0 => write!(f, "The unfinished {purpose} of {group} is gone from the journal."),
             _ => write!(f, "The unfinished {purpose} of {group} still has to settle {}.", names(remaining)),
         }
+    }
+}
+
+/// The result for programs, as the command's `journal forget` prints it.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for Forgotten {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde_core::ser::SerializeStruct as _;
+        object!(serializer, {
+            "schema": SCHEMA,
+            "kind": "forgotten",
+            "group": self.group,
+            "operation": Operation::Forget,
+            "outcome": Outcome::Forgotten,
+            "exit": 0,
+            "purpose": self.purpose,
+            "host": self.host,
+            "remaining": self.remaining,
+        })
     }
 }
 

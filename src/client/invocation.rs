@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::client::cancel::Cancel;
 use crate::client::driver::Driver;
 use crate::client::inner::ClientInner;
-use crate::client::options::OperationOptions;
+use crate::client::options::{CallHeaders, OperationOptions};
 use crate::protocol::{Limits, Machine};
 use crate::values::config::ConfigError;
 use crate::values::group::GroupId;
@@ -25,6 +25,11 @@ impl Invocation {
 
     pub(crate) fn client(&self) -> &Arc<ClientInner> {
         &self.client
+    }
+
+    /// Returns the headers of the operations' requests.
+    pub(crate) fn headers(&self) -> CallHeaders {
+        Arc::clone(&self.options.headers)
     }
 
     /// Checks an operation against the API of the client, before anything is sent.
@@ -48,7 +53,7 @@ impl Invocation {
     /// A [`ConfigError`] if the API of the client refuses it. Nothing was sent.
     pub(crate) fn run(&self, operation: Operation, group: GroupId) -> Result<Report, ConfigError> {
         self.check(operation, &group)?;
-        let driver = Driver::new(&self.client, 1, true);
+        let driver = Driver::new(&self.client, 1, true, self.headers());
         let _watched = self.watch(&driver);
         driver.add(0, self.machine(operation, group));
         let (_, report) = driver.take();

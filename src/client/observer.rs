@@ -21,6 +21,10 @@ use crate::values::report::{Report, State};
 /// interleave. They come on the thread that did the work, and block it, so return soon. A panic is caught and logged.
 /// After it the observer receives no more events of this client, and the operation continues.
 ///
+/// The events are data: nothing has to be parsed out of text. Words for labels of metrics are in `as_str` of each enum.
+/// The number of bytes is not among them, because the engines do not count bytes. The examples `prometheus`, `spans` and
+/// `progress_bar` are whole programs.
+///
 /// # Calling the client again
 /// An observer may call any client, also the client that it observes: ask for a status, create, delete, recover,
 /// cancel, run or drop a [`Bulk`](crate::Bulk). So may a [`Journal`](crate::Journal), and a logger ([`mod@log`]) at any
@@ -109,7 +113,8 @@ fn log_event(event: &Event) {
             log!(
                 target: TARGET, level,
                 id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
-                attempt = *attempt, status = *status;
+                attempt = *attempt, status = *status, error = error.as_ref().map(|error| error.kind().as_str()),
+                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
                 "{group}: {step} on {host} (try {attempt}, {elapsed:.1?})"
             );
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
 use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
+use crate::client::options::CallHeaders;
 use crate::protocol::{Input, Machine, Output};
 use crate::sync::now;
 use crate::values::event::Event;
@@ -22,6 +23,8 @@ pub(crate) type Ended = (usize, Report);
 /// The operations of one driver.
 pub(crate) struct Operations {
     keeps_intents: bool,
+    /// Headers of every request, from the options of the call.
+    headers: CallHeaders,
     budgets: Arc<Mutex<RetryBudgets>>,
     slots: Vec<Option<OperationSlot>>,
     free: Vec<usize>,
@@ -82,9 +85,15 @@ pub(crate) enum NextWork {
 
 impl Operations {
     /// Creates an empty table. At most `limit` operations run at a time. Further ones wait for a slot.
-    pub(crate) fn new(keeps_intents: bool, budgets: Arc<Mutex<RetryBudgets>>, limit: usize) -> Self {
+    pub(crate) fn new(
+        keeps_intents: bool,
+        budgets: Arc<Mutex<RetryBudgets>>,
+        limit: usize,
+        headers: CallHeaders,
+    ) -> Self {
         Operations {
             keeps_intents,
+            headers,
             budgets,
             slots: Vec::new(),
             free: Vec::new(),
@@ -244,7 +253,7 @@ impl Operations {
             Output::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
             Output::Erase => claim.map(JournalCall::Erase),
             Output::Send { host, action, timeout, .. } => {
-                let requests = Requests::of(&slot.machine, &mut slot.requests);
+                let requests = Requests::of(&slot.machine, &self.headers, &mut slot.requests);
                 return Some(Work::Send(Send { requests, host, action, timeout }));
             }
             Output::Done if slot.releasing => None,
@@ -292,13 +301,19 @@ impl Operations {
 
 impl Requests {
     /// Returns the requests of `machine`. Its hosts and API change while it settles an older operation.
-    fn of(machine: &Machine, known: &mut Option<Arc<Requests>>) -> Arc<Requests> {
+    fn of(machine: &Machine, headers: &CallHeaders, known: &mut Option<Arc<Requests>>) -> Arc<Requests> {
         let (hosts, api) = (machine.hosts(), machine.api());
         let same = |known: &&Arc<Requests>| Arc::ptr_eq(&known.hosts, hosts) && Arc::ptr_eq(&known.api, api);
         if let Some(requests) = known.as_ref().filter(same) {
             return Arc::clone(requests);
         }
-        let request = |action| Arc::new(api.request(action, machine.group()));
+        let request = |action| {
+            let mut request = api.request(action, machine.group());
+            if !headers.is_empty() {
+                request.headers = request.headers.iter().chain(&**headers).cloned().collect();
+            }
+            Arc::new(request)
+        };
         let requests = Arc::new(Requests {
             hosts: Arc::clone(hosts),
             api: Arc::clone(api),

@@ -1,5 +1,6 @@
 //! Floor 3: options of operations, beside the settings of their client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::cancel::CancelToken;
@@ -12,6 +13,7 @@ use crate::client::cancel::CancelToken;
 /// | `timeout` | the `operation_timeout` of the client |
 /// | `cancel` | none |
 /// | `preflight` | `true` |
+/// | `trace_parent` | none |
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -29,11 +31,15 @@ pub struct OperationOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) preflight: bool,
+    pub(crate) headers: CallHeaders,
 }
+
+/// Names and values of headers, valid in HTTP.
+pub(crate) type CallHeaders = Arc<[(String, String)]>;
 
 impl Default for OperationOptions {
     fn default() -> Self {
-        OperationOptions { timeout: None, cancel: None, preflight: true }
+        OperationOptions { timeout: None, cancel: None, preflight: true, headers: CallHeaders::default() }
     }
 }
 
@@ -66,6 +72,25 @@ impl OperationOptions {
     /// [`Api::proves_ownership`](crate::Api::proves_ownership).
     pub fn preflight(mut self, preflight: bool) -> Self {
         self.preflight = preflight;
+        self
+    }
+
+    /// Sends the header `traceparent` (W3C Trace Context, version 00) with every request, so that the spans of the hosts
+    /// belong to the caller's trace. Each request has the same `span`, because the client makes no spans of its own.
+    ///
+    /// The standard reserves a zero: with a `trace` or a `span` of zero, no such header is sent.
+    ///
+    /// ```
+    /// use cluster_client::OperationOptions;
+    ///
+    /// // From OpenTelemetry: `u128::from_be_bytes(context.trace_id().to_bytes())`.
+    /// let options = OperationOptions::new().trace_parent(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0xf067_aa0b_a902_b7, true);
+    /// # drop(options);
+    /// ```
+    pub fn trace_parent(mut self, trace: u128, span: u64, sampled: bool) -> Self {
+        let value = format!("00-{trace:032x}-{span:016x}-{:02x}", u8::from(sampled));
+        self.headers =
+            if trace == 0 || span == 0 { CallHeaders::default() } else { [("traceparent".into(), value)].into() };
         self
     }
 }

@@ -7,8 +7,9 @@ use crate::api::{Action, Reply};
 use crate::client::exchanges::{Authorized, Awaited, Exchanges};
 use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
+use crate::client::options::CallHeaders;
 use crate::engine::{Completion, Engine, Exchange};
-use crate::sync::now;
+use crate::http::credentials::HeaderLines;
 use crate::values::cause::{RequestError, RequestErrorKind};
 
 /// The operations and the engine of a driver.
@@ -20,19 +21,22 @@ pub(crate) struct Parts {
     exchanges: Exchanges,
     /// Number of journal calls that threads of the pool make now.
     pub(crate) journal_calls: usize,
-    no_headers: Arc<[(String, String)]>,
     completed: Vec<Completion>,
 }
 
 impl Parts {
-    pub(crate) fn new(client: &Arc<ClientInner>, engine: Box<dyn Engine>, in_flight: usize) -> Self {
+    pub(crate) fn new(
+        client: &Arc<ClientInner>,
+        engine: Box<dyn Engine>,
+        in_flight: usize,
+        headers: CallHeaders,
+    ) -> Self {
         Parts {
-            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight),
+            operations: Operations::new(client.keeps_intents, Arc::clone(&client.budgets), in_flight, headers),
             engine: Some(engine),
             client: Arc::clone(client),
             exchanges: Exchanges::default(),
             journal_calls: 0,
-            no_headers: Arc::new([]),
             completed: Vec::new(),
         }
     }
@@ -74,13 +78,11 @@ impl Parts {
             id: 0,
             host: number,
             request: Arc::clone(requests.request(*action)),
-            headers: Arc::clone(&self.no_headers),
-            credentials: credentials.map(|credentials| credentials.lines(now())).unwrap_or_default(),
+            credentials: HeaderLines::default(),
             only_reads: *action == Action::Check,
             timeout: *timeout,
         };
-        let authorize = |credentials| Authorized { exchange: exchange.clone(), credentials: Arc::clone(credentials) };
-        let authorized = credentials.map(authorize).map(Box::new);
+        let (exchange, authorized) = Authorized::of(exchange, credentials);
         let awaited = Awaited { slot, host: *host, action: *action, authorized, spent: Duration::ZERO };
         engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });
     }

@@ -105,8 +105,6 @@ pub(crate) struct Exchange {
     /// Whether the request only reads, as a check does, so that it may be repeated on another connection. The method
     /// proves nothing: an API may check by a POST, and may create or delete by a GET.
     pub(crate) only_reads: bool,
-    /// Headers of this host. They replace those of the request. Names and values are valid in HTTP.
-    pub(crate) headers: Arc<[(String, String)]>,
     /// Header lines with secrets, which no crate may log.
     pub(crate) credentials: HeaderLines,
     /// Timeout from the look-up of the name to the end of the answer. An answer that arrived in time counts, even if

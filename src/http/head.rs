@@ -1,15 +1,12 @@
 //! The head of a request, which both engines write alike: its method, and the headers that replace the defaults. No IO.
 //!
-//! A header of the host replaces that of the request, and each of them replaces a default. All of them are sensitive: a
-//! person may have put a secret into any.
+//! A header of the request replaces a default. All of them are sensitive: a person may have put a secret into any.
+//! Credentials are added later, see [`additions`](crate::http::additions).
 
 use ureq::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use ureq::http::{HeaderName, HeaderValue, Method};
 
 use crate::api::Request;
-
-/// The headers of a host or of a request, as name and value.
-pub(crate) type Headers = [(String, String)];
 
 /// Headers about the framing of a request, which an engine writes itself. Another value would make a server read the
 /// end of the request at another place, or wait for a body that comes later.
@@ -31,12 +28,8 @@ pub(crate) fn body(request: &Request) -> Option<&str> {
 
 /// Returns the headers that replace the defaults, in the order in which they are sent. An item is `None` if it is not
 /// valid in HTTP, or is about the framing.
-pub(crate) fn headers<'a>(
-    request: &'a Request,
-    of_host: &'a Headers,
-) -> impl Iterator<Item = Option<(HeaderName, HeaderValue)>> + 'a {
-    let of_request = request.headers.iter().filter(|(name, _)| !has(of_host, name));
-    of_request.chain(of_host).map(|(name, value)| {
+pub(crate) fn headers(request: &Request) -> impl Iterator<Item = Option<(HeaderName, HeaderValue)>> {
+    request.headers.iter().map(|(name, value)| {
         let name = HeaderName::from_bytes(name.as_bytes()).ok().filter(|name| !FRAMING.contains(name))?;
         let mut value = HeaderValue::from_str(value).ok()?;
         value.set_sensitive(true);
@@ -44,11 +37,7 @@ pub(crate) fn headers<'a>(
     })
 }
 
-/// Returns whether the request or its host names this header, so that there is no default.
-pub(crate) fn names(request: &Request, of_host: &Headers, name: &HeaderName) -> bool {
-    has(&request.headers, name.as_str()) || has(of_host, name.as_str())
-}
-
-fn has(headers: &Headers, name: &str) -> bool {
-    headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
+/// Returns whether the request names this header, so that there is no default.
+pub(crate) fn names(request: &Request, name: &HeaderName) -> bool {
+    request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name.as_str()))
 }

@@ -23,12 +23,12 @@ const MAX_ADDRESSES: usize = 16;
 /// The address or name, and the port, of a base URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    place: Place,
+    place: TargetName,
     port: u16,
 }
 
 #[derive(Debug, Clone)]
-enum Place {
+enum TargetName {
     Address(IpAddr),
     /// Not looked up (RFC 6761, 6.3).
     Localhost,
@@ -38,9 +38,9 @@ enum Place {
 impl Target {
     pub(crate) fn of(host: &Host) -> Self {
         let place = match host.address() {
-            Some(address) => Place::Address(address),
-            None if host.name() == "localhost" => Place::Localhost,
-            None => Place::Name(host.name().into()),
+            Some(address) => TargetName::Address(address),
+            None if host.name() == "localhost" => TargetName::Localhost,
+            None => TargetName::Name(host.name().into()),
         };
         Target { place, port: host.port() }
     }
@@ -48,11 +48,11 @@ impl Target {
     /// Returns the addresses to try, or as an error the name to look up.
     pub(crate) fn addresses(&self) -> Result<Vec<SocketAddr>, &Arc<str>> {
         match &self.place {
-            Place::Address(address) => Ok(vec![(*address, self.port).into()]),
-            Place::Localhost => {
+            TargetName::Address(address) => Ok(vec![(*address, self.port).into()]),
+            TargetName::Localhost => {
                 Ok(vec![(Ipv4Addr::LOCALHOST, self.port).into(), (Ipv6Addr::LOCALHOST, self.port).into()])
             }
-            Place::Name(name) => Err(name),
+            TargetName::Name(name) => Err(name),
         }
     }
 
@@ -208,9 +208,9 @@ mod tests {
     fn place(url: &str) -> (String, u16) {
         let target = Target::of(&Host::parse(url).unwrap());
         let place = match target.place {
-            Place::Address(address) => address.to_string(),
-            Place::Localhost => "(localhost)".into(),
-            Place::Name(name) => name.to_string(),
+            TargetName::Address(address) => address.to_string(),
+            TargetName::Localhost => "(localhost)".into(),
+            TargetName::Name(name) => name.to_string(),
         };
         (place, target.port)
     }

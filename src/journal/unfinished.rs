@@ -4,6 +4,8 @@ use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose, Stamp, UnreadableIntent};
+#[cfg(feature = "serde")]
+use crate::values::serialization::{SCHEMA, object};
 
 /// The content of a journal.
 ///
@@ -104,6 +106,32 @@ impl JournalEntry {
     /// The living owner that held the group when the journal was read, in words. `None` if the owner is dead.
     pub fn holder(&self) -> Option<&str> {
         self.holder.as_deref()
+    }
+}
+
+/// The entry for programs, as the command's `journal list` prints it.
+#[cfg(feature = "serde")]
+impl serde_core::Serialize for JournalEntry {
+    fn serialize<S: serde_core::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde_core::ser::SerializeStruct as _;
+        let recovery = match self.purpose() {
+            Purpose::Create { was_absent: true } => "roll_back",
+            Purpose::Create { was_absent: false } => "check",
+            Purpose::Delete | Purpose::Present => "finish",
+        };
+        object!(serializer, {
+            "schema": SCHEMA,
+            "kind": "entry",
+            "group": self.group(),
+            "purpose": self.purpose(),
+            "recovery": recovery,
+            "api": self.intent().api().to_string(),
+            "hosts": self.hosts(),
+            "writer": self.writer(),
+            "started": self.started(),
+            "running": self.holder().is_some(),
+            "holder": self.holder(),
+        })
     }
 }
 

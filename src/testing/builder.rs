@@ -7,7 +7,7 @@ use super::{
     fault::Fault,
     node::{Node, bind},
     rates::Rates,
-    route::{Paths, TrailingSlash},
+    route::{NodePaths, TrailingSlash},
     server::Settings,
     state::{NodeState, Statuses},
 };
@@ -308,7 +308,7 @@ impl NodeBuilder {
             state.script.push(fault);
         }
         let settings = Settings {
-            paths: Paths::new(&self.path, self.trailing_slash),
+            paths: NodePaths::new(&self.path, self.trailing_slash),
             statuses: self.statuses,
             latency: self.latency,
             max_connections: self.max_connections,

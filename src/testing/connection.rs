@@ -10,7 +10,7 @@ use std::{
 use super::{
     fault::{AnswerKind, Fault, NO_FAULT},
     reply::NodeReply,
-    route::Call,
+    route::NodeCall,
     server::Server,
     wire::{self, ReceivedRequest, RefusedRequest, Wire},
 };
@@ -46,7 +46,7 @@ pub(super) fn serve(server: &Arc<Server>, stream: &TcpStream, number: u64) {
 }
 
 fn unreadable(status: u16, reason: &'static str) -> ReceivedRequest {
-    ReceivedRequest { call: Call::refused(status, reason), keep_alive: false, head_only: false }
+    ReceivedRequest { call: NodeCall::refused(status, reason), keep_alive: false, head_only: false }
 }
 
 /// Answers as `fault` says. Returns whether the connection can serve another request.

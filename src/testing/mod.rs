@@ -15,7 +15,9 @@
 //! (else 431), a body at most 64 KiB (else 413). Connections are kept alive, requests may be pipelined, and bodies may
 //! be chunked.
 //!
-//! Do not use it on the open Internet: there is no TLS and no timeout for idle clients, and each connection has a
+//! [`journal_conformance`] checks your own [`Journal`](crate::Journal).
+//!
+//! Do not use a node on the open Internet: there is no TLS and no timeout for idle clients, and each connection has a
 //! thread.
 //!
 //! ```
@@ -37,10 +39,11 @@
 //! ```
 //
 // The floors of this folder, lowest first: json, data_file | route | fault, wire | rates | state | reply | server |
-// connection | listener | node and its builder | cluster.
+// connection | listener | node and its builder | cluster. `conformance` stands apart: it uses the journal's trait.
 
 mod builder;
 mod cluster;
+mod conformance;
 mod connection;
 mod data_file;
 mod fault;
@@ -57,6 +60,7 @@ mod wire;
 pub use self::{
     builder::NodeBuilder,
     cluster::Cluster,
+    conformance::journal_conformance,
     fault::Fault,
     node::Node,
     rates::Rates,

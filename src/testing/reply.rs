@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::{
     fault::Fault,
     json,
-    route::{Call, CallKind},
+    route::{CallKind, NodeCall},
     state::NodeState,
     wire,
 };
@@ -18,7 +18,7 @@ pub(super) struct NodeReply {
 }
 
 impl NodeReply {
-    pub(super) fn truthful(status: u16, call: &Call, state: &NodeState) -> Self {
+    pub(super) fn truthful(status: u16, call: &NodeCall, state: &NodeState) -> Self {
         let mut location = None;
         let body = match &call.kind {
             CallKind::List => groups_body(state).into(),

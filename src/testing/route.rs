@@ -69,7 +69,7 @@ pub enum TrailingSlash {
 
 /// The paths of the API.
 #[derive(Clone, Debug)]
-pub(super) struct Paths {
+pub(super) struct NodePaths {
     /// Without a slash at its end.
     collection: String,
     /// Whether the proper paths end with a slash.
@@ -79,7 +79,7 @@ pub(super) struct Paths {
 
 /// A parsed request: method and group for the log and the faults, and its kind.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct NodeCall {
     pub(super) method: Method,
     pub(super) group: Option<String>,
     pub(super) kind: CallKind,
@@ -95,24 +95,24 @@ pub(super) enum CallKind {
     Refuse(u16, &'static str),
 }
 
-impl Call {
+impl NodeCall {
     pub(super) fn refused(status: u16, reason: &'static str) -> Self {
         Self { method: Method::Other, group: None, kind: CallKind::Refuse(status, reason) }
     }
 }
 
-impl Paths {
+impl NodePaths {
     /// `path` is the collection's proper path; if it ends with a slash, so do the groups' paths.
     pub(super) fn new(path: &str, other_form: TrailingSlash) -> Self {
         let collection = path.trim_end_matches('/').to_owned();
         Self { slash: path.ends_with('/'), collection, other_form }
     }
 
-    pub(super) fn route(&self, method: &str, target: &str, body: &[u8]) -> Call {
+    pub(super) fn route(&self, method: &str, target: &str, body: &[u8]) -> NodeCall {
         let method = Method::parse(method);
         let path = path_of(target);
         let mut call = match self.split(path) {
-            None => Call { method, group: None, kind: CallKind::Refuse(404, "no such path") },
+            None => NodeCall { method, group: None, kind: CallKind::Refuse(404, "no such path") },
             Some((None, _)) => collection_call(method, body),
             Some((Some(id), _)) => group_call(method, id),
         };
@@ -151,47 +151,47 @@ fn path_of(target: &str) -> &str {
     }
 }
 
-fn collection_call(method: Method, body: &[u8]) -> Call {
+fn collection_call(method: Method, body: &[u8]) -> NodeCall {
     let kind = match method {
         Method::Post => CallKind::Create,
         Method::Delete => CallKind::Delete,
         Method::Get => {
-            return Call { method, group: None, kind: CallKind::List };
+            return NodeCall { method, group: None, kind: CallKind::List };
         }
         Method::Other => return not_allowed(method),
     };
     match json::group_id(body) {
-        Ok(id) => Call { method, group: Some(id), kind },
-        Err(reason) => Call { method, group: None, kind: CallKind::Refuse(400, reason) },
+        Ok(id) => NodeCall { method, group: Some(id), kind },
+        Err(reason) => NodeCall { method, group: None, kind: CallKind::Refuse(400, reason) },
     }
 }
 
-fn group_call(method: Method, id: &str) -> Call {
+fn group_call(method: Method, id: &str) -> NodeCall {
     if method != Method::Get {
         return not_allowed(method);
     }
     match percent_decode_str(id).decode_utf8() {
-        Ok(id) => Call { method, group: Some(Cow::into_owned(id)), kind: CallKind::Check },
-        Err(_) => Call { method, group: None, kind: CallKind::Refuse(400, "the id is not UTF-8") },
+        Ok(id) => NodeCall { method, group: Some(Cow::into_owned(id)), kind: CallKind::Check },
+        Err(_) => NodeCall { method, group: None, kind: CallKind::Refuse(400, "the id is not UTF-8") },
     }
 }
 
-fn not_allowed(method: Method) -> Call {
-    Call { method, group: None, kind: CallKind::Refuse(405, "no such method here") }
+fn not_allowed(method: Method) -> NodeCall {
+    NodeCall { method, group: None, kind: CallKind::Refuse(405, "no such method here") }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CallKind, Paths, TrailingSlash};
+    use super::{CallKind, NodePaths, TrailingSlash};
 
-    fn get(paths: &Paths, path: &str) -> (CallKind, Option<String>) {
+    fn get(paths: &NodePaths, path: &str) -> (CallKind, Option<String>) {
         let call = paths.route("GET", path, b"");
         (call.kind, call.group)
     }
 
     #[test]
     fn any_trailing_slash_is_accepted_unless_strict() {
-        let lenient = Paths::new("/v1/group/", TrailingSlash::Lenient);
+        let lenient = NodePaths::new("/v1/group/", TrailingSlash::Lenient);
         for path in ["/v1/group/g", "/v1/group/g/", "/v1/group/g//", "/v1/group/g/?a=b"] {
             assert_eq!(get(&lenient, path), (CallKind::Check, Some("g".to_owned())), "{path}");
         }
@@ -202,7 +202,7 @@ mod tests {
         for path in ["/", "*", "/v1/groups", "/v1/groupg", "/v1/group/a/b", "/v1/group//g"] {
             assert_eq!(get(&lenient, path).0, refused, "{path}");
         }
-        let strict = Paths::new("/v1/group/", TrailingSlash::Strict);
+        let strict = NodePaths::new("/v1/group/", TrailingSlash::Strict);
         assert_eq!(get(&strict, "/v1/group/g/").0, CallKind::Check);
         assert_eq!(get(&strict, "/v1/group/g").0, refused);
         assert_eq!(get(&strict, "/v1/group").0, refused);
@@ -210,16 +210,16 @@ mod tests {
 
     #[test]
     fn other_form_is_redirected_to_the_proper_path() {
-        let with = Paths::new("/v1/group/", TrailingSlash::Redirect(308));
+        let with = NodePaths::new("/v1/group/", TrailingSlash::Redirect(308));
         assert_eq!(get(&with, "/v1/group/a%2Fb").0, CallKind::Redirect(308, "/v1/group/a%2Fb/".into()));
-        let without = Paths::new("/groups", TrailingSlash::Redirect(307));
+        let without = NodePaths::new("/groups", TrailingSlash::Redirect(307));
         assert_eq!(get(&without, "/groups/g/").0, CallKind::Redirect(307, "/groups/g".into()));
         assert_eq!(get(&without, "/groups/g").0, CallKind::Check);
     }
 
     #[test]
     fn ids_are_percent_decoded() {
-        let paths = Paths::new("/v1/group/", TrailingSlash::Lenient);
+        let paths = NodePaths::new("/v1/group/", TrailingSlash::Lenient);
         assert_eq!(get(&paths, "/v1/group/a%2Fb%20%C3%A9/").1.as_deref(), Some("a/b \u{e9}"));
         assert_eq!(get(&paths, "/v1/group/%ff/").0, CallKind::Refuse(400, "the id is not UTF-8"));
     }

@@ -13,7 +13,7 @@ use std::{
 use super::{
     fault::{AnswerKind, Apply, Fault, NO_FAULT},
     reply::NodeReply,
-    route::{Call, Paths},
+    route::{NodeCall, NodePaths},
     state::{NodeState, Statuses},
 };
 
@@ -22,7 +22,7 @@ pub(super) const STACK: usize = 128 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Settings {
-    pub(super) paths: Paths,
+    pub(super) paths: NodePaths,
     pub(super) statuses: Statuses,
     pub(super) latency: Duration,
     pub(super) max_connections: usize,
@@ -106,7 +106,7 @@ impl Server {
     }
 
     /// Logs and applies a request, and returns its answer. Returns `None` if the server stops meanwhile.
-    pub(super) fn handle(self: &Arc<Self>, call: &Call, connection: u64) -> Option<(NodeReply, Option<Fault>)> {
+    pub(super) fn handle(self: &Arc<Self>, call: &NodeCall, connection: u64) -> Option<(NodeReply, Option<Fault>)> {
         let mut state = self.wait_open(self.lock())?;
         let (sequence, fault) = state.arrive(call, connection);
         self.announce(&state);
@@ -130,7 +130,7 @@ impl Server {
         Some((reply, fault))
     }
 
-    fn take_effect(self: &Arc<Self>, state: &mut NodeState, call: &Call, plan: &Fault, sequence: u64) -> NodeReply {
+    fn take_effect(self: &Arc<Self>, state: &mut NodeState, call: &NodeCall, plan: &Fault, sequence: u64) -> NodeReply {
         let outdated = plan.answer == AnswerKind::Stale;
         let (mut status, change) = state.judge(call, outdated, self.settings.statuses);
         if let (Some(change), Some(group)) = (change, &call.group) {

@@ -12,7 +12,7 @@ use super::{
     data_file::DataFile,
     fault::{Fault, Script},
     rates::Rates,
-    route::{Call, CallKind, Method},
+    route::{CallKind, Method, NodeCall},
 };
 
 /// Maximum number of deleted groups that stale answers can show.
@@ -249,7 +249,7 @@ impl NodeState {
     }
 
     /// Logs a request and draws its fault.
-    pub(super) fn arrive(&mut self, call: &Call, connection: u64) -> (u64, Option<Fault>) {
+    pub(super) fn arrive(&mut self, call: &NodeCall, connection: u64) -> (u64, Option<Fault>) {
         self.requests += 1;
         self.counts[call.method as usize] += 1;
         // Drawn even if a scripted fault takes precedence, so that a script does not shift later draws.
@@ -292,7 +292,7 @@ impl NodeState {
     }
 
     /// The truthful status of a call, and its change of the groups.
-    pub(super) fn judge(&self, call: &Call, stale: bool, statuses: Statuses) -> (u16, Option<GroupChange>) {
+    pub(super) fn judge(&self, call: &NodeCall, stale: bool, statuses: Statuses) -> (u16, Option<GroupChange>) {
         let group = call.group.as_deref().unwrap_or_default();
         let present = self.has(group);
         match &call.kind {

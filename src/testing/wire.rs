@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::route::{Call, Paths};
+use super::route::{NodeCall, NodePaths};
 
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_BODY: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub(super) struct Wire<'a> {
 }
 
 pub(super) struct ReceivedRequest {
-    pub(super) call: Call,
+    pub(super) call: NodeCall,
     pub(super) keep_alive: bool,
     /// A HEAD request, whose answer must not have a body.
     pub(super) head_only: bool,
@@ -52,7 +52,7 @@ impl<'a> Wire<'a> {
     }
 
     /// Returns the next request, or `None` after the client has closed or reset the connection.
-    pub(super) fn receive(&mut self, paths: &Paths) -> Option<Result<ReceivedRequest, RefusedRequest>> {
+    pub(super) fn receive(&mut self, paths: &NodePaths) -> Option<Result<ReceivedRequest, RefusedRequest>> {
         let mut continued = false;
         loop {
             let bytes = &self.input[self.start..self.filled];
@@ -132,7 +132,7 @@ impl<'a> Wire<'a> {
     }
 }
 
-fn parse(bytes: &[u8], body: &mut Vec<u8>, paths: &Paths) -> Result<Parsed, RefusedRequest> {
+fn parse(bytes: &[u8], body: &mut Vec<u8>, paths: &NodePaths) -> Result<Parsed, RefusedRequest> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     let length = match head.parse(bytes) {

@@ -16,21 +16,26 @@ pub enum Action {
 
 impl Action {
     /// Its HTTP method in the node API: `POST`, `GET` or `DELETE`.
-    pub fn method(self) -> &'static str {
+    pub const fn method(self) -> &'static str {
         match self {
             Action::Create => "POST",
             Action::Check => "GET",
             Action::Delete => "DELETE",
         }
     }
+
+    /// The word in JSON, in text and in logs: `create`, `check` or `delete`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Check => "check",
+            Action::Delete => "delete",
+        }
+    }
 }
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Action::Create => "create",
-            Action::Check => "check",
-            Action::Delete => "delete",
-        })
+        f.pad(self.as_str())
     }
 }

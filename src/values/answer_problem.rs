@@ -29,6 +29,21 @@ pub enum AnswerProblem {
     Changing,
 }
 
+impl AnswerProblem {
+    /// The word in JSON, such as `unlisted`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AnswerProblem::Unlisted => "unlisted",
+            AnswerProblem::BodyCut => "body_cut",
+            AnswerProblem::NotJson => "not_json",
+            AnswerProblem::TwoMeanings => "two_meanings",
+            AnswerProblem::HtmlPage => "html_page",
+            AnswerProblem::OtherGroup => "other_group",
+            AnswerProblem::Changing => "changing",
+        }
+    }
+}
+
 impl fmt::Display for AnswerProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -51,6 +51,29 @@ pub enum RequestErrorKind {
     Internal,
 }
 
+impl RequestErrorKind {
+    /// The word in JSON, in logs and as a label of metrics.
+    ///
+    /// ```
+    /// use cluster_client::RequestErrorKind;
+    ///
+    /// assert_eq!(RequestErrorKind::GivenUp.as_str(), "given_up");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RequestErrorKind::Resolve => "resolve",
+            RequestErrorKind::Connect => "connect",
+            RequestErrorKind::Tls => "tls",
+            RequestErrorKind::Timeout => "timeout",
+            RequestErrorKind::Closed => "closed",
+            RequestErrorKind::Garbage => "garbage",
+            RequestErrorKind::Exhausted => "exhausted",
+            RequestErrorKind::GivenUp => "given_up",
+            RequestErrorKind::Internal => "internal",
+        }
+    }
+}
+
 impl RequestError {
     /// An error of this kind.
     pub fn new(kind: RequestErrorKind, message: impl Into<Arc<str>>) -> Self {

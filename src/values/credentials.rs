@@ -56,7 +56,7 @@ impl Credentials {
     }
 
     /// Adds a header, such as `X-Vault-Token`. Its name occurs once, in any case of its letters, and is none that the
-    /// client sets itself, such as `Host`.
+    /// client sets itself, such as `Host`, or that the [`Api`](crate::Api) has.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Secret>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

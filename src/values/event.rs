@@ -34,19 +34,26 @@ pub enum Phase {
     Finish,
 }
 
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Phase {
+    /// The word in JSON and as a label of metrics, without a blank: `roll_back`. `Display` writes `roll back`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Phase::Claim => "claim",
             Phase::Probe => "probe",
             Phase::Intend => "intend",
             Phase::Create => "create",
             Phase::Commit => "commit",
-            Phase::RollBack => "roll back",
+            Phase::RollBack => "roll_back",
             Phase::Delete => "delete",
             Phase::Settle => "settle",
             Phase::Finish => "finish",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(if *self == Phase::RollBack { "roll back" } else { self.as_str() })
     }
 }
 

@@ -23,3 +23,5 @@ pub(crate) mod printable;
 pub(crate) mod report;
 pub(crate) mod retry;
 pub(crate) mod secret;
+#[cfg(feature = "serde")]
+pub(crate) mod serialization;

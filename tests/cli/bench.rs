@@ -10,6 +10,8 @@ use cluster_client::testing::{Cluster, Fault, Method};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::schema::assert_described;
+
 /// Time after which a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -189,11 +191,13 @@ impl Ran {
         self
     }
 
-    /// Returns the results, one object per line.
+    /// Returns the results, one object per line. The schema describes each of them.
     #[track_caller]
     pub(crate) fn json(&self) -> Vec<Value> {
         let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        self.out.lines().map(parse).collect()
+        let lines: Vec<Value> = self.out.lines().map(parse).collect();
+        lines.iter().for_each(assert_described);
+        lines
     }
 
     /// Returns the table, with `T` for each time and a single blank between columns.

@@ -77,10 +77,7 @@ fn configuration_that_is_no_regular_file_is_refused_with_its_kind() {
         Ran::of(&mut with_little_memory(&bench, &["hosts", "--config", path])).exits(2).reports(what);
     }
     let mut from_pipe = bench.command(&["hosts", "--config", "/dev/stdin"]);
-    Ran::with_input(&mut from_pipe, b"attempts = 5")
-        .exits(2)
-        .reports("is a pipe: ")
-        .reports("which the next command can read again");
+    Ran::with_input(&mut from_pipe, b"attempts = 5").exits(2).reports("is a pipe: ").reports("which can be read again");
 }
 
 #[test]
@@ -89,7 +86,7 @@ fn null_device_is_an_empty_configuration() {
     bench.configure("attempts = 7");
     bench.run(&["hosts"]).exits(0).prints("attempts");
     let ran = bench.run(&["hosts", "--config", "/dev/null", "-o", "json"]).exits(0);
-    assert_eq!(ran.json()[0]["attempts"]["value"], 3);
+    assert_eq!(ran.json()[0]["settings"]["attempts"]["value"], 3);
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn show_prints_the_whole_entry_of_one_group() {
     }
     assert!(!ran.out.contains("orders"));
     let line = bench.run(&["journal", "show", "payments", "-o", "json"]).exits(0).json().remove(0);
-    assert_eq!((line["group"].as_str(), line["for"].as_str()), (Some("payments"), Some("create")));
+    assert_eq!((line["group"].as_str(), line["purpose"].as_str()), (Some("payments"), Some("create")));
     assert_eq!(line["hosts"].as_array().map(Vec::len), Some(3));
     bench.run(&["journal", "show", "invoices"]).exits(1).reports("invoices has no unfinished operation");
     bench.run(&["journal", "show", ".."]).exits(2).reports("(from the command line)");
@@ -149,7 +149,7 @@ fn forget_drops_a_host_from_the_operation_on_one_group() {
     let urls = bench.cluster.urls();
     let line = bench.run(&["journal", "forget", &urls[0], "orders", "--yes", "-o", "json"]).exits(0).json().remove(0);
     assert_eq!((line["group"].as_str(), line["outcome"].as_str()), (Some("orders"), Some("forgotten")));
-    assert_eq!((line["host"].as_str(), line["for"].as_str()), (Some(urls[0].as_str()), Some("create")));
+    assert_eq!((line["host"].as_str(), line["purpose"].as_str()), (Some(urls[0].as_str()), Some("create")));
     assert_eq!(line["remaining"].as_array().unwrap().iter().map(ours).collect::<Vec<_>>(), urls[1..]);
     assert_eq!(unfinished(&bench), [("orders".to_owned(), urls[1..].to_vec()), ("payments".to_owned(), urls.clone())]);
 
@@ -214,8 +214,9 @@ fn unreadable_entry_is_listed_with_its_reason_and_exits_4() {
     let ran = bench.run(&["journal", "list"]).exits(4).prints("orders.intent: its first line is not that of an intent");
     ran.prints("1 operation unfinished, 0 running, 1 file that cannot be read.");
     let lines = bench.run(&["journal", "list", "-o", "json"]).exits(4).json();
-    assert_eq!((lines[0]["group"].as_str(), lines[0]["cause"].is_null()), (Some("payments"), true));
-    assert!(lines[1]["group"].is_null() && lines[1]["cause"].as_str().unwrap().contains("first line"));
+    assert_eq!((lines[0]["kind"].as_str(), lines[0]["group"].as_str()), (Some("entry"), Some("payments")));
+    assert_eq!(lines[1]["kind"].as_str(), Some("journal_error"));
+    assert!(lines[1]["message"].as_str().unwrap().contains("first line"));
     assert_eq!(lines[1]["file"].as_str(), Some(text(&bench.journal().join("orders.intent"))));
     bench.run(&["journal", "show", "payments"]).exits(0);
     bench.run(&["journal", "show", "orders"]).exits(4).prints("orders.intent: ").reports("that can be read");

@@ -90,11 +90,11 @@ fn node_injects_the_faults_of_its_options() {
     assert!([429, 500, 502, 503, 504].contains(&code), "{code}");
 
     let (_dropping, url) = node(&bench, &["127.0.0.1:0", "--drop-rate", "1"]);
-    assert!(status(&url, &[])["error"].is_string());
+    assert!(status(&url, &[])["error"]["kind"].is_string());
 
     let (_slow, url) = node(&bench, &["127.0.0.1:0", "--delay", "50ms"]);
     assert!(status(&url, &[])["elapsed_ms"].as_u64().unwrap() >= 50);
-    assert!(status(&url, &["--request-timeout", "10ms"])["error"].is_string());
+    assert!(status(&url, &["--request-timeout", "10ms"])["error"]["kind"].is_string());
 
     let (_odd, url) =
         node(&bench, &["127.0.0.1:0", "--absent-status", "400", "--deleted-status", "204", "--existing-status", "409"]);

@@ -1,38 +1,19 @@
 //! The output: JSON, colours, log lines, help, and a closed pipe.
 
-use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use cluster_client::testing::{Fault, Method};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::bench::{Bench, Ran, Running, list};
 use crate::tls_server::{self, Authority};
 
-fn keys(value: &Value) -> BTreeSet<&str> {
-    value.as_object().unwrap().keys().map(String::as_str).collect()
-}
-
 #[test]
-fn json_of_a_rollback_has_every_field() {
+fn json_of_a_rollback_names_the_host_that_failed_and_why() {
     let bench = Bench::new();
     bench.cluster.node(2).inject(Fault::answer(503).on(Method::Post).always());
     let ran = bench.run(&["create", "payments", "-o", "json"]).exits(1);
     let [line] = &ran.json()[..] else { panic!("{}", ran.out) };
-    let fields = [
-        "group",
-        "operation",
-        "outcome",
-        "exit",
-        "hosts",
-        "cause",
-        "earlier",
-        "recoverable",
-        "warnings",
-        "elapsed_ms",
-        "next",
-    ];
-    assert_eq!(keys(line), BTreeSet::from(fields));
     assert_eq!(line["group"], "payments");
     assert_eq!(line["operation"], "create");
     assert_eq!(line["outcome"], "rolled_back");
@@ -45,17 +26,16 @@ fn json_of_a_rollback_has_every_field() {
         json!([["cluster-client", "create", "--hosts", bench.urls(), "--config", config.to_str(), "payments"]])
     );
     assert!(line["elapsed_ms"].is_u64());
-    assert!(line["cause"].as_str().unwrap().ends_with(" answered 503 to create, 3 tries"));
+    let cause = &line["cause"];
+    assert_eq!((&cause["kind"], &cause["hosts"]), (&json!("host"), &json!([bench.cluster.node(2).url()])));
+    assert!(cause["message"].as_str().unwrap().ends_with(" answered 503 to create, 3 tries"));
+    assert_eq!(cause["reason"]["step"]["status"], 503);
+    assert_eq!(line["counts"], json!({"hosts": 3, "present": 0, "absent": 3, "unknown": 0}));
     let hosts = line["hosts"].as_array().unwrap();
     assert_eq!(hosts.len(), 3);
     for (host, node) in hosts.iter().zip(bench.cluster.nodes()) {
-        assert_eq!(keys(host), BTreeSet::from(["host", "state", "reason", "steps"]));
         assert_eq!(host["host"], node.url());
         assert_eq!(host["state"], "absent");
-        for step in host["steps"].as_array().unwrap() {
-            let fields = ["action", "succeeded", "attempts", "status", "error", "elapsed_ms"];
-            assert_eq!(keys(step), BTreeSet::from(fields));
-        }
     }
     let refused = hosts[2]["steps"].as_array().unwrap().iter().find(|step| step["action"] == "create").unwrap();
     assert_eq!(
@@ -179,7 +159,9 @@ fn help_names_every_command_and_shows_examples() {
     let bench = Bench::new();
     let short = bench.run(&["-h"]).exits(0);
     assert_eq!(short.err, "");
-    for command in ["create", "delete", "status", "repair", "recover", "hosts", "node", "demo", "completions", "man"] {
+    for command in
+        ["create", "delete", "status", "repair", "probe", "recover", "hosts", "node", "demo", "completions", "man"]
+    {
         assert!(short.out.contains(&format!("\n  {command} ")), "{command}\n{}", short.out);
         bench.run(&[command, "--help"]).exits(0).prints(&format!("Usage: cluster-client {command}"));
         bench.run(&["help", command]).exits(0);
@@ -211,11 +193,11 @@ fn configuration_of_the_help_page_is_accepted_and_has_every_key() {
     // The API is either named or given by its paths.
     let named: String = example.lines().take_while(|line| !line.starts_with("[paths]")).collect::<Vec<_>>().join("\n");
     bench.configure(&named);
-    assert_eq!(hosts().json()[0]["api"]["origin"], "file");
+    assert_eq!(hosts().json()[0]["settings"]["api"]["origin"], "file");
     let example: String = example.lines().filter(|line| !line.starts_with("api =")).collect::<Vec<_>>().join("\n");
     bench.configure(&example);
     let ran = hosts();
-    for (key, setting) in ran.json()[0].as_object().unwrap() {
+    for (key, setting) in ran.json()[0]["settings"].as_object().unwrap() {
         let expected = if key == "hosts" { "variable" } else { "file" };
         assert_eq!(setting["origin"], expected, "{key} is not in the example\n{example}");
     }

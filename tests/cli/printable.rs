@@ -60,7 +60,7 @@ fn json_has_the_exact_id_and_no_raw_control_character() {
     assert_eq!(ran.json()[0]["group"], id);
     let journal = format!("journal{STEERING}");
     let ran = plain(&mut bench.command(&["hosts", "-o", "json", "--journal", &journal])).exits(0);
-    assert_eq!(ran.json()[0]["journal"]["value"], journal);
+    assert_eq!(ran.json()[0]["settings"]["journal"]["value"], journal);
 }
 
 #[test]
@@ -106,7 +106,10 @@ fn names_and_contents_of_a_journal_are_escaped() {
     let ran = plain(&mut bench.command(&["recover"])).exits(4);
     assert!(format!("{}{}", ran.out, ran.err).contains(STEERING_SHOWN), "{ran:#?}");
     let ran = plain(&mut bench.command(&["recover", "-o", "json"])).exits(4);
-    assert!(ran.json().iter().any(|line| line["cause"].as_str().unwrap().contains(STEERING_SHOWN)), "{ran:#?}");
+    assert!(
+        ran.json().iter().any(|line| line["cause"]["message"].as_str().unwrap().contains(STEERING_SHOWN)),
+        "{ran:#?}"
+    );
 }
 
 #[test]

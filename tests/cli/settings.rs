@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, PATIENCE, Ran, text};
 
 fn shown(ran: &Ran) -> Value {
-    ran.json().remove(0)
+    ran.json()[0]["settings"].take()
 }
 
 #[test]
@@ -200,6 +200,6 @@ fn journal_directory_comes_from_option_variable_file_or_state_directory() {
 
     let mut command = bench.command(&["hosts", "-o", "json"]);
     command.env("XDG_STATE_HOME", "relative/is/void").env("HOME", "/home/me");
-    let journal = Ran::of(&mut command).exits(0).json()[0]["journal"].take();
+    let journal = Ran::of(&mut command).exits(0).json()[0]["settings"]["journal"].take();
     assert_eq!(journal["value"], "/home/me/.local/state/cluster-client");
 }

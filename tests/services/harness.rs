@@ -14,7 +14,8 @@ use std::time::Duration;
 use std::os::unix::process::CommandExt;
 
 /// The scripts, and whether they start fast enough for every run.
-const SERVICES: [(&str, bool); 6] = [
+const SERVICES: [(&str, bool); 7] = [
+    ("shelves", true),
     ("nginx-dav", true),
     ("etcd-keys", true),
     ("consul-kv", true),
@@ -43,6 +44,7 @@ pub(crate) struct Service {
 }
 
 /// One server.
+#[derive(Clone)]
 pub(crate) struct Instance {
     pub(crate) url: String,
     pid: String,

@@ -153,30 +153,71 @@ pub(crate) struct GlobalOptions {
     /// Log the requests and results; twice for more (RUST_LOG overrides it)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// How log lines are written
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
     /// Colours and marks: on a terminal, always, or never (NO_COLOR turns auto off)
     #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
     pub(crate) color: ColorChoice,
 }
 
 const OUTPUT: &str = "\
-The format of the results: a table for people, or JSON for programs.
+The format of the results: a table for people, JSON or names for programs.
 
-`json` prints one object on one line for each group, as its operation ends:
-  group       its id; null for a journal entry that cannot be read
+`name` prints the groups for which the command succeeded, one a line. For status that means: on every host.
+`json` prints one object on one line for each group, as its operation ends. `cluster-client help json-schema`
+prints its JSON Schema.
+  schema      the version of these fields: 1
+  kind        result; others for the journal, hosts and node
+  id          of the operation, as in log lines
+  group       its id; null for a refused value
   operation   create | delete | status | repair | recover
   outcome     created | already_exists | unavailable | rolled_back | cancelled | timed_out |
               incomplete | in_doubt | unrecorded | deleted | repaired | observed | recovered |
               busy | conflict | journal_failed | refused
   exit        the exit code of this group alone
+  target      of a repair: present | absent
+  counts      {hosts, present, absent, unknown}
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host of the operation
      steps    [{action: create|check|delete, succeeded, attempts, status, error, elapsed_ms}], in order
-  cause       the reason of a rollback or a failure, or null
-  earlier     the hosts of an unfinished operation on the group that was settled first, or null
+     error    {kind: resolve|connect|tls|timeout|closed|garbage|exhausted|given_up|internal, message}
+  cause       {kind, message, hosts, reason} of a rollback or a failure, or null
+  earlier     the result of an unfinished operation on the group that was settled first, or null
   recoverable whether the journal still holds it, so that `recover` will settle it
   warnings    [text], one for each problem that needs a person
   elapsed_ms  from the call to its end
   next        [[argument]], commands to choose from; each begins with cluster-client
 Fields may be added, but are never removed.";
+
+const PROBE: &str = "\
+Asks every host for the thing, creates it, asks, creates it again, asks, deletes it, asks, and deletes
+it again. If a host has it before, nothing is created. The thing is deleted at the end, also after Ctrl-C.
+Name an id that nobody else uses meanwhile.
+
+Examples:
+  cluster-client probe --api ./mapping.toml          asks on a terminal
+  cluster-client probe probe-1 --api couchdb --yes -o json
+
+Exits 0 when the API is certified, 1 when it is not and nothing is left, 2 when it was refused, 4 when
+the thing may be left on a host, 130 when it was interrupted and nothing is left.
+
+-o json prints one object on one line:
+  schema      1
+  api         {name, digest}
+  id          of the thing
+  stages      [{stage, hosts}]: absent_before, create, present, create_again, present_still, delete,
+              absent_after, delete_again
+     hosts    [{host, request, request_body, status, body, meaning, tries, elapsed_ms, error, problem}]
+     meaning  created | exists | present | absent | deleted | wait | retry | unlisted | not_json | cut |
+              two_meanings | contradiction | no_answer
+  verdict     certified | not_certified | left
+  problems    [{stage, hosts, problem}]
+  note        what the API cannot promise although it is certified, or null
+  interrupted why the probe ended early, or null
+  left        [host], where the thing may be left
+  cleanup     the result of the delete at the end, if one was needed, or null
+  recoverable whether the journal still holds it, so that `recover` will remove it
+  exit, elapsed_ms, next";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -184,6 +225,8 @@ pub(crate) enum Format {
     Table,
     /// One object per group and line
     Json,
+    /// The names of the groups for which the command succeeded, one a line
+    Name,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -201,6 +244,15 @@ impl EngineName {
             EngineName::Threads => "threads",
         }
     }
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One object per line
+    Json,
 }
 
 impl From<EngineName> for Engine {
@@ -258,6 +310,15 @@ Examples:
         #[arg(long, value_name = "STATE")]
         to: Wanted,
     },
+    /// Certify the API of the hosts with one throw-away thing, and name the lines of a mapping that are wrong
+    #[command(after_help = PROBE)]
+    Probe {
+        /// The id of the thing [default: a random one]
+        id: Option<String>,
+        /// Do not ask; needed without a terminal
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Settle crashed or interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
 Exits 0 when nothing is left to settle.")]
@@ -286,6 +347,21 @@ Exits 0 when nothing is left to settle.")]
   cluster-client man > cluster-client.1
   cluster-client man create | man -l -")]
     Man { command: Option<String> },
+}
+
+impl Command {
+    /// Returns the word of the operation in JSON.
+    pub(crate) fn operation(&self) -> Option<&'static str> {
+        match self {
+            Command::Create { .. } => Some("create"),
+            Command::Delete { .. } => Some("delete"),
+            Command::Status { .. } => Some("status"),
+            Command::Repair { .. } => Some("repair"),
+            Command::Recover => Some("recover"),
+            Command::Journal { action: JournalAction::Forget { .. } } => Some("forget"),
+            _ => None,
+        }
+    }
 }
 
 /// The commands on the journal. They send nothing and need no hosts.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cluster_client::{ConfigError, Error, Printable};
+use cluster_client::{ConfigError, Error, JournalError, Outcome, Printable};
 
 /// The exit codes, as in the table of the help page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,31 +58,41 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct CliError {
     pub(crate) exit: Exit,
+    pub(crate) outcome: Outcome,
     pub(crate) message: String,
 }
 
 impl CliError {
     /// Creates a usage or configuration error: nothing was sent. Masks possible user info in the message.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        CliError { exit: Exit::Usage, message: Printable::masked_sentence(&message.into()).to_string() }
+        let message = Printable::masked_sentence(&message.into()).to_string();
+        CliError { exit: Exit::Usage, outcome: Outcome::Refused, message }
     }
 
     /// Creates the error of a command that failed and changed nothing.
     pub(crate) fn unchanged(message: impl Into<String>) -> Self {
-        CliError { exit: Exit::Unchanged, message: Printable::new(&message.into()).to_string() }
+        let message = Printable::new(&message.into()).to_string();
+        CliError { exit: Exit::Unchanged, outcome: Outcome::Refused, message }
     }
 }
 
 impl From<ConfigError> for CliError {
     /// Takes the message unchanged, because the error has masked its texts already.
     fn from(error: ConfigError) -> Self {
-        CliError { exit: Exit::Usage, message: error.to_string() }
+        CliError { exit: Exit::Usage, outcome: Outcome::Refused, message: error.to_string() }
+    }
+}
+
+impl From<JournalError> for CliError {
+    /// The journal as a whole cannot be used.
+    fn from(error: JournalError) -> Self {
+        CliError { exit: Exit::Unchanged, outcome: Outcome::JournalFailed, message: with_causes(&error) }
     }
 }
 
 impl From<Error> for CliError {
     fn from(error: Error) -> Self {
-        CliError { exit: Exit::of(error.exit_code()), message: with_causes(&error) }
+        CliError { exit: Exit::of(error.exit_code()), outcome: error.outcome(), message: with_causes(&error) }
     }
 }
 

@@ -5,17 +5,16 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use cluster_client::{
-    ClusterClient, ConfigError, DirectoryJournal, Error, Forgotten, GroupId, Host, Journal as _, JournalEntry,
-    JournalError, Origin, Outcome, Printable, Purpose, Unfinished,
+    ClusterClient, ConfigError, DirectoryJournal, Error, Forgotten, GroupId, Host, Journal as _, JournalEntry, Origin,
+    Printable, Purpose, Unfinished,
 };
-use serde_json::{Value, json};
 
 use crate::args::{Format, GlobalOptions, JournalAction};
 use crate::confirm::is_answered_yes;
 use crate::exit::{CliError, Exit, with_causes};
 use crate::json;
 use crate::next::{Advice, Next};
-use crate::output::{Output, eprint};
+use crate::output::{Output, eprint, name_line};
 use crate::settings::{self, Journal, Sourced};
 
 pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
@@ -23,7 +22,7 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     let next = Advice::without_hosts(global, config.as_deref(), &setting).recover();
     let (store, place) = open(setting)?;
     let found = match &store {
-        Some(store) => store.unfinished().map_err(|error| CliError::unchanged(with_causes(&error)))?,
+        Some(store) => store.unfinished()?,
         None => Unfinished::default(),
     };
     let Some(store) = store.filter(|_| !found.entries.is_empty() || !found.unreadable.is_empty()) else {
@@ -72,7 +71,7 @@ fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String),
 fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<Exit, CliError> {
     let missing = match action {
         JournalAction::List => {
-            if output.format == Format::Table {
+            if output.format != Format::Json {
                 eprint(&format!("nothing is unfinished: the journal in {place} is empty"));
             }
             return Ok(Exit::Done);
@@ -109,13 +108,12 @@ struct Opened<'a> {
 
 impl Opened<'_> {
     fn list(&mut self) -> Exit {
-        match self.output.format {
-            Format::Json => {
-                let lines: String = self.found.entries.iter().map(|entry| json::line(&object(entry))).collect();
-                self.output.print(&lines);
-            }
-            Format::Table => self.output.print(&table(&self.found.entries)),
-        }
+        let text = match self.output.format {
+            Format::Json => self.found.entries.iter().map(json::line).collect(),
+            Format::Name => self.found.groups().map(name_line).collect(),
+            Format::Table => table(&self.found.entries),
+        };
+        self.output.print(&text);
         self.print_unreadable();
         if self.output.format == Format::Table {
             self.print_totals();
@@ -137,7 +135,8 @@ impl Opened<'_> {
     fn show(&mut self, group: &GroupId) -> Exit {
         let entry = self.found.entries.iter().find(|entry| entry.group() == group);
         let text = match (entry, self.output.format) {
-            (Some(entry), Format::Json) => json::line(&object(entry)),
+            (Some(entry), Format::Json) => json::line(entry),
+            (Some(entry), Format::Name) => name_line(entry.group()),
             (Some(entry), Format::Table) => whole(entry),
             (None, _) => {
                 eprint(&printable(&format!("{group} has no unfinished operation in the journal that can be read")));
@@ -177,7 +176,7 @@ impl Opened<'_> {
             is_left |= result.as_ref().is_ok_and(|forgotten| !forgotten.remaining.is_empty());
             match result {
                 Err(Error::Config { source: error, .. }) if only.is_some() => return Err(typed(error).into()),
-                result => exit = exit.with(self.print_forgotten(&group, host, result)),
+                result => exit = exit.with(self.print_forgotten(&group, host, &result)),
             }
         }
         if is_left && self.output.format == Format::Table {
@@ -191,34 +190,23 @@ impl Opened<'_> {
         Ok(exit)
     }
 
-    fn print_forgotten(&mut self, group: &GroupId, host: &Host, result: Result<Forgotten, Error>) -> Exit {
-        let outcome = result.as_ref().map_or_else(Error::outcome, |_| Outcome::Forgotten);
-        let exit = match &result {
+    fn print_forgotten(&mut self, group: &GroupId, host: &Host, result: &Result<Forgotten, Error>) -> Exit {
+        let exit = match result {
             // The operation was settled after the journal was read.
             Err(Error::Config { .. }) => Exit::Unchanged,
             Err(error) => Exit::of(error.exit_code()),
             Ok(_) => Exit::Done,
         };
-        let outcome = outcome.as_str();
-        let (message, forgotten) = match result {
-            Ok(forgotten) => (forgotten.to_string(), Some(forgotten)),
-            Err(error) => (format!("{host} is not forgotten for {group}: {}", with_causes(&error)), None),
+        let text = match (result, self.output.format) {
+            (Ok(forgotten), Format::Json) => json::line(forgotten),
+            (Err(error), Format::Json) => json::not_forgotten(group, error, exit),
+            (Ok(_), Format::Name) => name_line(group),
+            (Ok(forgotten), Format::Table) => printable(&forgotten.to_string()) + "\n",
+            (Err(error), Format::Table | Format::Name) => {
+                printable(&format!("{host} is not forgotten for {group}: {}", with_causes(error))) + "\n"
+            }
         };
-        let remaining = forgotten.as_ref().map(|forgotten| names(&forgotten.remaining));
-        let text = match self.output.format {
-            Format::Table => printable(&message) + "\n",
-            Format::Json => json::line(&json!({
-                "group": group.as_str(),
-                "operation": "forget",
-                "outcome": outcome,
-                "exit": exit.code(),
-                "for": forgotten.as_ref().map(|forgotten| forgotten.purpose.to_string()),
-                "host": host.as_str(),
-                "remaining": remaining,
-                "cause": forgotten.is_none().then_some(message),
-            })),
-        };
-        self.output.print(&text);
+        print_or_report(self.output, result.is_ok(), &text);
         exit
     }
 
@@ -226,16 +214,21 @@ impl Opened<'_> {
     fn print_unreadable(&mut self) {
         for error in &self.found.unreadable {
             let text = match self.output.format {
-                Format::Json => json::line(&unreadable(error)),
-                Format::Table => printable(&with_causes(error)) + "\n",
+                Format::Json => json::line(error),
+                Format::Table | Format::Name => printable(&with_causes(error)) + "\n",
             };
-            self.output.print(&text);
+            print_or_report(self.output, false, &text);
         }
     }
 
     fn exit(&self) -> Exit {
         if self.found.unreadable.is_empty() { Exit::Done } else { Exit::InDoubt }
     }
+}
+
+/// Prints a text. With `-o name`, standard output has names only, so that of a failure goes to standard error.
+fn print_or_report(output: &mut Output, succeeded: bool, text: &str) {
+    if output.format == Format::Name && !succeeded { eprint(text) } else { output.print(text) }
 }
 
 /// Asks on a terminal. Without one, `--yes` is needed.
@@ -307,42 +300,6 @@ fn whole(entry: &JournalEntry) -> String {
         let _ = writeln!(text, "{name:8}  {}", printable(value));
     }
     text
-}
-
-fn object(entry: &JournalEntry) -> Value {
-    json!({
-        "group": entry.group().as_str(),
-        "for": entry.purpose().to_string(),
-        "recovery": recovery(entry.purpose()),
-        "api": entry.intent().api().to_string(),
-        "hosts": names(entry.hosts()),
-        "writer": entry.writer(),
-        "started": entry.started(),
-        "running": entry.holder().is_some(),
-        "holder": entry.holder(),
-        "file": null,
-        "cause": null,
-    })
-}
-
-fn unreadable(error: &JournalError) -> Value {
-    json!({
-        "group": null,
-        "for": null,
-        "recovery": null,
-        "api": null,
-        "hosts": null,
-        "writer": null,
-        "started": null,
-        "running": null,
-        "holder": null,
-        "file": error.path().map(|path| path.to_string_lossy()),
-        "cause": with_causes(error),
-    })
-}
-
-fn names(hosts: &[Host]) -> Vec<&str> {
-    hosts.iter().map(Host::as_str).collect()
 }
 
 /// Returns the action of `recover` for that purpose.

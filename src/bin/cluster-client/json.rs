@@ -1,65 +1,74 @@
-//! Results for programs: one object on one line for each group. The schema is in the help text of `--output`. It is
-//! stable: fields may be added, but are never removed.
-//!
-//! ```json
-//! {"group":"payments","operation":"create","outcome":"rolled_back","exit":1,
-//!  "hosts":[{"host":"http://node3:8000","state":"absent","reason":"answered 503 to create, 3 tries",
-//!            "steps":[{"action":"create","succeeded":false,"attempts":3,"status":503,"error":null,"elapsed_ms":3210}]}],
-//!  "cause":"node3:8000 answered 503 to create, 3 tries","earlier":null,"recoverable":false,"warnings":[],
-//!  "elapsed_ms":3300,"next":[["cluster-client","create","--hosts","http://node3:8000","payments"]]}
-//! ```
+//! Lines for programs: one object on each. The library serializes its values, and the command adds what only it knows.
+//! `docs/json-schema.json` describes every line, and `cluster-client help json-schema` prints it.
 
-use std::time::Duration;
+use cluster_client::{ConfigError, Error, GroupId, Operation, Outcome, Printable};
+use serde_core::Serialize;
+use serde_json::{Map, Value, json};
 
-use cluster_client::{HostReport, HostStep, JournalError, Outcome, Printable, Report};
-use serde_json::{Value, json};
-
-use crate::exit::{Exit, with_causes};
+use crate::exit::{CliError, Exit};
 use crate::summary::{Done, Summary};
 
-/// Returns the line of one group.
+/// The schema of all lines.
+pub(crate) const SCHEMA: &str = include_str!("../../../docs/json-schema.json");
+
+/// Returns the line of one group: its report, or the error that has none, and the next commands.
 pub(crate) fn render(done: &Done, summary: &Summary) -> String {
-    let report = done.report();
-    // A refused value has no report.
-    let cause = match report {
-        Some(report) => report.cause.as_ref().map(ToString::to_string),
-        None => Some(summary.text.clone()),
+    let line = match &done.result {
+        Ok(report) => object(report),
+        Err(error) => object(error),
     };
-    line(&json!({
-        "group": done.group.as_str(),
-        "operation": done.asked.as_str(),
-        "outcome": done.outcome().as_str(),
-        "exit": done.exit().code(),
-        "hosts": report.map(|report| report.hosts.iter().map(host).collect::<Vec<_>>()).unwrap_or_default(),
-        "cause": cause,
-        "earlier": report.and_then(|report| report.earlier.as_ref()).map(|earlier| earlier.hosts.iter().map(host).collect::<Vec<_>>()),
-        "recoverable": report.is_some_and(|report| report.recoverable),
-        "warnings": report.map(Report::warnings).unwrap_or_default(),
-        "elapsed_ms": report.map_or(0, |report| milliseconds(report.elapsed)),
-        "next": summary.next.json(),
-    }))
+    // The report is that of a recovery, if an older operation could not be settled.
+    with(line, [("group", json!(done.group)), ("operation", json!(done.asked)), ("next", summary.next.json())])
 }
 
-/// Returns the line of a journal entry that cannot be read, so its group is unknown.
-pub(crate) fn unreadable(error: &JournalError) -> String {
-    line(&json!({
-        "group": null,
-        "operation": "recover",
-        "outcome": Outcome::JournalFailed.as_str(),
-        "exit": Exit::InDoubt.code(),
-        "hosts": [],
-        "cause": with_causes(error),
-        "earlier": null,
-        "recoverable": true,
-        "warnings": [with_causes(error)],
-        "elapsed_ms": 0,
-        "next": [],
-    }))
+/// Returns the line of a group for which a host could not be forgotten.
+pub(crate) fn not_forgotten(group: &GroupId, error: &Error, exit: Exit) -> String {
+    let operation = json!(Operation::Forget);
+    let fields = [("group", json!(group)), ("operation", operation), ("exit", json!(exit.code())), ("next", json!([]))];
+    with(object(error), fields)
+}
+
+/// Returns the line of a command that ended without a result. A refused value of the library has every field, so its
+/// object is filled with what the command says.
+pub(crate) fn failure(error: &CliError, operation: Option<&str>) -> String {
+    let mut line = object(&Error::from(ConfigError::new("command", "", "", "")));
+    line["cause"]["message"] = json!(error.message);
+    line["cause"]["kind"] = json!(if error.outcome == Outcome::JournalFailed { "journal" } else { "config" });
+    let fields = [
+        ("operation", json!(operation)),
+        ("outcome", json!(error.outcome)),
+        ("exit", json!(error.exit.code())),
+        ("next", json!([])),
+    ];
+    with(line, fields)
+}
+
+/// Returns the line of a value that the library serializes.
+pub(crate) fn line(value: &impl Serialize) -> String {
+    to_line(&Value::Object(object(value)))
+}
+
+/// Returns the line of the command's own value.
+pub(crate) fn own_line(kind: &str, value: &Value) -> String {
+    to_line(&json!({ "schema": 1, "kind": kind, kind: value }))
+}
+
+fn with<const N: usize>(mut line: Map<String, Value>, fields: [(&str, Value); N]) -> String {
+    line.extend(fields.map(|(name, value)| (name.to_owned(), value)));
+    to_line(&Value::Object(line))
+}
+
+/// Returns the object of a value. Only a value with a map whose keys are not text would fail, and none has one.
+fn object(value: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(value) {
+        Ok(Value::Object(object)) => object,
+        _ => Map::new(),
+    }
 }
 
 /// Returns the object as one line. Control and invisible characters become `\\uXXXX`, which is an equal value for a
 /// program. In JSON they occur only within strings.
-pub(crate) fn line(value: &Value) -> String {
+pub(crate) fn to_line(value: &Value) -> String {
     let mut line = String::new();
     for c in value.to_string().chars() {
         if Printable::escapes(c) {
@@ -70,28 +79,4 @@ pub(crate) fn line(value: &Value) -> String {
     }
     line.push('\n');
     line
-}
-
-fn host(host: &HostReport) -> Value {
-    json!({
-        "host": host.host.as_str(),
-        "state": host.state.to_string(),
-        "reason": host.reason.as_ref().map(ToString::to_string),
-        "steps": host.steps.iter().map(step).collect::<Vec<_>>(),
-    })
-}
-
-fn step(step: &HostStep) -> Value {
-    json!({
-        "action": step.action.to_string(),
-        "succeeded": step.succeeded,
-        "attempts": step.attempts,
-        "status": step.status,
-        "error": step.error.as_ref().map(|error| with_causes(error)),
-        "elapsed_ms": milliseconds(step.elapsed),
-    })
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,7 +6,8 @@ use std::panic;
 use env_logger::{Builder, Logger, Target, WriteStyle};
 use log::{Level, Log, Metadata, Record};
 
-use crate::args::GlobalOptions;
+use crate::args::{GlobalOptions, LogFormat};
+use crate::log_json;
 use crate::output::{self, eprint, eprint_raw};
 
 /// Starts the logger. `RUST_LOG` sets the level, then `-v` and `-vv`. A node has no table, so its default is `warn`.
@@ -21,6 +22,12 @@ pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
     };
     let styled = output::is_styled(&io::stderr(), global.color);
     builder.write_style(if styled { WriteStyle::Always } else { WriteStyle::Never });
+    if global.log_format == LogFormat::Json {
+        builder.format(|lines, record| {
+            let line = log_json::line(record, &lines.timestamp_millis().to_string());
+            lines.write_all(line.as_bytes())
+        });
+    }
     builder.target(Target::Pipe(Box::new(Lines)));
     let logger = builder.build();
     let level = logger.filter();

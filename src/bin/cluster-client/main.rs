@@ -5,7 +5,7 @@
 //! main -> args          arguments and help texts (refusal: their errors)
 //!      -> settings      values and their origins (file, tls, credentials, proxy, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         recover, journal, show                                           }-> summary, next -> table | json -> output
+//!         recover, probe, journal, show                                    }-> summary, next -> table | json -> output
 //!         node, demo, shell                                               /
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
@@ -20,6 +20,7 @@ mod file;
 mod groups;
 mod journal;
 mod json;
+mod log_json;
 mod logging;
 #[cfg(test)]
 #[path = "../../../tests/support/malformed.rs"]
@@ -30,6 +31,7 @@ mod node;
 mod open;
 mod output;
 mod output_queue;
+mod probe;
 mod progress;
 mod proxy;
 mod recover;
@@ -44,49 +46,66 @@ mod table;
 mod time;
 mod tls;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, Format};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
 use crate::run::GroupCommand;
 
 fn main() -> ExitCode {
+    if let Some(text) = shell::topic(std::env::args_os().skip(1)) {
+        let _ = io::stdout().write_all(text.as_bytes());
+        return Exit::Done.into();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are such errors too. Ignore a closed pipe.
             let error = refusal::masked(error, std::env::args_os());
             let _ = error.print();
-            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+            if !error.use_stderr() {
+                return Exit::Done.into();
+            }
+            if refusal::wants_json(std::env::args_os()) {
+                let line = json::failure(&CliError::usage(refusal::sentence(&error)), None);
+                let _ = io::stdout().write_all(line.as_bytes());
+            }
+            return Exit::Usage.into();
         }
     };
-    let exit = run_command(arguments).unwrap_or_else(|error| {
+    let mut output = Output::new(&arguments.global);
+    let operation = arguments.command.operation();
+    let exit = run_command(arguments, &mut output).unwrap_or_else(|error| {
         output::eprint(&format!("error: {}", error.message));
+        if output.format == Format::Json {
+            output.print(&json::failure(&error, operation));
+        }
         error.exit
     });
     if output::finish() { exit.into() } else { Exit::Interrupted.into() }
 }
 
-fn run_command(arguments: Arguments) -> Result<Exit, CliError> {
+fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliError> {
     let Arguments { command, global } = arguments;
-    let mut output = Output::new(&global);
     logging::start(&global, matches!(command, Command::Node(_)));
     match command {
         Command::Create { groups, no_preflight } => {
-            run::run(GroupCommand::Create { preflight: !no_preflight }, &groups, &global, &mut output)
+            run::run(GroupCommand::Create { preflight: !no_preflight }, &groups, &global, output)
         }
-        Command::Delete { groups, yes } => run::run(GroupCommand::Delete { asked: yes }, &groups, &global, &mut output),
-        Command::Status { groups } => run::run(GroupCommand::Status, &groups, &global, &mut output),
-        Command::Repair { groups, to } => run::run(GroupCommand::Repair(to.into()), &groups, &global, &mut output),
-        Command::Recover => recover::recover(&global, &mut output),
-        Command::Journal { action } => journal::run(action, &global, &mut output),
-        Command::Hosts => show::show(&global, &mut output),
-        Command::Node(options) => node::serve(*options, &mut output),
-        Command::Demo => demo::run(&global, &mut output),
-        Command::Completions { shell } => Ok(shell::completions(shell, &mut output)),
-        Command::Man { command } => shell::man(command.as_deref(), &mut output),
+        Command::Delete { groups, yes } => run::run(GroupCommand::Delete { asked: yes }, &groups, &global, output),
+        Command::Status { groups } => run::run(GroupCommand::Status, &groups, &global, output),
+        Command::Repair { groups, to } => run::run(GroupCommand::Repair(to.into()), &groups, &global, output),
+        Command::Probe { id, yes } => probe::run(id.as_deref(), yes, &global, output),
+        Command::Recover => recover::recover(&global, output),
+        Command::Journal { action } => journal::run(action, &global, output),
+        Command::Hosts => show::show(&global, output),
+        Command::Node(options) => node::serve(*options, output),
+        Command::Demo => demo::run(&global, output),
+        Command::Completions { shell } => Ok(shell::completions(shell, output)),
+        Command::Man { command } => shell::man(command.as_deref(), output),
     }
 }

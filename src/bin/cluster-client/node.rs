@@ -8,8 +8,11 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use cluster_client::Printable;
 use cluster_client::testing::{Node, NodeBuilder, Rates, TrailingSlash};
+use serde_json::json;
 
+use crate::args::Format;
 use crate::exit::{CliError, Exit};
+use crate::json;
 use crate::output::{Output, eprint};
 use crate::signal;
 use crate::time::parse_option;
@@ -103,7 +106,10 @@ pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, C
         let _ = stop.send(());
     })?;
     let node = builder(options).start().map_err(|error| refused(&address, &error))?;
-    output.print(&format!("{}\n", node.url()));
+    output.print(&match output.format {
+        Format::Json => json::own_line("node", &json!({ "url": node.url() })),
+        Format::Table | Format::Name => format!("{}\n", node.url()),
+    });
     eprint("a node of the group API; Ctrl-C stops it");
     let _ = stopped.recv();
     drop(node);

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
-use cluster_client::Printable;
+use cluster_client::{GroupId, Printable};
 use terminal_size::{Width, terminal_size_of};
 
 use crate::args::{Format, GlobalOptions};
@@ -58,6 +58,11 @@ impl Output {
         let text = if self.styled { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() };
         console.out.push(Entry::Result(text));
     }
+}
+
+/// Returns the line of a group for `-o name`, escaped, because one line is one group.
+pub(crate) fn name_line(group: &GroupId) -> String {
+    format!("{}\n", Printable::new(group.as_str()))
 }
 
 /// Blocks until everything is written.

@@ -1,6 +1,6 @@
 //! recover: settles the crashed or interrupted operations in the journal.
 
-use cluster_client::{Error, Operation, OperationOptions, Recovery, Report};
+use cluster_client::{Error, JournalError, Operation, OperationOptions, Outcome, Recovery, Report};
 
 use crate::args::{Format, GlobalOptions};
 use crate::exit::{CliError, Exit, with_causes};
@@ -42,14 +42,22 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
     for error in &unreadable {
         printer.add(Exit::InDoubt);
         match printer.output.format {
-            Format::Json => printer.output.print(&json::unreadable(error)),
-            Format::Table => printer.output.print(&format!(
-                "{}. It was left as it is. Ask for the status of its group, then remove the file.\n",
-                with_causes(error)
-            )),
+            Format::Json => printer.output.print(&json::failure(&in_doubt(error), Some("recover"))),
+            Format::Table => printer.output.print(&left(error)),
+            Format::Name => eprint(&left(error)),
         }
     }
     Ok(printer.finish(0, token.is_cancelled()))
+}
+
+/// Returns what an unreadable entry means: the state of its group is unknown.
+fn in_doubt(error: &JournalError) -> CliError {
+    CliError { exit: Exit::InDoubt, outcome: Outcome::JournalFailed, message: with_causes(error) }
+}
+
+fn left(error: &JournalError) -> String {
+    let error = with_causes(error);
+    format!("{error}. It was left as it is. Ask for the status of its group, then remove the file.\n")
 }
 
 fn settlement(report: Report) -> Done {

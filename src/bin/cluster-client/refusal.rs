@@ -23,6 +23,26 @@ pub(crate) fn masked(mut error: clap::Error, typed: impl Iterator<Item = OsStrin
     error
 }
 
+/// Returns whether the arguments ask for JSON. The parser has refused them, so its result cannot be asked.
+pub(crate) fn wants_json(typed: impl Iterator<Item = OsString>) -> bool {
+    let words = typed.skip(1).map(|word| word.to_string_lossy().into_owned()).take_while(|word| word != "--");
+    let words: Vec<String> = words.collect();
+    let value = |at: usize| match words[at].as_str() {
+        "-o" | "--output" => words.get(at + 1).map(String::as_str),
+        word => ["--output=", "-o=", "-o"].into_iter().find_map(|option| word.strip_prefix(option)),
+    };
+    (0..words.len()).any(|at| value(at) == Some("json"))
+}
+
+/// Returns the error in one line, without the usage.
+pub(crate) fn sentence(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let ends = ["\n\nUsage:", "\n\nFor more information"].into_iter().filter_map(|end| text.find(end));
+    let text = &text[..ends.min().unwrap_or(text.len())];
+    let lines = text.trim_start_matches("error: ").lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 /// Returns whether the name of an unknown option may be a part of a password. The parser ends the name at a `=`, and the
 /// rest may contain an at sign. Valid options have only small letters and dashes.
 fn is_cut(name: &str, mut typed: impl Iterator<Item = OsString>) -> bool {

@@ -14,7 +14,7 @@ use crate::exit::{CliError, Exit, with_causes};
 use crate::groups;
 use crate::json;
 use crate::next::Advice;
-use crate::output::{self, Output, eprint};
+use crate::output::{self, Output, eprint, name_line};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, SignalContext};
@@ -158,12 +158,15 @@ impl ResultPrinter<'_> {
         if !self.several {
             self.progress.end();
         }
-        let text = match self.output.format {
-            Format::Json => json::render(done, &summary),
-            Format::Table => table::render(done, &summary, self.with_hosts(done), self.output.marks),
-        };
-        self.output.print(&text);
-        if self.output.format == Format::Table {
+        match self.output.format {
+            Format::Json => self.output.print(&json::render(done, &summary)),
+            Format::Table => {
+                self.output.print(&table::render(done, &summary, self.with_hosts(done), self.output.marks));
+            }
+            Format::Name if done.exit() == Exit::Done => self.output.print(&name_line(&done.group)),
+            Format::Name => eprint(&summary.text),
+        }
+        if self.output.format != Format::Json {
             notes(done.report()).for_each(|note| eprint(&format!("warning: {note}")));
         }
     }

@@ -30,7 +30,8 @@ pub(crate) fn show(global: &GlobalOptions, output: &mut Output) -> Result<Exit, 
     let rows = rows(&settings);
     let text = match output.format {
         Format::Table => table(&rows),
-        Format::Json => json::line(&object(&rows)),
+        Format::Json => json::own_line("settings", &object(&rows)),
+        Format::Name => settings.hosts.value.iter().flat_map(|host| [host.as_str(), "\n"]).collect(),
     };
     output.print(&text);
     Ok(Exit::Done)

@@ -20,10 +20,6 @@ impl Done {
 }
 
 impl Done {
-    pub(crate) fn outcome(&self) -> Outcome {
-        self.result.as_ref().map_or_else(Error::outcome, |report| report.outcome)
-    }
-
     pub(crate) fn exit(&self) -> Exit {
         Exit::of(self.result.as_ref().map_or_else(Error::exit_code, Report::exit_code))
     }

@@ -14,6 +14,7 @@ use super::Driver;
 use crate::api::{Body, Reply};
 use crate::client::cancel::CancelToken;
 use crate::client::invocation::Invocation;
+use crate::client::options::CallHeaders;
 use crate::client::options::OperationOptions;
 use crate::client::{ClusterClient, inner::ClientInner};
 use crate::engine::threads::model::set_answer;
@@ -68,7 +69,7 @@ fn status(client: &Arc<ClientInner>) -> usize {
 /// Creates the driver of a bulk, and adds this number of operations.
 fn bulk(client: &Arc<ClientInner>, operations: usize) -> Arc<Driver> {
     let invocation = invocation(client, OperationOptions::new());
-    let driver = Driver::new(client, 2, false);
+    let driver = Driver::new(client, 2, false, CallHeaders::default());
     (0..operations).for_each(|position| driver.add(position, invocation.machine(Operation::Status, group())));
     driver
 }

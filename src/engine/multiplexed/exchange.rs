@@ -203,12 +203,12 @@ impl Multiplexed {
     /// Sends the request on a connection that is ready for it.
     fn send(&mut self, slot: usize, exchange: Box<InFlight>, is_fresh: bool) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
-        let Exchange { request, headers, credentials, .. } = &exchange.exchange;
+        let Exchange { request, credentials, .. } = &exchange.exchange;
         self.output.clear();
         let host = &self.hosts[connection.host];
         let additions = host.additions(credentials);
         let written = host.origin.as_ref().ok_or_else(errors::not_written).and_then(|origin| {
-            caught(|| request::write(origin, &exchange.path, request, headers, &additions, &mut self.output))
+            caught(|| request::write(origin, &exchange.path, request, &additions, &mut self.output))
                 .map_err(panicked)
                 .flatten()
         });

@@ -7,7 +7,7 @@ use ureq_proto::http::{HeaderName, HeaderValue, Request as Head, Uri, header};
 
 use crate::api::Request;
 use crate::http::additions::HeadAdditions;
-use crate::http::head::{self, Headers};
+use crate::http::head;
 use crate::http::{JSON, USER_AGENT, errors};
 use crate::values::cause::RequestError;
 
@@ -36,12 +36,11 @@ pub(super) fn write(
     origin: &Origin,
     path: &str,
     request: &Request,
-    of_host: &Headers,
     additions: &HeadAdditions,
     output: &mut Vec<u8>,
 ) -> Result<Call<RecvResponse>, RequestError> {
     let start = output.len();
-    let call = try_write(origin, path, request, of_host, output);
+    let call = try_write(origin, path, request, output);
     let written = call.filter(|_| add(additions, start, output));
     written.ok_or_else(|| {
         output.truncate(start);
@@ -60,22 +59,12 @@ fn add(additions: &HeadAdditions, start: usize, output: &mut Vec<u8>) -> bool {
     true
 }
 
-fn try_write(
-    origin: &Origin,
-    path: &str,
-    request: &Request,
-    of_host: &Headers,
-    output: &mut Vec<u8>,
-) -> Option<Call<RecvResponse>> {
-    let mut call = prepare(origin, path, request, of_host)?.proceed();
+fn try_write(origin: &Origin, path: &str, request: &Request, output: &mut Vec<u8>) -> Option<Call<RecvResponse>> {
+    let mut call = prepare(origin, path, request)?.proceed();
     let start = output.len();
     // The constant lines fit in 512 bytes. If the space is too small, writing fails.
-    let named = request.headers.iter().chain(of_host);
-    let space = 512
-        + request.method.len()
-        + origin.host.len()
-        + path.len()
-        + named.map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
+    let headers = request.headers.iter().map(|(name, value)| name.len() + value.len() + 4);
+    let space = 512 + request.method.len() + origin.host.len() + path.len() + headers.sum::<usize>();
     output.resize(start + space, 0);
     let mut end = start;
     while !call.can_proceed() {
@@ -94,7 +83,7 @@ fn try_write(
     }
 }
 
-fn prepare(origin: &Origin, path: &str, request: &Request, of_host: &Headers) -> Option<Call<Prepare>> {
+fn prepare(origin: &Origin, path: &str, request: &Request) -> Option<Call<Prepare>> {
     let mut parts = ureq_proto::http::uri::Parts::default();
     parts.scheme = Some(origin.scheme.clone());
     parts.authority = Some(origin.authority.clone());
@@ -105,7 +94,7 @@ fn prepare(origin: &Origin, path: &str, request: &Request, of_host: &Headers) ->
     let mut call = Call::new(start).ok()?;
     call.allow_non_standard_methods(true);
     let default = |call: &mut Call<Prepare>, name: HeaderName, value: HeaderValue| {
-        if head::names(request, of_host, &name) { Some(()) } else { call.header(name, value).ok() }
+        if head::names(request, &name) { Some(()) } else { call.header(name, value).ok() }
     };
     default(&mut call, header::HOST, origin.host.clone())?;
     default(&mut call, header::USER_AGENT, HeaderValue::from_static(USER_AGENT))?;
@@ -117,7 +106,7 @@ fn prepare(origin: &Origin, path: &str, request: &Request, of_host: &Headers) ->
     if let Some(body) = head::body(request) {
         call.header(header::CONTENT_LENGTH, HeaderValue::from(body.len() as u64)).ok()?;
     }
-    for named in head::headers(request, of_host) {
+    for named in head::headers(request) {
         let (name, value) = named?;
         call.header(name, value).ok()?;
     }

@@ -21,8 +21,8 @@ use crate::values::host::Host;
 
 fn exchange(id: u64, host: usize, action: Action, timeout: Duration) -> Exchange {
     let request = Arc::new(Api::default().request(action, &GroupId::parse("g1").unwrap()));
-    let (headers, credentials) = (Arc::new([]), HeaderLines::default());
-    Exchange { id, host, request, only_reads: action == Action::Check, headers, credentials, timeout }
+    let credentials = HeaderLines::default();
+    Exchange { id, host, request, only_reads: action == Action::Check, credentials, timeout }
 }
 
 /// Runs `exchanges`, and returns their completions by id.

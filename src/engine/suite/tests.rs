@@ -147,10 +147,10 @@ pub(super) fn ask(transport: &Subject, action: Action, timeout: Duration) -> Rep
     reply
 }
 
-/// Returns an exchange that changes something, without headers of its host.
+/// Returns an exchange that changes something, without credentials.
 pub(super) fn exchange(host: usize, request: &Request, timeout: Duration) -> Exchange {
-    let (headers, credentials) = (Arc::new([]), HeaderLines::default());
-    Exchange { id: 0, host, request: Arc::new(request.clone()), only_reads: false, headers, credentials, timeout }
+    let credentials = HeaderLines::default();
+    Exchange { id: 0, host, request: Arc::new(request.clone()), only_reads: false, credentials, timeout }
 }
 
 /// Returns an exchange with these credentials.
@@ -252,35 +252,33 @@ fn any_method_is_sent_with_or_without_a_body() {
 }
 
 #[test]
-fn headers_of_the_request_and_of_the_host_replace_the_defaults() {
+fn headers_of_the_request_replace_the_defaults_and_credentials_are_added() {
     let server = serve(|_, mut peer| while peer.answer_ok().is_some() {});
     let transport = server.transport();
     let long = "y".repeat(3000);
-    let of_request = named(&[
+    let headers = named(&[
         ("Accept", "text/plain"),
-        ("X-Both", "request"),
         ("Content-Type", "text/xml"),
         ("x-twice", "1"),
         ("X-Twice", "2"),
         ("x-long", &long),
+        ("HOST", "virtual"),
+        ("User-Agent", "me"),
     ]);
-    let of_host =
-        named(&[("x-both", "host"), ("Authorization", "Bearer z"), ("HOST", "virtual"), ("User-Agent", "me")]);
-    let xml = Request { headers: of_request, ..request("PROPFIND", Some("<a/>")) };
-    let sent = || Exchange { headers: Arc::clone(&of_host), ..exchange(0, &xml, PLENTY) };
+    let xml = Request { headers, ..request("PROPFIND", Some("<a/>")) };
     // Send the default headers again afterwards, over the same connection.
     for (exchange, expected) in [
         (
-            sent(),
+            with(credentials("z"), &xml),
             vec![
                 "PROPFIND /x?y=1 HTTP/1.1".to_owned(),
+                "X-Token: z".to_owned(),
                 "accept: text/plain".to_owned(),
                 "authorization: Bearer z".to_owned(),
                 "content-length: 4".to_owned(),
                 "content-type: text/xml".to_owned(),
                 "host: virtual".to_owned(),
                 "user-agent: me".to_owned(),
-                "x-both: host".to_owned(),
                 format!("x-long: {long}"),
                 "x-twice: 1".to_owned(),
                 "x-twice: 2".to_owned(),
@@ -322,8 +320,6 @@ fn request_that_is_not_valid_or_frames_itself_is_not_sent() {
     ] {
         let expected = "not sent, Internal: the request could not be written";
         assert_eq!(describe(&send(&server.transport(), 0, &request, PLENTY)), expected, "{request:?}");
-        let of_host = Exchange { headers: request.headers.clone(), ..exchange(0, &request, PLENTY) };
-        assert_eq!(describe(&server.transport().run(of_host)), expected, "{request:?}");
     }
     assert_eq!(server.requests.try_iter().count(), 0);
 }
@@ -340,10 +336,9 @@ fn redirect_keeps_any_method_with_its_headers_and_body() {
                 }
             });
             let sent = Request { headers: named(&[("X-Own", "1"), ("accept", "a/b")]), ..request(method, body) };
-            let sent = Exchange { headers: named(&[("Authorization", "z")]), ..exchange(0, &sent, PLENTY) };
-            assert_reply(&server.transport().run(sent), "299");
+            assert_reply(&server.transport().run(with(credentials("z"), &sent)), "299");
             let (first, second) = (server.requests.recv().unwrap(), server.requests.recv().unwrap());
-            assert!(first.contains("x-own: 1") && first.contains("authorization: z"), "{first}");
+            assert!(first.contains("x-own: 1") && first.contains("authorization: Bearer z"), "{first}");
             assert!(first.ends_with(&format!("\r\n\r\n{}", body.unwrap_or_default())), "{first}");
             assert_eq!(second, first.replacen("/x?y=1", "/moved", 1));
         }

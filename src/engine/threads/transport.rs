@@ -274,14 +274,14 @@ fn run(agent: &Agent, exchange: &Exchange, url: &str) -> Result<Response<ureq::B
 
 /// Returns the head of the request, to which ureq adds the defaults that it does not name.
 fn write_head(exchange: &Exchange, url: &str) -> Option<Head<()>> {
-    let (request, of_host) = (&*exchange.request, &*exchange.headers);
+    let request = &*exchange.request;
     let mut written = Head::new(());
     *written.method_mut() = head::method(request)?;
     *written.uri_mut() = url.parse().ok()?;
-    if request.body.is_some() && !head::names(request, of_host, &header::CONTENT_TYPE) {
+    if request.body.is_some() && !head::names(request, &header::CONTENT_TYPE) {
         written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     }
-    for named in head::headers(request, of_host) {
+    for named in head::headers(request) {
         let (name, value) = named?;
         written.headers_mut().append(name, value);
     }

@@ -1,7 +1,7 @@
 //! The one builder of an [`Api`]. `call` checks the three requests.
 
 use super::Api;
-use super::call::{Answer, Call, Context};
+use super::call::{Answer, Call, CallContext};
 use super::headers;
 use super::ids::IdRule;
 use crate::values::action::Action;
@@ -104,7 +104,7 @@ impl ApiBuilder {
         let noun = checked_noun(self.noun)?;
         let ids = checked_ids(self.ids)?;
         headers::check("headers", &self.headers)?;
-        let context = Context::new(&self.headers, &ids, self.retry)?;
+        let context = CallContext::new(&self.headers, &ids, self.retry)?;
         let create = context.mapped(Action::Create, self.create)?;
         let check = context.mapped(Action::Check, self.check)?;
         let delete = context.mapped(Action::Delete, self.delete)?;

@@ -135,7 +135,7 @@ impl Call {
 }
 
 /// The parts of the API that all its requests need.
-pub(super) struct Context<'a> {
+pub(super) struct CallContext<'a> {
     headers: &'a [(String, String)],
     ids: &'a IdRule,
     retry: Retry,
@@ -176,13 +176,13 @@ fn has_quotes(ids: &IdRule) -> bool {
     ids.allows('"') || ids.allows('\\')
 }
 
-impl<'a> Context<'a> {
+impl<'a> CallContext<'a> {
     pub(super) fn new(
         headers: &'a [(String, String)],
         ids: &'a IdRule,
         retry: Option<Vec<String>>,
     ) -> Result<Self, ConfigError> {
-        Ok(Context { headers, ids, retry: Retry::parse(retry, ids)? })
+        Ok(CallContext { headers, ids, retry: Retry::parse(retry, ids)? })
     }
 
     /// Checks the request of an action.

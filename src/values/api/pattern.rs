@@ -10,15 +10,25 @@ use std::fmt;
 use super::template::{Encoding, SAMPLE, Template};
 use crate::values::config::ConfigError;
 
-/// The meaning of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Meaning {
+/// The meaning of an answer in a mapping.
+///
+/// ```
+/// assert_eq!(cluster_client::Meaning::Exists.key(), "exists");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Meaning {
+    /// The create made the thing.
     Created,
+    /// The create made nothing, because the thing was there.
     Exists,
+    /// The check found the thing.
     Present,
+    /// The thing is not there.
     Absent,
     /// The thing is still changing.
     Wait,
+    /// The delete removed the thing.
     Deleted,
     /// A retry may succeed.
     Retry,
@@ -53,7 +63,8 @@ const MAX_TEXT: usize = 1024;
 const EXAMPLE: &str = "write a status, and tests as in \"200 /succeeded=true\"";
 
 impl Meaning {
-    pub(crate) fn key(self) -> &'static str {
+    /// Its key in a mapping file.
+    pub fn key(self) -> &'static str {
         match self {
             Meaning::Created => "created",
             Meaning::Exists => "exists",
@@ -69,11 +80,11 @@ impl Meaning {
 impl Pattern {
     /// Parses an answer. `quotes` says whether an id may contain a quote or a backslash.
     pub(super) fn parse(what: &'static str, given: &str, quotes: bool) -> Result<Self, ConfigError> {
-        let refused = |(problem, remedy): Problem| ConfigError::new(what, given, problem, remedy);
+        let refused = |(problem, remedy): PatternProblem| ConfigError::new(what, given, problem, remedy);
         Self::try_parse(given, quotes).map_err(refused)
     }
 
-    fn try_parse(given: &str, quotes: bool) -> Result<Self, Problem> {
+    fn try_parse(given: &str, quotes: bool) -> Result<Self, PatternProblem> {
         if given.len() > MAX_TEXT {
             return Err(problem(format!("has more than {MAX_TEXT} bytes"), "test fewer values"));
         }
@@ -102,15 +113,15 @@ impl Pattern {
     }
 }
 
-type Problem = (String, &'static str);
+type PatternProblem = (String, &'static str);
 
-fn problem(problem: impl Into<String>, remedy: &'static str) -> Problem {
+fn problem(problem: impl Into<String>, remedy: &'static str) -> PatternProblem {
     (problem.into(), remedy)
 }
 
 impl Test {
     /// Parses the first test of `text`. Returns the text after it too.
-    fn parse(text: &str, quotes: bool) -> Result<(Self, &str), Problem> {
+    fn parse(text: &str, quotes: bool) -> Result<(Self, &str), PatternProblem> {
         let (negative, text) = text.strip_prefix('!').map_or((false, text), |text| (true, text));
         let end = text.find([' ', '=']).unwrap_or(text.len());
         let (pointer, rest) = text.split_at(end);
@@ -124,7 +135,7 @@ impl Test {
     }
 }
 
-fn parse_pointer(text: &str) -> Result<Template, Problem> {
+fn parse_pointer(text: &str) -> Result<Template, PatternProblem> {
     if !(text.is_empty() || text.starts_with('/')) {
         let found = format!("has the test {text:?}, which is no JSON Pointer");
         return Err((found, "begin it with a slash, as in /items/0/name"));
@@ -140,7 +151,7 @@ fn parse_pointer(text: &str) -> Result<Template, Problem> {
 }
 
 /// Returns the length of the value at the start of `text`: up to a blank outside of quotes and brackets.
-fn end_of_value(text: &str) -> Result<usize, Problem> {
+fn end_of_value(text: &str) -> Result<usize, PatternProblem> {
     let (mut depth, mut quoted, mut escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {
         match c {
@@ -161,7 +172,7 @@ fn end_of_value(text: &str) -> Result<usize, Problem> {
 }
 
 impl Expected {
-    fn parse(text: &str, quotes: bool) -> Result<Self, Problem> {
+    fn parse(text: &str, quotes: bool) -> Result<Self, PatternProblem> {
         if text.is_empty() {
             return Err(problem("has no value after an equals sign", "write \"\" for an empty string"));
         }

@@ -21,13 +21,20 @@ pub enum State {
     Unknown,
 }
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl State {
+    /// The word in JSON and in text: `present`, `absent` or `unknown`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             State::Present => "present",
             State::Absent => "absent",
             State::Unknown => "unknown",
-        })
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -195,6 +202,18 @@ pub enum Interruption {
     RollbackTimedOut,
     /// The create had failed on another host.
     FailedElsewhere,
+}
+
+impl Interruption {
+    /// The word in JSON: `cancelled`, `timed_out`, `rollback_timed_out` or `failed_elsewhere`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Interruption::Cancelled => "cancelled",
+            Interruption::TimedOut => "timed_out",
+            Interruption::RollbackTimedOut => "rollback_timed_out",
+            Interruption::FailedElsewhere => "failed_elsewhere",
+        }
+    }
 }
 
 impl fmt::Display for Interruption {

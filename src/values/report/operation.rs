@@ -80,3 +80,13 @@ pub enum Target {
     /// No host has the group.
     Absent,
 }
+
+impl Target {
+    /// The word in JSON and on the command line: `present` or `absent`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Target::Present => "present",
+            Target::Absent => "absent",
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod stage;
 
 use std::time::Duration;
 
+use cluster_client::Outcome;
 use cluster_client::testing::{Entry, Fault, Method, Node};
 
 use self::stage::Stage;
@@ -36,7 +37,9 @@ pub(crate) fn run(global: &GlobalOptions, output: &mut Output) -> Result<Exit, C
 fn stopped(error: &std::io::Error) -> CliError {
     match error.kind() {
         // A signal has stopped the demo, and its thread ends the process.
-        std::io::ErrorKind::Interrupted => CliError { exit: Exit::Interrupted, message: "interrupted".into() },
+        std::io::ErrorKind::Interrupted => {
+            CliError { exit: Exit::Interrupted, outcome: Outcome::Cancelled, message: "interrupted".into() }
+        }
         _ => CliError::unchanged(format!("the demo cannot continue: {error}")),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::tests::{ACTIONS, OK, PLENTY, assert_reply, serve};
 use super::*;
-use crate::api::{Action, Api};
+use crate::api::{Action, Api, Request};
 #[cfg(feature = "rustls")]
 use crate::engine::suite::trusting;
 use crate::http::credentials::HeaderLines;
@@ -152,7 +152,9 @@ fn headers_are_not_in_the_log_of_debug() {
             logged.borrow_mut().push(record.args().to_string());
         }
     })));
-    let sent = Exchange { headers: Arc::new(headers), ..exchange(0, Action::Create) };
+    let sent = exchange(0, Action::Create);
+    let sent =
+        Exchange { request: Arc::new(Request { headers: Arc::new(headers), ..(*sent.request).clone() }), ..sent };
     assert_reply(&server.transport().run(sent), "200");
     ON_RECORD.set(None);
     assert!(server.requests.recv().unwrap().contains("accept: marker-2"));
