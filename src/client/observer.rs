@@ -100,7 +100,7 @@ fn log_event(event: &Event) {
     let (operation, name) = (operation.as_str(), group.as_str());
     match kind {
         EventKind::Started { hosts } => {
-            log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {operation} on {hosts} hosts");
+            log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {operation}, number of hosts: {hosts}");
         }
         EventKind::Entered { phase } => {
             log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {phase}");

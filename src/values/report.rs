@@ -66,7 +66,7 @@ impl Report {
     ///
     /// let mut report = Report::new(GroupId::parse("payments")?, Operation::Status, Outcome::Observed);
     /// report.hosts.push(HostReport::new(Host::parse("http://node1:8000")?, State::Present));
-    /// assert_eq!(report.summary(), "payments is on 1 of 1 hosts");
+    /// assert_eq!(report.summary(), "payments is on 1 of 1 host");
     /// # Ok::<(), cluster_client::ConfigError>(())
     /// ```
     pub fn new(group: GroupId, operation: Operation, outcome: Outcome) -> Self {

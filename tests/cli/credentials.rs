@@ -131,7 +131,7 @@ fn refused_credentials_name_the_key_or_file_and_the_remedy() {
         ("[credentials]\nbearer_token_file = \".\"", "is a directory"),
         (
             "[credentials]\nbearer_token_file = 5",
-            "key \"credentials.bearer_token_file\" (from the file cluster-client.toml) is not a text",
+            "key \"credentials.bearer_token_file\" (from the file cluster-client.toml, line 2) is not a text",
         ),
         ("[credentials]\nbearer_token_file = \"\"", "or an empty one: write a path in quotes"),
         (
@@ -167,7 +167,7 @@ fn refused_credentials_name_the_key_or_file_and_the_remedy() {
         ("allow_plain_http = \"yes\"", "is neither true nor false"),
         (
             "[host]\n\"http://x\" = \"S3CR3T-M4RK3R\"",
-            "key \"host\" (from the file cluster-client.toml) is not a table of",
+            "key \"host\" (from the file cluster-client.toml, line 1) is not a table of",
         ),
         ("[host.\"http://x\"]\ncredentials = \"S3CR3T-M4RK3R\"", "key \"host.http://x.credentials\""),
         ("[host.x.credentials]", "host \"x\" (from the file cluster-client.toml) has no scheme"),

@@ -10,7 +10,10 @@ fn demo_exits_0_within_ten_seconds_and_leaves_no_file() {
     let temporary = bench.path("tmp");
     std::fs::create_dir(&temporary).unwrap();
     let begun = Instant::now();
-    let ran = Ran::of(bench.command(&["demo"]).env("TMPDIR", &temporary)).exits(0);
+    let mut demo = bench.command(&["demo"]);
+    // The hosts and settings of the user do not count.
+    demo.env("CLUSTER_CLIENT_HOSTS", bench.urls()).env("CLUSTER_CLIENT_ATTEMPTS", "1");
+    let ran = Ran::of(demo.env("TMPDIR", &temporary)).exits(0);
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let ran = ran
         .prints("1. A create")

@@ -11,9 +11,9 @@ fn file_has_one_group_a_line_and_blank_lines_and_comments_are_skipped() {
     let bench = Bench::new();
     bench.write("groups.txt", LIST);
     let ran = bench.run(&["create", "-f", "groups.txt"]).exits(0);
-    let mut lines: Vec<&str> = ran.out.lines().map(|line| line.split(" (").next().unwrap()).collect();
-    lines.sort_unstable();
-    assert_eq!(lines, ["one is on 3 of 3 hosts", "three is on 3 of 3 hosts", "two is on 3 of 3 hosts"]);
+    let lines: Vec<&str> = ran.out.lines().map(|line| line.split(" (").next().unwrap()).collect();
+    let on_all = |group: &str| format!("{group} is on 3 of 3 hosts");
+    assert_eq!(lines, [&on_all("one"), &on_all("two"), &on_all("three"), "3 created"]);
     for node in bench.cluster.nodes() {
         assert_eq!(node.groups(), ["one", "three", "two"]);
     }

@@ -13,9 +13,11 @@ mod hostile_journal;
 mod journal;
 mod lists;
 mod machine;
+mod many;
 mod mapping;
 mod next;
 mod node;
+mod options;
 mod output;
 mod printable;
 mod probe;
@@ -25,6 +27,7 @@ mod recovery;
 mod refusals;
 #[path = "../support/schema.rs"]
 mod schema;
+mod screens;
 mod secrets;
 mod settings;
 mod signals;
@@ -34,3 +37,4 @@ mod tls;
 #[path = "../support/tls.rs"]
 mod tls_server;
 mod tutorial;
+mod watch;

@@ -117,7 +117,7 @@ fn every_malformed_api_is_refused_with_its_origin_and_remedy() {
     for (configuration, reasons) in [
         (
             "api = \"jupiterhub\"",
-            ["api \"jupiterhub\" (from the file cluster-client.toml) is no preset", "jupyterhub, "],
+            ["api \"jupiterhub\" (from the file cluster-client.toml, line 1) is no preset", "jupyterhub, "],
         ),
         ("api = \"\"", ["api \"\" (from the file", "a file such as ./mapping.toml"]),
         ("api = 7", ["api \"7\" (from the file", "write \"jupyterhub\""]),

@@ -13,8 +13,13 @@ use crate::bench::{Bench, PATIENCE, Ran, text};
 const IDS: [&str; 4] = ["pay", "-dash", "it's", "a b"];
 /// A relative path that needs quotes.
 const JOURNAL: &str = "my operator's notes";
-const LIMITS: [(&str, &str); 4] =
-    [("--attempts", "2"), ("--request-timeout", "5s"), ("--timeout", "1m"), ("--engine", "threads")];
+const LIMITS: [(&str, &str); 5] = [
+    ("--attempts", "2"),
+    ("--request-timeout", "5s"),
+    ("--timeout", "1m"),
+    ("--in-flight", "7"),
+    ("--engine", "threads"),
+];
 
 /// Another directory than that of the bench, with a `cluster-client` in `PATH`.
 struct Elsewhere {

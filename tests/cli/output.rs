@@ -74,9 +74,9 @@ fn each_outcome_has_its_name_in_json() {
 }
 
 #[test]
-fn help_of_output_has_every_field() {
+fn help_of_json_has_every_field() {
     let bench = Bench::new();
-    let help = bench.run(&["create", "--help"]).exits(0).out;
+    let help = bench.run(&["help", "json"]).exits(0).out;
     for field in ["group", "operation", "outcome", "exit", "hosts", "steps", "cause", "recoverable", "warnings", "next"]
     {
         assert!(help.contains(&format!("  {field} ")), "{field}\n{help}");
@@ -167,16 +167,19 @@ fn help_names_every_command_and_shows_examples() {
         bench.run(&["help", command]).exits(0);
     }
     short.prints("Examples:").prints("cluster-client create payments");
-    let long = bench.run(&["--help"]).exits(0).prints("Exit codes:");
-    long.prints("130  interrupted").prints("request_timeout = \"10s\"").prints("CLUSTER_CLIENT_JOURNAL");
+    bench.run(&["help", "exit-codes"]).exits(0).prints("  130  interrupted");
+    bench.run(&["help", "configuration"]).exits(0).prints("CLUSTER_CLIENT_JOURNAL").prints("request_timeout = \"10s\"");
+    bench.run(&["help", "faults"]).exits(0).prints("--error-rate RATE").prints("--slash HABIT");
+    let unknown = bench.run(&["help", "exit-code"]).exits(2);
+    unknown.reports("there is no command or topic \"exit-code\": did you mean exit-codes? use one of create, delete");
     let version = bench.run(&["--version"]).exits(0);
     assert_eq!(version.out, format!("cluster-client {}\n", env!("CARGO_PKG_VERSION")));
 }
 
 #[test]
-fn configuration_of_the_help_page_is_accepted_and_has_every_key() {
+fn configuration_of_the_help_topic_is_accepted_and_has_every_key() {
     let bench = Bench::new();
-    let help = bench.run(&["--help"]).exits(0).out;
+    let help = bench.run(&["help", "configuration"]).exits(0).out;
     let from = help.find("hosts = [").unwrap();
     let lines = help[from..].lines().map(str::trim).take_while(|line| !line.is_empty());
     // Settings whose default cannot be written are comments. Remove the marks.
@@ -210,7 +213,14 @@ fn completions_exist_for_every_shell_and_a_page_for_every_command() {
         bench.run(&["completions", shell]).exits(0).prints("cluster-client").prints("request-timeout").prints("engine");
     }
     bench.run(&["completions", "tcsh"]).exits(2).reports("possible values: bash");
-    bench.run(&["man"]).exits(0).prints(".TH cluster-client 1").prints("Exit codes:");
+    bench.run(&["man"]).exits(0).prints(".TH cluster-client 1");
     bench.run(&["man", "create"]).exits(0).prints(".TH cluster-client-create 1").prints("no\\-preflight");
+    let page = bench.run(&["man"]).exits(0).out;
+    for section in ["NAME", "SYNOPSIS", "EXAMPLES", "\"EXIT STATUS\"", "ENVIRONMENT", "FILES"] {
+        assert!(page.contains(&format!("\n.SH {section}\n")), "{section}\n{page}");
+    }
+    for word in ["CLUSTER_CLIENT_IN_FLIGHT", "130  interrupted", "HOSTS", "cluster-client.toml", "XDG_STATE_HOME"] {
+        assert!(page.replace("\\-", "-").contains(word), "{word}\n{page}");
+    }
     bench.run(&["man", "craete"]).exits(2).reports("there is no command \"craete\": use one of create, delete");
 }

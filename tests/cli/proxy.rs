@@ -128,7 +128,7 @@ fn refused_proxy_settings_name_the_key_or_value_and_the_file() {
         ),
         ("proxy = \"https://p:1\"", "use http://: TLS to the hosts goes through it"),
         ("proxy = \"p:3128\"", "(from the file cluster-client.toml) has no scheme"),
-        ("proxy = [\"S3CR3T\"]", "key \"proxy\" (from the file cluster-client.toml) is not a text"),
+        ("proxy = [\"S3CR3T\"]", "key \"proxy\" (from the file cluster-client.toml, line 1) is not a text"),
         ("no_proxy = [\"a\"]", "is there without a proxy"),
         ("proxy = \"http://p:1\"\nno_proxy = \"a\"", "is not a list of texts"),
         ("proxy = \"http://p:1\"\nno_proxy = [\"10.0.0.0/40\"]", "entry of no_proxy \"10.0.0.0/40\" (from the file"),

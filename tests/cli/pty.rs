@@ -37,8 +37,19 @@ impl OnTerminal {
         more: &[(&str, &str)],
         stdout: Option<Stdio>,
     ) -> Self {
+        Self::start_sized(bench, program, arguments, more, stdout, COLUMNS)
+    }
+
+    fn start_sized(
+        bench: &Bench,
+        program: &str,
+        arguments: &[&str],
+        more: &[(&str, &str)],
+        stdout: Option<Stdio>,
+        columns: u16,
+    ) -> Self {
         let (terminal, end) = open().unwrap();
-        terminal.resize(Size::new(ROWS, COLUMNS)).unwrap();
+        terminal.resize(Size::new(ROWS, columns)).unwrap();
         let surroundings = bench.command(&[]);
         let variables = surroundings.get_envs().filter_map(|(name, value)| Some((name, value?)));
         let words = started_plainly(program);
@@ -54,6 +65,12 @@ impl OnTerminal {
             command = command.stdout(stdout);
         }
         OnTerminal { child: command.spawn(end).unwrap(), terminal }
+    }
+
+    /// Starts the command on a terminal of this width.
+    pub(crate) fn start_at(bench: &Bench, arguments: &[&str], columns: u16) -> Self {
+        let program = env!("CARGO_BIN_EXE_cluster-client");
+        Self::start_sized(bench, program, arguments, &[], None, columns)
     }
 
     pub(crate) fn types(&mut self, text: &str) {

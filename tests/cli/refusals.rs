@@ -57,6 +57,52 @@ fn password_in_a_url_is_not_printed() {
 }
 
 #[test]
+fn hosts_in_another_form_than_a_list_are_refused_with_the_right_form() {
+    let bench = Bench::new();
+    let spaced = ["host list \"http://a http://b\" (from --hosts)", "separated by spaces: separate them by commas"];
+    refused(&bench, &mut bench.command(&["create", "g", "--hosts", "http://a http://b"]), &spaced);
+    refused(
+        &bench,
+        bench.command(&["create", "g"]).env("HOSTS", "http://a http://b"),
+        &["(from the variable HOSTS) has hosts separated by spaces"],
+    );
+    // A shell makes the second host another argument, which would be a group.
+    let url = bench.cluster.node(1).url();
+    let words = ["(from the command line) looks like a host", "separate hosts by commas, as in --hosts A,B"];
+    refused(&bench, &mut bench.command(&["create", "g", "--hosts", &bench.cluster.node(0).url(), &url]), &words);
+    let words = ["(from --hosts) begins with an at sign", "give --hosts-file FILE to read the hosts from a file"];
+    refused(&bench, &mut bench.command(&["create", "g", "--hosts", "@h40"]), &words);
+}
+
+#[test]
+fn control_character_of_an_id_is_escaped_once() {
+    let bench = Bench::new();
+    for arguments in [&["create", "a\nb"][..], &["status", "a\nb"]] {
+        let words = ["group id \"a\\nb\" (from the command line) has the control character U+000A: remove it"];
+        refused(&bench, &mut bench.command(arguments), &words);
+    }
+    bench.write("groups.txt", "one\ntw\u{7}o\n");
+    let words = ["group id \"tw\\u{7}o\" (from groups.txt, line 2) has the control character U+0007"];
+    refused(&bench, &mut bench.command(&["create", "-f", "groups.txt"]), &words);
+    bench.run(&["journal", "show", "a\nb"]).exits(2).reports("\"a\\nb\"");
+}
+
+#[test]
+fn single_host_is_not_one_of_one() {
+    let bench = Bench::of(1);
+    let outputs = [
+        bench.run(&["create", "g", "-v"]),
+        bench.run(&["create", "g"]),
+        bench.run(&["status", "g"]),
+        bench.run(&["delete", "g", "--yes", "-v"]),
+        bench.run(&["status", "g"]),
+    ];
+    for ran in outputs {
+        assert!(!ran.out.contains(" 1 hosts") && !ran.err.contains(" 1 hosts"), "{ran:#?}");
+    }
+}
+
+#[test]
 fn options_out_of_bounds_are_refused() {
     let bench = Bench::new();
     for (option, value, words) in [
@@ -85,16 +131,22 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
     for (line, words) in [
         (
             "attempt = 3",
-            ["key \"attempt\" (from the file cluster-client.toml) is unknown", "use one of hosts, timeout, "],
+            [
+                "key \"attempt\" (from the file cluster-client.toml, line 1) is unknown: did you mean attempts? ",
+                "use one of hosts, timeout, ",
+            ],
         ),
         (
             "[paths]\nmembers = \"/\"",
-            ["key \"paths.members\" (from the file", "use one of paths.collection, paths.member"],
+            [
+                "key \"paths.members\" (from the file cluster-client.toml, line 2) is unknown: did you mean paths.member?",
+                "use one of paths.collection, paths.member",
+            ],
         ),
-        ("attempts = \"3\"", ["attempts \"3\" (from the file cluster-client.toml)", "without quotes"]),
-        ("attempts = 0", ["\"0\" (from the file cluster-client.toml) is out of bounds", "choose 1 to 100"]),
+        ("attempts = \"3\"", ["attempts \"3\" (from the file cluster-client.toml, line 1)", "without quotes"]),
+        ("attempts = 0", ["\"0\" (from the file cluster-client.toml, line 1) is out of bounds", "choose 1 to 100"]),
         ("attempts = -3", ["attempts \"-3\" (from the file", "is no whole number above zero"]),
-        ("timeout = 30", ["timeout \"30\" (from the file", "write it in quotes, such as \"10s\""]),
+        ("timeout = 30", ["timeout \"30\" (from the file", "write it in quotes and with a unit, such as \"30s\""]),
         ("timeout = \"-30s\"", ["timeout \"-30s\" (from the file", "is negative"]),
         ("request_timeout = \"10\"", ["request_timeout \"10\" (from the file", "has no unit"]),
         ("first_delay = \"0s\"", ["first retry delay", "choose 1ms to 1h"]),
@@ -158,9 +210,19 @@ fn invalid_groups_are_refused_before_anything_is_sent() {
 #[test]
 fn invalid_arguments_are_refused() {
     let bench = Bench::new();
-    refused(&bench, &mut bench.command(&["craete", "g"]), &["unrecognized subcommand 'craete'", "create"]);
-    refused(&bench, &mut bench.command(&["create", "g", "--hots", "a"]), &["--hots", "--hosts"]);
+    refused(&bench, &mut bench.command(&["craete", "g"]), &["unrecognized subcommand 'craete'", "exists: 'create'"]);
+    refused(
+        &bench,
+        &mut bench.command(&["create", "g", "--hots", "a"]),
+        &["--hots", "similar argument exists: '--hosts'"],
+    );
     refused(&bench, &mut bench.command(&["repair", "g"]), &["--to"]);
+    refused(
+        &bench,
+        &mut bench.command(&["demo", "--hosts", "http://a"]),
+        &["demo has no option --hosts: it sends nothing"],
+    );
+    refused(&bench, &mut bench.command(&["--timeout", "1s", "man"]), &["man has no option --timeout"]);
     refused(&bench, &mut bench.command(&["repair", "g", "--to", "gone"]), &["possible values: present, absent"]);
     refused(&bench, &mut bench.command(&[]), &["Usage: cluster-client"]);
 }

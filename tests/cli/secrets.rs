@@ -9,7 +9,7 @@ use crate::bench::{Bench, Ran};
 const PARTS: [&str; 2] = ["S3CR3T", "W0RD"];
 
 /// Invalid hosts that contain the password.
-const HOSTS: [&str; 26] = [
+const HOSTS: [&str; 29] = [
     "http://user:S3CR3T@node1,,http://node2",
     "http://node2,,http://user:S3CR3T@node1",
     "http://user:S3CR3T@node1,",
@@ -37,6 +37,9 @@ const HOSTS: [&str; 26] = [
     // A shell cuts the argument at an `&`.
     "http://user:S3CR3T",
     "user:S3CR3T",
+    "http://user:S3CR3T http://node2",
+    "http://node2 http://user:S3CR3T",
+    "@user:S3CR3T@node1",
 ];
 
 /// Asserts that the command ends in time, and that its output has no part of the password.
@@ -66,11 +69,26 @@ fn refused_hosts_show_no_password_of_any_origin() {
             let message = refused(bench.command(&["hosts", "-vv", "-o", format]).env("HOSTS", hosts));
             assert!(message.err.contains("the variable HOSTS") && message.err.contains("***"), "{hosts}: {message:#?}");
         }
+        bench.write("hosts.txt", hosts);
+        refused(&mut bench.command(&["status", "g", "--hosts-file", "hosts.txt"])).reports("***");
         bench.configure(&format!("hosts = [{hosts:?}]"));
         refused(bench.command(&["create", "g"]).env_remove("HOSTS")).reports("cluster-client.toml");
         bench.configure(&format!("hosts = {hosts:?}"));
         refused(bench.command(&["create", "g"]).env_remove("HOSTS")).reports("is not a list of texts");
         bench.configure("");
+    }
+    bench.assert_untouched();
+}
+
+#[test]
+fn refused_groups_and_variables_show_no_password() {
+    let bench = Bench::new();
+    for url in HOSTS.iter().filter(|url| url.starts_with("http://")) {
+        refused(&mut bench.command(&["create", url, "--hosts", "http://node1"])).reports("looks like a host");
+        for variable in ["TIMEOUT", "ATTEMPTS", "OUTPUT", "QUIET", "IN_FLIGHT", "COLOR"] {
+            let variable = format!("CLUSTER_CLIENT_{variable}");
+            refused(bench.command(&["hosts"]).env(&variable, url)).reports(&variable);
+        }
     }
     bench.assert_untouched();
 }

@@ -190,12 +190,17 @@ fn settings_that_cannot_be_used_are_refused_with_their_origin() {
     };
     bench.write("empty.pem", "");
     let file = "(from the file cluster-client.toml)";
+    let [line_1, line_2] =
+        ["(from the file cluster-client.toml, line 1)", "(from the file cluster-client.toml, line 2)"];
     for (toml, words) in [
-        ("tls = 1", ["key \"tls\"", file, "is not a table: write [tls]"]),
-        ("[tls]\nca = \"x\"", ["key \"tls.ca\"", file, "is unknown: use one of tls.ca_file, tls.system_roots"]),
-        ("[tls]\nca_file = 3", ["key \"tls.ca_file\"", file, "is not a text, or an empty one: write it in quotes"]),
-        ("[tls]\nca_file = \"\"", ["key \"tls.ca_file\"", file, "is not a text, or an empty one"]),
-        ("[tls]\nhttps_only = \"yes\"", ["key \"tls.https_only\"", file, "is neither true nor false"]),
+        ("tls = 1", ["key \"tls\"", line_1, "is not a table: write [tls]"]),
+        (
+            "[tls]\nca = \"x\"",
+            ["key \"tls.ca\"", line_2, "did you mean tls.ca_file? use one of tls.ca_file, tls.system_roots"],
+        ),
+        ("[tls]\nca_file = 3", ["key \"tls.ca_file\"", line_2, "is not a text, or an empty one: write it in quotes"]),
+        ("[tls]\nca_file = \"\"", ["key \"tls.ca_file\"", line_2, "is not a text, or an empty one"]),
+        ("[tls]\nhttps_only = \"yes\"", ["key \"tls.https_only\"", line_2, "is neither true nor false"]),
         ("[tls]\nca_file = \"no.pem\"", ["tls.ca_file \"no.pem\"", file, "cannot be read: No such file"]),
         ("[tls]\nca_file = \"empty.pem\"", ["tls.ca_file \"empty.pem\"", file, "is empty: name a PEM file"]),
         ("[tls]\nclient_key_file = \"k\"", ["tls.client_key_file \"k\"", file, "has no certificate: name its"]),

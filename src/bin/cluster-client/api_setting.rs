@@ -42,8 +42,8 @@ impl ApiSetting {
         let collection = settings::or_default(file.path("collection")?, collection.into());
         let member = settings::or_default(file.path("member")?, member.into());
         // Check each path alone first, so that its error gets its origin.
-        settings::in_bounds(&collection, |path| Api::new(&path, "/{id}").map(drop))?;
-        settings::in_bounds(&member, |path| Api::new("/", &path).map(drop))?;
+        settings::in_bounds((&collection, "paths.collection", file), |path| Api::new(&path, "/{id}").map(drop))?;
+        settings::in_bounds((&member, "paths.member", file), |path| Api::new("/", &path).map(drop))?;
         let origin =
             [&collection, &member].map(|path| &path.origin).into_iter().find(|origin| **origin != Origin::Default);
         let origin = origin.cloned().unwrap_or(Origin::Default);

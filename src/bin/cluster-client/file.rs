@@ -1,13 +1,16 @@
 //! The configuration file: its keys, and the type of each.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum as _;
 use cluster_client::{Api, ConfigError, Host, Origin};
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use crate::args::EngineName;
+use crate::help;
 use crate::mapping;
 use crate::open::{self, ReadError};
 use crate::settings::Sourced;
@@ -18,7 +21,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-const KEYS: [&str; 23] = [
+pub(crate) const KEYS: [&str; 23] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -43,7 +46,7 @@ const KEYS: [&str; 23] = [
     "proxy_password_file",
     "proxy_password_env",
 ];
-const PATH_KEYS: [&str; 2] = ["collection", "member"];
+pub(crate) const PATH_KEYS: [&str; 2] = ["collection", "member"];
 const HOST_KEYS: [&str; 2] = ["credentials", "tls"];
 
 /// The content of the configuration file. Empty if there is none.
@@ -53,6 +56,8 @@ pub(crate) struct ConfigFile {
     text: String,
     table: Table,
     paths: Table,
+    /// The line of each key, from 1. Keys of a table have its name before them, as in `paths.member`.
+    lines: HashMap<String, usize>,
 }
 
 /// Omits the values. They are not checked yet, and may contain a password.
@@ -96,7 +101,8 @@ impl ConfigFile {
         let table = text
             .parse::<Table>()
             .map_err(|error| refused(format!("is not TOML: {}", described(&text, &error)), "correct that line"))?;
-        ConfigFile { path: path.into(), text, table, paths: Table::new() }.checked()
+        let lines = lines(&text);
+        ConfigFile { path: path.into(), text, table, paths: Table::new(), lines }.checked()
     }
 
     /// Returns the path of the file, if one was read.
@@ -120,15 +126,22 @@ impl ConfigFile {
 
     pub(crate) fn refuse_unknown(&self, table: &Table, known: &[&str], prefix: &str) -> Result<(), ConfigError> {
         let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+        let hint = help::alike(key, known.iter().copied());
+        let hint = hint.map(|known| format!("did you mean {prefix}{known}? ")).unwrap_or_default();
         let known: Vec<String> = known.iter().map(|key| format!("{prefix}{key}")).collect();
-        let remedy = format!("use one of {}", known.join(", "));
-        Err(ConfigError::new("key", format!("{prefix}{key}"), "is unknown", remedy).from_origin(self.origin()))
+        let remedy = format!("{hint}use one of {}", known.join(", "));
+        let name = format!("{prefix}{key}");
+        Err(ConfigError::new("key", &name, "is unknown", remedy).from_origin(self.origin_of(&name)))
     }
 
     pub(crate) fn time(&self, key: &'static str) -> Result<Option<Sourced<Duration>>, ConfigError> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         let Value::String(text) = value else {
-            return Err(self.refused(key, value, "is not a text", "write it in quotes, such as \"10s\""));
+            let remedy = match value {
+                Value::Integer(number) => format!("write it in quotes and with a unit, such as \"{number}s\""),
+                _ => "write it in quotes, such as \"10s\"".into(),
+            };
+            return Err(self.refused(key, value, "is not a text", &remedy));
         };
         match time::parse(text) {
             Ok(time) => Ok(Some(self.sourced(time))),
@@ -157,7 +170,7 @@ impl ConfigFile {
             let refused = value.as_str().and_then(|host| Host::parse(host).err());
             let shown = refused.map_or_else(|| shown(value), |refused| refused.value().to_owned());
             let remedy = "write [\"http://node1:8000\", \"http://node2:8000\"]";
-            ConfigError::new(KEY, shown, "is not a list of texts", remedy).from_origin(self.origin())
+            ConfigError::new(KEY, shown, "is not a list of texts", remedy).from_origin(self.origin_of(KEY))
         })?;
         Ok(Some(self.sourced(texts)))
     }
@@ -181,7 +194,7 @@ impl ConfigFile {
             return Err(self.refused(KEY, value, "stands beside [paths], and each describes the API", remedy));
         }
         let api = match value {
-            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin())?,
+            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin_of(KEY))?,
             Value::Table(_) => Api::from_toml_table(&self.text, KEY, self.origin())?,
             other => {
                 let remedy = "write \"jupyterhub\", \"./mapping.toml\" or [api]";
@@ -228,7 +241,7 @@ impl ConfigFile {
 
     /// Names a key, and not its value, which may be a secret by mistake.
     pub(crate) fn refused_key(&self, key: &str, problem: &str, remedy: &str) -> ConfigError {
-        ConfigError::new("key", key, problem, remedy).from_origin(self.origin())
+        ConfigError::new("key", key, problem, remedy).from_origin(self.origin_of(key))
     }
 
     /// Returns the hosts with settings of their own at `key`. They are at `host`, because `hosts` is the list.
@@ -265,7 +278,15 @@ impl ConfigFile {
     }
 
     fn refused(&self, key: &'static str, value: &Value, problem: &str, remedy: &str) -> ConfigError {
-        ConfigError::new(key, shown(value), problem, remedy).from_origin(self.origin())
+        ConfigError::new(key, shown(value), problem, remedy).from_origin(self.origin_of(key))
+    }
+
+    /// Returns the origin of a key in errors: the file, and the line.
+    pub(crate) fn origin_of(&self, key: &str) -> Origin {
+        match self.lines.get(key).or_else(|| self.lines.get(&format!("paths.{key}"))) {
+            Some(line) => Origin::File(format!("{}, line {line}", self.path.to_string_lossy()).into()),
+            None => self.origin(),
+        }
     }
 }
 
@@ -278,6 +299,25 @@ fn shown(value: &Value) -> String {
         Value::Array(_) => "[..]".into(),
         Value::Table(_) => "{..}".into(),
         Value::Datetime(_) => "a date".into(),
+    }
+}
+
+/// Returns the line of each key. The text is TOML.
+fn lines(text: &str) -> HashMap<String, usize> {
+    let mut lines = HashMap::new();
+    if let Ok(table) = DeTable::parse(text) {
+        add_lines(&mut lines, "", table.get_ref(), text);
+    }
+    lines
+}
+
+fn add_lines(lines: &mut HashMap<String, usize>, prefix: &str, table: &DeTable<'_>, text: &str) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        lines.insert(name.clone(), place(&text.as_bytes()[..key.span().start]).0);
+        if let (DeValue::Table(inner), "") = (value.get_ref(), prefix) {
+            add_lines(lines, &format!("{name}."), inner, text);
+        }
     }
 }
 
@@ -341,13 +381,10 @@ mod tests {
     }
 
     #[test]
-    fn help_page_has_every_key() {
-        use clap::CommandFactory as _;
-        let help = crate::args::Arguments::command().render_long_help().to_string();
-        let tables = ["paths", "credentials", "tls", "host"];
-        let keys = KEYS.iter().filter(|key| !tables.contains(key));
-        for key in keys.chain(&PATH_KEYS).chain(&crate::credentials::KEYS).chain(&crate::tls::KEYS) {
-            assert!(help.contains(&format!("{key} = ")), "{key} is not documented");
+    fn every_key_has_its_line() {
+        let lines = lines("# a file\nattempts = 3\n\nhosts = [\n  \"http://a\",\n]\n[paths]\nmember = \"/{id}\"\n");
+        for (key, line) in [("attempts", 2), ("hosts", 4), ("paths", 7), ("paths.member", 8)] {
+            assert_eq!(lines.get(key), Some(&line), "{key}");
         }
     }
 }

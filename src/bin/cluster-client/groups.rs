@@ -41,8 +41,21 @@ pub(crate) fn read(groups: &Groups, api: &Api) -> Result<Vec<GroupId>, CliError>
 fn arguments(ids: &[String], api: &Api) -> Result<Vec<GroupId>, CliError> {
     let place = |_: usize| "the command line".to_owned();
     let mut found = Found::new(api);
-    ids.iter().try_for_each(|id| found.add(id, 0, place))?;
+    for id in ids {
+        refuse_host(id)?;
+        found.add(id, 0, place)?;
+    }
     Ok(found.groups)
+}
+
+/// Refuses a URL as a group on the command line. It is a host after a blank, which would be left out.
+fn refuse_host(id: &str) -> Result<(), ConfigError> {
+    if !id.starts_with("http://") && !id.starts_with("https://") {
+        return Ok(());
+    }
+    let remedy = "separate hosts by commas, as in --hosts A,B; a group of such a name needs -f FILE";
+    let refused = ConfigError::new("group", id, "looks like a host", remedy);
+    Err(refused.from_origin(Origin::Option("the command line".into())))
 }
 
 /// Reads a list. Each line is a group, blank or a comment. The list may be a pipe without an end.

@@ -15,6 +15,7 @@ use crate::exit::{CliError, Exit, with_causes};
 use crate::json;
 use crate::next::{Advice, Next};
 use crate::output::{Output, eprint, name_line};
+use crate::printer::counted;
 use crate::settings::{self, Journal, Sourced};
 
 pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
@@ -309,10 +310,6 @@ fn recovery(purpose: Purpose) -> &'static str {
         Purpose::Create { .. } => "only checks the hosts: the create had no preflight",
         _ => "finishes it",
     }
-}
-
-fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn printable(text: &str) -> String {

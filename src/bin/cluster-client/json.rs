@@ -1,11 +1,12 @@
 //! Lines for programs: one object on each. The library serializes its values, and the command adds what only it knows.
 //! `docs/json-schema.json` describes every line, and `cluster-client help json-schema` prints it.
 
-use cluster_client::{ConfigError, Error, GroupId, Operation, Outcome, Printable};
+use cluster_client::{ConfigError, Error, GroupId, Operation, Outcome, Printable, Report};
 use serde_core::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::exit::{CliError, Exit};
+use crate::plan;
 use crate::summary::{Done, Summary};
 
 /// The schema of all lines.
@@ -13,12 +14,29 @@ pub(crate) const SCHEMA: &str = include_str!("../../../docs/json-schema.json");
 
 /// Returns the line of one group: its report, or the error that has none, and the next commands.
 pub(crate) fn render(done: &Done, summary: &Summary) -> String {
-    let line = match &done.result {
+    let mut line = match &done.result {
         Ok(report) => object(report),
         Err(error) => object(error),
     };
     // The report is that of a recovery, if an older operation could not be settled.
-    with(line, [("group", json!(done.group)), ("operation", json!(done.asked)), ("next", summary.next.json())])
+    if let (true, Some(report)) = (done.dry_run, done.report()) {
+        add_plan(&mut line, done.asked, report);
+    }
+    let exit = json!(done.exit().code());
+    let next = summary.next.json();
+    with(line, [("group", json!(done.group)), ("operation", json!(done.asked)), ("exit", exit), ("next", next)])
+}
+
+/// Adds what a dry run alone has: the request that each host would get. The report is that of a status.
+fn add_plan(line: &mut Map<String, Value>, asked: Operation, report: &Report) {
+    line.insert("dry_run".into(), json!(true));
+    if let Operation::Repair(target) = asked {
+        line.insert("target".into(), json!(target));
+    }
+    let hosts = line.get_mut("hosts").and_then(Value::as_array_mut).into_iter().flatten();
+    for (object, host) in hosts.zip(&report.hosts) {
+        object["would"] = json!(plan::would(asked, report, host));
+    }
 }
 
 /// Returns the line of a group for which a host could not be forgotten.

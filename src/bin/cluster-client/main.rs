@@ -2,11 +2,11 @@
 //! or as JSON, with an exit code. The library does everything else.
 //!
 //! ```text
-//! main -> args          arguments and help texts (refusal: their errors)
-//!      -> settings      values and their origins (file, tls, credentials, proxy, open, time)
+//! main -> args          arguments (help: the texts, refusal: the errors)
+//!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         recover, probe, journal, show                                    }-> summary, next -> table | json -> output
-//!         node, demo, shell                                               /
+//!         watch, recover, probe, journal, show                             }-> printer: summary, plan, next, totals
+//!         node, demo, shell                                               /      -> table, fold, matrix | json -> output
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
 
@@ -17,7 +17,10 @@ mod credentials;
 mod demo;
 mod exit;
 mod file;
+mod fold;
 mod groups;
+mod help;
+mod host_list;
 mod journal;
 mod json;
 mod log_json;
@@ -26,14 +29,19 @@ mod logging;
 #[path = "../../../tests/support/malformed.rs"]
 mod malformed;
 mod mapping;
+mod matrix;
 mod next;
 mod node;
 mod open;
 mod output;
 mod output_queue;
+mod paint;
+mod plan;
+mod printer;
 mod probe;
 mod progress;
 mod proxy;
+mod quoting;
 mod recover;
 mod refusal;
 mod run;
@@ -45,11 +53,11 @@ mod summary;
 mod table;
 mod time;
 mod tls;
+mod totals;
+mod watch;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 use crate::args::{Arguments, Command, Format};
 use crate::exit::{CliError, Exit};
@@ -57,14 +65,11 @@ use crate::output::Output;
 use crate::run::GroupCommand;
 
 fn main() -> ExitCode {
-    if let Some(text) = shell::topic(std::env::args_os().skip(1)) {
-        let _ = io::stdout().write_all(text.as_bytes());
-        return Exit::Done.into();
-    }
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are such errors too. Ignore a closed pipe.
+            let error = refusal::with_variable(error, std::env::args_os());
             let error = refusal::masked(error, std::env::args_os());
             let _ = error.print();
             if !error.use_stderr() {
@@ -93,12 +98,18 @@ fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliErr
     let Arguments { command, global } = arguments;
     logging::start(&global, matches!(command, Command::Node(_)));
     match command {
-        Command::Create { groups, no_preflight } => {
-            run::run(GroupCommand::Create { preflight: !no_preflight }, &groups, &global, output)
+        Command::Create { groups, bulk, exist_ok, no_preflight } => {
+            let job = GroupCommand::Create { preflight: !no_preflight, exist_ok, bulk };
+            run::run(&job, &groups, &global, output)
         }
-        Command::Delete { groups, yes } => run::run(GroupCommand::Delete { asked: yes }, &groups, &global, output),
-        Command::Status { groups } => run::run(GroupCommand::Status, &groups, &global, output),
-        Command::Repair { groups, to } => run::run(GroupCommand::Repair(to.into()), &groups, &global, output),
+        Command::Delete { groups, bulk, yes } => {
+            run::run(&GroupCommand::Delete { asked: yes, bulk }, &groups, &global, output)
+        }
+        Command::Status { groups, watch: true, interval } => watch::run(&groups, interval, &global, output),
+        Command::Status { groups, .. } => run::run(&GroupCommand::Status, &groups, &global, output),
+        Command::Repair { groups, bulk, to } => {
+            run::run(&GroupCommand::Repair { target: to.into(), bulk }, &groups, &global, output)
+        }
         Command::Probe { id, yes } => probe::run(id.as_deref(), yes, &global, output),
         Command::Recover => recover::recover(&global, output),
         Command::Journal { action } => journal::run(action, &global, output),
@@ -106,6 +117,7 @@ fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliErr
         Command::Node(options) => node::serve(*options, output),
         Command::Demo => demo::run(&global, output),
         Command::Completions { shell } => Ok(shell::completions(shell, output)),
+        Command::Help { about } => help::print(about.as_deref(), output),
         Command::Man { command } => shell::man(command.as_deref(), output),
     }
 }

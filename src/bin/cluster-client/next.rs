@@ -1,18 +1,20 @@
 //! The next commands to type, as argument lists. Only [`shell_word`] turns them into text for a shell.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cluster_client::{GroupId, Host, Hosts, Operation, Origin, Target};
+use cluster_client::{GroupId, Host, Operation, Origin, Target};
 use serde_json::{Value, json};
 
 use crate::api_setting;
 use crate::args::{GlobalOptions, Groups};
 use crate::groups;
+use crate::host_list;
 use crate::mapping;
+use crate::quoting::shell_word;
 use crate::settings::{Journal, Settings, Sourced};
 use crate::time;
 
@@ -20,9 +22,19 @@ const NAME: &str = "cluster-client";
 /// Maximum number of hosts that advice lists with `--hosts`.
 const MOST_HOSTS: usize = 4;
 
-/// One complete command: the program, the subcommand, its options, then its ids.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct CommandLine(Vec<OsString>);
+/// Maximum number of groups that a command lists if a file has them, and without one.
+const MOST_GROUPS_OF_A_FILE: usize = 4;
+const MOST_GROUPS: usize = 50;
+
+/// One complete command.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct CommandLine {
+    /// The program, the subcommand and its options.
+    words: Vec<OsString>,
+    ids: Vec<OsString>,
+    /// Whether the command of this run is repeated, so that its list of groups may be given again.
+    repeats: bool,
+}
 
 /// Commands of which a person chooses one. Empty if there is nothing to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +44,10 @@ pub(crate) struct Next(Vec<CommandLine>);
 /// of this command.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Advice {
-    hosts: Option<OsString>,
+    /// The option that names the hosts, with its value. Empty if their file or variable counts without it.
+    hosts: Vec<OsString>,
+    /// Limits of the commands that change groups.
+    bulk: Vec<OsString>,
     /// `--config`, the journal and the limits, which every command takes.
     common: Vec<OsString>,
     /// Options of this create or delete, for its repetition.
@@ -50,7 +65,7 @@ pub(crate) struct Advice {
 
 impl Advice {
     pub(crate) fn new(global: &GlobalOptions, settings: &Settings) -> Self {
-        let hosts = spelled_out(&settings.hosts.value, &settings.hosts.origin);
+        let hosts = host_options(global, settings);
         let mut advice = Self::without_hosts(global, settings.config.as_deref(), &settings.journal);
         if let Some(file) = &settings.tls.ca_file {
             advice.common.extend(["--ca-file".into(), absolute(file)]);
@@ -80,6 +95,9 @@ impl Advice {
         }
         if let Some(attempts) = global.attempts {
             add("--attempts", attempts.to_string().into());
+        }
+        if let Some(groups) = global.in_flight {
+            add("--in-flight", groups.to_string().into());
         }
         if let Some(engine) = global.engine {
             add("--engine", engine.word().into());
@@ -116,6 +134,20 @@ impl Advice {
         self
     }
 
+    /// Repeats the limit of failures.
+    pub(crate) fn with_max_failures(mut self, groups: Option<u32>) -> Self {
+        if let Some(groups) = groups {
+            self.bulk.extend(["--max-failures".into(), groups.to_string().into()]);
+        }
+        self
+    }
+
+    /// Repeats a create that is content with a group that is there already.
+    pub(crate) fn with_exist_ok(mut self) -> Self {
+        self.create.push("--exist-ok".into());
+        self
+    }
+
     /// Repeats a delete without its question.
     pub(crate) fn without_question(mut self) -> Self {
         self.delete.push("--yes".into());
@@ -131,6 +163,7 @@ impl Advice {
             Operation::Recover => self.recover(),
             _ => self.on("create", &self.create, group),
         }
+        .repeated()
     }
 
     pub(crate) fn repair(&self, group: &GroupId, target: Target) -> Next {
@@ -146,9 +179,9 @@ impl Advice {
     /// Returns a recovery, without hosts, because the journal has them, unless they get credentials.
     pub(crate) fn recover(&self) -> Next {
         if self.has_credentials {
-            return Next::of(Self::command("recover").chain(self.options()));
+            return Next::of(Self::command("recover").chain(self.options()), []);
         }
-        Next::of(Self::command("recover").chain(self.common.iter().cloned()))
+        Next::of(Self::command("recover").chain(self.common.iter().cloned()), [])
     }
 
     /// Returns the status of all groups of a command, or nothing if they came from standard input.
@@ -156,14 +189,15 @@ impl Advice {
         let words = Self::command("status").chain(self.options());
         match &named.file {
             Some(file) if groups::is_stdin(file) => Next::default(),
-            Some(file) => Next::of(words.chain(["-f".into(), absolute(file)])),
-            None => Next::of(words.chain(ids(named.ids.iter().map(String::as_str)))),
+            Some(file) => Next::of(words.chain(["-f".into(), absolute(file)]), []),
+            None => Next::of(words, named.ids.iter().map(OsString::from)),
         }
     }
 
     fn on(&self, command: &str, own: &[OsString], group: &GroupId) -> Next {
-        let words = Self::command(command).chain(own.iter().cloned()).chain(self.options());
-        Next::of(words.chain(ids([group.as_str()])))
+        let bulk = if command == "status" { &[][..] } else { &self.bulk };
+        let words = Self::command(command).chain(own.iter().chain(bulk).cloned()).chain(self.options());
+        Next::of(words, [group.as_str().into()])
     }
 
     fn command(name: &str) -> impl Iterator<Item = OsString> {
@@ -171,19 +205,23 @@ impl Advice {
     }
 
     fn options(&self) -> impl Iterator<Item = OsString> {
-        let hosts = self.hosts.iter().flat_map(|hosts| ["--hosts".into(), hosts.clone()]);
-        hosts.chain(self.common.iter().cloned()).collect::<Vec<_>>().into_iter()
+        self.hosts.iter().chain(&self.common).cloned().collect::<Vec<_>>().into_iter()
     }
 }
 
 impl Next {
-    fn of(words: impl Iterator<Item = OsString>) -> Self {
-        Next(vec![CommandLine(words.collect())])
+    fn of(words: impl Iterator<Item = OsString>, ids: impl IntoIterator<Item = OsString>) -> Self {
+        Next(vec![CommandLine { words: words.collect(), ids: ids.into_iter().collect(), repeats: false }])
     }
 
     /// Adds an alternative.
     fn or(mut self, other: Next) -> Self {
         self.0.extend(other.0);
+        self
+    }
+
+    fn repeated(mut self) -> Self {
+        self.0.iter_mut().for_each(|command| command.repeats = true);
         self
     }
 
@@ -201,34 +239,98 @@ impl Next {
     /// changed path would name another file.
     pub(crate) fn json(&self) -> Value {
         let texts = |command: &CommandLine| {
-            command.0.iter().map(|word| word.to_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+            command.all_words().iter().map(|word| word.to_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
         };
         json!(self.0.iter().filter_map(texts).collect::<Vec<_>>())
     }
 }
 
-impl CommandLine {
-    fn for_a_shell(&self) -> String {
-        self.0.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+/// The next commands after many groups: one for each kind of failure, with all its groups.
+#[derive(Debug, Default)]
+pub(crate) struct NextOfMany {
+    kinds: Vec<Next>,
+}
+
+impl NextOfMany {
+    pub(crate) fn add(&mut self, next: &Next) {
+        let is_alike = |kind: &&mut Next| {
+            kind.0.len() == next.0.len() && kind.0.iter().zip(&next.0).all(|(one, other)| one.words == other.words)
+        };
+        match self.kinds.iter_mut().find(is_alike) {
+            Some(kind) => {
+                for (known, more) in kind.0.iter_mut().zip(&next.0) {
+                    known.ids.extend(more.ids.iter().cloned());
+                }
+            }
+            None if next.0.is_empty() => {}
+            None => self.kinds.push(next.clone()),
+        }
+    }
+
+    /// Returns the lines of all kinds, recoveries first. `file` is the list of the groups, if there is one. `noun` is the
+    /// word for a group.
+    pub(crate) fn lines(mut self, file: Option<&Path>, noun: &str) -> String {
+        self.kinds.sort_by_key(|kind| kind.0.iter().any(|command| !command.ids.is_empty()));
+        let mut text = String::new();
+        for mut kind in self.kinds {
+            let groups = kind.0.iter().map(|command| command.ids.len()).max().unwrap_or(0);
+            let most = kind.0.iter_mut().map(|command| command.shorten(file)).min().unwrap_or(0);
+            if groups > most {
+                let _ = writeln!(text, "The next command is for {most} of {groups} {noun}s; repeat it for the others.");
+            }
+            text.push_str(&kind.lines());
+        }
+        text
     }
 }
 
-/// Returns the value of `--hosts`, unless the hosts are many and come from the file or a variable.
-fn spelled_out(hosts: &Hosts, origin: &Origin) -> Option<OsString> {
-    let few = hosts.len() <= MOST_HOSTS || matches!(origin, Origin::Option(_));
+impl CommandLine {
+    /// Bounds the number of groups, and returns for how many the command is. The whole file is named if that is the
+    /// same: the other groups of it are in the wanted state already.
+    fn shorten(&mut self, file: Option<&Path>) -> usize {
+        let groups = self.ids.len();
+        if let (Some(file), true) = (file, self.repeats && groups > MOST_GROUPS_OF_A_FILE) {
+            let exist_ok = OsString::from("--exist-ok");
+            if self.words.get(1).is_some_and(|command| command == "create") && !self.words.contains(&exist_ok) {
+                self.words.insert(2, exist_ok);
+            }
+            self.words.extend(["-f".into(), absolute(file)]);
+            self.ids.clear();
+            return groups;
+        }
+        self.ids.truncate(MOST_GROUPS);
+        self.ids.len()
+    }
+
+    /// Returns all words. The ids are the last arguments, after `--` if one begins with a dash.
+    fn all_words(&self) -> Vec<OsString> {
+        let dashed = self.ids.iter().any(|id| id.as_encoded_bytes().starts_with(b"-"));
+        let marker = dashed.then(|| OsString::from("--"));
+        self.words.iter().cloned().chain(marker).chain(self.ids.iter().cloned()).collect()
+    }
+
+    fn for_a_shell(&self) -> String {
+        self.all_words().iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Returns up to four hosts as `--hosts`. Others are named by their file or variable, unless they were typed, or read
+/// from standard input.
+fn host_options(global: &GlobalOptions, settings: &Settings) -> Vec<OsString> {
+    let Sourced { value: hosts, origin } = &settings.hosts;
+    let of_file = global.hosts_file.as_deref().filter(|_| *origin == global.origin(host_list::OPTION));
+    let file = of_file.filter(|path| !groups::is_stdin(path));
+    let few = hosts.len() <= MOST_HOSTS || of_file.is_some() || matches!(origin, Origin::Option(_));
     // A comma in a host's path would end the host in `--hosts`.
     let separable = hosts.iter().all(|host| !host.as_str().contains(','));
-    let list = || hosts.iter().map(Host::as_str).collect::<Vec<_>>().join(",");
-    (few && separable).then(|| list().into())
-}
-
-/// Returns ids as the last arguments, after `--` if one begins with a dash.
-fn ids<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<OsString> {
-    let mut words: Vec<OsString> = ids.into_iter().map(OsString::from).collect();
-    if words.iter().any(|id| id.as_encoded_bytes().starts_with(b"-")) {
-        words.insert(0, "--".into());
+    match file {
+        Some(file) if hosts.len() > MOST_HOSTS || !separable => vec![host_list::OPTION.into(), absolute(file)],
+        _ if few && separable => {
+            let list = hosts.iter().map(Host::as_str).collect::<Vec<_>>().join(",");
+            vec!["--hosts".into(), list.into()]
+        }
+        _ => Vec::new(),
     }
-    words
 }
 
 /// Returns the absolute path. If the current directory does not exist, returns the path unchanged.
@@ -236,90 +338,15 @@ fn absolute(path: &Path) -> OsString {
     std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)).into()
 }
 
-/// Returns one word for a POSIX shell. Each word of a printed command passes through this function.
-fn shell_word(word: &OsStr) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._/:@%+,".contains(c);
-    match word.to_str() {
-        Some(text) if !text.is_empty() && text.chars().all(is_plain) => text.into(),
-        Some(text) if !text.chars().any(is_not_shown) => format!("'{}'", text.replace('\'', r"'\''")),
-        _ => printed(word.as_encoded_bytes()),
-    }
-}
-
-/// Returns whether a terminal interprets or hides the character: controls, directions, joiners.
-fn is_not_shown(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
-}
-
-/// Returns bytes as octal numbers for `printf`, which is the only visible form in POSIX.
-fn printed(bytes: &[u8]) -> String {
-    let end = bytes.iter().rposition(|byte| *byte != b'\n').map_or(0, |last| last + 1);
-    let mut format = String::new();
-    for byte in &bytes[..end] {
-        match byte {
-            b'%' => format.push_str("%%"),
-            b' ' | b'.' | b'/' => format.push(char::from(*byte)),
-            byte if byte.is_ascii_alphanumeric() => format.push(char::from(*byte)),
-            byte => {
-                let _ = write!(format, "\\{byte:03o}");
-            }
-        }
-    }
-    // Command substitution removes trailing newlines, so append them outside of it.
-    let newlines = if end < bytes.len() { format!("'{}'", "\n".repeat(bytes.len() - end)) } else { String::new() };
-    format!("\"$(printf '{format}')\"{newlines}")
-}
-
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::ffi::OsStr;
 
     use super::*;
 
     #[test]
-    fn word_is_quoted_only_if_a_shell_needs_it() {
-        let word = |text: &str| shell_word(OsStr::new(text));
-        assert_eq!(word("users-42"), "users-42");
-        assert_eq!(word("http://node1:8000,http://node2:8000"), "http://node1:8000,http://node2:8000");
-        assert_eq!(word("two words"), "'two words'");
-        assert_eq!(word("it's"), r"'it'\''s'");
-        assert_eq!(word("http://[::1]:8000"), "'http://[::1]:8000'");
-        assert_eq!(word("ü"), "'ü'");
-        assert_eq!(word(""), "''");
-    }
-
-    #[test]
-    fn shell_reads_each_quoted_word_back_unchanged() {
-        use std::os::unix::ffi::OsStrExt as _;
-        let words: [&[u8]; 14] = [
-            b"plain",
-            b"a b",
-            b"it's",
-            b"-dash",
-            b"$HOME `id` \"x\" \\n !h ~ * ? [a] {a,b} # ; & | < > ( )",
-            b"100%",
-            b"bytes \xff\xfe %s %% -n '",
-            b"-\xff",
-            b"line\nbreak",
-            b"ends with newlines\n\n",
-            b"tab\tand escape\x1b[2J",
-            "right\u{202e}to left".as_bytes(),
-            b"=ls",
-            b"\n",
-        ];
-        for bytes in words {
-            let line = format!("printf '%s|' {}", shell_word(OsStr::from_bytes(bytes)));
-            for shell in ["sh", "bash"] {
-                let Ok(output) = Command::new(shell).args(["-c", &line]).output() else { continue };
-                assert_eq!(output.stdout, [bytes, b"|"].concat(), "{shell}: {line}");
-            }
-        }
-    }
-
-    #[test]
     fn each_alternative_has_its_own_line() {
-        let advice = Advice { hosts: Some("http://a,http://b".into()), ..Advice::default() };
+        let advice = Advice { hosts: ["--hosts", "http://a,http://b"].map(OsString::from).into(), ..Advice::default() };
         let next = advice.repair_either_way(&GroupId::parse("-it's").unwrap());
         assert_eq!(
             next.lines(),

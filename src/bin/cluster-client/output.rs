@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use cluster_client::{GroupId, Printable};
-use terminal_size::{Width, terminal_size_of};
+use terminal_size::{Height, Width, terminal_size_of};
 
 use crate::args::{Format, GlobalOptions};
 use crate::exit::Exit;
@@ -36,16 +36,46 @@ struct Console {
 /// Prints results.
 pub(crate) struct Output {
     pub(crate) format: Format,
-    /// Whether to print a mark before each host.
-    pub(crate) marks: bool,
+    pub(crate) view: View,
     styled: bool,
 }
+
+/// How tables are shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View {
+    /// Whether to print a mark before each host.
+    pub(crate) marks: bool,
+    /// Whether a terminal shows them, on which a long line is broken anywhere.
+    pub(crate) terminal: bool,
+    pub(crate) columns: usize,
+    /// Whether each host has a line, however many there are.
+    pub(crate) all: bool,
+}
+
+impl View {
+    fn new(global: &GlobalOptions) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let marks = terminal || global.color == clap::ColorChoice::Always;
+        View { marks, terminal, columns: screen().0, all: global.all }
+    }
+}
+
+/// Returns columns and rows of the terminal that shows the results. Without one, `COLUMNS` and `LINES` count.
+pub(crate) fn screen() -> (usize, usize) {
+    let number = |name| std::env::var(name).ok()?.parse().ok().filter(|number| *number > 0);
+    match terminal_size_of(io::stdout()) {
+        Some((Width(columns), Height(rows))) if columns > 0 => (columns.into(), rows.into()),
+        _ => (number("COLUMNS").unwrap_or(WIDTH), number("LINES").unwrap_or(24)),
+    }
+}
+
+/// Columns of a table without a terminal.
+const WIDTH: usize = 100;
 
 impl Output {
     pub(crate) fn new(global: &GlobalOptions) -> Self {
         let styled = is_styled(&io::stdout(), global.color);
-        let marks = io::stdout().is_terminal() || global.color == clap::ColorChoice::Always;
-        Output { format: global.output, marks, styled }
+        Output { format: global.output, view: View::new(global), styled }
     }
 
     /// Prints a result, without its styles if none are wanted.
@@ -55,8 +85,20 @@ impl Output {
             console.err.push(Entry::Pause);
             console.err.wait_until_written(Some(FRAME_TIMEOUT));
         }
-        let text = if self.styled { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() };
-        console.out.push(Entry::Result(text));
+        console.out.push(Entry::Result(self.styled(text)));
+    }
+
+    /// Prints a frame on the terminal: lines that end with the control sequence `end_of_line`, between two others.
+    pub(crate) fn print_frame(&mut self, before: &str, lines: &[String], end_of_line: &str, after: &str) {
+        let mut frame = before.to_owned();
+        for line in lines {
+            frame.extend([&self.styled(line), end_of_line, "\n"]);
+        }
+        console().out.push(Entry::Result(frame + after));
+    }
+
+    fn styled(&self, text: &str) -> String {
+        if self.styled { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
     }
 }
 

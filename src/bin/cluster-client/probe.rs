@@ -16,6 +16,7 @@ use crate::exit::{CliError, Exit, with_causes};
 use crate::json;
 use crate::next::{Advice, Next};
 use crate::output::{Output, eprint};
+use crate::printer::counted;
 use crate::settings::Settings;
 use crate::signal::{self, SignalContext};
 
@@ -53,7 +54,7 @@ pub(crate) fn run(
         meaning: "deleting the thing again",
     })?;
     if !global.quiet {
-        eprint(&format!("probing {} hosts with {what}", settings.hosts.value.len()));
+        eprint(&format!("probing {} with {what}", counted(settings.hosts.value.len(), "host")));
     }
     let report = client.with(OperationOptions::new().cancel(&token)).probe(id)?;
     let (exit, next) = (exit(&report), next(&report, &advice));

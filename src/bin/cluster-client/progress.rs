@@ -11,6 +11,7 @@ use cluster_client::{Event, EventKind, GroupId, Host, Observer, Phase};
 use crate::args::GlobalOptions;
 use crate::output::{eprint, show_frames};
 use crate::output_queue::Frame;
+use crate::summary::hosts;
 
 /// Time after which a pending host is named. Earlier, the names would flicker.
 const MIN_NAMED_WAIT: Duration = Duration::from_secs(1);
@@ -96,6 +97,13 @@ impl Progress {
         progress
     }
 
+    /// Returns a progress that shows nothing.
+    pub(crate) fn silent(tries: Tries) -> Arc<Self> {
+        let state =
+            ProgressState { groups: None, ended: 0, shown: 0, running: HashMap::new(), tries, noun: String::new() };
+        Arc::new(Progress { mode: Mode::Silent, state: Mutex::new(state) })
+    }
+
     /// Removes the row from the screen.
     pub(crate) fn end(&self) {
         if self.mode == Mode::Live {
@@ -122,7 +130,12 @@ impl Progress {
 
 /// Returns whether standard error is a terminal that can move its cursor.
 fn is_live() -> bool {
-    cfg!(unix) && io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+    io::stderr().is_terminal() && can_move_the_cursor()
+}
+
+/// Returns whether a terminal, if there is one, can move its cursor.
+pub(crate) fn can_move_the_cursor() -> bool {
+    cfg!(unix) && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
 }
 
 impl Observer for Progress {
@@ -251,7 +264,7 @@ impl Running {
     fn row(&self, now: Instant, noun: &str) -> String {
         match (self.phase, doing(self.phase)) {
             (_, Some(doing)) if self.hosts.is_empty() => doing.into(),
-            (_, Some(doing)) => format!("{doing}: {} of {} hosts", self.finished, self.hosts.len()),
+            (_, Some(doing)) => format!("{doing}: {} of {}", self.finished, hosts(self.hosts.len())),
             (Phase::Claim, None) => {
                 format!("waiting for the lock of the {noun}, {} s", now.saturating_duration_since(self.since).as_secs())
             }

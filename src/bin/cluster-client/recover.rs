@@ -7,8 +7,8 @@ use crate::exit::{CliError, Exit, with_causes};
 use crate::json;
 use crate::next::{Advice, Next};
 use crate::output::{Output, eprint};
+use crate::printer::ResultPrinter;
 use crate::progress::Progress;
-use crate::run::ResultPrinter;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, SignalContext};
 use crate::summary::Done;
@@ -34,7 +34,8 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
     if recovery.is_complete() && recovery.settled.is_empty() {
         eprint("nothing to recover: the journal is empty");
     }
-    let mut printer = ResultPrinter { output, progress: &progress, advice, several: false, exit: None, cut: false };
+    let several = recovery.settled.len() + recovery.unsettled.len() > 1;
+    let mut printer = ResultPrinter::new(output, &progress, advice, several);
     let Recovery { settled, unsettled, unreadable, .. } = recovery;
     for done in settled.into_iter().map(settlement).chain(unsettled.into_iter().filter_map(failure)) {
         printer.show(&done);
@@ -47,7 +48,7 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
             Format::Name => eprint(&left(error)),
         }
     }
-    Ok(printer.finish(0, token.is_cancelled()))
+    Ok(printer.finish(0, "", token.is_cancelled()))
 }
 
 /// Returns what an unreadable entry means: the state of its group is unknown.
@@ -61,10 +62,10 @@ fn left(error: &JournalError) -> String {
 }
 
 fn settlement(report: Report) -> Done {
-    Done { asked: Operation::Recover, group: report.group.clone(), result: Ok(report) }
+    Done::new(Operation::Recover, report.group.clone(), Ok(report))
 }
 
 fn failure(error: Error) -> Option<Done> {
     let group = error.report()?.group.clone();
-    Some(Done { asked: Operation::Recover, group, result: Err(error) })
+    Some(Done::new(Operation::Recover, group, Err(error)))
 }

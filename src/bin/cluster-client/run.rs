@@ -1,80 +1,102 @@
 //! create, delete, status and repair: run an operation on each group, and print each result.
 
-use std::collections::HashSet;
-use std::path::Path;
+use std::cell::Cell;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use cluster_client::{
-    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, DirectoryJournal, GroupId, Journal as _,
-    JournalError, Note, Operation, OperationOptions, Origin, Report, Target,
+    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, DirectoryJournal, Error, GroupId, Journal as _,
+    JournalError, Operation, OperationOptions, Origin, Report, Target,
 };
 
-use crate::args::{Format, GlobalOptions, Groups};
+use crate::args::{Bulk, GlobalOptions, Groups};
 use crate::confirm::confirmed;
 use crate::exit::{CliError, Exit, with_causes};
 use crate::groups;
-use crate::json;
+use crate::matrix::Matrix;
 use crate::next::Advice;
-use crate::output::{self, Output, eprint, name_line};
+use crate::output::{self, Output, eprint};
+use crate::printer::{ResultPrinter, counted};
 use crate::progress::Progress;
 use crate::settings::{Journal, Settings};
 use crate::signal::{self, SignalContext};
-use crate::summary::{self, Done};
-use crate::table;
+use crate::summary::Done;
 
 /// The operation on each group.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) enum GroupCommand {
-    Create { preflight: bool },
-    Delete { asked: bool },
+    Create { preflight: bool, exist_ok: bool, bulk: Bulk },
+    Delete { asked: bool, bulk: Bulk },
     Status,
-    Repair(Target),
+    Repair { target: Target, bulk: Bulk },
 }
 
 impl GroupCommand {
-    fn operation(self) -> Operation {
+    fn operation(&self) -> Operation {
         match self {
             GroupCommand::Create { .. } => Operation::Create,
             GroupCommand::Delete { .. } => Operation::Delete,
             GroupCommand::Status => Operation::Status,
-            GroupCommand::Repair(target) => Operation::Repair(target),
+            GroupCommand::Repair { target, .. } => Operation::Repair(*target),
         }
     }
 
-    fn when_interrupted(self) -> &'static str {
+    fn bulk(&self) -> Bulk {
         match self {
-            GroupCommand::Create { .. } => "rolling back",
+            GroupCommand::Create { bulk, .. }
+            | GroupCommand::Delete { bulk, .. }
+            | GroupCommand::Repair { bulk, .. } => bulk.clone(),
+            GroupCommand::Status => Bulk::default(),
+        }
+    }
+
+    /// Returns whether it only asks.
+    fn only_reads(&self) -> bool {
+        matches!(self, GroupCommand::Status) || self.bulk().dry_run
+    }
+
+    fn when_interrupted(&self) -> &'static str {
+        match self {
+            GroupCommand::Create { .. } if !self.only_reads() => "rolling back",
             _ => "waiting for the requests under way",
         }
     }
+
+    /// Returns the result of this command on a group.
+    fn done(&self, group: GroupId, result: Result<Report, Error>) -> Done {
+        let exist_ok = matches!(self, GroupCommand::Create { exist_ok: true, .. });
+        Done { exist_ok, dry_run: self.bulk().dry_run, ..Done::new(self.operation(), group, result) }
+    }
 }
 
+/// Maximum number of hosts in all results that wait for that of an earlier group, because results are printed in the
+/// order of the input. No further group begins while there are more. It bounds the memory.
+const MOST_HELD: usize = 200_000;
+
 pub(crate) fn run(
-    job: GroupCommand,
+    job: &GroupCommand,
     named: &Groups,
     global: &GlobalOptions,
     output: &mut Output,
 ) -> Result<Exit, CliError> {
-    let settings = Settings::resolve(global)?;
-    let groups = groups::read(named, &settings.api.api.value)?;
+    let (settings, groups) = prepared(named, global)?;
     check_preflight(job, &settings.api.api.value)?;
     match job {
         GroupCommand::Status => settings.warn_of_default_hosts(),
         _ => settings.require_named_hosts()?,
     }
-    if let GroupCommand::Delete { asked: false } = job {
-        let from_stdin = named.file.as_deref().is_some_and(groups::is_stdin);
+    if let (GroupCommand::Delete { asked: false, .. }, false) = (job, job.only_reads()) {
+        let from_stdin = reads_stdin(named, global);
         if !confirmed(&groups, settings.noun(), &settings.hosts.value, from_stdin)? {
             eprint("not deleted; nothing was sent");
             return Ok(Exit::Unchanged);
         }
     }
     let progress = Progress::new(global, Some(groups.len()), settings.tries(), settings.noun());
-    let client = match job {
-        GroupCommand::Status => settings.reader(progress.clone())?,
-        _ => settings.writer(progress.clone())?,
-    };
+    let client =
+        if job.only_reads() { settings.reader(progress.clone())? } else { settings.writer(progress.clone())? };
     let mut advice = advice(job, global, &settings);
-    if let (GroupCommand::Status, Journal::Directory(directory)) = (job, &settings.journal.value) {
+    if let (true, Journal::Directory(directory)) = (job.only_reads(), &settings.journal.value) {
         advice.unfinished = unfinished(directory);
     }
     let token = signal::watch(SignalContext {
@@ -83,26 +105,39 @@ pub(crate) fn run(
         recover: advice.recover(),
         meaning: job.when_interrupted(),
     })?;
-    let options = OperationOptions::new().cancel(&token);
-    let mut printer =
-        ResultPrinter { output, progress: &progress, advice, several: groups.len() > 1, exit: None, cut: false };
-    let mut left = &groups[..];
-    while !left.is_empty() && !token.is_cancelled() {
-        let mut ended = 0;
-        for done in results(job, &client, &options, left, &token) {
-            ended += 1;
-            printer.show(&done);
+    let matrix = match job {
+        GroupCommand::Status if groups.len() > 1 => {
+            Matrix::new(&groups, settings.noun(), &settings.hosts.value, output.view)
         }
-        left = &left[ended..];
-        // No operation is in flight, so blocking here delays none.
-        output::wait_for_room();
+        _ => None,
+    };
+    let mut printer = ResultPrinter::new(output, &progress, advice, groups.len() > 1);
+    printer.list = named.file.clone().filter(|path| !groups::is_stdin(path));
+    printer.set_matrix(matrix);
+    let limit = Limit::new(job.bulk().max_failures, settings.hosts.value.len());
+    let work = Work { job, client, token: &token, limit };
+    let left = work.show_all(&groups, &mut printer);
+    Ok(printer.finish(left, &work.limit.reason(settings.noun()), token.is_cancelled()))
+}
+
+/// Returns the settings and the groups of a command. Both may be read from a file, and one from standard input.
+pub(crate) fn prepared(named: &Groups, global: &GlobalOptions) -> Result<(Settings, Vec<GroupId>), CliError> {
+    let is_stdin = |path: &Option<PathBuf>| path.as_deref().is_some_and(groups::is_stdin);
+    if is_stdin(&named.file) && is_stdin(&global.hosts_file) {
+        return Err(CliError::usage("groups and hosts cannot both be read from standard input: put one into a file"));
     }
-    Ok(printer.finish(left.len(), token.is_cancelled()))
+    let settings = Settings::resolve(global)?;
+    let groups = groups::read(named, &settings.api.api.value)?;
+    Ok((settings, groups))
+}
+
+fn reads_stdin(named: &Groups, global: &GlobalOptions) -> bool {
+    [&named.file, &global.hosts_file].into_iter().flatten().any(|path| groups::is_stdin(path))
 }
 
 /// Refuses a create without a preflight by an API that proves no ownership, as the library does.
-fn check_preflight(job: GroupCommand, api: &Api) -> Result<(), ConfigError> {
-    if !matches!(job, GroupCommand::Create { preflight: false }) || api.proves_ownership() {
+fn check_preflight(job: &GroupCommand, api: &Api) -> Result<(), ConfigError> {
+    if !matches!(job, GroupCommand::Create { preflight: false, .. }) || api.proves_ownership() {
         return Ok(());
     }
     let problem = "is refused, because its create does not tell whether it existed";
@@ -110,89 +145,94 @@ fn check_preflight(job: GroupCommand, api: &Api) -> Result<(), ConfigError> {
     Err(ConfigError::new("API", api.name(), problem, remedy).from_origin(Origin::Option("--no-preflight".into())))
 }
 
-/// Returns the results in the order of their ends. No further group begins after a signal, or while too many results are
-/// unread.
-fn results<'a>(
-    job: GroupCommand,
-    client: &ClusterClient,
-    options: &OperationOptions,
-    groups: &'a [GroupId],
+/// Decides whether a further group may begin.
+struct Limit {
+    most: Option<u32>,
+    failed: Cell<usize>,
+    /// Number of results that wait for that of an earlier group.
+    held: Cell<usize>,
+    hosts: usize,
+}
+
+impl Limit {
+    fn new(most: Option<u32>, hosts: usize) -> Self {
+        Limit { most, failed: Cell::new(0), held: Cell::new(0), hosts }
+    }
+
+    fn count(&self, done: &Done) {
+        self.failed.set(self.failed.get() + usize::from(done.exit() != Exit::Done));
+    }
+
+    fn is_reached(&self) -> bool {
+        self.most.is_some_and(|most| self.failed.get() >= most as usize)
+    }
+
+    fn allows_another(&self) -> bool {
+        !self.is_reached() && self.held.get() * self.hosts < MOST_HELD
+    }
+
+    /// Returns why some groups were not begun, if it is because of the failures.
+    fn reason(&self, noun: &str) -> String {
+        let failed = counted(self.failed.get(), noun);
+        if self.is_reached() { format!(", because {failed} failed") } else { String::new() }
+    }
+}
+
+/// An operation on many groups.
+struct Work<'a> {
+    job: &'a GroupCommand,
+    client: ClusterClient,
     token: &'a CancelToken,
-) -> Box<dyn Iterator<Item = Done> + 'a> {
-    let asked = job.operation();
-    let left = groups.iter().take_while(|_| !token.is_cancelled() && output::has_room());
-    let done = move |position: usize, result| Done { asked, group: groups[position].clone(), result };
-    let reports = move |completed: Completed| done(completed.position, completed.result);
-    let client = client.with(options.clone());
-    match job {
-        GroupCommand::Create { preflight } => {
-            Box::new(client.with(options.clone().preflight(preflight)).create_groups(left).map(reports))
-        }
-        GroupCommand::Delete { .. } => Box::new(
-            client
-                .delete_groups(left)
-                .map(move |completed| done(completed.position, completed.result.map(Deletion::into_report))),
-        ),
-        GroupCommand::Status => Box::new(client.group_statuses(left).map(reports)),
-        GroupCommand::Repair(target) => Box::new(client.repair_groups(left, target).map(reports)),
-    }
+    limit: Limit,
 }
 
-/// Prints results, and combines their exit codes.
-pub(crate) struct ResultPrinter<'a> {
-    pub(crate) output: &'a mut Output,
-    pub(crate) progress: &'a Progress,
-    pub(crate) advice: Advice,
-    pub(crate) several: bool,
-    pub(crate) exit: Option<Exit>,
-    /// An operation was interrupted before its end.
-    pub(crate) cut: bool,
-}
-
-impl ResultPrinter<'_> {
-    pub(crate) fn show(&mut self, done: &Done) {
-        let summary = summary::summarize(done, &self.advice);
-        self.cut |= !summary::had_completed(done);
-        self.add(done.exit());
-        self.progress.group_ended();
-        if !self.several {
-            self.progress.end();
-        }
-        match self.output.format {
-            Format::Json => self.output.print(&json::render(done, &summary)),
-            Format::Table => {
-                self.output.print(&table::render(done, &summary, self.with_hosts(done), self.output.marks));
+impl Work<'_> {
+    /// Prints the results in the order of the groups, and returns how many were not begun.
+    fn show_all(&self, groups: &[GroupId], printer: &mut ResultPrinter<'_>) -> usize {
+        let mut left = groups;
+        while !left.is_empty() && !self.token.is_cancelled() && !self.limit.is_reached() {
+            let (mut ended, mut shown) = (0, 0);
+            let mut held = BTreeMap::new();
+            for (position, done) in self.results(left) {
+                ended += 1;
+                self.limit.count(&done);
+                held.insert(position, done);
+                while let Some(done) = held.remove(&shown) {
+                    shown += 1;
+                    printer.show(&done);
+                }
+                self.limit.held.set(held.len());
             }
-            Format::Name if done.exit() == Exit::Done => self.output.print(&name_line(&done.group)),
-            Format::Name => eprint(&summary.text),
+            left = &left[ended..];
+            // No operation is in flight, so blocking here delays none.
+            output::wait_for_room();
         }
-        if self.output.format != Format::Json {
-            notes(done.report()).for_each(|note| eprint(&format!("warning: {note}")));
+        left.len()
+    }
+
+    /// Returns the results in the order of their ends, each with its place. No further group begins after a signal,
+    /// beyond the limit, or while too many results are unread.
+    fn results<'a>(&'a self, groups: &'a [GroupId]) -> Box<dyn Iterator<Item = (usize, Done)> + 'a> {
+        let may_begin = || !self.token.is_cancelled() && output::has_room() && self.limit.allows_another();
+        let left = groups.iter().take_while(move |_| may_begin());
+        let done = move |position: usize, result| (position, self.job.done(groups[position].clone(), result));
+        let reports = move |completed: Completed| done(completed.position, completed.result);
+        let options = OperationOptions::new().cancel(self.token);
+        let client = self.client.with(options.clone());
+        match self.job {
+            job if job.only_reads() => Box::new(client.group_statuses(left).map(reports)),
+            GroupCommand::Create { preflight, .. } => {
+                Box::new(client.with(options.preflight(*preflight)).create_groups(left).map(reports))
+            }
+            GroupCommand::Delete { .. } => Box::new(
+                client
+                    .delete_groups(left)
+                    .map(move |completed| done(completed.position, completed.result.map(Deletion::into_report))),
+            ),
+            GroupCommand::Status => Box::new(client.group_statuses(left).map(reports)),
+            GroupCommand::Repair { target, .. } => Box::new(client.repair_groups(left, *target).map(reports)),
         }
     }
-
-    /// Returns whether to print a line for each host. Of several groups, successful ones have none.
-    fn with_hosts(&self, done: &Done) -> bool {
-        !self.several || done.exit() != Exit::Done
-    }
-
-    pub(crate) fn add(&mut self, exit: Exit) {
-        self.exit = Some(self.exit.map_or(exit, |so_far| so_far.with(exit)));
-    }
-
-    pub(crate) fn finish(self, not_begun: usize, interrupted: bool) -> Exit {
-        self.progress.end();
-        if not_begun > 0 {
-            eprint(&format!("{not_begun} {}s were not begun", self.advice.noun()));
-        }
-        let cut = interrupted && (self.cut || not_begun > 0);
-        if cut { Exit::Interrupted } else { self.exit.unwrap_or(Exit::Done) }
-    }
-}
-
-/// Returns the problems that the lines of the hosts do not show.
-fn notes(report: Option<&Report>) -> impl Iterator<Item = &Note> {
-    report.into_iter().flat_map(|report| &report.notes)
 }
 
 /// Reads the groups with an unfinished operation, so that a status can advise a recovery. A journal that cannot be read
@@ -217,11 +257,45 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
 }
 
 /// Returns the builder of the next commands, with the options of this one.
-fn advice(job: GroupCommand, global: &GlobalOptions, settings: &Settings) -> Advice {
-    let advice = Advice::new(global, settings);
+pub(crate) fn advice(job: &GroupCommand, global: &GlobalOptions, settings: &Settings) -> Advice {
+    let mut advice = Advice::new(global, settings).with_max_failures(job.bulk().max_failures);
+    if let GroupCommand::Create { preflight: false, .. } = job {
+        advice = advice.without_preflight();
+    }
+    if let GroupCommand::Create { exist_ok: true, .. } = job {
+        advice = advice.with_exist_ok();
+    }
     match job {
-        GroupCommand::Create { preflight: false } => advice.without_preflight(),
-        GroupCommand::Delete { asked: true } => advice.without_question(),
+        GroupCommand::Delete { asked: true, .. } => advice.without_question(),
         _ => advice,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_client::Outcome;
+
+    use super::*;
+
+    fn ended(outcome: Outcome) -> Done {
+        let group = GroupId::parse("g").unwrap();
+        let report = Report::new(group.clone(), Operation::Create, outcome);
+        Done::new(Operation::Create, group, report.into_result())
+    }
+
+    #[test]
+    fn no_group_begins_after_too_many_failures_or_while_too_many_results_are_held() {
+        let limit = Limit::new(Some(2), 1);
+        for (outcome, failed) in [(Outcome::RolledBack, 1), (Outcome::Created, 1), (Outcome::InDoubt, 2)] {
+            limit.count(&ended(outcome));
+            assert_eq!((limit.failed.get(), limit.is_reached()), (failed, failed == 2), "{outcome}");
+        }
+        assert!(!limit.allows_another());
+        assert_eq!(limit.reason("group"), ", because 2 groups failed");
+        let limit = Limit::new(None, 400);
+        for (held, may_begin) in [(0, true), (499, true), (500, false)] {
+            limit.held.set(held);
+            assert_eq!(limit.allows_another(), may_begin, "{held}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::args::{EngineName, GlobalOptions};
 use crate::credentials::{CredentialSettings, Place, TOKEN_FILE};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
+use crate::host_list;
 use crate::output::eprint;
 use crate::progress::Tries;
 use crate::proxy::ProxySettings;
@@ -21,8 +22,8 @@ use crate::tls::{CA_FILE, TlsSection};
 
 /// The variables with the hosts. The first one that is set counts.
 const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
-const NAME_HOSTS: &str =
-    "name them with --hosts, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts in cluster-client.toml";
+const NAME_HOSTS: &str = "name them with --hosts or --hosts-file, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts \
+                          in cluster-client.toml";
 const ENGINE: &str = "CLUSTER_CLIENT_ENGINE";
 const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
 
@@ -40,6 +41,11 @@ pub(crate) struct Sourced<T> {
 impl<T> Sourced<T> {
     pub(crate) fn default(value: T) -> Self {
         Sourced { value, origin: Origin::Default }
+    }
+
+    /// A value of an option, or of its variable.
+    fn given(global: &GlobalOptions, option: &str, value: T) -> Self {
+        Sourced { value, origin: global.origin(option) }
     }
 
     pub(crate) fn option(name: &str, value: T) -> Self {
@@ -93,7 +99,7 @@ impl Settings {
         let file = ConfigFile::read(global.config.as_deref())?;
         let usual = RetryPolicy::default();
         let request_timeout = match global.request_timeout {
-            Some(time) => Sourced::option("--request-timeout", time),
+            Some(time) => Sourced::given(global, "--request-timeout", time),
             None => or_default(file.time("request_timeout")?, Duration::from_secs(10)),
         };
         let settle = or_default(file.time("settle")?, request_timeout.value.max(SETTLE));
@@ -106,12 +112,12 @@ impl Settings {
             proxy: ProxySettings::read(&file)?,
             hosts,
             timeout: match global.timeout {
-                Some(time) => Sourced::option("--timeout", Some(time)),
+                Some(time) => Sourced::given(global, "--timeout", Some(time)),
                 None => file.time("timeout")?.map_or(Sourced::default(None), |time| time.map(Some)),
             },
             request_timeout,
             attempts: match global.attempts {
-                Some(attempts) => Sourced::option("--attempts", attempts),
+                Some(attempts) => Sourced::given(global, "--attempts", attempts),
                 None => or_default(file.number("attempts")?, usual.attempts()),
             },
             first_delay: or_default(file.time("first_delay")?, usual.first_delay()),
@@ -123,33 +129,42 @@ impl Settings {
             api: ApiSetting::resolve(global.api.as_deref(), &file)?,
             threads: or_default(file.number("threads")?, 1024),
             engine: engine(global, &file)?,
-            in_flight: or_default(file.number("in_flight")?, 32),
+            in_flight: match global.in_flight {
+                Some(groups) => Sourced::given(global, "--in-flight", groups),
+                None => or_default(file.number("in_flight")?, 32),
+            },
             tls: TlsSection::resolve(global.ca_file.as_deref(), variable(CA_FILE), &file)?,
         };
-        settings.check()?;
+        settings.check(&file)?;
         Ok(settings)
     }
 
     /// Checks each value alone, so that its error gets its origin. The library has no origins.
-    fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self, file: &ConfigFile) -> Result<(), ConfigError> {
         const LONG: Duration = Duration::from_secs(24 * 3600);
         let usual = RetryPolicy::default().with_max_delay(Duration::from_secs(3600));
         let lone = || ClusterClient::builder().hosts(["http://localhost"]).rollback_timeout(LONG);
 
-        in_bounds(&self.attempts, |attempts| builds(lone().retry(usual.with_attempts(attempts))))?;
-        in_bounds(&self.first_delay, |first_delay| builds(lone().retry(usual.with_first_delay(first_delay))))?;
-        in_bounds(&self.max_delay, |max_delay| {
+        in_bounds((&self.attempts, "attempts", file), |attempts| builds(lone().retry(usual.with_attempts(attempts))))?;
+        in_bounds((&self.first_delay, "first_delay", file), |first_delay| {
+            builds(lone().retry(usual.with_first_delay(first_delay)))
+        })?;
+        in_bounds((&self.max_delay, "max_delay", file), |max_delay| {
             builds(lone().retry(usual.with_first_delay(self.first_delay.value).with_max_delay(max_delay)))
         })?;
-        in_bounds(&self.timeout, |time| time.map_or(Ok(()), |time| builds(lone().operation_timeout(time))))?;
-        in_bounds(&self.request_timeout, |time| builds(lone().request_timeout(time)))?;
-        in_bounds(&self.settle, |time| builds(lone().settle(time)))?;
-        in_bounds(&self.rollback_timeout, |time| builds(lone().settle(self.settle.value).rollback_timeout(time)))?;
+        in_bounds((&self.timeout, "timeout", file), |time| {
+            time.map_or(Ok(()), |time| builds(lone().operation_timeout(time)))
+        })?;
+        in_bounds((&self.request_timeout, "request_timeout", file), |time| builds(lone().request_timeout(time)))?;
+        in_bounds((&self.settle, "settle", file), |time| builds(lone().settle(time)))?;
+        in_bounds((&self.rollback_timeout, "rollback_timeout", file), |time| {
+            builds(lone().settle(self.settle.value).rollback_timeout(time))
+        })?;
         if let Some(Place { origin, .. }) = self.proxy.places.first() {
             builds(self.proxy.address(lone())).map_err(|error| error.from_origin(origin.clone()))?;
         }
-        in_bounds(&self.threads, |threads| builds(lone().threads(threads)))?;
-        in_bounds(&self.in_flight, |operations| builds(lone().in_flight(operations)))
+        in_bounds((&self.threads, "threads", file), |threads| builds(lone().threads(threads)))?;
+        in_bounds((&self.in_flight, "in_flight", file), |operations| builds(lone().in_flight(operations)))
     }
 
     /// Creates a client for commands that only read.
@@ -266,11 +281,16 @@ pub(crate) fn or_default<T>(found: Option<Sourced<T>>, default: T) -> Sourced<T>
     found.unwrap_or(Sourced::default(default))
 }
 
+/// Checks a setting. Its key gives the line in the file.
 pub(crate) fn in_bounds<T: Clone>(
-    setting: &Sourced<T>,
+    (setting, key, file): (&Sourced<T>, &str, &ConfigFile),
     check: impl FnOnce(T) -> Result<(), ConfigError>,
 ) -> Result<(), ConfigError> {
-    check(setting.value.clone()).map_err(|error| error.from_origin(setting.origin.clone()))
+    let origin = match &setting.origin {
+        Origin::File(_) => file.origin_of(key),
+        other => other.clone(),
+    };
+    check(setting.value.clone()).map_err(|error| error.from_origin(origin))
 }
 
 fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
@@ -280,25 +300,41 @@ fn builds(builder: ClientBuilder) -> Result<(), ConfigError> {
     }
 }
 
+/// Returns the hosts of the first origin that names some.
 fn hosts(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Hosts>, ConfigError> {
-    if let Some(list) = &global.hosts {
+    if !global.hosts.is_empty() {
         let origin = Origin::Option("--hosts".into());
-        return Ok(Sourced::option("--hosts", Hosts::parse_list(list, origin)?));
+        return Ok(Sourced::option("--hosts", host_list::parse(&global.hosts.join(","), origin)?));
     }
-    if let Some((name, list)) = HOSTS.iter().find_map(|name| Some((name, variable(name)?))) {
-        let origin = Origin::Environment((*name).into());
-        let list = list.into_string().map_err(|list| {
-            ConfigError::new("host list", list.to_string_lossy(), "is not UTF-8", "write it in ASCII")
-                .from_origin(origin.clone())
-        })?;
-        return Ok(Sourced::variable(name, Hosts::parse_list(&list, origin)?));
+    // The variable of --hosts comes before that of --hosts-file.
+    let of_option = global.hosts_file.as_deref().filter(|_| !global.from_variables.contains(host_list::OPTION));
+    if let Some(path) = of_option {
+        return Ok(Sourced::given(global, host_list::OPTION, host_list::read(path)?));
+    }
+    if let Some((name, list)) = variable(HOSTS[0]).map(|list| (HOSTS[0], list)) {
+        return hosts_of_variable(name, list);
+    }
+    if let Some(path) = &global.hosts_file {
+        return Ok(Sourced::given(global, host_list::OPTION, host_list::read(path)?));
+    }
+    if let Some((name, list)) = variable(HOSTS[1]).map(|list| (HOSTS[1], list)) {
+        return hosts_of_variable(name, list);
     }
     if let Some(Sourced { value, origin }) = file.hosts()? {
-        let value = Hosts::parse(value).map_err(|error| error.from_origin(origin.clone()))?;
+        let value = Hosts::parse(value).map_err(|error| error.from_origin(file.origin_of("hosts")))?;
         return Ok(Sourced { value, origin });
     }
     let local = ["http://localhost:8000", "http://localhost:8001", "http://localhost:8002"];
     Hosts::parse(local).map(Sourced::default)
+}
+
+fn hosts_of_variable(name: &str, list: OsString) -> Result<Sourced<Hosts>, ConfigError> {
+    let origin = Origin::Environment(name.into());
+    let list = list.into_string().map_err(|list| {
+        ConfigError::new("host list", list.to_string_lossy(), "is not UTF-8", "write it in ASCII")
+            .from_origin(origin.clone())
+    })?;
+    Ok(Sourced::variable(name, host_list::parse(&list, origin)?))
 }
 
 fn engine(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<EngineName>, ConfigError> {
@@ -324,11 +360,11 @@ pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>,
 }
 
 fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
-    if global.no_journal {
-        return Ok(Sourced::option("--no-journal", Journal::Off));
-    }
     if let Some(directory) = &global.journal {
         return Ok(Sourced::option("--journal", Journal::Directory(directory.clone())));
+    }
+    if global.no_journal {
+        return Ok(Sourced::given(global, "--no-journal", Journal::Off));
     }
     if let Some(directory) = variable(JOURNAL) {
         if directory.is_empty() {

@@ -1,34 +1,25 @@
 //! completions and man: shell completions and manual pages, generated from the definition of the arguments.
 
-use std::ffi::OsString;
-
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::args::Arguments;
 use crate::exit::{CliError, Exit};
-use crate::json;
+use crate::help;
 use crate::output::Output;
 
 const NAME: &str = "cluster-client";
 
 pub(crate) fn completions(shell: Shell, output: &mut Output) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Arguments::command(), NAME, &mut script);
+    clap_complete::generate(shell, &mut help::command(), NAME, &mut script);
     output.print(&String::from_utf8_lossy(&script));
     Exit::Done
 }
 
-/// Returns the text of `help json-schema`. The parser's own `help` has commands only.
-pub(crate) fn topic(mut words: impl Iterator<Item = OsString>) -> Option<&'static str> {
-    let is_schema = words.next()? == "help" && words.next()? == "json-schema" && words.next().is_none();
-    is_schema.then_some(json::SCHEMA)
-}
-
 /// Prints the page of the program, or of one command.
 pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
-    let mut whole = Arguments::command();
+    let mut whole = help::command();
     whole.build();
     let page = match command {
         None => whole,
@@ -38,7 +29,42 @@ pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, Cl
         })?,
     };
     let mut roff = Vec::new();
-    Man::new(page).render(&mut roff).map_err(|error| CliError::unchanged(format!("no manual page: {error}")))?;
+    write_page(page, &mut roff).map_err(|error| CliError::unchanged(format!("no manual page: {error}")))?;
     output.print(&String::from_utf8_lossy(&roff));
     Ok(Exit::Done)
+}
+
+fn write_page(command: clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
+    // The examples and lists have lines of their own, which `Man` would join.
+    let extra = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let man = Man::new(command.after_help(""));
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    man.render_options_section(page)?;
+    man.render_subcommands_section(page)?;
+    let mut more = Roff::new();
+    more.control("SH", ["EXAMPLES"]);
+    verbatim(&mut more, &extra);
+    more.control("SH", ["EXIT STATUS"]);
+    verbatim(&mut more, help::EXIT_CODES);
+    more.control("SH", ["ENVIRONMENT"]);
+    for (name, meaning) in help::environment() {
+        more.control("TP", []).text([bold(name)]).text([roman(meaning)]);
+    }
+    more.control("SH", ["FILES"]);
+    for (name, meaning) in help::FILES {
+        more.control("TP", []).text([bold(name)]).text([roman(meaning)]);
+    }
+    more.to_writer(page)
+}
+
+/// Adds lines that are not joined.
+fn verbatim(roff: &mut Roff, text: &str) {
+    roff.control("nf", []);
+    for line in text.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
 }

@@ -1,9 +1,10 @@
 //! The summary of a result for a person: one line, and the next command.
 
-use cluster_client::{Cause, Error, GroupId, HostReport, Operation, Outcome, Report, State, Target};
+use cluster_client::{Cause, Error, GroupId, Host, HostReport, Operation, Outcome, Reason, Report, State, Target};
 
 use crate::exit::{Exit, with_causes};
 use crate::next::{Advice, Next};
+use crate::plan;
 use crate::time::seconds;
 
 /// The result of one operation on one group.
@@ -11,16 +12,39 @@ pub(crate) struct Done {
     pub(crate) asked: Operation,
     pub(crate) group: GroupId,
     pub(crate) result: Result<Report, Error>,
+    /// Whether a group that is on every host already is as wanted.
+    pub(crate) exist_ok: bool,
+    /// Whether the hosts were only asked.
+    pub(crate) dry_run: bool,
 }
 
 impl Done {
+    /// Returns the result of a usual operation.
+    pub(crate) fn new(asked: Operation, group: GroupId, result: Result<Report, Error>) -> Self {
+        Done { asked, group, result, exist_ok: false, dry_run: false }
+    }
+
+    /// Returns whether every host has the group already, and that is as wanted.
+    pub(crate) fn was_there(&self) -> bool {
+        let is_there = |report: &Report| report.outcome == Outcome::AlreadyExists && report.all(State::Present);
+        self.exist_ok && self.report().is_some_and(is_there)
+    }
+
     pub(crate) fn report(&self) -> Option<&Report> {
         self.result.as_ref().map_or_else(Error::report, Some)
     }
-}
 
-impl Done {
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.result.as_ref().map_or_else(Error::outcome, |report| report.outcome)
+    }
+
     pub(crate) fn exit(&self) -> Exit {
+        if self.was_there() {
+            return Exit::Done;
+        }
+        if let (true, Ok(report)) = (self.dry_run, &self.result) {
+            return plan::exit(self.asked, report, self.exist_ok);
+        }
         Exit::of(self.result.as_ref().map_or_else(Error::exit_code, Report::exit_code))
     }
 }
@@ -61,6 +85,12 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
     let Some(report) = done.report() else {
         return Summary::new(done.result.as_ref().err().map(|error| with_causes(error)).unwrap_or_default());
     };
+    if done.was_there() {
+        return Summary::new(format!("{} already; nothing was changed", everywhere(report)));
+    }
+    if done.dry_run {
+        return Summary::new(plan::text(asked, report, advice.unfinished.contains(group)));
+    }
     match report.outcome {
         Outcome::Created => Summary::new(format!("{} ({})", everywhere(report), seconds(report.elapsed))),
         Outcome::Deleted => {
@@ -112,10 +142,11 @@ fn status(report: &Report, advice: &Advice) -> Summary {
     let is_mixed = !is_unknown && present != 0 && present != total;
     let text = match present {
         _ if is_unknown => {
-            format!("unknown on {}: on {present} of {total} hosts as far as known", names(report.unknown()))
+            format!("unknown on {}: on {present} of {} as far as known", names(report.unknown()), hosts(total))
         }
-        _ if is_mixed => format!("mixed: on {present} of {total} hosts"),
-        0 => format!("{group} is on none of {total} hosts"),
+        _ if is_mixed => format!("mixed: on {present} of {}", hosts(total)),
+        0 if total == 1 => format!("{group} is not on the host"),
+        0 => format!("{group} is on none of {}", hosts(total)),
         _ => everywhere(report),
     };
     let is_unfinished = advice.unfinished.contains(group);
@@ -203,7 +234,7 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     let earlier = report.operation == Operation::Recover && asked != Operation::Recover;
     let before = if earlier { "an earlier operation is not settled, " } else { "" };
     let word = if report.outcome == Outcome::InDoubt { "in doubt" } else { "inconsistent" };
-    let why = report.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let why = report.cause.as_ref().map(|_| format!(" ({})", cause(report))).unwrap_or_default();
     let text = format!("{before}{word}: {}{why}.", holders(report));
     let next = match asked {
         Operation::Repair(_) => advice.again(asked, group),
@@ -231,8 +262,38 @@ fn holders(report: &Report) -> String {
     parts.join(", ")
 }
 
+/// Returns the cause, and the hosts that failed beside the one of the cause, each with its reason.
 fn cause(report: &Report) -> String {
-    report.cause.as_ref().map_or_else(|| "no reason is known".into(), ToString::to_string)
+    const SHOWN: usize = 3;
+    let Some(cause) = &report.cause else { return "no reason is known".into() };
+    let Cause::Host { host: first, reason: why, .. } = cause else { return cause.to_string() };
+    let mut failures: Vec<(String, Vec<&Host>)> = vec![(why.to_string(), Vec::new())];
+    for host in &report.hosts {
+        // The host of the cause has no failure of its own if it was settled since.
+        let Some(reason) = failure(host).or((host.host == *first).then_some(why)) else { continue };
+        let reason = reason.to_string();
+        match failures.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, hosts)) => hosts.push(&host.host),
+            None => failures.push((reason, vec![&host.host])),
+        }
+    }
+    if failures[0].1.is_empty() {
+        failures[0].1.push(first);
+    }
+    let more: usize = failures.iter().skip(SHOWN).map(|(_, hosts)| hosts.len()).sum();
+    let mut texts: Vec<String> =
+        failures.iter().take(SHOWN).map(|(reason, hosts)| format!("{} {reason}", of_hosts(hosts))).collect();
+    if more > 0 {
+        texts.push(format!("and {more} more failed"));
+    }
+    texts.join("; ")
+}
+
+/// Returns the reason of a host whose own requests failed.
+fn failure(host: &HostReport) -> Option<&Reason> {
+    let reason = host.reason.as_ref()?;
+    let step = reason.step.as_ref()?;
+    (!step.succeeded && reason.interruption.is_none()).then_some(reason)
 }
 
 fn everywhere(report: &Report) -> String {
@@ -241,13 +302,22 @@ fn everywhere(report: &Report) -> String {
 
 fn all_of(report: &Report) -> String {
     let total = report.hosts.len();
-    format!("{total} of {total} {}", if total == 1 { "host" } else { "hosts" })
+    format!("{total} of {}", hosts(total))
+}
+
+/// Returns `1 host`, `3 hosts`.
+pub(crate) fn hosts(number: usize) -> String {
+    format!("{number} {}", if number == 1 { "host" } else { "hosts" })
 }
 
 /// Lists the hosts. Of many, only the first are listed.
 fn names<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> String {
+    of_hosts(&hosts.map(|host| &host.host).collect::<Vec<_>>())
+}
+
+fn of_hosts(hosts: &[&Host]) -> String {
     const SHOWN: usize = 4;
-    let all: Vec<&str> = hosts.map(|host| host.host.authority()).collect();
+    let all: Vec<&str> = hosts.iter().map(|host| host.authority()).collect();
     match all.len() {
         0 => "no host".into(),
         1..=SHOWN => all.join(", "),

@@ -15,9 +15,9 @@ impl Report {
     /// The summary of this operation, without the recovery of an older one.
     fn own(&self) -> String {
         let group = &self.group;
-        let total = self.hosts.len();
+        let (total, hosts) = (self.hosts.len(), counted(self.hosts.len()));
         match self.outcome {
-            Outcome::Created => format!("{group} is on {total} of {total} hosts"),
+            Outcome::Created => format!("{group} is on {total} of {hosts}"),
             Outcome::AlreadyExists => {
                 let undone = self.hosts.iter().any(HostReport::may_have_changed);
                 let change = if undone { "what was made beside it is undone" } else { "it was left as it is" };
@@ -30,9 +30,7 @@ impl Report {
                 format!("{done} for {group}: {}", self.why())
             }
             Outcome::Unrecorded => {
-                format!(
-                    "{group} is on {total} of {total} hosts, but its commit could not be recorded; repair to present"
-                )
+                format!("{group} is on {total} of {hosts}, but its commit could not be recorded; repair to present")
             }
             Outcome::Incomplete | Outcome::InDoubt => self.doubt(),
             Outcome::Recovered if self.hosts.is_empty() => format!("nothing is unfinished for {group}"),
@@ -56,8 +54,8 @@ impl Report {
     }
 
     fn undone(&self) -> String {
-        let (group, total) = (&self.group, self.hosts.len());
-        format!("{group} was not created: {}; rolled back, absent on {total} of {total} hosts", self.why())
+        let (group, total, hosts) = (&self.group, self.hosts.len(), counted(self.hosts.len()));
+        format!("{group} was not created: {}; rolled back, absent on {total} of {hosts}", self.why())
     }
 
     fn why(&self) -> String {
@@ -109,15 +107,20 @@ impl Report {
     }
 
     fn count(&self) -> String {
-        let total = self.hosts.len();
+        let (total, hosts) = (self.hosts.len(), counted(self.hosts.len()));
         let (present, unknown) = (self.present().count(), self.unknown().count());
         let group = &self.group;
         match (present, unknown) {
-            (0, 0) => format!("{group} is absent on {total} of {total} hosts"),
-            (_, 0) => format!("{group} is on {present} of {total} hosts"),
-            _ => format!("{group} is on {present} of {total} hosts, unknown on {}", names(self.unknown())),
+            (0, 0) => format!("{group} is absent on {total} of {hosts}"),
+            (_, 0) => format!("{group} is on {present} of {hosts}"),
+            _ => format!("{group} is on {present} of {hosts}, unknown on {}", names(self.unknown())),
         }
     }
+}
+
+/// The number of hosts: `1 host`, `3 hosts`.
+fn counted(hosts: usize) -> String {
+    format!("{hosts} {}", if hosts == 1 { "host" } else { "hosts" })
 }
 
 /// The names of all hosts, or of the first ones and the number of the others.

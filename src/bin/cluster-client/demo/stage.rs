@@ -100,6 +100,11 @@ impl<'a> Stage<'a> {
         // Print this before the output of the command.
         output::flush();
         let mut command = Command::new(std::env::current_exe()?);
+        // A variable of the user must not change the demo, and its hosts must never be those of the user.
+        let settings = std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"CLUSTER_CLIENT_"));
+        for (name, _) in settings {
+            command.env_remove(name);
+        }
         command
             .args(arguments)
             .current_dir(&self.resources.directory)

@@ -1,0 +1,374 @@
+//! The help texts: a screen for each command, and the topics. The lists of options and variables are generated from the
+//! definition of the arguments, so they are complete.
+
+use std::fmt::Write as _;
+
+use clap::builder::BoolishValueParser;
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
+
+use crate::args::Arguments;
+use crate::exit::{CliError, Exit};
+use crate::json;
+use crate::output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  export HOSTS=http://node1:8000,http://node2:8000,http://node3:8000
+  cluster-client create payments          on every host, or on none
+  cluster-client demo                     all of it, without a cluster
+Topics of help: json | json-schema | exit-codes | configuration | faults";
+
+/// The page of the program has no options, since they are many.
+const TEMPLATE: &str = "{about}\n\n{usage-heading} {usage}\n\nCommands:\n{subcommands}{after-help}";
+
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+    0  the requested state is verified on every host
+    1  failed, and the cluster is unchanged (refused, or rolled back)
+    2  usage or configuration error; nothing was sent
+    3  inconsistent: the named hosts have, or keep, the group
+    4  in doubt: the state of some host is unknown
+    5  the group was already there; nothing was changed
+  130  interrupted; `recover` settles what the journal still holds
+
+status exits 0 when the group is on every host, 1 when on none, 3 when mixed,
+4 when a host is unknown. With several groups, the exit code is the first of
+3, 4, 1, 5, 0 that applies. create --exist-ok exits 0 instead of 5 when the group
+is on every host. A dry run exits as the command would if all goes well, and 4
+when a host is unknown. probe exits 0 when the API is certified, 1 when it is not
+and nothing is left, 4 when the thing may be left on a host.
+
+Signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel; a create then rolls back.
+Only a second SIGINT exits at once, and prints what the journal holds. Signals
+that were ignored at the start stay ignored (nohup).";
+
+const TOPICS: [&str; 5] = ["json", "json-schema", "exit-codes", "configuration", "faults"];
+
+const JSON: &str = "\
+`-o json` prints one object on one line for each group, in the order of the input.
+`cluster-client help json-schema` prints its JSON Schema. `-o name` prints only the
+groups for which the command succeeded; for status that means: on every host.
+  schema      the version of these fields: 1
+  kind        result; others for the journal, hosts and node
+  id          of the operation, as in log lines
+  group       its id; null for a refused value
+  operation   create | delete | status | repair | recover
+  outcome     created | already_exists | unavailable | rolled_back | cancelled |
+              timed_out | incomplete | in_doubt | unrecorded | deleted | repaired |
+              observed | recovered | busy | conflict | journal_failed | refused
+  exit        the exit code of this group alone
+  target      of a repair: present | absent
+  counts      {hosts, present, absent, unknown}
+  hosts       [{host, state: present|absent|unknown, reason, steps}], each host
+     steps    [{action: create|check|delete, succeeded, attempts, status, error,
+              elapsed_ms}], in order
+     error    {kind: resolve|connect|tls|timeout|closed|garbage|exhausted|
+              given_up|internal, message}
+  cause       {kind, message, hosts, reason} of a rollback or a failure, or null
+  earlier     the result of an unfinished operation on the group that was settled
+              first, or null
+  recoverable whether the journal still holds it, so that `recover` will settle it
+  warnings    [text], one for each problem that needs a person
+  elapsed_ms  from the call to its end
+  next        [[argument]], commands to choose from; each begins with cluster-client
+A dry run has `dry_run: true`, and each of its hosts has `would`: create, delete or
+null. Usage errors are objects too. Fields may be added, but are never removed.
+
+`probe -o json` prints one object on one line:
+  schema      1
+  api         {name, digest}
+  id          of the thing
+  stages      [{stage, hosts}]: absent_before, create, present, create_again,
+              present_still, delete, absent_after, delete_again
+     hosts    [{host, request, request_body, status, body, meaning, tries,
+              elapsed_ms, error, problem}]
+     meaning  created | exists | present | absent | deleted | wait | retry |
+              unlisted | not_json | cut | two_meanings | contradiction | no_answer
+  verdict     certified | not_certified | left
+  problems    [{stage, hosts, problem}]
+  note        what the API cannot promise although it is certified, or null
+  interrupted why the probe ended early, or null
+  left        [host], where the thing may be left
+  cleanup     the result of the delete at the end, if one was needed, or null
+  recoverable whether the journal still holds it, so that `recover` will remove it
+  exit, elapsed_ms, next
+
+Example: the groups that are not on every host
+  cluster-client status -f groups.txt -o json | jq -r 'select(.exit != 0).group'";
+
+const CONFIGURATION: &str = "\
+An option overrides its variable, the variable overrides the configuration file,
+and the file overrides the default. `cluster-client hosts` shows every value and
+where it came from.
+
+Hosts come from --hosts, --hosts-file, then CLUSTER_CLIENT_HOSTS,
+CLUSTER_CLIENT_HOSTS_FILE and HOSTS, then the file. Without any, status and hosts use
+http://localhost:8000 to 8002, and create, delete and repair fail. recover needs no
+hosts: the journal has them.
+
+The configuration file is ./cluster-client.toml, or --config. All keys, with their
+defaults:
+
+  hosts = [\"http://node1:8000\", \"http://node2:8000\"]
+  # timeout = \"30s\"         # of the whole operation; by default, attempts bound it
+  request_timeout = \"10s\"   # of one request
+  attempts = 3              # tries of one request
+  first_delay = \"1s\"        # before the second try; it doubles with each try
+  max_delay = \"10s\"         # at most, even if a server asks for more
+  settle = \"10s\"            # for late requests, stale reads; at least request_timeout
+  rollback_timeout = \"2m\"   # of a rollback, in addition; at least 4 times settle
+  # journal = \"/var/lib/cluster-client\"   # or false
+  # api = \"jupyterhub\"      # a preset, a file such as \"./mapping.toml\", or [api]
+  threads = 1024            # at most
+  engine = \"multiplexed\"    # or \"threads\"
+  in_flight = 32            # groups in progress at once
+  # proxy = \"http://proxy:3128\"   # variables such as http_proxy have no effect
+  # no_proxy = [\"node1\", \".example.com\", \"10.0.0.0/8\"]
+  # proxy_user = \"me\"
+  # proxy_password_file = \"password\"   # or proxy_password_env = \"VARIABLE\"
+  allow_plain_http = false  # credentials over plain http to other machines
+  [credentials]             # sent to all hosts; files are relative to this one
+  # bearer_token_file = \"token\"   # or bearer_token_env = \"VARIABLE\"
+  # header_files = { X-Token = \"file\" }   # also header_envs = { X-Token = \"VARIABLE\" }
+  ## instead of the token: basic_user = \"admin\" with
+  ## basic_password_file = \"password\" or basic_password_env = \"VARIABLE\"
+  ## [host.\"https://node3:8443\".credentials] replaces all of them for that host
+  [tls]                     # files are relative to this one
+  # ca_file = \"ca.pem\"      # trusted instead of the built-in authorities
+  # system_roots = true     # the authorities of the system instead
+  # client_cert_file = \"client.pem\"
+  # client_key_file = \"client.key\"
+  # server_name = \"node.example\"   # instead of the name in the URLs
+  # dangerously_skip_verification = true
+  ## https_only = true refuses http hosts
+  ## [host.\"https://node3:8443\".tls] replaces all of them for that host
+  [paths]                   # of the node API, instead of api
+  collection = \"/v1/group/\"
+  member = \"/v1/group/{id}/\"
+
+The journal is in $XDG_STATE_HOME/cluster-client, or ~/.local/state/cluster-client.
+";
+
+/// Options whose variable this program reads itself, since other variables or empty values count too.
+const READ_BY_SETTINGS: [&str; 6] = ["hosts", "journal", "engine", "ca-file", "bearer-token-file", "api"];
+/// Options without a variable: they name the groups of one command, or print something.
+const WITHOUT_VARIABLE: [&str; 3] = ["file", "help", "version"];
+
+/// Returns the name of the variable of an option, such as `CLUSTER_CLIENT_IN_FLIGHT` of `--in-flight`.
+pub(crate) fn variable(option: &str) -> String {
+    let name = option.trim_start_matches('-').replace(['-', '_'], "_").to_uppercase();
+    format!("CLUSTER_CLIENT_{name}")
+}
+
+/// Returns the definition of the arguments, with the variables and the help of each command.
+pub(crate) fn command() -> Command {
+    let whole = Arguments::command().mut_args(finished).after_help(EXAMPLES).help_template(TEMPLATE);
+    let also = format!("{}\nSee: cluster-client help configuration", option_names(&whole));
+    whole.mut_subcommands(|command| completed(command, &also))
+}
+
+/// Completes a command. Options of every command are listed by name only, so that its help fits on a screen.
+fn completed(command: Command, also: &str) -> Command {
+    let takes_hosts = ["create", "delete", "status", "repair", "probe", "recover"].contains(&command.get_name());
+    let after = command.get_after_help().map(ToString::to_string);
+    let faults = "Faults and habits: cluster-client help faults";
+    let more = match command.get_name() {
+        "node" => Some(faults),
+        _ => takes_hosts.then_some(also),
+    };
+    let parts = after.as_deref().into_iter().chain(more).collect::<Vec<_>>();
+    command.mut_args(finished).mut_subcommands(|command| completed(command, also)).after_help(parts.join("\n\n"))
+}
+
+/// Only the faults and habits of a node have a heading, beside the options of every command.
+fn is_fault(arg: &Arg) -> bool {
+    arg.get_help_heading().is_some()
+}
+
+fn finished(arg: Arg) -> Arg {
+    let name = arg.get_long().unwrap_or_default().to_owned();
+    let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
+    let arg = if arg.is_global_set() || is_fault(&arg) { arg.hide_short_help(true).hide_long_help(true) } else { arg };
+    if name.is_empty() || WITHOUT_VARIABLE.contains(&&*name) || READ_BY_SETTINGS.contains(&&*name) {
+        return arg;
+    }
+    let arg = arg.env(variable(&name)).hide_env(true).hide_env_values(true);
+    if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg }
+}
+
+/// Returns `Also: --hosts --hosts-file ...`, in lines of a screen.
+fn option_names(whole: &Command) -> String {
+    let mut text = String::from("Also:");
+    let mut width = text.len();
+    for name in whole.get_arguments().filter_map(Arg::get_long).filter(|name| *name != "version") {
+        if width + name.len() + 3 > 79 {
+            text.push_str("\n     ");
+            width = 5;
+        }
+        let _ = write!(text, " --{name}");
+        width += name.len() + 3;
+    }
+    text
+}
+
+/// Prints the help of the program, of a command, or of a topic.
+pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
+    let mut whole = command();
+    whole.build();
+    let text = match about {
+        None => whole.render_help().ansi().to_string(),
+        Some("json") => JSON.to_owned() + "\n",
+        Some("json-schema") => json::SCHEMA.to_owned(),
+        Some("exit-codes") => EXIT_CODES.to_owned() + "\n",
+        Some("configuration") => configuration(&whole),
+        Some("faults") => faults(&whole),
+        Some(name) => {
+            let found = whole.find_subcommand(name).cloned();
+            let Some(mut command) = found else { return Err(unknown(name, &whole)) };
+            command.render_help().ansi().to_string()
+        }
+    };
+    output.print(&text);
+    Ok(Exit::Done)
+}
+
+fn unknown(name: &str, whole: &Command) -> CliError {
+    let known: Vec<&str> = whole.get_subcommands().map(Command::get_name).chain(TOPICS).collect();
+    let hint = alike(name, known.iter().copied()).map(|known| format!("did you mean {known}? ")).unwrap_or_default();
+    CliError::usage(format!("there is no command or topic {name:?}: {hint}use one of {}", known.join(", ")))
+}
+
+fn configuration(whole: &Command) -> String {
+    let mut text = CONFIGURATION.to_owned();
+    text.push_str("\nOptions of every command, and their variables:\n");
+    list_options(&mut text, whole);
+    for command in whole.get_subcommands() {
+        let mut own = String::new();
+        list_options(&mut own, command);
+        if !own.is_empty() {
+            let _ = write!(text, "\nOptions of {}, and their variables:\n{own}", command.get_name());
+        }
+    }
+    text + "\nA variable of an option without a value is true or false.\n"
+}
+
+/// Returns the options of a node that make it fail, or differ from others.
+fn faults(whole: &Command) -> String {
+    let mut text = "cluster-client node runs a node of the API. These options make it fail, or differ.\n".to_owned();
+    let mut heading = None;
+    for arg in
+        whole.find_subcommand("node").into_iter().flat_map(Command::get_arguments).filter(|arg| !arg.is_global_set())
+    {
+        let (Some(own), Some(name)) = (arg.get_help_heading(), arg.get_long()) else { continue };
+        if heading.replace(own.to_owned()).is_none_or(|before| before != own) {
+            let _ = writeln!(text, "\n{own}:");
+        }
+        let value = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(text, "  {:27} {help}", format!("--{name} {value}"));
+    }
+    text
+}
+
+/// Appends two lines for each option: its name and variable, then its help.
+fn list_options(text: &mut String, command: &Command) {
+    let is_own = |arg: &&Arg| !arg.is_global_set() || command.get_name() == "cluster-client";
+    for arg in command.get_arguments().filter(is_own) {
+        let Some(name) = arg.get_long().filter(|name| !WITHOUT_VARIABLE.contains(name)) else { continue };
+        let names = arg.get_value_names().filter(|_| arg.get_action().takes_values()).unwrap_or_default();
+        let option = names.iter().fold(format!("--{name}"), |option, value| format!("{option} {value}"));
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(text, "  {option:26} {}\n      {help}", variable(name));
+    }
+}
+
+/// The files, for the manual page.
+pub(crate) const FILES: [(&str, &str); 2] = [
+    (
+        "./cluster-client.toml",
+        "The configuration file, unless --config names another. It must not be writable for others.",
+    ),
+    (
+        "$XDG_STATE_HOME/cluster-client, ~/.local/state/cluster-client",
+        "The journal: one entry for each unfinished operation.",
+    ),
+];
+
+/// Returns every variable with its meaning, for the manual page.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let mut whole = command();
+    whole.build();
+    let commands =
+        std::iter::once(&whole).chain(whole.get_subcommands().filter(|command| command.get_name() != "node"));
+    let mut variables: Vec<(String, String)> = Vec::new();
+    for arg in commands.flat_map(Command::get_arguments) {
+        let Some(name) = arg.get_long().filter(|name| !WITHOUT_VARIABLE.contains(name)) else { continue };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        if !variables.iter().any(|(known, _)| *known == variable(name)) {
+            variables.push((variable(name), format!("--{name}: {help}")));
+        }
+    }
+    let others = [
+        ("HOSTS", "The hosts, separated by commas, after CLUSTER_CLIENT_HOSTS."),
+        ("RUST_LOG", "The filter of log lines; it overrides -v."),
+        ("NO_COLOR", "Turns colours off."),
+        ("COLUMNS", "The width of tables that no terminal shows."),
+        ("XDG_STATE_HOME, HOME", "The place of the journal."),
+    ];
+    variables.extend(others.map(|(name, meaning)| (name.to_owned(), meaning.to_owned())));
+    variables
+}
+
+/// Returns the known word that is most like a mistyped one, if one is.
+pub(crate) fn alike<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const LIKE: f64 = 0.8;
+    let rated = known.map(|known| (strsim::jaro_winkler(typed, known), known));
+    rated.filter(|(rate, _)| *rate > LIKE).max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_has_a_variable_or_a_reason_for_none() {
+        let mut whole = command();
+        whole.build();
+        for arg in std::iter::once(&whole).chain(whole.get_subcommands()).flat_map(Command::get_arguments) {
+            let Some(name) = arg.get_long() else { continue };
+            let own = READ_BY_SETTINGS.contains(&name) || WITHOUT_VARIABLE.contains(&name);
+            assert_eq!(arg.get_env().is_none(), own, "--{name}");
+        }
+    }
+
+    #[test]
+    fn topic_has_every_key_of_the_configuration() {
+        use crate::{credentials, file, tls};
+        let tables = ["paths", "credentials", "tls", "host"];
+        let keys = file::KEYS.iter().filter(|key| !tables.contains(key));
+        for key in keys.chain(&file::PATH_KEYS).chain(&credentials::KEYS).chain(&tls::KEYS) {
+            assert!(CONFIGURATION.contains(&format!("{key} = ")), "{key} is not documented");
+        }
+    }
+
+    #[test]
+    fn help_of_each_command_fits_on_a_screen() {
+        let mut whole = command();
+        whole.build();
+        let nested = whole.get_subcommands().flat_map(Command::get_subcommands).cloned();
+        for mut command in std::iter::once(whole.clone()).chain(whole.get_subcommands().cloned()).chain(nested) {
+            let help = command.render_help().to_string();
+            let lines = help.lines().count();
+            assert!(lines <= 24, "{lines} lines: {help}");
+            assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        }
+    }
+
+    #[test]
+    fn similar_word_is_found_and_a_different_one_is_not() {
+        let known = ["attempts", "timeout", "hosts"];
+        assert_eq!(alike("attempt", known.into_iter()), Some("attempts"));
+        assert_eq!(alike("time_out", known.into_iter()), Some("timeout"));
+        assert_eq!(alike("colour", known.into_iter()), None);
+    }
+}

@@ -1,0 +1,146 @@
+//! The cells of a table: text, time and colour. Widths are those on a screen, where some characters take two columns
+//! and combining ones none.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use cluster_client::Printable;
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::time::measured;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tone {
+    Plain,
+    Good,
+    Unsure,
+    Bad,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Cell {
+    /// The text without its time. Cells of equal text are folded.
+    pub(crate) text: String,
+    pub(crate) tone: Tone,
+    time: Option<Duration>,
+    is_bracketed: bool,
+}
+
+impl Cell {
+    pub(crate) fn new(text: impl Into<String>, tone: Tone) -> Self {
+        Cell { text: text.into(), tone, time: None, is_bracketed: false }
+    }
+
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        Cell::new(text, Tone::Plain)
+    }
+
+    pub(crate) fn empty() -> Self {
+        Cell::plain("")
+    }
+
+    pub(crate) fn in_tone(self, tone: Tone) -> Self {
+        Cell { tone, ..self }
+    }
+
+    /// Adds a time: `created 41 ms`.
+    pub(crate) fn timed(self, time: Duration) -> Self {
+        Cell { time: Some(time), ..self }
+    }
+
+    /// Adds a time in brackets: `503, 3 tries (3.2 s)`.
+    pub(crate) fn bracketed(self, time: Duration) -> Self {
+        Cell { time: Some(time), is_bracketed: true, ..self }
+    }
+
+    /// Returns one cell for several of equal text, with the shortest and the longest time.
+    pub(crate) fn folded<'a>(mut cells: impl Iterator<Item = &'a Cell> + Clone) -> Cell {
+        let times = cells.clone().filter_map(|cell| cell.time);
+        let (shortest, longest) = (times.clone().min(), times.max());
+        let Some(mut folded) = cells.next().cloned() else { return Cell::empty() };
+        if let (Some(shortest), Some(longest)) = (shortest, longest) {
+            let (from, to) = (measured(shortest), measured(longest));
+            let range = if from == to { from } else { format!("{from} to {to}") };
+            folded = Cell { text: folded.with(&range), time: None, ..folded };
+        }
+        folded
+    }
+
+    pub(crate) fn width(&self) -> usize {
+        width_of(&self.shown())
+    }
+
+    /// Returns the painted cell, padded to this width.
+    pub(crate) fn padded(&self, width: usize) -> String {
+        let shown = self.shown();
+        let room = width.saturating_sub(width_of(&shown));
+        format!("{}{:room$}", painted(&shown, self.tone), "")
+    }
+
+    pub(crate) fn mark(&self) -> String {
+        let mark = match self.tone {
+            Tone::Good => "✓ ",
+            Tone::Bad => "✗ ",
+            Tone::Unsure => "? ",
+            Tone::Plain => "- ",
+        };
+        painted(mark, self.tone)
+    }
+
+    fn shown(&self) -> String {
+        self.time.map_or_else(|| self.text.clone(), |time| self.with(&measured(time)))
+    }
+
+    fn with(&self, time: &str) -> String {
+        if self.is_bracketed { format!("{} ({time})", self.text) } else { format!("{} {time}", self.text) }
+    }
+}
+
+pub(crate) fn widest<'a>(cells: impl Iterator<Item = &'a Cell>) -> usize {
+    cells.map(Cell::width).max().unwrap_or(0)
+}
+
+/// Returns the number of columns of text on a screen, after escaping it.
+pub(crate) fn width_of(text: &str) -> usize {
+    Printable::new(text).to_string().width()
+}
+
+/// Escapes text and adds its style. No other function adds one.
+pub(crate) fn painted(text: &str, tone: Tone) -> String {
+    let text = Printable::new(text);
+    let color = match tone {
+        Tone::Plain => return text.to_string(),
+        Tone::Good => AnsiColor::Green,
+        Tone::Bad => AnsiColor::Red,
+        Tone::Unsure => AnsiColor::Yellow,
+    };
+    let style = Style::new().fg_color(Some(color.into()));
+    format!("{style}{text}{style:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_and_combining_characters_are_padded_by_their_columns() {
+        for (text, columns) in [("node", 4), ("日本", 4), ("e\u{301}t", 2), ("a\u{200b}", 9), ("", 0)] {
+            assert_eq!(width_of(text), columns, "{text:?}");
+            let padded = Cell::plain(text).padded(10);
+            assert_eq!(width_of(&padded), 10, "{padded:?}");
+        }
+    }
+
+    #[test]
+    fn folded_cell_has_the_range_of_the_times() {
+        let timed = |ms: &[u64]| {
+            let cells: Vec<Cell> =
+                ms.iter().map(|ms| Cell::plain("created").timed(Duration::from_millis(*ms))).collect();
+            Cell::folded(cells.iter()).text
+        };
+        assert_eq!(timed(&[12, 98, 40]), "created 12 ms to 98 ms");
+        assert_eq!(timed(&[12, 12]), "created 12 ms");
+        let tries = [Cell::plain("503, 3 tries").bracketed(Duration::from_secs(3)), Cell::plain("503, 3 tries")];
+        assert_eq!(Cell::folded(tries.iter()).text, "503, 3 tries (3.0 s)");
+    }
+}

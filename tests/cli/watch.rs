@@ -1,0 +1,96 @@
+//! `status --watch`: a screen that is redrawn on a terminal, a block for each change elsewhere.
+
+use std::io::{BufRead as _, BufReader};
+use std::sync::mpsc::{self, Receiver};
+
+use crate::bench::{Bench, PATIENCE, Running, name};
+use crate::pty::OnTerminal;
+
+/// Starts a watch, and returns the lines of its standard output.
+fn watch(bench: &Bench, arguments: &[&str]) -> (Running, Receiver<String>) {
+    let arguments = [&["status", "--watch", "--interval", "100ms"], arguments].concat();
+    let mut watch = Running::of(&mut bench.command(&arguments));
+    let (sender, lines) = mpsc::channel();
+    let output = BufReader::new(watch.child().stdout.take().unwrap());
+    std::thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    (watch, lines)
+}
+
+#[test]
+fn each_change_is_a_block_and_ctrl_c_ends_with_the_last_exit_code() {
+    let bench = Bench::new();
+    let (mut watch, output) = watch(&bench, &["payments"]);
+    let block = || {
+        let mut lines = Vec::new();
+        while !lines.last().is_some_and(|line: &String| line.starts_with("payments ") || line.starts_with("mixed:")) {
+            lines.push(output.recv_timeout(PATIENCE).unwrap());
+        }
+        lines
+    };
+    let first = block();
+    assert!(first[0].ends_with(" GMT"), "{first:?}");
+    assert_eq!(first.last().unwrap(), "payments is on none of 3 hosts");
+    // Several rounds without a change print nothing: the next block has the change.
+    assert!(bench.cluster.node(2).wait_until(|node| node.log().len() > 3, PATIENCE));
+    bench.cluster.node(1).insert("payments");
+    let second = block();
+    assert_eq!(second[0], "", "a blank line comes between two blocks");
+    assert_eq!(second.last().unwrap(), "mixed: on 1 of 3 hosts.");
+    bench.cluster.node(0).insert("payments");
+    bench.cluster.node(2).insert("payments");
+    while block().last().unwrap() != "payments is on 3 of 3 hosts" {}
+    watch.signal("INT");
+    watch.ends().exits(0);
+    assert_eq!(output.try_iter().count(), 0, "the last round is not printed again");
+}
+
+#[test]
+fn json_has_a_line_for_each_group_that_changed() {
+    let bench = Bench::new();
+    let (mut watch, output) = watch(&bench, &["a", "b", "-o", "json"]);
+    let line = || serde_json::from_str::<serde_json::Value>(&output.recv_timeout(PATIENCE).unwrap()).unwrap();
+    assert_eq!([line()["group"].take(), line()["group"].take()], ["a", "b"]);
+    bench.cluster.node(1).insert("b");
+    let changed = line();
+    assert_eq!((changed["group"].as_str(), changed["exit"].as_i64()), (Some("b"), Some(3)));
+    watch.signal("TERM");
+    watch.ends().exits(3);
+}
+
+#[test]
+fn screen_is_redrawn_and_shows_only_the_last_states() {
+    let bench = Bench::new();
+    let mut watch = OnTerminal::start(&bench, &["status", "payments", "--watch", "--interval", "100ms"]).watched();
+    let screen = watch.wait_until_it_shows("payments is on none of 3 hosts");
+    assert!(screen.contains(", every 100ms, Ctrl-C ends"), "{screen}");
+    bench.cluster.node(1).insert("payments");
+    let screen = watch.wait_until_it_shows("mixed: on 1 of 3 hosts.");
+    assert!(screen.contains(&format!("✓ {}", name(&bench, 1))), "{screen}");
+    assert!(!screen.contains("none"), "{screen}");
+    watch.types("\x03");
+    let ended = watch.ends().exits(3);
+    assert!(ended.screen.contains("mixed:"), "the last states stay on the screen\n{}", ended.screen);
+}
+
+#[test]
+fn screen_is_cut_to_the_height_of_the_terminal() {
+    let bench = Bench::new();
+    bench.write("groups.txt", crate::bench::list(60));
+    let mut watch =
+        OnTerminal::start(&bench, &["status", "-f", "groups.txt", "--watch", "--interval", "100ms"]).watched();
+    // One line of the title, one of the matrix's header and one of the totals; the terminal has 30.
+    let screen = watch.wait_until_it_shows("35 more lines");
+    assert!(screen.lines().next().unwrap().ends_with("Ctrl-C ends"), "{screen}");
+    watch.resize(20, 120);
+    watch.wait_until_it_shows("45 more lines");
+    watch.types("\x03");
+    watch.ends().exits(1);
+}
+
+#[test]
+fn interval_is_bounded() {
+    let bench = Bench::new();
+    let ran = bench.run(&["status", "g", "--watch", "--interval", "1ms"]).exits(2);
+    ran.reports("interval \"1ms\" (from --interval) is out of bounds: choose 100ms to 1h");
+    bench.assert_untouched();
+}
