@@ -1,5 +1,6 @@
-// rustdoc uses the first definition of a link, so the README's link to docs/protocol.md leads to the page `contract`.
+// rustdoc uses the first definition of a link, so links of the README to docs/ lead to these pages.
 #![doc = "[contract]: crate::contract\n"]
+#![doc = "[mapping]: crate::mappings\n"]
 #![doc = include_str!("../README.md")]
 //!
 //! # Architecture
@@ -24,6 +25,11 @@
 #[cfg(doc)]
 #[doc = include_str!("../docs/protocol.md")]
 pub mod contract {}
+
+/// Other services: a tutorial, the grammar of mappings, and the presets.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/mapping.md")]
+pub mod mappings {}
 
 /// Compiles the examples of the page.
 #[cfg(doctest)]
@@ -52,12 +58,14 @@ pub use crate::client::cancel::CancelToken;
 pub use crate::client::forget::Forgotten;
 pub use crate::client::observer::Observer;
 pub use crate::client::options::OperationOptions;
+pub use crate::client::probe::report::{ProbeAnswer, ProbeReport, ProbeStage, StageReport};
 pub use crate::client::{ClusterClient, Recovery};
 #[cfg(feature = "rustls")]
 pub use crate::http::tls::settings::TlsSettings;
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
 pub use crate::values::action::Action;
 pub use crate::values::answer_problem::AnswerProblem;
+pub use crate::values::api::pattern::Meaning;
 pub use crate::values::api::{Answer, Api, ApiBuilder, ApiRef, Call};
 pub use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 pub use crate::values::config::{ConfigError, Origin};

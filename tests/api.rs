@@ -212,7 +212,7 @@ impl Journal for OneIntent {
 fn journal_is_tested_with_intents_made_by_a_user() {
     let hosts = Hosts::parse(["http://node1:8000", "http://node2:8000"]).unwrap();
     let paths = Api::new("/v2/groups", "/v2/groups/{id}").unwrap();
-    let intent = Intent::new(group(), Purpose::create(false), &hosts).with_api(paths.clone());
+    let intent = Intent::new(group(), Purpose::create(false), &hosts).with_api(&paths);
     assert_eq!((intent.api(), intent.hosts(), intent.group()), (&paths.reference(), hosts.as_slice(), &group()));
     let text = intent.to_text(&Stamp::new(7, None, std::time::SystemTime::UNIX_EPOCH));
     assert_eq!(Intent::parse(text.as_bytes()), Ok(intent.clone()));

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use cluster_client::testing::{Cluster, Method};
+use cluster_client::testing::{Cluster, Fault, Method, Node};
 
 /// The crates of their own build into this directory.
 fn target() -> PathBuf {
@@ -65,6 +65,48 @@ fn tests_of_a_crate_of_a_user_pass_on_the_embedded_cluster() {
     assert!(tested.status.success(), "{stdout}{stderr}");
     assert!(stdout.contains("test journal_keeps_the_contract ... ok") && stdout.contains("5 passed"), "{stdout}");
     assert!(!stderr.contains("warning:"), "{stderr}");
+}
+
+/// The answers of a hub to the check, create and check of a create.
+fn answer_as_a_hub(node: &Node, group: &str) {
+    for (method, status, body) in [
+        (Method::Get, "404 Not Found", format!(r#"{{"status": 404, "message": "No such group: {group}"}}"#)),
+        (Method::Post, "201 Created", String::new()),
+        (Method::Get, "200 OK", format!(r#"{{"kind": "group", "name": "{group}"}}"#)),
+    ] {
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        node.inject(Fault::raw(answer).on(method));
+    }
+}
+
+#[test]
+fn jupyterhub_creates_its_group_and_explains_each_failure() {
+    let built = cargo("build", "jupyterhub", "");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hub.token"), "0123456789abcdef\n").unwrap();
+    let run = |hubs: &str, token: &str| {
+        let mut command = Command::new(target().join("debug/jupyterhub-example"));
+        command.arg("students").current_dir(&folder).env("HUBS", hubs).env("HUB_TOKEN_FILE", token);
+        let ran = command.output().unwrap();
+        let [stdout, stderr] = [ran.stdout, ran.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        (ran.status.code(), stdout, stderr)
+    };
+    let cluster = Cluster::start(2).unwrap();
+    let hubs = cluster.urls().join(",");
+    cluster.nodes().iter().for_each(|node| answer_as_a_hub(node, "students"));
+    assert_eq!(run(&hubs, "hub.token"), (Some(0), "students is on 2 of 2 hosts\n".into(), String::new()));
+    for node in cluster.nodes() {
+        let sent: Vec<Method> = node.log().iter().map(|entry| entry.method).collect();
+        assert_eq!(sent, [Method::Get, Method::Post, Method::Get]);
+    }
+
+    // The node is no hub: its 404 has another body, so the check proves nothing.
+    let (code, _, stderr) = run(&hubs, "hub.token");
+    assert!(code == Some(1) && stderr.contains("unknown") && stderr.contains("accepts the token"), "{stderr}");
+    let (code, _, stderr) = run(&hubs, "no.token");
+    assert!(code == Some(1) && stderr.contains("\"no.token\"") && stderr.contains("correct that value"), "{stderr}");
+    assert!(cluster.none_has("students"));
 }
 
 /// `cargo test` builds the examples beside the tests.

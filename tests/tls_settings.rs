@@ -103,7 +103,7 @@ fn ca_file_that_cannot_be_used_is_refused() {
     };
     let missing = files.0.path().join("none.pem");
     refused(&missing, "cannot be read: No such file or directory (os error 2): name a file that this user can read");
-    refused(files.0.path(), "is a directory: name a regular file, which the next command can read again");
+    refused(files.0.path(), "is a directory: name a regular file, which can be read again");
     let large = files.write("large.pem", vec![b'\n'; (1 << 20) + 1]);
     refused(&large, "has more than 1024 KiB: name the right file");
     refused(&files.write("empty.pem", " \n"), "is empty: name a PEM file");
@@ -140,7 +140,7 @@ fn pipe_is_refused_without_waiting_for_a_writer() {
     let path = files.0.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
     assert!(made.success());
-    let words = "is a pipe: name a regular file, which the next command can read again";
+    let words = "is a pipe: name a regular file, which can be read again";
     assert_refused(TlsSettings::new().ca_file(&path), "tls.ca_file", &path, words);
     let settings = TlsSettings::new().client_cert_pem(identity().chain).client_key_file(&path);
     assert_refused(settings, "tls.client_key_file", &path, words);

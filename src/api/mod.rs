@@ -127,7 +127,14 @@ pub(crate) fn classify_by_status(action: Action, reply: Reply) -> ClassifiedRepl
     classify(&NODE.0, action, &NODE.1, reply)
 }
 
-fn meaning(api: &Api, action: Action, group: &GroupId, status: u16, body: &Body) -> Result<Meaning, AnswerProblem> {
+/// Returns the meaning of an answer, or the problem of an answer without a clear one.
+pub(crate) fn meaning(
+    api: &Api,
+    action: Action,
+    group: &GroupId,
+    status: u16,
+    body: &Body,
+) -> Result<Meaning, AnswerProblem> {
     let meaning = answer::meaning(api.mapped(action), group, status, body)?;
     if meaning == Meaning::Present && api.paths().is_some() {
         return contradiction::of(body, group).map_or(Ok(meaning), Err);

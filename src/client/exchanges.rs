@@ -27,6 +27,17 @@ pub(crate) struct Authorized {
     pub(crate) credentials: Arc<HostCredentials>,
 }
 
+impl Authorized {
+    /// Adds the header lines of the credentials to an exchange. Returns what is sent again after an answer 401, if there
+    /// are credentials.
+    pub(crate) fn of(exchange: Exchange, credentials: Option<&Arc<HostCredentials>>) -> (Exchange, Option<Box<Self>>) {
+        let Some(credentials) = credentials else { return (exchange, None) };
+        let exchange = Exchange { credentials: credentials.lines(now()), ..exchange };
+        let again = Authorized { exchange: exchange.clone(), credentials: Arc::clone(credentials) };
+        (exchange, Some(Box::new(again)))
+    }
+}
+
 impl Awaited {
     /// Returns the exchange to send instead, if it was answered with 401 and there are other credentials by now. A server
     /// that answers 401 has applied nothing. `elapsed` counts against the timeout.

@@ -14,6 +14,7 @@ pub(crate) mod observer;
 pub(crate) mod operations;
 pub(crate) mod options;
 pub(crate) mod parts;
+pub(crate) mod probe;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use crate::client::inner::ClientInner;
 use crate::client::operations::{Operations, Send};
 use crate::client::options::CallHeaders;
 use crate::engine::{Completion, Engine, Exchange};
-use crate::sync::now;
+use crate::http::credentials::HeaderLines;
 use crate::values::cause::{RequestError, RequestErrorKind};
 
 /// The operations and the engine of a driver.
@@ -78,12 +78,11 @@ impl Parts {
             id: 0,
             host: number,
             request: Arc::clone(requests.request(*action)),
-            credentials: credentials.map(|credentials| credentials.lines(now())).unwrap_or_default(),
+            credentials: HeaderLines::default(),
             only_reads: *action == Action::Check,
             timeout: *timeout,
         };
-        let authorize = |credentials| Authorized { exchange: exchange.clone(), credentials: Arc::clone(credentials) };
-        let authorized = credentials.map(authorize).map(Box::new);
+        let (exchange, authorized) = Authorized::of(exchange, credentials);
         let awaited = Awaited { slot, host: *host, action: *action, authorized, spent: Duration::ZERO };
         engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });
     }

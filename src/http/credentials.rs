@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::http::files;
+use crate::http::{OTHERS_CAN_READ, file};
 use crate::values::api::Api;
 use crate::values::config::ConfigError;
 use crate::values::credentials::{Credentials, Scheme, refused_name};
@@ -53,6 +53,27 @@ impl HeaderLines {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
+    }
+}
+
+impl HeaderLines {
+    /// Returns the secrets in the lines, in each form in which an answer may repeat them.
+    fn secrets(&self) -> Vec<String> {
+        let mut secrets = Vec::new();
+        for (name, value) in
+            self.0.iter().flat_map(|lines| lines.split("\r\n")).filter_map(|line| line.split_once(": "))
+        {
+            secrets.push(value.to_owned());
+            let Some((scheme, secret)) = value.split_once(' ').filter(|_| name == "authorization") else { continue };
+            secrets.push(secret.to_owned());
+            let decoded = BASE64_STANDARD.decode(secret).ok().filter(|_| scheme == "Basic");
+            let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+            let password =
+                decoded.as_ref().and_then(|text| text.split_once(':')).map(|(_, password)| password.to_owned());
+            secrets.extend(decoded.into_iter().chain(password));
+        }
+        secrets.retain(|secret| !secret.is_empty());
+        secrets
     }
 }
 
@@ -133,6 +154,11 @@ impl CredentialStore {
             return None;
         }
         self.by_origin.get(host.origin())
+    }
+
+    /// Returns the secrets of all hosts, to mask them in text of a host.
+    pub(crate) fn secrets(&self, now: Instant) -> Vec<String> {
+        self.by_origin.values().flat_map(|credentials| credentials.lines(now).secrets()).collect()
     }
 
     /// Warns once that a host of an older operation gets no credentials, because the client does not have it.
@@ -338,8 +364,8 @@ fn bytes_of(secret: &Secret) -> Result<Vec<u8>, Problem> {
             value.ok_or_else(|| ("is not set".into(), "set it, or leave the setting out"))
         }
         Source::File { path, has_warned } => {
-            let (bytes, found) = files::read_regular(path, MAX_FILE)?;
-            if let Some(mode) = files::mode_if_others_can_read(&found)
+            let (bytes, found) = file::read(path, MAX_FILE)?;
+            if let Some(mode) = file::mode_with(OTHERS_CAN_READ, &found)
                 && !has_warned.swap(true, Ordering::Relaxed)
             {
                 warn_of_mode(path, mode);
@@ -504,7 +530,7 @@ mod tests {
         let pipe = directory.path().join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         let error = load(&Credentials::bearer(Secret::file(&pipe))).unwrap_err();
-        assert!(error.to_string().contains("is not a regular file"), "{error}");
+        assert!(error.to_string().contains("is a pipe"), "{error}");
     }
 
     #[test]
@@ -536,6 +562,25 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert_eq!(found.renewed(&old, begun).as_ref(), Some(&renewed), "another request has read it already");
         assert_eq!(found.renewed(&renewed, begun), None);
+    }
+
+    #[test]
+    fn secrets_to_mask_are_each_value_and_its_parts() {
+        let secrets = |credentials: &Credentials| {
+            let mut secrets = load(credentials).unwrap().secrets(Instant::now());
+            secrets.sort();
+            secrets.dedup();
+            secrets
+        };
+        assert_eq!(secrets(&Credentials::bearer("abc").header("X-Key", "d e")), ["Bearer abc", "abc", "d e"]);
+        let basic = [
+            "Aladdin:open sesame",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "open sesame",
+        ];
+        assert_eq!(secrets(&Credentials::basic("Aladdin", "open sesame")), basic);
+        assert!(secrets(&Credentials::new()).is_empty());
     }
 
     #[test]

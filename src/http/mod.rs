@@ -9,9 +9,7 @@ use crate::api::BodyUse;
 pub(crate) mod additions;
 pub(crate) mod credentials;
 pub(crate) mod errors;
-#[cfg(feature = "rustls")]
 pub(crate) mod file;
-pub(crate) mod files;
 pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod limit;
@@ -19,6 +17,8 @@ pub(crate) mod proxy;
 pub(crate) mod resolver;
 pub(crate) mod tls;
 
+/// The bits of the mode of a file that its group or others can read.
+pub(crate) const OTHERS_CAN_READ: u32 = 0o044;
 /// Maximum size of the head of an answer.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Maximum size of a body that is read to its end. A longer one closes its connection.

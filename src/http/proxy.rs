@@ -23,13 +23,13 @@ pub(crate) struct Proxy {
     /// Name and port, for errors.
     name: String,
     pub(crate) target: Target,
-    bypass: Vec<Pattern>,
+    bypass: Vec<Bypass>,
     credentials: Option<HostCredentials>,
 }
 
 /// Hosts that are reached without the proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
+enum Bypass {
     All,
     /// `localhost`, `127.0.0.0/8` and `::1`.
     ThisMachine,
@@ -42,8 +42,8 @@ enum Pattern {
 
 impl Proxy {
     /// # Errors
-    /// A [`ConfigError`] for a URL other than `http://name:port`, for a pattern that is none, and for a secret that is
-    /// refused.
+    /// A [`ConfigError`] for a URL other than `http://name:port`, for an entry of `no_proxy` that is none, and for a
+    /// secret that is refused.
     pub(crate) fn new(
         url: &str,
         no_proxy: &[String],
@@ -62,11 +62,11 @@ impl Proxy {
         if !host.path().is_empty() {
             return refused("has a path", "give only name and port, such as http://proxy:3128");
         }
-        let patterns = no_proxy.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        let listed = no_proxy.iter().map(|text| Bypass::parse(text)).collect::<Result<Vec<_>, _>>()?;
         Ok(Proxy {
             name: host.authority().to_owned(),
             target: Target::of(&host),
-            bypass: [vec![Pattern::ThisMachine], patterns].concat(),
+            bypass: [vec![Bypass::ThisMachine], listed].concat(),
             credentials: HostCredentials::for_proxy(credentials, now)?,
         })
     }
@@ -80,7 +80,7 @@ impl Proxy {
 
     /// Returns the proxy, if the host is reached through it.
     pub(crate) fn of(proxy: Option<&Arc<Proxy>>, host: &Host) -> Option<Arc<Proxy>> {
-        proxy.filter(|proxy| !proxy.bypass.iter().any(|pattern| pattern.matches(host))).cloned()
+        proxy.filter(|proxy| !proxy.bypass.iter().any(|bypass| bypass.matches(host))).cloned()
     }
 
     /// Returns the header lines for the proxy.
@@ -147,30 +147,30 @@ impl Proxy {
     }
 }
 
-impl Pattern {
+impl Bypass {
     fn parse(text: &str) -> Result<Self, ConfigError> {
         let refused = |problem| {
             let remedy = "write a name, a suffix such as .example.com, an address, a network such as 10.0.0.0/8, or *";
             Err(ConfigError::new("entry of no_proxy", text, problem, remedy).from_origin(Origin::Code))
         };
         if text == "*" {
-            return Ok(Pattern::All);
+            return Ok(Bypass::All);
         }
         if let Some((address, bits)) = text.split_once('/') {
             let is_number = !bits.is_empty() && bits.bytes().all(|byte| byte.is_ascii_digit());
             return match (address.parse::<IpAddr>(), bits.parse::<u32>()) {
-                (Ok(address), Ok(bits)) if is_number && bits <= width(address) => Ok(Pattern::Network(address, bits)),
+                (Ok(address), Ok(bits)) if is_number && bits <= width(address) => Ok(Bypass::Network(address, bits)),
                 _ => refused("is no network"),
             };
         }
         if let Ok(address) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-            return Ok(Pattern::Network(address, width(address)));
+            return Ok(Bypass::Network(address, width(address)));
         }
         let name = text.strip_prefix('.').unwrap_or(text);
         match Host::parse(format!("http://{name}")) {
             Ok(host) if host.name().eq_ignore_ascii_case(name) && host.path().is_empty() => {
                 let name = host.name().to_owned();
-                Ok(if text.starts_with('.') { Pattern::Suffix(format!(".{name}")) } else { Pattern::Name(name) })
+                Ok(if text.starts_with('.') { Bypass::Suffix(format!(".{name}")) } else { Bypass::Name(name) })
             }
             _ => refused("is no name of a host"),
         }
@@ -178,11 +178,11 @@ impl Pattern {
 
     fn matches(&self, host: &Host) -> bool {
         match self {
-            Pattern::All => true,
-            Pattern::ThisMachine => host.is_this_machine(),
-            Pattern::Name(name) => host.address().is_none() && host.name() == name,
-            Pattern::Suffix(suffix) => host.address().is_none() && host.name().ends_with(suffix.as_str()),
-            Pattern::Network(network, bits) => {
+            Bypass::All => true,
+            Bypass::ThisMachine => host.is_this_machine(),
+            Bypass::Name(name) => host.address().is_none() && host.name() == name,
+            Bypass::Suffix(suffix) => host.address().is_none() && host.name().ends_with(suffix.as_str()),
+            Bypass::Network(network, bits) => {
                 host.address().is_some_and(|address| first_bits(address, *bits) == first_bits(*network, *bits))
             }
         }

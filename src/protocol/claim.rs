@@ -41,9 +41,8 @@ impl<R: Rules> Machine<R> {
         if matches!(self.operation, Operation::Repair(_)) {
             return self.begin_override(intent);
         }
-        let api = match self.known_api(&intent.api) {
-            Ok(api) => api,
-            Err(cause) => return self.end_with(Outcome::Conflict, cause),
+        let Some(api) = self.known_api(&intent.api) else {
+            return self.end_with(Outcome::Conflict, Cause::unknown_api(intent.api));
         };
         self.recovering = true;
         if R::speaks_intent_api() {
@@ -68,11 +67,11 @@ impl<R: Rules> Machine<R> {
     }
 
     /// Returns the API of an intent, if it is known.
-    fn known_api(&self, recorded: &ApiRef) -> Result<Arc<Api>, Cause> {
+    fn known_api(&self, recorded: &ApiRef) -> Option<Arc<Api>> {
         if self.cluster_api.is(recorded) {
-            return Ok(Arc::clone(&self.cluster_api));
+            return Some(Arc::clone(&self.cluster_api));
         }
-        api::find(recorded, &self.known_apis).map(Arc::new).ok_or_else(|| Cause::unknown_api(recorded.clone()))
+        api::find(recorded, &self.known_apis).map(Arc::new)
     }
 
     /// Replaces the intent of an older operation by a repair, if the caller has named all its hosts.

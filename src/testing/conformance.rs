@@ -156,7 +156,7 @@ fn kept(checked: &Checked<'_>) -> Result<(), String> {
     let api = Api::new("/v2/groups", "/v2/groups/{id}").map_err(|error| error.to_string())?;
     for group in similar() {
         for purpose in [Purpose::create(true), Purpose::create(false), Purpose::Delete, Purpose::Present] {
-            for intent in [intent(&group, purpose, 3), intent(&group, purpose, 1).with_api(api.clone())] {
+            for intent in [intent(&group, purpose, 3), intent(&group, purpose, 1).with_api(&api)] {
                 checked.record(&intent)?;
                 checked.inherits(&group, Some(&intent))?;
             }

@@ -215,12 +215,12 @@ impl Intent {
     ///
     /// let api = Api::new("/v2/groups", "/v2/groups/{id}")?;
     /// let hosts = Hosts::parse(["http://node1:8000"])?;
-    /// let intent = Intent::new(GroupId::parse("payments")?, Purpose::Delete, &hosts).with_api(api.clone());
+    /// let intent = Intent::new(GroupId::parse("payments")?, Purpose::Delete, &hosts).with_api(&api);
     /// assert_eq!(intent.api(), &api.reference());
     /// # Ok::<(), cluster_client::ConfigError>(())
     /// ```
     #[must_use]
-    pub fn with_api(mut self, api: Api) -> Self {
+    pub fn with_api(mut self, api: &Api) -> Self {
         self.api = api.reference();
         self
     }

@@ -310,7 +310,7 @@ impl Drop for Running {
 }
 
 /// Replaces times and joins columns: `created 41 ms   verified` becomes `created T verified`.
-fn timeless(text: &str) -> String {
+pub(crate) fn timeless(text: &str) -> String {
     let lines = text.lines().map(|line| {
         let mut words: Vec<String> = Vec::new();
         for word in line.split_whitespace() {

@@ -77,10 +77,7 @@ fn configuration_that_is_no_regular_file_is_refused_with_its_kind() {
         Ran::of(&mut with_little_memory(&bench, &["hosts", "--config", path])).exits(2).reports(what);
     }
     let mut from_pipe = bench.command(&["hosts", "--config", "/dev/stdin"]);
-    Ran::with_input(&mut from_pipe, b"attempts = 5")
-        .exits(2)
-        .reports("is a pipe: ")
-        .reports("which the next command can read again");
+    Ran::with_input(&mut from_pipe, b"attempts = 5").exits(2).reports("is a pipe: ").reports("which can be read again");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn hosts_shows_where_each_secret_is_and_not_the_secret() {
     let mut command = bench.command(&["hosts", "-o", "json"]);
     let shown = Ran::of(command.env("PASSWORD", MARKER)).exits(0);
     assert!(!shown.out.contains(MARKER), "{shown:?}");
-    let shown = &shown.json()[0];
+    let shown = &shown.json()[0]["settings"];
     let of = |value: &str| json!({"value": value, "origin": "file", "from": "cluster-client.toml"});
     assert_eq!(shown["credentials.basic_user"], of("***"));
     assert_eq!(shown["credentials.basic_password_env"], of("PASSWORD"));

@@ -18,6 +18,7 @@ mod next;
 mod node;
 mod output;
 mod printable;
+mod probe;
 mod proxy;
 mod pty;
 mod recovery;
@@ -32,3 +33,4 @@ mod terminal;
 mod tls;
 #[path = "../support/tls.rs"]
 mod tls_server;
+mod tutorial;

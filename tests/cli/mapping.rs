@@ -91,7 +91,7 @@ fn option_overrides_variable_overrides_file_and_hosts_shows_the_origin() {
     let api = |arguments: &[&str], variable: Option<&str>| {
         let mut command = bench.command(&[&["hosts", "-o", "json"], arguments].concat());
         variable.map(|named| command.env("CLUSTER_CLIENT_API", named));
-        let all = Ran::of(&mut command).exits(0).json().remove(0);
+        let all = Ran::of(&mut command).exits(0).json().remove(0)["settings"].take();
         assert!(all.get("paths.member").is_none(), "{all}");
         all["api"].clone()
     };
@@ -100,7 +100,7 @@ fn option_overrides_variable_overrides_file_and_hosts_shows_the_origin() {
     assert_eq!(api(&[], Some("nginx-dav")), expected("nginx-dav", "variable", "CLUSTER_CLIENT_API"));
     assert_eq!(api(&[], None), expected("thing", "file", "cluster-client.toml"));
     bench.configure("");
-    let all = bench.run(&["hosts", "-o", "json"]).exits(0).json().remove(0);
+    let all = bench.run(&["hosts", "-o", "json"]).exits(0).json().remove(0)["settings"].take();
     assert_eq!(all["api"], json!({"value": "node", "origin": "default", "from": null}));
     assert_eq!(all["paths.member"]["value"], "/v1/group/{id}/");
 }

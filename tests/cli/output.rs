@@ -159,7 +159,9 @@ fn help_names_every_command_and_shows_examples() {
     let bench = Bench::new();
     let short = bench.run(&["-h"]).exits(0);
     assert_eq!(short.err, "");
-    for command in ["create", "delete", "status", "repair", "recover", "hosts", "node", "demo", "completions", "man"] {
+    for command in
+        ["create", "delete", "status", "repair", "probe", "recover", "hosts", "node", "demo", "completions", "man"]
+    {
         assert!(short.out.contains(&format!("\n  {command} ")), "{command}\n{}", short.out);
         bench.run(&[command, "--help"]).exits(0).prints(&format!("Usage: cluster-client {command}"));
         bench.run(&["help", command]).exits(0);

@@ -82,7 +82,7 @@ fn ca_file_of_the_option_overrides_the_variable_and_that_the_file() {
     let ca = |arguments: &[&str], variable: Option<&str>| -> Value {
         let mut command = secure.bench.command(&[&["hosts", "-o", "json"], arguments].concat());
         variable.map(|file| command.env("CLUSTER_CLIENT_CA_FILE", file));
-        Ran::of(&mut command).exits(0).json().remove(0)["tls.ca_file"].take()
+        Ran::of(&mut command).exits(0).json().remove(0)["settings"]["tls.ca_file"].take()
     };
     let of = |value: &str, origin: &str, from: &str| json!({"value": value, "origin": origin, "from": from});
     assert_eq!(ca(&[], None), of("other.pem", "file", "cluster-client.toml"));
@@ -124,7 +124,7 @@ fn hosts_have_client_certificates_of_their_own() {
 
     let shown = Ran::of(secure.bench.command(&["hosts", "-o", "json"]).env("HOSTS", &all)).exits(0).json().remove(0);
     let expected = json!({"value": "own-ca.pem", "origin": "file", "from": "cluster-client.toml"});
-    assert_eq!(shown[format!("host.{url}.tls.ca_file")], expected);
+    assert_eq!(shown["settings"][format!("host.{url}.tls.ca_file")], expected);
     // Its file is named with its own origin, even if the option has another.
     std::fs::write(secure.bench.path("own-ca.pem"), "").unwrap();
     let mut command = secure.bench.command(&["status", "g", "--ca-file", "nodes.pem"]);
@@ -149,7 +149,7 @@ fn every_setting_is_shown_with_its_origin() {
                dangerously_skip_verification = true\n";
     bench.configure_also(all);
     let shown = |format: &str| Ran::of(bench.command(&["hosts", "-o", format]).env("HOSTS", node.url())).exits(0);
-    let object = shown("json").json().remove(0);
+    let object = shown("json").json().remove(0)["settings"].take();
     for (key, value) in [
         ("tls.system_roots", json!(false)),
         ("tls.server_name", json!("node.example")),

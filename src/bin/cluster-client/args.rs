@@ -189,6 +189,36 @@ prints its JSON Schema.
   next        [[argument]], commands to choose from; each begins with cluster-client
 Fields may be added, but are never removed.";
 
+const PROBE: &str = "\
+Asks every host for the thing, creates it, asks, creates it again, asks, deletes it, asks, and deletes
+it again. If a host has it before, nothing is created. The thing is deleted at the end, also after Ctrl-C.
+Name an id that nobody else uses meanwhile.
+
+Examples:
+  cluster-client probe --api ./mapping.toml          asks on a terminal
+  cluster-client probe probe-1 --api couchdb --yes -o json
+
+Exits 0 when the API is certified, 1 when it is not and nothing is left, 2 when it was refused, 4 when
+the thing may be left on a host, 130 when it was interrupted and nothing is left.
+
+-o json prints one object on one line:
+  schema      1
+  api         {name, digest}
+  id          of the thing
+  stages      [{stage, hosts}]: absent_before, create, present, create_again, present_still, delete,
+              absent_after, delete_again
+     hosts    [{host, request, request_body, status, body, meaning, tries, elapsed_ms, error, problem}]
+     meaning  created | exists | present | absent | deleted | wait | retry | unlisted | not_json | cut |
+              two_meanings | contradiction | no_answer
+  verdict     certified | not_certified | left
+  problems    [{stage, hosts, problem}]
+  note        what the API cannot promise although it is certified, or null
+  interrupted why the probe ended early, or null
+  left        [host], where the thing may be left
+  cleanup     the result of the delete at the end, if one was needed, or null
+  recoverable whether the journal still holds it, so that `recover` will remove it
+  exit, elapsed_ms, next";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// Aligned columns, and a line with the next command
@@ -279,6 +309,15 @@ Examples:
         /// The wanted state of every host
         #[arg(long, value_name = "STATE")]
         to: Wanted,
+    },
+    /// Certify the API of the hosts with one throw-away thing, and name the lines of a mapping that are wrong
+    #[command(after_help = PROBE)]
+    Probe {
+        /// The id of the thing [default: a random one]
+        id: Option<String>,
+        /// Do not ask; needed without a terminal
+        #[arg(short, long)]
+        yes: bool,
     },
     /// Settle crashed or interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.

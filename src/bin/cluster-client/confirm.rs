@@ -1,4 +1,4 @@
-//! The question before a delete.
+//! The questions before a delete and a probe.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead as _, IsTerminal as _};
@@ -21,6 +21,18 @@ pub(crate) fn confirmed(groups: &[GroupId], noun: &str, hosts: &Hosts, from_stdi
     is_answered_yes(question(&what, groups, noun, hosts))
 }
 
+/// Asks before a probe, on a terminal. Without one, `--yes` is needed.
+pub(crate) fn confirmed_probe(what: &str, hosts: &Hosts) -> Result<bool, CliError> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(CliError::usage(
+            "probe creates and deletes a thing, and needs --yes without a terminal: add --yes",
+        ));
+    }
+    let mut text = String::new();
+    listed(&mut text, "hosts", hosts.iter().map(Host::as_str), rows().saturating_sub(4).max(4));
+    is_answered_yes(text + &format!("create and delete {what} there? [y/N] "))
+}
+
 /// Prints the question, and reads a line from the terminal. Returns whether it means yes.
 pub(crate) fn is_answered_yes(question: String) -> Result<bool, CliError> {
     ask(question);
@@ -32,11 +44,15 @@ pub(crate) fn is_answered_yes(question: String) -> Result<bool, CliError> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
+/// Returns the height of the screen.
+fn rows() -> usize {
+    terminal_size_of(io::stderr()).map_or(24, |(_, Height(rows))| usize::from(rows))
+}
+
 /// Returns the groups, the hosts, and the question. Long lists are cut to the height of the screen.
 fn question(what: &str, groups: &[GroupId], noun: &str, hosts: &Hosts) -> String {
-    let rows = terminal_size_of(io::stderr()).map_or(24, |(_, Height(rows))| usize::from(rows));
     // Leave four rows for the titles, the question and the typed answer.
-    let room = rows.saturating_sub(4).max(4);
+    let room = rows().saturating_sub(4).max(4);
     let for_groups = room.saturating_sub(hosts.len()).max(room / 4);
     let mut text = String::new();
     let mut used = 0;

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use crate::args::EngineName;
 use crate::mapping;
-use crate::open::{self, ReadError, Refusal};
+use crate::open::{self, ReadError};
 use crate::settings::Sourced;
 use crate::time;
 
@@ -75,12 +75,8 @@ impl ConfigFile {
         if named == Some(Path::new("/dev/null")) {
             return Ok(Self::default());
         }
-        let check = |found: &std::fs::Metadata| match named {
-            Some(_) => Ok(()),
-            None => open::check_owner(path, found),
-        };
-        let bytes = match open::read(path, LIMIT, check) {
-            Ok(bytes) => bytes,
+        let (bytes, found) = match open::read(path, LIMIT) {
+            Ok(read) => read,
             Err(ReadError::Io(error)) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Self::default());
             }
@@ -88,8 +84,11 @@ impl ConfigFile {
                 let remedy = if named.is_some() { "name a file that can be read" } else { "make it readable" };
                 return Err(refused(format!("cannot be read: {error}"), remedy));
             }
-            Err(ReadError::Refused(Refusal { problem, remedy })) => return Err(refused(problem, remedy)),
+            Err(ReadError::Refused((problem, remedy))) => return Err(refused(problem, remedy)),
         };
+        if named.is_none() {
+            open::check_writers(path, &found).map_err(|(problem, remedy)| refused(problem, remedy))?;
+        }
         let text = String::from_utf8(bytes).map_err(|error| {
             let (line, _) = place(&error.as_bytes()[..error.utf8_error().valid_up_to()]);
             refused(format!("has bytes that are not UTF-8 in line {line}"), "write it in UTF-8")

@@ -5,7 +5,7 @@
 //! main -> args          arguments and help texts (refusal: their errors)
 //!      -> settings      values and their origins (file, tls, credentials, proxy, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         recover, journal, show                                           }-> summary, next -> table | json -> output
+//!         recover, probe, journal, show                                    }-> summary, next -> table | json -> output
 //!         node, demo, shell                                               /
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
@@ -31,6 +31,7 @@ mod node;
 mod open;
 mod output;
 mod output_queue;
+mod probe;
 mod progress;
 mod proxy;
 mod recover;
@@ -98,6 +99,7 @@ fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliErr
         Command::Delete { groups, yes } => run::run(GroupCommand::Delete { asked: yes }, &groups, &global, output),
         Command::Status { groups } => run::run(GroupCommand::Status, &groups, &global, output),
         Command::Repair { groups, to } => run::run(GroupCommand::Repair(to.into()), &groups, &global, output),
+        Command::Probe { id, yes } => probe::run(id.as_deref(), yes, &global, output),
         Command::Recover => recover::recover(&global, output),
         Command::Journal { action } => journal::run(action, &global, output),
         Command::Hosts => show::show(&global, output),

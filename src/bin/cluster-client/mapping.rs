@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cluster_client::{Api, ConfigError, Origin};
 
-use crate::open::{self, ReadError, Refusal};
+use crate::open::{self, ReadError};
 
 /// Maximum size of a mapping file, in bytes. The library has the same.
 const LIMIT: u64 = 64 << 10;
@@ -33,11 +33,11 @@ fn read(path: &Path, origin: &Origin) -> Result<Api, ConfigError> {
     let refused = |problem: String, remedy: &str| {
         ConfigError::new("mapping file", path.to_string_lossy(), problem, remedy).from_origin(origin.clone())
     };
-    let bytes = open::read(path, LIMIT, |_| Ok(())).map_err(|error| match error {
+    let (bytes, _) = open::read(path, LIMIT).map_err(|error| match error {
         ReadError::Io(error) => {
             refused(format!("cannot be read: {error}"), "name a file that can be read, or a preset")
         }
-        ReadError::Refused(Refusal { problem, remedy }) => refused(problem, remedy),
+        ReadError::Refused((problem, remedy)) => refused(problem, remedy),
     })?;
     let text = String::from_utf8(bytes).map_err(|_| refused("is not UTF-8".into(), "write it in UTF-8"))?;
     Api::from_toml(&text, Origin::File(path.into()))

@@ -63,7 +63,11 @@ fn invocation(client: &Arc<ClientInner>, options: OperationOptions) -> Invocatio
 
 /// Asks all hosts for the group. Returns the number of hosts that do not have it.
 fn status(client: &Arc<ClientInner>) -> usize {
-    invocation(client, OperationOptions::new()).run(Operation::Status, group()).absent().count()
+    invocation(client, OperationOptions::new())
+        .run(Operation::Status, group())
+        .expect("every id is allowed")
+        .absent()
+        .count()
 }
 
 /// Creates the driver of a bulk, and adds this number of operations.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription as Alert, CertificateError, Error, PeerIncompatible};
 
-use super::verifier::Problem;
+use super::verifier::CertificateProblem;
 
 /// Number of names of a certificate that are shown.
 const NAMES: usize = 6;
@@ -40,7 +40,7 @@ pub(super) fn message(error: &Error, context: &Context<'_>) -> String {
 const OLD: &str = "the server speaks neither TLS 1.2 nor TLS 1.3";
 
 fn certificate(error: &CertificateError, name: &str) -> String {
-    let ours = |error: &rustls::OtherError| error.0.downcast_ref::<Problem>().copied();
+    let ours = |error: &rustls::OtherError| error.0.downcast_ref::<CertificateProblem>().copied();
     match error {
         CertificateError::UnknownIssuer => "the server's certificate has an unknown issuer".into(),
         CertificateError::NotValidForNameContext { presented, .. } => wrong_name(presented, name),
@@ -73,17 +73,17 @@ fn certificate(error: &CertificateError, name: &str) -> String {
     }
 }
 
-fn special(problem: Problem) -> String {
+fn special(problem: CertificateProblem) -> String {
     match problem {
-        Problem::SelfSigned => "the server's certificate is self-signed and not trusted".into(),
-        Problem::Authority { self_signed } => {
+        CertificateProblem::SelfSigned => "the server's certificate is self-signed and not trusted".into(),
+        CertificateProblem::Authority { self_signed } => {
             let signed = if self_signed { "self-signed and " } else { "" };
             format!("the server's certificate is {signed}that of an authority (CA:TRUE), which no server may use")
         }
-        Problem::IssuerExpired { not_after } => {
+        CertificateProblem::IssuerExpired { not_after } => {
             format!("the certificate of an issuer of the server's certificate expired on {}", date(not_after))
         }
-        Problem::IssuerNotYetValid { not_before } => {
+        CertificateProblem::IssuerNotYetValid { not_before } => {
             let begin = date(not_before);
             format!("the certificate of an issuer of the server's certificate is not valid before {begin}")
         }

@@ -7,7 +7,7 @@ use rustls::{ALL_VERSIONS, CertificateError, ClientConfig, Error as TlsError, In
 
 use super::HostTls;
 use super::pem::{self, Text};
-use super::settings::{Source, TlsSettings};
+use super::settings::{PemSource, TlsSettings};
 use super::verifier::{AcceptAll, Explaining};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
@@ -107,10 +107,10 @@ fn add_system_roots(_: &mut RootCertStore) -> Result<(), ConfigError> {
     Err(ConfigError::new("tls.system_roots", "", "is not built in", remedy))
 }
 
-fn alone(source: &Source, names: [&'static str; 2], problem: &str, remedy: &str) -> ConfigError {
+fn alone(source: &PemSource, names: [&'static str; 2], problem: &str, remedy: &str) -> ConfigError {
     let (what, place) = match source {
-        Source::File(path) => (names[0], path.to_string_lossy().into_owned()),
-        Source::Pem(_) => (names[1], String::new()),
+        PemSource::File(path) => (names[0], path.to_string_lossy().into_owned()),
+        PemSource::Pem(_) => (names[1], String::new()),
     };
     ConfigError::new(what, place, problem, remedy)
 }

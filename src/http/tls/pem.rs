@@ -1,12 +1,11 @@
 //! Certificates and keys in PEM (RFC 7468), from a file or from text. Each error names the file and the remedy.
 
-use std::fs::Metadata;
-
 use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::settings::Source;
-use crate::http::file::{self, ReadError, Refusal};
+use super::settings::PemSource;
+use crate::http::OTHERS_CAN_READ;
+use crate::http::file::{self, FileProblem};
 use crate::values::config::ConfigError;
 
 /// Maximum size of a file, in bytes. The bundle of a system has about 250 KiB.
@@ -23,39 +22,20 @@ pub(super) struct Text<'a> {
 }
 
 /// Reads the text of `source`. `names` are the words for a file and for text.
-pub(super) fn read<'a>(source: &'a Source, names: [&'static str; 2]) -> Result<Text<'a>, ConfigError> {
+pub(super) fn read<'a>(source: &'a PemSource, names: [&'static str; 2]) -> Result<Text<'a>, ConfigError> {
     let path = match source {
-        Source::Pem(pem) => {
+        PemSource::Pem(pem) => {
             let place = String::new();
             return Ok(Text { what: names[1], place, content: pem.into(), open_mode: None });
         }
-        Source::File(path) => path,
+        PemSource::File(path) => path,
     };
     let place = path.to_string_lossy().into_owned();
-    let refused = |problem: String, remedy: &str| ConfigError::new(names[0], place.clone(), problem, remedy);
-    let mut open_mode = None;
-    let look = |found: &Metadata| {
-        open_mode = mode_for_others(found);
-        Ok(())
-    };
-    match file::read(path, LIMIT, look) {
-        Ok(bytes) => Ok(Text { what: names[0], place, content: bytes.into(), open_mode }),
-        Err(ReadError::Io(error)) => {
-            Err(refused(format!("cannot be read: {error}"), "name a file that this user can read"))
-        }
-        Err(ReadError::Refused(Refusal { problem, remedy })) => Err(refused(problem, remedy)),
-    }
-}
-
-#[cfg(unix)]
-fn mode_for_others(found: &Metadata) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt as _;
-    Some(found.mode() & 0o7777).filter(|mode| mode & 0o044 != 0)
-}
-
-#[cfg(not(unix))]
-fn mode_for_others(_: &Metadata) -> Option<u32> {
-    None
+    let (bytes, found) = file::read(path, LIMIT).map_err(|error| {
+        let (problem, remedy) = FileProblem::from(error);
+        ConfigError::new(names[0], place.clone(), problem, remedy)
+    })?;
+    Ok(Text { what: names[0], place, content: bytes.into(), open_mode: file::mode_with(OTHERS_CAN_READ, &found) })
 }
 
 impl Text<'_> {

@@ -28,10 +28,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default)]
 #[must_use = "settings do nothing before they are passed to `ClientBuilder::tls`"]
 pub struct TlsSettings {
-    pub(super) ca: Option<Source>,
+    pub(super) ca: Option<PemSource>,
     pub(super) system_roots: bool,
-    pub(super) client_cert: Option<Source>,
-    pub(super) client_key: Option<Source>,
+    pub(super) client_cert: Option<PemSource>,
+    pub(super) client_key: Option<PemSource>,
     pub(super) server_name: Option<String>,
     pub(super) https_only: bool,
     pub(super) skip_verification: bool,
@@ -39,17 +39,17 @@ pub struct TlsSettings {
 
 /// PEM text, or the file that has it.
 #[derive(Clone)]
-pub(super) enum Source {
+pub(super) enum PemSource {
     File(PathBuf),
     Pem(Vec<u8>),
 }
 
 /// Omits the text, which may be a key.
-impl fmt::Debug for Source {
+impl fmt::Debug for PemSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::File(path) => f.debug_tuple("File").field(path).finish(),
-            Source::Pem(_) => f.write_str("Pem(***)"),
+            PemSource::File(path) => f.debug_tuple("File").field(path).finish(),
+            PemSource::Pem(_) => f.write_str("Pem(***)"),
         }
     }
 }
@@ -71,14 +71,14 @@ impl TlsSettings {
     /// Trusts the authorities of this PEM file instead of the built-in ones. It may have several certificates. It
     /// replaces an earlier [`TlsSettings::ca_pem`].
     pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
-        self.ca = Some(Source::File(path.as_ref().into()));
+        self.ca = Some(PemSource::File(path.as_ref().into()));
         self
     }
 
     /// Trusts the authorities of this PEM text instead of the built-in ones. It replaces an earlier
     /// [`TlsSettings::ca_file`].
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca = Some(Source::Pem(pem.into()));
+        self.ca = Some(PemSource::Pem(pem.into()));
         self
     }
 
@@ -93,26 +93,26 @@ impl TlsSettings {
 
     /// Sets the client's certificate, followed by its intermediates, for servers that want one (mTLS). It needs a key.
     pub fn client_cert_file(mut self, path: impl AsRef<Path>) -> Self {
-        self.client_cert = Some(Source::File(path.as_ref().into()));
+        self.client_cert = Some(PemSource::File(path.as_ref().into()));
         self
     }
 
     /// Sets the client's certificate as PEM text.
     pub fn client_cert_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.client_cert = Some(Source::Pem(pem.into()));
+        self.client_cert = Some(PemSource::Pem(pem.into()));
         self
     }
 
     /// Sets the unencrypted key of the client's certificate. [`ClusterClient::warnings`](crate::ClusterClient::warnings)
     /// names a file that other users can read.
     pub fn client_key_file(mut self, path: impl AsRef<Path>) -> Self {
-        self.client_key = Some(Source::File(path.as_ref().into()));
+        self.client_key = Some(PemSource::File(path.as_ref().into()));
         self
     }
 
     /// Sets the unencrypted key of the client's certificate as PEM text.
     pub fn client_key_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.client_key = Some(Source::Pem(pem.into()));
+        self.client_key = Some(PemSource::Pem(pem.into()));
         self
     }
 

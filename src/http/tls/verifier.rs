@@ -14,7 +14,7 @@ use crate::values::config::ConfigError;
 
 /// A problem that rustls has no error for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum CertificateProblem {
     SelfSigned,
     /// The certificate of an authority, which a server must not use. Many self-signed certificates are of this kind.
     Authority {
@@ -28,13 +28,13 @@ pub(super) enum Problem {
     },
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for CertificateProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:?}")
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for CertificateProblem {}
 
 /// The verifier of rustls, with errors that say more.
 #[derive(Debug)]
@@ -53,18 +53,23 @@ impl Explaining {
     }
 
     /// Returns the problem that is behind `error`, if there is more to say than it says.
-    fn explain(&self, error: &CertificateError, leaf: &CertificateDer<'_>, now: UnixTime) -> Option<Problem> {
+    fn explain(
+        &self,
+        error: &CertificateError,
+        leaf: &CertificateDer<'_>,
+        now: UnixTime,
+    ) -> Option<CertificateProblem> {
         let cert = EndEntityCert::try_from(leaf).ok()?;
         let self_signed = cert.issuer() == cert.subject();
         match error {
-            CertificateError::UnknownIssuer => self_signed.then_some(Problem::SelfSigned),
+            CertificateError::UnknownIssuer => self_signed.then_some(CertificateProblem::SelfSigned),
             CertificateError::Other(other) => matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
-                .then_some(Problem::Authority { self_signed }),
+                .then_some(CertificateProblem::Authority { self_signed }),
             CertificateError::ExpiredContext { not_after, .. } if self.is_current(&cert, now) => {
-                Some(Problem::IssuerExpired { not_after: *not_after })
+                Some(CertificateProblem::IssuerExpired { not_after: *not_after })
             }
             CertificateError::NotValidYetContext { not_before, .. } if self.is_current(&cert, now) => {
-                Some(Problem::IssuerNotYetValid { not_before: *not_before })
+                Some(CertificateProblem::IssuerNotYetValid { not_before: *not_before })
             }
             _ => None,
         }

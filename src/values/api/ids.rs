@@ -13,6 +13,8 @@ pub(crate) struct IdRule {
     max: usize,
 }
 
+/// Number of random characters of a drawn id. 36 to the power of 12 ids make it unlikely that one is taken.
+const RANDOM: usize = 12;
 const CHARS: &str = "ids.chars";
 const MAX: &str = "ids.max";
 const EXAMPLE: &str = "write ranges and single characters, such as A-Za-z0-9._-";
@@ -65,6 +67,27 @@ impl IdRule {
         Ok(())
     }
 
+    /// Draws an id of letters and digits. It begins with as much of `prefix` as the rule allows as a whole, or not with
+    /// it. Returns `None` if the rule allows neither letters nor digits.
+    pub(super) fn random(&self, prefix: &str, random: &mut fastrand::Rng) -> Option<String> {
+        let room = self.max.min(RANDOM + prefix.len());
+        let fits = prefix.len() + RANDOM / 2 <= room && prefix.chars().all(|c| self.allows(c));
+        let prefix = if fits { prefix } else { "" };
+        let kinds = [('a'..='z'), ('0'..='9'), ('A'..='Z')];
+        let mut allowed: Vec<char> = kinds.iter().take(2).cloned().flatten().filter(|c| self.allows(*c)).collect();
+        if allowed.is_empty() {
+            allowed = kinds.into_iter().flatten().filter(|c| self.allows(*c)).collect();
+        }
+        let mut id = prefix.to_owned();
+        while id.len() < room.min(prefix.len() + RANDOM) {
+            // Many services want a letter first.
+            let letters = allowed.iter().filter(|c| c.is_alphabetic()).count();
+            let first = if id.is_empty() && letters > 0 { letters } else { allowed.len() };
+            id.push(*allowed.get(random.usize(..first.max(1)))?);
+        }
+        Some(id)
+    }
+
     /// The class as it was written, and the maximum length in bytes.
     pub(super) fn parts(&self) -> (&str, usize) {
         (&self.chars, self.max)
@@ -100,6 +123,29 @@ fn ranges(chars: &str) -> Result<Vec<(char, char)>, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drawn_id_is_within_the_rule() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for (chars, max, begins) in [
+            ("a-z0-9-", 63, "probe-"),
+            ("a-z0-9-", 12, "probe-"),
+            ("a-z0-9-", 11, ""),
+            ("A-Za-z0-9._", 64, ""),
+            ("A-Z", 8, ""),
+            ("0-9", 4, ""),
+            ("a", 1, "a"),
+        ] {
+            let rule = IdRule::parse(chars, max).unwrap();
+            for _ in 0..100 {
+                let id = rule.random("probe-", &mut random).unwrap();
+                assert!(id.starts_with(begins) && id.len() <= max, "{chars} {max}: {id}");
+                rule.check(&GroupId::parse(&id).unwrap()).unwrap_or_else(|refused| panic!("{refused}"));
+                assert!(!chars.contains("a-z") || id.starts_with(char::is_alphabetic), "{id}");
+            }
+        }
+        assert_eq!(IdRule::parse("*_.", 9).unwrap().random("probe-", &mut random), None);
+    }
 
     #[test]
     fn class_allows_its_ranges_and_single_characters() {

@@ -210,6 +210,23 @@ impl Api {
         self.0.ids.as_ref().map_or(Ok(()), |ids| ids.check(group))
     }
 
+    /// Draws an id that this API allows and that is most probably not taken.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] if the API allows neither letters nor digits in an id.
+    pub(crate) fn random_id(&self, random: &mut fastrand::Rng) -> Result<GroupId, ConfigError> {
+        const PREFIX: &str = "probe-";
+        let usual = || IdRule::parse("a-z0-9-", GroupId::MAX_BYTES).ok();
+        let rule = self.0.ids.clone().or_else(usual);
+        let id = rule.as_ref().and_then(|rule| rule.random(PREFIX, random));
+        let Some(id) = id else {
+            let (chars, _) = self.ids().unwrap_or_default();
+            let remedy = "name the id of the probe";
+            return Err(ConfigError::new("ids.chars", chars, "has no letters and digits for a random id", remedy));
+        };
+        GroupId::parse(id)
+    }
+
     /// Whether a create tells that the thing existed before. If not, a created thing may be another client's.
     ///
     /// ```

@@ -10,15 +10,25 @@ use std::fmt;
 use super::template::{Encoding, SAMPLE, Template};
 use crate::values::config::ConfigError;
 
-/// The meaning of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Meaning {
+/// The meaning of an answer in a mapping.
+///
+/// ```
+/// assert_eq!(cluster_client::Meaning::Exists.key(), "exists");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Meaning {
+    /// The create made the thing.
     Created,
+    /// The create made nothing, because the thing was there.
     Exists,
+    /// The check found the thing.
     Present,
+    /// The thing is not there.
     Absent,
     /// The thing is still changing.
     Wait,
+    /// The delete removed the thing.
     Deleted,
     /// A retry may succeed.
     Retry,
@@ -53,7 +63,8 @@ const MAX_TEXT: usize = 1024;
 const EXAMPLE: &str = "write a status, and tests as in \"200 /succeeded=true\"";
 
 impl Meaning {
-    pub(crate) fn key(self) -> &'static str {
+    /// Its key in a mapping file.
+    pub fn key(self) -> &'static str {
         match self {
             Meaning::Created => "created",
             Meaning::Exists => "exists",

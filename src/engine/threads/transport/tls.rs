@@ -128,7 +128,7 @@ impl Records {
     /// Passes records to the socket's buffer.
     fn write(&mut self) -> Result<(), ureq::Error> {
         while self.session.connection.wants_write() {
-            if let Err(e) = self.session.connection.write_tls(&mut Wire(&mut self.wire)) {
+            if let Err(e) = self.session.connection.write_tls(&mut RawSocket(&mut self.wire)) {
                 return Err(self.reason(e.into()));
             }
         }
@@ -140,7 +140,7 @@ impl Records {
         if let Err(error) = self.wire.flush() {
             return Err(self.reason(error));
         }
-        match self.session.connection.read_tls(&mut Wire(&mut self.wire)) {
+        match self.session.connection.read_tls(&mut RawSocket(&mut self.wire)) {
             Ok(0) if self.session.connection.is_handshaking() => Err(closed(io::ErrorKind::UnexpectedEof.into())),
             Ok(_) => self.process(),
             Err(e) => Err(e.into()),
@@ -162,7 +162,7 @@ impl Records {
         if context::current().left().is_none() {
             return error;
         }
-        match self.session.connection.read_tls(&mut Wire(&mut self.wire)) {
+        match self.session.connection.read_tls(&mut RawSocket(&mut self.wire)) {
             Ok(1..) => self.process().err().unwrap_or(error),
             _ => error,
         }
@@ -176,15 +176,15 @@ impl fmt::Debug for TlsTransport {
 }
 
 /// The socket below TLS. Reads do not flush.
-struct Wire<'a>(&'a mut TcpTransport);
+struct RawSocket<'a>(&'a mut TcpTransport);
 
-impl io::Read for Wire<'_> {
+impl io::Read for RawSocket<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(ureq::Error::into_io)
     }
 }
 
-impl io::Write for Wire<'_> {
+impl io::Write for RawSocket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes).map_err(ureq::Error::into_io)
     }

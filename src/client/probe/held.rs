@@ -1,0 +1,91 @@
+//! Floor 3: the claim of a probe on its group. Panics of the journal are caught.
+
+use std::sync::{Arc, Mutex};
+
+use crate::client::inner::ClientInner;
+use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
+use crate::values::cause::JournalError;
+use crate::values::config::ConfigError;
+use crate::values::error::Error;
+use crate::values::group::GroupId;
+use crate::values::intent::{ClaimError, Intent};
+use crate::values::outcome::Outcome;
+use crate::values::report::{Cause, Operation, Report};
+
+/// The claim on a group without an unfinished operation.
+pub(super) struct Held {
+    client: Arc<ClientInner>,
+    /// Present until the drop.
+    claim: Option<SharedClaim>,
+}
+
+impl Held {
+    /// # Errors
+    /// [`Error::Config`] if the group has an unfinished operation, [`Error::Busy`] or [`Error::Journal`].
+    pub(super) fn claim(client: &Arc<ClientInner>, group: &GroupId) -> Result<Self, Error> {
+        let (claim, inherited) = match call(client, JournalCall::Claim(group.clone())) {
+            JournalResult::Claimed(Ok(claimed)) => claimed,
+            JournalResult::Claimed(Err(ClaimError::Busy(holder))) => {
+                return Err(failed(group, Outcome::Busy, Cause::Busy { holder }));
+            }
+            JournalResult::Claimed(Err(ClaimError::Failed(source))) => return Err(journal_failed(group, source)),
+            _ => return Err(journal_failed(group, JournalError::unknown())),
+        };
+        let held = Held { client: Arc::clone(client), claim: Some(Arc::new(Mutex::new(claim))) };
+        if inherited.is_none() {
+            return Ok(held);
+        }
+        let problem = "has an unfinished operation in the journal";
+        let remedy = "probe with another id, or recover that operation first";
+        Err(ConfigError::new("group id", group.as_str(), problem, remedy).into())
+    }
+
+    /// # Errors
+    /// [`Error::Journal`].
+    pub(super) fn record(&self, intent: Intent) -> Result<(), Error> {
+        let group = intent.group.clone();
+        let Some(claim) = &self.claim else { return Ok(()) };
+        match call(&self.client, JournalCall::Record(Arc::clone(claim), intent)) {
+            JournalResult::Recorded(Err(source)) => Err(journal_failed(&group, source)),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn erase(&self) -> Result<(), JournalError> {
+        let Some(claim) = &self.claim else { return Ok(()) };
+        match call(&self.client, JournalCall::Erase(Arc::clone(claim))) {
+            JournalResult::Erased(erased) => erased,
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Frees the group. The intent stays, unless it was erased.
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The last reference is dropped within the call, which catches a panic.
+        call(&self.client, JournalCall::Release(self.claim.take()));
+    }
+}
+
+fn call(client: &ClientInner, mut call: JournalCall) -> JournalResult {
+    let result = call.run(&*client.journal);
+    if !result.is_exhausted() {
+        return result;
+    }
+    client.engines.shed_idle();
+    call.run(&*client.journal)
+}
+
+fn journal_failed(group: &GroupId, source: JournalError) -> Error {
+    failed(group, Outcome::JournalFailed, Cause::Journal { source })
+}
+
+fn failed(group: &GroupId, outcome: Outcome, cause: Cause) -> Error {
+    let mut report = Report::new(group.clone(), Operation::Create, outcome);
+    report.cause = Some(cause);
+    match report.into_result() {
+        Err(error) => error,
+        Ok(report) => Error::InDoubt { report: Box::new(report) },
+    }
+}
