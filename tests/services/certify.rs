@@ -29,8 +29,8 @@ pub(crate) fn certify(cluster: Cluster, calls: Calls) {
     for engine in ENGINES {
         client_does_everything(&cluster, engine, calls.exists);
         paused_instance_is_in_doubt(&cluster, engine, calls);
-        resumed_instance_is_rolled_back(&cluster, engine, calls);
     }
+    resumed_instance_is_rolled_back(&cluster, Engine::Multiplexed, calls);
     command_does_everything(&cluster);
     for engine in ["threads", "multiplexed"] {
         killed_command_is_recovered(&cluster, engine, calls);
