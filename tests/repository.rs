@@ -307,7 +307,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         match path.is_dir() {
             true => found.extend(sources(&path)),
-            false if name.ends_with(".rs") && name != "tests.rs" && !name.contains("model") => found.push(path),
+            false if name != "tests.rs" && !name.contains("model") => found.push(path),
             false => {}
         }
     }

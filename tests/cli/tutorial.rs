@@ -91,7 +91,7 @@ fn commands_of_the_page_print_what_it_shows() {
     for (language, text) in blocks() {
         match language {
             "toml" if text.contains("[create]") => drop(bench.write("rooms.toml", text)),
-            "toml" => bench.configure(&format!("{delays}{}", rooms.here(text))),
+            "toml" if text.contains("rooms.toml") => bench.configure(&format!("{delays}{}", rooms.here(text))),
             "console" => {
                 for (line, shown) in commands(text) {
                     let ran = run(line);
