@@ -299,6 +299,41 @@ fn readme_names_existing_features_and_versions() {
     assert!(readme.contains(&format!("Rust {version} or later")), "{version}");
 }
 
+/// The files of a folder of the library and of the folders in it, without those of tests and models.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        match path.is_dir() {
+            true => found.extend(sources(&path)),
+            false if name != "tests.rs" && !name.contains("model") => found.push(path),
+            false => {}
+        }
+    }
+    found
+}
+
+/// A row names files, or a folder with a slash at its end, in code spans.
+#[test]
+fn every_file_of_a_floor_has_its_row_in_the_architecture() {
+    let page = read("docs/architecture.md");
+    for floor in FLOORS.concat().into_iter().filter(|floor| *floor != "sync") {
+        let folder = root().join("src").join(floor);
+        let table = page.split(&format!("| file of `{floor}/` | content |\n")).nth(1).expect(floor);
+        let cells = table.lines().take_while(|line| line.starts_with('|')).filter_map(|line| line.split('|').nth(1));
+        let listed: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        for file in sources(&folder).into_iter().filter(|file| *file != folder.join("mod.rs")) {
+            let name = file.strip_prefix(&folder).unwrap().to_string_lossy().replace('\\', "/");
+            let is_named = |listed: &&str| name == *listed || listed.ends_with('/') && name.starts_with(*listed);
+            assert!(listed.iter().any(is_named), "docs/architecture.md has no row for {floor}/{name}");
+        }
+        for name in listed {
+            assert!(folder.join(name).exists(), "docs/architecture.md names {floor}/{name}");
+        }
+    }
+}
+
 /// The documents whose links are checked.
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();

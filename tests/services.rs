@@ -14,6 +14,7 @@ mod oracle;
 #[path = "services/relay.rs"]
 mod relay;
 
+use certify::Calls;
 use cluster::Cluster;
 use harness::Service;
 use oracle::Oracle;
@@ -21,10 +22,9 @@ use oracle::Oracle;
 /// Asks with GET.
 const GET: Oracle = Oracle { method: "GET", path: "", header: None, body: None, present: (200, ""), absent: (404, "") };
 
-/// Certifies a preset. The request line of its create begins with `create`, which is answered `exists` the second time.
-fn certify(preset: &str, create: &str, exists: u16, oracle: Oracle) {
+fn certify(preset: &str, calls: Calls, oracle: Oracle) {
     if let Some(cluster) = Cluster::of_preset(preset, oracle) {
-        certify::certify(cluster, create, exists);
+        certify::certify(cluster, calls);
     }
 }
 
@@ -33,7 +33,8 @@ fn nginx_dav() {
     // Asks for the collection alone.
     let header = Some(("Depth", "0"));
     let present = (207, "<D:collection/>");
-    certify("nginx-dav", "MKCOL /", 405, Oracle { method: "PROPFIND", path: "/{id}/", header, present, ..GET });
+    let calls = Calls { create: "MKCOL /", exists: 405, delete: "DELETE /" };
+    certify("nginx-dav", calls, Oracle { method: "PROPFIND", path: "/{id}/", header, present, ..GET });
 }
 
 #[test]
@@ -46,19 +47,22 @@ fn etcd_keys() {
         present: (200, r#""kvs":[{"key":"{base64}""#),
         absent: (200, "!kvs"),
     };
-    certify("etcd-keys", "POST /v3/kv/txn ", 200, oracle);
+    let calls = Calls { create: "POST /v3/kv/txn ", exists: 200, delete: "POST /v3/kv/deleterange " };
+    certify("etcd-keys", calls, oracle);
 }
 
 #[test]
 fn consul_kv() {
     let present = (200, r#""Key":"{id}""#);
-    certify("consul-kv", "PUT /v1/kv/", 200, Oracle { path: "/v1/kv/{id}?consistent", present, ..GET });
+    let calls = Calls { create: "PUT /v1/kv/", exists: 200, delete: "DELETE /v1/kv/" };
+    certify("consul-kv", calls, Oracle { path: "/v1/kv/{id}?consistent", present, ..GET });
 }
 
 #[test]
 fn couchdb() {
     let (present, absent) = ((200, r#""db_name":"{id}""#), (404, r#""error":"not_found""#));
-    certify("couchdb", "PUT /", 412, Oracle { path: "/{id}", present, absent, ..GET });
+    let calls = Calls { create: "PUT /", exists: 412, delete: "DELETE /" };
+    certify("couchdb", calls, Oracle { path: "/{id}", present, absent, ..GET });
 }
 
 #[test]
@@ -70,13 +74,15 @@ fn jupyterhub() {
     cluster.use_scheme("token");
     certify::command_does_everything(&cluster);
     cluster.use_own_scheme();
-    certify::certify(cluster, "POST /hub/api/groups/", 409);
+    let calls = Calls { create: "POST /hub/api/groups/", exists: 409, delete: "DELETE /hub/api/groups/" };
+    certify::certify(cluster, calls);
 }
 
 #[test]
 fn rabbitmq_vhosts() {
     let (present, absent) = ((200, r#""name":"{id}""#), (404, "Object Not Found"));
-    certify("rabbitmq-vhosts", "PUT /api/vhosts/", 412, Oracle { path: "/api/vhosts/{id}", present, absent, ..GET });
+    let calls = Calls { create: "PUT /api/vhosts/", exists: 412, delete: "DELETE /api/vhosts/" };
+    certify("rabbitmq-vhosts", calls, Oracle { path: "/api/vhosts/{id}", present, absent, ..GET });
 }
 
 /// The mapping of `services/shelves`, as its users would write it.

@@ -2,30 +2,44 @@
 //! After each step, every living instance is asked directly.
 
 use cluster_client::{
-    Action, Credentials, Engine, Error, HostReport, OperationOptions, Outcome, Report, State, Target,
+    Action, ClusterClient, Credentials, Engine, Error, HostReport, OperationOptions, Outcome, Report, State, Target,
 };
 
 use crate::cluster::Cluster;
+use crate::harness::Instance;
 use crate::relay::Relay;
 
 const ENGINES: [Engine; 2] = [Engine::Threads, Engine::Multiplexed];
 const NONE: [bool; 3] = [false; 3];
 const ALL: [bool; 3] = [true; 3];
 
-/// Certifies the preset of a cluster, and ends its service. The request line of a create begins with `create`, and
-/// `exists` is the status of an answer that the thing is there.
-pub(crate) fn certify(cluster: Cluster, create: &str, exists: u16) {
+/// What an instance sees of the mapping.
+#[derive(Clone, Copy)]
+pub(crate) struct Calls {
+    /// The beginning of the request line of a create.
+    pub(crate) create: &'static str,
+    /// The status of the answer that the thing exists.
+    pub(crate) exists: u16,
+    /// The beginning of the request line of a delete.
+    pub(crate) delete: &'static str,
+}
+
+/// Certifies the preset of a cluster, and ends its service.
+pub(crate) fn certify(cluster: Cluster, calls: Calls) {
     for engine in ENGINES {
-        client_does_everything(&cluster, engine, exists);
-        create_with_a_paused_instance_is_undone(&cluster, engine, create);
+        client_does_everything(&cluster, engine, calls.exists);
+        paused_instance_is_in_doubt(&cluster, engine, calls);
     }
+    resumed_instance_is_rolled_back(&cluster, Engine::Multiplexed, calls);
     command_does_everything(&cluster);
-    killed_command_is_recovered(&cluster, create);
+    for engine in ["threads", "multiplexed"] {
+        killed_command_is_recovered(&cluster, engine, calls);
+    }
     if cluster.has_login() {
         wrong_credentials_change_nothing(&cluster);
     }
     // Ends the last instance, so it comes last.
-    ended_instance_keeps_the_others_clean(&cluster, create);
+    ended_instance_keeps_the_others_clean(&cluster, calls);
     cluster.end();
 }
 
@@ -91,15 +105,26 @@ pub(crate) fn command_does_everything(cluster: &Cluster) {
     assert!(told.contains("nothing to recover"), "{told}");
 }
 
-/// One instance gets its create, and does nothing until the client has given up.
-fn create_with_a_paused_instance_is_undone(cluster: &Cluster, engine: Engine, create: &str) {
+/// A relay that pauses an instance just before it gets a create.
+fn pausing(instance: &Instance, calls: Calls) -> Relay {
+    let relay = Relay::before(&instance.url);
+    let paused = instance.clone();
+    relay.before_request(calls.create, move || paused.pause());
+    relay
+}
+
+/// A client of the instances, with a relay before the second one. It gives up soon.
+fn hasty(cluster: &Cluster, engine: Engine, relay: &Relay) -> ClusterClient {
+    let timeout = cluster.short_timeout();
+    let client = cluster.client(engine, &cluster.urls_with(1, relay.url()));
+    client.request_timeout(timeout).rollback_timeout(timeout * 6).build().unwrap()
+}
+
+/// The instance gets all requests of a create and its rollback, and does nothing until the client has given up.
+fn paused_instance_is_in_doubt(cluster: &Cluster, engine: Engine, calls: Calls) {
     let paused = cluster.instance(1);
-    let relay = Relay::before(&paused.url);
-    let client = cluster.client(engine, &cluster.urls_with(1, relay.url())).build().unwrap();
-    relay.before_request(create, {
-        let paused = paused.clone();
-        move || paused.pause()
-    });
+    let relay = pausing(paused, calls);
+    let client = hasty(cluster, engine, &relay);
     let result = client.create_group("paused");
     let left = [cluster.has(0, "paused"), cluster.has(2, "paused")];
     paused.resume();
@@ -107,29 +132,32 @@ fn create_with_a_paused_instance_is_undone(cluster: &Cluster, engine: Engine, cr
     assert!(matches!(error, Error::InDoubt { .. }) && error.is_recoverable(), "{error}");
     assert_eq!(states(error.report().unwrap()), [State::Absent, State::Unknown, State::Absent], "{error}");
     assert_eq!(left, [false; 2]);
-    // The requests that waited in the paused instance are still to come.
     let recovery = client.recover().unwrap();
     assert!(recovery.is_complete() && recovery.settled.len() == 1, "{recovery:?}");
     cluster.assert_holders("paused", NONE);
-    assert_eq!(client.create_group("paused").unwrap().outcome, Outcome::Created);
-    cluster.assert_holders("paused", ALL);
-    assert_eq!(client.delete_group("paused").unwrap().report().outcome, Outcome::Deleted);
-    cluster.assert_holders("paused", NONE);
+}
+
+/// The instance gets a create, and does it only when the rollback comes.
+fn resumed_instance_is_rolled_back(cluster: &Cluster, engine: Engine, calls: Calls) {
+    let paused = cluster.instance(1);
+    let relay = pausing(paused, calls);
+    let resumed = paused.clone();
+    relay.before_request(calls.delete, move || resumed.resume());
+    let error = hasty(cluster, engine, &relay).create_group("resumed").unwrap_err();
+    assert!(matches!(error, Error::RolledBack { .. }), "{error}");
+    cluster.assert_holders("resumed", NONE);
 }
 
 /// The command is killed when two instances have the thing, and the third still has the request before it.
-fn killed_command_is_recovered(cluster: &Cluster, create: &str) {
+fn killed_command_is_recovered(cluster: &Cluster, engine: &str, calls: Calls) {
     let paused = cluster.instance(1);
-    let relay = Relay::before(&paused.url);
+    let relay = pausing(paused, calls);
     let hosts = cluster.urls_with(1, relay.url()).join(",");
-    relay.before_request(create, {
-        let paused = paused.clone();
-        move || paused.pause()
-    });
-    let command = cluster.start_command(&["create", "killed", "--hosts", &hosts, "--request-timeout", "60s"]);
+    let patient = ["--request-timeout", "60s", "--engine", engine];
+    let command = cluster.start_command(&[&["create", "killed", "--hosts", &hosts], &patient[..]].concat());
     cluster.await_thing(0, "killed");
     cluster.await_thing(2, "killed");
-    relay.await_action();
+    relay.await_actions();
     command.kill();
     paused.resume();
     let told = cluster.run(&["recover", "--hosts", &hosts], 0);
@@ -154,17 +182,15 @@ fn wrong_credentials_change_nothing(cluster: &Cluster) {
 }
 
 /// An instance ends just before its create. Later creates find it ended.
-fn ended_instance_keeps_the_others_clean(cluster: &Cluster, create: &str) {
+fn ended_instance_keeps_the_others_clean(cluster: &Cluster, calls: Calls) {
     let ended = cluster.instance(2);
     let relay = Relay::before(&ended.url);
     let hosts = cluster.urls_with(2, relay.url()).join(",");
-    relay.before_request(create, {
-        let ended = ended.clone();
-        move || ended.kill()
-    });
+    let ending = ended.clone();
+    relay.before_request(calls.create, move || ending.kill());
     let assert_clean = |id: &str| assert_eq!([cluster.has(0, id), cluster.has(1, id)], [false; 2], "{id}");
     cluster.run(&["create", "ended", "--hosts", &hosts], 4);
-    relay.await_action();
+    relay.await_actions();
     assert_clean("ended");
     cluster.run(&["create", "later"], 1);
     for engine in ENGINES {

@@ -14,16 +14,13 @@ use tempfile::TempDir;
 use crate::harness::{Instance, Service};
 use crate::oracle::Oracle;
 
-/// Of one request, and of late ones. A paused instance uses up several, and one that works answers sooner.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
-const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(4);
+/// A late request of a service that was paused comes sooner.
+const SETTLE: Duration = Duration::from_secs(1);
 /// Bounds how long a broken test hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The settings of the command. The client has the same ones.
-const SETTINGS: &str = r#"request_timeout = "1s"
-settle = "1s"
-rollback_timeout = "4s"
+const SETTINGS: &str = r#"settle = "1s"
 attempts = 2
 first_delay = "10ms"
 max_delay = "50ms"
@@ -136,6 +133,11 @@ impl Cluster {
         urls
     }
 
+    /// The timeout of a request to a paused instance. The others answer sooner.
+    pub(crate) fn short_timeout(&self) -> Duration {
+        Duration::from_millis(if self.service.is_fast { 500 } else { 1000 })
+    }
+
     /// Whether requests need credentials.
     pub(crate) fn has_login(&self) -> bool {
         !matches!(self.login, Login::None)
@@ -170,9 +172,7 @@ impl Cluster {
             .hosts(urls)
             .api(Api::preset(self.preset.as_deref().unwrap()).unwrap())
             .engine(engine)
-            .request_timeout(REQUEST_TIMEOUT)
-            .settle(REQUEST_TIMEOUT)
-            .rollback_timeout(ROLLBACK_TIMEOUT)
+            .settle(SETTLE)
             .retry(retry.with_attempts(2))
             .rollback_retry(retry.with_attempts(5))
             .journal(path("journal-of-the-client"));

@@ -36,6 +36,8 @@ pub(crate) struct Service {
     /// Headers that every request needs: credentials made for this run.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) instances: Vec<Instance>,
+    /// Whether it starts and answers fast.
+    pub(crate) is_fast: bool,
     child: Child,
     /// The script ends its servers when this is closed.
     stdin: Option<ChildStdin>,
@@ -73,7 +75,7 @@ impl Service {
         let lines = lines_of(child.stdout.take().unwrap());
         let stdin = child.stdin.take();
         let (version, headers, instances) = (String::new(), Vec::new(), Vec::new());
-        let mut service = Service { version, headers, instances, child, stdin, lines };
+        let mut service = Service { version, headers, instances, is_fast: is_fast(name), child, stdin, lines };
         while let Ok(line) = service.lines.recv_timeout(START) {
             match line.split_once(' ').unwrap() {
                 ("skip", reason) => {
@@ -142,13 +144,16 @@ pub(crate) fn wanted(name: &str, services: Option<&str>) -> Result<&'static [&'s
         services.unwrap_or_default().split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
     let known = |word: &&str| *word == "all" || SERVICES.iter().any(|(name, _)| name == word);
     assert!(chosen.iter().all(known), "SERVICES names an unknown service: {chosen:?}");
-    let (_, fast) = SERVICES.iter().find(|(known, _)| *known == name).expect("a script of this name");
     match chosen[..] {
-        [] if *fast => Ok(&["--installed"]),
+        [] if is_fast(name) => Ok(&["--installed"]),
         [] => Err("it starts slowly; SERVICES=all runs it"),
         _ if chosen.contains(&"all") || chosen.contains(&name) => Ok(&[]),
         _ => Err("SERVICES does not name it"),
     }
+}
+
+fn is_fast(name: &str) -> bool {
+    SERVICES.iter().find(|(known, _)| *known == name).expect("a script of this name").1
 }
 
 /// The lines of an output, which a thread reads, so that waiting for them has a limit.

@@ -26,7 +26,7 @@ impl Oracle {
     /// Whether the instance with this base URL has the thing. Any other answer fails the test.
     #[track_caller]
     pub(crate) fn has(&self, url: &str, headers: &[(String, String)], id: &str) -> bool {
-        let (status, text) = self.send(url, headers, id, PATIENCE).unwrap();
+        let (status, text) = self.send(url, headers, id).unwrap();
         let means = |answer: Answer| {
             let wanted = filled(answer.1, id);
             let holds = wanted.strip_prefix('!').map_or_else(|| text.contains(&wanted), |other| !text.contains(other));
@@ -39,17 +39,11 @@ impl Oracle {
         }
     }
 
-    fn send(
-        &self,
-        url: &str,
-        headers: &[(String, String)],
-        id: &str,
-        timeout: Duration,
-    ) -> Result<(u16, String), ureq::Error> {
+    fn send(&self, url: &str, headers: &[(String, String)], id: &str) -> Result<(u16, String), ureq::Error> {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
-            .timeout_global(Some(timeout))
+            .timeout_global(Some(PATIENCE))
             .build()
             .new_agent();
         let mut head =

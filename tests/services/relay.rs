@@ -1,6 +1,7 @@
 //! A relay before one instance: it passes bytes on, and can stop the instance just before a certain request arrives.
 //! So an instance fails in the middle of an operation, at the same point in each run.
 
+use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -19,8 +20,8 @@ pub(crate) struct Relay {
 
 struct Shared {
     instance: String,
-    /// The beginning of a request, and what is done before it is passed on.
-    armed: Mutex<Option<(String, Action)>>,
+    /// The beginnings of requests, and what is done before each is passed on. The next one waits for the first.
+    armed: Mutex<VecDeque<(String, Action)>>,
     acted: Condvar,
 }
 
@@ -46,15 +47,15 @@ impl Relay {
         &self.url
     }
 
-    /// Does this once, before the first request that begins so.
+    /// Does this once, before the first request that begins so. A second action comes after the first.
     pub(crate) fn before_request(&self, beginning: &str, action: impl FnOnce() + Send + 'static) {
-        *self.shared.armed.lock().unwrap() = Some((beginning.to_owned(), Box::new(action)));
+        self.shared.armed.lock().unwrap().push_back((beginning.to_owned(), Box::new(action)));
     }
 
-    /// Waits until the action of [`Relay::before_request`] was done.
-    pub(crate) fn await_action(&self) {
+    /// Waits until each action of [`Relay::before_request`] was done.
+    pub(crate) fn await_actions(&self) {
         let armed = self.shared.armed.lock().unwrap();
-        let waited = self.shared.acted.wait_timeout_while(armed, PATIENCE, |armed| armed.is_some()).unwrap();
+        let waited = self.shared.acted.wait_timeout_while(armed, PATIENCE, |armed| !armed.is_empty()).unwrap();
         assert!(!waited.1.timed_out(), "no such request came");
     }
 }
@@ -89,7 +90,8 @@ impl Shared {
 
     fn act(&self, bytes: &[u8]) {
         let mut armed = self.armed.lock().unwrap();
-        if let Some((_, action)) = armed.take_if(|(beginning, _)| bytes.starts_with(beginning.as_bytes())) {
+        let is_due = armed.front().is_some_and(|(beginning, _)| bytes.starts_with(beginning.as_bytes()));
+        if is_due && let Some((_, action)) = armed.pop_front() {
             action();
             self.acted.notify_all();
         }
