@@ -12,6 +12,8 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../src/bin/cluster-client/file.rs"]
 #[allow(dead_code)]
 mod file;
+#[path = "../../src/bin/cluster-client/likeness.rs"]
+mod likeness;
 #[path = "../../tests/support/malformed.rs"]
 mod malformed;
 #[path = "../../src/bin/cluster-client/mapping.rs"]

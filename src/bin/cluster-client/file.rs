@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use crate::args::EngineName;
-use crate::help;
+use crate::likeness::alike;
 use crate::mapping;
 use crate::open::{self, ReadError};
 use crate::settings::Sourced;
@@ -126,7 +126,7 @@ impl ConfigFile {
 
     pub(crate) fn refuse_unknown(&self, table: &Table, known: &[&str], prefix: &str) -> Result<(), ConfigError> {
         let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
-        let hint = help::alike(key, known.iter().copied());
+        let hint = alike(key, known.iter().copied());
         let hint = hint.map(|known| format!("did you mean {prefix}{known}? ")).unwrap_or_default();
         let known: Vec<String> = known.iter().map(|key| format!("{prefix}{key}")).collect();
         let remedy = format!("{hint}use one of {}", known.join(", "));

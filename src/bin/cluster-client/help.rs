@@ -9,6 +9,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _};
 use crate::args::Arguments;
 use crate::exit::{CliError, Exit};
 use crate::json;
+use crate::likeness::alike;
 use crate::output::Output;
 
 const EXAMPLES: &str = "\
@@ -319,13 +320,6 @@ pub(crate) fn environment() -> Vec<(String, String)> {
     variables
 }
 
-/// Returns the known word that is most like a mistyped one, if one is.
-pub(crate) fn alike<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    const LIKE: f64 = 0.8;
-    let rated = known.map(|known| (strsim::jaro_winkler(typed, known), known));
-    rated.filter(|(rate, _)| *rate > LIKE).max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, known)| known)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -362,13 +356,5 @@ mod tests {
             assert!(lines <= 24, "{lines} lines: {help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
         }
-    }
-
-    #[test]
-    fn similar_word_is_found_and_a_different_one_is_not() {
-        let known = ["attempts", "timeout", "hosts"];
-        assert_eq!(alike("attempt", known.into_iter()), Some("attempts"));
-        assert_eq!(alike("time_out", known.into_iter()), Some("timeout"));
-        assert_eq!(alike("colour", known.into_iter()), None);
     }
 }

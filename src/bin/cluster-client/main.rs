@@ -23,6 +23,7 @@ mod help;
 mod host_list;
 mod journal;
 mod json;
+mod likeness;
 mod log_json;
 mod logging;
 #[cfg(test)]
