@@ -158,6 +158,11 @@ fn usage_errors_are_json_too() {
             assert!(ran.err.contains(message), "a person reads it too: {ran:#?}");
         }
         assert_eq!(bench.run(arguments).out, "");
+        let by_variable = |value: &str, arguments: &[&str]| {
+            Ran::of(bench.command(arguments).env("CLUSTER_CLIENT_OUTPUT", value)).exits(2)
+        };
+        assert_eq!(by_variable("json", arguments).json().len(), 1, "{arguments:?}");
+        assert_eq!(by_variable("json", &[arguments, &["-o", "table"]].concat()).out, "", "{arguments:?}");
     }
     bench.assert_untouched();
 }

@@ -186,6 +186,17 @@ fn output_has_the_noun_of_the_mapping() {
     let ran = bench.run(&["create", "-f", text(&ids), "--api", text(&file)]).exits(0);
     assert!(ran.err.contains("12 of 12 things") && !ran.err.contains("group"), "{}", ran.err);
     bench.run(&["delete", "-f", text(&ids), "--api", text(&file)]).exits(2).reports("delete 12 things needs --yes");
+    let ran = bench.run(&["status", "-f", text(&ids), "--api", text(&file)]).exits(0);
+    assert!(ran.out.starts_with("thing  127.0.0.1:"), "{}", ran.out);
+
+    let names: Vec<String> = (0..60).map(|number| format!("u{number}")).collect();
+    bench.cluster.node(1).stop();
+    let create = ["create", "--max-failures", "1", "--in-flight", "1", "--attempts", "1", "--api", text(&file)];
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let ran = bench.run(&[&create[..], &names].concat()).exits(1);
+    assert!(ran.err.contains(" things were not begun, because ") && !ran.err.contains("group"), "{}", ran.err);
+    let ran = bench.run(&[&["create", "--attempts", "1", "--api", text(&file)], &names[..]].concat()).exits(1);
+    ran.prints("The next command is for 50 of 60 things; repeat it for the others.");
 }
 
 #[test]

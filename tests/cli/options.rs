@@ -1,7 +1,7 @@
 //! Hosts from several places, limits of a bulk, dry runs, and the variables of options.
 
 use cluster_client::testing::{Fault, Method};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::bench::{Bench, Ran, list, text};
 
@@ -144,6 +144,13 @@ fn dry_run_asks_every_host_and_changes_nothing() {
         (&json!("create"), &json!("observed"), &json!(true))
     );
     assert!(line["hosts"].as_array().unwrap().iter().all(|host| host["would"] == "create"), "{line}");
+    let repair = ["repair", "half", "--to", "absent", "--dry-run", "-o", "json"];
+    let line = bench.run(&repair).exits(0).json().remove(0);
+    assert_eq!((&line["target"], &line["exit"]), (&json!("absent"), &json!(0)));
+    let would: Vec<&Value> = line["hosts"].as_array().unwrap().iter().map(|host| &host["would"]).collect();
+    assert_eq!(would, [&Value::Null, &json!("delete"), &Value::Null]);
+    let line = bench.run(&["create", "half", "--dry-run", "-o", "json"]).exits(5).json().remove(0);
+    assert_eq!(line["exit"], 5, "the exit of a dry run is not that of its status");
 
     bench.cluster.node(2).stop();
     let ran = bench.run(&["create", "new", "--dry-run"]).exits(4);

@@ -58,6 +58,24 @@ fn json_has_a_line_for_each_group_that_changed() {
 }
 
 #[test]
+fn names_are_those_of_the_groups_that_came_to_be_on_every_host() {
+    let bench = Bench::new();
+    let on_all = |group| {
+        for node in bench.cluster.nodes() {
+            node.insert(group);
+        }
+    };
+    on_all("b");
+    let (mut watch, output) = watch(&bench, &["a", "b", "-o", "name"]);
+    assert_eq!(output.recv_timeout(PATIENCE).unwrap(), "b");
+    on_all("a");
+    assert_eq!(output.recv_timeout(PATIENCE).unwrap(), "a");
+    watch.signal("INT");
+    watch.ends().exits(0);
+    assert_eq!(output.try_iter().count(), 0);
+}
+
+#[test]
 fn screen_is_redrawn_and_shows_only_the_last_states() {
     let bench = Bench::new();
     let mut watch = OnTerminal::start(&bench, &["status", "payments", "--watch", "--interval", "100ms"]).watched();
