@@ -92,7 +92,7 @@ impl Default for Engine {
 /// | `engine` | [`Engine::Threads`] | see [`Engine`] |
 /// | `proxy` | none, whatever the environment says | an http URL of name and port |
 /// | `tls` | built-in roots, no client certificate | see `TlsSettings` |
-/// | `credentials` | none | see [`Secret`](crate::Secret) |
+/// | `credentials` | none | see [`Secret`] |
 ///
 /// ```
 /// use std::time::Duration;

@@ -24,14 +24,15 @@ fn commands(console: &str) -> Vec<(&str, &str)> {
 
 /// Three services of the page, on ports from the system. A shorter time of closing saves time.
 struct Rooms {
-    services: Vec<Running>,
+    /// Killed when dropped.
+    _services: Vec<Running>,
     ports: Vec<String>,
 }
 
 impl Rooms {
     fn start(bench: &Bench, script: &str) -> Self {
         assert!(script.contains("CLOSING = 5"));
-        bench.write("rooms.py", script.replace("CLOSING = 5", "CLOSING = 1"));
+        bench.write("rooms.py", script.replace("CLOSING = 5", "CLOSING = 2"));
         let start = || {
             let mut python = Command::new("python3");
             python.args(["rooms.py", "0"]).current_dir(bench.path("")).stdin(Stdio::null());
@@ -40,7 +41,7 @@ impl Rooms {
         let mut services: Vec<Running> = (0..3).map(|_| start()).collect();
         let port = |service: &mut Running| service.first_line().rsplit(':').next().unwrap().to_owned();
         let ports = services.iter_mut().map(port).collect();
-        Rooms { services, ports }
+        Rooms { _services: services, ports }
     }
 
     /// Replaces the ports of the page by those of the services.
@@ -86,7 +87,7 @@ fn commands_of_the_page_print_what_it_shows() {
         Ran::of(bench.command(&arguments).env_remove("HOSTS"))
     };
     // A probe must find the room closing at its last try, and gone after the settle time, as with the defaults.
-    let delays = "first_delay = \"2ms\"\nmax_delay = \"50ms\"\nsettle = \"1500ms\"\n";
+    let delays = "first_delay = \"2ms\"\nmax_delay = \"50ms\"\nsettle = \"2500ms\"\n";
     let mut compared = 0;
     for (language, text) in blocks() {
         match language {
@@ -100,8 +101,6 @@ fn commands_of_the_page_print_what_it_shows() {
                     let shown = rooms.here(&format!("{shown}\n"));
                     assert_eq!(comparable(&printed), comparable(&shown), "{line}\n{ran:#?}");
                     compared += 1;
-                    // A failed probe leaves its room closing.
-                    while line.contains(" probe ") && run("cluster-client status hall").code != Some(1) {}
                 }
             }
             _ => {}
@@ -127,7 +126,6 @@ fn killed_delete_is_recovered_with_its_mapping(bench: &Bench, rooms: &Rooms, run
     bench.write("first.toml", first.unwrap().1);
     run("cluster-client recover --api ./first.toml").exits(4);
     shown(&run("cluster-client recover --api ./rooms.toml").exits(0));
-    assert_eq!(rooms.services.len(), 3);
 
     let wrong = "cluster-client status lobby --hosts http://127.0.0.1:9001/oops";
     shown(&run(&format!("{wrong} --api ./first.toml")).exits(1));

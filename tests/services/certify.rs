@@ -81,6 +81,9 @@ fn client_does_everything(cluster: &Cluster, engine: Engine, exists: u16) {
 }
 
 pub(crate) fn command_does_everything(cluster: &Cluster) {
+    let told = cluster.run(&["probe", "two", "--yes"], 0);
+    assert!(told.contains("\ncertified: "), "{told}");
+    cluster.assert_holders("two", NONE);
     cluster.run(&["status", "two"], 1);
     cluster.run(&["create", "two"], 0);
     cluster.assert_holders("two", ALL);
