@@ -113,6 +113,11 @@ fn caught<R: Rules>(
     words: &'static str,
     faults: usize,
 ) -> Invariant {
+    // Three faults take minutes without optimization. CI runs the simulation in a release build.
+    if cfg!(debug_assertions) && faults > 2 {
+        println!("{name:<24} left to a release build");
+        return invariant;
+    }
     let Some((setting, failure)) = find::<R>(driver, Some((invariant, words))) else {
         panic!("{name} does not break {invariant:?}");
     };
