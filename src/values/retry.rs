@@ -161,7 +161,8 @@ impl RetryPolicy {
     }
 
     /// The delay before a look at something that changes until the time `left` is over. A delay that would outrun it is
-    /// half of it, so that the last look is near the end. Halves below the first delay are not taken.
+    /// half of what is left, so that the last look is near the end. Halves below a quarter of the first delay are not
+    /// taken.
     pub(crate) fn backoff_within(
         &self,
         left: Duration,
@@ -170,7 +171,7 @@ impl RetryPolicy {
         random: &mut fastrand::Rng,
     ) -> Duration {
         let (delay, half) = (self.backoff(taken, asked, random), left / 2);
-        if delay < left || half < self.first_delay { delay } else { half }
+        if delay < left || half < self.first_delay / 4 { delay } else { half }
     }
 }
 
