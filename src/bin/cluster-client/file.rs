@@ -176,19 +176,32 @@ impl ConfigFile {
     pub(crate) fn api(&self) -> Result<Option<Sourced<Api>>, ConfigError> {
         const KEY: &str = "api";
         let Some(value) = self.table.get(KEY) else { return Ok(None) };
-        if self.table.contains_key("paths") {
-            let remedy = "keep one of them: [paths] is the short form for the paths of the node API";
-            return Err(self.refused(KEY, value, "stands beside [paths], and each describes the API", remedy));
-        }
         let api = match value {
-            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin())?,
-            Value::Table(_) => Api::from_toml_table(&self.text, KEY, self.origin())?,
+            _ if self.table.contains_key("paths") => {
+                let remedy = "keep one of them: [paths] is the short form for the paths of the node API";
+                Err(self.refused(KEY, value, "stands beside [paths], and each describes the API", remedy))
+            }
+            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin()),
+            Value::Table(_) => Api::from_toml_table(&self.text, KEY, self.origin()),
             other => {
                 let remedy = "write \"jupyterhub\", \"./mapping.toml\" or [api]";
-                return Err(self.refused(KEY, other, "is neither a preset nor a file nor a table", remedy));
+                Err(self.refused(KEY, other, "is neither a preset nor a file nor a table", remedy))
             }
         };
-        Ok(Some(self.sourced(api)))
+        // A refusal within a mapping has its own line.
+        let located = |refused: ConfigError| match (refused.line(), self.line_of(KEY)) {
+            (None, Some(line)) => refused.at_line(line),
+            _ => refused,
+        };
+        Ok(Some(self.sourced(api.map_err(located)?)))
+    }
+
+    /// The line of a key of the file, from 1.
+    fn line_of(&self, key: &str) -> Option<usize> {
+        let document = toml::de::DeTable::parse(&self.text).ok()?;
+        let (found, _) = document.get_ref().get_key_value(key)?;
+        let before = self.text.get(..found.span().start)?;
+        Some(before.bytes().filter(|byte| *byte == b'\n').count() + 1)
     }
 
     pub(crate) fn engine(&self) -> Result<Option<Sourced<EngineName>>, ConfigError> {
