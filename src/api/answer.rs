@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Body;
+use super::{Body, duplicates};
 use crate::values::answer_problem::AnswerProblem;
 use crate::values::api::Mapped;
 use crate::values::api::pattern::{Expected, Meaning, Pattern, Test};
@@ -30,10 +30,14 @@ pub(super) fn meaning(mapped: &Mapped, group: &GroupId, status: u16, body: &Body
     listed.next().map(|(meaning, _)| *meaning).ok_or(AnswerProblem::Unlisted)
 }
 
-/// Parses a body. serde_json refuses a document that is nested more than 128 times.
+/// Parses a body. serde_json refuses a document that is nested more than 128 times. A document with a name twice in one
+/// object has two meanings.
 fn document(body: &Body) -> Result<Value, AnswerProblem> {
     match body {
-        Body::Whole(bytes) => serde_json::from_slice(bytes).map_err(|_| AnswerProblem::NotJson),
+        Body::Whole(bytes) => match serde_json::from_slice(bytes) {
+            Ok(_) if duplicates::are_in(bytes) => Err(AnswerProblem::TwoMeanings),
+            parsed => parsed.map_err(|_| AnswerProblem::NotJson),
+        },
         Body::Cut(_) | Body::Unread => Err(AnswerProblem::BodyCut),
     }
 }
@@ -178,6 +182,9 @@ mod tests {
             ("", Err(AnswerProblem::NotJson)),
             ("<html>", Err(AnswerProblem::NotJson)),
             ("{} {}", Err(AnswerProblem::NotJson)),
+            (r#"{"gone": false, "gone": true}"#, Err(AnswerProblem::TwoMeanings)),
+            (r#"{"gone": true, "a": [{"b": 1, "\u0062": 1}]}"#, Err(AnswerProblem::TwoMeanings)),
+            (r#"{"gone": true, "a": {"gone": [-1, 1.5, "x", null, false]}}"#, Ok(Meaning::Absent)),
         ] {
             assert_eq!(check(call(), "g", 200, &whole(body)), expected, "{body}");
         }

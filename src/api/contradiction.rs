@@ -25,7 +25,7 @@ pub(super) fn of(body: &Body, group: &GroupId) -> Option<AnswerProblem> {
 /// Whether the text begins as an HTML page, after comments and processing instructions.
 fn is_html(mut text: &[u8]) -> bool {
     const SKIPPED: [(&[u8], &[u8]); 2] = [(b"<!--", b"-->"), (b"<?", b"?>")];
-    const BEGINNINGS: [&[u8]; 4] = [b"<!doctype", b"<html", b"<head", b"<body"];
+    const BEGINNINGS: [&[u8]; 7] = [b"<!doctype", b"<html", b"<head", b"<title", b"<meta", b"<script", b"<body"];
     while let Some((start, end)) = SKIPPED.into_iter().find(|(start, _)| text.starts_with(start)) {
         text = &text[start.len()..];
         let Some(at) = text.windows(end.len()).position(|window| window == end) else { return false };
@@ -34,33 +34,48 @@ fn is_html(mut text: &[u8]) -> bool {
     BEGINNINGS.iter().any(|start| text.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start)))
 }
 
-/// Whether the text is a JSON object whose `groupId` is the text of another group.
+/// Whether the text is a JSON object whose `groupId` is not this group. A number counts as its text. What a body that is
+/// cut says before its end counts, as it does in a page.
 fn names_other(text: &[u8], group: &GroupId) -> bool {
     let mut json = serde_json::Deserializer::from_slice(text);
-    let other = json.deserialize_map(Object(group.as_str()));
-    other.unwrap_or(false) && json.end().is_ok()
+    let mut object = Object { group: group.as_str(), is_other: false };
+    let read = json.deserialize_map(&mut object).and_then(|()| json.end());
+    object.is_other && read.err().is_none_or(|error| error.is_eof())
 }
 
-/// Reads an object. The value is whether its `groupId` is another text than this.
-struct Object<'a>(&'a str);
+/// Reads an object, and notes whether its `groupId` is another than this.
+struct Object<'a> {
+    group: &'a str,
+    is_other: bool,
+}
 
-impl<'de> Visitor<'de> for Object<'_> {
-    type Value = bool;
+impl Object<'_> {
+    fn is_ours(&self, id: &Value) -> bool {
+        match id {
+            Value::String(id) => id == self.group,
+            Value::Number(id) => id.to_string() == self.group,
+            _ => false,
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Object<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        let mut is_other = false;
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
             if key == "groupId" {
-                is_other |= map.next_value::<Value>()?.as_str().is_some_and(|id| id != self.0);
+                let id = map.next_value::<Value>()?;
+                self.is_other |= !self.is_ours(&id);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
-        Ok(is_other)
+        Ok(())
     }
 }
 
@@ -84,6 +99,8 @@ mod tests {
             ("<HTML lang=en>", Some(HtmlPage)),
             ("<head><title>", Some(HtmlPage)),
             ("<Body>", Some(HtmlPage)),
+            ("<meta charset=utf-8><title>Log in", Some(HtmlPage)),
+            ("<title>Log in", Some(HtmlPage)),
             ("<!-- a --> <!-- <b> --><html>", Some(HtmlPage)),
             ("<?xml version='1.0'?>\n<!DOCTYPE html>", Some(HtmlPage)),
             ("<?xml version='1.0'?><d:multistatus>", None),
@@ -94,11 +111,15 @@ mod tests {
             (r#" {"a": [1, {"groupId": "x"}], "groupId": "other", "b": null} "#, Some(OtherGroup)),
             (r#"{"a": {"groupId": "other"}}"#, None),
             (r#"{"group\u0049d": "other"}"#, Some(OtherGroup)),
-            (r#"{"groupId": 7}"#, None),
-            (r#"{"groupId": null}"#, None),
-            (r#"{"groupId": ["other"]}"#, None),
+            (r#"{"groupId": 7}"#, Some(OtherGroup)),
+            (r#"{"groupId": null}"#, Some(OtherGroup)),
+            (r#"{"groupId": ["other"]}"#, Some(OtherGroup)),
             (r#"{"groupId": "g\"1", "groupId": "other"}"#, Some(OtherGroup)),
-            (r#"{"groupId": "other""#, None),
+            (r#"{"groupId": "other""#, Some(OtherGroup)),
+            (r#"{"groupId": "other", "members": ["a", "b"#, Some(OtherGroup)),
+            (r#"{"groupId": "oth"#, None),
+            (r#"{"groupId": "g\"1", "members": ["a", "b"#, None),
+            (r#"{"groupId": "other", x"#, None),
             (r#"{"groupId": "other"} x"#, None),
             (r#"["other"]"#, None),
             (r#""other""#, None),
@@ -108,6 +129,13 @@ mod tests {
             }
         }
         assert_eq!(of(&Body::Unread, &group), None);
+    }
+
+    #[test]
+    fn number_counts_as_its_text() {
+        let of = |body: &str, group: &str| of(&Body::Whole(body.into()), &GroupId::parse(group).unwrap());
+        assert_eq!(of(r#"{"groupId": 7}"#, "7"), None);
+        assert_eq!(of(r#"{"groupId": 8}"#, "7"), Some(AnswerProblem::OtherGroup));
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl Api {
     pub fn from_toml(text: &str, origin: Origin) -> Result<Self, ConfigError> {
         let document = Document { text, origin };
         document.check_size(MAX_FILE)?;
-        document.api(&document.table()?)
+        document.api(&document.table()?, 0)
     }
 
     /// Reads the mapping in the table `key` of a larger TOML text, of at most 1 MiB.
@@ -65,7 +65,7 @@ impl Api {
         document.check_size(MAX_TEXT)?;
         let table = document.table()?;
         match table.get(key).map(Spanned::get_ref) {
-            Some(DeValue::Table(mapping)) => document.api(mapping),
+            Some(DeValue::Table(mapping)) => document.api(mapping, table[key].span().start),
             _ => Err(document.refusal(key.to_owned(), "", "is no table", format!("write [{key}]"), 0)),
         }
     }
@@ -102,8 +102,9 @@ impl<'a> Document<'a> {
         })
     }
 
-    fn api(&self, table: &DeTable<'_>) -> Result<Api, ConfigError> {
-        let mut reader = MappingReader { document: self, places: Vec::new() };
+    /// Reads the mapping in a table that begins at this offset.
+    fn api(&self, table: &DeTable<'_>, at: usize) -> Result<Api, ConfigError> {
+        let mut reader = MappingReader { document: self, at, places: Vec::new() };
         let builder = reader.mapping(table)?;
         builder.build().map_err(|refused| reader.located(refused).from_origin(self.origin.clone()))
     }
@@ -137,6 +138,8 @@ impl<'a> Document<'a> {
 /// Passes the values of a mapping to the builder, and remembers their places.
 struct MappingReader<'a> {
     document: &'a Document<'a>,
+    /// The offset of the mapping, which a refusal of a missing key names.
+    at: usize,
     places: Vec<Place>,
 }
 
@@ -276,16 +279,14 @@ impl MappingReader<'_> {
         self.places.push(Place { key: key.to_owned(), value: value.to_owned(), at: found.span().start });
     }
 
-    /// Adds the line of the value that a refusal of the builder names, or that of its table.
+    /// Adds the line of the value that a refusal of the builder names, or that of its table. A table that is missing has
+    /// the line of the mapping.
     fn located(&self, refused: ConfigError) -> ConfigError {
         let table = refused.what().split('.').next().unwrap_or_default();
         let value = self.places.iter().find(|place| refused.is_about(&place.key, &place.value));
         let key = || self.places.iter().find(|place| place.key == refused.what());
         let place = value.or_else(key).or_else(|| self.places.iter().find(|place| place.key == table));
-        match place.map(|place| place.at) {
-            Some(at) => refused.at_line(self.document.line(at)),
-            None => refused,
-        }
+        refused.at_line(self.document.line(place.map_or(self.at, |place| place.at)))
     }
 
     fn refused(&self, key: &str, value: &Value<'_>, problem: &str, remedy: &str) -> ConfigError {
@@ -420,7 +421,7 @@ absent = [404]
             ("noun = ", "hosts = ", 2, "hosts", "use one of name, noun"),
             ("noun = ", "api = ", 2, "api", "refers to another mapping"),
             ("noun = \"group\"", "api = { api = \"x.toml\" }", 2, "api", "refers to another mapping"),
-            ("ids = { chars = \"a-z\", max = 64 }", "", 0, "ids", "is missing"),
+            ("ids = { chars = \"a-z\", max = 64 }", "", 1, "ids", "is missing"),
             ("ids = { chars = \"a-z\", max = 64 }", "ids = \"a-z\"", 3, "ids", "is no table"),
             ("chars = \"a-z\"", "chars = \"z-a\"", 3, "ids.chars", "backwards"),
             ("chars = \"a-z\"", "char = \"a-z\"", 3, "ids.char", "did you mean chars?"),
@@ -470,6 +471,9 @@ absent = [404]
         assert_eq!(Api::from_toml_table(&text, "api", origin()).unwrap().name(), "cluster-client");
         let refused = Api::from_toml_table(&text.replace("\"POST\"", "\"post\""), "api", origin()).unwrap_err();
         assert_eq!(refused.line(), Some(11), "{refused}");
+        let without_ids = text.replace("ids = { chars = \"a-z\", max = 64 }", "");
+        let refused = Api::from_toml_table(&without_ids, "api", origin()).unwrap_err();
+        assert_eq!(refused.line(), Some(3), "{refused}");
         assert!(Api::from_toml_table("api = \"x\"", "api", origin()).is_err());
     }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod contradiction;
+mod duplicates;
 #[cfg(feature = "mapping-files")]
 mod mapping_file;
 #[cfg(feature = "mapping-files")]

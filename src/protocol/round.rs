@@ -155,12 +155,11 @@ impl<R: Rules> Machine<R> {
     fn await_change(&mut self, host: usize, asked: Option<Duration>) {
         let policy = self.policy();
         let (since, looks) = self.participants[host].count_change(self.now);
-        let delay = policy.backoff(looks, asked, &mut self.random);
+        let end = self.phase_ends.unwrap_or(since + self.limits.rollback_timeout);
+        let left = end.saturating_sub(self.now);
+        let delay = policy.backoff_within(left, looks, asked, &mut self.random);
         let due = self.now + delay;
-        let in_time = match self.phase_ends {
-            Some(_) => self.time_left(due),
-            None => R::is_in_time(due, since + self.limits.rollback_timeout),
-        };
+        let in_time = R::is_in_time(due, end);
         if in_time {
             let attempt = self.participants[host].attempts(Action::Check) + 1;
             self.turn_to(host, Action::Check, due);

@@ -757,9 +757,9 @@ fn rollback_leaves_a_group_unknown_that_changes_until_the_end_of_its_time() {
         .on('a', Check, answer(200))
         .on('a', Delete, answer(200))
         .on('b', Check, answer(404));
-    // The next delay would end at 35 s, after the 30 s of the rollback.
-    for delay in [1, 2, 4, 8, 10] {
-        scene = scene.changing('a').waits(delay * SECOND);
+    // Another delay of 10 s would end at 35 s, after the 30 s of the rollback. The last checks halve what is left.
+    for delay in [1.0, 2.0, 4.0, 8.0, 10.0, 2.5, 1.25, 0.625, 0.3125] {
+        scene = scene.changing('a').waits(Duration::from_secs_f64(delay));
     }
     scene.changing('a').records(CREATE, "a").ends(Outcome::InDoubt, Unknown, Absent);
 }
@@ -770,8 +770,8 @@ fn status_without_a_timeout_awaits_a_change_for_the_rollback_timeout() {
     // The round has begun in `new`.
     scene.machine.phase_ends = None;
     scene = scene.on('a', Check, answer(200));
-    for delay in [1, 2, 4, 8, 10] {
-        scene = scene.changing('b').waits(delay * SECOND);
+    for delay in [1.0, 2.0, 4.0, 8.0, 10.0, 2.5, 1.25, 0.625, 0.3125] {
+        scene = scene.changing('b').waits(Duration::from_secs_f64(delay));
     }
     scene.changing('b').ends(Outcome::Observed, Present, Unknown);
 }

@@ -159,6 +159,20 @@ impl RetryPolicy {
         let drawn = if jitter { full.mul_f64(random.f64().mul_add(0.5, 0.5)) } else { full };
         drawn.max(asked.unwrap_or_default().min(max_delay))
     }
+
+    /// The delay before a look at something that changes until the time `left` is over. A delay that would outrun it is
+    /// half of what is left, so that the last look is near the end. Halves below a quarter of the first delay are not
+    /// taken.
+    pub(crate) fn backoff_within(
+        &self,
+        left: Duration,
+        taken: u32,
+        asked: Option<Duration>,
+        random: &mut fastrand::Rng,
+    ) -> Duration {
+        let (delay, half) = (self.backoff(taken, asked, random), left / 2);
+        if delay < left || half < self.first_delay / 4 { delay } else { half }
+    }
 }
 
 /// The rest of a schedule.

@@ -120,7 +120,7 @@ fn every_malformed_api_is_refused_with_its_origin_and_remedy() {
             ["api \"jupiterhub\" (from the file cluster-client.toml, line 1) is no preset", "jupyterhub, "],
         ),
         ("api = \"\"", ["api \"\" (from the file", "a file such as ./mapping.toml"]),
-        ("api = 7", ["api \"7\" (from the file", "write \"jupyterhub\""]),
+        ("\n\napi = 7", ["api \"7\" (from the file cluster-client.toml, line 3)", "write \"jupyterhub\""]),
         ("api = \"thing.toml\"\npaths = { collection = \"/a\" }", ["stands beside [paths]", "keep one of them"]),
         ("api = \"none.toml\"", ["mapping file \"none.toml\" (from the file", "cannot be read"]),
         ("api = \"directory.toml\"", ["is a directory", "name a regular file"]),
@@ -132,6 +132,7 @@ fn every_malformed_api_is_refused_with_its_origin_and_remedy() {
             ["check.absent \"404 !/a\" (from the file wrong.toml, line 15)", "negative tests only"],
         ),
         ("api = \"/dev/zero\"", ["is a device", "name a regular file"]),
+        ("\n[api]\nnoun = \"x\"", ["ids \"\" (from the file cluster-client.toml, line 2)", "list the characters"]),
         ("[api]\nnuon = \"x\"", ["key \"nuon\" (from the file cluster-client.toml, line 2)", "did you mean noun?"]),
     ] {
         bench.configure(configuration);

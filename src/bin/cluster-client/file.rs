@@ -189,19 +189,19 @@ impl ConfigFile {
     pub(crate) fn api(&self) -> Result<Option<Sourced<Api>>, ConfigError> {
         const KEY: &str = "api";
         let Some(value) = self.table.get(KEY) else { return Ok(None) };
-        if self.table.contains_key("paths") {
-            let remedy = "keep one of them: [paths] is the short form for the paths of the node API";
-            return Err(self.refused(KEY, value, "stands beside [paths], and each describes the API", remedy));
-        }
         let api = match value {
-            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin_of(KEY))?,
-            Value::Table(_) => Api::from_toml_table(&self.text, KEY, self.origin())?,
+            _ if self.table.contains_key("paths") => {
+                let remedy = "keep one of them: [paths] is the short form for the paths of the node API";
+                Err(self.refused(KEY, value, "stands beside [paths], and each describes the API", remedy))
+            }
+            Value::String(named) => mapping::named(named, self.path.parent(), &self.origin_of(KEY)),
+            Value::Table(_) => Api::from_toml_table(&self.text, KEY, self.origin()),
             other => {
                 let remedy = "write \"jupyterhub\", \"./mapping.toml\" or [api]";
-                return Err(self.refused(KEY, other, "is neither a preset nor a file nor a table", remedy));
+                Err(self.refused(KEY, other, "is neither a preset nor a file nor a table", remedy))
             }
         };
-        Ok(Some(self.sourced(api)))
+        Ok(Some(self.sourced(api?)))
     }
 
     pub(crate) fn engine(&self) -> Result<Option<Sourced<EngineName>>, ConfigError> {

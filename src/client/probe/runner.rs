@@ -142,7 +142,7 @@ impl StageRunner {
         }
     }
 
-    /// Blocks for this time, or until the probe is cancelled.
+    /// Blocks for this time, also after a cancel.
     pub(super) fn sleep(&mut self, time: Duration) {
         let until = now() + time;
         while now() < until {
@@ -233,9 +233,11 @@ impl StageRunner {
         let limits = &self.client.limits;
         match tries.meaning {
             Some(Ok(Meaning::Wait)) => {
-                let delay = limits.retry.backoff(tries.waits, asked, &mut self.random);
+                let end = self.deadline.into_iter().chain(begun.checked_add(limits.rollback_timeout)).min();
+                let left = end.map_or(limits.rollback_timeout, |end| end.saturating_duration_since(now()));
+                let delay = limits.retry.backoff_within(left, tries.waits, asked, &mut self.random);
                 tries.waits += 1;
-                (begun.elapsed() + delay < limits.rollback_timeout).then_some(delay)
+                (delay < left).then_some(delay)
             }
             None | Some(Ok(Meaning::Retry) | Err(AnswerProblem::BodyCut)) => self.repeat(tries, asked),
             Some(Ok(meaning)) if stage.old_state == Some(meaning) => self.repeat(tries, asked),

@@ -1,7 +1,8 @@
 //! Floor 3: text of a mapping or of a host, for people: without secrets and control characters, and short.
 //!
-//! Masked are the secrets of the client, and each value whose name looks like that of a secret: in JSON, and in any
-//! other text after `name:`, `name=` or `<name>`. Deliberately absent: secrets under harmless names.
+//! Masked are the secrets of the client, each value whose name looks like that of a secret (in JSON, and in any other
+//! text after `name:`, `name=` or `<name>`), credentials after `Bearer` or `Basic`, and the user info of URLs.
+//! Deliberately absent: other secrets under harmless names.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,6 +15,9 @@ const MASK: &str = "***";
 const MAX_CHARS: usize = 200;
 /// Minimum length of the beginning of a secret that is masked at the end of a text, which may be cut there.
 const MIN_BEGINNING: usize = 4;
+
+/// Minimum length of credentials after the name of their scheme. A shorter word may be one of a sentence.
+const MIN_CREDENTIALS: usize = 8;
 
 /// The texts that are masked, and those that are not.
 pub(super) struct Mask {
@@ -90,6 +94,43 @@ fn without_named_secrets(text: &str) -> String {
             masked.push_str(MASK);
             rest = &rest[separator.len() + value.len()..];
         }
+    }
+    without_user_info(&without_credentials(&(masked + rest)))
+}
+
+/// Masks a long word after the name of a scheme of HTTP authentication.
+fn without_credentials(text: &str) -> String {
+    const SCHEMES: [&str; 2] = ["bearer", "basic"];
+    let is_of_credentials = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
+    let mut masked = String::with_capacity(text.len());
+    let mut previous = "";
+    for word in text.split_inclusive(' ') {
+        let scheme =
+            previous.trim_end_matches(' ').rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        let end = word.find(|c| !is_of_credentials(c)).unwrap_or(word.len());
+        if end >= MIN_CREDENTIALS && SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            masked.push_str(MASK);
+            masked.push_str(&word[end..]);
+        } else {
+            masked.push_str(word);
+        }
+        previous = word;
+    }
+    masked
+}
+
+/// Masks what is between `://` and the last at sign before the end of the host.
+fn without_user_info(text: &str) -> String {
+    const START: &str = "://";
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(START) {
+        let (before, after) = rest.split_at(start + START.len());
+        let end = after.find(|c: char| c.is_whitespace() || "/?#\"'<>\\".contains(c)).unwrap_or(after.len());
+        let at = after[..end].rfind('@').unwrap_or(0);
+        masked.push_str(before);
+        masked.push_str(if at > 0 { MASK } else { "" });
+        rest = &after[at..];
     }
     masked + rest
 }
@@ -176,6 +217,11 @@ mod tests {
             (r#"{"key": "probe-2"}"#, r#"{"key":"***"}"#),
             (r#"{"id": "tokens", "name": 1}"#, r#"{"id": "tokens", "name": 1}"#),
             ("no token was given", "no token was given"),
+            (r#"{"note": "Bearer abcdefgh.ijk=", "b": 1}"#, r#"{"b":1,"note":"Bearer ***"}"#),
+            ("sent basic dTpwYXNzd29yZA== there", "sent basic *** there"),
+            ("a basic plan", "a basic plan"),
+            (r#"{"next": "https://u:p@h/x"}"#, r#"{"next":"https://***@h/x"}"#),
+            ("see http://u:p@h, ftp://h/a@b", "see http://***@h, ftp://h/a@b"),
         ] {
             assert_eq!(shown(text), expected, "{text}");
         }

@@ -299,6 +299,8 @@ mod tests {
         ] {
             assert_ne!(digest(builder), same);
         }
+        // With this retry, a 404 of a proxy does not mean absent.
+        assert_ne!(digest(hub().retry(["404 /proxy=true"])), same);
         let (one, other) = (check().present(["200 /a=b"]), check().present(["200 /a=\"b\""]));
         assert_eq!(digest(hub().check(one)), digest(hub().check(other)));
         let one = hub().header("A", "1").header("b", "2");
