@@ -1,6 +1,17 @@
-// rustdoc uses the first definition of a link, so links of the README to docs/ lead to these pages.
+// rustdoc uses the first definition of a link. So links of the README lead to modules with these pages, or to the files
+// of the package. An image is not among the files of the documentation, so its text is shown.
+#![doc = "[command]: crate::command\n"]
 #![doc = "[contract]: crate::contract\n"]
+#![doc = "[deployment]: crate::deployment\n"]
+#![doc = "[library]: crate::library\n"]
 #![doc = "[mapping]: crate::mappings\n"]
+#![doc = "[tls]: crate::secure_connections\n"]
+#![doc = "[architecture]: https://docs.rs/crate/cluster-client/latest/source/docs/architecture.md\n"]
+#![doc = "[contributing]: https://docs.rs/crate/cluster-client/latest/source/CONTRIBUTING.md\n"]
+#![doc = "[performance]: https://docs.rs/crate/cluster-client/latest/source/docs/performance.md\n"]
+#![doc = "[programs]: https://docs.rs/crate/cluster-client/latest/source/docs/programs.md\n"]
+#![doc = "[verification]: https://docs.rs/crate/cluster-client/latest/source/docs/verification.md\n"]
+#![doc = "[screen]: data:,\n"]
 #![doc = include_str!("../README.md")]
 //!
 //! # Architecture
@@ -31,10 +42,25 @@ pub mod contract {}
 #[doc = include_str!("../docs/mapping.md")]
 pub mod mappings {}
 
-/// Compiles the examples of the page.
-#[cfg(doctest)]
+/// Authorities, client certificates, credentials, a proxy, and what each TLS error means.
+#[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/tls.md")]
-mod secure_connections {}
+pub mod secure_connections {}
+
+/// Settings of a client, bulks, the journal and logging.
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/library.md")]
+pub mod library {}
+
+/// The command: what it does, its exit codes and its configuration.
+#[cfg(doc)]
+#[doc = include_str!("../docs/command.md")]
+pub mod command {}
+
+/// The command in a container.
+#[cfg(doc)]
+#[doc = include_str!("../docs/deployment.md")]
+pub mod deployment {}
 
 mod api;
 mod client;

@@ -286,15 +286,17 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn readme_names_existing_features_and_versions() {
+fn readme_names_all_features_and_the_version() {
     let readme = read("README.md");
     let manifest = read("Cargo.toml");
     assert!(readme.contains("cargo run --release --features cli -- demo"));
     assert!(readme.contains("cargo test --all-features"));
-    for feature in ["rustls", "cli", "multiplex", "testing"] {
-        assert!(manifest.contains(&format!("\n{feature} = [")), "{feature}");
-        assert!(readme.contains(&format!("`{feature}`")), "{feature}");
-    }
+    let features = manifest.split("\n[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    let features = features.lines().filter_map(|line| line.split_once(" = [")).map(|(name, _)| name);
+    let features: BTreeSet<&str> = features.filter(|name| *name != "default").collect();
+    let table = readme.split("| feature |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let rows: BTreeSet<&str> = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(rows, features);
     let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
     assert!(readme.contains(&format!("Rust {version} or later")), "{version}");
 }
@@ -366,6 +368,7 @@ fn links_of_the_documents_lead_to_files_and_headings() {
     }
 }
 
+/// A link leads to the module that contains the page, or to the file in the package. The page of the crate has no images.
 #[test]
 fn links_of_the_readme_work_in_the_documentation_of_the_crate() {
     let (readme, root) = (read("README.md"), read("src/lib.rs"));
@@ -373,7 +376,52 @@ fn links_of_the_readme_work_in_the_documentation_of_the_crate() {
     for target in inline.filter(|target| !target.contains("://")) {
         assert!(target.starts_with('#'), "the page of the crate has no file {target}");
     }
-    for (name, _) in readme.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")) {
-        assert!(root.contains(&format!("\"[{name}]: crate::")), "lib.rs does not define [{name}]");
+    let packaged = packaged();
+    let definitions: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).collect();
+    assert!(definitions.len() > 5, "{definitions:?}");
+    for (name, target) in definitions {
+        let module = root.split(&format!("#[doc = include_str!(\"../{target}\")]\npub mod ")).nth(1);
+        let link = match module.and_then(|rest| rest.split(' ').next()) {
+            Some(module) => format!("crate::{module}"),
+            None if readme.contains(&format!("][{name}]\n\n")) && target.ends_with(".svg") => "data:,".to_owned(),
+            None => format!("https://docs.rs/crate/cluster-client/latest/source/{target}"),
+        };
+        assert!(packaged.contains(target), "{target} is not in the package");
+        assert!(
+            root.contains(&format!("#![doc = \"[{name}]: {link}\\n\"]\n")),
+            "lib.rs does not define [{name}] as {link}"
+        );
+        assert!(readme.contains(&format!("][{name}]")), "the README does not use [{name}]");
     }
+}
+
+/// The pages with which rustdoc makes modules. Relative links would be dead there.
+#[test]
+fn pages_of_the_documentation_have_no_relative_links() {
+    let root = read("src/lib.rs");
+    let pages: Vec<&str> =
+        root.split("#[doc = include_str!(\"../").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(pages.contains(&"docs/command.md"), "{pages:?}");
+    for page in pages {
+        let text = read(page);
+        let relative: Vec<&str> = links(&text).into_iter().filter(|target| !target.starts_with('#')).collect();
+        assert_eq!(relative, [""; 0], "{page}");
+    }
+}
+
+/// The files of the package.
+fn packaged() -> BTreeSet<String> {
+    let list = Command::new(env!("CARGO"))
+        .args(["package", "--list", "--offline", "--allow-dirty"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
+    String::from_utf8(list.stdout).unwrap().lines().map(|line| line.replace('\\', "/")).collect()
+}
+
+#[test]
+fn readme_has_at_most_150_lines() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 150, "{lines}");
 }

@@ -23,6 +23,8 @@ mod printable;
 mod probe;
 mod proxy;
 mod pty;
+#[cfg(unix)]
+mod readme;
 mod recovery;
 mod refusals;
 #[path = "../support/schema.rs"]

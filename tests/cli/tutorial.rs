@@ -7,17 +7,17 @@ use crate::bench::{Bench, Ran, Running, timeless};
 
 const PAGE: &str = include_str!("../../docs/mapping.md");
 
-/// A block of the page: its language and its text.
-type Block = (&'static str, &'static str);
+/// A block of a page: its language and its text.
+pub(crate) type Block = (&'static str, &'static str);
 
-fn blocks() -> Vec<Block> {
-    let parts: Vec<&str> = PAGE.split("\n```").collect();
+pub(crate) fn blocks(page: &'static str) -> Vec<Block> {
+    let parts: Vec<&str> = page.split("\n```").collect();
     let block = |text: &'static str| text.split_once('\n').unwrap_or_default();
     parts.into_iter().skip(1).step_by(2).map(block).collect()
 }
 
 /// The commands of a console block, each with the output that the page shows.
-fn commands(console: &str) -> Vec<(&str, &str)> {
+pub(crate) fn commands(console: &str) -> Vec<(&str, &str)> {
     let commands = console.strip_prefix("$ ").expect("a console block begins with a command").split("\n$ ");
     commands.map(|text| text.split_once('\n').unwrap_or((text, ""))).collect()
 }
@@ -78,7 +78,7 @@ fn commands_of_the_page_print_what_it_shows() {
         return;
     }
     let bench = Bench::new();
-    let script = blocks().into_iter().find(|(language, _)| *language == "python").unwrap().1;
+    let script = blocks(PAGE).into_iter().find(|(language, _)| *language == "python").unwrap().1;
     let rooms = Rooms::start(&bench, script);
     let run = |line: &str| {
         let line = words(&rooms.here(line));
@@ -89,7 +89,7 @@ fn commands_of_the_page_print_what_it_shows() {
     // A probe must find the room closing at its last try, and gone after the settle time, as with the defaults.
     let delays = "first_delay = \"2ms\"\nmax_delay = \"50ms\"\nsettle = \"2500ms\"\n";
     let mut compared = 0;
-    for (language, text) in blocks() {
+    for (language, text) in blocks(PAGE) {
         match language {
             "toml" if text.contains("[create]") => drop(bench.write("rooms.toml", text)),
             "toml" if text.contains("rooms.toml") => bench.configure(&format!("{delays}{}", rooms.here(text))),
@@ -122,7 +122,7 @@ fn killed_delete_is_recovered_with_its_mapping(bench: &Bench, rooms: &Rooms, run
         assert!(rooms.here(PAGE).contains(&text), "the page does not show:\n{text}");
     };
     shown(&run("cluster-client recover").exits(4));
-    let first = blocks().into_iter().find(|(language, text)| *language == "toml" && text.contains("[create]"));
+    let first = blocks(PAGE).into_iter().find(|(language, text)| *language == "toml" && text.contains("[create]"));
     bench.write("first.toml", first.unwrap().1);
     run("cluster-client recover --api ./first.toml").exits(4);
     shown(&run("cluster-client recover --api ./rooms.toml").exits(0));

@@ -56,7 +56,7 @@ impl Places {
         self.target.join("figures")
     }
 
-    /// The figures that the README shows.
+    /// The figures that `docs/performance.md` shows.
     pub(crate) fn docs(&self) -> PathBuf {
         self.package.join("../../docs")
     }

@@ -1,4 +1,4 @@
-//! The two figures of the README, drawn from the results of a run.
+//! The two figures of `docs/performance.md`, drawn from the results of a run.
 
 mod latency;
 mod svg;
