@@ -11,7 +11,7 @@
 #![doc = "[performance]: https://docs.rs/crate/cluster-client/latest/source/docs/performance.md\n"]
 #![doc = "[programs]: https://docs.rs/crate/cluster-client/latest/source/docs/programs.md\n"]
 #![doc = "[verification]: https://docs.rs/crate/cluster-client/latest/source/docs/verification.md\n"]
-#![doc = "[screen]: data:,\n"]
+#![doc = "[screen]: data:image/svg+xml,\n"]
 #![doc = include_str!("../README.md")]
 //!
 //! # Architecture
