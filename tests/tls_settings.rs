@@ -310,6 +310,13 @@ fn server_name_and_origins_are_checked() {
         let error = builder.build().unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+    // Neither of two settings may win in silence.
+    let builder = ClusterClient::builder().hosts(["https://node1"]).host_tls("https://node1", TlsSettings::new());
+    let error = builder.host_tls("HTTPS://Node1:443/", TlsSettings::new()).build().unwrap_err();
+    assert!(
+        error.to_string().contains("host of TLS settings \"https://node1\" (passed by the program) is there twice"),
+        "{error}"
+    );
     // The settings of one origin are loaded too, even if no host has it.
     let builder =
         ClusterClient::builder().hosts(["http://node1"]).host_tls("https://node2", TlsSettings::new().ca_pem("x"));
