@@ -136,7 +136,11 @@ fn tone(state: State, wanted: Option<State>) -> Tone {
 fn unknown(host: &HostReport) -> String {
     match host.steps.last() {
         None => "not asked".into(),
-        Some(step) if step.status.is_none() && step.error.is_some() => "unreachable".into(),
+        Some(step) if step.status.is_none() && step.error.is_some() => {
+            // The cell of a failed change says why.
+            let is_said = host.steps.iter().any(|step| step.action != Action::Check && step.error.is_some());
+            if is_said { "unreachable".into() } else { format!("unreachable{}", because(host)) }
+        }
         Some(_) => format!("unknown{}", because(host)),
     }
 }
