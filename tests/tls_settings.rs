@@ -122,6 +122,21 @@ fn ca_file_that_cannot_be_used_is_refused() {
     );
 }
 
+/// Editors write it on some systems. Without its removal, the first part of the file is not found.
+#[test]
+fn byte_order_mark_hides_no_part() {
+    let files = Files::new();
+    let marked = |name, pem: &str| files.write(name, format!("\u{feff}{pem}"));
+    let identity = identity();
+    let settings = TlsSettings::new().ca_file(marked("ca.pem", &Authority::new("ours").pem));
+    let settings = settings.client_cert_file(marked("client.pem", &identity.chain));
+    let settings = settings.client_key_file(marked("client.key", &identity.key));
+    ClusterClient::builder().hosts(["https://node1"]).tls(settings).build().unwrap();
+    let wide: Vec<u8> = format!("\u{feff}{}", identity.chain).encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let path = files.write("wide.pem", wide);
+    assert_refused(TlsSettings::new().ca_file(&path), "tls.ca_file", &path, "is UTF-16, not PEM: write it in ASCII");
+}
+
 #[test]
 fn der_is_refused_with_the_command_that_converts_it() {
     let files = Files::new();
@@ -295,6 +310,13 @@ fn server_name_and_origins_are_checked() {
         let error = builder.build().unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+    // Neither of two settings may win in silence.
+    let builder = ClusterClient::builder().hosts(["https://node1"]).host_tls("https://node1", TlsSettings::new());
+    let error = builder.host_tls("HTTPS://Node1:443/", TlsSettings::new()).build().unwrap_err();
+    assert!(
+        error.to_string().contains("host of TLS settings \"https://node1\" (passed by the program) is there twice"),
+        "{error}"
+    );
     // The settings of one origin are loaded too, even if no host has it.
     let builder =
         ClusterClient::builder().hosts(["http://node1"]).host_tls("https://node2", TlsSettings::new().ca_pem("x"));

@@ -280,7 +280,7 @@ impl ClientBuilder {
 
     /// Sets the TLS of one origin (scheme, name and port), such as `https://node3:8443`. It replaces all settings of
     /// [`ClientBuilder::tls`] for that origin, except [`TlsSettings::https_only`]. An origin that is not among the hosts
-    /// is allowed: a recovery may need it.
+    /// is allowed: a recovery may need it. An origin that is there twice is refused.
     ///
     /// ```no_run
     /// use cluster_client::{ClusterClient, TlsSettings};

@@ -66,7 +66,8 @@ impl Parts {
         let number = match number {
             Ok(number) => number,
             Err(error) => {
-                let error = RequestError::new(RequestErrorKind::Internal, error.to_string());
+                // A host of an older operation, to which the TLS settings allow no connection.
+                let error = RequestError::new(RequestErrorKind::Tls, format!("the host {}", error.problem()));
                 return self.operations.complete(slot, *host, *action, (Reply::NotSent(error), Duration::ZERO));
             }
         };

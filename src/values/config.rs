@@ -139,6 +139,11 @@ impl ConfigError {
         &self.value
     }
 
+    /// The problem, which continues the sentence after the value.
+    pub(crate) fn problem(&self) -> &str {
+        &self.problem
+    }
+
     /// The origin of the value.
     pub fn origin(&self) -> &Origin {
         &self.origin

@@ -100,7 +100,7 @@ fn hosts_shows_where_each_secret_is_and_not_the_secret() {
     assert_eq!(shown["credentials.basic_user"], of("***"));
     assert_eq!(shown["credentials.basic_password_env"], of("PASSWORD"));
     assert_eq!(shown["credentials.header_files.X-Token"], of("token"));
-    assert_eq!(shown[format!("host.{}.credentials.bearer_token_file", bench.cluster.node(0).url())], of("own"));
+    assert_eq!(shown[format!("host.'{}'.credentials.bearer_token_file", bench.cluster.node(0).url())], of("own"));
     assert_eq!(shown["allow_plain_http"]["value"], true);
     let table = bench.run(&["hosts", "--bearer-token-file", "mine"]).exits(0).table();
     assert!(table.contains("credentials.bearer_token_file mine from --bearer-token-file\n"), "{table}");
@@ -169,10 +169,10 @@ fn refused_credentials_name_the_key_or_file_and_the_remedy() {
             "[host]\n\"http://x\" = \"S3CR3T-M4RK3R\"",
             "key \"host\" (from the file cluster-client.toml, line 1) is not a table of",
         ),
-        ("[host.\"http://x\"]\ncredentials = \"S3CR3T-M4RK3R\"", "key \"host.http://x.credentials\""),
+        ("[host.\"http://x\"]\ncredentials = \"S3CR3T-M4RK3R\"", "key \"host.'http://x'.credentials\""),
         ("[host.x.credentials]", "host \"x\" (from the file cluster-client.toml) has no scheme"),
         ("[host.\"http://u:S3CR3T-M4RK3R@x\".credentials]", "has user info"),
-        ("[host.\"http://x\"]\ntimeout = 1", "key \"host.http://x.timeout\""),
+        ("[host.\"http://x\"]\ntimeout = 1", "key \"host.'http://x'.timeout\""),
         (&own("http://other:1"), "\"http://other:1\" (from the file cluster-client.toml) is no host of the client"),
         (&own("http://localhost:1/x"), "has a path"),
         (
@@ -186,6 +186,10 @@ fn refused_credentials_name_the_key_or_file_and_the_remedy() {
         let ran = Ran::of(&mut command).exits(2);
         assert!(ran.err.contains(words) && !ran.err.contains(MARKER) && !ran.out.contains(MARKER), "{text}\n{ran:#?}");
     }
+    // The table is in the file, wherever the hosts come from.
+    bench.configure("[host.\"http://localhost:1\".credentials]\n[host.\"HTTP://LOCALHOST:1/\".credentials]");
+    let ran = run(&bench, "http://localhost:1", &["status", "g"]).exits(2);
+    assert!(ran.err.contains("\"http://localhost:1\" (from the file cluster-client.toml) is there twice"), "{ran:#?}");
     bench.configure("");
     Ran::of(bench.command(&["create", "g", "--bearer-token-file", "none"]).env_remove("HOSTS")).exits(2);
     bench

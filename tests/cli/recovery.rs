@@ -8,10 +8,15 @@ use crate::bench::{Bench, PATIENCE, name};
 
 /// Kills a create after one node has the group and the others have received the request.
 pub(crate) fn crash(bench: &Bench, group: &str) {
+    crash_of(bench, group, &["create", group]);
+}
+
+/// Kills this create, as [`crash`] does.
+pub(crate) fn crash_of(bench: &Bench, group: &str, arguments: &[&str]) {
     for node in &bench.cluster.nodes()[1..] {
         node.inject(Fault::mute().on(Method::Post));
     }
-    let mut create = bench.start(&["create", group]);
+    let mut create = bench.start(arguments);
     assert!(bench.cluster.node(0).wait_until(|node| node.has(group), PATIENCE));
     // Kill after every node has its request. A later request would change the result.
     for node in bench.cluster.nodes() {

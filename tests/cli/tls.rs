@@ -1,9 +1,10 @@
 //! `[tls]` of the configuration file, `--ca-file`, and the messages about certificates.
 
-use cluster_client::testing::Method;
+use cluster_client::testing::{Method, Node};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Ran, text};
+use crate::recovery::crash_of;
 use crate::tls_server::{Authority, Identity, TlsNode, config, named};
 
 /// Three nodes that want a client certificate, and the files of their operator.
@@ -124,7 +125,7 @@ fn hosts_have_client_certificates_of_their_own() {
 
     let shown = Ran::of(secure.bench.command(&["hosts", "-o", "json"]).env("HOSTS", &all)).exits(0).json().remove(0);
     let expected = json!({"value": "own-ca.pem", "origin": "file", "from": "cluster-client.toml"});
-    assert_eq!(shown["settings"][format!("host.{url}.tls.ca_file")], expected);
+    assert_eq!(shown["settings"][format!("host.'{url}'.tls.ca_file")], expected);
     // Its file is named with its own origin, even if the option has another.
     std::fs::write(secure.bench.path("own-ca.pem"), "").unwrap();
     let mut command = secure.bench.command(&["status", "g", "--ca-file", "nodes.pem"]);
@@ -207,8 +208,17 @@ fn settings_that_cannot_be_used_are_refused_with_their_origin() {
         ("[tls]\nserver_name = \"a b\"", ["tls.server_name \"a b\"", file, "is neither a name nor an address"]),
         ("[host.\"http://a\".tls]", ["host \"http://a\"", file, "is not https, or has a path: write [host."]),
         ("[host.\"https://a/b\".tls]", ["host \"https://a/b\"", file, "is not https, or has a path"]),
-        ("[host.\"https://a\"]\ntls = 1", ["key \"host.https://a.tls\"", file, "is not a table: write [host."]),
-        ("[host.\"https://a\".tls]\nx = 1", ["key \"host.https://a.tls.x\"", file, "is unknown"]),
+        ("[host.\"https://a\"]\ntls = 1", ["key \"host.'https://a'.tls\"", file, "is not a table: write [host."]),
+        ("[host.\"https://a:8443\"]\nx = 1", ["key \"host.'https://a:8443'.x\"", file, "is unknown"]),
+        ("[host.\"https://a:8443\".tls]\nx = 1", ["key \"host.'https://a:8443'.tls.x\"", file, "is unknown"]),
+        (
+            "[host.\"https://a:8443\".credentials]\nx = 1",
+            ["key \"host.'https://a:8443'.credentials.x\"", file, "is unknown: use one of host.'https://a:8443'.c"],
+        ),
+        (
+            "[host.\"https://a:443\".tls]\n[host.\"HTTPS://A/\".tls]",
+            ["host of TLS settings \"https://a\"", file, "is there twice"],
+        ),
         ("[tls]\nhttps_only = true", ["host \"http://", "(from the variable HOSTS)", "and https_only is set"]),
     ] {
         refused(toml, &words);
@@ -219,6 +229,25 @@ fn settings_that_cannot_be_used_are_refused_with_their_origin() {
     let ran = Ran::of(bench.command(&["create", "g"]).env("CLUSTER_CLIENT_CA_FILE", "empty.pem")).exits(2);
     assert!(ran.err.contains("\"empty.pem\" (from the variable CLUSTER_CLIENT_CA_FILE) is empty"), "{ran:#?}");
     bench.assert_untouched();
+}
+
+#[test]
+fn older_operation_on_http_hosts_says_that_https_only_keeps_it() {
+    // The recovery of the second one only looks at the hosts, and has no failed change that says why.
+    for (arguments, reason) in [
+        (&["create", "g"][..], "  the host is not https, and https_only is set, 5 tries"),
+        (&["create", "g", "--no-preflight"], "  unreachable (the host is not https, and https_only is set, 5 tries"),
+    ] {
+        let bench = Bench::new();
+        crash_of(&bench, "g", arguments);
+        bench.cluster.nodes().iter().for_each(Node::clear_log);
+        bench.configure_also("[tls]\nhttps_only = true\n");
+        let ran = Ran::of(bench.command(&["recover"]).env("HOSTS", "https://localhost:1")).exits(4);
+        assert_eq!(ran.out.matches(reason).count(), 3, "{arguments:?} {ran:#?}");
+        bench.assert_untouched();
+        assert_eq!(bench.cluster.holders("g"), [0]);
+        bench.run(&["journal", "show", "g"]).exits(0);
+    }
 }
 
 #[test]

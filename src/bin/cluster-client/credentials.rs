@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cluster_client::{ConfigError, Credentials, Host, Hosts, Origin, Secret};
 use toml::{Table, Value};
 
-use crate::file::ConfigFile;
+use crate::file::{ConfigFile, key_of};
 use crate::settings::Sourced;
 
 pub(crate) const KEYS: [&str; 7] = [
@@ -68,7 +68,8 @@ impl CredentialSettings {
             let host = Host::parse(url).map_err(|error| error.from_origin(file.origin()))?;
             let is_known = hosts.value.iter().any(|known| origin_of(known) == origin_of(&host));
             let mut places = Vec::new();
-            let read = TableReader { file, table, prefix: format!("host.{host}.credentials.") }.read(None, &mut places);
+            let prefix = format!("{}.credentials.", key_of(&host));
+            let read = TableReader { file, table, prefix }.read(None, &mut places);
             let own = read?;
             if is_known || hosts.origin == file.origin() {
                 all.own.push((host, own));

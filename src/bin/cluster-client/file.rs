@@ -254,10 +254,12 @@ impl ConfigFile {
             };
             // The error of the host masks its text.
             let host = Host::parse(url).map_err(|error| error.from_origin(self.origin()))?;
-            self.refuse_unknown(settings, &HOST_KEYS, &format!("host.{host}."))?;
+            self.refuse_unknown(settings, &HOST_KEYS, &format!("{}.", key_of(&host)))?;
             match settings.get(key) {
                 Some(Value::Table(table)) => found.push((url.as_str(), table)),
-                Some(_) => return Err(self.refused_key(&format!("host.{host}.{key}"), "is not a table", &remedy)),
+                Some(_) => {
+                    return Err(self.refused_key(&format!("{}.{key}", key_of(&host)), "is not a table", &remedy));
+                }
                 None => {}
             }
         }
@@ -288,6 +290,11 @@ impl ConfigFile {
             None => self.origin(),
         }
     }
+}
+
+/// Returns the key of a host, as TOML has it. An error would mask a port without the quotation mark behind it.
+pub(crate) fn key_of(host: &Host) -> String {
+    format!("host.'{host}'")
 }
 
 fn shown(value: &Value) -> String {

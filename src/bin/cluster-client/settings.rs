@@ -268,11 +268,12 @@ impl Settings {
         if *source.origin() != Origin::Code {
             return source.into();
         }
-        let origin = match source.what() {
-            "journal directory" => &self.journal.origin,
-            _ => self.tls.origin_of(&source).unwrap_or(&self.hosts.origin),
+        let origin = match (source.what(), &self.config) {
+            ("journal directory", _) => self.journal.origin.clone(),
+            // Only the configuration file has tables of hosts.
+            ("host of credentials" | "host of TLS settings", Some(path)) => Origin::File(path.clone()),
+            _ => self.tls.origin_of(&source).unwrap_or(&self.hosts.origin).clone(),
         };
-        let origin = origin.clone();
         source.from_origin(origin).into()
     }
 }

@@ -8,7 +8,7 @@ use cluster_client::{ConfigError, Host, Origin, TlsSettings};
 use serde_json::json;
 use toml::{Table, Value};
 
-use crate::file::ConfigFile;
+use crate::file::{ConfigFile, key_of};
 use crate::settings::Sourced;
 
 pub(crate) const KEYS: [&str; 7] = [
@@ -61,9 +61,9 @@ impl TlsSection {
         let table = file.table("tls")?.unwrap_or(&empty);
         section.general = TableReader { file, table, prefix: "tls.".into() }.read(given, &mut section.places)?;
         for (url, table) in file.hosts_with_settings("tls")? {
-            check_origin(url).map_err(|error| error.from_origin(file.origin()))?;
-            let own =
-                TableReader { file, table, prefix: format!("host.{url}.tls.") }.read(None, &mut section.places)?;
+            let host = checked_origin(url).map_err(|error| error.from_origin(file.origin()))?;
+            let prefix = format!("{}.tls.", key_of(&host));
+            let own = TableReader { file, table, prefix }.read(None, &mut section.places)?;
             section.own.push((url.to_owned(), own));
         }
         Ok(section)
@@ -79,11 +79,11 @@ impl TlsSection {
     }
 }
 
-/// Checks that a URL is only scheme, name and port, of an https host.
-fn check_origin(url: &str) -> Result<(), ConfigError> {
+/// Returns the https host of a URL that is only scheme, name and port.
+fn checked_origin(url: &str) -> Result<Host, ConfigError> {
     let host = Host::parse(url)?;
     if host.is_https() && host.path().is_empty() {
-        return Ok(());
+        return Ok(host);
     }
     let problem = "has settings of its own, and is not https, or has a path";
     Err(ConfigError::new("host", url, problem, "write [host.\"https://node1:8443\".tls]"))

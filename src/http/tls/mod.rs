@@ -58,7 +58,7 @@ impl Tls {
     /// Loads and checks everything that the settings name. `of_hosts` are the settings of single origins.
     ///
     /// # Errors
-    /// A [`ConfigError`] for the first setting that cannot be used.
+    /// A [`ConfigError`] for the first setting that cannot be used, and for an origin that is there twice.
     #[cfg(feature = "rustls")]
     pub(crate) fn new(usual: Option<&TlsSettings>, of_hosts: &[(Host, TlsSettings)]) -> Result<Self, ConfigError> {
         let mut tls = Tls::default();
@@ -68,7 +68,10 @@ impl Tls {
         }
         for (host, settings) in of_hosts {
             let loaded = load::load(settings, Some(host), &mut tls.warnings)?;
-            tls.of_origins.insert(host.origin().to_owned(), Arc::new(loaded));
+            if tls.of_origins.insert(host.origin().to_owned(), Arc::new(loaded)).is_some() {
+                let remedy = "give the TLS settings of each host once";
+                return Err(ConfigError::new("host of TLS settings", host.as_str(), "is there twice", remedy));
+            }
         }
         Ok(tls)
     }

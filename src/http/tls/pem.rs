@@ -11,6 +11,10 @@ use crate::values::config::ConfigError;
 /// Maximum size of a file, in bytes. The bundle of a system has about 250 KiB.
 const LIMIT: u64 = 1 << 20;
 
+/// Some editors write this mark at the start of a file. The first line of PEM would not be found behind it.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
 /// PEM text and its origin, for errors.
 pub(super) struct Text<'a> {
     what: &'static str,
@@ -95,7 +99,11 @@ impl Text<'_> {
             let remedy = format!("convert it with: openssl x509 -inform der -in {place}, or openssl pkey -inform der");
             return Err(self.refused("is DER, not PEM", remedy));
         }
-        let sections: Result<_, pem::Error> = <(SectionKind, Vec<u8>)>::pem_slice_iter(&self.content).collect();
+        if UTF_16.iter().any(|mark| self.content.starts_with(mark)) {
+            return Err(self.refused("is UTF-16, not PEM", "write it in ASCII"));
+        }
+        let text = self.content.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.content);
+        let sections: Result<_, pem::Error> = <(SectionKind, Vec<u8>)>::pem_slice_iter(text).collect();
         sections.map_err(|error| {
             let problem = match error {
                 pem::Error::MissingSectionEnd { .. } => "has a part without its line -----END".to_owned(),
