@@ -78,7 +78,8 @@ fn page_and_other_group_contradict_a_200_of_the_node_api() {
             (HTML, "ok", None),
             (HTML, "g", None),
             (JSON, r#"{"groupId": "g"}"#, None),
-            (JSON, r#"{"groupId": 1}"#, None),
+            (JSON, r#"{"groupId": 1}"#, Some(AnswerProblem::OtherGroup)),
+            (JSON, r#"{"groupId": null}"#, Some(AnswerProblem::OtherGroup)),
             (JSON, "<!DOCTYPE html><title>Log in</title>", page),
             ("", "\u{feff}  <!-- x --> <HTML>", page),
             (HTML, r#"{"a": 1, "groupId": "other"}"#, Some(AnswerProblem::OtherGroup)),
@@ -97,8 +98,12 @@ fn page_and_other_group_contradict_a_200_of_the_node_api() {
             }
             node.clear_faults();
         }
-        // Cut after its beginning, the page still contradicts. Any other cut body does not.
-        for (body, state) in [("<html>", State::Unknown), ("{\"groupId\": \"oth", State::Present)] {
+        // Cut after that, a page and another group still contradict. Any other cut body does not.
+        for (body, state) in [
+            ("<html>", State::Unknown),
+            ("{\"groupId\": \"other\", \"mem", State::Unknown),
+            ("{\"groupId\": \"oth", State::Present),
+        ] {
             cluster.node(1).inject(answer(200, "", body, body.len() + 100));
             assert_eq!(states(&client.group_status("g").unwrap()), [State::Present, state], "{body}");
             cluster.node(1).clear_faults();

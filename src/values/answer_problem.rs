@@ -19,7 +19,7 @@ pub enum AnswerProblem {
     BodyCut,
     /// A test needs the body, which is not JSON or is nested too deep.
     NotJson,
-    /// Tests with different meanings hold.
+    /// Tests with different meanings hold, or the body has a name twice in one object.
     TwoMeanings,
     /// The answer says that the group is present, and is an HTML page, such as a login page.
     HtmlPage,

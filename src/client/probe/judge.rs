@@ -133,7 +133,9 @@ impl Asked<'_> {
                 format!("a test of {action} on a {status} needs the whole body: ask for a shorter one")
             }
             AnswerProblem::TwoMeanings => {
-                format!("tests of two keys of {action} hold for it: add tests that tell them apart")
+                format!(
+                    "tests of two keys of {action} hold for it, or its body has a name twice: add tests that tell them apart"
+                )
             }
             _ => format!("is {action}.path right, and is a login or a proxy in between?"),
         };
