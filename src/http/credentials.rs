@@ -314,8 +314,8 @@ fn read<'a>(credentials: &'a Credentials, header: &str) -> Result<HeaderLines, R
         None => {}
         Some(Scheme::Bearer(token)) => {
             let text = text_of(token, TOKEN, None, |text| {
-                let problem = "has a blank";
-                text.contains(' ').then_some((problem, "write the token alone, without \"Bearer\""))
+                let inner = ("has a blank", "write the token alone, without \"Bearer\"");
+                outer_blank(text).or_else(|| text.contains(' ').then_some(inner))
             })?;
             let _ = write!(lines, "{header}: Bearer {text}\r\n");
         }
@@ -329,12 +329,14 @@ fn read<'a>(credentials: &'a Credentials, header: &str) -> Result<HeaderLines, R
         }
     }
     for (name, secret) in &credentials.headers {
-        let text = text_of(secret, HEADER, Some(name), |text| {
-            (text.trim() != text).then_some(("begins or ends with a blank", "remove it"))
-        })?;
+        let text = text_of(secret, HEADER, Some(name), outer_blank)?;
         let _ = write!(lines, "{name}: {text}\r\n");
     }
     Ok(HeaderLines(Some(lines.into())))
+}
+
+fn outer_blank(text: &str) -> Option<(&'static str, &'static str)> {
+    (text.trim() != text).then_some(("begins or ends with a blank", "remove it"))
 }
 
 /// Reads the text of a secret and checks it, also with `check`.
@@ -488,6 +490,7 @@ mod tests {
         for (credentials, words) in [
             (Credentials::bearer(""), "bearer token \"***\" (passed by the program) is empty"),
             (Credentials::bearer("Bearer S3CR3T"), "has a blank: write the token alone"),
+            (Credentials::bearer("S3CR3T "), "begins or ends with a blank: remove it"),
             (Credentials::bearer("S3CR3T\nx"), "has more than one line"),
             (Credentials::basic("S3CR3T:x", "x"), "basic user \"***\" (passed by the program) has a colon"),
             (Credentials::basic("x", "S3CR3T\u{1}"), "basic password \"***\" (passed by the program) has the control"),

@@ -15,9 +15,14 @@ const MASK: &str = "***";
 const MAX_CHARS: usize = 200;
 /// Minimum length of the beginning of a secret that is masked at the end of a text, which may be cut there.
 const MIN_BEGINNING: usize = 4;
-
 /// Minimum length of credentials after the name of their scheme. A shorter word may be one of a sentence.
 const MIN_CREDENTIALS: usize = 8;
+/// Minimum length of the beginning of a secret that is masked anywhere: a server may shorten a token that it refuses.
+const MIN_ANYWHERE: usize = 8;
+/// Maximum length of one escaped character, such as `&quot;`.
+const MAX_ESCAPE: usize = 6;
+/// Names of characters in HTML.
+const HTML: [(&str, char); 5] = [("amp", '&'), ("lt", '<'), ("gt", '>'), ("quot", '"'), ("apos", '\'')];
 
 /// The texts that are masked, and those that are not.
 pub(super) struct Mask {
@@ -171,22 +176,61 @@ fn end_of(value: &str, ends: impl Fn(char) -> bool) -> usize {
     value.len()
 }
 
-/// Masks the secrets of the client, plain and escaped for JSON, and the beginning of one at the end of the text.
+/// Masks the secrets of the client, and the beginning of one, each plain or escaped.
 fn without(text: &str, secrets: &[String]) -> String {
-    let mut masked = text.to_owned();
-    for secret in secrets {
-        let json = Value::from(secret.as_str()).to_string();
-        for form in [secret, &json[1..json.len() - 1]] {
-            masked = masked.replace(form, MASK);
-            let beginnings = (MIN_BEGINNING..form.len()).rev();
-            let is_end = |length: &usize| form.get(..*length).is_some_and(|beginning| masked.ends_with(beginning));
-            if let Some(length) = beginnings.into_iter().find(is_end) {
-                masked.truncate(masked.len() - length);
-                masked.push_str(MASK);
-            }
+    secrets.iter().fold(text.to_owned(), |text, secret| without_one(&text.replace(secret.as_str(), MASK), secret))
+}
+
+fn without_one(text: &str, secret: &str) -> String {
+    let all = secret.chars().count();
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (number, length) = beginning_of(secret, rest);
+        let after = &rest[length..];
+        let ends = after.is_empty() || (after.len() <= MAX_ESCAPE && after.starts_with(['\\', '%', '&']));
+        if number == all || number >= MIN_ANYWHERE || (ends && number >= MIN_BEGINNING) {
+            masked.push_str(MASK);
+            rest = after;
+        } else {
+            masked.push(first);
+            rest = &rest[first.len_utf8()..];
         }
     }
     masked
+}
+
+/// Returns how many characters of the secret the text begins with, and their length in the text.
+fn beginning_of(secret: &str, text: &str) -> (usize, usize) {
+    let mut length = 0;
+    for (number, c) in secret.chars().enumerate() {
+        match length_of(c, &text[length..]) {
+            Some(more) => length += more,
+            None => return (number, length),
+        }
+    }
+    (secret.chars().count(), length)
+}
+
+/// Returns the length of a character at the start of the text: escaped as in JSON, a URL or HTML, or plain.
+fn length_of(c: char, text: &str) -> Option<usize> {
+    let code = |digits: &str, radix| u32::from_str_radix(digits, radix).is_ok_and(|code| code == u32::from(c));
+    let of_html = |name: &str| match name.strip_prefix('#') {
+        Some(number) => match number.strip_prefix(['x', 'X']) {
+            Some(digits) => code(digits, 16),
+            None => code(number, 10),
+        },
+        None => HTML.contains(&(name, c)),
+    };
+    let escaped = match text.as_bytes().first()? {
+        b'\\' if text.get(1..2) == Some("u") && text.get(2..6).is_some_and(|digits| code(digits, 16)) => Some(6),
+        b'\\' if matches!(c, '"' | '\\' | '/') && text[1..].starts_with(c) => Some(2),
+        b'%' if text.get(1..3).is_some_and(|digits| code(digits, 16)) => Some(3),
+        b'+' if c == ' ' => Some(1),
+        b'&' => text.find(';').filter(|end| *end <= MAX_ESCAPE && of_html(&text[1..*end])).map(|end| end + 1),
+        _ => None,
+    };
+    escaped.or_else(|| text.starts_with(c).then(|| c.len_utf8()))
 }
 
 #[cfg(test)]
@@ -248,6 +292,25 @@ mod tests {
         assert_eq!(shown(&long), format!("{}***", "x".repeat(196)));
         let line = mask(&["hunter22"]).request_line("GET", "/hub/hunter22?token=abc");
         assert_eq!(line, "GET /hub/***?token=*** HTTP/1.1");
+    }
+
+    #[test]
+    fn secrets_are_masked_however_a_server_repeats_them() {
+        let mask = mask(&["Zq&T\"ok/x+y=", "Bearer Zq&T\"ok/x+y=", "open sesame"]);
+        for (text, expected) in [
+            ("<p>Zq&amp;T&quot;ok/x+y=</p>", "<p>***</p>"),
+            ("Zq&#38;T&#34;ok/x&#43;y&#x3D; ok", "*** ok"),
+            ("/login?t=Zq%26T%22ok%2fx%2By%3D&a=1", "/login?t=***&a=1"),
+            ("user=open+sesame&a=1", "user=***&a=1"),
+            ("refused Zq&T\"ok/... here", "refused ***... here"),
+            ("cut within Zq&amp;T&qu", "cut within ***&qu"),
+            ("cut within Zq%26T%2", "cut within ***%2"),
+            (r"Zq\u0026T\u0022ok\/x+y= ok", "*** ok"),
+            ("Zq&T is no beginning here", "Zq&T is no beginning here"),
+            ("ä % \\ & Zq", r"ä % \ & Zq"),
+        ] {
+            assert_eq!(mask.body(text.as_bytes()), expected, "{text}");
+        }
     }
 
     #[test]
