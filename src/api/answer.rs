@@ -13,21 +13,30 @@ use crate::values::group::GroupId;
 /// If a test is listed for the status, a body that cannot be read decides nothing, even if the bare status is listed
 /// too. Answers with tests come before bare statuses.
 pub(super) fn meaning(mapped: &Mapped, group: &GroupId, status: u16, body: &Body) -> Result<Meaning, AnswerProblem> {
-    let mut listed = mapped.answers.iter().filter(|(_, pattern)| pattern.status == status).peekable();
-    if listed.peek().is_some_and(|(_, pattern)| !pattern.tests.is_empty()) {
-        let document = document(body)?;
-        let holds = |pattern: &Pattern| pattern.tests.iter().all(|test| holds(test, &document, group));
-        let mut held = None;
-        while let Some((meaning, pattern)) = listed.next_if(|(_, pattern)| !pattern.tests.is_empty()) {
-            if holds(pattern) && held.replace(*meaning).is_some_and(|other| other != *meaning) {
-                return Err(AnswerProblem::TwoMeanings);
-            }
-        }
-        if let Some(meaning) = held {
-            return Ok(meaning);
+    let first = mapped.answers.iter().position(|(_, pattern)| pattern.status == status);
+    let listed = &mapped.answers[first.ok_or(AnswerProblem::Unlisted)?..];
+    match &listed[0] {
+        (meaning, pattern) if pattern.tests.is_empty() => Ok(*meaning),
+        _ => tested(listed.iter().filter(|(_, pattern)| pattern.status == status), group, body),
+    }
+}
+
+/// Returns the meaning of the first of these answers of one status whose tests hold.
+fn tested<'a>(
+    listed: impl Iterator<Item = &'a (Meaning, Pattern)>,
+    group: &GroupId,
+    body: &Body,
+) -> Result<Meaning, AnswerProblem> {
+    let mut listed = listed.peekable();
+    let document = document(body)?;
+    let holds = |pattern: &Pattern| pattern.tests.iter().all(|test| holds(test, &document, group));
+    let mut held = None;
+    while let Some((meaning, pattern)) = listed.next_if(|(_, pattern)| !pattern.tests.is_empty()) {
+        if holds(pattern) && held.replace(*meaning).is_some_and(|other| other != *meaning) {
+            return Err(AnswerProblem::TwoMeanings);
         }
     }
-    listed.next().map(|(meaning, _)| *meaning).ok_or(AnswerProblem::Unlisted)
+    held.or_else(|| listed.next().map(|(meaning, _)| *meaning)).ok_or(AnswerProblem::Unlisted)
 }
 
 /// Parses a body. serde_json refuses a document that is nested more than 128 times. A document with a name twice in one
