@@ -48,6 +48,11 @@ impl Secure {
     }
 
     #[track_caller]
+    fn assert_absent(&self, group: &str) {
+        assert!(self.nodes.iter().all(|node| !node.node.has(group)));
+    }
+
+    #[track_caller]
     fn assert_untouched(&self) {
         assert!(self.nodes.iter().all(|node| node.node.count(Method::Post) == 0));
     }
@@ -62,6 +67,23 @@ fn group_is_created_and_deleted_over_mutual_tls() {
         assert!(secure.all_have("g"), "{engine}");
         secure.run(&["delete", "g", "--yes", "--engine", engine]).exits(0);
         assert!(secure.nodes.iter().all(|node| !node.node.has("g")), "{engine}");
+    }
+}
+
+#[test]
+fn group_is_created_over_mutual_tls_with_a_token_file_that_is_renewed() {
+    let secure = Secure::new();
+    secure.configure("ca_file = \"nodes.pem\"\n[credentials]\nbearer_token_file = \"token\"\n");
+    for (engine, token) in [("threads", "first"), ("multiplexed", "second")] {
+        secure.nodes.iter().for_each(|node| node.require_token(token));
+        secure.bench.write("token", "stale");
+        secure.run(&["create", "g", "--engine", engine]).exits(1).prints("401");
+        secure.assert_absent("g");
+        secure.bench.write("token", format!("{token}\n"));
+        secure.run(&["create", "g", "--engine", engine]).exits(0);
+        assert!(secure.all_have("g"), "{engine}");
+        secure.run(&["delete", "g", "--yes", "--engine", engine]).exits(0);
+        secure.assert_absent("g");
     }
 }
 

@@ -107,6 +107,8 @@ pub(crate) struct TlsNode {
     pub(crate) node: Node,
     pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// The bearer token without which a request is answered with 401.
+    token: Arc<Mutex<Option<String>>>,
 }
 
 /// Returns the settings of a server. It asks for certificates of `clients` if there are any.
@@ -153,12 +155,18 @@ impl TlsNode {
         let node = Node::start().unwrap();
         let (config, target) = (Arc::new(config), node.address());
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
-        let record = Arc::clone(&seen);
+        let token = Arc::<Mutex<Option<String>>>::default();
+        let (record, required) = (Arc::clone(&seen), Arc::clone(&token));
         let address = listen(move |stream| {
             let tls = ServerConnection::new(Arc::clone(&config)).unwrap();
-            let _ = serve(StreamOwned::new(tls, stream), target, &record);
+            let _ = serve(StreamOwned::new(tls, stream), target, &record, &required);
         });
-        TlsNode { node, address, seen }
+        TlsNode { node, address, seen, token }
+    }
+
+    /// Answers requests without this bearer token with 401 from now on.
+    pub(crate) fn require_token(&self, token: &str) {
+        *self.token.lock().unwrap() = Some(token.to_owned());
     }
 
     pub(crate) fn url(&self) -> String {
@@ -190,6 +198,7 @@ fn serve(
     stream: StreamOwned<ServerConnection, TcpStream>,
     target: SocketAddr,
     seen: &Mutex<Vec<Seen>>,
+    token: &Mutex<Option<String>>,
 ) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut node = BufReader::new(TcpStream::connect(target)?);
@@ -205,6 +214,11 @@ fn serve(
                 resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
                 client: client.map(CertificateDer::into_owned),
             });
+        }
+        let required = token.lock().unwrap().as_ref().map(|token| format!("\r\nauthorization: Bearer {token}\r\n"));
+        if required.is_some_and(|line| !String::from_utf8_lossy(&request).contains(&line)) {
+            stream.get_mut().write_all(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n")?;
+            continue;
         }
         node.get_mut().write_all(&request)?;
         let answer = message(&mut node)?;
