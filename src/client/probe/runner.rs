@@ -82,7 +82,7 @@ impl Cancel for Stopper {
 impl StageRunner {
     pub(super) fn new(client: &Arc<ClientInner>, token: Option<&CancelToken>, timeout: Option<Duration>) -> Self {
         let engine = client.engines.take();
-        let stopper = Arc::new(Stopper { is_cancelled: AtomicBool::new(false), waker: engine.waker() });
+        let stopper = Arc::new(Stopper { is_cancelled: AtomicBool::default(), waker: engine.waker() });
         if let Some(token) = token {
             let watcher: Arc<dyn Cancel> = Arc::<Stopper>::clone(&stopper);
             token.watch(&watcher);
