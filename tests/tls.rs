@@ -491,7 +491,7 @@ fn certificate_alert_after_the_handshake_of_the_server_is_ambiguous() {
     for (version, tickets, requests) in [
         // A session ticket shows that the handshake was complete.
         (&version::TLS13, 1, 1),
-        // So does an answer.
+        // An answer shows it too.
         (&version::TLS13, 0, 2),
         // In TLS 1.2 the server checks the certificate before the client completes its handshake.
         (&version::TLS12, 0, 1),

@@ -59,7 +59,7 @@ impl Api {
     /// Needs the feature `mapping-files`.
     ///
     /// # Errors
-    /// As for [`Api::from_toml`], and for a text without that table.
+    /// Those of [`Api::from_toml`], and one for a text without that table.
     pub fn from_toml_table(text: &str, key: &str, origin: Origin) -> Result<Self, ConfigError> {
         let document = Document { text, origin };
         document.check_size(MAX_TEXT)?;

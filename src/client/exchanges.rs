@@ -14,7 +14,7 @@ pub(crate) struct Awaited {
     pub(crate) slot: usize,
     pub(crate) host: usize,
     pub(crate) action: Action,
-    /// What is sent again after an answer 401. Absent without credentials, and after that.
+    /// The exchange to send again after an answer 401. Absent without credentials, and after it was sent again.
     pub(crate) authorized: Option<Box<Authorized>>,
     /// Time that the exchange has taken before it was sent again.
     pub(crate) spent: Duration,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::http::credentials::HeaderLines;
 
-/// What is added to the head of a request.
+/// The additions to the head of a request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeadAdditions {
     /// Scheme and authority before the path: the absolute form (RFC 9112, 3.2.2).

@@ -1,4 +1,4 @@
-//! What the threads of a running node share: its state, the waits for a change of it, and the effect of a request.
+//! The parts that the threads of a running node share: its state, the waits for a change of it, and the effect of a request.
 //!
 //! One mutex guards the state. `changed` is notified after each change of the state. `control` is notified at a stop,
 //! at a pause and its end, and for late requests.

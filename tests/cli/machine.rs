@@ -1,4 +1,4 @@
-//! What programs read: JSON of every command and outcome, names, the schema, and log lines. `Ran::json` checks each line
+//! Output for programs: JSON of every command and outcome, names, the schema, and log lines. `Ran::json` checks each line
 //! against the schema.
 
 use std::collections::BTreeSet;

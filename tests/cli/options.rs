@@ -104,7 +104,7 @@ fn max_failures_begins_no_further_group() {
     bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post).always());
     let ran = bench.run(&["create", "-f", "groups.txt", "--in-flight", "1", "--max-failures", "2"]).exits(1);
     let begun: usize = bench.cluster.node(2).log().iter().filter(|entry| entry.method == Method::Post).count();
-    // What was begun when the second one failed has ended too.
+    // Groups that had begun when the second one failed have ended too.
     assert!((2..=4).contains(&begun), "{begun}");
     let left = 30 - begun;
     let ran = ran.prints(&format!("{begun} rolled back, {left} not begun\n"));

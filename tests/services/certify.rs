@@ -13,7 +13,7 @@ const ENGINES: [Engine; 2] = [Engine::Threads, Engine::Multiplexed];
 const NONE: [bool; 3] = [false; 3];
 const ALL: [bool; 3] = [true; 3];
 
-/// What an instance sees of the mapping.
+/// The requests of the mapping, as an instance receives them.
 #[derive(Clone, Copy)]
 pub(crate) struct Calls {
     /// The beginning of the request line of a create.

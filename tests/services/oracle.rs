@@ -1,4 +1,4 @@
-//! What an instance has, asked in plain HTTP: neither the client nor a mapping takes part, so neither can deceive a test.
+//! Asks an instance in plain HTTP. Neither the client nor a mapping takes part, so neither can deceive a test.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! A relay before one instance: it passes bytes on, and can stop the instance just before a certain request arrives.
-//! So an instance fails in the middle of an operation, at the same point in each run.
+//! With it an instance fails in the middle of an operation, at the same point in each run.
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};

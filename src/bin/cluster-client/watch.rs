@@ -82,7 +82,7 @@ fn ask(client: &ClusterClient, groups: &[GroupId], token: &CancelToken) -> Vec<D
     ended.into_iter().map(|completed| done(groups[completed.position].clone(), completed.result)).collect()
 }
 
-/// What decides whether a group has changed: the state of each host, and its reason.
+/// The state of each host and its reason. A group has changed if this has.
 type Seen = Vec<Vec<(State, Option<String>)>>;
 
 struct Screen<'a> {

@@ -98,7 +98,7 @@ struct Probe {
     secrets: BTreeSet<String>,
 }
 
-/// What the stages have shown of one host.
+/// The facts about one host that the stages have shown.
 #[derive(Debug, Clone, Copy, Default)]
 struct HostFacts {
     /// A create was sent.

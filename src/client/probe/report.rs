@@ -100,7 +100,7 @@ pub struct ProbeAnswer {
     pub status: Option<u16>,
     /// The body of the last answer, cut to 200 characters. `None` if it has none.
     pub body: Option<String>,
-    /// What the API makes of the last answer. `None` without an answer.
+    /// The meaning of the last answer by the API. `None` without an answer.
     pub meaning: Option<Result<Meaning, AnswerProblem>>,
     /// The reason why there is no answer.
     pub error: Option<RequestError>,
@@ -108,13 +108,13 @@ pub struct ProbeAnswer {
     pub tries: u32,
     /// Time from the first request to the last answer, with the delays between them.
     pub elapsed: Duration,
-    /// What is wrong, and which line of the mapping to change. `None` if the stage is as expected on this host, or if
+    /// The problem, and which line of the mapping to change. `None` if the stage is as expected on this host, or if
     /// an earlier problem of the host explains it.
     pub problem: Option<String>,
 }
 
 impl ProbeAnswer {
-    /// What the API makes of the answer, as one word for programs: the key of the [`Meaning`], or `unlisted`,
+    /// The meaning of the answer by the API, as one word for programs: the key of the [`Meaning`], or `unlisted`,
     /// `not_json`, `cut`, `two_meanings`, `contradiction` or `no_answer`.
     ///
     /// ```no_run
@@ -207,7 +207,7 @@ impl ProbeReport {
         creates.flat_map(|stage| &stage.hosts).any(|answer| answer.tries > 0)
     }
 
-    /// What the API cannot promise although it is certified.
+    /// The limits of the API's promise, even if it is certified.
     pub fn limits(&self) -> Option<&'static str> {
         (!self.api.proves_ownership()).then_some(
             "its create overwrites what exists, so a created thing may be another client's: \

@@ -10,7 +10,7 @@ use super::verifier::CertificateProblem;
 /// Number of names of a certificate that are shown.
 const NAMES: usize = 6;
 
-/// What is known about a session that has ended.
+/// Facts about a session that has ended, for the text of its error.
 pub(super) struct Context<'a> {
     pub(super) has_client_cert: bool,
     /// The name that was verified.
