@@ -11,8 +11,9 @@ use crate::values::error::Error;
 use crate::values::group::{GroupId, IntoGroupId};
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
+#[cfg(feature = "serde")]
 use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, Report};
+use crate::values::report::Operation;
 #[cfg(feature = "serde")]
 use crate::values::serialization::{SCHEMA, object};
 
@@ -52,10 +53,10 @@ impl ClusterClient {
         // The journal may be a user's own type, and no panic crosses the API.
         catch_unwind(AssertUnwindSafe(|| match journal.claim(&group) {
             Ok(claim) => forget(claim, &group, host),
-            Err(ClaimError::Busy(holder)) => Err(failed(&group, Outcome::Busy, Cause::Busy { holder })),
-            Err(ClaimError::Failed(error)) => Err(journal_failed(&group, error)),
+            Err(ClaimError::Busy(holder)) => Err(Error::busy(&group, Operation::Forget, holder)),
+            Err(ClaimError::Failed(error)) => Err(Error::journal(&group, Operation::Forget, error)),
         }))
-        .unwrap_or_else(|_| Err(journal_failed(&group, JournalError::panicked())))
+        .unwrap_or_else(|_| Err(Error::journal(&group, Operation::Forget, JournalError::panicked())))
     }
 }
 
@@ -121,7 +122,7 @@ fn forget(mut claim: Box<dyn Claim>, group: &GroupId, host: Host) -> Result<Forg
     };
     intent.hosts.remove(place);
     let changed = if intent.hosts.is_empty() { claim.erase() } else { claim.record(&intent) };
-    changed.map_err(|error| journal_failed(group, error))?;
+    changed.map_err(|error| Error::journal(group, Operation::Forget, error))?;
     log::warn!(target: "cluster_client", group = group.as_str(), host = host.as_str(); "{host} is forgotten for {group}");
     Ok(Forgotten { group: group.clone(), purpose: intent.purpose, host, remaining: intent.hosts })
 }
@@ -129,19 +130,6 @@ fn forget(mut claim: Box<dyn Claim>, group: &GroupId, host: Host) -> Result<Forg
 fn not_named(intent: &Intent, host: &Host) -> ConfigError {
     let problem = format!("is not in the unfinished {} of {}", intent.purpose, intent.group);
     ConfigError::new("host", host.as_str(), problem, format!("name one of {}", names(&intent.hosts)))
-}
-
-fn journal_failed(group: &GroupId, source: JournalError) -> Error {
-    failed(group, Outcome::JournalFailed, Cause::Journal { source })
-}
-
-fn failed(group: &GroupId, outcome: Outcome, cause: Cause) -> Error {
-    let mut report = Report::new(group.clone(), Operation::Forget, outcome);
-    report.cause = Some(cause);
-    match report.into_result() {
-        Err(error) => error,
-        Ok(report) => Error::InDoubt { report: Box::new(report) },
-    }
 }
 
 /// Lists the hosts. Of many, only the first are listed.

@@ -3,8 +3,9 @@
 
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
+use crate::values::group::GroupId;
 use crate::values::outcome::{HostCounts, Outcome};
-use crate::values::report::{Cause, HostReport, Report, State};
+use crate::values::report::{Cause, HostReport, Operation, Report, State};
 
 /// The error of an operation. Each variant stands for one next step of the caller.
 ///
@@ -245,6 +246,21 @@ impl Report {
             Outcome::Conflict => Error::Conflict { report },
             _ => Error::InDoubt { report },
         })
+    }
+}
+
+/// Errors of calls that work on a group without a machine.
+impl Error {
+    pub(crate) fn busy(group: &GroupId, operation: Operation, holder: String) -> Self {
+        let mut report = Report::new(group.clone(), operation, Outcome::Busy);
+        report.cause = Some(Cause::busy(holder));
+        Error::Busy { report: Box::new(report) }
+    }
+
+    pub(crate) fn journal(group: &GroupId, operation: Operation, source: JournalError) -> Self {
+        let mut report = Report::new(group.clone(), operation, Outcome::JournalFailed);
+        report.cause = Some(Cause::journal(source.clone()));
+        Error::Journal { report: Some(Box::new(report)), source }
     }
 }
 

@@ -9,8 +9,7 @@ use crate::values::config::ConfigError;
 use crate::values::error::Error;
 use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
-use crate::values::outcome::Outcome;
-use crate::values::report::{Cause, Operation, Report};
+use crate::values::report::Operation;
 
 /// The claim on a group without an unfinished operation.
 pub(super) struct Held {
@@ -26,10 +25,12 @@ impl Held {
         let (claim, inherited) = match call(client, JournalCall::Claim(group.clone())) {
             JournalResult::Claimed(Ok(claimed)) => claimed,
             JournalResult::Claimed(Err(ClaimError::Busy(holder))) => {
-                return Err(failed(group, Outcome::Busy, Cause::Busy { holder }));
+                return Err(Error::busy(group, Operation::Create, holder));
             }
-            JournalResult::Claimed(Err(ClaimError::Failed(source))) => return Err(journal_failed(group, source)),
-            _ => return Err(journal_failed(group, JournalError::unknown())),
+            JournalResult::Claimed(Err(ClaimError::Failed(source))) => {
+                return Err(Error::journal(group, Operation::Create, source));
+            }
+            _ => return Err(Error::journal(group, Operation::Create, JournalError::unknown())),
         };
         let held = Held { client: Arc::clone(client), claim: Some(Arc::new(Mutex::new(claim))) };
         if inherited.is_none() {
@@ -46,7 +47,7 @@ impl Held {
         let group = intent.group.clone();
         let Some(claim) = &self.claim else { return Ok(()) };
         match call(&self.client, JournalCall::Record(Arc::clone(claim), intent)) {
-            JournalResult::Recorded(Err(source)) => Err(journal_failed(&group, source)),
+            JournalResult::Recorded(Err(source)) => Err(Error::journal(&group, Operation::Create, source)),
             _ => Ok(()),
         }
     }
@@ -75,17 +76,4 @@ fn call(client: &ClientInner, mut call: JournalCall) -> JournalResult {
     }
     client.engines.shed_idle();
     call.run(&*client.journal)
-}
-
-fn journal_failed(group: &GroupId, source: JournalError) -> Error {
-    failed(group, Outcome::JournalFailed, Cause::Journal { source })
-}
-
-fn failed(group: &GroupId, outcome: Outcome, cause: Cause) -> Error {
-    let mut report = Report::new(group.clone(), Operation::Create, outcome);
-    report.cause = Some(cause);
-    match report.into_result() {
-        Err(error) => error,
-        Ok(report) => Error::InDoubt { report: Box::new(report) },
-    }
 }
