@@ -270,8 +270,9 @@ impl Drop for EtcdInner {
 
 /// The lock on one group.
 struct EtcdClaim {
-    shared: Arc<EtcdInner>,
+    /// Dropped before the journal, which waits for the end of its session.
     session: Arc<Hold>,
+    shared: Arc<EtcdInner>,
     group: GroupId,
     stamp: Stamp,
     /// The revision that created the lock.
