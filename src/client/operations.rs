@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
-use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim, holds_until};
+use crate::client::journal_calls::holds_until;
+use crate::journal::calls::{JournalCall, JournalResult, SharedClaim};
 use crate::client::options::CallHeaders;
 use crate::protocol::{Input, Machine, Output};
 use crate::sync::now;

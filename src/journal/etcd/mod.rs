@@ -19,6 +19,7 @@ mod login;
 mod round;
 mod session;
 mod settings;
+mod together;
 mod txn;
 mod unfinished;
 
@@ -34,6 +35,7 @@ use self::round::Done;
 use self::session::{Hold, Session};
 pub use self::settings::EtcdJournalBuilder;
 use self::txn::{Action, Change, Effect};
+use super::calls::{AnyClaim, Batching, JournalCall, JournalResult};
 use super::group_commit::GroupCommit;
 use super::machine::machine_name;
 use super::{Claim, Journal, Unfinished};
@@ -165,6 +167,15 @@ impl Journal for EtcdJournal {
     fn lease(&self) -> Option<Duration> {
         Some(self.shared.ttl)
     }
+
+    fn batching(&self) -> Batching {
+        Batching::All
+    }
+
+    /// Makes all calls in one round.
+    fn make(&self, calls: &mut [JournalCall]) -> Vec<JournalResult> {
+        together::make(self, calls)
+    }
 }
 
 impl EtcdInner {
@@ -182,6 +193,10 @@ impl EtcdInner {
         self.rounds.join(change, |changes| round::carry_out(self, changes))
     }
 
+    fn change_all(&self, changes: Vec<Change>) -> Vec<Result<Done, JournalError>> {
+        self.rounds.join_all(changes, |changes| round::carry_out(self, changes))
+    }
+
     /// Returns the claim that a transaction has won.
     fn claimed(self: &Arc<Self>, group: &GroupId, stamp: Stamp, done: Done) -> Result<Box<dyn Claim>, ClaimError> {
         let (fence, text) = match done.effect {
@@ -192,7 +207,7 @@ impl EtcdInner {
         let Some(session) = done.hold else { return Err(ClaimError::Failed(JournalError::panicked())) };
         let shared = Arc::clone(self);
         let lost = AtomicBool::new(false);
-        let mut claim = EtcdClaim { shared, session, group: group.clone(), stamp, fence, lost, inherited: None };
+        let mut claim = EtcdClaim { shared, session, group: group.clone(), stamp, fence, lost, is_released: false, inherited: None };
         if let Some(text) = text {
             let key = self.keys.intent(group);
             let entry = keys::entry(&key, group.as_str().as_bytes(), &text).map_err(|problem| {
@@ -279,6 +294,8 @@ struct EtcdClaim {
     fence: i64,
     /// The lock is gone although the lease may live.
     lost: AtomicBool,
+    /// The drop has nothing left to do in etcd.
+    is_released: bool,
     inherited: Option<Intent>,
 }
 
@@ -301,6 +318,10 @@ impl Claim for EtcdClaim {
         let change = self.change_to(None)?;
         self.changed(self.shared.change(change))
     }
+
+    fn as_any(&mut self) -> AnyClaim<'_> {
+        Some(self)
+    }
 }
 
 impl EtcdClaim {
@@ -318,6 +339,26 @@ impl EtcdClaim {
         }
         self.lost.store(true, Ordering::Relaxed);
         Err(JournalError::claim_lost())
+    }
+
+    /// The change that deletes the lock, unless that was done, or cannot be done.
+    fn release(&mut self) -> Option<Change> {
+        if std::mem::replace(&mut self.is_released, true) || self.session.holds_until() <= Instant::now() {
+            return None;
+        }
+        if self.shared.has_failed() {
+            // While etcd cannot be reached, each claim would wait its whole patience. The lock ends with the lease.
+            self.session.retire();
+            return None;
+        }
+        Some(self.shared.change_of(&self.group, Action::Release(self.fence)))
+    }
+
+    /// Takes the result of the release. After a failure the lock may stay, and ends with the lease.
+    fn released(&self, released: &Result<Done, JournalError>) {
+        if released.is_err() {
+            self.session.retire();
+        }
     }
 
     /// The text of an intent. Refuses an intent that could not be stored or read again, before anything is sent.
@@ -338,14 +379,9 @@ impl EtcdClaim {
 
 impl Drop for EtcdClaim {
     fn drop(&mut self) {
-        if self.session.holds_until() <= Instant::now() {
-            return;
-        }
-        let release = self.shared.change_of(&self.group, Action::Release(self.fence));
-        // While etcd cannot be reached, each claim would wait its whole patience.
-        if self.shared.has_failed() || self.shared.change(release).is_err() {
-            // The lock may stay. It ends with the lease.
-            self.session.retire();
+        if let Some(release) = self.release() {
+            let released = self.shared.change(release);
+            self.released(&released);
         }
     }
 }
