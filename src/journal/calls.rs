@@ -12,7 +12,7 @@ use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
 
 /// A claim, shared by an operation and the thread that calls it.
-pub type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
+pub(crate) type SharedClaim = Arc<Mutex<Box<dyn Claim>>>;
 
 /// A call of the journal for one operation.
 pub enum JournalCall {
@@ -111,10 +111,7 @@ pub(super) fn with_inherited(claim: Box<dyn Claim>) -> (Box<dyn Claim>, Option<I
     (claim, inherited)
 }
 
-fn claim<J: Journal + ?Sized>(
-    journal: &J,
-    group: &GroupId,
-) -> Result<(Box<dyn Claim>, Option<Intent>), ClaimError> {
+fn claim<J: Journal + ?Sized>(journal: &J, group: &GroupId) -> Result<(Box<dyn Claim>, Option<Intent>), ClaimError> {
     caught(|| journal.claim(group).map(with_inherited), || Err(ClaimError::Failed(JournalError::panicked())))
 }
 

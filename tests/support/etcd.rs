@@ -169,7 +169,8 @@ impl EtcdCluster {
             }
         };
         let keys = found["kvs"].as_array().cloned().unwrap_or_default();
-        let text = |kv: &Value| String::from_utf8(BASE64_STANDARD.decode(kv["key"].as_str().unwrap()).unwrap()).unwrap();
+        let text =
+            |kv: &Value| String::from_utf8(BASE64_STANDARD.decode(kv["key"].as_str().unwrap()).unwrap()).unwrap();
         keys.iter().map(text).collect()
     }
 
@@ -184,7 +185,8 @@ impl EtcdCluster {
         let client = format!("{scheme}://{}", self.endpoint(member));
         let peer = |number: usize| format!("http://127.0.0.1:{}", self.ports[number].1);
         let cluster: Vec<_> = (0..MEMBERS).map(|number| format!("m{number}={}", peer(number))).collect();
-        let log = File::options().create(true).append(true).open(self.folder.path().join(format!("log{member}"))).unwrap();
+        let log =
+            File::options().create(true).append(true).open(self.folder.path().join(format!("log{member}"))).unwrap();
         let child = Command::new(&self.program)
             .args(["--name", &format!("m{member}"), "--logger", "zap", "--data-dir"])
             .arg(self.folder.path().join(format!("m{member}")))

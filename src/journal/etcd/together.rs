@@ -2,43 +2,38 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::round::Done;
-use super::txn::Change;
-use super::{EtcdClaim, EtcdJournal};
-use crate::journal::Claim;
+use super::claim::{Bid, EtcdClaim};
+use super::store::Store;
+use super::txn::KeyChange;
 use crate::journal::calls::{JournalCall, JournalResult, with_inherited};
+use crate::journal::{Claim, Journal};
 use crate::values::cause::JournalError;
-use crate::values::group::GroupId;
-use crate::values::intent::{ClaimError, Intent, Stamp};
+use crate::values::intent::Intent;
 
 /// What follows when the change of a call has been made.
 enum Then {
     /// There was no change.
     Return(JournalResult),
-    Claim(GroupId, Stamp),
+    Claim(Bid),
     Change,
     /// Drops the claim.
     Release(Box<dyn Claim>),
 }
 
 /// Makes the calls in one round. Returns their results in order.
-pub(super) fn make(journal: &EtcdJournal, calls: &mut [JournalCall]) -> Vec<JournalResult> {
+pub(super) fn make(journal: &dyn Journal, store: &Arc<Store>, calls: &mut [JournalCall]) -> Vec<JournalResult> {
     let mut changes = Vec::new();
     let mut steps = Vec::with_capacity(calls.len());
     for call in calls.iter_mut() {
-        let (change, then) = begin(journal, call);
+        let (change, then) = begin(journal, store, call);
         changes.extend(change);
         steps.push(then);
     }
-    let mut done = journal.shared.change_all(changes).into_iter();
+    let mut done = store.change_all(changes).into_iter();
     let mut next = || done.next().unwrap_or_else(|| Err(JournalError::panicked()));
     let finish = |(call, then): (&JournalCall, Then)| match then {
         Then::Return(result) => result,
-        Then::Claim(group, stamp) => {
-            let claimed = next().map_err(ClaimError::Failed);
-            let claimed = claimed.and_then(|done| journal.shared.claimed(&group, stamp, done));
-            JournalResult::Claimed(claimed.map(with_inherited))
-        }
+        Then::Claim(bid) => JournalResult::Claimed(bid.result(store, next()).map(with_inherited)),
         Then::Change => {
             let done = next();
             let changed = call.prepare(|claim: &mut EtcdClaim, _| claim.changed(done));
@@ -54,11 +49,11 @@ pub(super) fn make(journal: &EtcdJournal, calls: &mut [JournalCall]) -> Vec<Jour
 }
 
 /// Returns the change of a call, and what follows. A claim of another journal is called by itself.
-fn begin(journal: &EtcdJournal, call: &mut JournalCall) -> (Option<Change>, Then) {
+fn begin(journal: &dyn Journal, store: &Store, call: &mut JournalCall) -> (Option<KeyChange>, Then) {
     match call {
         JournalCall::Claim(group) => {
-            let (change, stamp) = journal.shared.claim_of(group);
-            (Some(change), Then::Claim(group.clone(), stamp))
+            let (bid, change) = Bid::new(store, group);
+            (Some(change), Then::Claim(bid))
         }
         JournalCall::Release(held) => {
             let claim = held.take().and_then(Arc::into_inner);
