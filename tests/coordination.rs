@@ -1,0 +1,17 @@
+//! Coordination on real processes: three coordinators with nothing shared but three nodes and an etcd of three members.
+#![cfg(target_os = "linux")]
+
+mod proof;
+
+#[path = "coordination/coordinator.rs"]
+mod coordinator;
+#[path = "coordination/history.rs"]
+mod history;
+#[path = "coordination/lane.rs"]
+mod lane;
+#[path = "coordination/link.rs"]
+mod link;
+#[path = "coordination/mutants.rs"]
+mod mutants;
+#[path = "coordination/stopped.rs"]
+mod stopped;

@@ -1,0 +1,221 @@
+//! A coordinator: a process of its own with the library inside. It is told what to do on its standard input, one
+//! operation a line, does each on a thread of its own, and writes one line of JSON for each result.
+//!
+//! The process is this test binary again, with the ignored test [`serve`] alone.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cluster_client::{ClusterClient, Credentials, Engine, Report, RetryPolicy};
+use serde_json::{Value, json};
+
+use crate::mutants;
+use crate::proof::process::signal;
+
+pub(crate) const TTL: Duration = Duration::from_secs(3);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+/// Longer than any request is late on purpose.
+pub(crate) const SETTLE: Duration = Duration::from_millis(700);
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_millis(550);
+
+const FIRST_DELAY: Duration = Duration::from_millis(5);
+const HOSTS: &str = "COORDINATOR_HOSTS";
+const JOURNAL: &str = "COORDINATOR_JOURNAL";
+const ENGINE: &str = "COORDINATOR_ENGINE";
+const NUMBER: &str = "COORDINATOR_NUMBER";
+/// The header that tells the nodes and the network who asks.
+pub(crate) const HEADER: &str = "coordinator";
+/// Begins each line of a coordinator. The test runner writes lines of its own.
+const RESULT: &str = "result ";
+
+/// How a coordinator is started.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) number: usize,
+    pub(crate) hosts: Vec<String>,
+    /// The members of etcd.
+    pub(crate) journal: String,
+    pub(crate) multiplexed: bool,
+    /// A mistake of [`mutants`] on purpose.
+    pub(crate) mutant: Option<String>,
+    /// Whether etcd asks for a user.
+    pub(crate) auth: bool,
+}
+
+/// The result of one operation.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) line: Value,
+    pub(crate) ended: Instant,
+}
+
+impl Outcome {
+    pub(crate) fn word(&self) -> &str {
+        self.line["outcome"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn cause(&self) -> &str {
+        self.line["cause"]["kind"].as_str().unwrap_or_default()
+    }
+}
+
+/// The process, seen from the test. Dropping it ends it.
+pub(crate) struct Coordinator {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    results: Arc<Results>,
+    next: u64,
+}
+
+#[derive(Default)]
+struct Results {
+    all: Mutex<(BTreeMap<u64, Outcome>, bool)>,
+    changed: Condvar,
+}
+
+impl Coordinator {
+    pub(crate) fn start(settings: &Settings) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "coordinator::serve", "--ignored", "--nocapture", "--test-threads=1"]);
+        command.env(HOSTS, settings.hosts.join(",")).env(JOURNAL, &settings.journal);
+        command.env(ENGINE, if settings.multiplexed { "multiplexed" } else { "threads" });
+        command.env(mutants::VARIABLE, settings.mutant.as_deref().unwrap_or_default());
+        command.env(mutants::AUTH, if settings.auth { "yes" } else { "" }).env(NUMBER, settings.number.to_string());
+        command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap();
+        let results = Arc::new(Results::default());
+        let (reading, stdout) = (Arc::clone(&results), child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                reading.note(&line);
+            }
+            reading.all.lock().unwrap().1 = true;
+            reading.changed.notify_all();
+        });
+        let stdin = child.stdin.take();
+        Coordinator { child, stdin, results, next: 0 }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Begins an operation: `create`, `delete` or `recover`. Returns its number.
+    pub(crate) fn begin(&mut self, word: &str, group: &str) -> u64 {
+        self.next += 1;
+        let stdin = self.stdin.as_mut().unwrap();
+        // A coordinator that was killed reads nothing. Its operation has no result then.
+        let _ = writeln!(stdin, "{} {word} {group}", self.next).and_then(|()| stdin.flush());
+        self.next
+    }
+
+    /// The result of an operation, or nothing if the process ended before, or the time.
+    pub(crate) fn result(&self, number: u64, patience: Duration) -> Option<Outcome> {
+        let all = self.results.all.lock().unwrap();
+        let pending = |all: &mut (BTreeMap<u64, Outcome>, bool)| !all.1 && !all.0.contains_key(&number);
+        let (all, _) = self.results.changed.wait_timeout_while(all, patience, pending).unwrap();
+        all.0.get(&number).cloned()
+    }
+
+    pub(crate) fn run(&mut self, word: &str, group: &str, patience: Duration) -> Option<Outcome> {
+        let number = self.begin(word, group);
+        self.result(number, patience)
+    }
+
+    pub(crate) fn pause(&self, paused: bool) {
+        signal(if paused { "STOP" } else { "CONT" }, &self.child.id().to_string());
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Lets it finish and end by itself. Whether it did.
+    pub(crate) fn end(mut self, patience: Duration) -> bool {
+        self.stdin = None;
+        let all = self.results.all.lock().unwrap();
+        let (all, waited) = self.results.changed.wait_timeout_while(all, patience, |all| !all.1).unwrap();
+        drop(all);
+        !waited.timed_out() && self.child.wait().is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Coordinator {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Results {
+    fn note(&self, line: &str) {
+        let Some((number, line)) = line.strip_prefix(RESULT).and_then(|line| line.split_once(' ')) else { return };
+        let (number, line) = (number.parse().unwrap(), serde_json::from_str(line).unwrap());
+        self.all.lock().unwrap().0.insert(number, Outcome { line, ended: Instant::now() });
+        self.changed.notify_all();
+    }
+}
+
+/// The other side: the process itself.
+#[test]
+#[ignore = "the process of a coordinator"]
+fn serve() {
+    let Ok(journal) = std::env::var(JOURNAL) else { return };
+    let hosts = std::env::var(HOSTS).unwrap();
+    let engine = if std::env::var(ENGINE).unwrap() == "threads" { Engine::Threads } else { Engine::Multiplexed };
+    let retry = || RetryPolicy::new().with_attempts(3).with_first_delay(FIRST_DELAY).with_max_delay(10 * FIRST_DELAY);
+    let client = ClusterClient::builder()
+        .hosts(hosts.split(','))
+        .credentials(Credentials::new().header(HEADER, std::env::var(NUMBER).unwrap()))
+        .allow_plain_http(true)
+        .custom_journal(mutants::journal(&journal))
+        .request_timeout(REQUEST_TIMEOUT)
+        .settle(SETTLE)
+        .rollback_timeout(Duration::from_secs(6))
+        .operation_timeout(Duration::from_secs(12))
+        .retry(retry())
+        .rollback_retry(retry())
+        .engine(engine)
+        .build()
+        .unwrap();
+    thread::scope(|scope| {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            let client = &client;
+            scope.spawn(move || {
+                let mut words = line.splitn(3, ' ');
+                let [number, word, group] = std::array::from_fn(|_| words.next().unwrap_or_default());
+                let result = operate(client, word, group);
+                let mut out = std::io::stdout().lock();
+                // A line in one write: another operation's stays whole.
+                let _ = out.write_all(format!("{RESULT}{number} {result}\n").as_bytes()).and_then(|()| out.flush());
+            });
+        }
+    });
+}
+
+fn operate(client: &ClusterClient, word: &str, group: &str) -> Value {
+    match word {
+        "create" => line(client.create_group(group)),
+        "delete" => line(client.delete_group(group)),
+        "recover" => match client.recover() {
+            Ok(recovery) => json!({
+                "outcome": if recovery.is_complete() { "recovered" } else { "unsettled" },
+                "settled": recovery.settled.iter().map(|report: &Report| report.group.as_str()).collect::<Vec<_>>(),
+                "unsettled": recovery.unsettled,
+            }),
+            Err(error) => json!(error),
+        },
+        _ => panic!("no such operation: {word}"),
+    }
+}
+
+fn line<T: serde_core::Serialize, E: serde_core::Serialize>(result: Result<T, E>) -> Value {
+    match result {
+        Ok(report) => json!(report),
+        Err(error) => json!(error),
+    }
+}
