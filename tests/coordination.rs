@@ -5,13 +5,19 @@ mod proof;
 
 #[path = "coordination/coordinator.rs"]
 mod coordinator;
+#[path = "coordination/faults.rs"]
+mod faults;
 #[path = "coordination/history.rs"]
 mod history;
+#[path = "coordination/judge.rs"]
+mod judge;
 #[path = "coordination/lane.rs"]
 mod lane;
 #[path = "coordination/link.rs"]
 mod link;
 #[path = "coordination/mutants.rs"]
 mod mutants;
+#[path = "coordination/rounds.rs"]
+mod rounds;
 #[path = "coordination/stopped.rs"]
 mod stopped;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -65,10 +66,11 @@ impl Outcome {
 
 /// The process, seen from the test. Dropping it ends it.
 pub(crate) struct Coordinator {
-    child: Child,
-    stdin: Option<ChildStdin>,
+    pub(crate) pid: u32,
+    child: Mutex<Child>,
+    stdin: Mutex<Option<ChildStdin>>,
     results: Arc<Results>,
-    next: u64,
+    next: AtomicU64,
 }
 
 #[derive(Default)]
@@ -96,21 +98,18 @@ impl Coordinator {
             reading.all.lock().unwrap().1 = true;
             reading.changed.notify_all();
         });
-        let stdin = child.stdin.take();
-        Coordinator { child, stdin, results, next: 0 }
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        let stdin = Mutex::new(child.stdin.take());
+        Coordinator { pid: child.id(), child: Mutex::new(child), stdin, results, next: AtomicU64::new(1) }
     }
 
     /// Begins an operation: `create`, `delete` or `recover`. Returns its number.
-    pub(crate) fn begin(&mut self, word: &str, group: &str) -> u64 {
-        self.next += 1;
-        let stdin = self.stdin.as_mut().unwrap();
+    pub(crate) fn begin(&self, word: &str, group: &str) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
         // A coordinator that was killed reads nothing. Its operation has no result then.
-        let _ = writeln!(stdin, "{} {word} {group}", self.next).and_then(|()| stdin.flush());
-        self.next
+        if let Some(stdin) = self.stdin.lock().unwrap().as_mut() {
+            let _ = stdin.write_all(format!("{number} {word} {group}\n").as_bytes());
+        }
+        number
     }
 
     /// The result of an operation, or nothing if the process ended before, or the time.
@@ -121,27 +120,36 @@ impl Coordinator {
         all.0.get(&number).cloned()
     }
 
-    pub(crate) fn run(&mut self, word: &str, group: &str, patience: Duration) -> Option<Outcome> {
+    pub(crate) fn run(&self, word: &str, group: &str, patience: Duration) -> Option<Outcome> {
         let number = self.begin(word, group);
         self.result(number, patience)
     }
 
     pub(crate) fn pause(&self, paused: bool) {
-        signal(if paused { "STOP" } else { "CONT" }, &self.child.id().to_string());
+        let mut child = self.child.lock().unwrap();
+        // Once it is reaped, its id may be another process's.
+        if matches!(child.try_wait(), Ok(None)) {
+            signal(if paused { "STOP" } else { "CONT" }, &self.pid.to_string());
+        }
     }
 
-    pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    pub(crate) fn kill(&self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    pub(crate) fn runs(&self) -> bool {
+        matches!(self.child.lock().unwrap().try_wait(), Ok(None))
     }
 
     /// Lets it finish and end by itself. Whether it did.
-    pub(crate) fn end(mut self, patience: Duration) -> bool {
-        self.stdin = None;
+    pub(crate) fn end(&self, patience: Duration) -> bool {
+        *self.stdin.lock().unwrap() = None;
         let all = self.results.all.lock().unwrap();
         let (all, waited) = self.results.changed.wait_timeout_while(all, patience, |all| !all.1).unwrap();
         drop(all);
-        !waited.timed_out() && self.child.wait().is_ok_and(|status| status.success())
+        !waited.timed_out() && self.child.lock().unwrap().wait().is_ok_and(|status| status.success())
     }
 }
 
@@ -153,7 +161,8 @@ impl Drop for Coordinator {
 
 impl Results {
     fn note(&self, line: &str) {
-        let Some((number, line)) = line.strip_prefix(RESULT).and_then(|line| line.split_once(' ')) else { return };
+        // The test runner writes before the first one.
+        let Some((number, line)) = line.split_once(RESULT).and_then(|(_, line)| line.split_once(' ')) else { return };
         let (number, line) = (number.parse().unwrap(), serde_json::from_str(line).unwrap());
         self.all.lock().unwrap().0.insert(number, Outcome { line, ended: Instant::now() });
         self.changed.notify_all();

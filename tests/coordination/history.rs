@@ -97,11 +97,10 @@ impl History {
         end.map(|(_, at)| at)
     }
 
-    /// Waits until this process holds the lock on a group.
-    pub(crate) fn wait_for_lock(&self, pid: u32, group: &str, patience: Duration) -> bool {
-        self.wait(patience, |events| {
-            locks(events.values()).iter().any(|lock| lock.pid == pid && lock.group == group && lock.to.is_none())
-        })
+    /// Waits until nobody holds a lock on the group, or on any group if none is named. Whether that came about in time.
+    pub(crate) fn wait_until_free(&self, group: Option<&str>, patience: Duration) -> bool {
+        let held = |lock: &Lock| lock.to.is_none() && group.is_none_or(|group| lock.group == group);
+        self.wait(patience, |events| !locks(events.values()).iter().any(held))
     }
 
     fn wait(&self, patience: Duration, mut wanted: impl FnMut(&BTreeMap<(i64, String), Event>) -> bool) -> bool {

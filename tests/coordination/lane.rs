@@ -1,7 +1,9 @@
 //! One set of everything: three members of etcd, three nodes, three coordinators, and the network between them.
 //! The coordinators share nothing but etcd and the nodes.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use cluster_client::testing::Node;
@@ -23,8 +25,10 @@ pub(crate) struct Lane {
     pub(crate) nodes: Vec<Served>,
     /// For each coordinator, one to each member.
     pub(crate) to_etcd: Vec<Vec<Link>>,
-    pub(crate) coordinators: Vec<Coordinator>,
-    pub(crate) settings: Vec<Settings>,
+    coordinators: Vec<Mutex<Arc<Coordinator>>>,
+    settings: Vec<Settings>,
+    /// The numbers of all processes so far.
+    numbers: Mutex<BTreeMap<u32, usize>>,
 }
 
 /// A node and the network before it.
@@ -68,8 +72,10 @@ impl Lane {
         };
         let settings: Vec<Settings> = to_etcd.iter().enumerate().map(settings).collect();
         let history = History::watch(&etcd);
-        let coordinators = settings.iter().map(Coordinator::start).collect();
-        Some(Lane { etcd, history, nodes, to_etcd, coordinators, settings })
+        let coordinators: Vec<_> = settings.iter().map(|settings| Arc::new(Coordinator::start(settings))).collect();
+        let numbers = coordinators.iter().enumerate().map(|(number, coordinator)| (coordinator.pid, number)).collect();
+        let coordinators = coordinators.into_iter().map(Mutex::new).collect();
+        Some(Lane { etcd, history, nodes, to_etcd, coordinators, settings, numbers: Mutex::new(numbers) })
     }
 
     pub(crate) fn cut_from_etcd(&self, coordinator: usize, mode: Mode) {
@@ -80,9 +86,20 @@ impl Lane {
         self.nodes.iter().for_each(|served| served.link.set(coordinator, mode));
     }
 
-    pub(crate) fn restart(&mut self, coordinator: usize) {
-        self.coordinators[coordinator].kill();
-        self.coordinators[coordinator] = Coordinator::start(&self.settings[coordinator]);
+    pub(crate) fn coordinator(&self, number: usize) -> Arc<Coordinator> {
+        Arc::clone(&self.coordinators[number].lock().unwrap())
+    }
+
+    /// Starts a new process in place of one that was killed.
+    pub(crate) fn restart(&self, number: usize) {
+        let fresh = Arc::new(Coordinator::start(&self.settings[number]));
+        self.numbers.lock().unwrap().insert(fresh.pid, number);
+        *self.coordinators[number].lock().unwrap() = fresh;
+    }
+
+    /// The coordinator that this process was.
+    pub(crate) fn number(&self, pid: u32) -> Option<usize> {
+        self.numbers.lock().unwrap().get(&pid).copied()
     }
 
     /// Whether each node has the group.

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -114,7 +114,7 @@ impl Link {
         self.shared.state().delay = longest.map(|(longest, seed)| (longest, fastrand::Rng::with_seed(seed)));
     }
 
-    /// Does this once, before the first request of this meaning goes on. A second action comes after the first.
+    /// Does this once, before the first request of this meaning goes on.
     pub(crate) fn before_request(
         &self,
         meant: impl Fn(&[u8]) -> bool + Send + 'static,
@@ -258,12 +258,11 @@ impl Shared {
 
     fn act(&self, bytes: &[u8]) {
         let mut state = self.state();
-        if !state.armed.front().is_some_and(|(meant, _)| meant(bytes)) {
-            return;
-        }
-        if let Some((_, action)) = state.armed.pop_front() {
-            // The action may use this link.
-            drop(state);
+        let due = state.armed.iter().position(|(meant, _)| meant(bytes));
+        let due = due.and_then(|place| state.armed.remove(place));
+        // The action may use this link.
+        drop(state);
+        if let Some((_, action)) = due {
             action();
         }
     }
@@ -289,4 +288,29 @@ impl Shared {
 
 fn is_change(bytes: &[u8]) -> bool {
     bytes.starts_with(b"POST") || bytes.starts_with(b"DELETE")
+}
+
+/// Does something to the `nth` request of this meaning, whichever of the links it comes through.
+pub(crate) fn at_request(
+    links: &[&Link],
+    nth: usize,
+    meant: fn(&[u8], &str) -> bool,
+    word: &str,
+    action: impl Fn() + Send + Sync + 'static,
+) {
+    let (count, action) = (Arc::new(AtomicUsize::new(0)), Arc::new(action));
+    for link in links {
+        let (count, action, word) = (Arc::clone(&count), Arc::clone(&action), word.to_owned());
+        let is_it = move |bytes: &[u8]| meant(bytes, &word) && count.fetch_add(1, Ordering::SeqCst) + 1 == nth;
+        link.before_request(is_it, move || action());
+    }
+}
+
+pub(crate) fn begins(bytes: &[u8], word: &str) -> bool {
+    bytes.starts_with(word.as_bytes())
+}
+
+/// Whether it is somewhere in the request. Names of headers may be written in either case.
+pub(crate) fn contains(bytes: &[u8], word: &str) -> bool {
+    word.is_empty() || bytes.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }

@@ -1,7 +1,6 @@
 //! The schedule that a lease is there for: an owner is stopped past its lease, another one recovers its group and works
 //! on it, and the first goes on. It must change nothing any more.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -10,7 +9,7 @@ use cluster_client::testing::{Fault, Method};
 
 use crate::coordinator::Outcome;
 use crate::lane::{Change, Lane, NODES, PREFIX};
-use crate::link::Link;
+use crate::link::{Link, at_request, begins, contains};
 use crate::proof::PATIENCE;
 use crate::proof::etcd::key;
 use crate::proof::process::signal;
@@ -46,34 +45,10 @@ struct Found {
     holders: Vec<bool>,
 }
 
-/// Does something to the `nth` request of this meaning, whichever of the links it comes through.
-fn at_request(
-    links: &[&Link],
-    nth: usize,
-    meant: fn(&[u8], &str) -> bool,
-    word: &str,
-    action: impl Fn() + Send + Sync + 'static,
-) {
-    let (count, action) = (Arc::new(AtomicUsize::new(0)), Arc::new(action));
-    for link in links {
-        let (count, action, word) = (Arc::clone(&count), Arc::clone(&action), word.to_owned());
-        let is_it = move |bytes: &[u8]| meant(bytes, &word) && count.fetch_add(1, Ordering::SeqCst) + 1 == nth;
-        link.before_request(is_it, move || action());
-    }
-}
-
-fn begins(bytes: &[u8], word: &str) -> bool {
-    bytes.starts_with(word.as_bytes())
-}
-
-fn contains(bytes: &[u8], word: &str) -> bool {
-    bytes.windows(word.len()).any(|window| window == word.as_bytes())
-}
-
 impl Point {
     /// Arranges the stop of the first coordinator at this point. Says so on the channel.
     fn arm(self, lane: &Lane, group: &str, stopped: Sender<()>) {
-        let pid = lane.coordinators[FIRST].pid().to_string();
+        let pid = lane.coordinator(FIRST).pid.to_string();
         let stopped = Mutex::new(stopped);
         let stop = move || {
             signal("STOP", &pid);
@@ -123,18 +98,18 @@ fn at_all(links: &[&Link], word: &'static str, action: impl Fn() + Send + Sync +
 }
 
 /// Plays the schedule with a group of its own.
-fn play(lane: &mut Lane, point: Point) -> Found {
+fn play(lane: &Lane, point: Point) -> Found {
     let group = format!("stopped-{point:?}").to_lowercase();
     let (stopped, stop) = channel();
     point.arm(lane, &group, stopped);
-    let first = lane.coordinators[FIRST].begin("create", &group);
+    let first = lane.coordinator(FIRST).begin("create", &group);
     stop.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{point:?} was not reached"));
-    let pid = lane.coordinators[FIRST].pid();
+    let pid = lane.coordinator(FIRST).pid;
     assert!(lane.history.wait_for_unlock(pid, &group, PATIENCE).is_some(), "the lock of a stopped owner does not end");
-    let second = lane.coordinators[SECOND].run("create", &group, PATIENCE).expect("a result of the second");
+    let second = lane.coordinator(SECOND).run("create", &group, PATIENCE).expect("a result of the second");
     let goes_on = Instant::now();
-    lane.coordinators[FIRST].pause(false);
-    let first = lane.coordinators[FIRST].result(first, PATIENCE).expect("a result of the first");
+    lane.coordinator(FIRST).pause(false);
+    let first = lane.coordinator(FIRST).result(first, PATIENCE).expect("a result of the first");
     lane.settle();
     lane.links().for_each(Link::disarm);
     let late = lane.changes().into_iter().filter(|change| change.owner == FIRST && change.applied > goes_on).collect();
@@ -144,9 +119,9 @@ fn play(lane: &mut Lane, point: Point) -> Found {
 
 #[test]
 fn owner_that_was_stopped_past_its_lease_changes_nothing_any_more() {
-    let Some(mut lane) = Lane::open(0, false, None) else { return };
+    let Some(lane) = Lane::open(0, false, None) else { return };
     for point in [Point::Posts, Point::Probe, Point::Record, Point::Rollback, Point::Verify] {
-        let found = play(&mut lane, point);
+        let found = play(&lane, point);
         assert_eq!(found.second.word(), "created", "{point:?}: {found:#?}");
         assert_eq!(found.holders, [true; NODES], "{point:?}: {found:#?}");
         assert_eq!((found.late.len(), found.sent), (0, 0), "{point:?}: {found:#?}");
@@ -161,40 +136,8 @@ fn owner_that_was_stopped_past_its_lease_changes_nothing_any_more() {
 /// The schedule finds the mistake that it is there for.
 #[test]
 fn owner_that_does_not_look_at_its_claim_is_caught() {
-    let Some(mut lane) = Lane::open(1, false, Some("no-look")) else { return };
-    let found = play(&mut lane, Point::Posts);
+    let Some(lane) = Lane::open(1, false, Some("no-look")) else { return };
+    let found = play(&lane, Point::Posts);
     assert_eq!(found.second.word(), "created", "{found:#?}");
     assert!(!found.late.is_empty() && found.holders != [true; NODES], "it changed nothing: {found:#?}");
-}
-
-#[test]
-fn tmp_plumbing() {
-    let Some(mut lane) = Lane::open(2, true, None) else { return };
-    let t = Instant::now();
-    println!("{:?}", lane.coordinators[0].run("create", "g", PATIENCE));
-    println!("{:?}", lane.coordinators[1].run("delete", "g", PATIENCE));
-    println!("{:#?} {:?}", lane.changes(), t.elapsed());
-    let pid = lane.coordinators[0].pid();
-    let put = |lane: &Lane| {
-        lane.etcd.call(
-            "/v3/kv/put",
-            &serde_json::json!({"key": key("proof/lock/g"), "value": key(&format!("process {pid} on"))}),
-        )
-    };
-    put(&lane);
-    println!("leader {:?}", lane.etcd.leader());
-    println!("{:#?}", lane.history.events(&lane.etcd));
-    lane.etcd.members[lane.etcd.leader().unwrap()].kill();
-    let t = Instant::now();
-    put(&lane);
-    println!("failover {:?}", t.elapsed());
-    println!("{:#?}", lane.history.events(&lane.etcd).len());
-    for m in &lane.etcd.members {
-        m.start();
-    }
-    assert!(lane.etcd.wait_until_ready(3));
-    println!("{:#?} {:?}", lane.etcd.count("proof/"), lane.etcd.keys("proof/"));
-    for c in lane.coordinators.drain(..) {
-        println!("end {}", c.end(PATIENCE));
-    }
 }
