@@ -88,6 +88,8 @@ pub use crate::client::probe::report::{ProbeAnswer, ProbeReport, ProbeStage, Sta
 pub use crate::client::{ClusterClient, Recovery};
 #[cfg(feature = "rustls")]
 pub use crate::http::tls::settings::TlsSettings;
+#[cfg(all(feature = "etcd", not(loom)))]
+pub use crate::journal::{EtcdJournal, EtcdJournalBuilder};
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
 pub use crate::values::action::Action;
 pub use crate::values::answer_problem::AnswerProblem;

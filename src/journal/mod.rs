@@ -4,17 +4,23 @@
 //! coordination service, with a key per group and a lease as its lock, can be another without a change of the protocol.
 
 pub(crate) mod directory;
+#[cfg(all(feature = "etcd", not(loom)))]
+mod etcd;
+mod group_commit;
+mod machine;
 mod unfinished;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
 
 pub use self::directory::DirectoryJournal;
+#[cfg(all(feature = "etcd", not(loom)))]
+pub use self::etcd::{EtcdJournal, EtcdJournalBuilder};
 pub(crate) use self::directory::PreparedChange;
 pub use self::unfinished::{JournalEntry, Unfinished};
 
@@ -51,6 +57,12 @@ pub trait Journal: Send + Sync {
     #[doc(hidden)]
     fn is_local(&self) -> bool {
         false
+    }
+
+    /// Length of the lease under which claims are made, if they can end by themselves.
+    #[doc(hidden)]
+    fn lease(&self) -> Option<Duration> {
+        None
     }
 }
 

@@ -11,7 +11,6 @@ mod changes;
 mod disk;
 #[cfg(all(test, unix))]
 mod faults;
-mod group_commit;
 mod leftovers;
 mod lock;
 mod open_directory;
@@ -32,11 +31,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::changes::{Change, Put, carry_out};
 use self::disk::{Disk, RealDisk};
-use self::group_commit::GroupCommit;
 use self::leftovers::clear_away;
 use self::lock::GroupLock;
 use self::open_directory::OpenDirectory;
 use self::trust::unopened_intent;
+use super::group_commit::GroupCommit;
+use super::machine::machine_name;
 use super::{Claim, Journal, JournalEntry, Unfinished};
 use crate::values::cause::JournalError;
 use crate::values::checksum::fnv1a;
@@ -388,12 +388,4 @@ pub(super) fn is_stem(name: &str) -> bool {
 
 fn invalid(action: &'static str, path: &Path, problem: String) -> JournalError {
     JournalError::on(action, path, io::Error::new(io::ErrorKind::InvalidData, problem))
-}
-
-/// The name of the machine, for people who read an intent. The standard library has no call for it; an unknown name is
-/// left out.
-fn machine_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME")).ok()?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| name.chars().take(64).collect())
 }
