@@ -1,5 +1,5 @@
 //! Coordination on real processes: three coordinators with nothing shared but three nodes and an etcd of three members.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "cli", feature = "etcd"))]
 
 mod proof;
 

@@ -19,9 +19,9 @@ use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
 
 pub use self::directory::DirectoryJournal;
+pub(crate) use self::directory::PreparedChange;
 #[cfg(all(feature = "etcd", not(loom)))]
 pub use self::etcd::{EtcdJournal, EtcdJournalBuilder};
-pub(crate) use self::directory::PreparedChange;
 pub use self::unfinished::{JournalEntry, Unfinished};
 
 /// Stores the intents of unfinished operations, and lets one operation at a time work on a group.

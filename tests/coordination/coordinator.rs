@@ -48,10 +48,16 @@ pub(crate) struct Settings {
 }
 
 /// The result of one operation.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Outcome {
     pub(crate) line: Value,
     pub(crate) ended: Instant,
+}
+
+impl std::fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.line)
+    }
 }
 
 impl Outcome {

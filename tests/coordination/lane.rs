@@ -17,7 +17,7 @@ use crate::proof::etcd::{Etcd, MEMBERS};
 pub(crate) const COORDINATORS: usize = 3;
 pub(crate) const NODES: usize = 3;
 /// Everything of the journal is below it.
-pub(crate) const PREFIX: &str = "proof/";
+pub(crate) const PREFIX: &str = "/proof/";
 
 pub(crate) struct Lane {
     pub(crate) etcd: Etcd,

@@ -5,7 +5,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use cluster_client::{Claim, ClaimError, GroupId, Intent, Journal, JournalError, Unfinished};
+use cluster_client::{Claim, ClaimError, EtcdJournal, GroupId, Intent, Journal, JournalError, Unfinished};
+
+use crate::coordinator::TTL;
+use crate::lane::PREFIX;
+use crate::proof::etcd::{PASSWORD, USER};
 
 /// Names the mistake of a coordinator.
 pub(crate) const VARIABLE: &str = "COORDINATOR_MUTANT";
@@ -48,9 +52,11 @@ pub(crate) fn journal(place: &str) -> Arc<dyn Journal> {
     }
 }
 
-fn open(place: &str) -> Arc<dyn Journal> {
-    let path = std::env::temp_dir().join(place.replace([':', ','], "-"));
-    Arc::new(cluster_client::DirectoryJournal::open(path).unwrap())
+fn open(members: &str) -> Arc<dyn Journal> {
+    let builder = EtcdJournal::builder(format!("etcd://{members}{}", PREFIX.trim_end_matches('/'))).ttl(TTL);
+    let auth = !std::env::var(AUTH).unwrap_or_default().is_empty();
+    let builder = if auth { builder.user(USER, PASSWORD) } else { builder };
+    Arc::new(builder.open().unwrap())
 }
 
 struct Mistaken {

@@ -103,7 +103,8 @@ fn play(lane: &Lane, script: &Script, figures: &Figures) -> (Vec<Done>, Vec<Happ
     let armed: Vec<Armed> = script.faults.iter().map(|fault| Armed::arm(fault, lane)).collect();
     thread::scope(|scope| {
         let faults = script.faults.iter().zip(armed);
-        let faults: Vec<_> = faults.map(|(fault, armed)| scope.spawn(move || fault.run(lane, &armed, figures))).collect();
+        let faults: Vec<_> =
+            faults.map(|(fault, armed)| scope.spawn(move || fault.run(lane, &armed, figures))).collect();
         let drivers = script.operations.iter().enumerate();
         let drivers: Vec<_> = drivers.map(|(owner, all)| scope.spawn(move || drive(lane, owner, all))).collect();
         let done = drivers.into_iter().flat_map(|driver| driver.join().unwrap()).collect();

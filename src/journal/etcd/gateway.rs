@@ -185,7 +185,11 @@ impl Gateway {
             answer => answer,
         }?;
         let token = answer.get("token").and_then(Value::as_str).unwrap_or_default();
-        if login.keep(token) { Ok(()) } else { Err(Problem::NotApplied("the login was answered without a token".into())) }
+        if login.keep(token) {
+            Ok(())
+        } else {
+            Err(Problem::NotApplied("the login was answered without a token".into()))
+        }
     }
 
     fn attempt(&self, endpoint: usize, query: &Query, credentials: HeaderLines) -> Result<Value, Problem> {
@@ -229,12 +233,7 @@ impl Gateway {
 
 impl<'a> Troubles<'a> {
     fn new(endpoints: &'a [Host]) -> Self {
-        Troubles {
-            endpoints,
-            newest: vec![None; endpoints.len()],
-            was_ambiguous: false,
-            passing: 0,
-        }
+        Troubles { endpoints, newest: vec![None; endpoints.len()], was_ambiguous: false, passing: 0 }
     }
 
     /// Keeps the problem of an endpoint. Returns an error if no other endpoint can help.

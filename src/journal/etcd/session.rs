@@ -67,7 +67,8 @@ impl Session {
             return Err(GatewayError::refused(format!("no lease was granted: {reason}")));
         };
         let state = Progress { holds_until: granted.sent + ttl, claims: 0, stage: Stage::Open };
-        let session = Session { gateway: Arc::clone(gateway), lease, ttl, state: Mutex::new(state), changed: Condvar::new() };
+        let session =
+            Session { gateway: Arc::clone(gateway), lease, ttl, state: Mutex::new(state), changed: Condvar::new() };
         let session = Arc::new(session);
         let kept = Arc::clone(&session);
         let spawned = thread::Builder::new().name("cluster-client-lease".into()).spawn(move || kept.keep_alive());

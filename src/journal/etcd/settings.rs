@@ -238,7 +238,8 @@ mod tests {
 
     #[test]
     fn ttl_is_two_seconds_to_one_hour_in_whole_seconds() {
-        for (millis, is_good) in [(1_999, false), (2_000, true), (2_500, false), (3_600_000, true), (3_601_000, false)] {
+        for (millis, is_good) in [(1_999, false), (2_000, true), (2_500, false), (3_600_000, true), (3_601_000, false)]
+        {
             assert_eq!(check_ttl(Duration::from_millis(millis)).is_ok(), is_good, "{millis} ms");
         }
     }

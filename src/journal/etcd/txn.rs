@@ -149,5 +149,7 @@ pub(super) fn self_test_body(key: &str) -> String {
 /// Returns whether the store has passed the check.
 pub(super) fn passes_self_test(answer: &Value) -> bool {
     let nested = answer.pointer("/responses/0/response_txn");
-    nested.is_some_and(|nested| nested.get("succeeded").and_then(Value::as_bool) != Some(true) && range(nested, 0) == Some(None))
+    nested.is_some_and(|nested| {
+        nested.get("succeeded").and_then(Value::as_bool) != Some(true) && range(nested, 0) == Some(None)
+    })
 }

@@ -24,7 +24,8 @@ type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Reads all unfinished operations, with their holders.
 pub(super) fn read(gateway: &Gateway, keys: &Keys) -> Result<Unfinished, JournalError> {
-    let is_compacted = |found: &Result<_, GatewayError>| matches!(found, Err(error) if error.kind == ErrorKind::Compacted);
+    let is_compacted =
+        |found: &Result<_, GatewayError>| matches!(found, Err(error) if error.kind == ErrorKind::Compacted);
     let mut found = snapshot(gateway, keys);
     for _ in 1..ATTEMPTS {
         if is_compacted(&found) {
@@ -51,8 +52,7 @@ fn pages(gateway: &Gateway, start: &str, revision: &mut i64) -> Result<Pairs, Ga
             "key": encode(&from), "range_end": encode(&end), "limit": limit.to_string(), "revision": revision.to_string(),
         });
         let until = Instant::now() + PATIENCE;
-        let query =
-            Query { path: "/v3/kv/range", body: body.to_string(), header: HEADER, may_repeat: true, until };
+        let query = Query { path: "/v3/kv/range", body: body.to_string(), header: HEADER, may_repeat: true, until };
         let page = match gateway.call(&query) {
             Err(error) if error.kind == ErrorKind::TooLarge && limit > 1 => {
                 limit /= 2;
