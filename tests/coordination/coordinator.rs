@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cluster_client::{ClusterClient, Credentials, Engine, Report, RetryPolicy};
 use serde_json::{Value, json};
@@ -51,7 +51,6 @@ pub(crate) struct Settings {
 #[derive(Clone)]
 pub(crate) struct Outcome {
     pub(crate) line: Value,
-    pub(crate) ended: Instant,
 }
 
 impl std::fmt::Debug for Outcome {
@@ -63,6 +62,13 @@ impl std::fmt::Debug for Outcome {
 impl Outcome {
     pub(crate) fn word(&self) -> &str {
         self.line["outcome"].as_str().unwrap_or_default()
+    }
+
+    /// Outcome and cause, also of the recovery before it.
+    pub(crate) fn in_short(&self) -> String {
+        let of = |line: &Value| format!("{} {}", line["outcome"], line["cause"]["message"]);
+        let lists = ["settled", "unsettled"].map(|name| self.line.get(name).map_or(String::new(), Value::to_string));
+        format!("{}, earlier {} {}", of(&self.line), of(&self.line["earlier"]), lists.join(" "))
     }
 
     pub(crate) fn cause(&self) -> &str {
@@ -170,7 +176,7 @@ impl Results {
         // The test runner writes before the first one.
         let Some((number, line)) = line.split_once(RESULT).and_then(|(_, line)| line.split_once(' ')) else { return };
         let (number, line) = (number.parse().unwrap(), serde_json::from_str(line).unwrap());
-        self.all.lock().unwrap().0.insert(number, Outcome { line, ended: Instant::now() });
+        self.all.lock().unwrap().0.insert(number, Outcome { line });
         self.changed.notify_all();
     }
 }

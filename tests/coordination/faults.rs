@@ -74,8 +74,8 @@ impl Fault {
         let beyond_ttl = |random: &mut fastrand::Rng| TTL + Duration::from_millis(random.u64(700..2500));
         let any = if random.u8(..3) == 0 { short(random) } else { beyond_ttl(random) };
         let mode = |random: &mut fastrand::Rng| [Mode::Lost, Mode::Held, Mode::Refused][random.usize(..3)];
-        let (kind, lasts) = match random.u8(..14) {
-            0 | 1 => (Kind::Kill, Duration::ZERO),
+        let (kind, lasts) = match random.u8(..15) {
+            14 | 0 | 1 => (Kind::Kill, Duration::ZERO),
             2..=5 => (Kind::Pause, any),
             6 | 7 => (Kind::CutFromEtcd(mode(random)), any),
             8 => match mode(random) {

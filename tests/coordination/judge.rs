@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use crate::coordinator::{SETTLE, TTL};
+use crate::coordinator::{Outcome, SETTLE, TTL};
 use crate::faults::{Happened, Kind};
-use crate::history::{Lock, locks};
+use crate::history::{Event, Lock, locks};
 use crate::lane::{Change, Lane, NODES, PREFIX};
 use crate::proof::Figures;
 use crate::rounds::{Done, Found};
@@ -36,11 +36,11 @@ pub(crate) fn judge(lane: &Lane, found: &Found, figures: &Figures) {
         check(word != "refused", "an operation was refused");
     }
     let beyond = nobody_changes_without_a_claim(lane, found, &locks, figures);
-    check(intents_are_fenced(found, &locks), "an intent was changed without the lock");
+    check(intents_are_fenced(&found.events, &locks), "an intent was changed without the lock");
     check(found.all_free, "a lock is left");
     locks_end_in_time(lane, found, &locks, figures);
     failover(found, &locks, figures);
-    let last = found.recoveries.last().and_then(Option::as_ref);
+    let last = found.done.last().and_then(|done| done.outcome.as_ref());
     check(last.is_some_and(|outcome| outcome.word() == "recovered"), "recovery does not settle");
     check(found.left.is_empty(), "something is left in etcd");
     for (group, holders) in &found.holders {
@@ -110,8 +110,8 @@ fn excuse(found: &Found, change: &Change, own: &[&Lock]) -> Option<Beyond> {
 }
 
 /// Whether each change of an intent came while its group was locked.
-fn intents_are_fenced(found: &Found, locks: &[Lock]) -> bool {
-    found.events.iter().all(|event| {
+fn intents_are_fenced(events: &[Event], locks: &[Lock]) -> bool {
+    events.iter().all(|event| {
         let Some(group) = event.key.strip_prefix(PREFIX).and_then(|key| key.strip_prefix("intent/")) else {
             return true;
         };
@@ -188,47 +188,41 @@ fn is_lost(found: &Found, group: &str, holders: &[bool]) -> Option<&'static str>
     })
 }
 
+/// The round as a person reads it, in milliseconds since its first operation.
 fn describe(found: &Found, locks: &[Lock], what: &str) -> String {
     let zero = found.done.iter().map(|done| done.started).min().unwrap_or(found.healed);
     let ms = |at: Instant| at.checked_duration_since(zero).unwrap_or_default().as_millis();
-    let mut text = format!("COORDINATION_SEED={} COORDINATION_ROUNDS=1: {what}\n  {:?}", found.seed, found.script);
+    let mut lines = vec![(0, format!("{:?}", found.script))];
     for done in &found.done {
-        let line = done.outcome.as_ref().map(|outcome| outcome.line.to_string()).unwrap_or_default();
-        let (from, to) = (ms(done.started), ms(done.ended));
-        let _ =
-            write!(text, "\n  {from}..{to} ms: {} {} {} by {}: {line}", done.word, done.group, done.pid, done.owner);
+        let result = done.outcome.as_ref().map_or("no result".to_owned(), Outcome::in_short);
+        let (began, ended) = (ms(done.started), ms(done.ended));
+        lines.push((
+            began,
+            format!("to {ended}: {} {} by {} ({}): {result}", done.word, done.group, done.owner, done.pid),
+        ));
     }
     for happened in &found.happened {
-        let (from, to) = (ms(happened.from), ms(happened.to));
-        let _ = write!(text, "\n  {from}..{to} ms: {:?} of {}", happened.fault, happened.pid);
+        let (name, number) = (happened.fault.kind.name(), happened.fault.coordinator);
+        lines.push((ms(happened.from), format!("to {}: {name}: {number} ({})", ms(happened.to), happened.pid)));
     }
     for lock in locks {
         let to = lock.to.map(|(revision, at)| (revision, ms(at)));
-        let _ = write!(
-            text,
-            "\n  {} ms: lock {} by {} at {}, until {to:?}",
-            ms(lock.from),
-            lock.group,
-            lock.pid,
-            lock.revision
-        );
+        lines.push((ms(lock.from), format!("lock {} by {} at {}, to {to:?}", lock.group, lock.pid, lock.revision)));
     }
     for event in found.events.iter().filter(|event| event.key.contains("/intent/")) {
-        let _ = write!(
-            text,
-            "\n  {} ms: {} at {}: {}",
-            ms(event.at),
-            event.key,
-            event.revision,
-            if event.value.is_some() { "put" } else { "deleted" }
-        );
+        let what = if event.value.is_some() { "put" } else { "deleted" };
+        lines.push((ms(event.at), format!("{} {what} at {}", event.key, event.revision)));
     }
     for change in &found.changes {
-        let _ = write!(text, "\n  {} ms: sent {}: {change:?}", ms(change.applied), ms(change.sent));
+        let Change { node, owner, group, created, .. } = change;
+        let what = if *created { "created" } else { "deleted" };
+        lines.push((ms(change.applied), format!("{group} {what} on node {node} by {owner}, sent {}", ms(change.sent))));
     }
-    for outcome in found.recoveries.iter().flatten() {
-        let _ = write!(text, "\n  recovery, {} ms: {}", ms(outcome.ended), outcome.line);
+    lines.push((ms(found.healed), format!("healed; in the end {:?}, left {:?}", found.holders, found.left)));
+    lines.sort();
+    let mut text = format!("COORDINATION_SEED={} COORDINATION_ROUNDS=1: {what}", found.seed);
+    for (at, line) in lines {
+        let _ = write!(text, "\n  {at} {line}");
     }
-    let _ = write!(text, "\n  healed {} ms, holders {:?}, left {:?}", ms(found.healed), found.holders, found.left);
     text
 }
