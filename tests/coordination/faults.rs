@@ -99,6 +99,12 @@ impl Fault {
         }
     }
 
+    /// A stop past the lease in the middle of an operation.
+    pub(crate) fn stop(coordinator: usize, random: &mut fastrand::Rng) -> Self {
+        let (request, lasts) = (random.usize(3..10), TTL + Duration::from_millis(random.u64(1500..2500)));
+        Fault { kind: Kind::Pause, coordinator, member: 0, request, to_etcd: false, lasts }
+    }
+
     /// Waits for its request, and begins, lasts and ends. It begins late where the request does not come.
     pub(crate) fn run(self, lane: &Lane, armed: &Armed, figures: &Figures) -> Happened {
         let reached = armed.reached.recv_timeout(Duration::from_millis(400)) != Err(RecvTimeoutError::Timeout);

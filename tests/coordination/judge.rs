@@ -77,7 +77,7 @@ fn nobody_changes_without_a_claim<'a>(
         if own.iter().any(|lock| within(&lock)) {
             continue;
         }
-        match excuse(found, change, &own) {
+        match excuse(lane, found, change, &own) {
             Some(Beyond::SentBefore) => figures.count("late: a change landed after its claim, sent before"),
             Some(Beyond::StoppedBeforeSend) => {
                 figures.count("LIMIT: a change was sent after its claim, by a process that stopped before the send");
@@ -89,24 +89,21 @@ fn nobody_changes_without_a_claim<'a>(
     beyond
 }
 
-fn excuse(found: &Found, change: &Change, own: &[&Lock]) -> Option<Beyond> {
+fn excuse(lane: &Lane, found: &Found, change: &Change, own: &[&Lock]) -> Option<Beyond> {
     let ended = own.iter().filter_map(|lock| lock.to).map(|(_, to)| to).filter(|to| *to < change.applied).max()?;
     if change.sent <= ended {
         return Some(Beyond::SentBefore);
     }
+    // A request that was about to be sent there, and none that is sent again because its answer did not come.
+    let link = &lane.nodes[change.node].link;
     let stopped = |happened: &&Happened| {
         happened.fault.kind == Kind::Pause
             && happened.fault.coordinator == change.owner
             && happened.from <= ended
-            && happened.to <= change.sent + AT_ONCE
             && change.sent <= happened.to + AT_ONCE
+            && !link.was_awaited(change.owner, happened.from)
     };
-    // At most one request to each node was about to be sent.
-    let again = |other: &&Change| {
-        other.node == change.node && other.owner == change.owner && other.sent > ended && other.sent < change.sent
-    };
-    let stopped = found.happened.iter().any(|happened| stopped(&happened));
-    (stopped && !found.changes.iter().any(|other| again(&other))).then_some(Beyond::StoppedBeforeSend)
+    found.happened.iter().any(|happened| stopped(&happened)).then_some(Beyond::StoppedBeforeSend)
 }
 
 /// Whether each change of an intent came while its group was locked.

@@ -52,14 +52,16 @@ struct State {
     closed: bool,
 }
 
-/// A POST or DELETE that the coordinator sent.
+/// A request that a coordinator sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
     /// The port from which the server sees it coming.
     port: u16,
     pub(crate) owner: usize,
+    changes: bool,
     /// When the coordinator had sent it.
     pub(crate) at: Instant,
+    answered: Option<Instant>,
 }
 
 struct Connection {
@@ -131,12 +133,19 @@ impl Link {
     /// The request that arrived at this time from this port, if it went through here.
     pub(crate) fn request_of(&self, port: u16, arrived: Instant) -> Option<Sent> {
         let state = self.shared.state();
-        state.sent.iter().rev().find(|sent| sent.port == port && sent.at <= arrived).copied()
+        state.sent.iter().rev().find(|sent| sent.changes && sent.port == port && sent.at <= arrived).copied()
+    }
+
+    /// Whether this coordinator waited for an answer then.
+    pub(crate) fn was_awaited(&self, owner: usize, at: Instant) -> bool {
+        let state = self.shared.state();
+        let awaited = |sent: &Sent| sent.at <= at && sent.answered.is_none_or(|answered| answered > at);
+        state.sent.iter().any(|sent| sent.owner == owner && awaited(sent))
     }
 
     /// Number of requests of this coordinator since then that may change something.
     pub(crate) fn changes_since(&self, owner: usize, since: Instant) -> usize {
-        self.shared.state().sent.iter().filter(|sent| sent.owner == owner && sent.at > since).count()
+        self.shared.state().sent.iter().filter(|sent| sent.changes && sent.owner == owner && sent.at > since).count()
     }
 
     /// Waits until every request that came has gone on. Whether that came about in time.
@@ -226,8 +235,9 @@ impl Shared {
         while !bytes.is_empty() {
             let mut state = self.state();
             state.under_way += 1;
-            if is_change(&bytes) {
-                state.sent.push(Sent { port, owner: connection.owner, at: Instant::now() });
+            if is_request(&bytes) {
+                let changes = !bytes.starts_with(b"GET");
+                state.sent.push(Sent { port, owner: connection.owner, changes, at: Instant::now(), answered: None });
             }
             drop(state);
             self.act(&bytes);
@@ -244,11 +254,15 @@ impl Shared {
     }
 
     fn pass_answers(&self, connection: &Connection) -> io::Result<()> {
+        let port = connection.server.local_addr()?.port();
         let mut buffer = [0; 64 << 10];
         loop {
             let length = (&connection.server).read(&mut buffer)?;
             if length == 0 {
                 return Ok(());
+            }
+            if let Some(last) = self.state().sent.iter_mut().rev().find(|sent| sent.port == port) {
+                last.answered.get_or_insert_with(Instant::now);
             }
             if self.await_open(connection) {
                 (&connection.client).write_all(&buffer[..length])?;
@@ -286,8 +300,8 @@ impl Shared {
     }
 }
 
-fn is_change(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"POST") || bytes.starts_with(b"DELETE")
+fn is_request(bytes: &[u8]) -> bool {
+    ["GET ", "POST ", "DELETE "].iter().any(|method| bytes.starts_with(method.as_bytes()))
 }
 
 /// Does something to the `nth` request of this meaning, whichever of the links it comes through.
