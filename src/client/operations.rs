@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
-use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim, holds_until};
+use crate::client::journal_calls::holds_until;
 use crate::client::options::CallHeaders;
+use crate::journal::calls::{JournalCall, JournalResult, SharedClaim};
 use crate::protocol::{Input, Machine, Output};
 use crate::sync::now;
 use crate::values::event::Event;

@@ -3,6 +3,7 @@
 //! A claim locks a group for one operation, and writes and erases its intent. A directory is one journal. A
 //! coordination service, with a key per group and a lease as its lock, can be another without a change of the protocol.
 
+pub(crate) mod calls;
 pub(crate) mod directory;
 #[cfg(all(feature = "etcd", not(loom)))]
 mod etcd;
@@ -14,6 +15,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use self::calls::{AnyClaim, Batching, JournalCall, JournalResult};
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
@@ -53,10 +55,16 @@ pub trait Journal: Send + Sync {
     /// A [`JournalError`] if the journal as a whole cannot be read.
     fn unfinished(&self) -> Result<Unfinished, JournalError>;
 
-    /// Whether claims are fast, so that a driver makes those of many groups on one thread.
+    /// Which calls of one turn of a driver are made by one thread.
     #[doc(hidden)]
-    fn is_local(&self) -> bool {
-        false
+    fn batching(&self) -> Batching {
+        Batching::Single
+    }
+
+    /// Makes calls of different operations, together where the journal can. Returns their results in order.
+    #[doc(hidden)]
+    fn make(&self, calls: &mut [JournalCall]) -> Vec<JournalResult> {
+        calls.iter_mut().map(|call| call.run(self)).collect()
     }
 
     /// Length of the lease under which claims are made, if they can end by themselves.
@@ -97,10 +105,9 @@ pub trait Claim: Send {
     /// A [`JournalError`]. The journal may still hold the intent.
     fn erase(&mut self) -> Result<(), JournalError>;
 
-    /// Prepares to record this intent, or to erase the current one, together with changes of other claims. Returns
-    /// `None` if the claim makes each change by itself.
+    /// The claim as its own type, for a journal that makes calls together.
     #[doc(hidden)]
-    fn prepare(&mut self, _: Option<&Intent>) -> Option<Result<PreparedChange, JournalError>> {
+    fn as_any(&mut self) -> AnyClaim<'_> {
         None
     }
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::client::inner::ClientInner;
-use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim, holds_until};
+use crate::client::journal_calls::holds_until;
+use crate::journal::calls::{JournalCall, JournalResult, SharedClaim};
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
 use crate::values::error::Error;

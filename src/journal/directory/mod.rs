@@ -35,6 +35,7 @@ use self::leftovers::clear_away;
 use self::lock::GroupLock;
 use self::open_directory::OpenDirectory;
 use self::trust::unopened_intent;
+use super::calls::{AnyClaim, Batching, JournalCall, JournalResult};
 use super::group_commit::GroupCommit;
 use super::machine::machine_name;
 use super::{Claim, Journal, JournalEntry, Unfinished};
@@ -172,8 +173,31 @@ impl Journal for DirectoryJournal {
         Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
     }
 
-    fn is_local(&self) -> bool {
-        true
+    fn batching(&self) -> Batching {
+        Batching::ByKind
+    }
+
+    /// Makes the changes of intents in one round. Claims and releases are quick.
+    fn make(&self, calls: &mut [JournalCall]) -> Vec<JournalResult> {
+        let mut changes = Vec::new();
+        let mut results: Vec<Option<JournalResult>> = Vec::with_capacity(calls.len());
+        for call in calls.iter_mut() {
+            let own = |claim: &mut DirectoryClaim, intent: Option<&Intent>| {
+                Arc::ptr_eq(&claim.shared, &self.shared).then(|| claim.change_to(intent))
+            };
+            results.push(match call.prepare(own).flatten() {
+                Some(Ok(change)) => {
+                    changes.push(change);
+                    None
+                }
+                Some(Err(error)) => Some(call.changed(Err(error))),
+                None => Some(call.run(self)),
+            });
+        }
+        let mut changed = self.shared.change_all(changes).into_iter();
+        let mut next =
+            |call: &JournalCall| call.changed(changed.next().unwrap_or_else(|| Err(JournalError::panicked())));
+        calls.iter().zip(results).map(|(call, result)| result.unwrap_or_else(|| next(call))).collect()
     }
 
     fn unfinished(&self) -> Result<Unfinished, JournalError> {
@@ -291,32 +315,8 @@ impl Claim for DirectoryClaim {
         self.shared.change(self.change_to(None)?)
     }
 
-    fn prepare(&mut self, intent: Option<&Intent>) -> Option<Result<PreparedChange, JournalError>> {
-        let prepared = |change| PreparedChange { shared: Arc::clone(&self.shared), change };
-        Some(self.change_to(intent).map(prepared))
-    }
-}
-
-/// A change of the intent of a claim, to be carried out with others.
-#[doc(hidden)]
-pub struct PreparedChange {
-    shared: Arc<JournalInner>,
-    change: Change,
-}
-
-impl PreparedChange {
-    /// Makes all changes durable, consecutive ones of one journal together. Returns their results in order.
-    pub(crate) fn carry_out(changes: Vec<Self>) -> Vec<Result<(), JournalError>> {
-        let mut results = Vec::with_capacity(changes.len());
-        let mut changes = changes.into_iter().peekable();
-        while let Some(PreparedChange { shared, change }) = changes.next() {
-            let mut of_one = vec![change];
-            while let Some(next) = changes.next_if(|next| Arc::ptr_eq(&next.shared, &shared)) {
-                of_one.push(next.change);
-            }
-            results.extend(shared.change_all(of_one));
-        }
-        results
+    fn as_any(&mut self) -> AnyClaim<'_> {
+        Some(self)
     }
 }
 

@@ -17,7 +17,7 @@ const MAX_TEXT: usize = 200;
 
 /// What went wrong at one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Problem {
+pub(super) enum EndpointProblem {
     /// The request was not applied. Another endpoint may serve it.
     NotApplied(String),
     /// The request may have been applied, now or later. It may be repeated at another endpoint.
@@ -38,7 +38,7 @@ pub(super) enum Problem {
 }
 
 /// Reads an answer. `header` is the place of its header.
-pub(super) fn read(status: u16, body: &[u8], header: &str) -> Result<Value, Problem> {
+pub(super) fn read(status: u16, body: &[u8], header: &str) -> Result<Value, EndpointProblem> {
     // A stream is a sequence of values, of which the first counts.
     let first = serde_json::Deserializer::from_slice(body).into_iter::<Value>().next();
     let Some(Ok(value)) = first else { return Err(not_json(status, body)) };
@@ -50,7 +50,7 @@ pub(super) fn read(status: u16, body: &[u8], header: &str) -> Result<Value, Prob
     }
     match value.pointer(header) {
         Some(Value::Object(_)) => Ok(value),
-        _ => Err(Problem::Ambiguous("the answer has no header, so it is not etcd's".into())),
+        _ => Err(EndpointProblem::Ambiguous("the answer has no header, so it is not etcd's".into())),
     }
 }
 
@@ -60,47 +60,49 @@ pub(super) fn int(value: &Value, pointer: &str) -> i64 {
     found.and_then(|found| found.as_str().and_then(|text| text.parse().ok()).or_else(|| found.as_i64())).unwrap_or(0)
 }
 
-fn refused(status: u16, value: &Value) -> Problem {
+fn refused(status: u16, value: &Value) -> EndpointProblem {
     let code = ["/code", "/error/grpc_code", "/error/code"].iter().find_map(|at| value.pointer(at)?.as_i64());
     let text = ["/message", "/error/message", "/error"].iter().find_map(|at| value.pointer(at)?.as_str());
     let text = shown(text.unwrap_or_default());
     let has = |part: &str| text.contains(part);
     match code.unwrap_or_default() {
-        _ if has("requested lease not found") => Problem::LeaseNotFound,
-        _ if has("request is too large") || has("message larger than max") => Problem::TooLarge(text),
-        _ if has("has been compacted") => Problem::Compacted,
+        _ if has("requested lease not found") => EndpointProblem::LeaseNotFound,
+        _ if has("request is too large") || has("message larger than max") => EndpointProblem::TooLarge(text),
+        _ if has("has been compacted") => EndpointProblem::Compacted,
         _ if has("invalid auth token") || has("user name is empty") || has("revision of auth store is old") => {
-            Problem::NeedsLogin(text)
+            EndpointProblem::NeedsLogin(text)
         }
-        _ if has("no leader") || has("too many requests") => Problem::NotApplied(text),
+        _ if has("no leader") || has("too many requests") => EndpointProblem::NotApplied(text),
         _ if has("database space exceeded") => {
-            Problem::Refused(format!("{text}: compact and defragment etcd, then run `etcdctl alarm disarm`"))
+            EndpointProblem::Refused(format!("{text}: compact and defragment etcd, then run `etcdctl alarm disarm`"))
         }
         _ if has("invalid user ID or password") => {
-            Problem::Refused(format!("{text}: correct the etcd user and its password"))
+            EndpointProblem::Refused(format!("{text}: correct the etcd user and its password"))
         }
-        7 => Problem::Refused(format!("{text}: grant the user's role readwrite on the prefix of the journal")),
-        16 => Problem::NeedsLogin(text),
-        12 => Problem::Refused(format!("{text}: use etcd 3.4 or later")),
-        3 | 5 | 6 | 9 | 11 => Problem::Refused(format!("etcd refused the request: {text}")),
-        _ => Problem::Ambiguous(format!("status {status}: {text}")),
+        7 => EndpointProblem::Refused(format!("{text}: grant the user's role readwrite on the prefix of the journal")),
+        16 => EndpointProblem::NeedsLogin(text),
+        12 => EndpointProblem::Refused(format!("{text}: use etcd 3.4 or later")),
+        3 | 5 | 6 | 9 | 11 => EndpointProblem::Refused(format!("etcd refused the request: {text}")),
+        _ => EndpointProblem::Ambiguous(format!("status {status}: {text}")),
     }
 }
 
-fn not_json(status: u16, body: &[u8]) -> Problem {
+fn not_json(status: u16, body: &[u8]) -> EndpointProblem {
     let text = shown(&String::from_utf8_lossy(&body[..body.len().min(4 * MAX_TEXT)]));
     match status {
         400 if text.contains("HTTP request to an HTTPS server") => {
-            Problem::Refused("the endpoint speaks TLS: write etcds:// instead of etcd://".into())
+            EndpointProblem::Refused("the endpoint speaks TLS: write etcds:// instead of etcd://".into())
         }
-        401 => Problem::NeedsLogin(format!("status 401: {text}")),
-        404 => Problem::Refused(
+        401 => EndpointProblem::NeedsLogin(format!("status 401: {text}")),
+        404 => EndpointProblem::Refused(
             "status 404, there is no etcd v3 gateway: use etcd 3.4 or later with --enable-grpc-gateway".into(),
         ),
-        413 => Problem::TooLarge(format!("status 413: {text}")),
-        200 => Problem::Ambiguous(format!("the answer is not etcd's JSON: {text}")),
-        408 | 429 | 500.. => Problem::Ambiguous(format!("status {status}: {text}")),
-        _ => Problem::Refused(format!("status {status}, this is not etcd's answer: check the URL of the endpoint")),
+        413 => EndpointProblem::TooLarge(format!("status 413: {text}")),
+        200 => EndpointProblem::Ambiguous(format!("the answer is not etcd's JSON: {text}")),
+        408 | 429 | 500.. => EndpointProblem::Ambiguous(format!("status {status}: {text}")),
+        _ => EndpointProblem::Refused(format!(
+            "status {status}, this is not etcd's answer: check the URL of the endpoint"
+        )),
     }
 }
 
@@ -119,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    fn problem(status: u16, body: &str) -> Problem {
+    fn problem(status: u16, body: &str) -> EndpointProblem {
         read(status, body.as_bytes(), HEADER).unwrap_err()
     }
 
@@ -135,7 +137,7 @@ mod tests {
         assert!(read(200, br#"{"header":{},"succeeded":true}"#, HEADER).is_ok());
         assert!(read(200, b"{\"result\":{\"header\":{},\"TTL\":\"30\"}}\n", STREAM_HEADER).is_ok());
         for body in ["{}", r#"{"succeeded":true}"#, r#"{"header":1}"#, "[]", "<html>", "", "{\"header\":{}"] {
-            assert!(matches!(problem(200, body), Problem::Ambiguous(_)), "{body}");
+            assert!(matches!(problem(200, body), EndpointProblem::Ambiguous(_)), "{body}");
         }
     }
 
@@ -148,14 +150,14 @@ mod tests {
             format!(r#"{{"error":{{"grpc_code":5,"http_code":404,"message":"{lease}","http_status":"Not Found"}}}}"#),
             format!(r#"{{"error":{{"code":5,"message":"{lease}","details":[]}}}}"#),
         ] {
-            assert_eq!(problem(404, &body), Problem::LeaseNotFound, "{body}");
+            assert_eq!(problem(404, &body), EndpointProblem::LeaseNotFound, "{body}");
         }
     }
 
     #[test]
     fn only_no_leader_is_known_as_not_applied() {
         let error = |code: u8, text: &str| format!(r#"{{"error":"{text}","message":"{text}","code":{code}}}"#);
-        assert!(matches!(problem(503, &error(14, "etcdserver: no leader")), Problem::NotApplied(_)));
+        assert!(matches!(problem(503, &error(14, "etcdserver: no leader")), EndpointProblem::NotApplied(_)));
         for (status, body) in [
             (503, error(14, "etcdserver: request timed out")),
             (504, error(4, "context deadline exceeded")),
@@ -164,7 +166,7 @@ mod tests {
             (502, "Bad Gateway".into()),
             (500, String::new()),
         ] {
-            assert!(matches!(problem(status, &body), Problem::Ambiguous(_)), "{status} {body}");
+            assert!(matches!(problem(status, &body), EndpointProblem::Ambiguous(_)), "{status} {body}");
         }
     }
 
@@ -179,13 +181,15 @@ mod tests {
             (400, error(3, "authentication failed, invalid user ID or password"), "correct the etcd user"),
             (302, "moved".into(), "check the URL"),
         ] {
-            let Problem::Refused(text) = problem(status, &body) else { panic!("{body}: {:?}", problem(status, &body)) };
+            let EndpointProblem::Refused(text) = problem(status, &body) else {
+                panic!("{body}: {:?}", problem(status, &body))
+            };
             assert!(text.contains(remedy), "{text}");
         }
         for text in ["invalid auth token", "user name is empty", "revision of auth store is old"] {
-            assert!(matches!(problem(400, &error(3, text)), Problem::NeedsLogin(_)), "{text}");
+            assert!(matches!(problem(400, &error(3, text)), EndpointProblem::NeedsLogin(_)), "{text}");
         }
         let long = problem(500, &error(13, &"x".repeat(10_000)));
-        assert!(matches!(long, Problem::Ambiguous(text) if text.chars().count() < MAX_TEXT + 20));
+        assert!(matches!(long, EndpointProblem::Ambiguous(text) if text.chars().count() < MAX_TEXT + 20));
     }
 }

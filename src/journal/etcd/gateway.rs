@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::answer::{self, HEADER, Problem};
+use super::answer::{self, EndpointProblem, HEADER};
 use super::login::Login;
 use crate::api::{Body, BodyUse, Reply, Request};
 use crate::engine::Exchange;
@@ -29,6 +29,8 @@ use crate::values::printable::Printable;
 
 /// Timeout of one attempt at one endpoint.
 pub(super) const ATTEMPT: Duration = Duration::from_millis(1_500);
+/// Time for one change at all endpoints. A new leader is elected within it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(6);
 /// Pause after all endpoints have failed. It doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
@@ -160,39 +162,39 @@ impl Gateway {
     }
 
     /// Sends a request to one endpoint, and again with a new token if the endpoint refuses the token.
-    fn ask(&self, endpoint: usize, query: &Query) -> Result<Value, Problem> {
+    fn ask(&self, endpoint: usize, query: &Query) -> Result<Value, EndpointProblem> {
         let token = self.login.as_ref().map(Login::token).unwrap_or_default();
         let first = self.attempt(endpoint, query, token);
-        let Err(Problem::NeedsLogin(reason)) = first else { return first };
+        let Err(EndpointProblem::NeedsLogin(reason)) = first else { return first };
         let Some(login) = &self.login else {
-            return Err(Problem::Refused(format!("{reason}: set the etcd user and its password")));
+            return Err(EndpointProblem::Refused(format!("{reason}: set the etcd user and its password")));
         };
         self.log_in(endpoint, login, query.until)?;
         match self.attempt(endpoint, query, login.token()) {
-            Err(Problem::NeedsLogin(reason)) => Err(Problem::Lasting(format!(
+            Err(EndpointProblem::NeedsLogin(reason)) => Err(EndpointProblem::Lasting(format!(
                 "{reason}, even after a login: with authentication, use a client certificate without a common name"
             ))),
             second => second,
         }
     }
 
-    fn log_in(&self, endpoint: usize, login: &Login, until: Instant) -> Result<(), Problem> {
-        let body = login.request().map_err(|refused| Problem::Refused(refused.to_string()))?;
+    fn log_in(&self, endpoint: usize, login: &Login, until: Instant) -> Result<(), EndpointProblem> {
+        let body = login.request().map_err(|refused| EndpointProblem::Refused(refused.to_string()))?;
         let query = Query { path: "/v3/auth/authenticate", body, header: HEADER, may_repeat: true, until };
         let answer = match self.attempt(endpoint, &query, HeaderLines::default()) {
             // To log in twice changes nothing.
-            Err(Problem::Ambiguous(reason)) => Err(Problem::NotApplied(reason)),
+            Err(EndpointProblem::Ambiguous(reason)) => Err(EndpointProblem::NotApplied(reason)),
             answer => answer,
         }?;
         let token = answer.get("token").and_then(Value::as_str).unwrap_or_default();
         if login.keep(token) {
             Ok(())
         } else {
-            Err(Problem::NotApplied("the login was answered without a token".into()))
+            Err(EndpointProblem::NotApplied("the login was answered without a token".into()))
         }
     }
 
-    fn attempt(&self, endpoint: usize, query: &Query, credentials: HeaderLines) -> Result<Value, Problem> {
+    fn attempt(&self, endpoint: usize, query: &Query, credentials: HeaderLines) -> Result<Value, EndpointProblem> {
         let begun = Instant::now();
         let request = Request {
             method: "POST".into(),
@@ -213,21 +215,18 @@ impl Gateway {
         match self.transport.send(begun, &exchange) {
             Reply::Answered { status, body: Body::Whole(bytes), .. } => answer::read(status, &bytes, query.header),
             Reply::Answered { body: Body::Cut(bytes), .. } if bytes.len() as u64 >= MAX_NEEDED_BODY => {
-                Err(Problem::TooLarge("the answer is too large".into()))
+                Err(EndpointProblem::TooLarge("the answer is too large".into()))
             }
-            Reply::Answered { .. } => Err(Problem::Ambiguous("the answer was cut off".into())),
+            Reply::Answered { .. } => Err(EndpointProblem::Ambiguous("the answer was cut off".into())),
             Reply::NotSent(error) if error.kind() == RequestErrorKind::Exhausted => {
-                Err(Problem::Exhausted(error.to_string()))
+                Err(EndpointProblem::Exhausted(error.to_string()))
             }
-            Reply::NotSent(error) if error.kind() == RequestErrorKind::Tls => Err(Problem::Lasting(error.to_string())),
-            Reply::NotSent(error) => Err(Problem::NotApplied(error.to_string())),
-            Reply::Ambiguous(error) => Err(Problem::Ambiguous(error.to_string())),
+            Reply::NotSent(error) if error.kind() == RequestErrorKind::Tls => {
+                Err(EndpointProblem::Lasting(error.to_string()))
+            }
+            Reply::NotSent(error) => Err(EndpointProblem::NotApplied(error.to_string())),
+            Reply::Ambiguous(error) => Err(EndpointProblem::Ambiguous(error.to_string())),
         }
-    }
-
-    /// Closes the idle connections.
-    pub(super) fn shed_idle(&self) {
-        self.transport.shed_idle();
     }
 }
 
@@ -237,28 +236,28 @@ impl<'a> Troubles<'a> {
     }
 
     /// Keeps the problem of an endpoint. Returns an error if no other endpoint can help.
-    fn add(&mut self, endpoint: usize, problem: Problem) -> Result<(), GatewayError> {
+    fn add(&mut self, endpoint: usize, problem: EndpointProblem) -> Result<(), GatewayError> {
         let (kind, text) = match problem {
-            Problem::NotApplied(text) => {
+            EndpointProblem::NotApplied(text) => {
                 self.passing += 1;
                 self.newest[endpoint] = Some(text);
                 return Ok(());
             }
-            Problem::Ambiguous(text) => {
+            EndpointProblem::Ambiguous(text) => {
                 self.passing += 1;
                 self.was_ambiguous = true;
                 self.newest[endpoint] = Some(text);
                 return Ok(());
             }
-            Problem::Lasting(text) | Problem::NeedsLogin(text) => {
+            EndpointProblem::Lasting(text) | EndpointProblem::NeedsLogin(text) => {
                 self.newest[endpoint] = Some(text);
                 return Ok(());
             }
-            Problem::Exhausted(text) => (ErrorKind::Exhausted, text),
-            Problem::LeaseNotFound => (ErrorKind::LeaseNotFound, "the lease has ended".into()),
-            Problem::Compacted => (ErrorKind::Compacted, "the revision was compacted: try again".into()),
-            Problem::TooLarge(text) => (ErrorKind::TooLarge, text),
-            Problem::Refused(text) => (ErrorKind::Refused, text),
+            EndpointProblem::Exhausted(text) => (ErrorKind::Exhausted, text),
+            EndpointProblem::LeaseNotFound => (ErrorKind::LeaseNotFound, "the lease has ended".into()),
+            EndpointProblem::Compacted => (ErrorKind::Compacted, "the revision was compacted: try again".into()),
+            EndpointProblem::TooLarge(text) => (ErrorKind::TooLarge, text),
+            EndpointProblem::Refused(text) => (ErrorKind::Refused, text),
         };
         let text = format!("{}: {text}", self.endpoints[endpoint]);
         // Too large an answer is one to a request that was applied.

@@ -20,11 +20,11 @@ const MAX_HOLDER: usize = 120;
 
 /// The keys of one journal.
 #[derive(Debug, Clone)]
-pub(super) struct Keys {
+pub(super) struct KeyNames {
     pub(super) prefix: String,
 }
 
-impl Keys {
+impl KeyNames {
     pub(super) fn lock(&self, group: &GroupId) -> String {
         format!("{}/lock/{}", self.prefix, group.as_str())
     }

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::EtcdInner;
 use super::answer::HEADER;
-use super::gateway::{ErrorKind, GatewayError, Query};
+use super::gateway::{ErrorKind, GatewayError, PATIENCE, Query};
 use super::session::{Hold, Session};
-use super::txn::{self, Action, Change, Effect, MAX_BYTES, MAX_CHANGES};
+use super::sessions::Sessions;
+use super::txn::{self, Effect, KeyAction, KeyChange, MAX_BYTES, MAX_CHANGES};
 use crate::journal::group_commit::RoundEnd;
 use crate::values::cause::JournalError;
 
@@ -23,9 +23,9 @@ pub(super) struct Done {
 type Results = Vec<Result<Done, GatewayError>>;
 
 /// Carries out the changes of a round. Each gets a result of its own.
-pub(super) fn carry_out(journal: &EtcdInner, changes: &[Change]) -> RoundEnd<Done> {
+pub(super) fn carry_out(sessions: &Sessions, changes: &[KeyChange]) -> RoundEnd<Done> {
     let mut results: Vec<Option<Result<Done, GatewayError>>> = vec![None; changes.len()];
-    let session = if changes.iter().any(Change::is_claim) { Some(journal.session()) } else { None };
+    let session = if changes.iter().any(KeyChange::is_claim) { Some(sessions.open()) } else { None };
     let session = match session {
         Some(Err(error)) => {
             let claims = changes.iter().zip(&mut results).filter(|(change, _)| change.is_claim());
@@ -36,12 +36,12 @@ pub(super) fn carry_out(journal: &EtcdInner, changes: &[Change]) -> RoundEnd<Don
         None => None,
     };
     for places in transactions(changes, &results) {
-        let group: Vec<&Change> = places.iter().map(|place| &changes[*place]).collect();
-        for (place, result) in places.iter().zip(commit(journal, &group, session.as_ref())) {
+        let group: Vec<&KeyChange> = places.iter().map(|place| &changes[*place]).collect();
+        for (place, result) in places.iter().zip(commit(sessions, &group, session.as_ref())) {
             results[*place] = Some(result);
         }
     }
-    let of_change = |(change, result): (&Change, Option<Result<Done, GatewayError>>)| match result {
+    let of_change = |(change, result): (&KeyChange, Option<Result<Done, GatewayError>>)| match result {
         Some(result) => result.map_err(|error| journal_error(change, &error)),
         None => Err(JournalError::panicked()),
     };
@@ -50,7 +50,7 @@ pub(super) fn carry_out(journal: &EtcdInner, changes: &[Change]) -> RoundEnd<Don
 
 /// Groups the changes without a result into transactions. A transaction has one change of a group at most, because etcd
 /// refuses two changes of one key. Changes of one group stay in order.
-fn transactions<T>(changes: &[Change], results: &[Option<T>]) -> Vec<Vec<usize>> {
+fn transactions<T>(changes: &[KeyChange], results: &[Option<T>]) -> Vec<Vec<usize>> {
     let mut open: Vec<usize> = (0..changes.len()).filter(|place| results[*place].is_none()).collect();
     let mut all = Vec::new();
     while !open.is_empty() {
@@ -73,22 +73,22 @@ fn transactions<T>(changes: &[Change], results: &[Option<T>]) -> Vec<Vec<usize>>
 }
 
 /// Commits changes of different groups in one transaction, or in several if it is too large.
-fn commit(journal: &EtcdInner, changes: &[&Change], session: Option<&Arc<Session>>) -> Results {
-    let ended = match send(journal, changes, session) {
+fn commit(sessions: &Sessions, changes: &[&KeyChange], session: Option<&Arc<Session>>) -> Results {
+    let ended = match send(sessions, changes, session) {
         Err(error) if error.kind == ErrorKind::LeaseNotFound && changes.iter().any(|change| change.is_claim()) => {
             // The whole transaction was refused, because the lease of its claims has ended.
             if let Some(session) = session {
                 session.lose();
             }
-            match journal.session() {
-                Ok(session) => return commit_once(journal, changes, Some(&session)),
-                Err(error) => return without_claims(journal, changes, &error),
+            match sessions.open() {
+                Ok(session) => return commit_once(sessions, changes, Some(&session)),
+                Err(error) => return without_claims(sessions, changes, &error),
             }
         }
         Err(error) if error.kind == ErrorKind::TooLarge && changes.len() > 1 => {
             let (one, other) = changes.split_at(changes.len() / 2);
-            let mut results = commit(journal, one, session);
-            results.extend(commit(journal, other, session));
+            let mut results = commit(sessions, one, session);
+            results.extend(commit(sessions, other, session));
             return results;
         }
         ended => ended,
@@ -96,23 +96,23 @@ fn commit(journal: &EtcdInner, changes: &[&Change], session: Option<&Arc<Session
     ended.unwrap_or_else(|error| vec![Err(error); changes.len()])
 }
 
-fn commit_once(journal: &EtcdInner, changes: &[&Change], session: Option<&Arc<Session>>) -> Results {
-    send(journal, changes, session).unwrap_or_else(|error| vec![Err(error); changes.len()])
+fn commit_once(sessions: &Sessions, changes: &[&KeyChange], session: Option<&Arc<Session>>) -> Results {
+    send(sessions, changes, session).unwrap_or_else(|error| vec![Err(error); changes.len()])
 }
 
 /// Commits all changes but the claims, which fail with `error`.
-fn without_claims(journal: &EtcdInner, changes: &[&Change], error: &GatewayError) -> Results {
-    let others: Vec<&Change> = changes.iter().copied().filter(|change| !change.is_claim()).collect();
-    let mut results = if others.is_empty() { Vec::new() } else { commit_once(journal, &others, None) }.into_iter();
+fn without_claims(sessions: &Sessions, changes: &[&KeyChange], error: &GatewayError) -> Results {
+    let others: Vec<&KeyChange> = changes.iter().copied().filter(|change| !change.is_claim()).collect();
+    let mut results = if others.is_empty() { Vec::new() } else { commit_once(sessions, &others, None) }.into_iter();
     let mut next = || results.next().unwrap_or_else(|| Err(error.clone()));
     changes.iter().map(|change| if change.is_claim() { Err(error.clone()) } else { next() }).collect()
 }
 
 /// Sends one transaction.
-fn send(journal: &EtcdInner, changes: &[&Change], session: Option<&Arc<Session>>) -> Result<Results, GatewayError> {
+fn send(sessions: &Sessions, changes: &[&KeyChange], session: Option<&Arc<Session>>) -> Result<Results, GatewayError> {
     let has_claim = changes.iter().any(|change| change.is_claim());
     // Counted before the locks can exist, so that the lease outlives them.
-    let hold = |change: &&Change| session.filter(|_| change.is_claim()).map(|session| Arc::new(session.hold()));
+    let hold = |change: &&KeyChange| session.filter(|_| change.is_claim()).map(|session| Arc::new(session.hold()));
     let holds: Vec<Option<Arc<Hold>>> = changes.iter().map(hold).collect();
     let lease = session.map_or(0, |session| session.lease);
     let query = Query {
@@ -121,9 +121,9 @@ fn send(journal: &EtcdInner, changes: &[&Change], session: Option<&Arc<Session>>
         header: HEADER,
         // A repetition that is hidden could create a lock after its claim has ended.
         may_repeat: !has_claim,
-        until: Instant::now() + super::PATIENCE,
+        until: Instant::now() + PATIENCE,
     };
-    let served = journal.gateway.call(&query);
+    let served = sessions.gateway.call(&query);
     let was_ambiguous = match &served {
         Ok(served) => served.was_ambiguous,
         Err(error) => error.was_ambiguous,
@@ -132,7 +132,7 @@ fn send(journal: &EtcdInner, changes: &[&Change], session: Option<&Arc<Session>>
         // A late attempt could create a lock whose claim has ended. Its lease is revoked after the last claim.
         session.retire();
     }
-    let served = served.inspect_err(|error| journal.note_failure(error))?;
+    let served = served.inspect_err(|error| sessions.note_failure(error))?;
     let effects = txn::effects(changes, &served.value).ok_or_else(|| {
         GatewayError::refused("the answer to a transaction does not fit it: check the URL of the journal")
     })?;
@@ -140,12 +140,12 @@ fn send(journal: &EtcdInner, changes: &[&Change], session: Option<&Arc<Session>>
 }
 
 /// The error of one change, with its action in words.
-fn journal_error(change: &Change, error: &GatewayError) -> JournalError {
+fn journal_error(change: &KeyChange, error: &GatewayError) -> JournalError {
     let action = match &change.action {
-        Action::Claim(_) => "claim the group in etcd",
-        Action::Record(..) => "record the intent in etcd",
-        Action::Erase(_) => "erase the intent in etcd",
-        Action::Release(_) => "release the group in etcd",
+        KeyAction::Claim(_) => "claim the group in etcd",
+        KeyAction::Record(..) => "record the intent in etcd",
+        KeyAction::Erase(_) => "erase the intent in etcd",
+        KeyAction::Release(_) => "release the group in etcd",
     };
     error.of(action)
 }

@@ -32,11 +32,11 @@ pub(super) struct Session {
     gateway: Arc<Gateway>,
     pub(super) lease: i64,
     ttl: Duration,
-    state: Mutex<Progress>,
+    state: Mutex<LeaseState>,
     changed: Condvar,
 }
 
-struct Progress {
+struct LeaseState {
     holds_until: Instant,
     claims: usize,
     stage: Stage,
@@ -66,7 +66,7 @@ impl Session {
             let reason = granted.value.get("error").and_then(Value::as_str).unwrap_or("the answer has no lease");
             return Err(GatewayError::refused(format!("no lease was granted: {reason}")));
         };
-        let state = Progress { holds_until: granted.sent + ttl, claims: 0, stage: Stage::Open };
+        let state = LeaseState { holds_until: granted.sent + ttl, claims: 0, stage: Stage::Open };
         let session =
             Session { gateway: Arc::clone(gateway), lease, ttl, state: Mutex::new(state), changed: Condvar::new() };
         let session = Arc::new(session);
@@ -119,7 +119,7 @@ impl Session {
 
     /// Blocks until the thread has ended, or for at most `longest`.
     pub(super) fn wait_until_over(&self, longest: Duration) {
-        let is_running = |progress: &mut Progress| progress.stage != Stage::Over;
+        let is_running = |progress: &mut LeaseState| progress.stage != Stage::Over;
         drop(self.changed.wait_timeout_while(self.progress(), longest, is_running));
     }
 
@@ -180,7 +180,7 @@ impl Session {
         let _ = self.gateway.call(&Query { path: "/v3/lease/revoke", body, header: HEADER, may_repeat: true, until });
     }
 
-    fn progress(&self) -> MutexGuard<'_, Progress> {
+    fn progress(&self) -> MutexGuard<'_, LeaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::EtcdJournal;
 use super::gateway::Gateway;
+use super::journal::EtcdJournal;
 use super::login::Login;
 use crate::http::tls::Tls;
 #[cfg(feature = "rustls")]
@@ -53,8 +53,23 @@ pub struct EtcdJournalBuilder {
     tls: Option<TlsSettings>,
 }
 
+impl EtcdJournal {
+    /// Returns a builder for a journal at a URL such as `etcd://etcd1:2379,etcd2:2379,etcd3:2379/prefix`. `etcds://` is
+    /// with TLS.
+    ///
+    /// ```
+    /// use cluster_client::EtcdJournal;
+    ///
+    /// let refused = EtcdJournal::builder("etcd1:2379").open().unwrap_err();
+    /// assert!(refused.to_string().contains("begins neither with etcd:// nor with etcds://"));
+    /// ```
+    pub fn builder(url: impl Into<String>) -> EtcdJournalBuilder {
+        EtcdJournalBuilder::new(url.into())
+    }
+}
+
 impl EtcdJournalBuilder {
-    pub(super) fn new(url: String) -> Self {
+    fn new(url: String) -> Self {
         EtcdJournalBuilder {
             url,
             ttl: Duration::from_secs(30),
@@ -112,7 +127,7 @@ impl EtcdJournalBuilder {
             }
         }
         let gateway = Gateway::new(endpoints, &tls, login)?;
-        Ok(EtcdJournal::with(gateway, prefix, self.ttl))
+        Ok(EtcdJournal::new(gateway, prefix, self.ttl))
     }
 
     #[cfg(feature = "rustls")]

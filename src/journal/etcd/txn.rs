@@ -25,14 +25,14 @@ const OVERHEAD: usize = 2 << 10;
 
 /// A change of one group.
 #[derive(Debug, Clone)]
-pub(super) struct Change {
+pub(super) struct KeyChange {
     pub(super) lock: String,
     pub(super) intent: String,
-    pub(super) action: Action,
+    pub(super) action: KeyAction,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Action {
+pub(super) enum KeyAction {
     Claim(LockValue),
     /// Puts this text.
     Record(i64, String),
@@ -52,13 +52,13 @@ pub(super) enum Effect {
     Lost,
 }
 
-impl Change {
+impl KeyChange {
     pub(super) fn is_claim(&self) -> bool {
-        matches!(self.action, Action::Claim(_))
+        matches!(self.action, KeyAction::Claim(_))
     }
 
     pub(super) fn size(&self) -> usize {
-        let value = if let Action::Record(_, text) = &self.action { text.len() } else { 0 };
+        let value = if let KeyAction::Record(_, text) = &self.action { text.len() } else { 0 };
         OVERHEAD + value
     }
 
@@ -74,18 +74,18 @@ impl Change {
         };
         let read = |key: &str| json!({ "request_range": { "key": key } });
         match &self.action {
-            Action::Claim(value) => {
+            KeyAction::Claim(value) => {
                 let value = encode(value.to_text());
                 let put = json!({ "request_put": { "key": lock, "value": value, "lease": lease.to_string() } });
                 if_created_at(0, json!([put, read(&intent)]), json!([read(&lock), read(&intent)]))
             }
-            Action::Record(fence, text) => {
+            KeyAction::Record(fence, text) => {
                 if_created_at(*fence, json!([{ "request_put": { "key": intent, "value": encode(text) } }]), json!([]))
             }
-            Action::Erase(fence) => {
+            KeyAction::Erase(fence) => {
                 if_created_at(*fence, json!([{ "request_delete_range": { "key": intent } }]), json!([]))
             }
-            Action::Release(fence) => {
+            KeyAction::Release(fence) => {
                 if_created_at(*fence, json!([{ "request_delete_range": { "key": lock } }]), json!([]))
             }
         }
@@ -96,7 +96,7 @@ impl Change {
     fn effect(&self, answer: &Value, revision: i64) -> Option<Effect> {
         let answer = answer.get("response_txn")?;
         let has_succeeded = answer.get("succeeded").and_then(Value::as_bool).unwrap_or(false);
-        let Action::Claim(own) = &self.action else {
+        let KeyAction::Claim(own) = &self.action else {
             return Some(if has_succeeded { Effect::Changed } else { Effect::Lost });
         };
         let intent = match range(answer, 1)? {
@@ -123,13 +123,13 @@ fn range(answer: &Value, number: usize) -> Option<Option<&Value>> {
 }
 
 /// Returns the body of the transaction that makes these changes of different groups.
-pub(super) fn body(changes: &[&Change], lease: i64) -> String {
+pub(super) fn body(changes: &[&KeyChange], lease: i64) -> String {
     let nested: Vec<Value> = changes.iter().map(|change| change.to_json(lease)).collect();
     json!({ "success": nested }).to_string()
 }
 
 /// Returns the effect of each change. `None` if the answer does not fit the changes.
-pub(super) fn effects(changes: &[&Change], answer: &Value) -> Option<Vec<Effect>> {
+pub(super) fn effects(changes: &[&KeyChange], answer: &Value) -> Option<Vec<Effect>> {
     let revision = int(answer, "/header/revision");
     let answers = answer.get("responses")?.as_array()?;
     if answers.len() != changes.len() {

@@ -1,6 +1,6 @@
 //! The list of unfinished operations: all intents and all locks of a journal, as they were at one moment.
 //!
-//! Keys are read in pages, all at the revision of the first page. The reads are linearizable, so nothing that was
+//! KeyNames are read in pages, all at the revision of the first page. The reads are linearizable, so nothing that was
 //! acknowledged is missing.
 
 use std::collections::HashMap;
@@ -8,10 +8,9 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::PATIENCE;
 use super::answer::{HEADER, int};
-use super::gateway::{ErrorKind, Gateway, GatewayError, Query};
-use super::keys::{Keys, LockValue, decode, encode, end_of, entry};
+use super::gateway::{ErrorKind, Gateway, GatewayError, PATIENCE, Query};
+use super::keys::{KeyNames, LockValue, decode, encode, end_of, entry};
 use crate::journal::Unfinished;
 use crate::values::cause::JournalError;
 
@@ -23,7 +22,7 @@ const ATTEMPTS: usize = 3;
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Reads all unfinished operations, with their holders.
-pub(super) fn read(gateway: &Gateway, keys: &Keys) -> Result<Unfinished, JournalError> {
+pub(super) fn read(gateway: &Gateway, keys: &KeyNames) -> Result<Unfinished, JournalError> {
     let is_compacted =
         |found: &Result<_, GatewayError>| matches!(found, Err(error) if error.kind == ErrorKind::Compacted);
     let mut found = snapshot(gateway, keys);
@@ -37,7 +36,7 @@ pub(super) fn read(gateway: &Gateway, keys: &Keys) -> Result<Unfinished, Journal
 }
 
 /// Returns all intents and all locks at one revision.
-fn snapshot(gateway: &Gateway, keys: &Keys) -> Result<(Pairs, Pairs), GatewayError> {
+fn snapshot(gateway: &Gateway, keys: &KeyNames) -> Result<(Pairs, Pairs), GatewayError> {
     let mut revision = 0;
     let intents = pages(gateway, &keys.intents(), &mut revision)?;
     let locks = if intents.is_empty() { Vec::new() } else { pages(gateway, &keys.locks(), &mut revision)? };
@@ -79,7 +78,7 @@ fn pages(gateway: &Gateway, start: &str, revision: &mut i64) -> Result<Pairs, Ga
     }
 }
 
-fn list(keys: &Keys, intents: &Pairs, locks: &Pairs) -> Unfinished {
+fn list(keys: &KeyNames, intents: &Pairs, locks: &Pairs) -> Unfinished {
     let name = |key: &[u8], start: &str| key.strip_prefix(start.as_bytes()).map(<[u8]>::to_vec);
     let locks: HashMap<Vec<u8>, &Vec<u8>> =
         locks.iter().filter_map(|(key, value)| Some((name(key, &keys.locks())?, value))).collect();
