@@ -21,7 +21,6 @@ use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
 
 pub use self::directory::DirectoryJournal;
-pub(crate) use self::directory::PreparedChange;
 #[cfg(all(feature = "etcd", not(loom)))]
 pub use self::etcd::{EtcdJournal, EtcdJournalBuilder};
 pub use self::unfinished::{JournalEntry, Unfinished};
