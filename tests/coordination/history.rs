@@ -31,6 +31,8 @@ struct Shared {
 struct Seen {
     /// By revision and key.
     events: BTreeMap<(i64, String), Event>,
+    /// Events up to this revision are forgotten. A member that lags may tell them again.
+    forgotten: i64,
     marks: u64,
     closed: bool,
 }
@@ -83,7 +85,9 @@ impl History {
 
     /// Forgets the events so far. No lock may be held.
     pub(crate) fn forget(&self) {
-        self.shared.seen().events.clear();
+        let mut seen = self.shared.seen();
+        seen.forgotten = seen.events.last_key_value().map_or(seen.forgotten, |((revision, _), _)| *revision);
+        seen.events.clear();
     }
 
     /// Waits for the first lock on a group by this process that is given up again. The moment of its end.
@@ -157,7 +161,8 @@ impl Shared {
             let events: Vec<Event> = result["events"].as_array().into_iter().flatten().filter_map(event).collect();
             *next = events.iter().map(|event| event.revision + 1).fold(*next, i64::max);
             let mut seen = self.seen();
-            for event in events {
+            let forgotten = seen.forgotten;
+            for event in events.into_iter().filter(|event| event.revision > forgotten) {
                 seen.events.entry((event.revision, event.key.clone())).or_insert(event);
             }
             if seen.closed {
