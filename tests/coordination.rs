@@ -17,6 +17,8 @@ mod lane;
 mod link;
 #[path = "coordination/mutants.rs"]
 mod mutants;
+#[path = "coordination/network.rs"]
+mod network;
 #[path = "coordination/rounds.rs"]
 mod rounds;
 #[path = "coordination/stopped.rs"]

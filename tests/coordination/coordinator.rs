@@ -15,6 +15,7 @@ use cluster_client::{ClusterClient, Credentials, Engine, Report, RetryPolicy};
 use serde_json::{Value, json};
 
 use crate::mutants;
+use crate::network::{self, Cables};
 use crate::proof::process::signal;
 
 pub(crate) const TTL: Duration = Duration::from_secs(3);
@@ -79,6 +80,8 @@ impl Outcome {
 /// The process, seen from the test. Dropping it ends it.
 pub(crate) struct Coordinator {
     pub(crate) pid: u32,
+    /// Where it has a network namespace.
+    pub(crate) cables: Option<Cables>,
     child: Mutex<Child>,
     stdin: Mutex<Option<ChildStdin>>,
     results: Arc<Results>,
@@ -93,8 +96,14 @@ struct Results {
 
 impl Coordinator {
     pub(crate) fn start(settings: &Settings) -> Self {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "coordinator::serve", "--ignored", "--nocapture", "--test-threads=1"]);
+        let program = std::env::current_exe().unwrap();
+        let arguments = ["--exact", "coordinator::serve", "--ignored", "--nocapture", "--test-threads=1"];
+        let apart = network::addresses().is_some();
+        let mut command =
+            if apart { network::apart(program.to_str().unwrap(), &arguments) } else { Command::new(program) };
+        if !apart {
+            command.args(arguments);
+        }
         command.env(HOSTS, settings.hosts.join(",")).env(JOURNAL, &settings.journal);
         command.env(ENGINE, if settings.multiplexed { "multiplexed" } else { "threads" });
         command.env(mutants::VARIABLE, settings.mutant.as_deref().unwrap_or_default());
@@ -102,16 +111,22 @@ impl Coordinator {
         command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
         let results = Arc::new(Results::default());
-        let (reading, stdout) = (Arc::clone(&results), child.stdout.take().unwrap());
+        let (reading, mut stdout) = (Arc::clone(&results), BufReader::new(child.stdout.take().unwrap()));
+        let cables = apart.then(|| {
+            stdout.read_line(&mut String::new()).unwrap();
+            let cables = Cables::lay(child.id());
+            child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+            cables
+        });
         thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            for line in stdout.lines().map_while(Result::ok) {
                 reading.note(&line);
             }
             reading.all.lock().unwrap().1 = true;
             reading.changed.notify_all();
         });
         let stdin = Mutex::new(child.stdin.take());
-        Coordinator { pid: child.id(), child: Mutex::new(child), stdin, results, next: AtomicU64::new(1) }
+        Coordinator { pid: child.id(), cables, child: Mutex::new(child), stdin, results, next: AtomicU64::new(1) }
     }
 
     /// Begins an operation: `create`, `delete` or `recover`. Returns its number.

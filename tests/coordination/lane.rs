@@ -11,6 +11,7 @@ use cluster_client::testing::Node;
 use crate::coordinator::{Coordinator, HEADER, Settings};
 use crate::history::History;
 use crate::link::{Link, Mode};
+use crate::network::{self, Cable};
 use crate::proof::PATIENCE;
 use crate::proof::etcd::{Etcd, MEMBERS};
 
@@ -52,15 +53,16 @@ pub(crate) struct Change {
 impl Lane {
     /// Nothing where etcd is not installed. `mutant` names a mistake of the first coordinator.
     pub(crate) fn open(number: usize, auth: bool, mutant: Option<&str>) -> Option<Self> {
+        let (ip, etcd_ip) = network::addresses().unwrap_or((Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST));
         let byte = |number: usize| u8::try_from(number % 200 + 10).unwrap();
         // An address of its own, so that the port of a member that was killed is not given to anybody else.
         let etcd = Etcd::start(Ipv4Addr::new(127, byte(std::process::id() as usize), byte(number), 1))?;
         if auth {
             etcd.enable_auth();
         }
-        let nodes: Vec<Served> = (0..NODES).map(|_| Served::start()).collect();
+        let nodes: Vec<Served> = (0..NODES).map(|_| Served::start(ip)).collect();
         let hosts: Vec<String> = nodes.iter().map(|served| format!("http://{}", served.link.address())).collect();
-        let link = |member: usize| Link::before(etcd.members[member].address, 1, |_| 0);
+        let link = |member: usize| Link::before(etcd.members[member].address, etcd_ip, 1, |_| 0);
         let to_etcd: Vec<Vec<Link>> = (0..COORDINATORS).map(|_| (0..MEMBERS).map(link).collect()).collect();
         let settings = |(number, links): (usize, &Vec<Link>)| Settings {
             number,
@@ -79,6 +81,13 @@ impl Lane {
     }
 
     pub(crate) fn cut_from_etcd(&self, coordinator: usize, mode: Mode) {
+        match &self.coordinator(coordinator).cables {
+            // A real cut loses packets and not bytes: they are sent again, and arrive once it is over.
+            Some(cables) if mode == Mode::Lost => cables.pull(Cable::Etcd, true),
+            Some(cables) => cables.pull(Cable::Etcd, false),
+            None => {}
+        }
+        let mode = if mode == Mode::Lost && network::addresses().is_some() { Mode::Open } else { mode };
         self.to_etcd[coordinator].iter().for_each(|link| link.set(0, mode));
     }
 
@@ -135,11 +144,11 @@ impl Lane {
 }
 
 impl Served {
-    fn start() -> Self {
+    fn start(ip: Ipv4Addr) -> Self {
         let node = Node::start().unwrap();
         // A moment after the node's own clock began, so that no request seems to arrive before it was sent.
         let started = Instant::now();
-        let link = Link::before(node.address(), COORDINATORS, owner);
+        let link = Link::before(node.address(), ip, COORDINATORS, owner);
         Served { node, link, started }
     }
 

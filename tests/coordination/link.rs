@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
@@ -72,9 +72,9 @@ struct Connection {
 }
 
 impl Link {
-    /// Starts it before a server. `owner` reads the number of the coordinator, below `owners`, from a request.
-    pub(crate) fn before(server: SocketAddr, owners: usize, owner: fn(&[u8]) -> usize) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    /// Starts it before a server, with this address. `owner` reads the number of the coordinator, below `owners`, from a request.
+    pub(crate) fn before(server: SocketAddr, ip: Ipv4Addr, owners: usize, owner: fn(&[u8]) -> usize) -> Self {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let state = State {
             modes: vec![Mode::Open; owners],

@@ -55,7 +55,7 @@ pub(crate) fn journal(place: &str) -> Arc<dyn Journal> {
 fn open(members: &str) -> Arc<dyn Journal> {
     let builder = EtcdJournal::builder(format!("etcd://{members}{}", PREFIX.trim_end_matches('/'))).ttl(TTL);
     let auth = !std::env::var(AUTH).unwrap_or_default().is_empty();
-    let builder = if auth { builder.user(USER, PASSWORD) } else { builder };
+    let builder = if auth { builder.user(USER, PASSWORD).allow_plain_http(true) } else { builder };
     Arc::new(builder.open().unwrap())
 }
 

@@ -12,9 +12,9 @@ use crate::history::Event;
 use crate::judge;
 use crate::lane::{COORDINATORS, Change, Lane, NODES};
 use crate::link::{Link, Mode};
-use crate::mutants;
 use crate::proof::etcd::MEMBERS;
 use crate::proof::{Figures, PATIENCE, setting, spread};
+use crate::{mutants, network};
 
 const GROUPS: [&str; 2] = ["payments", "billing"];
 /// A group is busy for as long as its owner works, or until the lease of a dead owner ends.
@@ -242,6 +242,9 @@ impl Drop for Closing<'_> {
 
 #[test]
 fn rounds_end_on_all_nodes_or_none_and_nobody_works_without_a_claim() {
+    if !network::is_inside("rounds::rounds_end_on_all_nodes_or_none_and_nobody_works_without_a_claim") {
+        return;
+    }
     let (rounds, seed) = (setting("COORDINATION_ROUNDS", 8), setting("COORDINATION_SEED", 1));
     let lanes = usize::try_from(setting("COORDINATION_LANES", 2)).unwrap();
     let figures = run(rounds, seed, lanes, None);
