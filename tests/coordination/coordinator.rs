@@ -14,6 +14,7 @@ use std::time::Duration;
 use cluster_client::{ClusterClient, Credentials, Engine, Report, RetryPolicy};
 use serde_json::{Value, json};
 
+use crate::guard;
 use crate::mutants;
 use crate::network::{self, Cables};
 use crate::proof::process::signal;
@@ -108,6 +109,7 @@ impl Coordinator {
         command.env(ENGINE, if settings.multiplexed { "multiplexed" } else { "threads" });
         command.env(mutants::VARIABLE, settings.mutant.as_deref().unwrap_or_default());
         command.env(mutants::AUTH, if settings.auth { "yes" } else { "" }).env(NUMBER, settings.number.to_string());
+        std::os::unix::process::CommandExt::process_group(&mut command, guard::group());
         command.env_remove("RUST_LOG").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
         let results = Arc::new(Results::default());

@@ -1,11 +1,11 @@
 //! A coordinator that is cut off from the nodes alone, in the middle of its create: it keeps its claim, ends in doubt, and
 //! another one recovers. What the first sent into the cut must not arrive once it is over.
 
+use crate::etcd::key;
 use crate::lane::{Lane, NODES, PREFIX};
 use crate::link::{Link, at_request, contains};
 use crate::network::{self, Cable};
 use crate::proof::PATIENCE;
-use crate::proof::etcd::key;
 
 const GROUP: &str = "cut";
 

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::coordinator::{HEADER, LONGEST_DELAY, TTL};
+use crate::etcd::MEMBERS;
 use crate::lane::{COORDINATORS, Lane};
 use crate::link::Mode;
 use crate::proof::Figures;
-use crate::proof::etcd::MEMBERS;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
@@ -146,7 +146,7 @@ impl Fault {
             Kind::CutFromNodes(_) => lane.cut_from_nodes(self.coordinator, Mode::Open),
             Kind::LeaderPaused => lane.etcd.members[leader].pause(false),
             Kind::LeaderKilled | Kind::NoQuorum | Kind::MemberRestarted => {
-                lane.etcd.members.iter().for_each(crate::proof::etcd::Member::start);
+                lane.etcd.members.iter().for_each(crate::etcd::Member::start);
             }
             Kind::SlowMember => {}
         }

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::etcd::{Etcd, PASSWORD, USER, key, text};
 use crate::lane::PREFIX;
 use crate::proof::PATIENCE;
-use crate::proof::etcd::{Etcd, PASSWORD, USER, key, text};
 
 /// A key outside the journal, written to learn that all before it was seen.
 const MARK: &str = "mark";

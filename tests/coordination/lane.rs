@@ -9,11 +9,11 @@ use std::time::Instant;
 use cluster_client::testing::Node;
 
 use crate::coordinator::{Coordinator, HEADER, Settings};
+use crate::etcd::{Etcd, MEMBERS};
 use crate::history::History;
 use crate::link::{Link, Mode};
 use crate::network::{self, Cable};
 use crate::proof::PATIENCE;
-use crate::proof::etcd::{Etcd, MEMBERS};
 
 pub(crate) const COORDINATORS: usize = 3;
 pub(crate) const NODES: usize = 3;

@@ -8,8 +8,8 @@ use std::time::Instant;
 use cluster_client::{Claim, ClaimError, EtcdJournal, GroupId, Intent, Journal, JournalError, Unfinished};
 
 use crate::coordinator::TTL;
+use crate::etcd::{PASSWORD, USER};
 use crate::lane::PREFIX;
-use crate::proof::etcd::{PASSWORD, USER};
 
 /// Names the mistake of a coordinator.
 pub(crate) const VARIABLE: &str = "COORDINATOR_MUTANT";

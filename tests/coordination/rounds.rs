@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use cluster_client::testing::{Fault as NodeFault, Method};
 
 use crate::coordinator::{LONGEST_DELAY, Outcome, SETTLE, TTL};
+use crate::etcd::MEMBERS;
 use crate::faults::{Armed, Fault, Happened};
 use crate::history::Event;
 use crate::judge;
 use crate::lane::{COORDINATORS, Change, Lane, NODES};
 use crate::link::{Link, Mode};
-use crate::proof::etcd::MEMBERS;
 use crate::proof::{Figures, PATIENCE, setting, spread};
 use crate::{mutants, network};
 

@@ -8,10 +8,10 @@ use std::time::Instant;
 use cluster_client::testing::{Fault, Method};
 
 use crate::coordinator::Outcome;
+use crate::etcd::key;
 use crate::lane::{Change, Lane, NODES, PREFIX};
 use crate::link::{Link, at_request, begins, contains};
 use crate::proof::PATIENCE;
-use crate::proof::etcd::key;
 use crate::proof::process::signal;
 
 /// The owner that is stopped, and the one that takes over.

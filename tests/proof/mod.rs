@@ -3,7 +3,6 @@
 
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
-pub(crate) mod etcd;
 pub(crate) mod process;
 
 use std::collections::BTreeMap;

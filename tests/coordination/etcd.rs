@@ -1,11 +1,11 @@
 //! A cluster of three etcd members on loopback, each a process that can be killed, paused and started again.
 //!
-//! The program is taken from the path; `tests/services/etcd-keys --install` installs Debian's.
+//! `tests/services/etcd-program` finds the server, or installs it where `SERVICES` is set.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -15,8 +15,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::PATIENCE;
-use super::process::signal;
+use crate::guard;
+use crate::proof::PATIENCE;
+use crate::proof::process::signal;
 
 pub(crate) const MEMBERS: usize = 3;
 pub(crate) const USER: &str = "root";
@@ -37,25 +38,16 @@ pub(crate) struct Etcd {
 
 pub(crate) struct Member {
     pub(crate) address: SocketAddr,
-    program: OsString,
+    program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
-    process: Mutex<Process>,
-}
-
-#[derive(Default)]
-struct Process {
-    child: Option<Child>,
-    paused: bool,
+    process: Mutex<Option<Child>>,
 }
 
 impl Etcd {
-    /// Starts a cluster on this address of loopback. Nothing if etcd is not installed, which is printed.
+    /// Starts a cluster on this address of loopback. Nothing if etcd cannot be had, which is printed.
     pub(crate) fn start(ip: Ipv4Addr) -> Option<Self> {
-        let Some(program) = program() else {
-            println!("skipped: etcd is not installed (tests/services/etcd-keys --install)");
-            return None;
-        };
+        let program = program()?;
         for _ in 1..STARTS {
             let etcd = Etcd::prepare(&program, ip);
             etcd.members.iter().for_each(Member::start);
@@ -69,7 +61,7 @@ impl Etcd {
         Some(etcd)
     }
 
-    fn prepare(program: &OsString, ip: Ipv4Addr) -> Self {
+    fn prepare(program: &Path, ip: Ipv4Addr) -> Self {
         let files = tempfile::tempdir().unwrap();
         let addresses = free_addresses(ip, 2 * MEMBERS);
         let (clients, peers) = addresses.split_at(MEMBERS);
@@ -91,7 +83,7 @@ impl Etcd {
             ];
             Member {
                 address: clients[number],
-                program: program.clone(),
+                program: program.to_owned(),
                 arguments: words.into_iter().map(|(name, value)| format!("--{name}={value}")).collect(),
                 log: files.path().join(format!("m{number}.log")),
                 process: Mutex::default(),
@@ -184,14 +176,6 @@ impl Etcd {
         })
     }
 
-    /// Number of keys that begin so, at the latest revision.
-    pub(crate) fn count(&self, prefix: &str) -> u64 {
-        let answer =
-            self.call("/v3/kv/range", &json!({"key": key(prefix), "range_end": end(prefix), "count_only": true}));
-        assert!(answer["header"]["revision"].is_string(), "{answer}");
-        answer["count"].as_str().map_or(0, |count| count.parse().unwrap())
-    }
-
     /// The keys that begin so, with their values.
     pub(crate) fn keys(&self, prefix: &str) -> Vec<(String, String)> {
         let answer = self.call("/v3/kv/range", &json!({"key": key(prefix), "range_end": end(prefix)}));
@@ -218,18 +202,19 @@ impl Member {
     /// Starts it, or does nothing if it runs.
     pub(crate) fn start(&self) {
         let mut process = self.process.lock().unwrap();
-        if process.child.is_some() {
+        if process.is_some() {
             return;
         }
         let log = std::fs::OpenOptions::new().create(true).append(true).open(&self.log).unwrap();
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        *process = Process { child: Some(command.spawn().unwrap()), paused: false };
+        command.process_group(guard::group());
+        *process = Some(command.spawn().unwrap());
     }
 
     pub(crate) fn kill(&self) {
         let mut process = self.process.lock().unwrap();
-        if let Some(mut child) = process.child.take() {
+        if let Some(mut child) = process.take() {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -238,21 +223,16 @@ impl Member {
     /// Stops the process or continues it: its port accepts connections meanwhile, and nothing answers.
     pub(crate) fn pause(&self, paused: bool) {
         let mut process = self.process.lock().unwrap();
-        let Some(child) = &mut process.child else { return };
+        let Some(child) = &mut *process else { return };
         // Once it is reaped, its id may be another process's.
         if matches!(child.try_wait(), Ok(None)) {
             signal(if paused { "STOP" } else { "CONT" }, &child.id().to_string());
-            process.paused = paused;
         }
-    }
-
-    pub(crate) fn is_paused(&self) -> bool {
-        self.process.lock().unwrap().paused
     }
 
     fn has_ended_by_itself(&self) -> bool {
         let mut process = self.process.lock().unwrap();
-        process.child.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
+        process.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)))
     }
 }
 
@@ -262,10 +242,18 @@ impl Drop for Member {
     }
 }
 
-fn program() -> Option<OsString> {
-    let path = std::env::var_os("PATH")?;
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
-    folders.map(|folder| folder.join("etcd")).find(|file| file.is_file()).map(Into::into)
+/// The server, of the version that `COORDINATION_ETCD` names.
+fn program() -> Option<PathBuf> {
+    let version = std::env::var("COORDINATION_ETCD").unwrap_or_else(|_| "3.4".to_owned());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/etcd-program");
+    let option = if std::env::var_os("SERVICES").is_none() { "--installed" } else { "" };
+    let ran = Command::new(script).arg(&version).arg(option).output();
+    let said = ran.map(|ran| String::from_utf8_lossy(&ran.stdout).into_owned()).unwrap_or_default();
+    let path = said.lines().find_map(|line| line.strip_prefix("program ")).map(PathBuf::from);
+    if path.is_none() {
+        println!("skipped: etcd {version}: {}", said.trim());
+    }
+    path
 }
 
 /// Held together, so that all differ, and then given up for the members.
