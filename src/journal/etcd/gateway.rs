@@ -135,6 +135,13 @@ impl Gateway {
 
     /// Sends a request to the endpoints in turn, beginning with the one that served the last request.
     pub(super) fn call(&self, query: &Query) -> Result<Served, GatewayError> {
+        self.try_endpoints(query).map_err(|error| match &self.login {
+            Some(login) => GatewayError { text: login.masked(error.text), ..error },
+            None => error,
+        })
+    }
+
+    fn try_endpoints(&self, query: &Query) -> Result<Served, GatewayError> {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut troubles = Troubles::new(&self.endpoints);
         let mut pause = PAUSE;

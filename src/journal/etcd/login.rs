@@ -62,6 +62,15 @@ impl Login {
         is_valid
     }
 
+    /// Masks the password and the token in the text of a server.
+    pub(super) fn masked(&self, text: String) -> String {
+        let token = String::from_utf8_lossy(self.token().as_bytes()).into_owned();
+        let token = token.trim_end().split_once(": ").map(|(_, token)| token.to_owned());
+        let password = secret_text(&self.password, PASSWORD).ok();
+        let secrets = token.into_iter().chain(password).filter(|secret| !secret.is_empty());
+        secrets.fold(text, |text, secret| text.replace(&secret, "***"))
+    }
+
     fn slot(&self) -> MutexGuard<'_, HeaderLines> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
     }

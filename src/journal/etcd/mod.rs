@@ -14,6 +14,8 @@
 
 mod answer;
 mod claim;
+#[cfg(test)]
+mod fake;
 mod gateway;
 mod journal;
 mod keys;
@@ -23,6 +25,8 @@ mod session;
 mod sessions;
 mod settings;
 mod store;
+#[cfg(test)]
+mod tests;
 mod together;
 mod txn;
 mod unfinished;
