@@ -362,7 +362,7 @@ impl Multiplexed {
             },
             is_unconnected: false,
         };
-        drop(connection.stream);
+        connection.stream.abandon();
         self.fail(exchange, failure);
     }
 
