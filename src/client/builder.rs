@@ -253,7 +253,7 @@ impl ClientBuilder {
 
     /// Sets the maximum number of threads that the client starts. They start when requests need a thread, and stay until
     /// the client is dropped. A thread without work blocks. With [`Engine::Threads`] each request under way takes one.
-    /// [`Engine::Multiplexed`] uses them for journal calls, and for a bulk between calls of `next`.
+    /// `Engine::Multiplexed` uses them for journal calls, and for a bulk between calls of `next`.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
