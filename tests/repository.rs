@@ -1,5 +1,7 @@
 //! Checks the rules of the house: the dependencies, the floors, and the facts that the README states.
 
+#[path = "support/public_api.rs"]
+mod public_api;
 #[path = "support/source_tree.rs"]
 mod source_tree;
 
@@ -8,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::public_api::Documented;
 use crate::source_tree::SourceTree;
 
 fn root() -> &'static Path {
@@ -277,6 +280,59 @@ fn a_planted_violation_of_each_rule_is_found() {
     assert_eq!(impure(&planted("api.rs", "fn f() { g().elapsed(); }")), ["api calls elapsed"]);
     assert_eq!(prints(&planted("client/driver.rs", "fn f() { println!(\"x\"); }")), ["client::driver has println!"]);
     assert_eq!(prints(&planted("api.rs", "fn f() { vec![dbg!(1)]; }")), ["api has dbg!"]);
+}
+
+/// Types of which each public method has an example of its own: those that a program begins with.
+const MAIN_TYPES: [&str; 4] = ["Bulk", "ClientBuilder", "ClusterClient", "OperationOptions"];
+
+/// Public items without an example. A type needs one on itself or on a method, a method of a main type on itself.
+fn without_example(items: &[Documented]) -> Vec<&str> {
+    let shown: BTreeSet<&str> = items.iter().filter(|item| item.has_example()).map(Documented::owner).collect();
+    let lacks = |item: &&Documented| match item.name.split_once("::") {
+        Some((owner, _)) => MAIN_TYPES.contains(&owner) && !item.has_example(),
+        None => !shown.contains(&*item.name),
+    };
+    items.iter().filter(lacks).map(|item| &*item.name).collect()
+}
+
+/// The lints missing_docs, missing_errors_doc and missing_panics_doc check the rest.
+#[test]
+fn public_types_and_the_methods_of_the_main_types_have_examples() {
+    let tree = library();
+    let exported = ["", "testing"].map(|module| &tree.modules[module].reexports);
+    let is_exported = |item: &Documented| {
+        exported.iter().copied().flatten().any(|path| path.rsplit("::").next() == Some(item.owner()))
+    };
+    let items: Vec<Documented> = ["api", "client", "engine", "http", "journal", "protocol", "testing", "values"]
+        .into_iter()
+        .flat_map(|folder| public_api::read(&root().join("src").join(folder)))
+        .filter(is_exported)
+        .collect();
+    for name in ["ClusterClient", "ClusterClient::create_group", "Journal", "Node::start", "TlsSettings", "Engine"] {
+        assert!(items.iter().any(|item| item.name == name), "{name} was not found");
+    }
+    assert_eq!(without_example(&items), [""; 0]);
+}
+
+#[test]
+fn a_missing_example_is_found() {
+    let example = "/// Text.\n///\n/// ```\n/// f();\n/// ```\n";
+    let source = |on_type: &str, on_method: &str| {
+        format!(
+            "{on_type}pub struct ClusterClient; pub(crate) struct Hidden; #[cfg(test)] pub struct Tested;
+             impl ClusterClient {{ {on_method} pub fn build(&self) {{}} fn own(&self) {{}} }}
+             impl Clone for ClusterClient {{ fn clone(&self) -> Self {{ ClusterClient }} }}
+             pub struct Value; impl Value {{ {on_method} pub fn parse() {{}} }}"
+        )
+    };
+    let lacking = |source: &str| without_example(&public_api::parse(source)).join(" ");
+    assert_eq!(lacking(&source(example, example)), "");
+    assert_eq!(lacking(&source("", example)), "");
+    assert_eq!(lacking(&source(example, "")), "ClusterClient::build Value");
+    for not_compiled in ["```text", "```ignore", "```json", "```rust,ignore"] {
+        let other = example.replacen("```", not_compiled, 1);
+        assert_eq!(lacking(&source(&other, &other)), "ClusterClient ClusterClient::build Value", "{not_compiled}");
+    }
 }
 
 /// Name of a heading in a link.

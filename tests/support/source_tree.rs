@@ -286,7 +286,7 @@ fn leaves(tree: &syn::UseTree, mut path: Vec<String>) -> Vec<(String, Vec<String
 }
 
 /// Whether only tests, model checks or fuzzing build what has these attributes.
-fn is_left_out(attributes: &[syn::Attribute]) -> bool {
+pub(crate) fn is_left_out(attributes: &[syn::Attribute]) -> bool {
     fn requires(condition: &syn::Meta) -> bool {
         match condition {
             syn::Meta::Path(path) => ["test", "loom", "fuzzing", "doc"].iter().any(|name| path.is_ident(name)),
@@ -301,7 +301,7 @@ fn is_left_out(attributes: &[syn::Attribute]) -> bool {
     conditions.filter_map(|cfg| cfg.parse_args::<syn::Meta>().ok()).any(|condition| requires(&condition))
 }
 
-fn attributes(item: &syn::Item) -> &[syn::Attribute] {
+pub(crate) fn attributes(item: &syn::Item) -> &[syn::Attribute] {
     match item {
         syn::Item::Const(item) => &item.attrs,
         syn::Item::Enum(item) => &item.attrs,
