@@ -295,23 +295,55 @@ fn without_example(items: &[Documented]) -> Vec<&str> {
     items.iter().filter(lacks).map(|item| &*item.name).collect()
 }
 
-/// The lints missing_docs, missing_errors_doc and missing_panics_doc check the rest.
-#[test]
-fn public_types_and_the_methods_of_the_main_types_have_examples() {
-    let tree = library();
-    let exported = ["", "testing"].map(|module| &tree.modules[module].reexports);
-    let is_exported = |item: &Documented| {
-        exported.iter().copied().flatten().any(|path| path.rsplit("::").next() == Some(item.owner()))
+/// Types whose methods set something that has bounds.
+const BOUNDED_TYPES: [&str; 3] = ["ApiBuilder", "ClientBuilder", "RetryPolicy"];
+
+/// Settings that are a number or a time, without bounds such as `1 ms to 1 h`.
+fn without_bounds(items: &[Documented]) -> Vec<&str> {
+    let names_bounds = |text: &str| {
+        let mut ends = text.split("to ").skip(1);
+        ends.any(|end| end.starts_with(|first: char| first.is_ascii_digit()))
     };
-    let items: Vec<Documented> = ["api", "client", "engine", "http", "journal", "protocol", "testing", "values"]
-        .into_iter()
-        .flat_map(|folder| public_api::read(&root().join("src").join(folder)))
-        .filter(is_exported)
-        .collect();
+    let lacks =
+        |item: &&Documented| BOUNDED_TYPES.contains(&item.owner()) && item.takes_number && !names_bounds(&item.text);
+    items.iter().filter(lacks).map(|item| &*item.name).collect()
+}
+
+/// The public items of the library. `lib.rs` and `testing` re-export them.
+fn public_items() -> Vec<Documented> {
+    let tree = library();
+    let exported = ["", "testing"].iter().flat_map(|module| &tree.modules[*module].reexports);
+    let exported: BTreeSet<&str> = exported.filter_map(|path| path.rsplit("::").next()).collect();
+    let mut items = public_api::read(&root().join("src"));
+    items.retain(|item| exported.contains(item.owner()));
     for name in ["ClusterClient", "ClusterClient::create_group", "Journal", "Node::start", "TlsSettings", "Engine"] {
         assert!(items.iter().any(|item| item.name == name), "{name} was not found");
     }
-    assert_eq!(without_example(&items), [""; 0]);
+    items
+}
+
+/// The lints missing_docs, missing_errors_doc and missing_panics_doc check the rest.
+#[test]
+fn public_types_and_the_methods_of_the_main_types_have_examples() {
+    assert_eq!(without_example(&public_items()), [""; 0]);
+}
+
+#[test]
+fn settings_with_bounds_name_them() {
+    let items = public_items();
+    let settings = items.iter().filter(|item| item.takes_number && BOUNDED_TYPES.contains(&item.owner()));
+    assert!(settings.count() >= 10);
+    assert_eq!(without_bounds(&items), [""; 0]);
+}
+
+#[test]
+fn missing_bounds_are_found() {
+    let source = |text: &str| {
+        format!("pub struct RetryPolicy; impl RetryPolicy {{ #[doc = \"{text}\"] pub fn with(&self, n: u32) {{}} }}")
+    };
+    let lacking = |text: &str| without_bounds(&public_api::parse(&source(text))).join(" ");
+    assert_eq!(lacking("Sets the number: 1 to 100."), "");
+    assert_eq!(lacking("Sets the number. It has to be small."), "RetryPolicy::with");
 }
 
 #[test]

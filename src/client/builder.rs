@@ -320,7 +320,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the timeout of one request, from its connect to the end of its answer.
+    /// Sets the timeout of one request, from its connect to the end of its answer: 1 ms to 1 h; 10 s by default.
     ///
     /// ```
     /// use std::time::Duration;
@@ -336,7 +336,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the timeout of one operation, without its rollback.
+    /// Sets the timeout of one operation, without its rollback: 1 ms to 24 h; none by default.
     /// [`OperationOptions::timeout`](crate::OperationOptions::timeout) sets it for some operations.
     ///
     /// ```
@@ -354,8 +354,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the timeout of a rollback, or of the recovery of an older operation. It comes on top of the timeout of the
-    /// operation.
+    /// Sets the timeout of a rollback, or of the recovery of an older operation: more than [`ClientBuilder::settle`], and up
+    /// to 24 h; 120 s by default, or four times `settle` if that is longer. It comes on top of the timeout of the operation.
     ///
     /// ```
     /// use std::time::Duration;
@@ -373,7 +373,7 @@ impl ClientBuilder {
     }
 
     /// Sets the settle time: the wait after a request whose effect is unknown, before its host is checked again. It is
-    /// called S in [`contract`](crate::contract).
+    /// called S in [`contract`](crate::contract): 1 ms to 1 h; 10 s by default, or the request timeout if that is longer.
     ///
     /// Choose the longest time after which a request without an answer can still take effect on a host, or longer. A
     /// read must not lag behind a change by more than this either. `RolledBack` and `Deleted` hold only if it is long
@@ -393,7 +393,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the maximum number of threads that the client starts. They start when requests need a thread, and stay until
+    /// Sets the maximum number of threads that the client starts: 1 to 4096; 1024 by default. They start when requests need a thread, and stay until
     /// the client is dropped. A thread without work blocks. With [`Engine::Threads`] each request under way takes one.
     /// `Engine::Multiplexed` uses them for journal calls, and for a bulk between calls of `next`.
     ///
@@ -408,7 +408,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the maximum number of operations that a [`Bulk`](crate::Bulk) has in flight.
+    /// Sets the maximum number of operations that a [`Bulk`](crate::Bulk) has in flight: 1 to 1024; 32 by default.
     ///
     /// ```
     /// use cluster_client::ClusterClient;

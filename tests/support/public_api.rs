@@ -13,6 +13,8 @@ pub(crate) struct Documented {
     /// The name: `Report`, or `Report::new`.
     pub(crate) name: String,
     pub(crate) text: String,
+    /// Whether it is a function with a number or a time among its parameters.
+    pub(crate) takes_number: bool,
 }
 
 impl Documented {
@@ -61,8 +63,15 @@ struct Reader {
 impl Reader {
     fn add(&mut self, visibility: &syn::Visibility, name: String, attributes: &[syn::Attribute]) {
         if matches!(visibility, syn::Visibility::Public(_)) {
-            self.found.push(Documented { name, text: text(attributes) });
+            self.found.push(Documented { name, text: text(attributes), takes_number: false });
         }
+    }
+
+    fn add_method(&mut self, owner: &syn::Ident, method: &syn::ImplItemFn) {
+        let before = self.found.len();
+        self.add(&method.vis, format!("{owner}::{}", method.sig.ident), &method.attrs);
+        let takes_number = method.sig.inputs.iter().any(is_number);
+        self.found[before..].iter_mut().for_each(|item| item.takes_number = takes_number);
     }
 }
 
@@ -84,7 +93,7 @@ impl Visit<'_> for Reader {
                     if let syn::ImplItem::Fn(method) = member
                         && !is_left_out(&method.attrs)
                     {
-                        self.add(&method.vis, format!("{owner}::{}", method.sig.ident), &method.attrs);
+                        self.add_method(owner, method);
                     }
                 }
             }
@@ -92,6 +101,17 @@ impl Visit<'_> for Reader {
             syn::Item::Mod(_) => visit::visit_item(self, item),
             _ => {}
         }
+    }
+}
+
+fn is_number(parameter: &syn::FnArg) -> bool {
+    const NUMBERS: [&str; 7] = ["Duration", "f64", "u16", "u32", "u64", "u8", "usize"];
+    match parameter {
+        syn::FnArg::Typed(parameter) => match &*parameter.ty {
+            syn::Type::Path(of) => NUMBERS.iter().any(|name| of.path.is_ident(name)),
+            _ => false,
+        },
+        syn::FnArg::Receiver(_) => false,
     }
 }
 
