@@ -55,6 +55,34 @@ fn locked(path: &str) -> BTreeSet<(String, String)> {
         .collect()
 }
 
+/// docs/decisions/ureq-versions.md says why.
+#[test]
+fn patches_of_ureq_are_allowed_and_both_engines_have_one_version_of_its_parser() {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--locked", "--format-version", "1", "--all-features"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let requirement = |package: &str, of: &str| {
+        let package = packages.iter().find(|found| found["name"] == package).unwrap();
+        let dependency = package["dependencies"].as_array().unwrap().iter().find(|found| found["name"] == of).unwrap();
+        dependency["req"].as_str().unwrap().to_owned()
+    };
+    let version = |name: &str| {
+        let found: Vec<&str> =
+            packages.iter().filter(|p| p["name"] == name).filter_map(|p| p["version"].as_str()).collect();
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        found[0].to_owned()
+    };
+    let minor = |version: &str| version.rsplit_once('.').unwrap().0.to_owned();
+    assert_eq!(minor(&requirement("cluster-client", "ureq")), format!("~{}", minor(&version("ureq"))));
+    assert_eq!(requirement("cluster-client", "ureq-proto"), requirement("ureq", "ureq-proto"));
+    version("ureq-proto");
+}
+
 /// Otherwise a test of the example would have to download them.
 #[test]
 fn examples_lock_the_versions_of_the_main_lock_file() {
