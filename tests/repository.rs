@@ -35,6 +35,17 @@ fn crates(features: &[&str]) -> BTreeSet<String> {
     lines.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
+fn metadata(flags: &[&str]) -> serde_json::Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--offline", "--locked", "--format-version", "1"])
+        .args(flags)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 #[test]
 fn lean_set_has_at_most_34_crates_and_the_readme_has_the_number() {
     let lean = crates(&["--no-default-features"]);
@@ -58,13 +69,7 @@ fn locked(path: &str) -> BTreeSet<(String, String)> {
 /// docs/decisions/ureq-versions.md says why.
 #[test]
 fn patches_of_ureq_are_allowed_and_both_engines_have_one_version_of_its_parser() {
-    let metadata = Command::new(env!("CARGO"))
-        .args(["metadata", "--offline", "--locked", "--format-version", "1", "--all-features"])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(metadata.status.success(), "{}", String::from_utf8_lossy(&metadata.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let metadata = metadata(&["--all-features"]);
     let packages = metadata["packages"].as_array().unwrap();
     let requirement = |package: &str, of: &str| {
         let package = packages.iter().find(|found| found["name"] == package).unwrap();
@@ -534,6 +539,33 @@ fn packaged() -> BTreeSet<String> {
         .unwrap();
     assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
     String::from_utf8(list.stdout).unwrap().lines().map(|line| line.replace('\\', "/")).collect()
+}
+
+/// The limits of the registry, and what the documentation of a release is built with.
+#[test]
+fn metadata_of_the_package_is_complete() {
+    let metadata = metadata(&["--no-deps"]);
+    let package = &metadata["packages"][0];
+    let words =
+        |key: &str| -> Vec<&str> { package[key].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect() };
+    assert!((3..=5).contains(&words("keywords").len()) && (1..=5).contains(&words("categories").len()));
+    let is_keyword = |word: &&str| word.len() <= 20 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    assert!(words("keywords").iter().all(is_keyword));
+    assert!(
+        package["description"].as_str().is_some_and(|text| (40..=200).contains(&text.len()) && text.ends_with('.'))
+    );
+    assert!(package["rust_version"].is_string() && package["documentation"].is_string());
+    assert_eq!(package["metadata"]["docs"]["rs"]["all-features"], true);
+
+    let packaged = packaged();
+    let licences = package["license"].as_str().unwrap().split(" OR ").map(|name| match name {
+        "MIT" => "LICENSE-MIT",
+        "Apache-2.0" => "LICENSE-APACHE",
+        other => panic!("{other}: its text is missing"),
+    });
+    for file in licences.chain([package["readme"].as_str().unwrap(), "CHANGELOG.md", "Cargo.lock"]) {
+        assert!(packaged.contains(file), "{file} is not in the package");
+    }
 }
 
 #[test]
