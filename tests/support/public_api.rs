@@ -5,7 +5,7 @@ use std::path::Path;
 
 use syn::visit::{self, Visit};
 
-use crate::source_tree::{attributes, is_left_out};
+use crate::syntax::{attributes, is_left_out, leaves};
 
 /// The documentation of a public type, trait or function, or of a public method of a type.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +46,16 @@ pub(crate) fn read(folder: &Path) -> Vec<Documented> {
     }
     found.sort();
     found
+}
+
+/// The names that a module re-exports for everybody.
+pub(crate) fn exported(file: &Path) -> Vec<String> {
+    let module = syn::parse_file(&std::fs::read_to_string(file).unwrap()).unwrap();
+    let imports = module.items.iter().filter_map(|item| match item {
+        syn::Item::Use(import) if matches!(import.vis, syn::Visibility::Public(_)) => Some(&import.tree),
+        _ => None,
+    });
+    imports.flat_map(|tree| leaves(tree, Vec::new())).map(|(name, _)| name).collect()
 }
 
 /// Reads one file.
