@@ -4,8 +4,10 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::journal::{Claim, Journal, Unfinished};
+use crate::sync::now;
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
@@ -88,6 +90,12 @@ fn with(
 ) -> Result<(), JournalError> {
     let mut claim = claim.lock().unwrap_or_else(PoisonError::into_inner);
     caught(|| act(&mut claim), || Err(JournalError::panicked()))
+}
+
+/// Returns the end of a claim, or `None` if it has none, or while another thread calls it. A claim that panics has ended.
+pub(crate) fn holds_until(claim: &SharedClaim) -> Option<Instant> {
+    let claim = claim.try_lock().ok()?;
+    caught(|| claim.holds_until(), || Some(now()))
 }
 
 pub(crate) fn caught<T>(call: impl FnOnce() -> T, panicked: impl FnOnce() -> T) -> T {

@@ -8,6 +8,7 @@ mod unfinished;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
@@ -21,7 +22,8 @@ pub use self::unfinished::{JournalEntry, Unfinished};
 ///
 /// # Contract
 /// * From a successful [`claim`](Journal::claim) to the drop of its result, every other claim of that group returns
-///   [`ClaimError::Busy`], in each process that uses the journal. The death of the owner frees the group.
+///   [`ClaimError::Busy`], in each process that uses the journal. The death of the owner frees the group. A claim that
+///   can end earlier says so: see [`Claim::holds_until`]. After its end, [`Claim::record`] and [`Claim::erase`] fail.
 /// * An acknowledged [`Claim::record`] survives a crash of the process or the machine, and so does an acknowledged
 ///   [`Claim::erase`]. A failed call may leave either state.
 /// * No call waits for another claim. An unreadable intent is reported.
@@ -140,6 +142,20 @@ pub trait Journal: Send + Sync {
 pub trait Claim: Send {
     /// The intent that a dead owner has left, as read by the claim.
     fn inherited(&self) -> Option<&Intent>;
+
+    /// Returns the time until which no other claim of the group can succeed, or `None` if that is until the drop. The
+    /// default is `None`.
+    ///
+    /// A lease ends by itself, so a claim under a lease returns a time: start of the last successful renewal, plus the
+    /// length of the lease. A renewal moves it; a lost lease may move it into the past. A POST or DELETE starts only if
+    /// its whole timeout ends before that time. Afterwards the operation changes nothing more, keeps its intent, and
+    /// ends in doubt with [`Cause::ClaimLost`](crate::Cause::ClaimLost).
+    ///
+    /// The client calls it often, so it must return at once. If the first call returns `None`, the client does not call
+    /// it again for this claim.
+    fn holds_until(&self) -> Option<Instant> {
+        None
+    }
 
     /// Makes `intent` durable before it returns. It replaces an older intent.
     ///

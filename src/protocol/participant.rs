@@ -54,6 +54,7 @@ pub(super) enum Stop {
     OutOfTime,
     RollbackOutOfTime,
     FailedElsewhere,
+    ClaimLost,
 }
 
 impl Stop {
@@ -63,6 +64,7 @@ impl Stop {
             Stop::Cancelled => Some(Cause::Cancelled),
             Stop::OutOfTime => Some(Cause::TimedOut { host: None }),
             Stop::RollbackOutOfTime => Some(Cause::RollbackTimedOut),
+            Stop::ClaimLost => Some(Cause::ClaimLost),
             Stop::FailedElsewhere => None,
         }
     }
@@ -73,6 +75,7 @@ impl Stop {
             Stop::OutOfTime => Interruption::TimedOut,
             Stop::RollbackOutOfTime => Interruption::RollbackTimedOut,
             Stop::FailedElsewhere => Interruption::FailedElsewhere,
+            Stop::ClaimLost => Interruption::ClaimLost,
         }
     }
 }
