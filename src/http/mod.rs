@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a connection.
 
+use std::fs::Metadata;
 use std::time::Duration;
 
 use crate::api::BodyUse;
@@ -17,8 +18,6 @@ pub(crate) mod proxy;
 pub(crate) mod resolver;
 pub(crate) mod tls;
 
-/// The bits of the mode of a file that its group or others can read.
-pub(crate) const OTHERS_CAN_READ: u32 = 0o044;
 /// Maximum size of the head of an answer.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Maximum size of a body that is read to its end. A longer one closes its connection.
@@ -40,5 +39,33 @@ pub(crate) fn max_body(body_use: BodyUse) -> u64 {
     match body_use {
         BodyUse::Unused | BodyUse::Hint => MAX_BODY,
         BodyUse::Needed => MAX_NEEDED_BODY,
+    }
+}
+
+/// Returns the mode of a file with a secret that other users can read.
+///
+/// A file of root with a group is meant for that group: Kubernetes mounts secrets so, and a container cannot change it.
+pub(crate) fn mode_open_to_others(found: &Metadata) -> Option<u32> {
+    #[cfg(unix)]
+    let is_roots = std::os::unix::fs::MetadataExt::uid(found) == 0;
+    #[cfg(not(unix))]
+    let is_roots = false;
+    file::mode_with(bits_of_others(is_roots), found)
+}
+
+const fn bits_of_others(is_roots: bool) -> u32 {
+    if is_roots { 0o004 } else { 0o044 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_of_root_may_be_readable_by_its_group() {
+        let is_open = |mode: u32, is_roots| mode & bits_of_others(is_roots) != 0;
+        assert!(!is_open(0o440, true) && is_open(0o440, false));
+        assert!(is_open(0o444, true) && is_open(0o444, false));
+        assert!(!is_open(0o400, true) && !is_open(0o600, false));
     }
 }
