@@ -47,14 +47,15 @@ pub(crate) fn max_body(body_use: BodyUse) -> u64 {
 /// A file of root with a group is meant for that group: Kubernetes mounts secrets so, and a container cannot change it.
 pub(crate) fn mode_open_to_others(found: &Metadata) -> Option<u32> {
     #[cfg(unix)]
-    let is_roots = std::os::unix::fs::MetadataExt::uid(found) == 0;
+    let owner = Some(std::os::unix::fs::MetadataExt::uid(found));
     #[cfg(not(unix))]
-    let is_roots = false;
-    file::mode_with(bits_of_others(is_roots), found)
+    let owner = None;
+    file::mode_with(bits_of_others(owner), found)
 }
 
-const fn bits_of_others(is_roots: bool) -> u32 {
-    if is_roots { 0o004 } else { 0o044 }
+const fn bits_of_others(owner: Option<u32>) -> u32 {
+    // A container in a user namespace of its own sees root as 65534.
+    if matches!(owner, Some(0 | 65534)) { 0o004 } else { 0o044 }
 }
 
 #[cfg(test)]
@@ -63,9 +64,10 @@ mod tests {
 
     #[test]
     fn file_of_root_may_be_readable_by_its_group() {
-        let is_open = |mode: u32, is_roots| mode & bits_of_others(is_roots) != 0;
-        assert!(!is_open(0o440, true) && is_open(0o440, false));
-        assert!(is_open(0o444, true) && is_open(0o444, false));
-        assert!(!is_open(0o400, true) && !is_open(0o600, false));
+        let is_open = |mode: u32, owner| mode & bits_of_others(Some(owner)) != 0;
+        for roots in [0, 65534] {
+            assert!(!is_open(0o440, roots) && is_open(0o444, roots));
+        }
+        assert!(is_open(0o440, 1000) && is_open(0o604, 1000) && !is_open(0o600, 1000));
     }
 }
