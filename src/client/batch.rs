@@ -53,6 +53,15 @@ pub struct Bulk<I, T = Report> {
 }
 
 /// The result of one of many operations.
+///
+/// ```
+/// use cluster_client::{Completed, GroupId, Operation, Outcome, Report};
+///
+/// let report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::Created);
+/// let done = Completed::new(0, "payments", Operation::Create, Ok(report));
+/// assert_eq!((done.position, done.id.as_str(), done.result.is_ok()), (0, "payments", true));
+/// # Ok::<(), cluster_client::ConfigError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Completed<T = Report> {

@@ -45,6 +45,15 @@ impl Default for OperationOptions {
 
 impl OperationOptions {
     /// Returns the default options.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, OperationOptions};
+    ///
+    /// let client = ClusterClient::new(["http://node1:8000"])?;
+    /// let default = client.with(OperationOptions::new()); // as `client`
+    /// # drop(default);
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -52,12 +61,32 @@ impl OperationOptions {
     /// Sets the timeout of an operation, from its start. A rollback has a timeout of its own on top,
     /// [`ClientBuilder::rollback_timeout`](crate::ClientBuilder::rollback_timeout). With zero, nothing is sent. There is
     /// no upper bound.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::{ClusterClient, Error, OperationOptions};
+    ///
+    /// let client = ClusterClient::new(["http://node1:8000"])?;
+    /// let late = client.with(OperationOptions::new().timeout(Duration::ZERO));
+    /// assert!(matches!(late.delete_group("payments"), Err(Error::TimedOut { .. })));
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// Lets `token` cancel the operations. A create that is cancelled is rolled back.
+    ///
+    /// ```
+    /// use cluster_client::{CancelToken, ClusterClient, Error, OperationOptions};
+    ///
+    /// let cancel = CancelToken::new();
+    /// let client = ClusterClient::new(["http://node1:8000"])?.with(OperationOptions::new().cancel(&cancel));
+    /// cancel.cancel(); // from any thread
+    /// assert!(matches!(client.create_group("payments"), Err(Error::Cancelled { .. })));
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn cancel(mut self, token: &CancelToken) -> Self {
         self.cancel = Some(token.clone());
         self
@@ -70,6 +99,17 @@ impl OperationOptions {
     ///
     /// `false` is refused for an API whose create does not tell whether the group existed: see
     /// [`Api::proves_ownership`](crate::Api::proves_ownership).
+    ///
+    /// ```
+    /// use cluster_client::OperationOptions;
+    ///
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// client.with(OperationOptions::new().preflight(false)).create_group("payments")?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn preflight(mut self, preflight: bool) -> Self {
         self.preflight = preflight;
         self

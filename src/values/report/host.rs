@@ -10,6 +10,12 @@ use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::host::Host;
 
 /// The verified state of the group on one host. Unknown is never counted as absent.
+///
+/// ```
+/// use cluster_client::State;
+///
+/// assert_eq!(State::Unknown.to_string(), "unknown");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "docs/protocol.md, invariant I8: exactly one of three")]
 pub enum State {
@@ -123,6 +129,14 @@ impl fmt::Display for HostStep {
 }
 
 /// The report of an operation on one host.
+///
+/// ```
+/// use cluster_client::{Host, HostReport, State};
+///
+/// let report = HostReport::new(Host::parse("http://node1:8000")?, State::Present);
+/// assert!(!report.changed() && !report.may_have_changed());
+/// # Ok::<(), cluster_client::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct HostReport {
@@ -191,6 +205,13 @@ impl fmt::Display for Reason {
 }
 
 /// The reason why no further requests were sent to a host.
+///
+/// ```
+/// use cluster_client::Interruption;
+///
+/// assert_eq!(Interruption::TimedOut.as_str(), "timed_out");
+/// assert_eq!(Interruption::TimedOut.to_string(), "the operation's time was over");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Interruption {
