@@ -169,7 +169,8 @@ fn help_names_every_command_and_shows_examples() {
     short.prints("Examples:").prints("cluster-client create payments");
     bench.run(&["help", "exit-codes"]).exits(0).prints("  130  interrupted");
     bench.run(&["help", "configuration"]).exits(0).prints("CLUSTER_CLIENT_JOURNAL").prints("request_timeout = \"10s\"");
-    bench.run(&["help", "faults"]).exits(0).prints("--error-rate RATE").prints("--slash HABIT");
+    let faults = bench.run(&["help", "faults"]).exits(0).prints("--error-rate RATE").prints("--slash HABIT");
+    faults.prints("existing group [default: 400]\n").prints(" [lenient, strict, redirect; default: lenient]\n");
     let unknown = bench.run(&["help", "exit-code"]).exits(2);
     unknown.reports("there is no command or topic \"exit-code\": did you mean exit-codes? use one of create, delete");
     let version = bench.run(&["--version"]).exits(0);
@@ -221,6 +222,13 @@ fn completions_exist_for_every_shell_and_a_page_for_every_command() {
     }
     for word in ["CLUSTER_CLIENT_IN_FLIGHT", "130  interrupted", "HOSTS", "cluster-client.toml", "XDG_STATE_HOME"] {
         assert!(page.replace("\\-", "-").contains(word), "{word}\n{page}");
+    }
+    let create = bench.run(&["man", "create"]).exits(0).out;
+    for page in [page, create] {
+        let lines: Vec<&str> = page.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair[0].starts_with("\\fB\\-\\-")) {
+            assert!(!pair[1].trim().is_empty(), "{} is not explained\n{page}", pair[0]);
+        }
     }
     bench.run(&["man", "craete"]).exits(2).reports("there is no command \"craete\": use one of create, delete");
 }

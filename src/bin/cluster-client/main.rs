@@ -33,6 +33,7 @@ mod mapping;
 mod matrix;
 mod next;
 mod node;
+mod number;
 mod open;
 mod output;
 mod output_queue;
