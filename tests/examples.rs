@@ -168,17 +168,6 @@ fn spans_nest_the_answers_in_their_operation_and_its_caller() {
 }
 
 #[test]
-fn own_journal_keeps_the_contract_and_a_create_is_recovered_from_it() {
-    let run = example("own_journal", "");
-    let (stdout, stderr) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
-    assert!(run.status.success(), "{stderr}");
-    let lines: Vec<&str> = stdout.lines().collect();
-    let [kept, failed, "unfinished: 1", recovered, "unfinished: 0"] = lines[..] else { panic!("{stdout}") };
-    assert_eq!((kept, recovered), ("the journal keeps the contract", "payments is absent on 1 of 1 host"));
-    assert!(failed.starts_with("incomplete: 127.0.0.1:") && failed.ends_with("; recover"), "{failed}");
-}
-
-#[test]
 fn progress_bar_ends_with_all_hosts() {
     let run = example("progress_bar", "");
     let stderr = String::from_utf8_lossy(&run.stderr).into_owned();

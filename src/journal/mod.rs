@@ -31,8 +31,6 @@ pub use self::unfinished::{JournalEntry, Unfinished};
 ///   [`Observer`](crate::Observer). The group of the current call is busy meanwhile.
 /// * A call that fails with `EMFILE` or `ENFILE` is retried once, after the client has closed its idle connections.
 /// * A panic is caught and counts as a failed call.
-///
-/// `examples/own_journal.rs` is a whole journal of one's own, and `testing::journal_conformance` checks one.
 pub trait Journal: Send + Sync {
     /// Locks a group, without waiting.
     ///

@@ -7,7 +7,7 @@ use crate::values::intent::{Intent, Purpose, Stamp, UnreadableIntent};
 #[cfg(feature = "serde")]
 use crate::values::serialization::{SCHEMA, object};
 
-/// The content of a journal. A journal of your own begins with [`Unfinished::default`] and adds to the fields.
+/// The content of a journal.
 ///
 /// ```
 /// use cluster_client::{DirectoryJournal, Journal};

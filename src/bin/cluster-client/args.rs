@@ -13,9 +13,9 @@ use cluster_client::{Engine, Origin, Target};
 
 use crate::help;
 use crate::node::NodeOptions;
-use crate::number;
 use crate::refusal;
 use crate::time::parse_option;
+use crate::whole_number;
 
 /// Creates and deletes a group on every host of a cluster, or on none.
 #[derive(Debug, Parser)]
@@ -52,10 +52,10 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) request_timeout: Option<Duration>,
     /// Maximum number of tries of a request, the first included [default: 3]
-    #[arg(long, global = true, value_name = "N", value_parser = number::parse_option::<u32>, allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", value_parser = whole_number::parse_option::<u32>, allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
     /// How many groups are in progress at once [default: 32]
-    #[arg(long, global = true, value_name = "N", value_parser = number::parse_option::<usize>, allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", value_parser = whole_number::parse_option::<usize>, allow_negative_numbers = true)]
     pub(crate) in_flight: Option<usize>,
     /// The engine that sends the requests, for comparison [default: multiplexed]
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
@@ -238,8 +238,8 @@ Exits 0 when the group is on every host, 1 on none, 3 if mixed, 4 if unknown.")]
     },
     /// Certify the API of the hosts with one throw-away thing
     #[command(after_help = "Creates it, creates it again, deletes it, deletes it again, and asks after each.
-If a host has it before, nothing is created. It is deleted at the end, also
-after Ctrl-C. The lines of a mapping that are wrong are named.
+If a host has it before, nothing is created. It is deleted at the end, also after
+Ctrl-C. The lines of a mapping that are wrong are named.
 
 Examples:
   cluster-client probe --api ./mapping.toml     asks on a terminal
@@ -253,10 +253,7 @@ Examples:
     },
     /// Settle interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
-Exits 0 when nothing is left to settle.
-
-The journal names the hosts. Name them too if they need credentials.
-A host that never comes back: cluster-client journal forget HOST")]
+Exits 0 when nothing is left to settle.")]
     Recover,
     /// Show unfinished operations; forget a host that never comes back
     Journal {
@@ -314,9 +311,9 @@ pub(crate) enum JournalAction {
     /// List the unfinished operations: group, operation, hosts, writer, start, and whether it runs
     #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
 
--o json prints an object on a line for each entry: group, purpose, recovery,
-api, hosts, writer, started, running, holder; and for each file that cannot be
-read: file, message.")]
+-o json prints an object on a line for each entry: group, purpose, recovery, api,
+hosts, writer, started, running, holder; and for each file that cannot be read:
+file, message.")]
     List,
     /// Show the whole entry of one group
     #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be
@@ -352,7 +349,7 @@ pub(crate) struct Bulk {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Begin no further group after N groups that failed
-    #[arg(long, value_name = "N", value_parser = number::parse_positive, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = whole_number::parse_positive, allow_negative_numbers = true)]
     pub(crate) max_failures: Option<u32>,
 }
 

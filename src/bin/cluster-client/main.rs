@@ -33,7 +33,6 @@ mod mapping;
 mod matrix;
 mod next;
 mod node;
-mod number;
 mod open;
 mod output;
 mod output_queue;
@@ -57,6 +56,7 @@ mod time;
 mod tls;
 mod totals;
 mod watch;
+mod whole_number;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -37,8 +37,6 @@ pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, Cl
 fn write_page(command: clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     // The examples and lists have lines of their own, which `Man` would join.
     let extra = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-    // A screen of help leaves the options of every command out, and `Man` does not explain such options.
-    let command = command.mut_args(|arg| arg.hide_short_help(false).hide_long_help(false));
     let man = Man::new(command.after_help(""));
     man.render_title(page)?;
     man.render_name_section(page)?;
