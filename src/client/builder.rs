@@ -10,7 +10,7 @@ use crate::client::inner::ClientInner;
 use crate::client::observer::{Observer, Observers};
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
-use crate::http::credentials::CredentialStore;
+use crate::http::credentials::{self, CredentialStore};
 use crate::http::proxy::Proxy;
 use crate::http::tls::Tls;
 #[cfg(feature = "rustls")]
@@ -674,6 +674,7 @@ impl ClientBuilder {
             #[cfg(feature = "multiplex")]
             Engine::Multiplexed => Engines::multiplexed(&cluster, &tls, proxy)?,
         };
+        let warnings = self.warnings(&tls);
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
         if let Some(lease) = journal.as_ref().and_then(|journal| journal.lease()) {
@@ -692,10 +693,24 @@ impl ClientBuilder {
             observers: Observers::new(self.observer),
             pool,
             engines,
-            tls,
             credentials,
+            warnings,
         }
         .into())
+    }
+
+    /// Returns the warnings about TLS settings and files with secrets, each once. All were logged when they were loaded.
+    fn warnings(&self, tls: &Tls) -> Vec<String> {
+        let mut warnings = tls.warnings().to_vec();
+        let of_hosts = self.host_credentials.iter().map(|(_, credentials)| credentials);
+        for credentials in [&self.credentials].into_iter().chain(of_hosts).chain([&self.proxy_credentials]) {
+            for warning in credentials::warnings(credentials) {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        warnings
     }
 
     fn checked_proxy(&self) -> Result<Option<Arc<Proxy>>, ConfigError> {

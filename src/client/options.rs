@@ -123,7 +123,8 @@ impl OperationOptions {
     /// ```
     /// use cluster_client::OperationOptions;
     ///
-    /// // From OpenTelemetry: `u128::from_be_bytes(context.trace_id().to_bytes())`.
+    /// // From OpenTelemetry: `u128::from_be_bytes(context.trace_id().to_bytes())`. From a header that came in,
+    /// // `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`: split at `-`, then `u128::from_str_radix(part, 16)`.
     /// let options = OperationOptions::new().trace_parent(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, 0xf067_aa0b_a902_b7, true);
     /// # drop(options);
     /// ```

@@ -169,7 +169,8 @@ fn help_names_every_command_and_shows_examples() {
     short.prints("Examples:").prints("cluster-client create payments");
     bench.run(&["help", "exit-codes"]).exits(0).prints("  130  interrupted");
     bench.run(&["help", "configuration"]).exits(0).prints("CLUSTER_CLIENT_JOURNAL").prints("request_timeout = \"10s\"");
-    bench.run(&["help", "faults"]).exits(0).prints("--error-rate RATE").prints("--slash HABIT");
+    let faults = bench.run(&["help", "faults"]).exits(0).prints("--error-rate RATE").prints("--slash HABIT");
+    faults.prints("existing group [default: 400]\n").prints(" [lenient, strict, redirect; default: lenient]\n");
     let unknown = bench.run(&["help", "exit-code"]).exits(2);
     unknown.reports("there is no command or topic \"exit-code\": did you mean exit-codes? use one of create, delete");
     let version = bench.run(&["--version"]).exits(0);

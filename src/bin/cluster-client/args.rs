@@ -15,6 +15,7 @@ use crate::help;
 use crate::node::NodeOptions;
 use crate::refusal;
 use crate::time::parse_option;
+use crate::whole_number;
 
 /// Creates and deletes a group on every host of a cluster, or on none.
 #[derive(Debug, Parser)]
@@ -51,10 +52,10 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) request_timeout: Option<Duration>,
     /// Maximum number of tries of a request, the first included [default: 3]
-    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", value_parser = whole_number::parse_option::<u32>, allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
     /// How many groups are in progress at once [default: 32]
-    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", value_parser = whole_number::parse_option::<usize>, allow_negative_numbers = true)]
     pub(crate) in_flight: Option<usize>,
     /// The engine that sends the requests, for comparison [default: multiplexed]
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
@@ -271,7 +272,8 @@ Exits 0 when nothing is left to settle.")]
     Demo,
     /// Print a completion script
     #[command(after_help = "Example:
-  cluster-client completions bash > ~/.local/share/bash-completion/completions/cluster-client")]
+  cd ~/.local/share/bash-completion/completions
+  cluster-client completions bash > cluster-client")]
     Completions { shell: clap_complete::Shell },
     /// Print the manual page, or that of one command
     #[command(after_help = "Examples:
@@ -347,7 +349,7 @@ pub(crate) struct Bulk {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// Begin no further group after N groups that failed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole_number::parse_positive, allow_negative_numbers = true)]
     pub(crate) max_failures: Option<u32>,
 }
 

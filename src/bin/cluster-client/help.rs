@@ -61,8 +61,12 @@ groups for which the command succeeded; for status that means: on every host.
   target      of a repair: present | absent
   counts      {hosts, present, absent, unknown}
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host
-     steps    [{action: create|check|delete, succeeded, attempts, status, error,
-              elapsed_ms}], in order
+     steps    [{action: create|check|delete, succeeded, attempts, status, problem,
+              error, elapsed_ms}], in order
+     succeeded  created, deleted, or found present: a check that finds it absent
+              has false and no error
+     problem  unlisted | body_cut | not_json | two_meanings | html_page |
+              other_group | changing: why the answer was not counted; or null
      error    {kind: resolve|connect|tls|timeout|closed|garbage|exhausted|
               given_up|internal, message}
   cause       {kind, message, hosts, reason} of a rollback or a failure, or null
@@ -266,9 +270,19 @@ fn faults(whole: &Command) -> String {
         }
         let value = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, "  {:27} {help}", format!("--{name} {value}"));
+        let _ = writeln!(text, "  {:27} {help}{}", format!("--{name} {value}"), values_of(arg));
     }
     text
+}
+
+/// Returns the values that an option may have, and its default, as ` [lenient, strict; default: lenient]`.
+fn values_of(arg: &Arg) -> String {
+    let possible: Vec<String> = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let defaults = arg.get_default_values().iter().filter(|_| !arg.is_hide_default_value_set());
+    let defaults = defaults.map(|value| format!("default: {}", value.to_string_lossy()));
+    let shown: Vec<String> =
+        Some(possible.join(", ")).filter(|list| !list.is_empty()).into_iter().chain(defaults).collect();
+    if shown.is_empty() { String::new() } else { format!(" [{}]", shown.join("; ")) }
 }
 
 /// Appends two lines for each option: its name and variable, then its help.
@@ -342,6 +356,16 @@ mod tests {
         let keys = file::KEYS.iter().filter(|key| !tables.contains(key));
         for key in keys.chain(&file::PATH_KEYS).chain(&credentials::KEYS).chain(&tls::KEYS) {
             assert!(CONFIGURATION.contains(&format!("{key} = ")), "{key} is not documented");
+        }
+    }
+
+    #[test]
+    fn topic_has_every_field_of_a_step() {
+        let schema: serde_json::Value = serde_json::from_str(json::SCHEMA).unwrap();
+        let (_, steps) = JSON.split_once(" steps ").unwrap();
+        let (steps, _) = steps.split_once("cause ").unwrap();
+        for field in schema["$defs"]["step"]["properties"].as_object().unwrap().keys() {
+            assert!(steps.contains(field), "{field} is not in {steps}");
         }
     }
 

@@ -56,6 +56,7 @@ mod time;
 mod tls;
 mod totals;
 mod watch;
+mod whole_number;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

@@ -100,7 +100,7 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
         Outcome::Observed => status(report, advice),
         Outcome::Repaired => repaired(report),
         Outcome::Recovered => Summary::new(settled(report)),
-        Outcome::AlreadyExists => already_there(report),
+        Outcome::AlreadyExists => already_there(report, advice),
         Outcome::Unavailable | Outcome::RolledBack | Outcome::Cancelled => {
             Summary::new(stopped(asked, report)).then(advice.again(asked, group))
         }
@@ -192,13 +192,24 @@ fn settled(report: &Report) -> String {
     }
 }
 
-fn already_there(report: &Report) -> Summary {
+/// Describes a create that met the group. If some hosts do not have it, each further create would meet it too.
+fn already_there(report: &Report, advice: &Advice) -> Summary {
     let group = &report.group;
     let undone = report.hosts.iter().any(HostReport::may_have_changed);
     let change = if undone { "The creates on other hosts are rolled back." } else { unchanged(report) };
     let has = if report.present().count() == 1 { "has" } else { "have" };
-    let text = format!("not created: {} already {has} {group}. {change}", names(report.present()));
-    Summary::new(text)
+    let (others, next) = match report.absent().count() {
+        0 => (String::new(), Next::default()),
+        absent => {
+            let does = if absent == 1 { "does" } else { "do" };
+            let others = format!(", and {absent} of {} {does} not", hosts(report.hosts.len()));
+            // After a create that met another one, a person looks first: the other one may still run.
+            let next = if undone { advice.status(group) } else { advice.repair_either_way(group) };
+            (others, next)
+        }
+    };
+    let text = format!("not created: {} already {has} {group}{others}. {change}", names(report.present()));
+    Summary::new(text).then(next)
 }
 
 /// Describes an operation that changed nothing, or was rolled back.

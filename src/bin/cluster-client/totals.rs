@@ -44,7 +44,10 @@ fn word(done: &Done) -> &'static str {
         Outcome::Deleted => "deleted",
         Outcome::Repaired => "repaired",
         Outcome::Recovered => "settled",
-        Outcome::AlreadyExists => "already there",
+        Outcome::AlreadyExists => match done.report().map(found) {
+            Some("mixed") => "mixed",
+            _ => "already there",
+        },
         Outcome::Unavailable => "unavailable",
         Outcome::RolledBack => "rolled back",
         Outcome::Cancelled => "cancelled",
