@@ -1,10 +1,13 @@
-//! Screens of a terminal, compared with stored pictures: `tests/cli/screens/*.term.svg`. Addresses, paths and times are
-//! replaced before the emulator breaks the lines. `SNAPSHOTS=overwrite` stores what is shown.
+//! Screens of a terminal, compared with stored pictures: `tests/cli/screens/*.term.svg` are dark, `*.light.svg` are light.
+//! Addresses, paths and times are replaced before the emulator breaks the lines. `SNAPSHOTS=overwrite` stores what is
+//! shown.
 
 use std::fmt::Write as _;
 use std::num::NonZero;
 use std::path::Path;
 
+use anstyle::RgbColor;
+use anstyle_svg::{Term, WIN10_CONSOLE};
 use cluster_client::testing::{Fault, Method};
 use snapbox::{Assert, Data};
 
@@ -18,13 +21,35 @@ const WIDTHS: [u16; 3] = [60, 100, 200];
 #[track_caller]
 fn assert_screens(bench: &Bench, name: &str, widths: &[u16], arguments: &[&str], code: i32) {
     for columns in widths {
-        let arguments = [arguments, &["-q"]].concat();
-        let ended = OnTerminal::start_at(bench, &arguments, *columns).watched().ends().exits(code);
-        let shown = format!("$ cluster-client {}\r\n{}", arguments.join(" "), ended.written);
-        let picture = painted_by_terminal(&normalised(bench, &shown), *columns);
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cli/screens/{name}-{columns}.term.svg"));
-        Assert::new().action_env("SNAPSHOTS").eq(Data::text(picture), Data::read_from(&path, None));
+        let screen = screen(bench, *columns, &[arguments, &["-q"]].concat(), code);
+        Assert::new().action_env("SNAPSHOTS").eq(Data::text(&screen), stored(&format!("{name}-{columns}.term.svg")));
     }
+}
+
+/// Does the same, and compares the last screen with a stored one on a light background too.
+#[track_caller]
+fn assert_dark_and_light(bench: &Bench, name: &str, columns: u16, arguments: &[&str], code: i32) {
+    let screen = screen(bench, columns, &[arguments, &["-q"]].concat(), code);
+    let (black, white) = (RgbColor(0, 0, 0), RgbColor(255, 255, 255));
+    let light = Term::new().palette(WIN10_CONSOLE).fg_color(black.into()).bg_color(white.into());
+    let assert = Assert::new().action_env("SNAPSHOTS");
+    assert.eq(Data::text(&screen), stored(&format!("{name}-{columns}.term.svg")));
+    // A picture as text, so that its background is compared too.
+    let picture = Data::text(light.render_svg(&screen));
+    assert.eq(picture.raw(), stored(&format!("{name}-{columns}.light.svg")).raw());
+}
+
+fn stored(name: &str) -> Data {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/screens").join(name);
+    Data::read_from(&path, None)
+}
+
+/// Runs the command, and returns the screen at its end.
+#[track_caller]
+fn screen(bench: &Bench, columns: u16, arguments: &[&str], code: i32) -> String {
+    let ended = OnTerminal::start_at(bench, arguments, columns).watched().ends().exits(code);
+    let shown = format!("$ cluster-client {}\r\n{}", arguments.join(" "), ended.written);
+    painted_by_terminal(&normalised(bench, &shown), columns)
 }
 
 /// Returns the output with names of hosts, a path and times that are equal in every run.
@@ -107,18 +132,22 @@ fn painted_by_terminal(output: &str, columns: u16) -> String {
     let mut picture = String::new();
     for row in 0..ROWS {
         let mut line = String::new();
-        let mut color = vt100::Color::Default;
+        let plain = (vt100::Color::Default, false, false);
+        let mut style = plain;
         for cell in (0..columns).filter_map(|column| screen.cell(row, column)).filter(|c| !c.is_wide_continuation()) {
-            if cell.fgcolor() != color {
-                color = cell.fgcolor();
-                match color {
-                    vt100::Color::Idx(number) => write!(line, "\x1b[{}m", 30 + number).unwrap(),
-                    _ => line.push_str("\x1b[0m"),
+            let next = (cell.fgcolor(), cell.bold(), cell.underline());
+            if next != style {
+                style = next;
+                line.push_str("\x1b[0m");
+                if let vt100::Color::Idx(number) = style.0 {
+                    write!(line, "\x1b[{}m", 30 + number).unwrap();
                 }
+                line.push_str(if style.1 { "\x1b[1m" } else { "" });
+                line.push_str(if style.2 { "\x1b[4m" } else { "" });
             }
             line.push_str(if cell.has_contents() { cell.contents() } else { " " });
         }
-        if color != vt100::Color::Default {
+        if style != plain {
             line.push_str("\x1b[0m");
         }
         picture.push_str(line.trim_end());
@@ -132,7 +161,8 @@ fn create_and_rollback_on_3_hosts() {
     let bench = Bench::new();
     assert_screens(&bench, "create-3", &[100], &["create", "payments"], 0);
     bench.cluster.node(2).inject(Fault::answer(507).on(Method::Post).always());
-    assert_screens(&bench, "rollback-3", &[60, 100], &["create", "orders"], 1);
+    assert_screens(&bench, "rollback-3", &[60], &["create", "orders"], 1);
+    assert_dark_and_light(&bench, "rollback-3", 100, &["create", "orders"], 1);
     assert!(bench.cluster.all_have("payments") && bench.cluster.none_has("orders"));
 }
 
@@ -182,7 +212,9 @@ fn status_on_400_hosts() {
             node.stop();
         }
     }
-    assert_screens(&bench, "status-400", &WIDTHS, &["status", "payments", "--attempts", "1"], 4);
+    let arguments = ["status", "payments", "--attempts", "1"];
+    assert_screens(&bench, "status-400", &[60, 200], &arguments, 4);
+    assert_dark_and_light(&bench, "status-400", 100, &arguments, 4);
 }
 
 #[test]
@@ -207,7 +239,7 @@ fn bulk_with_failures() {
         bench.write("groups.txt", list(7));
         bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).group("group-3").always());
         bench.cluster.node(0).insert("group-5");
-        assert_screens(&bench, "bulk-3", &[columns], &["create", "-f", "groups.txt"], 1);
+        assert_dark_and_light(&bench, "bulk-3", columns, &["create", "-f", "groups.txt"], 1);
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 
-use clap::builder::BoolishValueParser;
+use anstyle::Style;
+use clap::builder::{BoolishValueParser, Styles};
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use crate::args::Arguments;
@@ -11,6 +12,7 @@ use crate::exit::{CliError, Exit};
 use crate::json;
 use crate::likeness::alike;
 use crate::output::Output;
+use crate::paint::UNSURE;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -164,6 +166,8 @@ pub(crate) fn variable(option: &str) -> String {
 /// Returns the definition of the arguments, with the variables and the help of each command.
 pub(crate) fn command() -> Command {
     let whole = Arguments::command().mut_args(finished).after_help(EXAMPLES).help_template(TEMPLATE);
+    // The yellow of clap cannot be read on a light background.
+    let whole = whole.styles(Styles::styled().invalid(Style::new().fg_color(Some(UNSURE.into()))));
     let also = format!("{}\nSee: cluster-client help configuration", option_names(&whole));
     whole.mut_subcommands(|command| completed(command, &also))
 }

@@ -65,7 +65,7 @@ impl Matrix {
         let mut text = format!("{line}  {}\n", painted(verdict, tone));
         for host in report.unknown() {
             let why = host.reason.as_ref().map_or_else(|| "not asked".into(), ToString::to_string);
-            let _ = writeln!(text, "      {}", painted(&format!("{}: {why}", host.host.authority()), Tone::Unsure));
+            let _ = writeln!(text, "      {}", painted(&format!("{}: {why}", host.host.authority()), Tone::Plain));
         }
         text
     }

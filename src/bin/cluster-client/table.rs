@@ -9,7 +9,7 @@ use cluster_client::{Action, HostReport, HostStep, Operation, Outcome, Report, R
 use crate::exit::Exit;
 use crate::fold;
 use crate::output::View;
-use crate::paint::{self, Cell, Tone, painted, width_of};
+use crate::paint::{self, Cell, Tone, emphasized, painted, width_of};
 use crate::summary::{Done, Summary, wanted};
 
 /// Number of hosts up to which each has a line.
@@ -51,13 +51,10 @@ pub(crate) fn render_of_several(done: &Done, summary: &Summary, view: View) -> S
     line(done, &text) + &below
 }
 
+/// Emphasizes what went wrong, so that it is found among many lines.
 fn line(done: &Done, text: &str) -> String {
-    let tone = match done.exit() {
-        Exit::Done => Tone::Good,
-        Exit::Inconsistent | Exit::InDoubt => Tone::Bad,
-        _ => Tone::Unsure,
-    };
-    format!("{}\n", painted(text, tone))
+    let is_usual = done.exit() == Exit::Done;
+    format!("{}\n", if is_usual { painted(text, Tone::Plain) } else { emphasized(text) })
 }
 
 /// Returns the lines of the hosts.
