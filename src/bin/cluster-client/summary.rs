@@ -267,12 +267,11 @@ fn cause(report: &Report) -> String {
     const SHOWN: usize = 3;
     let Some(cause) = &report.cause else { return "no reason is known".into() };
     let Cause::Host { host: first, reason: why, .. } = cause else { return cause.to_string() };
-    let mut failures: Vec<(String, Vec<&Host>)> = vec![(why.to_string(), Vec::new())];
+    let mut failures: Vec<(&Reason, Vec<&Host>)> = vec![(why, Vec::new())];
     for host in &report.hosts {
         // The host of the cause has no failure of its own if it was settled since.
         let Some(reason) = failure(host).or((host.host == *first).then_some(why)) else { continue };
-        let reason = reason.to_string();
-        match failures.iter_mut().find(|(known, _)| *known == reason) {
+        match failures.iter_mut().find(|(known, _)| known.to_string() == reason.to_string()) {
             Some((_, hosts)) => hosts.push(&host.host),
             None => failures.push((reason, vec![&host.host])),
         }
@@ -282,7 +281,7 @@ fn cause(report: &Report) -> String {
     }
     let more: usize = failures.iter().skip(SHOWN).map(|(_, hosts)| hosts.len()).sum();
     let mut texts: Vec<String> =
-        failures.iter().take(SHOWN).map(|(reason, hosts)| format!("{} {reason}", of_hosts(hosts))).collect();
+        failures.iter().take(SHOWN).map(|(reason, hosts)| reason.sentence(of_hosts(hosts))).collect();
     if more > 0 {
         texts.push(format!("and {more} more failed"));
     }
