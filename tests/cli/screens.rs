@@ -2,6 +2,7 @@
 //! Addresses, paths and times are replaced before the emulator breaks the lines. `SNAPSHOTS=overwrite` stores what is
 //! shown.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::num::NonZero;
 use std::path::Path;
@@ -66,35 +67,76 @@ fn normalised(bench: &Bench, shown: &str) -> String {
     aligned(&shown)
 }
 
-/// Replaces times, and aligns the columns of the lines of hosts again. No cell of them may be empty.
+/// Replaces times, and aligns the columns of the lines of hosts again.
 fn aligned(shown: &str) -> String {
     let mut aligned = String::new();
-    let mut table: Vec<Vec<String>> = Vec::new();
+    let mut table: Vec<&str> = Vec::new();
     for line in shown.split("\r\n") {
-        let line = without_times(line);
-        let plain = anstream::adapter::strip_str(&line).to_string();
-        if plain.starts_with(['✓', '✗', '?', '-']) {
-            table.push(line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect());
-        } else if plain.starts_with("      ") {
-            // The names of hosts are within the table.
-            table.push(vec![line]);
+        let plain = anstream::adapter::strip_str(line).to_string();
+        // The names of hosts are within the table.
+        if plain.starts_with(['✓', '✗', '?', '-']) || plain.starts_with("      ") {
+            table.push(line);
         } else {
-            write_table(&mut aligned, &mut table);
-            let _ = write!(aligned, "{line}\r\n");
+            write_table(&mut aligned, &rows(&table));
+            table.clear();
+            let _ = write!(aligned, "{}\r\n", without_times(line));
         }
     }
-    write_table(&mut aligned, &mut table);
+    write_table(&mut aligned, &rows(&table));
     aligned
 }
 
-fn write_table(text: &mut String, table: &mut Vec<Vec<String>>) {
+/// Returns the cells of each line of a table. A line of names is one cell.
+fn rows(table: &[&str]) -> Vec<Vec<String>> {
+    let plain = |line: &str| anstream::adapter::strip_str(line).to_string().chars().collect::<Vec<char>>();
+    let is_start = |line: &[char], at: usize| at > 2 && line[at - 2..at] == [' ', ' '] && line[at] != ' ';
+    let has_cells = |line: &&&str| !plain(line).starts_with(&[' '; 6]);
+    let starts: BTreeSet<usize> = table
+        .iter()
+        .filter(has_cells)
+        .map(|line| plain(line))
+        .flat_map(|line| (0..line.len()).filter(|at| is_start(&line, *at)).collect::<Vec<_>>())
+        .collect();
+    let cells = |line: &&str| {
+        let cells = if has_cells(&line) { split_at_columns(line, &starts) } else { vec![(*line).to_owned()] };
+        cells.iter().map(|cell| without_times(cell.trim_end())).collect()
+    };
+    table.iter().map(cells).collect()
+}
+
+/// Splits a line before these columns of the screen. The start of a style belongs to the text behind it.
+fn split_at_columns(line: &str, starts: &BTreeSet<usize>) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let (mut column, mut escape, mut pending) = (0, String::new(), String::new());
+    for c in line.chars() {
+        if c == '\x1b' || !escape.is_empty() {
+            escape.push(c);
+            if c == 'm' {
+                let is_end = escape == "\x1b[0m";
+                let target = if is_end { cells.last_mut().unwrap() } else { &mut pending };
+                target.push_str(&std::mem::take(&mut escape));
+            }
+            continue;
+        }
+        if starts.contains(&column) {
+            cells.push(String::new());
+        }
+        let cell = cells.last_mut().unwrap();
+        cell.push_str(&std::mem::take(&mut pending));
+        cell.push(c);
+        column += 1;
+    }
+    cells
+}
+
+fn write_table(text: &mut String, table: &[Vec<String>]) {
     let width = |cell: &String| anstream::adapter::strip_str(cell).to_string().chars().count();
     let has_cells = |row: &&Vec<String>| row.len() > 1;
     let columns = table.iter().map(Vec::len).max().unwrap_or(0);
     let widest =
         |column: usize| table.iter().filter(has_cells).filter_map(|row| row.get(column)).map(width).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(widest).collect();
-    for row in table.drain(..) {
+    for row in table {
         let cells = row
             .iter()
             .zip(&widths)

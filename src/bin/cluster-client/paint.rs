@@ -111,6 +111,18 @@ pub(crate) fn width_of(text: &str) -> usize {
     Printable::new(text).to_string().width()
 }
 
+/// Breaks text between words, into lines of at most this width. A longer word has a line of its own.
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width_of(line) + 1 + width_of(word) <= columns => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Escapes text and adds its colour.
 pub(crate) fn painted(text: &str, tone: Tone) -> String {
     let text = Printable::new(text);
@@ -154,6 +166,15 @@ mod tests {
         assert_eq!(timed(&[12, 12]), "created 12 ms");
         let tries = [Cell::plain("503, 3 tries").bracketed(Duration::from_secs(3)), Cell::plain("503, 3 tries")];
         assert_eq!(Cell::folded(tries.iter()).text, "503, 3 tries (3.0 s)");
+    }
+
+    #[test]
+    fn text_is_broken_between_words_only() {
+        let text = "not created: 日本 answered 403. Nothing was changed.";
+        assert_eq!(wrapped(text, 100), [text]);
+        assert_eq!(wrapped(text, 26), ["not created: 日本 answered", "403. Nothing was changed."]);
+        assert_eq!(wrapped(text, 25)[0], "not created: 日本");
+        assert_eq!(wrapped("a-very-long-word is  one", 4), ["a-very-long-word", "is ", "one"]);
     }
 
     /// Returns the contrast of a colour with black or white, from 1 to 21, as defined by WCAG 2.
