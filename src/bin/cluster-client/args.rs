@@ -252,8 +252,16 @@ Examples:
     },
     /// Settle interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
-Exits 0 when nothing is left to settle.")]
-    Recover,
+Exits 0 when nothing is left to settle.
+
+Examples:
+  cluster-client recover --dry-run               what it would do, and on which host
+  cluster-client recover")]
+    Recover {
+        /// Ask the hosts of the journal, and say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show unfinished operations; forget a host that never comes back
     Journal {
         #[command(subcommand)]
@@ -296,7 +304,7 @@ impl Command {
             Command::Delete { .. } => Some("delete"),
             Command::Status { .. } => Some("status"),
             Command::Repair { .. } => Some("repair"),
-            Command::Recover => Some("recover"),
+            Command::Recover { .. } => Some("recover"),
             Command::Journal { action: JournalAction::Forget { .. } } => Some("forget"),
             _ => None,
         }

@@ -42,7 +42,7 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
 }
 
 /// Opens the journal if its directory exists, and returns the path for messages. Creates no directory.
-fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
+pub(crate) fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
     let directory = match journal.value {
         Journal::Directory(directory) => directory,
         Journal::Off => {

@@ -112,7 +112,8 @@ fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliErr
             run::run(&GroupCommand::Repair { target: to.into(), bulk }, &groups, &global, output)
         }
         Command::Probe { id, yes } => probe::run(id.as_deref(), yes, &global, output),
-        Command::Recover => recover::recover(&global, output),
+        Command::Recover { dry_run: true } => recover::plan(&global, output),
+        Command::Recover { .. } => recover::recover(&global, output),
         Command::Journal { action } => journal::run(action, &global, output),
         Command::Hosts => show::show(&global, output),
         Command::Node(options) => node::serve(*options, output),

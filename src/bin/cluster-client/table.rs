@@ -10,6 +10,7 @@ use crate::exit::Exit;
 use crate::fold;
 use crate::output::View;
 use crate::paint::{self, Cell, Tone, emphasized, painted, width_of};
+use crate::plan;
 use crate::summary::{Done, Summary, wanted};
 
 /// Number of hosts up to which each has a line.
@@ -129,7 +130,12 @@ fn write_side_by_side(text: &mut String, rows: &[Row], view: View) {
 fn row(done: &Done, report: &Report, host: &HostReport) -> Row {
     let name = host.host.authority().to_owned();
     if report.outcome == Outcome::Observed {
-        return Row { name, cells: [Cell::empty(), Cell::empty(), observed(host)] };
+        let cell = observed(host);
+        let cell = match plan::would(done, host).filter(|_| done.dry_run) {
+            Some(request) => Cell::new(format!("{}, would be {request}d", cell.text), cell.tone),
+            None => cell,
+        };
+        return Row { name, cells: [Cell::empty(), Cell::empty(), cell] };
     }
     let last = |action| host.steps.iter().rev().find(|step| step.action == action);
     let any = |action| report.hosts.iter().flat_map(|host| &host.steps).any(|step| step.action == action);
