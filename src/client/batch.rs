@@ -7,7 +7,6 @@ use crate::client::driver::Driver;
 use crate::client::invocation::Invocation;
 use crate::client::operations::Ended;
 use crate::values::error::Error;
-use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
 
 /// Iterator over the results of one operation for each of many groups. `T` is the result of the single call: a
@@ -106,7 +105,7 @@ where
             return None;
         };
         let id = id.as_ref();
-        let checked = GroupId::parse(id).and_then(|group| {
+        let checked = self.invocation.client().api.named(id).and_then(|group| {
             self.invocation.check(self.operation, &group)?;
             Ok(group)
         });

@@ -126,7 +126,7 @@ impl ClusterClient {
     /// * [`Error::Incomplete`], [`Error::InDoubt`]: an earlier operation on the group could not be settled first, so
     ///   the delete did not begin.
     pub fn delete_group(&self, group: impl IntoGroupId) -> Result<Deletion, Error> {
-        deletion(self.invocation().run(Operation::Delete, group.into_group_id()?)?)
+        deletion(self.invocation().run(Operation::Delete, self.inner.api.named(group)?)?)
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -217,7 +217,7 @@ impl ClusterClient {
     }
 
     fn run(&self, operation: Operation, group: impl IntoGroupId) -> Result<Report, Error> {
-        self.invocation().run(operation, group.into_group_id()?)?.into_result()
+        self.invocation().run(operation, self.inner.api.named(group)?)?.into_result()
     }
 }
 

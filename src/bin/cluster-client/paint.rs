@@ -190,6 +190,7 @@ mod tests {
 
     /// The palettes are the defaults of the programs. `AnsiColor` gives the place in them.
     #[test]
+    #[expect(clippy::unreadable_literal, reason = "a colour has two digits each of red, green and blue")]
     fn colours_can_be_read_on_black_and_on_white() {
         const PALETTES: [(&str, [u32; 8]); 5] = [
             ("xterm", [0, 0xcd0000, 0x00cd00, 0xcdcd00, 0x0000ee, 0xcd00cd, 0x00cdcd, 0xe5e5e5]),
