@@ -13,7 +13,8 @@ use crate::values::report::{Operation, Report};
 /// [`Report`], or a [`Deletion`](crate::Deletion).
 ///
 /// * At most [`in_flight`](crate::ClientBuilder::in_flight) operations run at once. At most twice that number have been
-///   taken from the input and not been returned. This bounds the memory, however long the input is.
+///   taken from the input and not been returned. This bounds the memory, however long the input is. See also
+///   [`read_ahead`](crate::OperationOptions::read_ahead).
 /// * Results come in the order in which the operations end. [`Completed::position`] is the place in the input. The
 ///   failure of one group affects no other.
 /// * Work begins with the first call of `next`, and continues between calls, up to these bounds.
@@ -121,7 +122,8 @@ where
 
     /// Returns an operation that has ended. Blocks only if no more may be taken from the input, which may block too.
     fn ended(&mut self) -> Option<Ended> {
-        let enough = 2 * self.invocation.client().in_flight;
+        let in_flight = self.invocation.client().in_flight;
+        let enough = if self.invocation.reads_ahead() { 2 * in_flight } else { in_flight };
         let may_take = !self.exhausted && self.open < enough;
         match self.driver.try_take() {
             None if self.open > 0 && !may_take => Some(self.driver.take()),

@@ -356,7 +356,7 @@ pub(crate) struct Bulk {
     /// Ask every host, and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Begin no further group after N groups that failed
+    /// Begin no further group once N have failed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_failures: Option<u32>,
 }
