@@ -155,7 +155,7 @@ impl ClusterClient {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn delete_group(&self, group: impl IntoGroupId) -> Result<Deletion, Error> {
-        deletion(self.invocation().run(Operation::Delete, group.into_group_id()?)?)
+        deletion(self.invocation().run(Operation::Delete, self.inner.api.named(group)?)?)
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -331,7 +331,7 @@ impl ClusterClient {
     }
 
     fn run(&self, operation: Operation, group: impl IntoGroupId) -> Result<Report, Error> {
-        self.invocation().run(operation, group.into_group_id()?)?.into_result()
+        self.invocation().run(operation, self.inner.api.named(group)?)?.into_result()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::client::cancel::CancelToken;
 /// | `timeout` | the `operation_timeout` of the client |
 /// | `cancel` | none |
 /// | `preflight` | `true` |
+/// | `read_ahead` | `true` |
 /// | `trace_parent` | none |
 ///
 /// ```no_run
@@ -31,6 +32,7 @@ pub struct OperationOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: Option<CancelToken>,
     pub(crate) preflight: bool,
+    pub(crate) read_ahead: bool,
     pub(crate) headers: CallHeaders,
 }
 
@@ -39,7 +41,13 @@ pub(crate) type CallHeaders = Arc<[(String, String)]>;
 
 impl Default for OperationOptions {
     fn default() -> Self {
-        OperationOptions { timeout: None, cancel: None, preflight: true, headers: CallHeaders::default() }
+        OperationOptions {
+            timeout: None,
+            cancel: None,
+            preflight: true,
+            read_ahead: true,
+            headers: CallHeaders::default(),
+        }
     }
 }
 
@@ -112,6 +120,30 @@ impl OperationOptions {
     /// ```
     pub fn preflight(mut self, preflight: bool) -> Self {
         self.preflight = preflight;
+        self
+    }
+
+    /// Sets whether a [`Bulk`](crate::Bulk) takes ids from its input before their operations can begin. This keeps it busy
+    /// while the program works on a result.
+    ///
+    /// With `false` it takes an id once fewer than [`in_flight`](crate::ClientBuilder::in_flight) operations are open. An
+    /// operation is open until its result was returned. So an input that ends after the program has seen a failure
+    /// leaves at most `in_flight - 1` operations to end.
+    ///
+    /// ```no_run
+    /// use cluster_client::{ClusterClient, OperationOptions};
+    ///
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).in_flight(1).build()?;
+    /// let failed = std::cell::Cell::new(false);
+    /// let ids = ["a", "b", "c"].into_iter().take_while(|_| !failed.get());
+    /// for done in client.with(OperationOptions::new().read_ahead(false)).create_groups(ids) {
+    ///     // No create begins after the first that failed.
+    ///     failed.set(done.result.is_err());
+    /// }
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
+    pub fn read_ahead(mut self, read_ahead: bool) -> Self {
+        self.read_ahead = read_ahead;
         self
     }
 
