@@ -178,9 +178,9 @@ impl Gateway {
         };
         self.log_in(endpoint, login, query.until)?;
         match self.attempt(endpoint, query, login.token()) {
-            Err(EndpointProblem::NeedsLogin(reason)) => Err(EndpointProblem::Lasting(format!(
-                "{reason}, even after a login: with authentication, use a client certificate without a common name"
-            ))),
+            Err(EndpointProblem::NeedsLogin(reason)) => {
+                Err(EndpointProblem::Lasting(format!("{reason}, even after a login")))
+            }
             second => second,
         }
     }
