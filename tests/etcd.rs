@@ -124,19 +124,12 @@ fn claim_ends_in_time_while_all_members_are_stopped() {
 fn user_with_a_password_is_logged_in_again_after_a_restart() {
     for version in VERSIONS {
         let Some(cluster) = EtcdCluster::start(version) else { continue };
-        let ask = |path: &str, body: Value| {
-            let answer = cluster.ask(0, path, &body, None).unwrap();
-            assert!(answer.get("header").is_some(), "{path}: {answer}");
-        };
+        add_user(&cluster, "root");
+        add_user(&cluster, "cluster");
         let key = |text: &str| BASE64_STANDARD.encode(text);
-        for user in ["root", "cluster"] {
-            ask("/v3/auth/user/add", json!({ "name": user, "password": "S3CR3T" }));
-            ask("/v3/auth/role/add", json!({ "name": user }));
-            ask("/v3/auth/user/grant", json!({ "user": user, "role": user }));
-        }
         let permission = json!({ "permType": "READWRITE", "key": key("/auth/"), "range_end": key("/auth0") });
-        ask("/v3/auth/role/grant", json!({ "name": "cluster", "perm": permission }));
-        ask("/v3/auth/enable", json!({}));
+        ask(&cluster, "/v3/auth/role/grant", json!({ "name": "cluster", "perm": permission }));
+        ask(&cluster, "/v3/auth/enable", json!({}));
 
         let nodes = Cluster::start(3).unwrap();
         let builder = || EtcdJournal::builder(cluster.journal("/auth"));
@@ -163,6 +156,18 @@ fn user_with_a_password_is_logged_in_again_after_a_restart() {
         let left = cluster.ask(0, "/v3/kv/range", &range, Some(&root)).unwrap();
         assert!(left.get("header").is_some() && left.get("count").is_none(), "{version}: {left}");
     }
+}
+
+fn ask(cluster: &EtcdCluster, path: &str, body: Value) {
+    let answer = cluster.ask(0, path, &body, None).unwrap();
+    assert!(answer.get("header").is_some(), "{path}: {answer}");
+}
+
+/// Adds a user with a role of the same name.
+fn add_user(cluster: &EtcdCluster, name: &str) {
+    ask(cluster, "/v3/auth/user/add", json!({ "name": name, "password": "S3CR3T" }));
+    ask(cluster, "/v3/auth/role/add", json!({ "name": name }));
+    ask(cluster, "/v3/auth/user/grant", json!({ "user": name, "role": name }));
 }
 
 fn login(cluster: &EtcdCluster, name: &str, password: &str) -> String {
@@ -211,7 +216,17 @@ fn members_with_tls_verify_the_client_and_are_verified() {
         let plain = cluster.journal("/tls").replace("etcds://", "etcd://");
         let plain = EtcdJournal::builder(plain).open().unwrap();
         let error = told(&client(&nodes, plain).create_group("refused").unwrap_err());
-        assert!(error.contains("write etcds://"), "{version}: {error}");
+        assert!(error.contains("etcds://"), "{version}: {error}");
+
+        add_user(&cluster, "root");
+        ask(&cluster, "/v3/auth/enable", json!({}));
+        let open = |identity: &Identity| {
+            let builder = EtcdJournal::builder(cluster.journal("/tls")).tls(ours(identity));
+            client(&nodes, builder.user("root", "S3CR3T").open().unwrap())
+        };
+        create(&nodes, &open(&own), "second");
+        let error = told(&open(&server).create_group("refused").unwrap_err());
+        assert!(error.contains("certificate with a common name: use one without it"), "{version}: {error}");
     }
 }
 
