@@ -257,12 +257,14 @@ fn use_and_release_after_expiry(fake: &FakeEtcd, store: &EtcdJournal, lost: Box<
 #[test]
 fn renewal_answered_without_a_length_ends_the_claim() {
     let fake = FakeEtcd::start(1);
-    fake.state().ttl = 2;
-    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(2)).open().unwrap();
+    fake.state().ttl = 6;
+    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(6)).open().unwrap();
     let mut held = claim(&store, "a");
     held.record(&intent("a")).unwrap();
     fake.expire_leases();
+    let by_time = held.holds_until().unwrap();
     eventually("the claim ends", || held.holds_until().unwrap() <= Instant::now());
+    assert!(Instant::now() < by_time, "it ended by time alone");
     let error = told(&held.record(&intent("a")).unwrap_err());
     assert!(error.contains("the claim on the group was lost"), "{error}");
     assert!(held.erase().is_err());
