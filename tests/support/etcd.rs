@@ -137,7 +137,7 @@ impl EtcdCluster {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
-            .timeout_global(Some(Duration::from_secs(5)))
+            .timeout_global(Some(PATIENCE))
             .build()
             .new_agent();
         let mut request = agent.post(format!("http://127.0.0.1:{}{path}", self.ports[member][2]));
