@@ -223,3 +223,23 @@ fn describe(found: &Found, locks: &[Lock], what: &str) -> String {
     }
     text
 }
+
+/// No coordinator can write an intent without its lock, because etcd refuses it. So this check is shown alone.
+#[test]
+fn intent_that_is_changed_outside_of_a_lock_is_seen() {
+    let now = Instant::now();
+    let event = |revision, key: &str, value: Option<&str>| Event {
+        revision,
+        key: format!("{PREFIX}{key}"),
+        value: value.map(str::to_owned),
+        at: now,
+    };
+    let history = |revision| {
+        let owner = Some("process 7 on a machine");
+        [event(3, "lock/g", owner), event(revision, "intent/g", Some("")), event(5, "lock/g", None)]
+    };
+    for (revision, holds) in [(2, false), (3, true), (4, true), (5, true), (6, false)] {
+        let events = history(revision);
+        assert_eq!(intents_are_fenced(&events, &locks(events.iter())), holds, "at {revision}");
+    }
+}
