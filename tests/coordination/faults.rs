@@ -174,7 +174,7 @@ pub(crate) struct Armed {
 
 impl Armed {
     pub(crate) fn arm(fault: &Fault, lane: &Lane) -> Self {
-        let (reaches, reached) = mpsc::channel();
+        let (tells, reached) = mpsc::channel();
         let (goes_on, waits) = mpsc::sync_channel(1);
         let waits = Mutex::new(waits);
         let links: Vec<_> = if fault.to_etcd {
@@ -184,7 +184,7 @@ impl Armed {
         };
         let word = if fault.to_etcd { String::new() } else { format!("{HEADER}: {}", fault.coordinator) };
         crate::link::at_request(&links, fault.request, crate::link::contains, &word, move || {
-            let _ = reaches.send(());
+            let _ = tells.send(());
             let _ = waits.lock().unwrap().recv_timeout(Duration::from_secs(5));
         });
         let leader = fault.kind.is_of_etcd().then(|| lane.etcd.leader()).flatten();

@@ -109,8 +109,9 @@ impl History {
 
     fn wait(&self, patience: Duration, mut wanted: impl FnMut(&BTreeMap<(i64, String), Event>) -> bool) -> bool {
         let seen = self.shared.seen();
-        let waited = self.shared.changed.wait_timeout_while(seen, patience, |seen| !wanted(&seen.events)).unwrap();
-        !waited.1.timed_out()
+        let (_seen, end) =
+            self.shared.changed.wait_timeout_while(seen, patience, |seen| !wanted(&seen.events)).unwrap();
+        !end.timed_out()
     }
 }
 

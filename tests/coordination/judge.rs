@@ -40,8 +40,7 @@ pub(crate) fn judge(lane: &Lane, found: &Found, figures: &Figures) {
     check(found.all_free, "a lock is left");
     locks_end_in_time(lane, found, &locks, figures);
     failover(found, &locks, figures);
-    let last = found.done.last().and_then(|done| done.outcome.as_ref());
-    check(last.is_some_and(|outcome| outcome.word() == "recovered"), "recovery does not settle");
+    check(found.done.last().is_some_and(|done| done.is("recovered")), "recovery does not settle");
     check(found.left.is_empty(), "something is left in etcd");
     for (group, holders) in &found.holders {
         let mixed = holders.iter().any(|holds| holds != &holders[0]);
