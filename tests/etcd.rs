@@ -128,8 +128,8 @@ fn user_with_a_password_is_logged_in_again_after_a_restart() {
         add_user(&cluster, "cluster");
         let key = |text: &str| BASE64_STANDARD.encode(text);
         let permission = json!({ "permType": "READWRITE", "key": key("/auth/"), "range_end": key("/auth0") });
-        ask(&cluster, "/v3/auth/role/grant", json!({ "name": "cluster", "perm": permission }));
-        ask(&cluster, "/v3/auth/enable", json!({}));
+        ask(&cluster, "/v3/auth/role/grant", &json!({ "name": "cluster", "perm": permission }));
+        ask(&cluster, "/v3/auth/enable", &json!({}));
 
         let nodes = Cluster::start(3).unwrap();
         let builder = || EtcdJournal::builder(cluster.journal("/auth"));
@@ -158,16 +158,16 @@ fn user_with_a_password_is_logged_in_again_after_a_restart() {
     }
 }
 
-fn ask(cluster: &EtcdCluster, path: &str, body: Value) {
-    let answer = cluster.ask(0, path, &body, None).unwrap();
+fn ask(cluster: &EtcdCluster, path: &str, body: &Value) {
+    let answer = cluster.ask(0, path, body, None).unwrap();
     assert!(answer.get("header").is_some(), "{path}: {answer}");
 }
 
 /// Adds a user with a role of the same name.
 fn add_user(cluster: &EtcdCluster, name: &str) {
-    ask(cluster, "/v3/auth/user/add", json!({ "name": name, "password": "S3CR3T" }));
-    ask(cluster, "/v3/auth/role/add", json!({ "name": name }));
-    ask(cluster, "/v3/auth/user/grant", json!({ "user": name, "role": name }));
+    ask(cluster, "/v3/auth/user/add", &json!({ "name": name, "password": "S3CR3T" }));
+    ask(cluster, "/v3/auth/role/add", &json!({ "name": name }));
+    ask(cluster, "/v3/auth/user/grant", &json!({ "user": name, "role": name }));
 }
 
 fn login(cluster: &EtcdCluster, name: &str, password: &str) -> String {
@@ -196,7 +196,7 @@ fn members_with_tls_verify_the_client_and_are_verified() {
             (write("ca.pem", &authority.pem), write("server.pem", &server.chain), write("server.key", &server.key));
         let words = ["--client-cert-auth", "--trusted-ca-file", &ca, "--cert-file", &chain, "--key-file", &secret];
         let words = words.map(str::to_owned).to_vec();
-        let cluster = EtcdCluster::with(&program, EtcdOptions { words, https: true });
+        let cluster = EtcdCluster::with(&program, &EtcdOptions { words, https: true });
         let nodes = Cluster::start(3).unwrap();
         let open = |tls: TlsSettings| EtcdJournal::builder(cluster.journal("/tls")).tls(tls).open().unwrap();
         let ours = |identity: &Identity| {
@@ -219,7 +219,7 @@ fn members_with_tls_verify_the_client_and_are_verified() {
         assert!(error.contains("etcds://"), "{version}: {error}");
 
         add_user(&cluster, "root");
-        ask(&cluster, "/v3/auth/enable", json!({}));
+        ask(&cluster, "/v3/auth/enable", &json!({}));
         let open = |identity: &Identity| {
             let builder = EtcdJournal::builder(cluster.journal("/tls")).tls(ours(identity));
             client(&nodes, builder.user("root", "S3CR3T").open().unwrap())
@@ -237,10 +237,19 @@ fn for_both(mut params: CertificateParams) -> CertificateParams {
 
 // --- cost
 
+/// Creates and deletes groups in bulks. Returns the number of operations a second.
+fn run_bulks(client: &ClusterClient, name: &str, operations: u32) -> f64 {
+    let start = Instant::now();
+    let ids = || (0..operations / 2).map(|number| format!("{name} {number}"));
+    let created = client.create_groups(ids()).filter(|done| done.result.is_ok()).count();
+    let deleted = client.delete_groups(ids()).filter(|done| done.result.is_ok()).count();
+    assert_eq!((created, deleted), (ids().count(), ids().count()));
+    f64::from(operations) / start.elapsed().as_secs_f64()
+}
+
 #[test]
 #[ignore = "a measurement: cargo test --release --all-features --test etcd cost -- --ignored --nocapture"]
 fn cost_of_a_create_and_a_bulk() {
-    const BULK: usize = 3_000;
     for version in VERSIONS {
         let Some(cluster) = EtcdCluster::start(version) else { continue };
         let nodes = Cluster::start(3).unwrap();
@@ -250,13 +259,39 @@ fn cost_of_a_create_and_a_bulk() {
         for number in 0..100 {
             client.create_group(format!("single {number}")).unwrap();
         }
-        let single = start.elapsed() / 100;
-        let start = Instant::now();
-        let done = client.create_groups((0..BULK).map(|number| format!("bulk {number}")));
-        assert_eq!(done.filter(|done| done.result.is_ok()).count(), BULK);
-        let rate = BULK as f64 / start.elapsed().as_secs_f64();
-        println!("etcd {version}: one create {single:?}, bulk {rate:.0} groups a second");
+        println!("etcd {version}: one create {:?}", start.elapsed() / 100);
+        println!("etcd {version}: bulk {:.0} operations a second", run_bulks(&client, "bulk", 6_000));
         drop(client);
         assert_eq!(cluster.keys("/cost"), [""; 0]);
+    }
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release --all-features --test etcd many -- --ignored --nocapture"]
+fn nothing_is_left_after_many_operations() {
+    const OPERATIONS: u32 = 100_000;
+    for version in VERSIONS {
+        let Some(cluster) = EtcdCluster::start(version) else { continue };
+        let nodes = Cluster::start(3).unwrap();
+        let client = client(&nodes, EtcdJournal::builder(cluster.journal("/many")).open().unwrap());
+        let size = |when: &str| {
+            let status = cluster.ask(0, "/v3/maintenance/status", &json!({}), None).unwrap();
+            let kib = |name: &str| status[name].as_str().unwrap_or("0").parse::<u64>().unwrap() >> 10;
+            let (file, used) = (kib("dbSize"), kib("dbSizeInUse"));
+            println!(
+                "etcd {version}, {when}: revision {}, file {file} KiB, used {used} KiB",
+                status["header"]["revision"]
+            );
+            (status["header"]["revision"].as_str().unwrap().to_owned(), used)
+        };
+        let (_, before) = size("before");
+        let rate = run_bulks(&client, "many", OPERATIONS);
+        drop(client);
+        assert_eq!((cluster.keys("/many"), cluster.leases()), (vec![], 0));
+        let (revision, _) = size(&format!("after {OPERATIONS} operations, {rate:.0} a second"));
+        ask(&cluster, "/v3/kv/compaction", &json!({ "revision": revision, "physical": true }));
+        ask(&cluster, "/v3/maintenance/defragment", &json!({}));
+        let (_, after) = size("compacted and defragmented");
+        assert!(after <= before + 256, "{before} KiB, then {after} KiB");
     }
 }

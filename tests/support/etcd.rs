@@ -52,22 +52,20 @@ pub(crate) fn program(version: &str) -> Option<PathBuf> {
     }
     let output = command.output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    match text.lines().find_map(|line| line.strip_prefix("program ")) {
-        Some(path) => Some(path.into()),
-        None => {
-            println!("skipped: etcd {version}: {} {}", text.trim(), String::from_utf8_lossy(&output.stderr).trim());
-            None
-        }
+    let found = text.lines().find_map(|line| line.strip_prefix("program ")).map(PathBuf::from);
+    if found.is_none() {
+        println!("skipped: etcd {version}: {} {}", text.trim(), String::from_utf8_lossy(&output.stderr).trim());
     }
+    found
 }
 
 impl EtcdCluster {
     /// Starts three members of this version. `None`, with a word, if it cannot be had.
     pub(crate) fn start(version: &str) -> Option<Self> {
-        Some(EtcdCluster::with(&program(version)?, EtcdOptions::default()))
+        Some(EtcdCluster::with(&program(version)?, &EtcdOptions::default()))
     }
 
-    pub(crate) fn with(program: &Path, options: EtcdOptions) -> Self {
+    pub(crate) fn with(program: &Path, options: &EtcdOptions) -> Self {
         for _ in 0..ATTEMPTS {
             let folder = tempfile::tempdir().unwrap();
             let cluster = EtcdCluster {

@@ -132,10 +132,11 @@ fn lock_of_a_claim_that_failed_after_all_ends_with_its_lease() {
 
 fn claim_through_another_lease(fake: &FakeEtcd) -> Box<dyn Claim> {
     let first = AtomicBool::new(true);
-    fake.script(move |asked| match is_claim(asked) && !first.swap(false, Ordering::Relaxed) {
-        true => Fate::Mute,
-        false => Fate::Serve,
-    });
+    fake.script(
+        move |asked| {
+            if is_claim(asked) && !first.swap(false, Ordering::Relaxed) { Fate::Mute } else { Fate::Serve }
+        },
+    );
     claim(&journal(fake), "other")
 }
 

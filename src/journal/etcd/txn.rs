@@ -99,27 +99,27 @@ impl KeyChange {
         let KeyAction::Claim(own) = &self.action else {
             return Some(if has_succeeded { Effect::Changed } else { Effect::Lost });
         };
-        let intent = match range(answer, 1)? {
-            Some(kv) => Some(decode(kv, "value")?),
-            None => None,
+        let intent = match found(answer, 1)? {
+            [kv, ..] => Some(decode(kv, "value")?),
+            [] => None,
         };
         if has_succeeded {
             return (revision > 0).then_some(Effect::Claimed(revision, intent));
         }
-        let lock = range(answer, 0)??;
+        let lock = found(answer, 0)?.first()?;
         match LockValue::parse(&decode(lock, "value")?) {
             // An earlier attempt has won, and its answer was lost.
-            Some(found) if found.nonce == own.nonce => Some(Effect::Claimed(int(lock, "/create_revision"), intent)),
-            Some(found) => Some(Effect::Busy(found.words())),
+            Some(value) if value.nonce == own.nonce => Some(Effect::Claimed(int(lock, "/create_revision"), intent)),
+            Some(value) => Some(Effect::Busy(value.words())),
             None => Some(Effect::Busy("a holder that cannot be read holds it".into())),
         }
     }
 }
 
-/// Returns the key that the read with this number has found. The outer `None`: there is no such read.
-fn range(answer: &Value, number: usize) -> Option<Option<&Value>> {
-    let found = answer.pointer(&format!("/responses/{number}/response_range"))?;
-    Some(found.pointer("/kvs/0"))
+/// Returns the keys that the read with this number has found. `None` if there is no such read.
+fn found(answer: &Value, number: usize) -> Option<&[Value]> {
+    let read = answer.pointer(&format!("/responses/{number}/response_range"))?;
+    Some(read.get("kvs").and_then(Value::as_array).map_or(&[], Vec::as_slice))
 }
 
 /// Returns the body of the transaction that makes these changes of different groups.
@@ -155,7 +155,8 @@ pub(super) fn self_test_body(key: &str) -> String {
 /// Returns whether the store has passed the check.
 pub(super) fn passes_self_test(answer: &Value) -> bool {
     let has_failed = |answer: &Value| {
-        answer.get("succeeded").and_then(Value::as_bool) != Some(true) && range(answer, 0) == Some(None)
+        answer.get("succeeded").and_then(Value::as_bool) != Some(true)
+            && found(answer, 0).is_some_and(<[Value]>::is_empty)
     };
     has_failed(answer) && answer.pointer("/responses/1/response_txn").is_some_and(has_failed)
 }
