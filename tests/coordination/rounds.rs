@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use cluster_client::testing::{Fault as NodeFault, Method};
 
 use crate::coordinator::{LONGEST_DELAY, Outcome, SETTLE, TTL};
-use crate::etcd::MEMBERS;
 use crate::faults::{Armed, Fault, Happened};
 use crate::history::Event;
 use crate::judge;
@@ -164,7 +163,7 @@ fn heal(lane: &Lane) {
         served.node.clear_faults();
     }
     lane.links().for_each(Link::disarm);
-    assert!(lane.etcd.wait_until_ready(MEMBERS), "etcd does not get well: {}", lane.etcd.logs());
+    assert!(lane.etcd.wait_until_ready(), "etcd does not get well: {}", lane.etcd.logs());
     lane.settle();
 }
 
