@@ -4,6 +4,7 @@ use cluster_client::{Error, JournalError, Operation, OperationOptions, Outcome, 
 
 use crate::args::{Format, GlobalOptions};
 use crate::exit::{CliError, Exit, with_causes};
+use crate::journal_setting::PLACES;
 use crate::json;
 use crate::next::{Advice, Next};
 use crate::output::{Output, eprint};
@@ -17,15 +18,13 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
     let settings = Settings::resolve(global)?;
     if settings.journal.value == Journal::Off {
         let origin = &settings.journal.origin;
-        return Err(CliError::usage(format!(
-            "recover reads the journal, and there is none ({origin}): give --journal DIR"
-        )));
+        return Err(CliError::usage(format!("recover reads the journal, and there is none ({origin}): give {PLACES}")));
     }
     let progress = Progress::new(global, None, settings.tries(), settings.noun());
     let client = settings.writer(progress.clone())?;
     let advice = Advice::new(global, &settings);
     let token = signal::watch(SignalContext {
-        journal: settings.journal.value.clone(),
+        journal: settings.journal.clone(),
         look: Next::default(),
         recover: advice.recover(),
         meaning: "waiting for the requests under way",
