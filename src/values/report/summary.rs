@@ -21,7 +21,10 @@ impl Report {
             Outcome::AlreadyExists => {
                 let undone = self.hosts.iter().any(HostReport::may_have_changed);
                 let change = if undone { "what was made beside it is undone" } else { "it was left as it is" };
-                format!("{group} already exists on {}, {change}", names(self.present()))
+                let absent = self.absent().count();
+                let others = if absent == 0 { String::new() } else { format!(" and not on {absent} of {hosts}") };
+                let next = if absent == 0 || undone { "" } else { "; repair" };
+                format!("{group} already exists on {}{others}, {change}{next}", names(self.present()))
             }
             Outcome::RolledBack => self.undone(),
             Outcome::Cancelled | Outcome::TimedOut if self.was_rolled_back() => self.undone(),
