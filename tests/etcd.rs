@@ -6,8 +6,10 @@ mod support;
 #[path = "support/tls.rs"]
 mod tls;
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -228,6 +230,44 @@ fn members_with_tls_verify_the_client_and_are_verified() {
         let error = told(&open(&server).create_group("refused").unwrap_err());
         assert!(error.contains("certificate with a common name: use one without it"), "{version}: {error}");
     }
+}
+
+/// Calls the journal during the first record that ureq logs on a thread with a journal in [`CALLED`].
+struct CallingLogger;
+
+thread_local! {
+    static CALLED: RefCell<Option<EtcdJournal>> = const { RefCell::new(None) };
+}
+
+impl log::Log for CallingLogger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let journal = if record.target().starts_with("ureq") { CALLED.take() } else { None };
+        if let Some(journal) = journal {
+            drop(journal.claim(&GroupId::parse("logged").unwrap()).unwrap());
+            CLAIMED_BY_LOGGER.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+static CLAIMED_BY_LOGGER: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn logger_may_call_the_journal_during_its_requests() {
+    let Some(cluster) = EtcdCluster::start("3.4") else { return };
+    log::set_logger(&CallingLogger).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let journal = EtcdJournal::builder(cluster.journal("/log")).open().unwrap();
+    CALLED.set(Some(journal.clone()));
+    drop(journal.claim(&GroupId::parse("outer").unwrap()).unwrap());
+    assert!(CLAIMED_BY_LOGGER.load(Ordering::Relaxed), "ureq logged nothing");
+    drop(journal);
+    assert_eq!(cluster.keys("/log"), [""; 0]);
 }
 
 fn for_both(mut params: CertificateParams) -> CertificateParams {

@@ -225,6 +225,26 @@ fn renewal_moves_the_end_of_a_claim_only_if_it_is_answered() {
     use_and_release_after_expiry(&fake, &store, held);
 }
 
+#[test]
+fn lease_counts_from_the_time_before_its_request_was_sent() {
+    const DELAY: Duration = Duration::from_millis(600);
+    let fake = FakeEtcd::start(1);
+    fake.state().ttl = 2;
+    fake.script(|asked| {
+        if ["grant", "keepalive"].contains(&asked.call.as_str()) {
+            std::thread::sleep(DELAY);
+        }
+        Fate::Serve
+    });
+    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(2)).open().unwrap();
+    let held = claim(&store, "a");
+    let first = held.holds_until().unwrap();
+    assert!(first + DELAY <= Instant::now() + Duration::from_secs(2), "counted from the answer to the grant");
+    eventually("a renewal", || held.holds_until().unwrap() != first);
+    let renewed = held.holds_until().unwrap();
+    assert!(renewed + DELAY <= Instant::now() + Duration::from_secs(2), "counted from the answer to the renewal");
+}
+
 fn use_and_release_after_expiry(fake: &FakeEtcd, store: &EtcdJournal, lost: Box<dyn Claim>) {
     fake.expire_leases();
     let next = claim(store, "a");
@@ -237,12 +257,14 @@ fn use_and_release_after_expiry(fake: &FakeEtcd, store: &EtcdJournal, lost: Box<
 #[test]
 fn renewal_answered_without_a_length_ends_the_claim() {
     let fake = FakeEtcd::start(1);
-    fake.state().ttl = 2;
-    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(2)).open().unwrap();
+    fake.state().ttl = 6;
+    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(6)).open().unwrap();
     let mut held = claim(&store, "a");
     held.record(&intent("a")).unwrap();
     fake.expire_leases();
+    let by_time = held.holds_until().unwrap();
     eventually("the claim ends", || held.holds_until().unwrap() <= Instant::now());
+    assert!(Instant::now() < by_time, "it ended by time alone");
     let error = told(&held.record(&intent("a")).unwrap_err());
     assert!(error.contains("the claim on the group was lost"), "{error}");
     assert!(held.erase().is_err());
