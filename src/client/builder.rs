@@ -855,12 +855,12 @@ fn check_time(what: &'static str, time: Duration, longest: Duration) -> Result<(
 /// Checks that requests fit into the lease of a journal: two timeouts, so that a request can follow another, and time for
 /// a renewal.
 fn check_lease(lease: Duration, request_timeout: Duration) -> Result<(), ConfigError> {
-    let least = request_timeout * 2 + Duration::from_secs(2);
-    if lease >= least {
+    let needed = request_timeout * 2 + Duration::from_secs(2);
+    if lease >= needed {
         return Ok(());
     }
     let problem = format!("is too short for the request timeout of {request_timeout:?}");
-    let remedy = format!("choose a ttl of at least {}s, or a shorter request timeout", least.as_secs_f64().ceil());
+    let remedy = format!("choose a ttl of at least {}s, or a shorter request timeout", needed.as_secs_f64().ceil());
     Err(ConfigError::new("ttl of the journal", format!("{lease:?}"), problem, remedy))
 }
 

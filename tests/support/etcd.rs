@@ -36,8 +36,8 @@ pub(crate) struct EtcdCluster {
     folder: TempDir,
     program: PathBuf,
     options: EtcdOptions,
-    /// The ports of each member, for clients and for peers.
-    ports: Vec<(u16, u16)>,
+    /// The ports of each member: for clients, for peers, and for [`EtcdCluster::ask`], which speaks no TLS.
+    ports: Vec<[u16; 3]>,
     members: Mutex<Vec<Option<Child>>>,
 }
 
@@ -52,22 +52,20 @@ pub(crate) fn program(version: &str) -> Option<PathBuf> {
     }
     let output = command.output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    match text.lines().find_map(|line| line.strip_prefix("program ")) {
-        Some(path) => Some(path.into()),
-        None => {
-            println!("skipped: etcd {version}: {} {}", text.trim(), String::from_utf8_lossy(&output.stderr).trim());
-            None
-        }
+    let found = text.lines().find_map(|line| line.strip_prefix("program ")).map(PathBuf::from);
+    if found.is_none() {
+        println!("skipped: etcd {version}: {} {}", text.trim(), String::from_utf8_lossy(&output.stderr).trim());
     }
+    found
 }
 
 impl EtcdCluster {
     /// Starts three members of this version. `None`, with a word, if it cannot be had.
     pub(crate) fn start(version: &str) -> Option<Self> {
-        Some(EtcdCluster::with(&program(version)?, EtcdOptions::default()))
+        Some(EtcdCluster::with(&program(version)?, &EtcdOptions::default()))
     }
 
-    pub(crate) fn with(program: &Path, options: EtcdOptions) -> Self {
+    pub(crate) fn with(program: &Path, options: &EtcdOptions) -> Self {
         for _ in 0..ATTEMPTS {
             let folder = tempfile::tempdir().unwrap();
             let cluster = EtcdCluster {
@@ -87,7 +85,7 @@ impl EtcdCluster {
 
     /// The endpoint of a member, as `127.0.0.1:PORT`.
     pub(crate) fn endpoint(&self, member: usize) -> String {
-        format!("127.0.0.1:{}", self.ports[member].0)
+        format!("127.0.0.1:{}", self.ports[member][0])
     }
 
     /// The URL of a journal under `prefix`, which begins with a slash.
@@ -134,7 +132,7 @@ impl EtcdCluster {
         panic!("no leader was elected")
     }
 
-    /// Sends a request to a member that serves plain http. Returns the JSON of any answer.
+    /// Sends a request to a member. Returns the JSON of any answer.
     pub(crate) fn ask(&self, member: usize, path: &str, body: &Value, token: Option<&str>) -> Result<Value, String> {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -142,7 +140,7 @@ impl EtcdCluster {
             .timeout_global(Some(Duration::from_secs(5)))
             .build()
             .new_agent();
-        let mut request = agent.post(format!("http://{}{path}", self.endpoint(member)));
+        let mut request = agent.post(format!("http://127.0.0.1:{}{path}", self.ports[member][2]));
         if let Some(token) = token {
             request = request.header("Authorization", token);
         }
@@ -183,14 +181,15 @@ impl EtcdCluster {
     fn run(&self, member: usize) {
         let scheme = if self.options.https { "https" } else { "http" };
         let client = format!("{scheme}://{}", self.endpoint(member));
-        let peer = |number: usize| format!("http://127.0.0.1:{}", self.ports[number].1);
+        let peer = |number: usize| format!("http://127.0.0.1:{}", self.ports[number][1]);
         let cluster: Vec<_> = (0..MEMBERS).map(|number| format!("m{number}={}", peer(number))).collect();
         let log =
             File::options().create(true).append(true).open(self.folder.path().join(format!("log{member}"))).unwrap();
         let child = Command::new(&self.program)
             .args(["--name", &format!("m{member}"), "--logger", "zap", "--data-dir"])
             .arg(self.folder.path().join(format!("m{member}")))
-            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+            .args(["--listen-client-urls", &format!("{client},http://127.0.0.1:{}", self.ports[member][2])])
+            .args(["--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer(member), "--initial-advertise-peer-urls", &peer(member)])
             .args(["--initial-cluster", &cluster.join(",")])
             .args(&self.options.words)
@@ -238,8 +237,8 @@ impl Drop for EtcdCluster {
     }
 }
 
-fn free_ports() -> Vec<(u16, u16)> {
-    let held: Vec<_> = (0..2 * MEMBERS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+fn free_ports() -> Vec<[u16; 3]> {
+    let held: Vec<_> = (0..3 * MEMBERS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let ports: Vec<_> = held.iter().map(|held| held.local_addr().unwrap().port()).collect();
-    ports.chunks(2).map(|pair| (pair[0], pair[1])).collect()
+    ports.chunks(3).map(|own| [own[0], own[1], own[2]]).collect()
 }

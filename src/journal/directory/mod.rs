@@ -194,9 +194,8 @@ impl Journal for DirectoryJournal {
                 None => Some(call.run(self)),
             });
         }
-        let mut changed = self.shared.change_all(changes).into_iter();
-        let mut next =
-            |call: &JournalCall| call.changed(changed.next().unwrap_or_else(|| Err(JournalError::panicked())));
+        let mut done = self.shared.change_all(changes).into_iter();
+        let mut next = |call: &JournalCall| call.changed(done.next().unwrap_or_else(|| Err(JournalError::panicked())));
         calls.iter().zip(results).map(|(call, result)| result.unwrap_or_else(|| next(call))).collect()
     }
 

@@ -93,6 +93,9 @@ fn not_json(status: u16, body: &[u8]) -> EndpointProblem {
         400 if text.contains("HTTP request to an HTTPS server") => {
             EndpointProblem::Refused("the endpoint speaks TLS: write etcds:// instead of etcd://".into())
         }
+        400 if text.contains("CommonName of client") => EndpointProblem::Refused(
+            "etcd's authentication refuses a client certificate with a common name: use one without it".into(),
+        ),
         401 => EndpointProblem::NeedsLogin(format!("status 401: {text}")),
         404 => EndpointProblem::Refused(
             "status 404, there is no etcd v3 gateway: use etcd 3.4 or later with --enable-grpc-gateway".into(),
@@ -179,6 +182,7 @@ mod tests {
             (429, error(8, "mvcc: database space exceeded"), "alarm disarm"),
             (403, error(7, "permission denied"), "grant"),
             (400, error(3, "authentication failed, invalid user ID or password"), "correct the etcd user"),
+            (400, "CommonName of client sending a request against gateway".into(), "certificate with a common name"),
             (302, "moved".into(), "check the URL"),
         ] {
             let EndpointProblem::Refused(text) = problem(status, &body) else {

@@ -195,19 +195,15 @@ impl FakeState {
             "txn" => {
                 let before = self.kvs.clone();
                 self.revision += 1;
-                match self.txn(&asked.body) {
-                    Some(mut answer) => {
-                        if self.kvs == before {
-                            self.revision -= 1;
-                        }
-                        answer["header"] = json!({ "revision": self.revision.to_string() });
-                        answer
-                    }
-                    None => {
-                        self.kvs = before;
-                        return not_found();
-                    }
+                let Some(mut answer) = self.txn(&asked.body) else {
+                    self.kvs = before;
+                    return not_found();
+                };
+                if self.kvs == before {
+                    self.revision -= 1;
                 }
+                answer["header"] = json!({ "revision": self.revision.to_string() });
+                answer
             }
             _ => return (404, "Not Found".into()),
         };

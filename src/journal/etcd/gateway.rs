@@ -178,9 +178,9 @@ impl Gateway {
         };
         self.log_in(endpoint, login, query.until)?;
         match self.attempt(endpoint, query, login.token()) {
-            Err(EndpointProblem::NeedsLogin(reason)) => Err(EndpointProblem::Lasting(format!(
-                "{reason}, even after a login: with authentication, use a client certificate without a common name"
-            ))),
+            Err(EndpointProblem::NeedsLogin(reason)) => {
+                Err(EndpointProblem::Lasting(format!("{reason}, even after a login")))
+            }
             second => second,
         }
     }
@@ -277,7 +277,10 @@ impl<'a> Troubles<'a> {
         let problems: Vec<_> =
             problems.filter_map(|(endpoint, text)| Some(format!("{endpoint}: {}", text.as_ref()?))).collect();
         let problems = if problems.is_empty() { "no time was left".into() } else { problems.join("; ") };
-        let text = format!("{problems}: check that most members of etcd run, and the URL of the journal");
+        // A server may close the connection without a reason if it wants TLS, or a client certificate.
+        let is_https = self.endpoints.iter().any(Host::is_https);
+        let tls = if is_https { "the client certificate" } else { "whether they speak TLS (etcds://)" };
+        let text = format!("{problems}: check that most members of etcd run, the URL of the journal, and {tls}");
         GatewayError { kind: ErrorKind::Unavailable, text, was_ambiguous: self.was_ambiguous }
     }
 }

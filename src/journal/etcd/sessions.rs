@@ -58,7 +58,9 @@ impl Sessions {
         known.is_tested = true;
         let older = known.current.replace(Arc::clone(&session));
         drop(known);
-        older.into_iter().for_each(|older| older.retire());
+        if let Some(older) = older {
+            older.retire();
+        }
         Ok(session)
     }
 

@@ -1,5 +1,6 @@
 //! The state that all clones and claims of a journal share.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use super::gateway::Gateway;
@@ -33,11 +34,39 @@ impl Store {
 
     /// Makes a change together with those of other threads.
     pub(super) fn change(&self, change: KeyChange) -> Result<Done, JournalError> {
-        self.rounds.join(change, |changes| round::carry_out(&self.sessions, changes))
+        self.change_all(vec![change]).pop().unwrap_or_else(|| Err(JournalError::panicked()))
     }
 
     /// Makes changes together with those of other threads. Returns their results in order.
     pub(super) fn change_all(&self, changes: Vec<KeyChange>) -> Vec<Result<Done, JournalError>> {
-        self.rounds.join_all(changes, |changes| round::carry_out(&self.sessions, changes))
+        if IN_ROUND.get() {
+            // The next round begins only after the one of this thread.
+            return round::carry_out(&self.sessions, &changes).results;
+        }
+        self.rounds.join_all(changes, |changes| {
+            let _mark = RoundMark::set();
+            round::carry_out(&self.sessions, changes)
+        })
+    }
+}
+
+thread_local! {
+    /// This thread carries out a round. A logger that ureq calls meanwhile may call the journal again.
+    static IN_ROUND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks the thread until it is dropped.
+struct RoundMark;
+
+impl RoundMark {
+    fn set() -> Self {
+        IN_ROUND.set(true);
+        RoundMark
+    }
+}
+
+impl Drop for RoundMark {
+    fn drop(&mut self) {
+        IN_ROUND.set(false);
     }
 }

@@ -132,10 +132,11 @@ fn lock_of_a_claim_that_failed_after_all_ends_with_its_lease() {
 
 fn claim_through_another_lease(fake: &FakeEtcd) -> Box<dyn Claim> {
     let first = AtomicBool::new(true);
-    fake.script(move |asked| match is_claim(asked) && !first.swap(false, Ordering::Relaxed) {
-        true => Fate::Mute,
-        false => Fate::Serve,
-    });
+    fake.script(
+        move |asked| {
+            if is_claim(asked) && !first.swap(false, Ordering::Relaxed) { Fate::Mute } else { Fate::Serve }
+        },
+    );
     claim(&journal(fake), "other")
 }
 
@@ -222,6 +223,26 @@ fn renewal_moves_the_end_of_a_claim_only_if_it_is_answered() {
     eventually("the claim ends", || held.holds_until().unwrap() <= Instant::now());
     // The next claim has another lease.
     use_and_release_after_expiry(&fake, &store, held);
+}
+
+#[test]
+fn lease_counts_from_the_time_before_its_request_was_sent() {
+    const DELAY: Duration = Duration::from_millis(600);
+    let fake = FakeEtcd::start(1);
+    fake.state().ttl = 2;
+    fake.script(|asked| {
+        if ["grant", "keepalive"].contains(&asked.call.as_str()) {
+            std::thread::sleep(DELAY);
+        }
+        Fate::Serve
+    });
+    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(2)).open().unwrap();
+    let held = claim(&store, "a");
+    let first = held.holds_until().unwrap();
+    assert!(first + DELAY <= Instant::now() + Duration::from_secs(2), "counted from the answer to the grant");
+    eventually("a renewal", || held.holds_until().unwrap() != first);
+    let renewed = held.holds_until().unwrap();
+    assert!(renewed + DELAY <= Instant::now() + Duration::from_secs(2), "counted from the answer to the renewal");
 }
 
 fn use_and_release_after_expiry(fake: &FakeEtcd, store: &EtcdJournal, lost: Box<dyn Claim>) {

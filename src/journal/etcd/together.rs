@@ -36,12 +36,14 @@ pub(super) fn make(journal: &dyn Journal, store: &Arc<Store>, calls: &mut [Journ
         Then::Claim(bid) => JournalResult::Claimed(bid.result(store, next()).map(with_inherited)),
         Then::Change => {
             let done = next();
-            let changed = call.prepare(|claim: &mut EtcdClaim, _| claim.changed(done));
-            call.changed(changed.unwrap_or_else(|| Err(JournalError::panicked())))
+            let result = call.prepare(|claim: &mut EtcdClaim, _| claim.changed(done));
+            call.changed(result.unwrap_or_else(|| Err(JournalError::panicked())))
         }
         Then::Release(mut claim) => {
             let done = next();
-            own(&mut claim).into_iter().for_each(|claim| claim.released(&done));
+            if let Some(claim) = own(&mut claim) {
+                claim.released(&done);
+            }
             JournalResult::Released
         }
     };
