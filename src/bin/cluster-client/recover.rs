@@ -78,8 +78,9 @@ fn in_doubt(error: &JournalError) -> CliError {
 }
 
 fn left(error: &JournalError) -> String {
-    let error = with_causes(error);
-    format!("{error}. It was left as it is. Ask for the status of its group, then remove the file.\n")
+    // The error of a journal without files names the remedy.
+    let remedy = error.path().map_or("", |_| " Ask for the status of its group, then remove the file.");
+    format!("{}. It was left as it is.{remedy}\n", with_causes(error))
 }
 
 fn settlement(report: Report) -> Done {
