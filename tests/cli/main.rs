@@ -5,6 +5,9 @@ mod bench;
 mod bounds;
 mod credentials;
 mod demo;
+mod etcd;
+#[path = "../support/etcd.rs"]
+mod etcd_cluster;
 mod exits;
 #[path = "../support/gate.rs"]
 mod gate;

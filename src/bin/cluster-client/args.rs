@@ -61,8 +61,9 @@ pub(crate) struct GlobalOptions {
     /// The engine that sends the requests, for comparison [default: multiplexed]
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
-    /// The directory of unfinished operations [default: the state directory of the user]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The journal of unfinished operations: a directory, or etcd://HOST,HOST/PREFIX [default: the state directory of
+    /// the user]
+    #[arg(long, global = true, value_name = "DIR|URL")]
     pub(crate) journal: Option<PathBuf>,
     /// Keep no journal: after a crash nothing can be recovered
     #[arg(long, global = true)]

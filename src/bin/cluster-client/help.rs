@@ -125,7 +125,7 @@ defaults:
   max_delay = \"10s\"         # at most, even if a server asks for more
   settle = \"10s\"            # for late requests, stale reads; at least request_timeout
   rollback_timeout = \"2m\"   # of a rollback, in addition; at least 4 times settle
-  # journal = \"/var/lib/cluster-client\"   # or false
+  # journal = \"/var/lib/cluster-client\"   # or \"etcd://etcd1,etcd2,etcd3/prefix\", or false
   # api = \"jupyterhub\"      # a preset, a file such as \"./mapping.toml\", or [api]
   threads = 1024            # at most
   engine = \"multiplexed\"    # or \"threads\"
@@ -150,6 +150,13 @@ defaults:
   # dangerously_skip_verification = true
   ## https_only = true refuses http hosts
   ## [host.\"https://node3:8443\".tls] replaces all of them for that host
+  [etcd]                    # of a journal in etcd; files are relative to this one
+  # ttl = \"30s\"             # of the claims; at least 2 * request_timeout + 2s
+  # user = \"cluster\"
+  # password_file = \"password\"   # or password_env = \"VARIABLE\"
+  ## ca_file = \"ca.pem\", client_cert_file = \"client.pem\", client_key_file and
+  ## server_name are those of [tls], for an etcds:// URL
+  ## allow_plain_http = true sends the password to other machines by etcd://
   [paths]                   # of the node API, instead of api
   collection = \"/v1/group/\"
   member = \"/v1/group/{id}/\"
@@ -341,10 +348,10 @@ mod tests {
 
     #[test]
     fn topic_has_every_key_of_the_configuration() {
-        use crate::{credentials, file, tls};
-        let tables = ["paths", "credentials", "tls", "host"];
+        use crate::{credentials, etcd, file, tls};
+        let tables = ["paths", "credentials", "tls", "etcd", "host"];
         let keys = file::KEYS.iter().filter(|key| !tables.contains(key));
-        for key in keys.chain(&file::PATH_KEYS).chain(&credentials::KEYS).chain(&tls::KEYS) {
+        for key in keys.chain(&file::PATH_KEYS).chain(&credentials::KEYS).chain(&tls::KEYS).chain(&etcd::KEYS) {
             assert!(CONFIGURATION.contains(&format!("{key} = ")), "{key} is not documented");
         }
     }

@@ -5,8 +5,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use cluster_client::{
-    ClusterClient, ConfigError, DirectoryJournal, Error, Forgotten, GroupId, Host, Journal as _, JournalEntry, Origin,
-    Printable, Purpose, Unfinished,
+    ClusterClient, ConfigError, Error, Forgotten, GroupId, Host, JournalEntry, Origin, Printable, Purpose, Unfinished,
 };
 
 use crate::args::{Format, GlobalOptions, JournalAction};
@@ -41,32 +40,10 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     }
 }
 
-/// Opens the journal if its directory exists, and returns the path for messages. Creates no directory.
-pub(crate) fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
-    let directory = match journal.value {
-        Journal::Directory(directory) => directory,
-        Journal::Off => {
-            return Err(CliError::usage(format!(
-                "there is no journal to look at ({}): give --journal DIR",
-                journal.origin
-            )));
-        }
-        Journal::NoPlace => {
-            return Err(CliError::usage(
-                "there is no place for a journal, because neither XDG_STATE_HOME nor HOME is set: give --journal DIR",
-            ));
-        }
-    };
-    let place = printable(&directory.to_string_lossy());
-    if directory.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok((None, place));
-    }
-    let store = DirectoryJournal::open(&directory).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        let shown = directory.to_string_lossy();
-        ConfigError::new("journal directory", shown, error.to_string(), cause).from_origin(journal.origin.clone())
-    })?;
-    Ok((Some(store), place))
+/// Opens the journal if it exists, and returns its place for messages.
+pub(crate) fn open(journal: Sourced<Journal>) -> Result<(Option<Arc<dyn cluster_client::Journal>>, String), CliError> {
+    let place = journal.value.place();
+    Ok((journal.open()?, place))
 }
 
 fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<Exit, CliError> {
@@ -101,7 +78,7 @@ fn typed(error: ConfigError) -> ConfigError {
 
 /// A journal that is not empty.
 struct Opened<'a> {
-    store: DirectoryJournal,
+    store: Arc<dyn cluster_client::Journal>,
     found: Unfinished,
     /// The command to recover, with its options.
     next: Next,
@@ -168,10 +145,8 @@ impl Opened<'_> {
             return Ok(Exit::Unchanged);
         }
         // The builder needs a host. Nothing is sent to it.
-        let client = ClusterClient::builder()
-            .hosts(["http://localhost"])
-            .custom_journal(Arc::new(self.store.clone()))
-            .build()?;
+        let client =
+            ClusterClient::builder().hosts(["http://localhost"]).custom_journal(Arc::clone(&self.store)).build()?;
         let mut exit = Exit::Done;
         let mut is_left = false;
         for group in groups {

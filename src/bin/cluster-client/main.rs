@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! main -> args          arguments (help: the texts, offered: the options of each command, refusal: the errors)
-//!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, open, time)
+//!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, journal_setting, etcd,
+//!                       open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
 //!         watch, recover, probe, journal, show                             }-> printer: summary, plan, next, totals
 //!         node, demo, shell                                               /      -> table, fold, matrix | json -> output
@@ -15,6 +16,7 @@ mod args;
 mod confirm;
 mod credentials;
 mod demo;
+mod etcd;
 mod exit;
 mod file;
 mod fold;
@@ -22,6 +24,7 @@ mod groups;
 mod help;
 mod host_list;
 mod journal;
+mod journal_setting;
 mod json;
 mod likeness;
 mod log_json;

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use cluster_client::{
-    Api, ApiRef, CancelToken, Cause, Error, Host, Hosts, Journal as _, JournalEntry, JournalError, Operation,
-    OperationOptions, Outcome, Recovery, Report, Unfinished,
+    Api, ApiRef, CancelToken, Cause, Error, Host, Hosts, JournalEntry, JournalError, Operation, OperationOptions,
+    Outcome, Recovery, Report, Unfinished,
 };
 
 use crate::args::{Format, GlobalOptions};
 use crate::exit::{CliError, Exit, with_causes};
 use crate::journal;
+use crate::journal_setting::PLACES;
 use crate::json;
 use crate::next::{Advice, Next};
 use crate::output::{Output, eprint};
@@ -46,16 +47,14 @@ fn settings(global: &GlobalOptions) -> Result<Settings, CliError> {
     let settings = Settings::resolve(global)?;
     if settings.journal.value == Journal::Off {
         let origin = &settings.journal.origin;
-        return Err(CliError::usage(format!(
-            "recover reads the journal, and there is none ({origin}): give --journal DIR"
-        )));
+        return Err(CliError::usage(format!("recover reads the journal, and there is none ({origin}): give {PLACES}")));
     }
     Ok(settings)
 }
 
 fn watch_signals(settings: &Settings, advice: &Advice) -> Result<CancelToken, CliError> {
     signal::watch(SignalContext {
-        journal: settings.journal.value.clone(),
+        journal: settings.journal.clone(),
         look: Next::default(),
         recover: advice.recover(),
         meaning: "waiting for the requests under way",
@@ -79,8 +78,9 @@ fn in_doubt(error: &JournalError) -> CliError {
 }
 
 fn left(error: &JournalError) -> String {
-    let error = with_causes(error);
-    format!("{error}. It was left as it is. Ask for the status of its group, then remove the file.\n")
+    // The error of a journal without files names the remedy.
+    let remedy = error.path().map_or("", |_| " Ask for the status of its group, then remove the file.");
+    format!("{}. It was left as it is.{remedy}\n", with_causes(error))
 }
 
 fn settlement(report: Report) -> Done {

@@ -1,7 +1,7 @@
 //! The summary of a result for a person: one line, and the next command.
 
 use cluster_client::{
-    Cause, Error, GroupId, Host, HostReport, Operation, Outcome, Purpose, Reason, Report, State, Target,
+    Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Purpose, Reason, Report, State, Target,
 };
 
 use crate::exit::{Exit, with_causes};
@@ -59,11 +59,13 @@ pub(crate) struct Summary {
     pub(crate) text: String,
     /// The next command.
     pub(crate) next: Next,
+    /// What the journal holds on the group. Filled for a status only.
+    pub(crate) unfinished: Option<JournalEntry>,
 }
 
 impl Summary {
     fn new(text: impl Into<String>) -> Self {
-        Summary { text: text.into(), next: Next::default() }
+        Summary { text: text.into(), next: Next::default(), unfinished: None }
     }
 
     fn then(mut self, next: Next) -> Self {
@@ -73,7 +75,8 @@ impl Summary {
 }
 
 pub(crate) fn summarize(done: &Done, advice: &Advice) -> Summary {
-    let summary = summarize_operation(done, advice);
+    let unfinished = advice.unfinished.get(&done.group).cloned();
+    let summary = Summary { unfinished, ..summarize_operation(done, advice) };
     match done.report().and_then(|report| report.earlier.as_ref()) {
         Some(earlier) => {
             let first =
@@ -93,7 +96,7 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
         return Summary::new(format!("{} already; nothing was changed", everywhere(report)));
     }
     if done.dry_run && report.outcome == Outcome::Observed {
-        return Summary::new(plan::text(done, report, advice.unfinished.contains(group)));
+        return Summary::new(plan::text(done, report, advice.unfinished.contains_key(group)));
     }
     match report.outcome {
         Outcome::Created => Summary::new(format!("{} ({})", everywhere(report), seconds(report.elapsed))),
@@ -153,12 +156,13 @@ fn status(report: &Report, advice: &Advice) -> Summary {
         0 => format!("{group} is on none of {}", hosts(total)),
         _ => everywhere(report),
     };
-    let is_unfinished = advice.unfinished.contains(group);
-    let more = if is_unfinished { ", and the journal holds an unfinished operation on it" } else { "" };
+    let entry = advice.unfinished.get(group);
+    let more = entry.map(|entry| format!(", and {}", unfinished(entry))).unwrap_or_default();
+    let is_running = entry.is_some_and(|entry| entry.holder().is_some());
     let stop = if is_unknown || is_mixed { "." } else { "" };
-    let next = if is_unfinished {
+    let next = if entry.is_some() && !is_running {
         advice.recover()
-    } else if is_unknown {
+    } else if is_unknown || is_running {
         advice.again(Operation::Status, group)
     } else if is_mixed {
         advice.repair_either_way(group)
@@ -166,6 +170,14 @@ fn status(report: &Report, advice: &Advice) -> Summary {
         Next::default()
     };
     Summary::new(format!("{text}{more}{stop}")).then(next)
+}
+
+/// Describes an unfinished operation on a group. A living owner is named, as nobody else may work on the group.
+pub(crate) fn unfinished(entry: &JournalEntry) -> String {
+    match entry.holder() {
+        Some(holder) => format!("a {} of it is under way ({holder})", entry.purpose()),
+        None => "the journal holds an unfinished operation on it".into(),
+    }
 }
 
 fn repaired(report: &Report) -> Summary {
