@@ -142,12 +142,29 @@ fn commands_of_one_machine_see_and_recover_those_of_another() {
     assert!(nodes.cluster.all_have("payments"));
     assert_eq!(cluster.keys("/cli"), [""; 0]);
 
+    stopped_past_its_lease(&nodes, &first, &second, &journal);
     forget(&nodes, &first, &second, &journal);
     assert_eq!(cluster.keys("/cli"), [""; 0]);
 }
 
 fn config(machine: &Machine<'_>) -> std::path::PathBuf {
     machine.own.path("cluster-client.toml")
+}
+
+/// A coordinator that was stopped for longer than its lease says what that means, and changes nothing more.
+fn stopped_past_its_lease(nodes: &Bench, first: &Machine<'_>, second: &Machine<'_>, journal: &[&str]) {
+    let mut create = first.start_a_create("teams");
+    create.signal("STOP");
+    nodes.cluster.node(1).clear_faults();
+    second.run_when_free(&[&["create", "teams"], journal].concat()).exits(0);
+    assert!(nodes.cluster.all_have("teams"));
+    let sent = nodes.count(Method::Post) + nodes.count(Method::Delete);
+    create.signal("CONT");
+    let ran = create.ends().exits(4);
+    let ran = ran.prints("Its lease in etcd ended, so another coordinator may work on it by now.");
+    assert!(ran.out.contains("\nNext: cluster-client recover "), "{}", ran.out);
+    assert_eq!(nodes.count(Method::Post) + nodes.count(Method::Delete), sent);
+    assert!(nodes.cluster.all_have("teams"));
 }
 
 fn forget(nodes: &Bench, first: &Machine<'_>, second: &Machine<'_>, journal: &[&str]) {
@@ -193,11 +210,14 @@ fn settings_of_etcd_that_cannot_be_used_are_refused_with_origin_and_remedy() {
     bench.write("password", PASSWORD);
     let journal = "journal = \"etcd://localhost:9/a\"\n";
     for (configuration, parts) in [
-        ("[etcd]\ntll = \"30s\"\n", &["\"etcd.tll\"", "line 6", "did you mean etcd.ttl?"][..]),
-        ("[etcd]\nttl = 30\n", &["etcd.ttl", "line 6", "\"30s\""]),
-        ("[etcd]\nttl = \"1s\"\n", &["ttl", "line 6", "is out of bounds", "choose 2s to 1h"]),
+        (
+            "[etcd]\npasword_file = \"x\"\n",
+            &["\"etcd.pasword_file\"", "line 7", "did you mean etcd.password_file?"][..],
+        ),
+        ("[etcd]\nttl = 30\n", &["etcd.ttl", "line 7", "\"30s\""]),
+        ("[etcd]\nttl = \"1s\"\n", &["ttl", "line 7", "is out of bounds", "choose 2s to 1h"]),
         ("[etcd]\nttl = \"11s\"\n", &["\"11s\"", "request_timeout of 5s", "12s or more", "--request-timeout to 4"]),
-        ("[etcd]\nuser = \"cluster\"\n", &["\"etcd.user\"", "line 6", "password_file"]),
+        ("[etcd]\nuser = \"cluster\"\n", &["\"etcd.user\"", "line 7", "password_file"]),
         ("[etcd]\npassword_env = \"P\"\n", &["etcd.a password", "has no user"]),
         ("[etcd]\nuser = \"u\"\npassword_file = \"absent\"\n", &["etcd password file", "absent", "toml"]),
         (
@@ -205,7 +225,7 @@ fn settings_of_etcd_that_cannot_be_used_are_refused_with_origin_and_remedy() {
             &["is beside etcd.password_file"],
         ),
         ("[etcd]\nca_file = \"absent.pem\"\n", &["etcd.ca_file", "absent.pem"]),
-        ("[etcd]\nca_file = 1\n", &["\"etcd.ca_file\"", "line 6", "is not a text"]),
+        ("[etcd]\nca_file = 1\n", &["\"etcd.ca_file\"", "line 7", "is not a text"]),
         ("[etcd]\nallow_plain_http = \"yes\"\n", &["etcd.allow_plain_http", "neither true nor false"]),
         ("etcd = 1\n", &["\"etcd\"", "write [etcd]"]),
     ] {

@@ -3,6 +3,8 @@
 
 mod bench;
 mod bounds;
+#[cfg(unix)]
+mod coordination;
 mod credentials;
 mod demo;
 mod etcd;

@@ -262,7 +262,9 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     let before = if earlier { "an earlier operation is not settled, " } else { "" };
     let word = if report.outcome == Outcome::InDoubt { "in doubt" } else { "inconsistent" };
     let why = report.cause.as_ref().map(|_| format!(" ({})", cause(report))).unwrap_or_default();
-    let text = format!("{before}{word}: {}{why}.", holders(report));
+    // A person who reads "claim" wants to know whose fault that is, and what is safe.
+    let lost = if report.cause == Some(Cause::ClaimLost) { LOST } else { "" };
+    let text = format!("{before}{word}: {}{why}.{lost}", holders(report));
     let next = match asked {
         Operation::Repair(_) => advice.again(asked, group),
         _ if report.recoverable => advice.recover(),
@@ -270,6 +272,9 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     };
     Summary::new(text).then(next)
 }
+
+const LOST: &str =
+    " Its lease in etcd ended, so another coordinator may work on it by now. Nothing was changed after that.";
 
 /// Returns the hosts that have the group, that may have it, and that lack it although they should have it.
 fn holders(report: &Report) -> String {
