@@ -13,6 +13,7 @@
 #![doc = "[verification]: https://docs.rs/crate/cluster-client/latest/source/docs/verification.md\n"]
 #![doc = "[screen]: data:image/svg+xml,\n"]
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! # Architecture
 //!
@@ -89,6 +90,8 @@ pub use crate::client::{ClusterClient, Recovery};
 #[cfg(feature = "rustls")]
 pub use crate::http::tls::settings::TlsSettings;
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
+#[cfg(all(feature = "etcd", not(loom)))]
+pub use crate::journal::{EtcdJournal, EtcdJournalBuilder};
 pub use crate::values::action::Action;
 pub use crate::values::answer_problem::AnswerProblem;
 pub use crate::values::api::pattern::Meaning;

@@ -29,6 +29,9 @@ pub enum Cause {
     },
     /// The time of the rollback, or of the recovery of an older operation, was over.
     RollbackTimedOut,
+    /// The claim on the group was lost: its lease ended, so another coordinator may work on the group. Nothing is changed
+    /// afterwards. See [`Claim::holds_until`](crate::Claim::holds_until).
+    ClaimLost,
     /// A host refused a request or did not answer.
     #[non_exhaustive]
     Host {
@@ -114,10 +117,11 @@ impl fmt::Display for Cause {
             Cause::Cancelled => Interruption::Cancelled.fmt(f),
             Cause::TimedOut { host: None } => Interruption::TimedOut.fmt(f),
             Cause::TimedOut { host: Some((host, reason)) } => {
-                write!(f, "{}; {} {reason}", Interruption::TimedOut, host.authority())
+                write!(f, "{}; {}", Interruption::TimedOut, reason.sentence(host.authority()))
             }
             Cause::RollbackTimedOut => Interruption::RollbackTimedOut.fmt(f),
-            Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
+            Cause::ClaimLost => Interruption::ClaimLost.fmt(f),
+            Cause::Host { host, reason } => f.write_str(&reason.sentence(host.authority())),
             Cause::Busy { holder } => Printable::new(holder).fmt(f),
             Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),
             Cause::UnknownApi { api } => {
