@@ -94,7 +94,7 @@ fn exchange(action: Action, group: &GroupId, needs_body: bool, timeout: Duration
     let body_use = if needs_body { BodyUse::Needed } else { request.body_use };
     let request = Arc::new(Request { body_use, ..request });
     let credentials = crate::http::credentials::HeaderLines::default();
-    Exchange { id: 0, host: 0, request, only_reads: action == Action::Check, credentials, timeout }
+    Exchange { id: 0, host: 0, request, only_reads: action == Action::Check, credentials, timeout, not_after: None }
 }
 
 impl Answer {

@@ -134,9 +134,13 @@ fn schema_has_every_word() {
     ] {
         assert_eq!(described(&event(EventKind::entered(phase)))["phase"], phase.as_str());
     }
-    for interruption in
-        [Interruption::Cancelled, Interruption::TimedOut, Interruption::RollbackTimedOut, Interruption::FailedElsewhere]
-    {
+    for interruption in [
+        Interruption::Cancelled,
+        Interruption::TimedOut,
+        Interruption::RollbackTimedOut,
+        Interruption::FailedElsewhere,
+        Interruption::ClaimLost,
+    ] {
         let reason = Reason::new(None, Some(interruption));
         let event = described(&event(EventKind::reached(host(), State::Unknown, Some(reason))));
         assert_eq!(event["reason"]["interruption"], interruption.as_str());
@@ -156,6 +160,7 @@ fn every_cause_has_its_kind_and_hosts() {
         (Cause::timed_out(Some((host(), reason()))), "timed_out", 1),
         (Cause::timed_out(None), "timed_out", 0),
         (Cause::RollbackTimedOut, "rollback_timed_out", 0),
+        (Cause::ClaimLost, "claim_lost", 0),
         (Cause::host(host(), reason()), "host", 1),
         (Cause::busy("process 7"), "busy", 0),
         (Cause::journal(full), "journal", 0),

@@ -356,8 +356,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps intents in this journal: your own type, or a [`DirectoryJournal`] that is open already. It replaces an
-    /// earlier [`ClientBuilder::journal`].
+    /// Keeps intents in this journal: your own type, a [`DirectoryJournal`] that is open already, or an `EtcdJournal`. It
+    /// replaces an earlier [`ClientBuilder::journal`]. A journal with a lease is refused if the lease is shorter than
+    /// twice the request timeout plus two seconds.
     pub fn custom_journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.journal = Some(JournalSetting::Custom(journal));
         self
@@ -399,6 +400,9 @@ impl ClientBuilder {
         let warnings = self.warnings(&tls);
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
+        if let Some(lease) = journal.as_ref().and_then(|journal| journal.lease()) {
+            check_lease(lease, self.request_timeout)?;
+        }
         Ok(ClientInner {
             hosts,
             cluster,
@@ -571,6 +575,18 @@ fn check_time(what: &'static str, time: Duration, longest: Duration) -> Result<(
     Err(ConfigError::new(what, format!("{time:?}"), "is out of bounds", remedy))
 }
 
+/// Checks that requests fit into the lease of a journal: two timeouts, so that a request can follow another, and time for
+/// a renewal.
+fn check_lease(lease: Duration, request_timeout: Duration) -> Result<(), ConfigError> {
+    let least = request_timeout * 2 + Duration::from_secs(2);
+    if lease >= least {
+        return Ok(());
+    }
+    let problem = format!("is too short for the request timeout of {request_timeout:?}");
+    let remedy = format!("choose a ttl of at least {}s, or a shorter request timeout", least.as_secs_f64().ceil());
+    Err(ConfigError::new("ttl of the journal", format!("{lease:?}"), problem, remedy))
+}
+
 fn check_number(what: &'static str, number: usize, most: usize) -> Result<(), ConfigError> {
     if (1..=most).contains(&number) {
         return Ok(());
@@ -594,6 +610,14 @@ mod tests {
             assert_eq!(limits(|builder| builder.request_timeout(request)).settle, settle, "{request:?}");
         }
         assert_eq!(limits(|builder| builder.settle(SECOND)).settle, SECOND);
+    }
+
+    #[test]
+    fn lease_of_a_journal_has_time_for_two_requests() {
+        assert!(check_lease(30 * SECOND, 10 * SECOND).is_ok());
+        assert!(check_lease(22 * SECOND, 10 * SECOND).is_ok());
+        let error = check_lease(21 * SECOND, 10 * SECOND).unwrap_err().to_string();
+        assert!(error.contains("\"21s\"") && error.contains("at least 22s"), "{error}");
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
-use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
+use crate::client::journal_calls::holds_until;
 use crate::client::options::CallHeaders;
+use crate::journal::calls::{JournalCall, JournalResult, SharedClaim};
 use crate::protocol::{Input, Machine, Output};
 use crate::sync::now;
 use crate::values::event::Event;
@@ -46,6 +47,8 @@ struct OperationSlot {
     position: usize,
     begun: Instant,
     claim: Option<SharedClaim>,
+    /// The claim ends by itself: see [`Claim::holds_until`](crate::Claim::holds_until).
+    claim_ends: bool,
     requests: Option<Arc<Requests>>,
     queued: bool,
     timer: Option<Instant>,
@@ -64,6 +67,8 @@ pub(crate) struct Send {
     pub(crate) host: usize,
     pub(crate) action: Action,
     pub(crate) timeout: Duration,
+    /// The end of the claim, for a request that changes the host.
+    pub(crate) not_after: Option<Instant>,
 }
 
 /// The hosts of one pass of an operation, and the three requests that go to them.
@@ -154,7 +159,9 @@ impl Operations {
             JournalResult::Released => return self.end(number, now),
             JournalResult::Claimed(Ok((claim, inherited))) => {
                 if let Some(slot) = &mut self.slots[number] {
-                    slot.claim = Some(Arc::new(Mutex::new(claim)));
+                    let claim = Arc::new(Mutex::new(claim));
+                    slot.claim_ends = holds_until(&claim).is_some();
+                    slot.claim = Some(claim);
                 }
                 Input::Claimed(Ok(inherited))
             }
@@ -162,6 +169,9 @@ impl Operations {
             JournalResult::Recorded(recorded) => Input::Recorded(recorded),
             JournalResult::Erased(erased) => Input::Erased(erased),
         };
+        if let Some(slot) = &mut self.slots[number] {
+            slot.read_claim();
+        }
         self.advance(number, input, now);
     }
 
@@ -198,6 +208,7 @@ impl Operations {
                 position,
                 begun: now,
                 claim: None,
+                claim_ends: false,
                 requests: None,
                 queued: false,
                 timer: None,
@@ -246,15 +257,17 @@ impl Operations {
             self.leave_queue(number);
             return None;
         };
+        slot.read_claim();
         let output = slot.machine.poll_output(now.saturating_duration_since(slot.begun));
         let claim = slot.claim.clone();
         let work = match output {
             Output::Claim => Some(JournalCall::Claim(slot.machine.group().clone())),
             Output::Record(intent) => claim.map(|claim| JournalCall::Record(claim, intent)),
             Output::Erase => claim.map(JournalCall::Erase),
-            Output::Send { host, action, timeout, .. } => {
+            Output::Send { host, action, timeout, not_after, .. } => {
                 let requests = Requests::of(&slot.machine, &self.headers, &mut slot.requests);
-                return Some(Work::Send(Send { requests, host, action, timeout }));
+                let not_after = not_after.and_then(|end| slot.begun.checked_add(end));
+                return Some(Work::Send(Send { requests, host, action, timeout, not_after }));
             }
             Output::Done if slot.releasing => None,
             Output::Done => {
@@ -296,6 +309,15 @@ impl Operations {
             self.ended.push_back((slot.position, slot.machine.into_report()));
         }
         self.admit(now);
+    }
+}
+
+impl OperationSlot {
+    /// Passes the end of the claim to the machine. During a call of the claim the machine keeps the earlier value.
+    fn read_claim(&mut self) {
+        if let Some(until) = self.claim.as_ref().filter(|_| self.claim_ends).and_then(holds_until) {
+            self.machine.set_holds_until(until.saturating_duration_since(self.begun));
+        }
     }
 }
 

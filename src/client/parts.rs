@@ -59,7 +59,7 @@ impl Parts {
     /// Submits a request of the operation in `slot` to the engine.
     pub(crate) fn send(&mut self, slot: usize, send: &Send) {
         let Some(engine) = &mut self.engine else { return };
-        let Send { requests, host, action, timeout } = send;
+        let Send { requests, host, action, timeout, not_after } = send;
         let is_own = Arc::ptr_eq(&requests.hosts, &self.client.cluster);
         let url = &requests.hosts[*host];
         let number = if is_own { Ok(*host) } else { engine.add_host(url) };
@@ -82,6 +82,7 @@ impl Parts {
             credentials: HeaderLines::default(),
             only_reads: *action == Action::Check,
             timeout: *timeout,
+            not_after: *not_after,
         };
         let (exchange, authorized) = Authorized::of(exchange, credentials);
         let awaited = Awaited { slot, host: *host, action: *action, authorized, spent: Duration::ZERO };

@@ -110,6 +110,15 @@ pub(crate) struct Exchange {
     /// Timeout from the look-up of the name to the end of the answer. An answer that arrived in time counts, even if
     /// the driver called `wait` late.
     pub(crate) timeout: Duration,
+    /// The exchange does not begin if its timeout would end after this time. It then completes as not sent.
+    pub(crate) not_after: Option<Instant>,
+}
+
+impl Exchange {
+    /// Whether the exchange may begin now. No byte of a request is sent after its timeout.
+    pub(crate) fn may_begin(&self, now: Instant) -> bool {
+        self.not_after.is_none_or(|end| now.checked_add(self.timeout).is_some_and(|over| over <= end))
+    }
 }
 
 /// The end of an exchange.

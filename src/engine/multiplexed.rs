@@ -235,6 +235,10 @@ impl Multiplexed {
             Phase::Tunnelling => self.continue_tunnel(slot),
             #[cfg(feature = "rustls")]
             Phase::Securing => self.shake_hands(slot),
+            // Nothing is sent after the deadline.
+            Phase::Sending if connection.exchange.as_ref().is_some_and(|exchange| exchange.deadline <= self.now) => {
+                self.time_is_over(slot);
+            }
             Phase::Sending => {
                 let gone = caught(|| connection.stream.flush()).flatten();
                 self.after_send(slot, gone);

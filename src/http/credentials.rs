@@ -54,6 +54,22 @@ impl HeaderLines {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
+
+    /// The header `Authorization` with this value as a whole. `None` if a header cannot have it.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn authorization(value: &str) -> Option<Self> {
+        let text = checked(value.as_bytes()).ok().filter(|text| *text == value)?;
+        Some(HeaderLines(Some(format!("{AUTHORIZATION}: {text}\r\n").into())))
+    }
+}
+
+/// Reads the text of a secret that is not sent as a header. `what` names the setting, by the kind of its source.
+///
+/// # Errors
+/// A [`ConfigError`] without the text.
+#[cfg(feature = "etcd")]
+pub(crate) fn secret_text(secret: &Secret, what: [&'static str; 3]) -> Result<String, ConfigError> {
+    text_of(secret, what, None, |_| None).map_err(|refused| refused.named(None))
 }
 
 impl HeaderLines {

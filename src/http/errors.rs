@@ -67,6 +67,10 @@ pub(crate) fn withdrawn() -> RequestError {
     RequestError::new(Kind::GivenUp, "the operation was stopped before the request began")
 }
 
+pub(crate) fn outlasts_claim() -> RequestError {
+    RequestError::new(Kind::GivenUp, "the request would outlast the claim on the group")
+}
+
 pub(crate) fn no_such_host() -> RequestError {
     RequestError::new(Kind::Internal, "there is no host of that number")
 }

@@ -3,25 +3,34 @@
 //! A claim locks a group for one operation, and writes and erases its intent. A directory is one journal. A
 //! coordination service, with a key per group and a lease as its lock, can be another without a change of the protocol.
 
+pub(crate) mod calls;
 pub(crate) mod directory;
+#[cfg(all(feature = "etcd", not(loom)))]
+mod etcd;
+mod group_commit;
+mod machine;
 mod unfinished;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use self::calls::{AnyClaim, Batching, JournalCall, JournalResult};
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
 
 pub use self::directory::DirectoryJournal;
-pub(crate) use self::directory::PreparedChange;
+#[cfg(all(feature = "etcd", not(loom)))]
+pub use self::etcd::{EtcdJournal, EtcdJournalBuilder};
 pub use self::unfinished::{JournalEntry, Unfinished};
 
 /// Stores the intents of unfinished operations, and lets one operation at a time work on a group.
 ///
 /// # Contract
 /// * From a successful [`claim`](Journal::claim) to the drop of its result, every other claim of that group returns
-///   [`ClaimError::Busy`], in each process that uses the journal. The death of the owner frees the group.
+///   [`ClaimError::Busy`], in each process that uses the journal. The death of the owner frees the group. A claim that
+///   can end earlier says so: see [`Claim::holds_until`]. After its end, [`Claim::record`] and [`Claim::erase`] fail.
 /// * An acknowledged [`Claim::record`] survives a crash of the process or the machine, and so does an acknowledged
 ///   [`Claim::erase`]. A failed call may leave either state.
 /// * No call waits for another claim. An unreadable intent is reported.
@@ -45,10 +54,22 @@ pub trait Journal: Send + Sync {
     /// A [`JournalError`] if the journal as a whole cannot be read.
     fn unfinished(&self) -> Result<Unfinished, JournalError>;
 
-    /// Whether claims are fast, so that a driver makes those of many groups on one thread.
+    /// Which calls of one turn of a driver are made by one thread.
     #[doc(hidden)]
-    fn is_local(&self) -> bool {
-        false
+    fn batching(&self) -> Batching {
+        Batching::Single
+    }
+
+    /// Makes calls of different operations, together where the journal can. Returns their results in order.
+    #[doc(hidden)]
+    fn make(&self, calls: &mut [JournalCall]) -> Vec<JournalResult> {
+        calls.iter_mut().map(|call| call.run(self)).collect()
+    }
+
+    /// Length of the lease under which claims are made, if they can end by themselves.
+    #[doc(hidden)]
+    fn lease(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -56,6 +77,20 @@ pub trait Journal: Send + Sync {
 pub trait Claim: Send {
     /// The intent that a dead owner has left, as read by the claim.
     fn inherited(&self) -> Option<&Intent>;
+
+    /// Returns the time until which no other claim of the group can succeed, or `None` if that is until the drop. The
+    /// default is `None`.
+    ///
+    /// A lease ends by itself, so a claim under a lease returns a time: start of the last successful renewal, plus the
+    /// length of the lease. A renewal moves it; a lost lease may move it into the past. A POST or DELETE starts only if
+    /// its whole timeout ends before that time. Afterwards the operation changes nothing more, keeps its intent, and
+    /// ends in doubt with [`Cause::ClaimLost`](crate::Cause::ClaimLost).
+    ///
+    /// The client calls it often, so it must return at once. If the first call returns `None`, the client does not call
+    /// it again for this claim.
+    fn holds_until(&self) -> Option<Instant> {
+        None
+    }
 
     /// Makes `intent` durable before it returns. It replaces an older intent.
     ///
@@ -69,10 +104,9 @@ pub trait Claim: Send {
     /// A [`JournalError`]. The journal may still hold the intent.
     fn erase(&mut self) -> Result<(), JournalError>;
 
-    /// Prepares to record this intent, or to erase the current one, together with changes of other claims. Returns
-    /// `None` if the claim makes each change by itself.
+    /// The claim as its own type, for a journal that makes calls together.
     #[doc(hidden)]
-    fn prepare(&mut self, _: Option<&Intent>) -> Option<Result<PreparedChange, JournalError>> {
+    fn as_any(&mut self) -> AnyClaim<'_> {
         None
     }
 }

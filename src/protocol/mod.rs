@@ -24,6 +24,7 @@
 //! | `claim.rs` | from the claim to the first phase, and what follows an unfinished intent |
 //! | `intent.rs` | what is recorded and erased, and when |
 //! | `phases.rs` | the transitions between phases |
+//! | `lease.rs` | the end of a claim that ends by itself |
 //! | `settle.rs` | the waits between phases |
 //! | `round.rs` | one phase of requests to many hosts |
 //! | `participant.rs` | one host: the action after each reply |
@@ -39,6 +40,7 @@
 
 mod claim;
 mod intent;
+mod lease;
 mod outcome;
 mod participant;
 mod phases;
@@ -92,8 +94,9 @@ pub(crate) enum Output {
     Record(Intent),
     /// Remove the intent durably.
     Erase,
-    /// Send this action to the host with this index in [`Machine::hosts`].
-    Send { host: usize, action: Action, attempt: u32, timeout: Duration },
+    /// Send this action to the host with this index in [`Machine::hosts`]. A POST or DELETE whose timeout would end after
+    /// `not_after` must not start: see [`Machine::set_holds_until`].
+    Send { host: usize, action: Action, attempt: u32, timeout: Duration, not_after: Option<Duration> },
     /// Poll again at this time, or after the next input.
     Wait(Option<Duration>),
     /// The operation has ended.
@@ -173,6 +176,8 @@ pub(crate) struct Machine<R = Sound> {
     deadline: Option<Duration>,
     /// The deadline of the phase.
     phase_ends: Option<Duration>,
+    /// The time at which the claim ends, unless it is renewed. `None` for a claim that does not end by itself.
+    holds_until: Option<Duration>,
     /// The first cause of a failure.
     cause: Option<Cause>,
     /// The recovery that preceded the operation itself.
@@ -246,6 +251,7 @@ impl<R: Rules> Machine<R> {
             claims,
             deadline,
             phase_ends: None,
+            holds_until: None,
             cause: None,
             earlier: None,
             notes: Vec::new(),
@@ -311,12 +317,15 @@ impl<R: Rules> Machine<R> {
         if self.may_abort() {
             self.abort_if_expired();
         }
+        self.stop_if_claim_ended();
         if self.outcome.is_some() {
             return Output::Done;
         }
         let journal_call = match self.phase {
             _ if self.awaiting_journal => return Output::Wait(None),
-            Phase::Claim | Phase::Settle if now < self.not_before => return Output::Wait(Some(self.not_before)),
+            Phase::Claim | Phase::Settle if now < self.not_before => {
+                return Output::Wait(Some(self.before_claim_ends(self.not_before)));
+            }
             Phase::Settle => {
                 self.end_settle();
                 return self.poll_output(now);
@@ -364,6 +373,11 @@ impl<R: Rules> Machine<R> {
             }
             _ => {}
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.outcome.is_some()
     }
 
     /// Whether a stopped phase waits for the replies to its requests in flight. Of these, one that was not sent changes

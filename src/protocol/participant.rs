@@ -54,6 +54,7 @@ pub(super) enum Stop {
     OutOfTime,
     RollbackOutOfTime,
     FailedElsewhere,
+    ClaimLost,
 }
 
 impl Stop {
@@ -63,6 +64,7 @@ impl Stop {
             Stop::Cancelled => Some(Cause::Cancelled),
             Stop::OutOfTime => Some(Cause::TimedOut { host: None }),
             Stop::RollbackOutOfTime => Some(Cause::RollbackTimedOut),
+            Stop::ClaimLost => Some(Cause::ClaimLost),
             Stop::FailedElsewhere => None,
         }
     }
@@ -73,6 +75,7 @@ impl Stop {
             Stop::OutOfTime => Interruption::TimedOut,
             Stop::RollbackOutOfTime => Interruption::RollbackTimedOut,
             Stop::FailedElsewhere => Interruption::FailedElsewhere,
+            Stop::ClaimLost => Interruption::ClaimLost,
         }
     }
 }
@@ -324,6 +327,18 @@ impl Participant {
     fn settle(&mut self) -> Transition {
         self.state = State::Unknown;
         Transition::AwaitSettle
+    }
+
+    /// Counts a state as unknown that would be checked again after the settle time.
+    pub(super) fn discard_unsettled_state<R: Rules>(&mut self) {
+        let is_early = match self.state {
+            State::Absent => self.absence_must_settle::<R>(),
+            State::Present => self.presence_must_settle::<R>(),
+            State::Unknown => false,
+        };
+        if is_early {
+            (self.state, self.given_up) = (State::Unknown, Some(Stop::ClaimLost));
+        }
     }
 
     /// Counts a check that found the group changing. Returns the time of the first, and the number before this one.

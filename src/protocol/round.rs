@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
+use super::lease::RENEWAL;
 use super::participant::{Goal, Next, Participant, Stop, Transition};
 use super::reporting::reason;
 use super::{Machine, Output, Rules};
@@ -55,15 +56,24 @@ impl<R: Rules> Machine<R> {
             self.waiting.pop();
             self.ready.push_back(host);
         }
-        if let Some(host) = self.ready.pop_front() {
+        let timeout = self.timeout();
+        if let Some(host) = self.next_ready(timeout) {
             self.in_flight += 1;
             let (action, attempt) = self.participants[host].send(self.now);
-            let end = self.phase_ends.filter(|_| R::cuts_timeouts());
-            let left = end.map_or(Duration::MAX, |end| end.saturating_sub(self.now));
-            return Output::Send { host, action, attempt, timeout: self.limits.request_timeout.min(left) };
+            let not_after = self.holds_until.filter(|_| action != Action::Check);
+            return Output::Send { host, action, attempt, timeout, not_after };
         }
-        let due = self.waiting.peek().map(|Reverse((due, _))| *due);
-        Output::Wait(due.map(|due| self.phase_ends.map_or(due, |end| due.min(end))))
+        let renewal = if self.ready.is_empty() { None } else { Some(self.now + RENEWAL) };
+        let due = self.waiting.peek().map(|Reverse((due, _))| *due).into_iter().chain(renewal).min();
+        let due = due.map(|due| self.phase_ends.map_or(due, |end| due.min(end)));
+        Output::Wait(due.map(|due| self.before_claim_ends(due)))
+    }
+
+    /// The timeout of a request that starts now.
+    fn timeout(&self) -> Duration {
+        let end = self.phase_ends.filter(|_| R::cuts_timeouts());
+        let left = end.map_or(Duration::MAX, |end| end.saturating_sub(self.now));
+        self.limits.request_timeout.min(left)
     }
 
     pub(super) fn replied(
@@ -214,7 +224,7 @@ impl<R: Rules> Machine<R> {
     }
 
     /// Stops the round: no further request starts, and the replies of those in flight are awaited.
-    fn stop(&mut self, reason: Stop) {
+    pub(super) fn stop(&mut self, reason: Stop) {
         self.stopping = Some(reason);
         if self.cause.is_none() {
             self.cause = reason.cause();
@@ -238,6 +248,9 @@ impl<R: Rules> Machine<R> {
         let replies_due = self.in_flight > 0 && (R::waits_for_replies() || self.stopping.is_none());
         if !self.in_round() || self.open > self.in_flight || replies_due {
             return;
+        }
+        if self.stopping == Some(Stop::ClaimLost) && self.phase != Phase::Probe {
+            return self.end_without_claim();
         }
         match self.phase {
             Phase::Probe => self.after_probe(),

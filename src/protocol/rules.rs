@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::values::event::Phase;
 use crate::values::report::State;
 
 /// Evidence of our own POSTs to one host.
@@ -190,6 +191,22 @@ pub(crate) trait Rules {
 
     /// I8: whether a group that is still changing at the end of the time counts as absent.
     fn ends_change_as_absent() -> bool {
+        false
+    }
+
+    /// I13: whether the claim has ended, so that another coordinator may work on the group.
+    fn has_claim_ended(now: Duration, holds_until: Duration) -> bool {
+        now >= holds_until
+    }
+
+    /// I13: whether a POST or DELETE that ends at this time may start. None may outlast the claim.
+    fn ends_within_claim(end: Duration, holds_until: Duration) -> bool {
+        end <= holds_until
+    }
+
+    /// I13: whether this phase goes on after the claim was lost. By then the group and its intent may be those of another
+    /// coordinator.
+    fn goes_on_without_claim(_: Phase) -> bool {
         false
     }
 

@@ -162,6 +162,11 @@ impl JournalError {
         JournalError::new("use the journal", std::io::Error::other("no reason was given"))
     }
 
+    /// The claim of the group was lost before the call.
+    pub(crate) fn claim_lost() -> Self {
+        JournalError::new("change the journal entry", std::io::Error::other("the claim on the group was lost"))
+    }
+
     /// The cause, which is also the source of this error.
     pub fn io_error(&self) -> &std::io::Error {
         &self.source

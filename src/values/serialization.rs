@@ -234,6 +234,7 @@ impl<'a> CauseObject<'a> {
             Cause::TimedOut { host: None } => ("timed_out", Vec::new(), None),
             Cause::TimedOut { host: Some((host, reason)) } => ("timed_out", vec![host], Some(reason)),
             Cause::RollbackTimedOut => ("rollback_timed_out", Vec::new(), None),
+            Cause::ClaimLost => ("claim_lost", Vec::new(), None),
             Cause::Host { host, reason } => ("host", vec![host], Some(reason)),
             Cause::Busy { .. } => ("busy", Vec::new(), None),
             Cause::Conflict { unnamed, .. } => ("conflict", unnamed.iter().collect(), None),

@@ -1,9 +1,11 @@
 //! Floor 3: the claim of a probe on its group. Panics of the journal are caught.
 
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use crate::client::inner::ClientInner;
-use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim};
+use crate::client::journal_calls::holds_until;
+use crate::journal::calls::{JournalCall, JournalResult, SharedClaim};
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
 use crate::values::error::Error;
@@ -50,6 +52,11 @@ impl Held {
             JournalResult::Recorded(Err(source)) => Err(Error::journal(&group, Operation::Create, source)),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the end of the claim, if it ends by itself.
+    pub(super) fn holds_until(&self) -> Option<Instant> {
+        self.claim.as_ref().and_then(holds_until)
     }
 
     pub(super) fn erase(&self) -> Result<(), JournalError> {

@@ -134,7 +134,7 @@ impl Probe {
 
     fn run(mut self, held: Held) -> Result<ProbeReport, Error> {
         let [first, rest @ ..] = ProbeStage::ALL;
-        if !self.is_absent_everywhere(first) || self.runner.interruption().is_some() {
+        if !self.is_absent_everywhere(first, &held) || self.runner.interruption().is_some() {
             return Ok(self.into_report());
         }
         let api = self.client.api.reference();
@@ -142,30 +142,30 @@ impl Probe {
         let intent = Intent { group: self.group.clone(), purpose: Purpose::create(true), api, hosts };
         held.record(intent)?;
         for stage in rest {
-            if self.runner.interruption().is_some() || !self.goes_on_after(stage) {
+            if self.runner.interruption().is_some() || !self.goes_on_after(stage, &held) {
                 break;
             }
         }
         Ok(self.finish(held))
     }
 
-    fn is_absent_everywhere(&mut self, stage: ProbeStage) -> bool {
-        self.run_stage(stage).iter().all(|tries| tries.meaning == Some(Ok(Meaning::Absent)))
+    fn is_absent_everywhere(&mut self, stage: ProbeStage, held: &Held) -> bool {
+        self.run_stage(stage, held).iter().all(|tries| tries.meaning == Some(Ok(Meaning::Absent)))
     }
 
     /// Runs a stage. Returns whether later ones can show more.
-    fn goes_on_after(&mut self, stage: ProbeStage) -> bool {
-        let ended = self.run_stage(stage);
+    fn goes_on_after(&mut self, stage: ProbeStage, held: &Held) -> bool {
+        let ended = self.run_stage(stage, held);
         let is_not_there = |tries: &HostTries| {
             judge::old_state(stage) == Some(Meaning::Absent) && tries.meaning == Some(Ok(Meaning::Absent))
         };
         !ended.iter().any(|tries| tries.meaning.is_none() || is_not_there(tries))
     }
 
-    fn run_stage(&mut self, stage: ProbeStage) -> Vec<HostTries> {
+    fn run_stage(&mut self, stage: ProbeStage, held: &Held) -> Vec<HostTries> {
         let action = stage.action();
         self.secrets.extend(self.client.credentials.secrets(now()));
-        let request = StageRequest { action, group: &self.group, old_state: judge::old_state(stage) };
+        let request = StageRequest { action, group: &self.group, old_state: judge::old_state(stage), held };
         let ended = self.runner.run(&request);
         self.secrets.extend(self.client.credentials.secrets(now()));
         let mask = Mask::new(self.secrets.iter().cloned(), self.group.as_str());

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::held::Held;
 use crate::api::{self, Action, BodyUse, Reply, Request};
 use crate::client::cancel::{Cancel, CancelToken};
 use crate::client::exchanges::{Authorized, Awaited, Exchanges};
@@ -37,6 +38,7 @@ pub(super) struct StageRequest<'a> {
     pub(super) group: &'a GroupId,
     /// The meaning of an answer that may be out of date.
     pub(super) old_state: Option<Meaning>,
+    pub(super) held: &'a Held,
 }
 
 /// The tries of one host.
@@ -125,7 +127,7 @@ impl StageRunner {
             if is_over {
                 self.withdraw(&mut hosts);
             }
-            let next = self.submit(stage.action, &request, &mut hosts);
+            let next = self.submit(stage, &request, &mut hosts);
             if hosts.iter().all(|tries| tries.next == NextTry::Never) {
                 return hosts;
             }
@@ -167,7 +169,7 @@ impl StageRunner {
     }
 
     /// Submits the requests that are due. Returns the time of the next one.
-    fn submit(&mut self, action: Action, request: &Arc<Request>, hosts: &mut [HostTries]) -> Option<Instant> {
+    fn submit(&mut self, stage: &StageRequest<'_>, request: &Arc<Request>, hosts: &mut [HostTries]) -> Option<Instant> {
         let mut next = None;
         for (host, tries) in hosts.iter_mut().enumerate() {
             let NextTry::At(time) = tries.next else { continue };
@@ -184,13 +186,14 @@ impl StageRunner {
                 id: 0,
                 host,
                 request: Arc::clone(request),
-                only_reads: action == Action::Check,
+                only_reads: stage.action == Action::Check,
                 credentials: HeaderLines::default(),
                 timeout: self.client.limits.request_timeout,
+                not_after: stage.held.holds_until().filter(|_| stage.action != Action::Check),
             };
             let credentials = self.client.credentials.of(&self.client.cluster[host]);
             let (exchange, authorized) = Authorized::of(exchange, credentials);
-            self.begin(Awaited { slot: 0, host, action, authorized, spent: Duration::ZERO }, exchange);
+            self.begin(Awaited { slot: 0, host, action: stage.action, authorized, spent: Duration::ZERO }, exchange);
         }
         next
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
@@ -48,6 +49,10 @@ impl Multiplexed {
         if self.now >= exchange.deadline {
             let timeout = exchange.exchange.timeout;
             return self.fail(exchange, Failure::not_sent(errors::not_connected(None, timeout)));
+        }
+        if exchange.exchange.not_after.is_some_and(|end| exchange.deadline > end) {
+            let failure = Failure { is_unconnected: false, ..Failure::not_sent(errors::outlasts_claim()) };
+            return self.fail(exchange, failure);
         }
         if !exchange.needs_fresh
             && let Some(slot) = self.pop_idle(number)
@@ -224,7 +229,12 @@ impl Multiplexed {
         connection.is_fresh = is_fresh;
         connection.received = false;
         let deadline = exchange.deadline;
+        // The process may have been stopped since the engine read the clock.
+        let is_late = exchange.exchange.not_after.is_some() && Instant::now() >= deadline;
         connection.exchange = Some(exchange);
+        if is_late {
+            return self.time_is_over(slot);
+        }
         let gone = caught(|| connection.stream.send(&self.output)).flatten();
         self.set_deadline(slot, deadline);
         self.after_send(slot, gone);

@@ -22,7 +22,7 @@ use crate::values::host::Host;
 fn exchange(id: u64, host: usize, action: Action, timeout: Duration) -> Exchange {
     let request = Arc::new(Api::default().request(action, &GroupId::parse("g1").unwrap()));
     let credentials = HeaderLines::default();
-    Exchange { id, host, request, only_reads: action == Action::Check, credentials, timeout }
+    Exchange { id, host, request, only_reads: action == Action::Check, credentials, timeout, not_after: None }
 }
 
 /// Runs `exchanges`, and returns their completions by id.

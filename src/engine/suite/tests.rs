@@ -150,7 +150,15 @@ pub(super) fn ask(transport: &Subject, action: Action, timeout: Duration) -> Rep
 /// Returns an exchange that changes something, without credentials.
 pub(super) fn exchange(host: usize, request: &Request, timeout: Duration) -> Exchange {
     let credentials = HeaderLines::default();
-    Exchange { id: 0, host, request: Arc::new(request.clone()), only_reads: false, credentials, timeout }
+    Exchange {
+        id: 0,
+        host,
+        request: Arc::new(request.clone()),
+        only_reads: false,
+        credentials,
+        timeout,
+        not_after: None,
+    }
 }
 
 /// Returns an exchange with these credentials.

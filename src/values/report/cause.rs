@@ -29,6 +29,9 @@ pub enum Cause {
     },
     /// The time of the rollback, or of the recovery of an older operation, was over.
     RollbackTimedOut,
+    /// The claim on the group was lost: its lease ended, so another coordinator may work on the group. Nothing is changed
+    /// afterwards. See [`Claim::holds_until`](crate::Claim::holds_until).
+    ClaimLost,
     /// A host refused a request or did not answer.
     #[non_exhaustive]
     Host {
@@ -117,6 +120,7 @@ impl fmt::Display for Cause {
                 write!(f, "{}; {} {reason}", Interruption::TimedOut, host.authority())
             }
             Cause::RollbackTimedOut => Interruption::RollbackTimedOut.fmt(f),
+            Cause::ClaimLost => Interruption::ClaimLost.fmt(f),
             Cause::Host { host, reason } => write!(f, "{} {reason}", host.authority()),
             Cause::Busy { holder } => Printable::new(holder).fmt(f),
             Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),

@@ -202,16 +202,19 @@ pub enum Interruption {
     RollbackTimedOut,
     /// The create had failed on another host.
     FailedElsewhere,
+    /// The claim on the group was lost, so another coordinator may work on it.
+    ClaimLost,
 }
 
 impl Interruption {
-    /// The word in JSON: `cancelled`, `timed_out`, `rollback_timed_out` or `failed_elsewhere`.
+    /// The word in JSON: `cancelled`, `timed_out`, `rollback_timed_out`, `failed_elsewhere` or `claim_lost`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Interruption::Cancelled => "cancelled",
             Interruption::TimedOut => "timed_out",
             Interruption::RollbackTimedOut => "rollback_timed_out",
             Interruption::FailedElsewhere => "failed_elsewhere",
+            Interruption::ClaimLost => "claim_lost",
         }
     }
 }
@@ -223,6 +226,7 @@ impl fmt::Display for Interruption {
             Interruption::TimedOut => "the operation's time was over",
             Interruption::RollbackTimedOut => "the rollback's time was over",
             Interruption::FailedElsewhere => "the create had failed on another host",
+            Interruption::ClaimLost => "the claim on the group was lost",
         })
     }
 }

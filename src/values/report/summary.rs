@@ -101,9 +101,15 @@ impl Report {
         if !wants_present && self.present().next().is_some() {
             parts.push(format!("{} has {group}", names(self.present())));
         }
-        let cause = self.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let next = if self.recoverable { "recover" } else { "ask for the status, then repair" };
+        let is_unheld = self.cause == Some(Cause::ClaimLost);
+        let cause = match &self.cause {
+            Some(cause) if parts.is_empty() => cause.to_string(),
+            Some(cause) => format!(" ({cause})"),
+            None => String::new(),
+        };
         match self.outcome {
+            Outcome::InDoubt if is_unheld => format!("in doubt: {}{cause}; {next}", parts.join(", ")),
             Outcome::InDoubt => format!("in doubt: {}{cause}; {next} when it answers", parts.join(", ")),
             _ => format!("incomplete: {}{cause}; {next}", parts.join(", ")),
         }
