@@ -13,6 +13,7 @@
 #![doc = "[verification]: https://docs.rs/crate/cluster-client/latest/source/docs/verification.md\n"]
 #![doc = "[screen]: data:image/svg+xml,\n"]
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! # Architecture
 //!

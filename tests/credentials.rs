@@ -302,8 +302,8 @@ fn file_that_others_can_read_is_warned_about_once() {
     keep_the_log();
     let stage = Stage::new();
     let (open, closed) = (stage.write("open", "abc"), stage.write("closed", "abc"));
-    fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
-    let warning = "can be read by other users (mode 0640)";
+    fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let warning = "can be read by other users (mode 0644)";
     for path in [&open, &closed] {
         let builder = stage.builder(Engine::default()).credentials(Credentials::bearer(Secret::file(path)));
         for client in [builder.clone().build().unwrap(), builder.build().unwrap()] {

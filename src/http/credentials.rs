@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::http::{OTHERS_CAN_READ, file};
+use crate::http::{file, mode_open_to_others};
 use crate::values::api::Api;
 use crate::values::config::ConfigError;
 use crate::values::credentials::{Credentials, Scheme, refused_name};
@@ -383,7 +383,7 @@ fn bytes_of(secret: &Secret) -> Result<Vec<u8>, Problem> {
         }
         Source::File { path, warned_of } => {
             let (bytes, found) = file::read(path, MAX_FILE)?;
-            if let Some(mode) = file::mode_with(OTHERS_CAN_READ, &found)
+            if let Some(mode) = mode_open_to_others(&found)
                 && warned_of.swap(mode, Ordering::Relaxed) == 0
             {
                 log::warn!(target: TARGET, "{}", warning_of_mode(path, mode));

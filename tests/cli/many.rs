@@ -55,7 +55,7 @@ fn every_host_that_failed_says_why_and_the_summary_names_each_failure() {
     ran.out.lines().find(|line| line.contains(&down) && line.contains("unreachable (connection refused")).unwrap();
     ran.out.lines().find(|line| line.contains(&busy) && line.contains("unknown (answered 503 to check")).unwrap();
     let summary = ran.out.lines().find(|line| line.starts_with("not created: ")).unwrap();
-    assert!(summary.contains(&format!("{down} connection refused")), "{summary}");
+    assert!(summary.contains(&format!("{down}: connection refused")), "{summary}");
     assert!(summary.contains(&format!("{busy} answered 503")), "{summary}");
     assert!(bench.cluster.none_has("payments"));
 }
@@ -156,7 +156,7 @@ fn status_of_a_list_is_a_matrix() {
              two present present present on every host\n\
              three absent absent absent on none\n\
              four absent unknown absent unknown\n\
-             {}: answered 403 to check\n\
+             {} answered 403 to check\n\
              1 on every host, 1 mixed, 1 on none, 1 unknown\n\
              Next: {}\nor: {}\nNext: cluster-client status {} four\n",
             name(&bench, 1),

@@ -90,11 +90,11 @@ fn hosts_in_another_form_than_a_list_are_refused_with_the_right_form() {
 fn control_character_of_an_id_is_escaped_once() {
     let bench = Bench::new();
     for arguments in [&["create", "a\nb"][..], &["status", "a\nb"]] {
-        let words = ["group id \"a\\nb\" (from the command line) has the control character U+000A: remove it"];
+        let words = ["group \"a\\nb\" (from the command line) has the control character U+000A: remove it"];
         refused(&bench, &mut bench.command(arguments), &words);
     }
     bench.write("groups.txt", "one\ntw\u{7}o\n");
-    let words = ["group id \"tw\\u{7}o\" (from groups.txt, line 2) has the control character U+0007"];
+    let words = ["group \"tw\\u{7}o\" (from groups.txt, line 2) has the control character U+0007"];
     refused(&bench, &mut bench.command(&["create", "-f", "groups.txt"]), &words);
     bench.run(&["journal", "show", "a\nb"]).exits(2).reports("\"a\\nb\"");
 }
@@ -207,8 +207,8 @@ fn invalid_groups_are_refused_before_anything_is_sent() {
     let bench = Bench::new();
     for (groups, words) in [
         (&[][..], ["no group was named", "give one or more, or -f FILE"]),
-        (&["good", ""], ["group id \"\" (from the command line)", "give the group a name"]),
-        (&["good", ".."], ["group id \"..\" (from the command line)", "means another path"]),
+        (&["good", ""], ["group \"\" (from the command line)", "give it a name"]),
+        (&["good", ".."], ["group \"..\" (from the command line)", "means another path"]),
         (&["good", "a\nb"], ["has the control character U+000A", "remove it"]),
         (&["good", "other", "good"], ["group \"good\" (from the command line) is there twice", "name each group once"]),
     ] {

@@ -3,14 +3,17 @@
 
 use std::fmt::Write as _;
 
-use clap::builder::BoolishValueParser;
+use anstyle::Style;
+use clap::builder::{BoolishValueParser, Styles};
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use crate::args::Arguments;
 use crate::exit::{CliError, Exit};
 use crate::json;
 use crate::likeness::alike;
+use crate::offered;
 use crate::output::Output;
+use crate::paint::UNSURE;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -169,20 +172,21 @@ pub(crate) fn variable(option: &str) -> String {
 /// Returns the definition of the arguments, with the variables and the help of each command.
 pub(crate) fn command() -> Command {
     let whole = Arguments::command().mut_args(finished).after_help(EXAMPLES).help_template(TEMPLATE);
-    let also = format!("{}\nSee: cluster-client help configuration", option_names(&whole));
-    whole.mut_subcommands(|command| completed(command, &also))
+    // The yellow of clap cannot be read on a light background.
+    let whole = whole.styles(Styles::styled().invalid(Style::new().fg_color(Some(UNSURE.into()))));
+    let definition = whole.clone();
+    whole.mut_subcommands(|command| {
+        let also = offered::line(&definition, command.get_name());
+        completed(command, also.as_deref())
+    })
 }
 
 /// Completes a command. Options of every command are listed by name only, so that its help fits on a screen.
-fn completed(command: Command, also: &str) -> Command {
-    let takes_hosts = ["create", "delete", "status", "repair", "probe", "recover"].contains(&command.get_name());
+fn completed(command: Command, also: Option<&str>) -> Command {
     let after = command.get_after_help().map(ToString::to_string);
-    let faults = "Faults and habits: cluster-client help faults";
-    let more = match command.get_name() {
-        "node" => Some(faults),
-        _ => takes_hosts.then_some(also),
-    };
-    let parts = after.as_deref().into_iter().chain(more).collect::<Vec<_>>();
+    let faults = (command.get_name() == "node").then_some("Faults and habits: cluster-client help faults");
+    let is_list = command.has_subcommands();
+    let parts = after.as_deref().into_iter().chain(faults).chain(also.filter(|_| !is_list)).collect::<Vec<_>>();
     command.mut_args(finished).mut_subcommands(|command| completed(command, also)).after_help(parts.join("\n\n"))
 }
 
@@ -202,21 +206,6 @@ fn finished(arg: Arg) -> Arg {
     if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg }
 }
 
-/// Returns `Also: --hosts --hosts-file ...`, in lines of a screen.
-fn option_names(whole: &Command) -> String {
-    let mut text = String::from("Also:");
-    let mut width = text.len();
-    for name in whole.get_arguments().filter_map(Arg::get_long).filter(|name| *name != "version") {
-        if width + name.len() + 3 > 79 {
-            text.push_str("\n     ");
-            width = 5;
-        }
-        let _ = write!(text, " --{name}");
-        width += name.len() + 3;
-    }
-    text
-}
-
 /// Prints the help of the program, of a command, or of a topic.
 pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
     let mut whole = command();
@@ -230,7 +219,8 @@ pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, Cl
         Some("faults") => faults(&whole),
         Some(name) => {
             let found = whole.find_subcommand(name).cloned();
-            let Some(mut command) = found else { return Err(unknown(name, &whole)) };
+            let known = || whole.get_subcommands().map(Command::get_name).chain(TOPICS).collect::<Vec<_>>();
+            let Some(mut command) = found else { return Err(unknown("command or topic", name, &known())) };
             command.render_help().ansi().to_string()
         }
     };
@@ -238,10 +228,10 @@ pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, Cl
     Ok(Exit::Done)
 }
 
-fn unknown(name: &str, whole: &Command) -> CliError {
-    let known: Vec<&str> = whole.get_subcommands().map(Command::get_name).chain(TOPICS).collect();
+/// Returns the error of an unknown name, with the known one that was probably meant.
+pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
     let hint = alike(name, known.iter().copied()).map(|known| format!("did you mean {known}? ")).unwrap_or_default();
-    CliError::usage(format!("there is no command or topic {name:?}: {hint}use one of {}", known.join(", ")))
+    CliError::usage(format!("there is no {what} {name:?}: {hint}use one of {}", known.join(", ")))
 }
 
 fn configuration(whole: &Command) -> String {
@@ -380,6 +370,9 @@ mod tests {
             let lines = help.lines().count();
             assert!(lines <= 24, "{lines} lines: {help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            // No line of the examples is broken.
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(after.trim()), "{help}");
         }
     }
 }

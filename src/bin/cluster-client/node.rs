@@ -100,7 +100,7 @@ enum Slash {
 }
 
 /// Serves until a signal arrives. Prints the URL on standard output as soon as it serves.
-pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, CliError> {
+pub(crate) fn serve(options: NodeOptions, quiet: bool, output: &mut Output) -> Result<Exit, CliError> {
     let address = options.address.clone();
     let (stop, stopped) = mpsc::channel();
     signal::once(move || {
@@ -111,7 +111,9 @@ pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, C
         Format::Json => json::own_line("node", &json!({ "url": node.url() })),
         Format::Table | Format::Name => format!("{}\n", node.url()),
     });
-    eprint("a node of the group API; Ctrl-C stops it");
+    if !quiet {
+        eprint("a node of the group API; Ctrl-C stops it");
+    }
     let _ = stopped.recv();
     drop(node);
     Ok(Exit::Done)
