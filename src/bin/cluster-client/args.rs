@@ -255,7 +255,8 @@ Examples:
     },
     /// Settle interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
-Exits 0 when nothing is left to settle.
+Exits 0 when nothing is left to settle. The journal names the hosts; name them
+too if they need credentials. For one that never comes back: journal forget
 
 Examples:
   cluster-client recover --dry-run      what it would do, and on which host
