@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use cluster_client::{
-    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, DirectoryJournal, Error, GroupId, Journal as _,
-    JournalError, Operation, OperationOptions, Origin, Report, Target,
+    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, DirectoryJournal, Error, GroupId, Hosts,
+    Journal as _, JournalEntry, JournalError, Operation, OperationOptions, Origin, Report, Target,
 };
 
 use crate::args::{Bulk, GlobalOptions, Groups};
@@ -97,7 +97,7 @@ pub(crate) fn run(
         if job.only_reads() { settings.reader(progress.clone())? } else { settings.writer(progress.clone())? };
     let mut advice = advice(job, global, &settings);
     if let (true, Journal::Directory(directory)) = (job.only_reads(), &settings.journal.value) {
-        advice.unfinished = unfinished(directory);
+        advice.unfinished = unfinished(directory, &settings.hosts.value);
     }
     let token = signal::watch(SignalContext {
         journal: settings.journal.value.clone(),
@@ -236,9 +236,9 @@ impl Work<'_> {
     }
 }
 
-/// Reads the groups with an unfinished operation, so that a status can advise a recovery. A journal that cannot be read
-/// causes a warning only.
-fn unfinished(directory: &Path) -> HashSet<GroupId> {
+/// Reads the groups with an unfinished operation on one of these hosts, so that a status can advise a recovery. The
+/// journal may also have operations on other clusters. A journal that cannot be read causes a warning only.
+fn unfinished(directory: &Path, hosts: &Hosts) -> HashSet<GroupId> {
     if !directory.exists() {
         return HashSet::new();
     }
@@ -248,7 +248,8 @@ fn unfinished(directory: &Path) -> HashSet<GroupId> {
     match DirectoryJournal::open(directory).and_then(|journal| journal.unfinished()) {
         Ok(held) => {
             held.unreadable.iter().for_each(warn);
-            held.groups().cloned().collect()
+            let is_here = |entry: &&JournalEntry| entry.hosts().iter().any(|host| hosts.as_slice().contains(host));
+            held.entries.iter().filter(is_here).map(|entry| entry.group().clone()).collect()
         }
         Err(error) => {
             warn(&error);
