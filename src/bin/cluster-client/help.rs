@@ -377,6 +377,7 @@ mod tests {
             let lines = help.lines().count();
             assert!(lines <= 24, "{lines} lines: {help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            assert!(command.has_subcommands() || help.contains("\nExample"), "{help}");
             // No line of the examples is broken.
             let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(after.trim()), "{help}");

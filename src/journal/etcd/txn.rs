@@ -115,7 +115,7 @@ impl KeyChange {
             _ if has_succeeded => return Some(Effect::Changed),
             KeyAction::Release(_) => return Some(Effect::Lost),
             KeyAction::Record(fence, _) | KeyAction::Erase(fence) => {
-                let lock = range(answer, 0)?.filter(|lock| int(lock, "/create_revision") == fence.created);
+                let lock = found(answer, 0)?.first().filter(|lock| int(lock, "/create_revision") == fence.created);
                 return Some(lock.map_or(Effect::Lost, |lock| Effect::Moved(int(lock, "/version"))));
             }
         };
