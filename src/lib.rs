@@ -90,6 +90,8 @@ pub use crate::client::{ClusterClient, Recovery};
 #[cfg(feature = "rustls")]
 pub use crate::http::tls::settings::TlsSettings;
 pub use crate::journal::{Claim, DirectoryJournal, Journal, JournalEntry, Unfinished};
+#[cfg(all(feature = "etcd", not(loom)))]
+pub use crate::journal::{EtcdJournal, EtcdJournalBuilder};
 pub use crate::values::action::Action;
 pub use crate::values::answer_problem::AnswerProblem;
 pub use crate::values::api::pattern::Meaning;

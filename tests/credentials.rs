@@ -303,12 +303,14 @@ fn file_that_others_can_read_is_warned_about_once() {
     let stage = Stage::new();
     let (open, closed) = (stage.write("open", "abc"), stage.write("closed", "abc"));
     fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let warning = "can be read by other users (mode 0644)";
     for path in [&open, &closed] {
         let builder = stage.builder(Engine::default()).credentials(Credentials::bearer(Secret::file(path)));
-        builder.clone().build().unwrap();
-        builder.build().unwrap();
+        for client in [builder.clone().build().unwrap(), builder.build().unwrap()] {
+            let expected = format!("the secret file {} {warning}: run chmod go-r on it", path.display());
+            assert_eq!(client.warnings(), if path == &open { vec![expected] } else { vec![] });
+        }
     }
-    let warning = "can be read by other users (mode 0644)";
     assert_eq!(count_of_lines(&[open.to_str().unwrap(), warning]), 1);
     assert_eq!(count_of_lines(&[closed.to_str().unwrap()]), 0);
 }

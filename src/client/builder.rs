@@ -10,7 +10,7 @@ use crate::client::inner::ClientInner;
 use crate::client::observer::{Observer, Observers};
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
-use crate::http::credentials::CredentialStore;
+use crate::http::credentials::{self, CredentialStore};
 use crate::http::proxy::Proxy;
 use crate::http::tls::Tls;
 #[cfg(feature = "rustls")]
@@ -596,8 +596,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Keeps intents in this journal: your own type, or a [`DirectoryJournal`] that is open already. It replaces an
-    /// earlier [`ClientBuilder::journal`].
+    /// Keeps intents in this journal: your own type, a [`DirectoryJournal`] that is open already, or an `EtcdJournal`. It
+    /// replaces an earlier [`ClientBuilder::journal`]. A journal with a lease is refused if the lease is shorter than
+    /// twice the request timeout plus two seconds.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -673,8 +674,12 @@ impl ClientBuilder {
             #[cfg(feature = "multiplex")]
             Engine::Multiplexed => Engines::multiplexed(&cluster, &tls, proxy)?,
         };
+        let warnings = self.warnings(&tls);
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
+        if let Some(lease) = journal.as_ref().and_then(|journal| journal.lease()) {
+            check_lease(lease, self.request_timeout)?;
+        }
         Ok(ClientInner {
             hosts,
             cluster,
@@ -688,10 +693,24 @@ impl ClientBuilder {
             observers: Observers::new(self.observer),
             pool,
             engines,
-            tls,
             credentials,
+            warnings,
         }
         .into())
+    }
+
+    /// Returns the warnings about TLS settings and files with secrets, each once. All were logged when they were loaded.
+    fn warnings(&self, tls: &Tls) -> Vec<String> {
+        let mut warnings = tls.warnings().to_vec();
+        let of_hosts = self.host_credentials.iter().map(|(_, credentials)| credentials);
+        for credentials in [&self.credentials].into_iter().chain(of_hosts).chain([&self.proxy_credentials]) {
+            for warning in credentials::warnings(credentials) {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        warnings
     }
 
     fn checked_proxy(&self) -> Result<Option<Arc<Proxy>>, ConfigError> {
@@ -833,6 +852,18 @@ fn check_time(what: &'static str, time: Duration, longest: Duration) -> Result<(
     Err(ConfigError::new(what, format!("{time:?}"), "is out of bounds", remedy))
 }
 
+/// Checks that requests fit into the lease of a journal: two timeouts, so that a request can follow another, and time for
+/// a renewal.
+fn check_lease(lease: Duration, request_timeout: Duration) -> Result<(), ConfigError> {
+    let least = request_timeout * 2 + Duration::from_secs(2);
+    if lease >= least {
+        return Ok(());
+    }
+    let problem = format!("is too short for the request timeout of {request_timeout:?}");
+    let remedy = format!("choose a ttl of at least {}s, or a shorter request timeout", least.as_secs_f64().ceil());
+    Err(ConfigError::new("ttl of the journal", format!("{lease:?}"), problem, remedy))
+}
+
 fn check_number(what: &'static str, number: usize, most: usize) -> Result<(), ConfigError> {
     if (1..=most).contains(&number) {
         return Ok(());
@@ -856,6 +887,14 @@ mod tests {
             assert_eq!(limits(|builder| builder.request_timeout(request)).settle, settle, "{request:?}");
         }
         assert_eq!(limits(|builder| builder.settle(SECOND)).settle, SECOND);
+    }
+
+    #[test]
+    fn lease_of_a_journal_has_time_for_two_requests() {
+        assert!(check_lease(30 * SECOND, 10 * SECOND).is_ok());
+        assert!(check_lease(22 * SECOND, 10 * SECOND).is_ok());
+        let error = check_lease(21 * SECOND, 10 * SECOND).unwrap_err().to_string();
+        assert!(error.contains("\"21s\"") && error.contains("at least 22s"), "{error}");
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl ClusterClient {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forget(&self, group: impl IntoGroupId, host: impl AsRef<str>) -> Result<Forgotten, Error> {
-        let group = group.into_group_id()?;
+        let group = self.inner.api.named(group)?;
         let host = Host::parse(host.as_ref())?;
         let Some(journal) = self.journal() else {
             let remedy = "give the client the journal that has it";

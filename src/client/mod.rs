@@ -79,8 +79,8 @@ impl ClusterClient {
         &self.inner.hosts
     }
 
-    /// Warnings about the settings, for a person: a key file that other users can read, or verification that is off.
-    /// [`ClientBuilder::build`](crate::ClientBuilder::build) logs each at the level warn.
+    /// Warnings about the settings, for a person: a file with a key or a secret that other users can read, or
+    /// verification that is off. [`ClientBuilder::build`](crate::ClientBuilder::build) logs each at the level warn.
     ///
     /// ```
     /// let client = cluster_client::ClusterClient::new(["http://node1:8000"])?;
@@ -88,7 +88,7 @@ impl ClusterClient {
     /// # Ok::<(), cluster_client::Error>(())
     /// ```
     pub fn warnings(&self) -> &[String] {
-        self.inner.tls.warnings()
+        &self.inner.warnings
     }
 
     /// Returns a clone of this client with other options: a timeout, a cancel token, no preflight. They replace all
@@ -155,7 +155,7 @@ impl ClusterClient {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn delete_group(&self, group: impl IntoGroupId) -> Result<Deletion, Error> {
-        deletion(self.invocation().run(Operation::Delete, group.into_group_id()?)?)
+        deletion(self.invocation().run(Operation::Delete, self.inner.api.named(group)?)?)
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -331,7 +331,7 @@ impl ClusterClient {
     }
 
     fn run(&self, operation: Operation, group: impl IntoGroupId) -> Result<Report, Error> {
-        self.invocation().run(operation, group.into_group_id()?)?.into_result()
+        self.invocation().run(operation, self.inner.api.named(group)?)?.into_result()
     }
 }
 

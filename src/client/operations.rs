@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::api::{self, Action, Api, Reply, Request};
-use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim, holds_until};
+use crate::client::journal_calls::holds_until;
 use crate::client::options::CallHeaders;
+use crate::journal::calls::{JournalCall, JournalResult, SharedClaim};
 use crate::protocol::{Input, Machine, Output};
 use crate::sync::now;
 use crate::values::event::Event;
@@ -168,6 +169,9 @@ impl Operations {
             JournalResult::Recorded(recorded) => Input::Recorded(recorded),
             JournalResult::Erased(erased) => Input::Erased(erased),
         };
+        if let Some(slot) = &mut self.slots[number] {
+            slot.read_claim();
+        }
         self.advance(number, input, now);
     }
 

@@ -54,6 +54,22 @@ impl HeaderLines {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_none()
     }
+
+    /// The header `Authorization` with this value as a whole. `None` if a header cannot have it.
+    #[cfg(feature = "etcd")]
+    pub(crate) fn authorization(value: &str) -> Option<Self> {
+        let text = checked(value.as_bytes()).ok().filter(|text| *text == value)?;
+        Some(HeaderLines(Some(format!("{AUTHORIZATION}: {text}\r\n").into())))
+    }
+}
+
+/// Reads the text of a secret that is not sent as a header. `what` names the setting, by the kind of its source.
+///
+/// # Errors
+/// A [`ConfigError`] without the text.
+#[cfg(feature = "etcd")]
+pub(crate) fn secret_text(secret: &Secret, what: [&'static str; 3]) -> Result<String, ConfigError> {
+    text_of(secret, what, None, |_| None).map_err(|refused| refused.named(None))
 }
 
 impl HeaderLines {
@@ -365,21 +381,34 @@ fn bytes_of(secret: &Secret) -> Result<Vec<u8>, Problem> {
             let value = std::env::var_os(name).map(OsString::into_encoded_bytes);
             value.ok_or_else(|| ("is not set".into(), "set it, or leave the setting out"))
         }
-        Source::File { path, has_warned } => {
+        Source::File { path, warned_of } => {
             let (bytes, found) = file::read(path, MAX_FILE)?;
             if let Some(mode) = mode_open_to_others(&found)
-                && !has_warned.swap(true, Ordering::Relaxed)
+                && warned_of.swap(mode, Ordering::Relaxed) == 0
             {
-                warn_of_mode(path, mode);
+                log::warn!(target: TARGET, "{}", warning_of_mode(path, mode));
             }
             Ok(bytes)
         }
     }
 }
 
-fn warn_of_mode(path: &Path, mode: u32) {
+fn warning_of_mode(path: &Path, mode: u32) -> String {
     let path = Printable::path(path);
-    log::warn!(target: TARGET, "the secret file {path} can be read by other users (mode {mode:04o}); run chmod go-r on it");
+    format!("the secret file {path} can be read by other users (mode {mode:04o}): run chmod go-r on it")
+}
+
+/// Returns a warning for each file of these credentials that was found readable for others. All were logged.
+pub(crate) fn warnings(credentials: &Credentials) -> impl Iterator<Item = String> {
+    let headers = credentials.headers.iter().map(|(_, secret)| secret);
+    let secrets = headers.chain(credentials.scheme.iter().flat_map(scheme_secrets));
+    secrets.filter_map(|secret| match &secret.source {
+        Source::File { path, warned_of } => match warned_of.load(Ordering::Relaxed) {
+            0 => None,
+            mode => Some(warning_of_mode(path, mode)),
+        },
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::api::BodyUse;
 
+pub(crate) mod abandoned;
 pub(crate) mod additions;
 pub(crate) mod credentials;
 pub(crate) mod errors;

@@ -3,19 +3,26 @@
 //! A claim locks a group for one operation, and writes and erases its intent. A directory is one journal. A
 //! coordination service, with a key per group and a lease as its lock, can be another without a change of the protocol.
 
+pub(crate) mod calls;
 pub(crate) mod directory;
+#[cfg(all(feature = "etcd", not(loom)))]
+mod etcd;
+mod group_commit;
+mod machine;
 mod unfinished;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use self::calls::{AnyClaim, Batching, JournalCall, JournalResult};
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::intent::{ClaimError, Intent};
 
 pub use self::directory::DirectoryJournal;
-pub(crate) use self::directory::PreparedChange;
+#[cfg(all(feature = "etcd", not(loom)))]
+pub use self::etcd::{EtcdJournal, EtcdJournalBuilder};
 pub use self::unfinished::{JournalEntry, Unfinished};
 
 /// Stores the intents of unfinished operations, and lets one operation at a time work on a group.
@@ -114,10 +121,22 @@ pub trait Journal: Send + Sync {
     /// A [`JournalError`] if the journal as a whole cannot be read.
     fn unfinished(&self) -> Result<Unfinished, JournalError>;
 
-    /// Whether claims are fast, so that a driver makes those of many groups on one thread.
+    /// Which calls of one turn of a driver are made by one thread.
     #[doc(hidden)]
-    fn is_local(&self) -> bool {
-        false
+    fn batching(&self) -> Batching {
+        Batching::Single
+    }
+
+    /// Makes calls of different operations, together where the journal can. Returns their results in order.
+    #[doc(hidden)]
+    fn make(&self, calls: &mut [JournalCall]) -> Vec<JournalResult> {
+        calls.iter_mut().map(|call| call.run(self)).collect()
+    }
+
+    /// Length of the lease under which claims are made, if they can end by themselves.
+    #[doc(hidden)]
+    fn lease(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -169,10 +188,9 @@ pub trait Claim: Send {
     /// A [`JournalError`]. The journal may still hold the intent.
     fn erase(&mut self) -> Result<(), JournalError>;
 
-    /// Prepares to record this intent, or to erase the current one, together with changes of other claims. Returns
-    /// `None` if the claim makes each change by itself.
+    /// The claim as its own type, for a journal that makes calls together.
     #[doc(hidden)]
-    fn prepare(&mut self, _: Option<&Intent>) -> Option<Result<PreparedChange, JournalError>> {
+    fn as_any(&mut self) -> AnyClaim<'_> {
         None
     }
 }

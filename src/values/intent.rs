@@ -176,6 +176,14 @@ pub struct UnreadableIntent {
     remedy: &'static str,
 }
 
+#[cfg(feature = "etcd")]
+impl UnreadableIntent {
+    /// The problem without its remedy, which is about a file.
+    pub(crate) fn problem(&self) -> Printable<'_> {
+        Printable::new(&self.problem)
+    }
+}
+
 /// The remedy for an unreadable file, to be carried out by a person.
 pub(crate) const BY_HAND: &str =
     "ask for the status of its group, delete this file, then repair the group to present or absent";

@@ -66,6 +66,18 @@ fn hosts_in_another_form_than_a_list_are_refused_with_the_right_form() {
         bench.command(&["create", "g"]).env("HOSTS", "http://a http://b"),
         &["(from the variable HOSTS) has hosts separated by spaces"],
     );
+    for (hosts, words) in [
+        (
+            "http://a\nhttp://b\n",
+            "has hosts separated by line ends: separate them by commas, or give --hosts-file FILE",
+        ),
+        ("http://a:1;http://b:1", "has more than one host: separate hosts by commas"),
+    ] {
+        refused(&bench, bench.command(&["create", "g"]).env("HOSTS", hosts), &["from the variable HOSTS", words]);
+    }
+    bench.write("hosts.txt", "http://a:1,http://b:1\n");
+    let words = ["(from hosts.txt, line 1) has more than one host", "write one a line in a file"];
+    refused(&bench, &mut bench.command(&["create", "g", "--hosts-file", "hosts.txt"]), &words);
     // A shell makes the second host another argument, which would be a group.
     let url = bench.cluster.node(1).url();
     let words = ["(from the command line) looks like a host", "separate hosts by commas, as in --hosts A,B"];
@@ -78,11 +90,11 @@ fn hosts_in_another_form_than_a_list_are_refused_with_the_right_form() {
 fn control_character_of_an_id_is_escaped_once() {
     let bench = Bench::new();
     for arguments in [&["create", "a\nb"][..], &["status", "a\nb"]] {
-        let words = ["group id \"a\\nb\" (from the command line) has the control character U+000A: remove it"];
+        let words = ["group \"a\\nb\" (from the command line) has the control character U+000A: remove it"];
         refused(&bench, &mut bench.command(arguments), &words);
     }
     bench.write("groups.txt", "one\ntw\u{7}o\n");
-    let words = ["group id \"tw\\u{7}o\" (from groups.txt, line 2) has the control character U+0007"];
+    let words = ["group \"tw\\u{7}o\" (from groups.txt, line 2) has the control character U+0007"];
     refused(&bench, &mut bench.command(&["create", "-f", "groups.txt"]), &words);
     bench.run(&["journal", "show", "a\nb"]).exits(2).reports("\"a\\nb\"");
 }
@@ -195,8 +207,8 @@ fn invalid_groups_are_refused_before_anything_is_sent() {
     let bench = Bench::new();
     for (groups, words) in [
         (&[][..], ["no group was named", "give one or more, or -f FILE"]),
-        (&["good", ""], ["group id \"\" (from the command line)", "give the group a name"]),
-        (&["good", ".."], ["group id \"..\" (from the command line)", "means another path"]),
+        (&["good", ""], ["group \"\" (from the command line)", "give it a name"]),
+        (&["good", ".."], ["group \"..\" (from the command line)", "means another path"]),
         (&["good", "a\nb"], ["has the control character U+000A", "remove it"]),
         (&["good", "other", "good"], ["group \"good\" (from the command line) is there twice", "name each group once"]),
     ] {
@@ -224,6 +236,12 @@ fn invalid_arguments_are_refused() {
     );
     refused(&bench, &mut bench.command(&["--timeout", "1s", "man"]), &["man has no option --timeout"]);
     refused(&bench, &mut bench.command(&["repair", "g", "--to", "gone"]), &["possible values: present, absent"]);
+    for (option, value) in [("--in-flight", "lots"), ("--attempts", "1.5"), ("--max-failures", "")] {
+        let words = [option, "it is no whole number: write digits only, such as 3"];
+        refused(&bench, &mut bench.command(&["create", "g", option, value]), &words);
+    }
+    refused(&bench, &mut bench.command(&["create", "g", "--max-failures", "0"]), &["--max-failures", "1 or more"]);
+    refused(&bench, &mut bench.command(&["create", "g", "--attempts", "-1"]), &["--attempts", "no whole number"]);
     refused(&bench, &mut bench.command(&[]), &["Usage: cluster-client"]);
 }
 

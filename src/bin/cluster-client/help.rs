@@ -3,14 +3,17 @@
 
 use std::fmt::Write as _;
 
-use clap::builder::BoolishValueParser;
+use anstyle::Style;
+use clap::builder::{BoolishValueParser, Styles};
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use crate::args::Arguments;
 use crate::exit::{CliError, Exit};
 use crate::json;
 use crate::likeness::alike;
+use crate::offered;
 use crate::output::Output;
+use crate::paint::UNSURE;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,8 +64,12 @@ groups for which the command succeeded; for status that means: on every host.
   target      of a repair: present | absent
   counts      {hosts, present, absent, unknown}
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host
-     steps    [{action: create|check|delete, succeeded, attempts, status, error,
-              elapsed_ms}], in order
+     steps    [{action: create|check|delete, succeeded, attempts, status, problem,
+              error, elapsed_ms}], in order
+     succeeded  created, deleted, or found present: a check that finds it absent
+              has false and no error
+     problem  unlisted | body_cut | not_json | two_meanings | html_page |
+              other_group | changing: why the answer was not counted; or null
      error    {kind: resolve|connect|tls|timeout|closed|garbage|exhausted|
               given_up|internal, message}
   cause       {kind, message, hosts, reason} of a rollback or a failure, or null
@@ -164,20 +171,21 @@ pub(crate) fn variable(option: &str) -> String {
 /// Returns the definition of the arguments, with the variables and the help of each command.
 pub(crate) fn command() -> Command {
     let whole = Arguments::command().mut_args(finished).after_help(EXAMPLES).help_template(TEMPLATE);
-    let also = format!("{}\nSee: cluster-client help configuration", option_names(&whole));
-    whole.mut_subcommands(|command| completed(command, &also))
+    // The yellow of clap cannot be read on a light background.
+    let whole = whole.styles(Styles::styled().invalid(Style::new().fg_color(Some(UNSURE.into()))));
+    let definition = whole.clone();
+    whole.mut_subcommands(|command| {
+        let also = offered::line(&definition, command.get_name());
+        completed(command, also.as_deref())
+    })
 }
 
 /// Completes a command. Options of every command are listed by name only, so that its help fits on a screen.
-fn completed(command: Command, also: &str) -> Command {
-    let takes_hosts = ["create", "delete", "status", "repair", "probe", "recover"].contains(&command.get_name());
+fn completed(command: Command, also: Option<&str>) -> Command {
     let after = command.get_after_help().map(ToString::to_string);
-    let faults = "Faults and habits: cluster-client help faults";
-    let more = match command.get_name() {
-        "node" => Some(faults),
-        _ => takes_hosts.then_some(also),
-    };
-    let parts = after.as_deref().into_iter().chain(more).collect::<Vec<_>>();
+    let faults = (command.get_name() == "node").then_some("Faults and habits: cluster-client help faults");
+    let is_list = command.has_subcommands();
+    let parts = after.as_deref().into_iter().chain(faults).chain(also.filter(|_| !is_list)).collect::<Vec<_>>();
     command.mut_args(finished).mut_subcommands(|command| completed(command, also)).after_help(parts.join("\n\n"))
 }
 
@@ -197,21 +205,6 @@ fn finished(arg: Arg) -> Arg {
     if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg }
 }
 
-/// Returns `Also: --hosts --hosts-file ...`, in lines of a screen.
-fn option_names(whole: &Command) -> String {
-    let mut text = String::from("Also:");
-    let mut width = text.len();
-    for name in whole.get_arguments().filter_map(Arg::get_long).filter(|name| *name != "version") {
-        if width + name.len() + 3 > 79 {
-            text.push_str("\n     ");
-            width = 5;
-        }
-        let _ = write!(text, " --{name}");
-        width += name.len() + 3;
-    }
-    text
-}
-
 /// Prints the help of the program, of a command, or of a topic.
 pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
     let mut whole = command();
@@ -225,7 +218,8 @@ pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, Cl
         Some("faults") => faults(&whole),
         Some(name) => {
             let found = whole.find_subcommand(name).cloned();
-            let Some(mut command) = found else { return Err(unknown(name, &whole)) };
+            let known = || whole.get_subcommands().map(Command::get_name).chain(TOPICS).collect::<Vec<_>>();
+            let Some(mut command) = found else { return Err(unknown("command or topic", name, &known())) };
             command.render_help().ansi().to_string()
         }
     };
@@ -233,10 +227,10 @@ pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, Cl
     Ok(Exit::Done)
 }
 
-fn unknown(name: &str, whole: &Command) -> CliError {
-    let known: Vec<&str> = whole.get_subcommands().map(Command::get_name).chain(TOPICS).collect();
+/// Returns the error of an unknown name, with the known one that was probably meant.
+pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
     let hint = alike(name, known.iter().copied()).map(|known| format!("did you mean {known}? ")).unwrap_or_default();
-    CliError::usage(format!("there is no command or topic {name:?}: {hint}use one of {}", known.join(", ")))
+    CliError::usage(format!("there is no {what} {name:?}: {hint}use one of {}", known.join(", ")))
 }
 
 fn configuration(whole: &Command) -> String {
@@ -266,9 +260,19 @@ fn faults(whole: &Command) -> String {
         }
         let value = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, "  {:27} {help}", format!("--{name} {value}"));
+        let _ = writeln!(text, "  {:27} {help}{}", format!("--{name} {value}"), values_of(arg));
     }
     text
+}
+
+/// Returns the values that an option may have, and its default, as ` [lenient, strict; default: lenient]`.
+fn values_of(arg: &Arg) -> String {
+    let possible: Vec<String> = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let defaults = arg.get_default_values().iter().filter(|_| !arg.is_hide_default_value_set());
+    let defaults = defaults.map(|value| format!("default: {}", value.to_string_lossy()));
+    let shown: Vec<String> =
+        Some(possible.join(", ")).filter(|list| !list.is_empty()).into_iter().chain(defaults).collect();
+    if shown.is_empty() { String::new() } else { format!(" [{}]", shown.join("; ")) }
 }
 
 /// Appends two lines for each option: its name and variable, then its help.
@@ -346,6 +350,16 @@ mod tests {
     }
 
     #[test]
+    fn topic_has_every_field_of_a_step() {
+        let schema: serde_json::Value = serde_json::from_str(json::SCHEMA).unwrap();
+        let (_, steps) = JSON.split_once(" steps ").unwrap();
+        let (steps, _) = steps.split_once("cause ").unwrap();
+        for field in schema["$defs"]["step"]["properties"].as_object().unwrap().keys() {
+            assert!(steps.contains(field), "{field} is not in {steps}");
+        }
+    }
+
+    #[test]
     fn help_of_each_command_fits_on_a_screen() {
         let mut whole = command();
         whole.build();
@@ -355,6 +369,9 @@ mod tests {
             let lines = help.lines().count();
             assert!(lines <= 24, "{lines} lines: {help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            // No line of the examples is broken.
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(after.trim()), "{help}");
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     let mut journal = Opened { store, found, next, output };
     match action {
         JournalAction::List => Ok(journal.list()),
-        JournalAction::Show { group } => Ok(journal.show(&group_of(&group)?)),
+        JournalAction::Show { group } => journal.show(&group_of(&group)?),
         JournalAction::Forget { host, group, yes } => {
             let host = Host::parse(&host).map_err(typed)?;
             let group = group.as_deref().map(group_of).transpose()?;
@@ -42,7 +42,7 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
 }
 
 /// Opens the journal if its directory exists, and returns the path for messages. Creates no directory.
-fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
+pub(crate) fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
     let directory = match journal.value {
         Journal::Directory(directory) => directory,
         Journal::Off => {
@@ -78,9 +78,10 @@ fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<
             return Ok(Exit::Done);
         }
         JournalAction::Show { group } => {
-            let group = printable(group_of(&group)?.as_str());
-            eprint(&format!("{group} has no unfinished operation: the journal in {place} is empty"));
-            return Ok(Exit::Unchanged);
+            let group = group_of(&group)?;
+            return Err(CliError::unchanged(format!(
+                "{group} has no unfinished operation: the journal in {place} is empty"
+            )));
         }
         JournalAction::Forget { host, group, .. } => {
             group.as_deref().map(group_of).transpose()?;
@@ -133,20 +134,21 @@ impl Opened<'_> {
         self.output.print(&format!("{text}.\n{next}"));
     }
 
-    fn show(&mut self, group: &GroupId) -> Exit {
+    fn show(&mut self, group: &GroupId) -> Result<Exit, CliError> {
         let entry = self.found.entries.iter().find(|entry| entry.group() == group);
         let text = match (entry, self.output.format) {
             (Some(entry), Format::Json) => json::line(entry),
             (Some(entry), Format::Name) => name_line(entry.group()),
             (Some(entry), Format::Table) => whole(entry),
             (None, _) => {
-                eprint(&printable(&format!("{group} has no unfinished operation in the journal that can be read")));
                 self.print_unreadable();
-                return self.exit().with(Exit::Unchanged);
+                let exit = self.exit().with(Exit::Unchanged);
+                let missing = format!("{group} has no unfinished operation in the journal that can be read");
+                return Err(CliError { exit, ..CliError::unchanged(missing) });
             }
         };
         self.output.print(&text);
-        Exit::Done
+        Ok(Exit::Done)
     }
 
     fn forget(&mut self, host: &Host, only: Option<&GroupId>, yes: bool) -> Result<Exit, CliError> {

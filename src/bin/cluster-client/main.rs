@@ -2,7 +2,7 @@
 //! or as JSON, with an exit code. The library does everything else.
 //!
 //! ```text
-//! main -> args          arguments (help: the texts, refusal: the errors)
+//! main -> args          arguments (help: the texts, offered: the options of each command, refusal: the errors)
 //!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
 //!         watch, recover, probe, journal, show                             }-> printer: summary, plan, next, totals
@@ -33,6 +33,7 @@ mod mapping;
 mod matrix;
 mod next;
 mod node;
+mod offered;
 mod open;
 mod output;
 mod output_queue;
@@ -56,6 +57,7 @@ mod time;
 mod tls;
 mod totals;
 mod watch;
+mod whole_number;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -112,10 +114,11 @@ fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliErr
             run::run(&GroupCommand::Repair { target: to.into(), bulk }, &groups, &global, output)
         }
         Command::Probe { id, yes } => probe::run(id.as_deref(), yes, &global, output),
-        Command::Recover => recover::recover(&global, output),
+        Command::Recover { dry_run: true } => recover::plan(&global, output),
+        Command::Recover { .. } => recover::recover(&global, output),
         Command::Journal { action } => journal::run(action, &global, output),
         Command::Hosts => show::show(&global, output),
-        Command::Node(options) => node::serve(*options, output),
+        Command::Node(options) => node::serve(*options, global.quiet, output),
         Command::Demo => demo::run(&global, output),
         Command::Completions { shell } => Ok(shell::completions(shell, output)),
         Command::Help { about } => help::print(about.as_deref(), output),

@@ -171,6 +171,10 @@ impl Advice {
         self.on("repair", &["--to".into(), state.into()], group)
     }
 
+    pub(crate) fn status(&self, group: &GroupId) -> Next {
+        self.on("status", &[], group)
+    }
+
     /// Returns both repairs, because a person has to choose the state.
     pub(crate) fn repair_either_way(&self, group: &GroupId) -> Next {
         self.repair(group, Target::Present).or(self.repair(group, Target::Absent))

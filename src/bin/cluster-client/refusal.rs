@@ -114,27 +114,6 @@ pub(crate) fn refuse_lost_hosts(arguments: &Arguments, typed: &[OsString]) -> Re
     Err(help::command().error(ErrorKind::ArgumentConflict, text))
 }
 
-/// Refuses the options of a client for a command that has none. A variable does not count.
-pub(crate) fn refuse_options_of_a_client(matches: &clap::ArgMatches) -> Result<(), clap::Error> {
-    const WITHOUT_CLIENT: [&str; 5] = ["node", "demo", "completions", "man", "help"];
-    const OTHERS: [&str; 5] = ["output", "quiet", "verbose", "log_format", "color"];
-    let Some((name, own)) = matches.subcommand().filter(|(name, _)| WITHOUT_CLIENT.contains(name)) else {
-        return Ok(());
-    };
-    let command = help::command();
-    let is_typed = |arg: &&clap::Arg| {
-        own.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
-            && !OTHERS.contains(&arg.get_id().as_str())
-    };
-    match command.get_arguments().filter(|arg| arg.is_global_set()).find(is_typed).and_then(clap::Arg::get_long) {
-        None => Ok(()),
-        Some(option) => {
-            let text = format!("{name} has no option --{option}: it sends nothing to hosts of yours");
-            Err(help::command().error(ErrorKind::UnknownArgument, text))
-        }
-    }
-}
-
 /// Refuses two options of which one is in vain. A variable does not count, because an option overrides it.
 pub(crate) fn refuse_both(matches: &clap::ArgMatches, one: &str, other: &str) -> Result<(), clap::Error> {
     let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);

@@ -217,7 +217,8 @@ impl Work<'_> {
         let left = groups.iter().take_while(move |_| may_begin());
         let done = move |position: usize, result| (position, self.job.done(groups[position].clone(), result));
         let reports = move |completed: Completed| done(completed.position, completed.result);
-        let options = OperationOptions::new().cancel(self.token);
+        // A group that was read ahead would begin after the last failure that is allowed.
+        let options = OperationOptions::new().cancel(self.token).read_ahead(self.limit.most.is_none());
         let client = self.client.with(options.clone());
         match self.job {
             job if job.only_reads() => Box::new(client.group_statuses(left).map(reports)),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
+use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
 use crate::api_setting::ApiSetting;
 use crate::args::{EngineName, GlobalOptions};
@@ -170,6 +170,16 @@ impl Settings {
     /// Creates a client for commands that only read.
     pub(crate) fn reader(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, CliError> {
         self.build(self.builder().observer(observer))
+    }
+
+    /// Creates a client that only reads, for the hosts and the API of an unfinished operation.
+    pub(crate) fn reader_of(
+        &self,
+        hosts: Hosts,
+        api: Api,
+        observer: Arc<dyn Observer>,
+    ) -> Result<ClusterClient, CliError> {
+        self.build(self.builder().checked_hosts(hosts).api(api).observer(observer))
     }
 
     /// Creates a client with a journal, unless it is off.

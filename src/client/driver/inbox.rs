@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::{Driver, Role, lock};
 use crate::client::journal_batch::{self, Batch};
-use crate::client::journal_calls::JournalResult;
 use crate::client::parts::Parts;
+use crate::journal::calls::JournalResult;
 use crate::protocol::Machine;
 use crate::sync::{Mutex, Wake, now};
 
@@ -54,7 +54,7 @@ impl Driver {
 
     /// Makes the journal calls on threads of the pool, or on this thread if there are none.
     pub(super) fn hand_to_pool(self: &Arc<Self>, calls: Batch, is_last: bool) {
-        for batch in journal_batch::split(calls, self.client.journal.is_local()) {
+        for batch in journal_batch::split(calls, self.client.journal.batching()) {
             let (journal, mail, driver) = (Arc::clone(&self.client.journal), Arc::clone(&self.mail), Arc::clone(self));
             let make = move || {
                 let (exhausted, results) = journal_batch::make(&*journal, batch, is_last);

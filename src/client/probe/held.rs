@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::client::inner::ClientInner;
-use crate::client::journal_calls::{JournalCall, JournalResult, SharedClaim, holds_until};
+use crate::client::journal_calls::holds_until;
+use crate::journal::calls::{JournalCall, JournalResult, SharedClaim};
 use crate::values::cause::JournalError;
 use crate::values::config::ConfigError;
 use crate::values::error::Error;
@@ -39,7 +40,7 @@ impl Held {
         }
         let problem = "has an unfinished operation in the journal";
         let remedy = "probe with another id, or recover that operation first";
-        Err(ConfigError::new("group id", group.as_str(), problem, remedy).into())
+        Err(ConfigError::new(client.api.noun().to_owned(), group.as_str(), problem, remedy).into())
     }
 
     /// # Errors

@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
-use super::group_commit::RoundEnd;
 use super::open_directory::OpenDirectory;
+use crate::journal::group_commit::RoundEnd;
 use crate::values::cause::JournalError;
 
 /// A change of one group's intent.

@@ -11,7 +11,6 @@ mod changes;
 mod disk;
 #[cfg(all(test, unix))]
 mod faults;
-mod group_commit;
 mod leftovers;
 mod lock;
 mod open_directory;
@@ -32,11 +31,13 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::changes::{Change, Put, carry_out};
 use self::disk::{Disk, RealDisk};
-use self::group_commit::GroupCommit;
 use self::leftovers::clear_away;
 use self::lock::GroupLock;
 use self::open_directory::OpenDirectory;
 use self::trust::unopened_intent;
+use super::calls::{AnyClaim, Batching, JournalCall, JournalResult};
+use super::group_commit::GroupCommit;
+use super::machine::machine_name;
 use super::{Claim, Journal, JournalEntry, Unfinished};
 use crate::values::cause::JournalError;
 use crate::values::checksum::fnv1a;
@@ -172,8 +173,31 @@ impl Journal for DirectoryJournal {
         Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
     }
 
-    fn is_local(&self) -> bool {
-        true
+    fn batching(&self) -> Batching {
+        Batching::ByKind
+    }
+
+    /// Makes the changes of intents in one round. Claims and releases are quick.
+    fn make(&self, calls: &mut [JournalCall]) -> Vec<JournalResult> {
+        let mut changes = Vec::new();
+        let mut results: Vec<Option<JournalResult>> = Vec::with_capacity(calls.len());
+        for call in calls.iter_mut() {
+            let own = |claim: &mut DirectoryClaim, intent: Option<&Intent>| {
+                Arc::ptr_eq(&claim.shared, &self.shared).then(|| claim.change_to(intent))
+            };
+            results.push(match call.prepare(own).flatten() {
+                Some(Ok(change)) => {
+                    changes.push(change);
+                    None
+                }
+                Some(Err(error)) => Some(call.changed(Err(error))),
+                None => Some(call.run(self)),
+            });
+        }
+        let mut changed = self.shared.change_all(changes).into_iter();
+        let mut next =
+            |call: &JournalCall| call.changed(changed.next().unwrap_or_else(|| Err(JournalError::panicked())));
+        calls.iter().zip(results).map(|(call, result)| result.unwrap_or_else(|| next(call))).collect()
     }
 
     fn unfinished(&self) -> Result<Unfinished, JournalError> {
@@ -291,32 +315,8 @@ impl Claim for DirectoryClaim {
         self.shared.change(self.change_to(None)?)
     }
 
-    fn prepare(&mut self, intent: Option<&Intent>) -> Option<Result<PreparedChange, JournalError>> {
-        let prepared = |change| PreparedChange { shared: Arc::clone(&self.shared), change };
-        Some(self.change_to(intent).map(prepared))
-    }
-}
-
-/// A change of the intent of a claim, to be carried out with others.
-#[doc(hidden)]
-pub struct PreparedChange {
-    shared: Arc<JournalInner>,
-    change: Change,
-}
-
-impl PreparedChange {
-    /// Makes all changes durable, consecutive ones of one journal together. Returns their results in order.
-    pub(crate) fn carry_out(changes: Vec<Self>) -> Vec<Result<(), JournalError>> {
-        let mut results = Vec::with_capacity(changes.len());
-        let mut changes = changes.into_iter().peekable();
-        while let Some(PreparedChange { shared, change }) = changes.next() {
-            let mut of_one = vec![change];
-            while let Some(next) = changes.next_if(|next| Arc::ptr_eq(&next.shared, &shared)) {
-                of_one.push(next.change);
-            }
-            results.extend(shared.change_all(of_one));
-        }
-        results
+    fn as_any(&mut self) -> AnyClaim<'_> {
+        Some(self)
     }
 }
 
@@ -388,12 +388,4 @@ pub(super) fn is_stem(name: &str) -> bool {
 
 fn invalid(action: &'static str, path: &Path, problem: String) -> JournalError {
     JournalError::on(action, path, io::Error::new(io::ErrorKind::InvalidData, problem))
-}
-
-/// The name of the machine, for people who read an intent. The standard library has no call for it; an unknown name is
-/// left out.
-fn machine_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").or_else(|_| std::env::var("HOSTNAME")).ok()?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| name.chars().take(64).collect())
 }

@@ -6,13 +6,15 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
 use super::DirectoryJournal;
 use crate::api::Api;
-use crate::journal::{Claim, Journal, PreparedChange};
+use crate::journal::calls::{JournalCall, JournalResult, SharedClaim};
+use crate::journal::{Claim, Journal};
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
@@ -108,31 +110,44 @@ fn intent_exists_exactly_from_record_to_erase() {
     assert!(names(&store).is_empty() && unfinished_groups(&store).is_empty());
 }
 
+/// Makes changes of all claims together: records, or else erases. Returns the places of those that failed.
+fn change_together(store: &DirectoryJournal, claims: &[SharedClaim], intents: Option<&[Intent]>) -> Vec<usize> {
+    let call = |(place, claim): (usize, &SharedClaim)| match intents {
+        Some(intents) => JournalCall::Record(Arc::clone(claim), intents[place].clone()),
+        None => JournalCall::Erase(Arc::clone(claim)),
+    };
+    let mut calls: Vec<JournalCall> = claims.iter().enumerate().map(call).collect();
+    let results = store.make(&mut calls);
+    assert_eq!(results.len(), claims.len());
+    let failed = |(place, result)| match (result, intents) {
+        (JournalResult::Recorded(changed), Some(_)) | (JournalResult::Erased(changed), None) => {
+            changed.is_err().then_some(place)
+        }
+        _ => panic!("a result of another kind"),
+    };
+    results.into_iter().enumerate().filter_map(failed).collect()
+}
+
 #[test]
-fn prepared_changes_share_a_round_and_have_their_own_results() {
+fn changes_made_together_have_their_own_results() {
     let (_directory, store) = fresh();
     let (_other_directory, other) = fresh();
-    let ids: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
-    let mut claims: Vec<_> = ids.iter().map(|id| claim(&store, id)).collect();
-    claims.push(claim(&other, "elsewhere"));
     let hosts = ["http://node1:8000"];
-    let foreign = claims[0].prepare(Some(&intent("another", &hosts))).unwrap();
-    assert!(foreign.is_err(), "an intent of another group");
-    let record = |claims: &mut [Box<dyn Claim>]| {
-        let ids = ids.iter().map(String::as_str).chain(["elsewhere"]);
-        let changes = claims.iter_mut().zip(ids).map(|(claim, id)| claim.prepare(Some(&intent(id, &hosts))));
-        PreparedChange::carry_out(changes.map(|change| change.unwrap().unwrap()).collect())
-    };
-    assert!(record(&mut claims).iter().all(Result::is_ok));
+    let ids: Vec<String> = (0..20).map(|number| format!("g{number}")).collect();
+    let mut intents: Vec<Intent> = ids.iter().map(|id| intent(id, &hosts)).collect();
+    let shared = |claim: Box<dyn Claim>| Arc::new(Mutex::new(claim));
+    let mut claims: Vec<SharedClaim> = ids.iter().map(|id| shared(claim(&store, id))).collect();
+    // A claim of another journal is called by itself.
+    claims.push(shared(claim(&other, "elsewhere")));
+    intents.push(intent("elsewhere", &hosts));
+    assert_eq!(change_together(&store, &claims, Some(&intents)), [0; 0]);
     assert_eq!((unfinished_groups(&store).len(), unfinished_groups(&other).len()), (20, 1));
+    intents[3] = intent("another", &hosts);
     // No file can replace this directory at the path of the seventh intent.
     fs::remove_file(store.path().join("g7.intent")).unwrap();
     fs::create_dir(store.path().join("g7.intent")).unwrap();
-    let failed = |results: &[Result<(), JournalError>]| results.iter().map(Result::is_err).collect::<Vec<_>>();
-    let only_the_seventh: Vec<_> = (0..21).map(|place| place == 7).collect();
-    assert_eq!(failed(&record(&mut claims)), only_the_seventh);
-    let erased = claims.iter_mut().map(|claim| claim.prepare(None).unwrap().unwrap()).collect();
-    assert_eq!(failed(&PreparedChange::carry_out(erased)), only_the_seventh);
+    assert_eq!(change_together(&store, &claims, Some(&intents)), [3, 7]);
+    assert_eq!(change_together(&store, &claims, None), [7]);
     fs::remove_dir(store.path().join("g7.intent")).unwrap();
     assert!(unfinished_groups(&store).is_empty() && unfinished_groups(&other).is_empty());
 }

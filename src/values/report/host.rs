@@ -111,6 +111,11 @@ impl HostStep {
     pub(crate) fn is_denied(&self) -> bool {
         self.denied
     }
+
+    /// Whether `Display` begins with a verb of the host, as in `answered 503 to create`.
+    fn begins_with_a_verb(&self) -> bool {
+        !self.ended_well && (self.status.is_some() || self.error.is_none())
+    }
 }
 
 impl fmt::Display for HostStep {
@@ -190,6 +195,23 @@ impl Reason {
     /// A reason with these two parts.
     pub fn new(step: Option<HostStep>, interruption: Option<Interruption>) -> Self {
         Reason { step, interruption }
+    }
+
+    /// One sentence about a host, or about several that share this reason. A reason that begins with no verb follows a
+    /// colon.
+    ///
+    /// ```
+    /// use cluster_client::{Action, HostStep, Reason, RequestError, RequestErrorKind};
+    ///
+    /// let answered = Reason::new(Some(HostStep::answered(Action::Create, 503)), None);
+    /// assert_eq!(answered.sentence("node1:8000"), "node1:8000 answered 503 to create");
+    /// let error = RequestError::new(RequestErrorKind::Connect, "connection refused");
+    /// let refused = Reason::new(Some(HostStep::failed(Action::Create, error)), None);
+    /// assert_eq!(refused.sentence("node1:8000"), "node1:8000: connection refused");
+    /// ```
+    pub fn sentence(&self, hosts: impl fmt::Display) -> String {
+        let verb_first = self.step.as_ref().is_some_and(HostStep::begins_with_a_verb);
+        if verb_first { format!("{hosts} {self}") } else { format!("{hosts}: {self}") }
     }
 }
 

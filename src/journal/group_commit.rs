@@ -1,4 +1,4 @@
-//! Group commit, as in databases: concurrent changes share one round of syncs.
+//! Group commit, as in databases: concurrent changes share one round, such as one sync or one transaction.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,60 +11,65 @@ use crate::values::cause::JournalError;
 /// round joins the next round.
 ///
 /// After a round that broke the journal, every later change fails without being tried.
-pub(super) struct GroupCommit<C> {
-    state: Mutex<Rounds<C>>,
+pub(super) struct GroupCommit<C, T = ()> {
+    state: Mutex<Rounds<C, T>>,
 }
 
-struct Rounds<C> {
+struct Rounds<C, T> {
     running: bool,
     /// The round that has not started yet, and its changes.
-    next: Arc<Round>,
+    next: Arc<Round<T>>,
     changes: Vec<C>,
     broken: Option<JournalError>,
 }
 
-#[derive(Default)]
-struct Round {
-    results: OnceLock<Vec<Result<(), JournalError>>>,
+struct Round<T> {
+    results: OnceLock<Vec<Result<T, JournalError>>>,
     /// Notified at the end of the round, or to let one waiting member lead it.
     changed: Condvar,
 }
 
+impl<T> Default for Round<T> {
+    fn default() -> Self {
+        Round { results: OnceLock::new(), changed: Condvar::default() }
+    }
+}
+
 /// The results of a round.
-pub(super) struct RoundEnd {
+pub(super) struct RoundEnd<T = ()> {
     /// One result for each change, in order.
-    pub(super) results: Vec<Result<(), JournalError>>,
+    pub(super) results: Vec<Result<T, JournalError>>,
     /// The error that broke the journal.
     pub(super) broken: Option<JournalError>,
 }
 
-impl RoundEnd {
+impl<T: Clone> RoundEnd<T> {
     /// The end of a round that broke the journal: every change fails.
     pub(super) fn broken(error: JournalError, changes: usize) -> Self {
         RoundEnd { results: vec![Err(error.clone()); changes], broken: Some(error) }
     }
 }
 
-impl<C> Default for GroupCommit<C> {
+impl<C, T> Default for GroupCommit<C, T> {
     fn default() -> Self {
         let state = Rounds { running: false, next: Arc::default(), changes: Vec::new(), broken: None };
         GroupCommit { state: Mutex::new(state) }
     }
 }
 
-impl<C> GroupCommit<C> {
+impl<C, T: Clone> GroupCommit<C, T> {
     /// Returns the result of `change`, after a round that started after this call has carried it out. `carry_out` is
     /// called without a lock, by one thread at a time.
-    pub(super) fn join(&self, change: C, carry_out: impl FnOnce(&[C]) -> RoundEnd) -> Result<(), JournalError> {
-        self.join_all(vec![change], carry_out).pop().unwrap_or(Ok(()))
+    pub(super) fn join(&self, change: C, carry_out: impl FnOnce(&[C]) -> RoundEnd<T>) -> Result<T, JournalError> {
+        self.join_all(vec![change], carry_out).pop().unwrap_or_else(|| Err(JournalError::panicked()))
     }
 
     /// Does [`GroupCommit::join`] for many changes in one round.
     pub(super) fn join_all(
         &self,
         changes: Vec<C>,
-        carry_out: impl FnOnce(&[C]) -> RoundEnd,
-    ) -> Vec<Result<(), JournalError>> {
+        carry_out: impl FnOnce(&[C]) -> RoundEnd<T>,
+    ) -> Vec<Result<T, JournalError>> {
         let count = changes.len();
         if count == 0 {
             return Vec::new();
@@ -92,10 +97,10 @@ impl<C> GroupCommit<C> {
     /// Runs the next round for all its changes. Returns the results at `places`.
     fn lead(
         &self,
-        mut state: MutexGuard<'_, Rounds<C>>,
+        mut state: MutexGuard<'_, Rounds<C, T>>,
         places: Range<usize>,
-        carry_out: impl FnOnce(&[C]) -> RoundEnd,
-    ) -> Vec<Result<(), JournalError>> {
+        carry_out: impl FnOnce(&[C]) -> RoundEnd<T>,
+    ) -> Vec<Result<T, JournalError>> {
         let round = std::mem::take(&mut state.next);
         let changes = std::mem::take(&mut state.changes);
         state.running = true;
@@ -124,7 +129,7 @@ impl<C> GroupCommit<C> {
         self.state().changes.len()
     }
 
-    fn state(&self) -> MutexGuard<'_, Rounds<C>> {
+    fn state(&self) -> MutexGuard<'_, Rounds<C, T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

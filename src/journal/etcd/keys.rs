@@ -1,0 +1,106 @@
+//! The keys of a journal below its prefix, and the values in them.
+//!
+//! | key | value | exists |
+//! | --- | --- | --- |
+//! | `PREFIX/lock/<group>` | [`LockValue`], under the lease of its owner | while an operation runs |
+//! | `PREFIX/intent/<group>` | the text of an intent | while an operation is unfinished |
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::journal::JournalEntry;
+use crate::values::group::GroupId;
+use crate::values::intent::Stamp;
+
+/// Maximum size of an intent, in bytes. Its answer in base64 fits into the largest body that is read.
+pub(super) const MAX_INTENT: usize = 700 << 10;
+/// Maximum number of characters of a holder in an error.
+const MAX_HOLDER: usize = 120;
+
+/// The keys of one journal.
+#[derive(Debug, Clone)]
+pub(super) struct KeyNames {
+    pub(super) prefix: String,
+}
+
+impl KeyNames {
+    pub(super) fn lock(&self, group: &GroupId) -> String {
+        format!("{}/lock/{}", self.prefix, group.as_str())
+    }
+
+    pub(super) fn intent(&self, group: &GroupId) -> String {
+        format!("{}/intent/{}", self.prefix, group.as_str())
+    }
+
+    /// The start of the keys of all intents.
+    pub(super) fn intents(&self) -> String {
+        format!("{}/intent/", self.prefix)
+    }
+
+    /// The start of the keys of all locks.
+    pub(super) fn locks(&self) -> String {
+        format!("{}/lock/", self.prefix)
+    }
+}
+
+/// Returns the range of all keys that begin with `start`, which ends in a slash. `0` is the character after it.
+pub(super) fn end_of(start: &str) -> String {
+    format!("{}0", start.strip_suffix('/').unwrap_or(start))
+}
+
+pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// Returns the bytes of a field of a key. A missing field is empty.
+pub(super) fn decode(kv: &Value, field: &str) -> Option<Vec<u8>> {
+    match kv.get(field) {
+        None => Some(Vec::new()),
+        Some(text) => BASE64_STANDARD.decode(text.as_str()?).ok(),
+    }
+}
+
+/// The content of a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LockValue {
+    /// The process and its machine.
+    pub(super) holder: String,
+    /// Start of the operation: UTC, to the second.
+    pub(super) started: String,
+    /// Distinguishes the claims of all processes.
+    pub(super) nonce: String,
+}
+
+impl LockValue {
+    pub(super) fn new(stamp: &Stamp) -> Self {
+        let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        LockValue { holder: stamp.writer().into(), started: stamp.started().into(), nonce }
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        json!({ "holder": self.holder, "started": self.started, "nonce": self.nonce }).to_string()
+    }
+
+    /// Reads a value. Anybody may have written it.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let value: Value = serde_json::from_slice(bytes).ok()?;
+        let text = |name: &str| Some(value.get(name)?.as_str()?.chars().take(MAX_HOLDER).collect());
+        Some(LockValue { holder: text("holder")?, started: text("started")?, nonce: text("nonce")? })
+    }
+
+    /// The holder in words.
+    pub(super) fn words(&self) -> String {
+        format!("{} holds it since {}", self.holder, self.started)
+    }
+}
+
+/// Reads the intent of the group whose id has these bytes. Errors name the key and the remedy.
+pub(super) fn entry(key: &str, group: &[u8], text: &[u8]) -> Result<JournalEntry, String> {
+    const BY_HAND: &str = "ask for the status of its group, delete the key with `etcdctl del`, then repair the group";
+    let entry = JournalEntry::parse(text).map_err(|reason| format!("{key}: {}: {BY_HAND}", reason.problem()))?;
+    if entry.group().as_str().as_bytes() != group {
+        return Err(format!("{key}: it is of another group, {:?}: {BY_HAND}", entry.group().as_str()));
+    }
+    Ok(entry)
+}
