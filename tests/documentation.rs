@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use crate::package::{metadata, read, root};
 use crate::public_api::Documented;
@@ -44,7 +45,7 @@ fn without_bounds(items: &[Documented]) -> Vec<&str> {
 }
 
 /// The public items of the library. `lib.rs` and `testing` re-export them.
-fn public_items() -> Vec<Documented> {
+static PUBLIC_ITEMS: LazyLock<Vec<Documented>> = LazyLock::new(|| {
     let exported: BTreeSet<String> =
         ["src/lib.rs", "src/testing/mod.rs"].iter().flat_map(|file| public_api::exported(&root().join(file))).collect();
     let mut items = public_api::read(&root().join("src"));
@@ -53,20 +54,20 @@ fn public_items() -> Vec<Documented> {
         assert!(items.iter().any(|item| item.name == name), "{name} was not found");
     }
     items
-}
+});
 
 /// The lints missing_docs, missing_errors_doc and missing_panics_doc check the rest.
 #[test]
 fn public_types_and_the_methods_of_the_main_types_have_examples() {
-    assert_eq!(without_example(&public_items()), [""; 0]);
+    assert_eq!(without_example(&PUBLIC_ITEMS), [""; 0]);
 }
 
 #[test]
 fn settings_with_bounds_name_them() {
-    let items = public_items();
+    let items = &*PUBLIC_ITEMS;
     let settings = items.iter().filter(|item| item.takes_number && BOUNDED_TYPES.contains(&item.owner()));
     assert!(settings.count() >= 10);
-    assert_eq!(without_bounds(&items), [""; 0]);
+    assert_eq!(without_bounds(items), [""; 0]);
 }
 
 #[test]

@@ -33,13 +33,18 @@ impl Documented {
     }
 }
 
+/// Folders without public items: the command, and the simulation.
+const LEFT_OUT: [&str; 2] = ["bin", "simulation"];
+
 /// Reads the files below `folder`.
 pub(crate) fn read(folder: &Path) -> Vec<Documented> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(read(&path));
+            if !LEFT_OUT.iter().any(|name| path.ends_with(name)) {
+                found.extend(read(&path));
+            }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.extend(parse(&std::fs::read_to_string(path).unwrap()));
         }
