@@ -9,7 +9,7 @@ use super::keys::{self, LockValue, MAX_INTENT};
 use super::round::Done;
 use super::session::Hold;
 use super::store::Store;
-use super::txn::{Effect, KeyAction, KeyChange};
+use super::txn::{Effect, KeyAction, KeyChange, Step};
 use crate::journal::Claim;
 use crate::journal::calls::AnyClaim;
 use crate::values::cause::JournalError;
@@ -20,14 +20,16 @@ use crate::values::intent::{ClaimError, Intent, Stamp};
 pub(super) struct Bid {
     group: GroupId,
     stamp: Stamp,
+    lock: LockValue,
 }
 
 impl Bid {
     /// Returns the claim of a group, and its change.
     pub(super) fn new(store: &Store, group: &GroupId) -> (Self, KeyChange) {
         let stamp = Stamp::new(std::process::id(), store.machine.as_deref(), SystemTime::now());
-        let change = store.change_of(group, KeyAction::Claim(LockValue::new(&stamp)));
-        (Bid { group: group.clone(), stamp }, change)
+        let lock = LockValue::new(&stamp);
+        let change = store.change_of(group, KeyAction::Claim(lock.clone()));
+        (Bid { group: group.clone(), stamp, lock }, change)
     }
 
     /// Returns the claim after its change was made.
@@ -42,9 +44,10 @@ impl Bid {
             (Effect::Busy(holder), _) => return Err(ClaimError::Busy(holder)),
             _ => return Err(ClaimError::Failed(JournalError::panicked())),
         };
-        let Bid { group, stamp } = self;
+        let Bid { group, stamp, lock } = self;
         let (store, lost) = (Arc::clone(store), AtomicBool::new(false));
-        let mut claim = EtcdClaim { session, store, group, stamp, fence, lost, is_released: false, inherited: None };
+        let mut claim =
+            EtcdClaim { session, store, group, stamp, fence, lock, lost, is_released: false, inherited: None };
         if let Some(text) = text {
             let key = claim.store.keys.intent(&claim.group);
             // If it cannot be read, the drop of the claim releases the group.
@@ -71,6 +74,8 @@ pub(super) struct EtcdClaim {
     stamp: Stamp,
     /// The revision that created the lock.
     fence: i64,
+    /// The lock with the number of the last change, whether that was made or not.
+    lock: LockValue,
     /// The lock is gone although the lease may live.
     lost: AtomicBool,
     /// The drop has nothing left to do in etcd.
@@ -105,11 +110,16 @@ impl Claim for EtcdClaim {
 
 impl EtcdClaim {
     /// The change that records this intent, or erases the current one.
-    pub(super) fn change_to(&self, intent: Option<&Intent>) -> Result<KeyChange, JournalError> {
-        let Some(intent) = intent else { return Ok(self.store.change_of(&self.group, KeyAction::Erase(self.fence))) };
-        let text = self.text_of(intent);
+    pub(super) fn change_to(&mut self, intent: Option<&Intent>) -> Result<KeyChange, JournalError> {
+        let text = intent.map(|intent| self.text_of(intent)).transpose();
         let text = text.map_err(|problem| invalid("record the intent in etcd", problem))?;
-        Ok(self.store.change_of(&self.group, KeyAction::Record(self.fence, text)))
+        self.lock.step += 1;
+        let step = Step { fence: self.fence, lock: self.lock.clone() };
+        let action = match text {
+            Some(text) => KeyAction::Record(step, text),
+            None => KeyAction::Erase(step),
+        };
+        Ok(self.store.change_of(&self.group, action))
     }
 
     pub(super) fn changed(&self, done: Result<Done, JournalError>) -> Result<(), JournalError> {

@@ -113,6 +113,13 @@ impl FakeEtcd {
         self.state().kvs.keys().map(|key| String::from_utf8_lossy(key).into_owned()).collect()
     }
 
+    /// Applies a transaction, as a member does that was stopped and goes on.
+    pub(super) fn apply(&self, body: &Value) {
+        let mut state = self.state();
+        state.revision += 1;
+        state.txn(body);
+    }
+
     /// Ends a lease, as etcd does after its time.
     pub(super) fn expire_leases(&self) {
         let mut state = self.state();
@@ -234,8 +241,14 @@ impl FakeState {
     fn txn(&mut self, request: &Value) -> Option<Value> {
         let created = |key: &Vec<u8>| self.kvs.get(key).map_or(0, |(created, ..)| *created);
         let holds = |compare: &Value| {
+            let key = decode(compare, "key")?;
+            if compare["target"] == "VALUE" {
+                assert_eq!(compare["result"], "LESS");
+                let wanted = decode(compare, "value")?;
+                return Some(self.kvs.get(&key).is_some_and(|(_, _, value)| *value < wanted));
+            }
             let wanted: i64 = compare.get("create_revision")?.as_str()?.parse().ok()?;
-            Some(created(&decode(compare, "key")?) == wanted)
+            Some(created(&key) == wanted)
         };
         let compares = request["compare"].as_array().cloned().unwrap_or_default();
         let succeeded = self.ignores_comparisons || compares.iter().all(|compare| holds(compare).unwrap_or(true));
@@ -245,7 +258,10 @@ impl FakeState {
             let (name, inner) = operation.as_object()?.iter().next()?;
             responses.push(match name.as_str() {
                 "request_put" => {
-                    let lease: i64 = inner.get("lease").and_then(Value::as_str).map_or(0, |id| id.parse().unwrap());
+                    let mut lease: i64 = inner.get("lease").and_then(Value::as_str).map_or(0, |id| id.parse().unwrap());
+                    if inner["ignore_lease"] == true {
+                        lease = self.kvs.get(&decode(inner, "key")?)?.1;
+                    }
                     if lease != 0 && !self.leases.contains(&lease) {
                         return None;
                     }

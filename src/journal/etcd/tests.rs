@@ -151,6 +151,42 @@ fn change_whose_answer_was_lost_is_repeated() {
 }
 
 #[test]
+fn attempt_of_a_change_that_is_applied_late_changes_nothing() {
+    let fake = FakeEtcd::start(2);
+    let store = journal(&fake);
+    let mut held = claim(&store, "a");
+    let base = fake.count("txn");
+    fake.script(move |asked| if asked.earlier == base { Fate::Hang } else { Fate::Serve });
+    held.record(&intent("a")).unwrap();
+    let record = fake.state().asked.iter().rfind(|asked| asked.call == "txn").unwrap().body.clone();
+    held.erase().unwrap();
+    let erase = fake.state().asked.iter().rfind(|asked| asked.call == "txn").unwrap().body.clone();
+    fake.apply(&record);
+    assert_eq!(fake.keys(), ["/p/lock/a"], "a late record");
+    held.record(&intent("a")).unwrap();
+    fake.apply(&erase);
+    assert_eq!(fake.keys(), ["/p/intent/a", "/p/lock/a"], "a late erase");
+    held.erase().unwrap();
+    drop(held);
+    fake.apply(&record);
+    assert_eq!(fake.keys(), [""; 0], "a late record after the release");
+}
+
+#[test]
+fn change_after_one_that_failed_is_not_taken_for_it() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let mut held = claim(&store, "a");
+    held.record(&intent("a")).unwrap();
+    fake.script(|_| Fate::Mute);
+    let other = Intent::new(group("a"), Purpose::Present, &Hosts::parse(["http://node2:8000"]).unwrap());
+    assert!(held.record(&other).is_err());
+    fake.script(|_| Fate::Serve);
+    held.erase().unwrap();
+    assert_eq!(fake.keys(), ["/p/lock/a"]);
+}
+
+#[test]
 fn change_is_repeated_after_timeouts_and_status_500_and_504() {
     let fake = FakeEtcd::start(3);
     let store = journal(&fake);
