@@ -13,7 +13,7 @@ use crate::rounds::{Done, Found};
 /// Etcd looks for leases that have ended every half second, and this machine has other work.
 const SLACK: Duration = Duration::from_secs(2);
 /// A history is seen this much later than it happens, at most.
-const LAG: Duration = Duration::from_secs(1);
+const LAG: Duration = Duration::from_millis(500);
 /// A request that was about to be sent when its process stopped is sent as soon as it goes on.
 const AT_ONCE: Duration = Duration::from_millis(300);
 
@@ -71,8 +71,12 @@ fn nobody_changes_without_a_claim<'a>(
     for change in &found.changes {
         let own = |lock: &&Lock| lock.group == change.group && lane.number(lock.pid) == Some(change.owner);
         let own: Vec<&Lock> = locks.iter().filter(own).collect();
-        let within =
-            |lock: &&&Lock| lock.from <= change.applied + LAG && lock.to.is_none_or(|(_, to)| change.applied <= to);
+        // A coordinator does one operation after the other, so what it sent before an operation has nothing of its lock.
+        let within = |lock: &&&Lock| {
+            began(found, lock).is_some_and(|began| began <= change.sent)
+                && lock.from <= change.sent + LAG
+                && lock.to.is_none_or(|(_, to)| change.applied <= to)
+        };
         if own.iter().any(|lock| within(&lock)) {
             continue;
         }
@@ -86,6 +90,12 @@ fn nobody_changes_without_a_claim<'a>(
         }
     }
     beyond
+}
+
+/// The start of the operation that had a lock.
+fn began(found: &Found, lock: &Lock) -> Option<Instant> {
+    let before = found.done.iter().filter(|done| done.pid == lock.pid && done.started <= lock.from);
+    before.map(|done| done.started).max()
 }
 
 fn excuse(lane: &Lane, found: &Found, change: &Change, own: &[&Lock]) -> Option<Beyond> {
