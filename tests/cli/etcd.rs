@@ -145,6 +145,13 @@ fn commands_of_one_machine_see_and_recover_those_of_another() {
     stopped_past_its_lease(&nodes, &first, &second, &journal);
     forget(&nodes, &first, &second, &journal);
     assert_eq!(cluster.keys("/cli"), [""; 0]);
+
+    // Without a majority nothing begins.
+    nodes.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_log);
+    (0..2).for_each(|member| cluster.kill(member));
+    let ran = second.run(&with(&["create", "late"])).exits(1);
+    ran.prints("nothing was sent for late").prints("check that most members of etcd run").prints(&cluster.endpoint(0));
+    nodes.assert_untouched();
 }
 
 fn config(machine: &Machine<'_>) -> std::path::PathBuf {
