@@ -12,6 +12,8 @@
 
 mod proof;
 
+#[path = "support/etcd.rs"]
+mod cluster;
 #[path = "coordination/coordinator.rs"]
 mod coordinator;
 #[path = "coordination/cut.rs"]

@@ -395,7 +395,9 @@ fn secret_is_in_no_log_event_report_error_debug_or_journal() {
     let logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     assert_hidden("log", &logged.text);
     logged.dumps.values().for_each(|dump| assert_hidden("hex dump", dump));
-    assert!(logged.dumps.values().any(|dump| dump.contains("HTTP/1.1..host:")), "the requests are dumped");
+    // By the thread engine. The multiplexed one writes the heads of requests itself, and dumps none.
+    let is_request = |dump: &String| dump.contains("HTTP/1.1..") && dump.contains("..host:.");
+    assert!(logged.dumps.values().any(is_request), "the requests are dumped");
 }
 
 #[test]

@@ -233,6 +233,17 @@ fn metadata_of_the_package_is_complete() {
     }
 }
 
+/// One sentence, real output, then what a newcomer needs, in the order of need.
+#[test]
+fn readme_is_in_the_order_of_a_newcomer() {
+    let readme = read("README.md");
+    let places =
+        ["# cluster-client", "```console", "## Install", "## A first create", "## The HTTP contract", "## Errors"];
+    let places = places.map(|part| readme.find(&format!("{part}\n")).unwrap_or_else(|| panic!("no {part}")));
+    assert!(places.is_sorted(), "{places:?}");
+    assert!(readme[places[5]..].contains("\n## Limits\n"));
+}
+
 #[test]
 fn readme_has_at_most_150_lines() {
     let lines = read("README.md").lines().count();

@@ -7,7 +7,7 @@
 //! ```
 //! Invariants:
 //! * A host gets headers only if its origin (scheme, name and port) is that of a host of the client.
-//! * The lines are added to a request behind its parser, so no crate can log them. See [`HeaderLines`].
+//! * The engines add the lines to a request themselves, so no crate can log them. See [`HeaderLines`].
 //! * No lock is held while a file is read or a record is logged: a logger may call the client.
 //!
 //! Deliberately absent: engines, answers and clocks of its own.
@@ -41,8 +41,8 @@ const TARGET: &str = "cluster_client";
 
 /// Header lines with secrets, each with its line end. Empty for most hosts.
 ///
-/// An engine adds them to the bytes of a request after ureq-proto has written its head: at the level *trace* that crate
-/// logs what it writes. `Debug` is `***`.
+/// An engine adds them to the bytes of a request itself: at the level *trace* ureq-proto logs what it writes. `Debug` is
+/// `***`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct HeaderLines(Option<Arc<str>>);
 

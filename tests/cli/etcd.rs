@@ -295,7 +295,7 @@ fn password_and_certificates_of_etcd_are_checked_and_never_shown() {
     write("password", PASSWORD);
     write("wrong", "S3CR3T-but-wrong");
     let words = ["--cert-file", &chain, "--key-file", &key].map(str::to_owned).to_vec();
-    let cluster = EtcdCluster::with(&program, &EtcdOptions { words, https: true });
+    let cluster = EtcdCluster::with(&program, &EtcdOptions { words, https: true, ..EtcdOptions::default() });
     let url = cluster.journal("/auth");
     enable_auth(&cluster, &bench);
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cluster_client::testing::{Fault, Method};
+use cluster_client::testing::{Cluster, Fault, Method};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, PATIENCE, name};
@@ -135,6 +135,25 @@ fn dry_run_of_recover_asks_nothing_about_an_operation_that_runs() {
     assert_eq!((&line["outcome"], &line["dry_run"]), (&json!("busy"), &json!(true)));
     assert_eq!(bench.count(Method::Get), before);
     first.kill();
+}
+
+#[test]
+fn operation_on_another_cluster_in_the_journal_is_told_apart_and_not_touched() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    let before = (entries(&bench), bench.count(Method::Get), bench.count(Method::Delete));
+    let other = Cluster::start(2).unwrap();
+    let hosts = ["--hosts".to_owned(), other.urls().join(",")];
+    let on_other = |words: &[&str]| bench.run(&[words, &[&hosts[0], &hosts[1]]].concat());
+    let ran = on_other(&["status", "payments"]).exits(1).prints("payments is on none of 2 hosts\n");
+    assert!(!ran.out.contains("journal"), "{}", ran.out);
+    let ran = on_other(&["delete", "payments", "--dry-run"]).exits(0).prints("nothing would be changed.");
+    assert!(!ran.out.contains("unfinished"), "{}", ran.out);
+    on_other(&["create", "orders"]).exits(0);
+    on_other(&["repair", "payments", "--to", "present"]).exits(1).prints("on hosts that were not named");
+    assert_eq!((entries(&bench), bench.count(Method::Get), bench.count(Method::Delete)), before);
+    assert!(other.all_have("orders") && other.none_has("payments"));
+    assert_eq!(bench.cluster.holders("payments"), [0]);
 }
 
 #[test]

@@ -86,6 +86,56 @@ fn hosts_in_another_form_than_a_list_are_refused_with_the_right_form() {
     refused(&bench, &mut bench.command(&["create", "g", "--hosts", "@h40"]), &words);
 }
 
+/// At every level: command, command of a command, option, value, topic, preset, and variable.
+#[test]
+fn mistyped_word_has_a_suggestion() {
+    let bench = Bench::new();
+    for (words, suggestion) in [
+        (&["staus", "g"][..], "a similar subcommand exists: 'status'"),
+        (&["journal", "lsit"], "a similar subcommand exists: 'list'"),
+        (&["journal", "forgt", "http://a"], "a similar subcommand exists: 'forget'"),
+        (&["journal", "list", "--confg", "x"], "a similar argument exists: '--config'"),
+        (&["journal", "forget", "http://a", "--yse"], "a similar argument exists: '--yes'"),
+        (&["create", "g", "--dryrun"], "a similar argument exists: '--dry-run'"),
+        (&["recover", "--dryrun"], "a similar argument exists: '--dry-run'"),
+        (&["delete", "g", "--yse"], "a similar argument exists: '--yes'"),
+        (&["node", "--eror-rate", "1"], "a similar argument exists: '--error-rate'"),
+        (&["repair", "g", "--to", "presnt"], "a similar value exists: 'present'"),
+        (&["create", "g", "--output", "jsn"], "a similar value exists: 'json'"),
+        (&["create", "g", "-o", "jsn"], "a similar value exists: 'json'"),
+        (&["create", "g", "--engine", "thread"], "a similar value exists: 'threads'"),
+        (&["completions", "bahs"], "a similar value exists: 'bash'"),
+        (&["node", "--slash", "lenint"], "a similar value exists: 'lenient'"),
+        (&["help", "jsn"], "did you mean json?"),
+        (&["man", "craete"], "did you mean create?"),
+        (&["create", "g", "--api", "couchbd"], "did you mean couchdb?"),
+    ] {
+        refused(&bench, &mut bench.command(words), &[suggestion]);
+    }
+    let mut by_variable = bench.command(&["create", "g"]);
+    refused(&bench, by_variable.env("CLUSTER_CLIENT_OUTPUT", "jsn"), &["CLUSTER_CLIENT_OUTPUT", "'json'"]);
+}
+
+#[test]
+fn mistyped_key_has_its_line_and_a_suggestion_at_every_level() {
+    let bench = Bench::new();
+    for (text, line, suggestion) in [
+        ("attempts = 3\nrequest_timout = '1s'", 2, "did you mean request_timeout?"),
+        ("hosst = ['http://a']", 1, "did you mean hosts?"),
+        ("in-flight = 3", 1, "did you mean in_flight?"),
+        ("\n[paths]\ncolection = 'x'", 3, "did you mean paths.collection?"),
+        ("[tls]\nca_fle = 'x'", 2, "did you mean tls.ca_file?"),
+        ("[credentials]\nbearer_token_fil = 'x'", 2, "did you mean credentials.bearer_token_file?"),
+        ("[api]\nnuon = 'x'", 2, "did you mean noun?"),
+        ("\n[host.'https://a'.tsl]", 2, "did you mean host.'https://a'.tls?"),
+        ("[host.'https://a'.tls]\nca_fle = 'x'", 2, "did you mean host.'https://a'.tls.ca_file?"),
+    ] {
+        bench.configure(text);
+        let line = format!("(from the file cluster-client.toml, line {line}) is unknown: ");
+        refused(&bench, &mut bench.command(&["create", "g"]), &[&line, suggestion]);
+    }
+}
+
 #[test]
 fn control_character_of_an_id_is_escaped_once() {
     let bench = Bench::new();

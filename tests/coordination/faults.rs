@@ -124,16 +124,16 @@ impl Fault {
     }
 
     fn begin(self, lane: &Lane, leader: usize) {
-        let members = &lane.etcd.members;
+        let etcd = &lane.etcd.cluster;
         match self.kind {
             Kind::Kill => lane.coordinator(self.coordinator).kill(),
             Kind::Pause => lane.coordinator(self.coordinator).pause(true),
             Kind::CutFromEtcd(mode) => lane.cut_from_etcd(self.coordinator, mode),
             Kind::CutFromNodes(mode) => lane.cut_from_nodes(self.coordinator, mode),
-            Kind::LeaderKilled => members[leader].kill(),
-            Kind::LeaderPaused => members[leader].pause(true),
-            Kind::NoQuorum => (0..MEMBERS).filter(|n| *n != self.member).for_each(|n| members[n].kill()),
-            Kind::MemberRestarted => members[self.member].kill(),
+            Kind::LeaderKilled => etcd.kill(leader),
+            Kind::LeaderPaused => etcd.pause(leader),
+            Kind::NoQuorum => (0..MEMBERS).filter(|n| *n != self.member).for_each(|n| etcd.kill(n)),
+            Kind::MemberRestarted => etcd.kill(self.member),
             Kind::SlowMember => {}
         }
     }
@@ -144,21 +144,21 @@ impl Fault {
             Kind::Pause => lane.coordinator(self.coordinator).pause(false),
             Kind::CutFromEtcd(_) => lane.cut_from_etcd(self.coordinator, Mode::Open),
             Kind::CutFromNodes(_) => lane.cut_from_nodes(self.coordinator, Mode::Open),
-            Kind::LeaderPaused => lane.etcd.members[leader].pause(false),
+            Kind::LeaderPaused => lane.etcd.cluster.resume(leader),
             Kind::LeaderKilled | Kind::NoQuorum | Kind::MemberRestarted => {
-                lane.etcd.members.iter().for_each(crate::etcd::Member::start);
+                (0..MEMBERS).for_each(|member| lane.etcd.cluster.run(member));
             }
             Kind::SlowMember => {}
         }
     }
 
     fn burst(self, lane: &Lane) {
-        let member = &lane.etcd.members[self.member];
+        let etcd = &lane.etcd.cluster;
         let ends = Instant::now() + self.lasts;
         while Instant::now() < ends {
-            member.pause(true);
+            etcd.pause(self.member);
             thread::sleep(Duration::from_millis(150));
-            member.pause(false);
+            etcd.resume(self.member);
             thread::sleep(Duration::from_millis(30));
         }
     }
@@ -174,7 +174,7 @@ pub(crate) struct Armed {
 
 impl Armed {
     pub(crate) fn arm(fault: &Fault, lane: &Lane) -> Self {
-        let (reaches, reached) = mpsc::channel();
+        let (tells, reached) = mpsc::channel();
         let (goes_on, waits) = mpsc::sync_channel(1);
         let waits = Mutex::new(waits);
         let links: Vec<_> = if fault.to_etcd {
@@ -184,7 +184,7 @@ impl Armed {
         };
         let word = if fault.to_etcd { String::new() } else { format!("{HEADER}: {}", fault.coordinator) };
         crate::link::at_request(&links, fault.request, crate::link::contains, &word, move || {
-            let _ = reaches.send(());
+            let _ = tells.send(());
             let _ = waits.lock().unwrap().recv_timeout(Duration::from_secs(5));
         });
         let leader = fault.kind.is_of_etcd().then(|| lane.etcd.leader()).flatten();

@@ -15,6 +15,7 @@ fn guard() -> (i32, ChildStdin) {
     let mut command = Command::new("sh");
     command.args(["-c", "cat >/dev/null; kill -s KILL 0"]).stdin(Stdio::piped());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    #[expect(clippy::zombie_processes, reason = "it lives longer than this process")]
     let mut guard = command.stdout(Stdio::null()).spawn().unwrap();
     (guard.id().try_into().unwrap(), guard.stdin.take().unwrap())
 }

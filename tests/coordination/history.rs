@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::etcd::{Etcd, PASSWORD, USER, key, text};
+use crate::etcd::{Etcd, MEMBERS, PASSWORD, USER, key, text};
 use crate::lane::PREFIX;
 use crate::proof::PATIENCE;
 
@@ -63,8 +63,9 @@ pub(crate) struct Lock {
 impl History {
     pub(crate) fn watch(etcd: &Etcd) -> Self {
         let shared = Arc::new(Shared { seen: Mutex::default(), changed: Condvar::new() });
-        for member in &etcd.members {
-            let (shared, url, auth) = (Arc::clone(&shared), member.url(), etcd.token().is_some());
+        for member in 0..MEMBERS {
+            let (shared, auth) = (Arc::clone(&shared), etcd.token().is_some());
+            let url = format!("http://{}", etcd.address(member));
             thread::spawn(move || shared.follow(&url, auth));
         }
         History { shared }
@@ -109,8 +110,9 @@ impl History {
 
     fn wait(&self, patience: Duration, mut wanted: impl FnMut(&BTreeMap<(i64, String), Event>) -> bool) -> bool {
         let seen = self.shared.seen();
-        let waited = self.shared.changed.wait_timeout_while(seen, patience, |seen| !wanted(&seen.events)).unwrap();
-        !waited.1.timed_out()
+        let (_seen, end) =
+            self.shared.changed.wait_timeout_while(seen, patience, |seen| !wanted(&seen.events)).unwrap();
+        !end.timed_out()
     }
 }
 

@@ -40,8 +40,7 @@ pub(crate) fn judge(lane: &Lane, found: &Found, figures: &Figures) {
     check(found.all_free, "a lock is left");
     locks_end_in_time(lane, found, &locks, figures);
     failover(found, &locks, figures);
-    let last = found.done.last().and_then(|done| done.outcome.as_ref());
-    check(last.is_some_and(|outcome| outcome.word() == "recovered"), "recovery does not settle");
+    check(found.done.last().is_some_and(|done| done.is("recovered")), "recovery does not settle");
     check(found.left.is_empty(), "something is left in etcd");
     for (group, holders) in &found.holders {
         let mixed = holders.iter().any(|holds| holds != &holders[0]);
@@ -144,27 +143,25 @@ fn time_of_etcd_faults(found: &Found, from: Instant, to: Instant) -> Duration {
     found.happened.iter().filter(during).map(|happened| happened.fault.lasts + TTL + SLACK).sum()
 }
 
-/// Measures how long the group of a killed owner stays locked, and how long until another operation on it is done.
+/// Measures how long the group of a killed owner stays locked, and how long until another operation on it is done. Where
+/// nothing else went wrong, that is a TTL and the settle time.
 fn failover(found: &Found, locks: &[Lock], figures: &Figures) {
+    let alone = if found.happened.len() == 1 { "" } else { ", with another fault" };
     for kill in found.happened.iter().filter(|happened| happened.fault.kind == Kind::Kill) {
         let held = |lock: &&Lock| {
             lock.pid == kill.pid && lock.from <= kill.from && lock.to.is_none_or(|(_, to)| to > kill.from)
         };
         for lock in locks.iter().filter(held) {
-            figures.count("failover: owner of a group killed");
             let Some((_, free)) = lock.to else { continue };
-            figures.time("failover: group free again", free - kill.from);
-            let done = |done: &&Done| {
-                done.group == lock.group && done.word != "recover" && done.pid != kill.pid && done.started >= free
-            };
-            let after = found.done.iter().filter(done).filter(|done| done.outcome.is_some());
-            let Some(taken) = after.map(|done| done.ended).min() else { continue };
-            figures.time("failover: next operation done", taken - kill.from);
-            let limit = TTL + SETTLE + SLACK + 3 * SLACK + time_of_etcd_faults(found, kill.from, taken);
-            let quiet = found.happened.len() == 1;
-            figures.expect(!quiet || taken - kill.from <= limit, || {
-                describe(found, locks, &format!("a failover took {:?}", taken - kill.from))
-            });
+            figures.time(format!("failover: group free again{alone}"), free - kill.from);
+            let after = found.done.iter().filter(|done| done.group == lock.group && done.started >= free);
+            let settled = |done: &&Done| done.outcome.is_some() && !done.is("busy");
+            let Some(next) = after.filter(settled).map(|done| done.ended).min() else { continue };
+            let time = next - kill.from;
+            figures.time(format!("failover: next operation done{alone}"), time);
+            let limit = TTL + SETTLE + 2 * SLACK;
+            let told = || describe(found, locks, &format!("a failover took {time:?}"));
+            figures.expect(!alone.is_empty() || time <= limit, told);
         }
     }
 }
@@ -222,4 +219,24 @@ fn describe(found: &Found, locks: &[Lock], what: &str) -> String {
         let _ = write!(text, "\n  {at} {line}");
     }
     text
+}
+
+/// No coordinator can write an intent without its lock, because etcd refuses it. So this check is shown alone.
+#[test]
+fn intent_that_is_changed_outside_of_a_lock_is_seen() {
+    let now = Instant::now();
+    let event = |revision, key: &str, value: Option<&str>| Event {
+        revision,
+        key: format!("{PREFIX}{key}"),
+        value: value.map(str::to_owned),
+        at: now,
+    };
+    let history = |revision| {
+        let owner = Some("process 7 on a machine");
+        [event(3, "lock/g", owner), event(revision, "intent/g", Some("")), event(5, "lock/g", None)]
+    };
+    for (revision, holds) in [(2, false), (3, true), (4, true), (5, true), (6, false)] {
+        let events = history(revision);
+        assert_eq!(intents_are_fenced(&events, &locks(events.iter())), holds, "at {revision}");
+    }
 }

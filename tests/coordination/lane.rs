@@ -62,7 +62,7 @@ impl Lane {
         }
         let nodes: Vec<Served> = (0..NODES).map(|_| Served::start(ip)).collect();
         let hosts: Vec<String> = nodes.iter().map(|served| format!("http://{}", served.link.address())).collect();
-        let link = |member: usize| Link::before(etcd.members[member].address, etcd_ip, 1, |_| 0);
+        let link = |member: usize| Link::before(etcd.address(member), etcd_ip, 1, |_| 0);
         let to_etcd: Vec<Vec<Link>> = (0..COORDINATORS).map(|_| (0..MEMBERS).map(link).collect()).collect();
         let settings = |(number, links): (usize, &Vec<Link>)| Settings {
             number,

@@ -255,7 +255,7 @@ impl Shared {
 
     fn pass_answers(&self, connection: &Connection) -> io::Result<()> {
         let port = connection.server.local_addr()?.port();
-        let mut buffer = [0; 64 << 10];
+        let mut buffer = vec![0; 64 << 10];
         loop {
             let length = (&connection.server).read(&mut buffer)?;
             if length == 0 {

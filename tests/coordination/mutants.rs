@@ -43,13 +43,11 @@ fn mutant(name: &str) -> Option<Mutant> {
 pub(crate) fn journal(place: &str) -> Arc<dyn Journal> {
     let name = std::env::var(VARIABLE).unwrap_or_default();
     let journal = open(place);
-    match mutant(&name) {
-        Some(mutant) => Arc::new(Mistaken { journal, mutant }),
-        None => {
-            assert!(name.is_empty(), "no such mutant: {name}");
-            journal
-        }
+    if let Some(mutant) = mutant(&name) {
+        return Arc::new(Mistaken { journal, mutant });
     }
+    assert!(name.is_empty(), "no such mutant: {name}");
+    journal
 }
 
 fn open(members: &str) -> Arc<dyn Journal> {

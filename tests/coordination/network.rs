@@ -4,6 +4,7 @@
 //! The test runs itself again in a namespace without any other network. Namespaces have no names, so each is gone with its
 //! last process, however that ends.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
@@ -84,9 +85,9 @@ impl Cables {
         let (mut here, mut there) = (String::new(), "link set lo up\n".to_owned());
         for (cable, to) in [(Cable::Nodes, NODES), (Cable::Etcd, ETCD)] {
             let (name, [near, far]) = (cables.name(cable), cables.ends(cable));
-            here += &format!("link add name {name} type veth peer name {name}p netns {pid}\n");
-            here += &format!("addr add {near}/30 dev {name}\nlink set {name} up\n");
-            there += &format!("addr add {far}/30 dev {name}p\nlink set {name}p up\nroute add {to} via {near}\n");
+            let _ = writeln!(here, "link add name {name} type veth peer name {name}p netns {pid}");
+            let _ = writeln!(here, "addr add {near}/30 dev {name}\nlink set {name} up");
+            let _ = writeln!(there, "addr add {far}/30 dev {name}p\nlink set {name}p up\nroute add {to} via {near}");
         }
         batch(&mut Command::new(IP), &here);
         batch(Command::new("nsenter").args(["-t", &pid.to_string(), "-n", IP]), &there);

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use cluster_client::testing::{Fault as NodeFault, Method};
 
 use crate::coordinator::{LONGEST_DELAY, Outcome, SETTLE, TTL};
-use crate::etcd::MEMBERS;
 use crate::faults::{Armed, Fault, Happened};
 use crate::history::Event;
 use crate::judge;
@@ -75,9 +74,11 @@ fn script(random: &mut fastrand::Rng, mistaken: bool) -> Script {
         (Duration::from_millis(random.u64(..60)), word, GROUPS[random.usize(..GROUPS.len())])
     };
     let operations = |random: &mut fastrand::Rng| (0..random.usize(1..4)).map(|_| operation(random)).collect();
-    let faults = |random: &mut fastrand::Rng| match mistaken {
-        true => vec![Fault::stop(FIRST, random)],
-        false => (0..[0, 1, 1, 1, 2][random.usize(..5)]).map(|_| Fault::draw(random)).collect(),
+    let faults = |random: &mut fastrand::Rng| {
+        if mistaken {
+            return vec![Fault::stop(FIRST, random)];
+        }
+        (0..[0, 1, 1, 1, 2][random.usize(..5)]).map(|_| Fault::draw(random)).collect()
     };
     Script {
         present: GROUPS.into_iter().filter(|_| random.u8(..4) == 0).collect(),
@@ -162,7 +163,7 @@ fn heal(lane: &Lane) {
         served.node.clear_faults();
     }
     lane.links().for_each(Link::disarm);
-    assert!(lane.etcd.wait_until_ready(MEMBERS), "etcd does not get well: {}", lane.etcd.logs());
+    assert!(lane.etcd.wait_until_ready(), "etcd does not get well: {}", lane.etcd.logs());
     lane.settle();
 }
 

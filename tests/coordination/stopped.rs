@@ -112,9 +112,10 @@ fn play(lane: &Lane, point: Point) -> Found {
     let first = lane.coordinator(FIRST).result(first, PATIENCE).expect("a result of the first");
     lane.settle();
     lane.links().for_each(Link::disarm);
-    let late = lane.changes().into_iter().filter(|change| change.owner == FIRST && change.applied > goes_on).collect();
+    let changes =
+        lane.changes().into_iter().filter(|change| change.owner == FIRST && change.applied > goes_on).collect();
     let sent = lane.nodes.iter().map(|served| served.link.changes_since(FIRST, goes_on)).sum();
-    Found { first, second, late, sent, holders: lane.holders(&group) }
+    Found { first, second, late: changes, sent, holders: lane.holders(&group) }
 }
 
 #[test]

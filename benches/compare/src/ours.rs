@@ -1,31 +1,46 @@
 //! Our client in its variants. Without preflight it sends the requests of every peer, POST and GET.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use cluster_client::{ClusterClient, Engine, OperationOptions};
+use cluster_client::{ClusterClient, Engine, EtcdJournal, OperationOptions};
 
 use crate::pace::Ids;
 use crate::wire;
 use crate::{Client, Failure, IN_FLIGHT, REQUEST_TIMEOUT};
 
 /// Without preflight, by the engine of threads.
-pub type Ours = Variant<false, false, false>;
+pub type Ours = Variant<false, false, NONE>;
 /// [`Ours`] with all connections on one thread.
-pub type OursMultiplexed = Variant<true, false, false>;
+pub type OursMultiplexed = Variant<true, false, NONE>;
 /// The default, with the preflight as a third request per host.
-pub type OursDefault = Variant<false, true, false>;
+pub type OursDefault = Variant<false, true, NONE>;
 /// [`Ours`] with a journal on the disk of this program. It shows the cost of the journal, which no peer has.
-pub type OursJournal = Variant<false, false, true>;
+pub type OursJournal = Variant<false, false, DISK>;
 /// [`OursMultiplexed`] with a journal on the disk.
-pub type OursMultiplexedJournal = Variant<true, false, true>;
+pub type OursMultiplexedJournal = Variant<true, false, DISK>;
+/// [`Ours`] with a journal in the etcd that the runner has started.
+pub type OursEtcd = Variant<false, false, ETCD>;
+/// [`OursMultiplexed`] with a journal in etcd.
+pub type OursMultiplexedEtcd = Variant<true, false, ETCD>;
+
+/// The environment variable with the URL of the journal in etcd.
+pub const ETCD_VARIABLE: &str = "COMPARE_ETCD";
+
+/// No journal.
+pub const NONE: u8 = 0;
+/// A journal in a directory.
+pub const DISK: u8 = 1;
+/// A journal in etcd.
+pub const ETCD: u8 = 2;
 
 /// Our client by an engine, with or without preflight and journal.
-pub struct Variant<const MULTIPLEXED: bool, const PREFLIGHT: bool, const JOURNAL: bool> {
+pub struct Variant<const MULTIPLEXED: bool, const PREFLIGHT: bool, const JOURNAL: u8> {
     client: ClusterClient,
     journal: Option<PathBuf>,
 }
 
-impl<const MULTIPLEXED: bool, const PREFLIGHT: bool, const JOURNAL: bool> Client
+impl<const MULTIPLEXED: bool, const PREFLIGHT: bool, const JOURNAL: u8> Client
     for Variant<MULTIPLEXED, PREFLIGHT, JOURNAL>
 {
     fn new(hosts: &[String]) -> Result<Self, Failure> {
@@ -38,9 +53,13 @@ impl<const MULTIPLEXED: bool, const PREFLIGHT: bool, const JOURNAL: bool> Client
         if MULTIPLEXED {
             builder = builder.engine(Engine::Multiplexed);
         }
-        let journal = if JOURNAL { Some(journal_directory()?) } else { None };
+        let journal = if JOURNAL == DISK { Some(journal_directory()?) } else { None };
         if let Some(directory) = &journal {
             builder = builder.journal(directory);
+        }
+        if JOURNAL == ETCD {
+            let journal = EtcdJournal::builder(std::env::var(ETCD_VARIABLE)?).open()?;
+            builder = builder.custom_journal(Arc::new(journal));
         }
         let client = builder.build()?.with(OperationOptions::new().preflight(PREFLIGHT));
         Ok(Self { client, journal })
@@ -59,7 +78,7 @@ impl<const MULTIPLEXED: bool, const PREFLIGHT: bool, const JOURNAL: bool> Client
     }
 }
 
-impl<const MULTIPLEXED: bool, const PREFLIGHT: bool, const JOURNAL: bool> Drop
+impl<const MULTIPLEXED: bool, const PREFLIGHT: bool, const JOURNAL: u8> Drop
     for Variant<MULTIPLEXED, PREFLIGHT, JOURNAL>
 {
     fn drop(&mut self) {

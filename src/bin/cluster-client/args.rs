@@ -255,7 +255,8 @@ Examples:
     },
     /// Settle interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
-Exits 0 when nothing is left to settle.
+Exits 0 when nothing is left to settle. The journal names the hosts; name them
+too if they need credentials. For one that never comes back: journal forget
 
 Examples:
   cluster-client recover --dry-run      what it would do, and on which host
@@ -271,6 +272,9 @@ Examples:
         action: JournalAction,
     },
     /// Show the hosts and every setting with its origin; sends nothing
+    #[command(after_help = "Examples:
+  cluster-client hosts
+  cluster-client hosts --config ./staging.toml -o json")]
     Hosts,
     /// Run a node of the API in the foreground, for tests and trials
     #[command(after_help = "Examples:
@@ -279,6 +283,8 @@ Examples:
   cluster-client node 127.0.0.1:0 --error-rate 0.2 --seed 7")]
     Node(Box<NodeOptions>),
     /// Show a create, a rollback, a crash and more on nodes of its own
+    #[command(after_help = "Example:
+  cluster-client demo")]
     Demo,
     /// Print a completion script
     #[command(after_help = "Example:
@@ -319,14 +325,21 @@ impl Command {
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalAction {
     /// List the unfinished operations, and whether they run
-    #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
+    #[command(after_help = "Examples:
+  cluster-client journal list
+  cluster-client journal list -o json | jq -r .group
+
+Exits 0 when every entry can be read, 4 when one cannot.
 
 -o json prints an object on a line for each entry (group, purpose, recovery,
 api, hosts, writer, started, running, holder), and for each file that cannot
 be read (file, message).")]
     List,
     /// Show the whole entry of one group
-    #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be
+    #[command(after_help = "Example:
+  cluster-client journal show payments
+
+Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be
 read.")]
     Show {
         /// The id of the group

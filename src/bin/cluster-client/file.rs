@@ -328,9 +328,10 @@ fn lines(text: &str) -> HashMap<String, usize> {
 
 fn add_lines(lines: &mut HashMap<String, usize>, prefix: &str, table: &DeTable<'_>, text: &str) {
     for (key, value) in table {
-        let name = format!("{prefix}{}", key.get_ref());
+        let host = Some(key.get_ref()).filter(|_| prefix == "host.").and_then(|url| Host::parse(url).ok());
+        let name = host.map_or_else(|| format!("{prefix}{}", key.get_ref()), |host| key_of(&host));
         lines.insert(name.clone(), place(&text.as_bytes()[..key.span().start]).0);
-        if let (DeValue::Table(inner), "") = (value.get_ref(), prefix) {
+        if let DeValue::Table(inner) = value.get_ref() {
             add_lines(lines, &format!("{name}."), inner, text);
         }
     }

@@ -36,11 +36,12 @@ Exit codes:
   130  interrupted; `recover` settles what the journal still holds
 
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed,
-4 when a host is unknown. With several groups, the exit code is the first of
-3, 4, 1, 5, 0 that applies. create --exist-ok exits 0 instead of 5 when the group
-is on every host. A dry run exits as the command would if all goes well, and 4
-when a host is unknown. probe exits 0 when the API is certified, 1 when it is not
-and nothing is left, 4 when the thing may be left on a host.
+4 when a host is unknown; with --watch, as its last round says. With several
+groups, the exit code is the first of 3, 4, 1, 5, 0 that applies. create
+--exist-ok exits 0 instead of 5 when the group is on every host. A dry run exits
+as the command would if all goes well, and 4 when a host is unknown. probe exits
+0 when the API is certified, 1 when it is not and nothing is left, 4 when the
+thing may be left on a host.
 
 Signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel; a create then rolls back.
 Only a second SIGINT exits at once, and prints what the journal holds. Signals
@@ -378,6 +379,7 @@ mod tests {
             let lines = help.lines().count();
             assert!(lines <= 24, "{lines} lines: {help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            assert!(command.has_subcommands() || help.contains("\nExample"), "{help}");
             // No line of the examples is broken.
             let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains(after.trim()), "{help}");

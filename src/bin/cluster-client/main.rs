@@ -76,6 +76,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are such errors too. Ignore a closed pipe.
             let error = refusal::with_variable(error, std::env::args_os());
+            let error = refusal::with_suggestion(error, std::env::args_os());
             let error = refusal::masked(error, std::env::args_os());
             let _ = error.print();
             if !error.use_stderr() {

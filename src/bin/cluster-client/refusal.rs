@@ -10,6 +10,7 @@ use cluster_client::Printable;
 
 use crate::args::Arguments;
 use crate::help;
+use crate::likeness::alike;
 
 /// Returns the error without passwords and control characters. All typed text is in its context, except in the usage,
 /// which is left unchanged.
@@ -24,6 +25,26 @@ pub(crate) fn masked(mut error: clap::Error, typed: impl Iterator<Item = OsStrin
     let masked: Vec<_> = context.map(|(kind, value)| (kind, masked_value(value))).collect();
     for (kind, value) in masked {
         error.insert(kind, value);
+    }
+    error
+}
+
+/// Adds the known option that was probably meant by an unknown one, if the parser has not found any. It compares fewer
+/// kinds of mistakes.
+pub(crate) fn with_suggestion(mut error: clap::Error, typed: impl Iterator<Item = OsString>) -> clap::Error {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg) else { return error };
+    if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::SuggestedArg).is_some() {
+        return error;
+    }
+    let mut whole = help::command();
+    whole.build();
+    let command = typed.fold(&whole, |command, word| command.find_subcommand(&word).unwrap_or(command));
+    let known = command.get_arguments().filter_map(clap::Arg::get_long);
+    if let Some(meant) = name.strip_prefix("--").and_then(|name| alike(name, known)) {
+        let meant = format!("--{meant}");
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(meant));
+        // The tip of the parser is how to pass it as a value.
+        error.remove(ContextKind::Suggested);
     }
     error
 }

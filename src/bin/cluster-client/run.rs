@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 use cluster_client::{
-    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, Error, GroupId, JournalEntry, Operation,
+    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, Error, GroupId, Hosts, JournalEntry, Operation,
     OperationOptions, Origin, Report, Target, Unfinished,
 };
 
@@ -97,7 +97,7 @@ pub(crate) fn run(
         if job.only_reads() { settings.reader(progress.clone())? } else { settings.writer(progress.clone())? };
     let mut advice = advice(job, global, &settings);
     if job.only_reads() {
-        advice.unfinished = unfinished(&settings.journal);
+        advice.unfinished = unfinished(&settings.journal, &settings.hosts.value);
     }
     let token = signal::watch(SignalContext {
         journal: settings.journal.clone(),
@@ -236,16 +236,17 @@ impl Work<'_> {
     }
 }
 
-/// Reads the unfinished operations, so that a status can name them and advise a recovery. A journal that cannot be read
-/// causes a warning only.
-fn unfinished(journal: &Sourced<Journal>) -> HashMap<GroupId, JournalEntry> {
+/// Reads the unfinished operations on one of these hosts, so that a status can name them and advise a recovery. The
+/// journal may also have operations on other clusters. A journal that cannot be read causes a warning only.
+fn unfinished(journal: &Sourced<Journal>, hosts: &Hosts) -> HashMap<GroupId, JournalEntry> {
     let warn = |reason: String| eprint(&format!("warning: unfinished operations are not known: {reason}"));
     let found = journal.unfinished().unwrap_or_else(|reason| {
         warn(reason);
         Unfinished::default()
     });
     found.unreadable.iter().for_each(|error| warn(with_causes(error)));
-    found.entries.into_iter().map(|entry| (entry.group().clone(), entry)).collect()
+    let is_here = |entry: &JournalEntry| entry.hosts().iter().any(|host| hosts.as_slice().contains(host));
+    found.entries.into_iter().filter(is_here).map(|entry| (entry.group().clone(), entry)).collect()
 }
 
 /// Returns the builder of the next commands, with the options of this one.

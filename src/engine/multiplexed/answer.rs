@@ -212,12 +212,13 @@ impl AnswerReader {
 fn parser(method: &str) -> Option<Call<RecvResponse>> {
     let mut head = Head::new(());
     *head.method_mut() = if method == "HEAD" { Method::HEAD } else { Method::GET };
-    let mut call = Call::new(head).ok()?.proceed();
+    let Ok(call) = Call::new(head) else { return None };
+    let mut call = call.proceed();
     // A call parses the answer only after it has written a request, so it writes one that is not sent.
     call.write(&mut [0; 32]).ok()?;
-    match call.proceed().ok()?? {
-        SendRequestResult::RecvResponse(call) => Some(call),
-        SendRequestResult::SendBody(_) | SendRequestResult::Await100(_) => None,
+    match call.proceed() {
+        Ok(Some(SendRequestResult::RecvResponse(call))) => Some(call),
+        _ => None,
     }
 }
 

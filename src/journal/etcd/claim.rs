@@ -9,7 +9,7 @@ use super::keys::{self, LockValue, MAX_INTENT};
 use super::round::Done;
 use super::session::Hold;
 use super::store::Store;
-use super::txn::{Effect, KeyAction, KeyChange};
+use super::txn::{Effect, Fence, KeyAction, KeyChange};
 use crate::journal::Claim;
 use crate::journal::calls::AnyClaim;
 use crate::values::cause::JournalError;
@@ -44,7 +44,18 @@ impl Bid {
         };
         let Bid { group, stamp } = self;
         let (store, lost) = (Arc::clone(store), AtomicBool::new(false));
-        let mut claim = EtcdClaim { session, store, group, stamp, fence, lost, is_released: false, inherited: None };
+        let fence = Fence { created: fence, version: 1 };
+        let mut claim = EtcdClaim {
+            session,
+            store,
+            group,
+            stamp,
+            fence,
+            is_unsure: false,
+            lost,
+            is_released: false,
+            inherited: None,
+        };
         if let Some(text) = text {
             let key = claim.store.keys.intent(&claim.group);
             // If it cannot be read, the drop of the claim releases the group.
@@ -69,8 +80,9 @@ pub(super) struct EtcdClaim {
     store: Arc<Store>,
     group: GroupId,
     stamp: Stamp,
-    /// The revision that created the lock.
-    fence: i64,
+    fence: Fence,
+    /// The last change has failed, and may take effect until the next one does.
+    is_unsure: bool,
     /// The lock is gone although the lease may live.
     lost: AtomicBool,
     /// The drop has nothing left to do in etcd.
@@ -90,12 +102,14 @@ impl Claim for EtcdClaim {
 
     fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
         let change = self.change_to(Some(intent))?;
-        self.changed(self.store.change(change))
+        let done = self.store.change(change);
+        self.changed(Some(intent), done)
     }
 
     fn erase(&mut self) -> Result<(), JournalError> {
         let change = self.change_to(None)?;
-        self.changed(self.store.change(change))
+        let done = self.store.change(change);
+        self.changed(None, done)
     }
 
     fn as_any(&mut self) -> AnyClaim<'_> {
@@ -112,12 +126,36 @@ impl EtcdClaim {
         Ok(self.store.change_of(&self.group, KeyAction::Record(self.fence, text)))
     }
 
-    pub(super) fn changed(&self, done: Result<Done, JournalError>) -> Result<(), JournalError> {
-        if done?.effect == Effect::Changed {
-            return Ok(());
+    /// Takes the result of the change to this intent.
+    pub(super) fn changed(
+        &mut self,
+        intent: Option<&Intent>,
+        done: Result<Done, JournalError>,
+    ) -> Result<(), JournalError> {
+        match done.map(|done| done.effect) {
+            Ok(Effect::Changed) => self.fence.version += 1,
+            // An attempt of this change has taken effect, and its answer was lost.
+            Ok(Effect::Moved(version)) if version == self.fence.version + 1 && !self.is_unsure => {
+                self.fence.version = version;
+            }
+            // The change before this one has taken effect although it had failed.
+            Ok(Effect::Moved(version)) if version > self.fence.version => {
+                (self.fence.version, self.is_unsure) = (version, false);
+                let change = self.change_to(intent)?;
+                let done = self.store.change(change);
+                return self.changed(intent, done);
+            }
+            Ok(_) => {
+                self.lost.store(true, Ordering::Relaxed);
+                return Err(JournalError::claim_lost());
+            }
+            Err(error) => {
+                self.is_unsure = true;
+                return Err(error);
+            }
         }
-        self.lost.store(true, Ordering::Relaxed);
-        Err(JournalError::claim_lost())
+        self.is_unsure = false;
+        Ok(())
     }
 
     /// The change that deletes the lock, unless that was done, or cannot be done.

@@ -51,14 +51,22 @@ pub(super) struct FakeState {
     script: Script,
     pub(super) asked: Vec<Asked>,
     revision: i64,
-    /// Key to creation, lease and value.
-    pub(super) kvs: BTreeMap<Vec<u8>, (i64, i64, Vec<u8>)>,
+    pub(super) kvs: BTreeMap<Vec<u8>, Kv>,
     pub(super) leases: Vec<i64>,
     /// Every comparison succeeds, as in a store that does not know its fields.
     pub(super) ignores_comparisons: bool,
     /// A read returns at most this many keys.
     pub(super) page: usize,
     pub(super) ttl: i64,
+}
+
+/// A key.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Kv {
+    pub(super) created: i64,
+    pub(super) version: i64,
+    pub(super) lease: i64,
+    pub(super) value: Vec<u8>,
 }
 
 impl FakeEtcd {
@@ -117,7 +125,12 @@ impl FakeEtcd {
     pub(super) fn expire_leases(&self) {
         let mut state = self.state();
         state.leases.clear();
-        state.kvs.retain(|_, (_, lease, _)| *lease == 0);
+        state.kvs.retain(|_, kv| kv.lease == 0);
+    }
+
+    /// Carries out an earlier request again, as a member does that was stopped since.
+    pub(super) fn repeat(&self, asked: &Asked) {
+        self.state().answer(asked);
     }
 }
 
@@ -187,7 +200,7 @@ impl FakeState {
             "keepalive" => json!({ "result": { "header": {}, "ID": lease.to_string() } }),
             "revoke" if self.leases.contains(&lease) => {
                 self.leases.retain(|known| *known != lease);
-                self.kvs.retain(|_, (_, of, _)| *of != lease);
+                self.kvs.retain(|_, kv| kv.lease != lease);
                 json!({ "header": {} })
             }
             "revoke" => return not_found(),
@@ -216,7 +229,7 @@ impl FakeState {
         let limit = request["limit"].as_str().and_then(|limit| limit.parse().ok()).unwrap_or(0_usize);
         let limit = if limit == 0 { self.page } else { limit.min(self.page) };
         let found: Vec<_> = self.kvs.iter().filter(|(key, _)| is_in(key)).collect();
-        let kv = |(key, (created, _, value)): &(&Vec<u8>, &(i64, i64, Vec<u8>))| json!({ "key": encode(key), "value": encode(value), "create_revision": created.to_string() });
+        let kv = |(key, kv): &(&Vec<u8>, &Kv)| json!({ "key": encode(key), "value": encode(&kv.value), "create_revision": kv.created.to_string(), "version": kv.version.to_string() });
         let mut answer = json!({});
         if has_header {
             answer["header"] = json!({ "revision": self.revision.to_string() });
@@ -232,10 +245,14 @@ impl FakeState {
 
     /// Carries out a transaction. `None` if a put names a lease that has ended.
     fn txn(&mut self, request: &Value) -> Option<Value> {
-        let created = |key: &Vec<u8>| self.kvs.get(key).map_or(0, |(created, ..)| *created);
         let holds = |compare: &Value| {
-            let wanted: i64 = compare.get("create_revision")?.as_str()?.parse().ok()?;
-            Some(created(&decode(compare, "key")?) == wanted)
+            let kv = self.kvs.get(&decode(compare, "key")?);
+            let (field, found) = match compare.get("target")?.as_str()? {
+                "CREATE" => ("create_revision", kv.map_or(0, |kv| kv.created)),
+                _ => ("version", kv.map_or(0, |kv| kv.version)),
+            };
+            let wanted: i64 = compare.get(field)?.as_str()?.parse().ok()?;
+            Some(found == wanted)
         };
         let compares = request["compare"].as_array().cloned().unwrap_or_default();
         let succeeded = self.ignores_comparisons || compares.iter().all(|compare| holds(compare).unwrap_or(true));
@@ -250,8 +267,17 @@ impl FakeState {
                         return None;
                     }
                     let key = decode(inner, "key")?;
-                    let created = self.kvs.get(&key).map_or(self.revision, |(created, ..)| *created);
-                    self.kvs.insert(key, (created, lease, decode(inner, "value")?));
+                    let revision = self.revision;
+                    let kv = self.kvs.entry(key).or_insert_with(|| Kv {
+                        created: revision,
+                        version: 0,
+                        lease,
+                        value: vec![],
+                    });
+                    kv.version += 1;
+                    if inner.get("ignore_value").is_none() {
+                        (kv.lease, kv.value) = (lease, decode(inner, "value")?);
+                    }
                     json!({ "response_put": {} })
                 }
                 "request_range" => json!({ "response_range": self.range(inner, false) }),

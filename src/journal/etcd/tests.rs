@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::EtcdJournal;
-use super::fake::{Asked, FakeEtcd, Fate, eventually};
+use super::fake::{Asked, FakeEtcd, Fate, Kv, eventually};
 use super::gateway::ATTEMPT;
 use crate::journal::calls::{JournalCall, JournalResult};
 use crate::journal::{Claim, Journal};
@@ -103,6 +103,47 @@ fn busy_names_the_holder_and_its_start() {
     let Err(ClaimError::Busy(holder)) = journal(&fake).claim(&group("a")) else { panic!("claimed twice") };
     let process = format!("process {} on ", std::process::id());
     assert!(holder.starts_with(&process) && holder.contains(" since 20"), "{holder}");
+}
+
+#[test]
+fn change_that_arrives_again_after_the_next_one_has_no_effect() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let mut claim = claim(&store, "a");
+    claim.record(&intent("a")).unwrap();
+    let record = fake.state().asked.last().cloned().unwrap();
+    claim.erase().unwrap();
+    let erasure = fake.state().asked.last().cloned().unwrap();
+    fake.repeat(&record);
+    assert_eq!(fake.keys(), ["/p/lock/a"], "a late record brings nothing back");
+    // A recovery, and then the operation itself, under one claim.
+    claim.record(&intent("a")).unwrap();
+    fake.repeat(&erasure);
+    assert_eq!(fake.keys(), ["/p/intent/a", "/p/lock/a"], "a late erasure removes nothing");
+    claim.erase().unwrap();
+    drop(claim);
+    fake.repeat(&record);
+    assert_eq!(fake.keys(), [""; 0]);
+}
+
+#[test]
+fn change_after_one_that_failed_takes_effect_whether_that_one_did_or_not() {
+    for fate in [Fate::Lose, Fate::Answer(500, NO_LEADER.into())] {
+        let fake = FakeEtcd::start(1);
+        let store = journal(&fake);
+        let mut claim = claim(&store, "a");
+        let lost = fate.clone();
+        fake.script(move |_| lost.clone());
+        assert!(claim.record(&intent("a")).is_err());
+        let record = fake.state().asked.last().cloned().unwrap();
+        fake.script(|_| Fate::Serve);
+        claim.erase().unwrap();
+        fake.repeat(&record);
+        assert_eq!(fake.keys(), ["/p/lock/a"], "{fate:?}");
+        claim.record(&intent("a")).unwrap();
+        assert_eq!(fake.keys(), ["/p/intent/a", "/p/lock/a"], "{fate:?}");
+        claim.erase().unwrap();
+    }
 }
 
 #[test]
@@ -257,12 +298,14 @@ fn use_and_release_after_expiry(fake: &FakeEtcd, store: &EtcdJournal, lost: Box<
 #[test]
 fn renewal_answered_without_a_length_ends_the_claim() {
     let fake = FakeEtcd::start(1);
-    fake.state().ttl = 2;
-    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(2)).open().unwrap();
+    fake.state().ttl = 6;
+    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(6)).open().unwrap();
     let mut held = claim(&store, "a");
     held.record(&intent("a")).unwrap();
     fake.expire_leases();
+    let by_time = held.holds_until().unwrap();
     eventually("the claim ends", || held.holds_until().unwrap() <= Instant::now());
+    assert!(Instant::now() < by_time, "it ended by time alone");
     let error = told(&held.record(&intent("a")).unwrap_err());
     assert!(error.contains("the claim on the group was lost"), "{error}");
     assert!(held.erase().is_err());
@@ -320,7 +363,9 @@ fn unfinished_operations_are_read_in_pages_with_their_holders() {
 #[test]
 fn unreadable_intent_is_reported_and_its_group_is_free_again() {
     let fake = FakeEtcd::start(1);
-    fake.state().kvs.insert(b"/p/intent/a".to_vec(), (1, 0, b"\x1b[2Jgarbage".to_vec()));
+    fake.state()
+        .kvs
+        .insert(b"/p/intent/a".to_vec(), Kv { created: 1, version: 1, lease: 0, value: b"\x1b[2Jgarbage".to_vec() });
     let store = journal(&fake);
     let error = failure(&store, "a");
     assert!(error.contains("/p/intent/a") && error.contains("etcdctl del"), "{error}");

@@ -1,14 +1,19 @@
 //! Transactions: the changes of different groups, each as a nested transaction of its own.
 //!
-//! A change takes effect only under its own comparison, so a refused one does not affect the others. The comparison of
-//! the fence (the revision at which our lock was created) makes a repetition harmless, even a late one.
+//! A change takes effect only under its own comparison, so a refused one does not affect the others. The fence is the
+//! revision at which our lock was created, so nothing is changed under the lock of another owner.
 //!
-//! | change | compare: lock created at | then | else |
-//! | --- | --- | --- | --- |
-//! | claim | 0, so there is none | put the lock under the lease, read the intent | read lock and intent |
-//! | record | our fence | put the intent | nothing: the claim is lost |
-//! | erase | our fence | delete the intent | nothing: the claim is lost |
-//! | release | our fence | delete the lock | nothing: the lock is gone |
+//! A record or an erasure also compares the version of the lock, and touches it, which makes the next version. So each
+//! takes effect once and in its order, although a repetition of it may arrive late: at a member that was stopped, for
+//! example. Otherwise a late record could bring back an intent that was erased since, and a late erasure could remove the
+//! intent of the next operation.
+//!
+//! | change | compare: lock created at | its version | then | else |
+//! | --- | --- | --- | --- | --- |
+//! | claim | 0, so there is none | | put the lock under the lease, read the intent | read lock and intent |
+//! | record | our fence | the last we know | put the intent, touch the lock | read the lock |
+//! | erase | our fence | the last we know | delete the intent, touch the lock | read the lock |
+//! | release | our fence | any | delete the lock | nothing: the lock is gone |
 
 use serde_json::{Value, json};
 
@@ -35,9 +40,16 @@ pub(super) struct KeyChange {
 pub(super) enum KeyAction {
     Claim(LockValue),
     /// Puts this text.
-    Record(i64, String),
-    Erase(i64),
-    Release(i64),
+    Record(Fence, String),
+    Erase(Fence),
+    Release(Fence),
+}
+
+/// What a change compares: the revision that created our lock, and the version of the lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fence {
+    pub(super) created: i64,
+    pub(super) version: i64,
 }
 
 /// The effect of a change.
@@ -48,6 +60,8 @@ pub(super) enum Effect {
     /// Another owner holds the group.
     Busy(String),
     Changed,
+    /// The lock is ours, but has this version.
+    Moved(i64),
     /// The lock is no longer ours.
     Lost,
 }
@@ -65,28 +79,28 @@ impl KeyChange {
     /// The nested transaction. `lease` is that of a claim.
     fn to_json(&self, lease: i64) -> Value {
         let (lock, intent) = (encode(&self.lock), encode(&self.intent));
-        let if_created_at = |revision: i64, then: Value, otherwise: Value| {
-            json!({ "request_txn": {
-                "compare": [{ "target": "CREATE", "result": "EQUAL", "key": lock, "create_revision": revision.to_string() }],
-                "success": then,
-                "failure": otherwise,
-            } })
-        };
+        let created_at = |revision: i64| json!({ "target": "CREATE", "result": "EQUAL", "key": lock, "create_revision": revision.to_string() });
+        let if_all = |compare: Value, then: Value, otherwise: Value| json!({ "request_txn": { "compare": compare, "success": then, "failure": otherwise } });
         let read = |key: &str| json!({ "request_range": { "key": key } });
+        let in_order = |fence: &Fence, change: Value| {
+            let version =
+                json!({ "target": "VERSION", "result": "EQUAL", "key": lock, "version": fence.version.to_string() });
+            let touch = json!({ "request_put": { "key": lock, "ignore_value": true, "ignore_lease": true } });
+            if_all(json!([created_at(fence.created), version]), json!([change, touch]), json!([read(&lock)]))
+        };
         match &self.action {
             KeyAction::Claim(value) => {
                 let value = encode(value.to_text());
                 let put = json!({ "request_put": { "key": lock, "value": value, "lease": lease.to_string() } });
-                if_created_at(0, json!([put, read(&intent)]), json!([read(&lock), read(&intent)]))
+                if_all(json!([created_at(0)]), json!([put, read(&intent)]), json!([read(&lock), read(&intent)]))
             }
             KeyAction::Record(fence, text) => {
-                if_created_at(*fence, json!([{ "request_put": { "key": intent, "value": encode(text) } }]), json!([]))
+                in_order(fence, json!({ "request_put": { "key": intent, "value": encode(text) } }))
             }
-            KeyAction::Erase(fence) => {
-                if_created_at(*fence, json!([{ "request_delete_range": { "key": intent } }]), json!([]))
-            }
+            KeyAction::Erase(fence) => in_order(fence, json!({ "request_delete_range": { "key": intent } })),
             KeyAction::Release(fence) => {
-                if_created_at(*fence, json!([{ "request_delete_range": { "key": lock } }]), json!([]))
+                let delete = json!({ "request_delete_range": { "key": lock } });
+                if_all(json!([created_at(fence.created)]), json!([delete]), json!([]))
             }
         }
     }
@@ -96,8 +110,14 @@ impl KeyChange {
     fn effect(&self, answer: &Value, revision: i64) -> Option<Effect> {
         let answer = answer.get("response_txn")?;
         let has_succeeded = answer.get("succeeded").and_then(Value::as_bool).unwrap_or(false);
-        let KeyAction::Claim(own) = &self.action else {
-            return Some(if has_succeeded { Effect::Changed } else { Effect::Lost });
+        let own = match &self.action {
+            KeyAction::Claim(own) => own,
+            _ if has_succeeded => return Some(Effect::Changed),
+            KeyAction::Release(_) => return Some(Effect::Lost),
+            KeyAction::Record(fence, _) | KeyAction::Erase(fence) => {
+                let lock = found(answer, 0)?.first().filter(|lock| int(lock, "/create_revision") == fence.created);
+                return Some(lock.map_or(Effect::Lost, |lock| Effect::Moved(int(lock, "/version"))));
+            }
         };
         let intent = match found(answer, 1)? {
             [kv, ..] => Some(decode(kv, "value")?),

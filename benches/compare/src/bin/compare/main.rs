@@ -9,6 +9,7 @@
 //! ```
 
 mod child;
+mod etcd;
 mod figures;
 mod files;
 mod options;

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 use std::time::Duration;
 
+use cluster_client_compare::ours::ETCD_VARIABLE;
+
+use crate::etcd::Etcd;
 use crate::options::Options;
 use crate::places::Places;
 use crate::{Failure, child};
@@ -22,18 +26,22 @@ pub(crate) struct Peer {
     pub(crate) label: &'static str,
     /// The command, or the reason why the peer cannot run here.
     pub(crate) command: Result<Vec<PathBuf>, String>,
+    /// Runs until the last peer that uses it is dropped.
+    _etcd: Option<Rc<Etcd>>,
 }
 
 enum Kind {
     /// A program of this package.
     Rust(&'static str),
+    /// A program of this package that needs etcd.
+    RustWithEtcd(&'static str),
     Go,
     /// The argument of `peer.py`.
     Python(&'static str),
 }
 
 /// All peers, in the order of the tables.
-const ALL: [(&str, &str, Kind); 13] = [
+const ALL: [(&str, &str, Kind); 15] = [
     ("ours", "cluster-client, preflight off", Kind::Rust("client-ours")),
     ("ours-multiplexed", "cluster-client, multiplexed, preflight off", Kind::Rust("client-ours-multiplexed")),
     ("ours-default", "cluster-client, default (preflight)", Kind::Rust("client-ours-default")),
@@ -42,6 +50,12 @@ const ALL: [(&str, &str, Kind); 13] = [
         "ours-multiplexed-journal",
         "cluster-client, multiplexed, preflight off, journal",
         Kind::Rust("client-ours-multiplexed-journal"),
+    ),
+    ("ours-etcd", "cluster-client, preflight off, journal in etcd", Kind::RustWithEtcd("client-ours-etcd")),
+    (
+        "ours-multiplexed-etcd",
+        "cluster-client, multiplexed, preflight off, journal in etcd",
+        Kind::RustWithEtcd("client-ours-multiplexed-etcd"),
     ),
     (REFERENCE, "tokio + reqwest, one thread", Kind::Rust("client-reqwest-one")),
     ("reqwest-one-chained", "tokio + reqwest, one thread, chained", Kind::Rust("client-reqwest-one-chained")),
@@ -65,13 +79,22 @@ pub(crate) fn prepare(options: &Options, places: &Places) -> Result<Vec<Peer>, F
     };
     build_rust(places)?;
     let speaks = |name: &str| !cfg!(feature = "tls") || WITH_TLS.contains(&name);
-    let (mut go, mut python) = (None, None);
+    let (mut go, mut python, mut etcd) = (None, None, None);
     Ok(ALL
         .into_iter()
         .filter(|(name, ..)| wanted(name) && speaks(name))
         .map(|(name, label, kind)| {
+            let mut used = None;
             let command = match kind {
                 Kind::Rust(program) => Ok(vec![places.program(program)]),
+                Kind::RustWithEtcd(program) => {
+                    let started = etcd.get_or_insert_with(|| start_etcd(places)).clone();
+                    started.map(|etcd| {
+                        let variable = format!("{ETCD_VARIABLE}={}", etcd.journal);
+                        used = Some(etcd);
+                        vec!["env".into(), variable.into(), places.program(program)]
+                    })
+                }
                 Kind::Go => go.get_or_insert_with(|| build_go(places)).clone(),
                 Kind::Python(style) => {
                     let made = python.get_or_insert_with(|| build_python(places)).clone();
@@ -83,7 +106,7 @@ pub(crate) fn prepare(options: &Options, places: &Places) -> Result<Vec<Peer>, F
             if let Err(reason) = &command {
                 eprintln!("{name}: {reason}");
             }
-            Peer { name, label, command }
+            Peer { name, label, command, _etcd: used }
         })
         .collect())
 }
@@ -98,6 +121,13 @@ fn build_rust(places: &Places) -> Result<(), Failure> {
         build.args(["--features", "tls"]);
     }
     child::tool(&mut build, BUILD_LIMIT).map_err(|failure| format!("cargo build: {failure}").into())
+}
+
+fn start_etcd(places: &Places) -> Result<Rc<Etcd>, String> {
+    if !installed("etcd", "--version") {
+        return Err("not installed".to_owned());
+    }
+    Etcd::start(places).map(Rc::new)
 }
 
 fn build_go(places: &Places) -> Result<Vec<PathBuf>, String> {
