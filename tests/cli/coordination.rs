@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::{PATIENCE, Ran, text, timeless};
 use crate::etcd_cluster::program;
+use crate::tls_server::Authority;
 use crate::tutorial::{Block, blocks, commands};
 
 const PAGE: &str = include_str!("../../docs/coordination.md");
@@ -195,4 +196,38 @@ fn commands_of_the_page_set_up_tls_and_authentication() {
     fs::write(place.path("first/cluster.password"), "another").unwrap();
     let ran = place.run("first", "cluster-client create payments").exits(1);
     assert!(ran.out.contains("correct the etcd user and its password"), "{ran:#?}");
+}
+
+/// The configuration of the Kubernetes example, at its paths of a pod.
+#[test]
+fn configuration_of_the_kubernetes_example_is_accepted() {
+    let Some(place) = Place::new() else { return };
+    let manifests = include_str!("../../deploy/kubernetes-etcd.yaml");
+    let manifests = yaml_rust2::YamlLoader::load_from_str(manifests).unwrap();
+    let configuration = manifests[0]["data"]["cluster-client.toml"].as_str().unwrap();
+    let secrets = place.path("first");
+    for file in ["ca.pem", "password"] {
+        assert!(configuration.contains(&format!("\"/etc/cluster/{file}\"")), "{configuration}");
+    }
+    place.write("first/ca.pem", &Authority::new("the authority").pem);
+    place.write("first/password", "S3CR3T");
+    place.write("first/cluster-client.toml", &configuration.replace("/etc/cluster", text(&secrets)));
+    let ran = place.run("first", "cluster-client hosts").exits(0);
+    for part in ["etcds://etcd-0.etcd:2379,", "etcd.user", "http://node3:8000"] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    // No file is left out, and each pod reads this configuration.
+    fs::remove_file(place.path("first/password")).unwrap();
+    place.run("first", "cluster-client hosts").exits(2).reports("etcd password file");
+    let pod = |kind: &yaml_rust2::Yaml| kind["template"]["spec"]["containers"][0].clone();
+    for container in [pod(&manifests[1]["spec"]), pod(&manifests[2]["spec"]["jobTemplate"]["spec"])] {
+        let variable = &container["env"][0];
+        let mount = &container["volumeMounts"][0]["mountPath"];
+        assert_eq!(variable["name"].as_str(), Some("CLUSTER_CLIENT_CONFIG"));
+        assert_eq!(
+            variable["value"].as_str(),
+            Some(format!("{}/cluster-client.toml", mount.as_str().unwrap())).as_deref()
+        );
+        assert_eq!(container["volumeMounts"][1]["mountPath"].as_str(), Some("/etc/cluster"));
+    }
 }
