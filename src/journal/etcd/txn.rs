@@ -81,24 +81,24 @@ impl KeyChange {
         let read = |key: &str| json!({ "request_range": { "key": key } });
         let delete = |key: &str| json!({ "request_delete_range": { "key": key } });
         let created_at = |fence: i64| compare_creation(&lock, fence);
-        let step = |step: &Step, change: Value| {
+        let step = |step: &Step, change: &Value| {
             let value = encode(step.lock.to_text());
             let is_lower = json!({ "target": "VALUE", "result": "LESS", "key": lock, "value": value });
             let put = json!({ "request_put": { "key": lock, "value": value, "ignore_lease": true } });
-            nested(json!([created_at(step.fence), is_lower]), json!([put, change]), json!([read(&lock)]))
+            nested(&[&created_at(step.fence), &is_lower], &[&put, change], &[&read(&lock)])
         };
         match &self.action {
             KeyAction::Claim(value) => {
                 let value = encode(value.to_text());
                 let put = json!({ "request_put": { "key": lock, "value": value, "lease": lease.to_string() } });
-                let otherwise = json!([read(&lock), read(&intent)]);
-                nested(json!([created_at(0)]), json!([put, read(&intent)]), otherwise)
+                let read_intent = read(&intent);
+                nested(&[&created_at(0)], &[&put, &read_intent], &[&read(&lock), &read_intent])
             }
             KeyAction::Record(own, text) => {
-                step(own, json!({ "request_put": { "key": intent, "value": encode(text) } }))
+                step(own, &json!({ "request_put": { "key": intent, "value": encode(text) } }))
             }
-            KeyAction::Erase(own) => step(own, delete(&intent)),
-            KeyAction::Release(fence) => nested(json!([created_at(*fence)]), json!([delete(&lock)]), json!([])),
+            KeyAction::Erase(own) => step(own, &delete(&intent)),
+            KeyAction::Release(fence) => nested(&[&created_at(*fence)], &[&delete(&lock)], &[]),
         }
     }
 
@@ -142,7 +142,7 @@ fn found(answer: &Value, number: usize) -> Option<&[Value]> {
     Some(read.get("kvs").and_then(Value::as_array).map_or(&[], Vec::as_slice))
 }
 
-fn nested(compare: Value, then: Value, otherwise: Value) -> Value {
+fn nested(compare: &[&Value], then: &[&Value], otherwise: &[&Value]) -> Value {
     json!({ "request_txn": { "compare": compare, "success": then, "failure": otherwise } })
 }
 
@@ -177,7 +177,7 @@ pub(super) fn self_test_body(key: &str) -> String {
     let is_lower = json!({ "target": "VALUE", "result": "LESS", "key": key, "value": encode("~") });
     let read = json!({ "request_range": { "key": key } });
     let delete = json!({ "request_delete_range": { "key": key } });
-    let inner = |compare: &Value| nested(json!([compare]), json!([]), json!([read]));
+    let inner = |compare: &Value| nested(&[compare], &[], &[&read]);
     json!({ "compare": [created], "success": [delete], "failure": [read, inner(&created), inner(&is_lower)] })
         .to_string()
 }
