@@ -237,6 +237,7 @@ fn intent_that_is_changed_outside_of_a_lock_is_seen() {
     let now = Instant::now();
     let event = |revision, key: &str, value: Option<&str>| Event {
         revision,
+        is_new: true,
         key: format!("{PREFIX}{key}"),
         value: value.map(str::to_owned),
         at: now,
