@@ -223,7 +223,10 @@ fn settings_of_etcd_that_cannot_be_used_are_refused_with_origin_and_remedy() {
         ),
         ("[etcd]\nttl = 30\n", &["etcd.ttl", "line 7", "\"30s\""]),
         ("[etcd]\nttl = \"1s\"\n", &["ttl", "line 7", "is out of bounds", "choose 2s to 1h"]),
-        ("[etcd]\nttl = \"11s\"\n", &["\"11s\"", "request_timeout of 5s", "12s or more", "--request-timeout to 4"]),
+        (
+            "[etcd]\nttl = \"11s\"\n",
+            &["\"11s\"", "request_timeout of 5s", "ttl in [etcd] to 12s or more, or", "--request-timeout to 4"],
+        ),
         ("[etcd]\nuser = \"cluster\"\n", &["\"etcd.user\"", "line 7", "password_file"]),
         ("[etcd]\npassword_env = \"P\"\n", &["etcd.a password", "has no user"]),
         ("[etcd]\nuser = \"u\"\npassword_file = \"absent\"\n", &["etcd password file", "absent", "toml"]),
