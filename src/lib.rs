@@ -2,6 +2,7 @@
 // of the package. An image is not among the files of the documentation, so its text is shown.
 #![doc = "[command]: crate::command\n"]
 #![doc = "[contract]: crate::contract\n"]
+#![doc = "[coordination]: crate::coordination\n"]
 #![doc = "[deployment]: crate::deployment\n"]
 #![doc = "[library]: crate::library\n"]
 #![doc = "[mapping]: crate::mappings\n"]
@@ -13,6 +14,7 @@
 #![doc = "[verification]: https://docs.rs/crate/cluster-client/latest/source/docs/verification.md\n"]
 #![doc = "[screen]: data:image/svg+xml,\n"]
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! # Architecture
 //!
@@ -56,6 +58,11 @@ pub mod library {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/command.md")]
 pub mod command {}
+
+/// Several machines: the journal in etcd, by the command.
+#[cfg(doc)]
+#[doc = include_str!("../docs/coordination.md")]
+pub mod coordination {}
 
 /// The command in a container.
 #[cfg(doc)]

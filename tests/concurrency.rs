@@ -416,6 +416,28 @@ fn bulk_cancelled_at_any_moment_ends() {
 }
 
 #[test]
+fn bulk_that_reads_not_ahead_begins_no_create_after_a_failure_was_seen() {
+    let cluster = Cluster::start(2).unwrap();
+    cluster.node(1).inject(Fault::answer(403).on(Method::Post).group("g-2").always());
+    for in_flight in [1, 4] {
+        let client = builder(cluster.urls()).in_flight(in_flight).build().unwrap();
+        let failed = std::cell::Cell::new(false);
+        let taken = std::cell::Cell::new(0);
+        let ids = (0..40).map(|number| format!("g-{number}")).take_while(|_| !failed.get());
+        let ids = ids.inspect(|_| taken.set(taken.get() + 1));
+        let (mut returned, mut after) = (0, 0);
+        for done in client.with(OperationOptions::new().read_ahead(false)).create_groups(ids) {
+            returned += 1;
+            assert!(taken.get() - returned < in_flight, "{} were taken, {returned} were returned", taken.get());
+            after += usize::from(failed.get());
+            failed.set(failed.get() || done.result.is_err());
+        }
+        assert!(failed.get() && after < in_flight && returned == taken.get(), "{after} after the failure");
+        client.delete_groups((0..40).map(|number| format!("g-{number}"))).for_each(|done| drop(done.result.unwrap()));
+    }
+}
+
+#[test]
 fn dead_host_delays_only_the_end_of_the_operation() {
     let cluster = Cluster::start(40).unwrap();
     cluster.node(0).inject(Fault::mute().on(Method::Get).always());

@@ -302,13 +302,15 @@ fn file_that_others_can_read_is_warned_about_once() {
     keep_the_log();
     let stage = Stage::new();
     let (open, closed) = (stage.write("open", "abc"), stage.write("closed", "abc"));
-    fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+    fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let warning = "can be read by other users (mode 0644)";
     for path in [&open, &closed] {
         let builder = stage.builder(Engine::default()).credentials(Credentials::bearer(Secret::file(path)));
-        builder.clone().build().unwrap();
-        builder.build().unwrap();
+        for client in [builder.clone().build().unwrap(), builder.build().unwrap()] {
+            let expected = format!("the secret file {} {warning}: run chmod go-r on it", path.display());
+            assert_eq!(client.warnings(), if path == &open { vec![expected] } else { vec![] });
+        }
     }
-    let warning = "can be read by other users (mode 0640)";
     assert_eq!(count_of_lines(&[open.to_str().unwrap(), warning]), 1);
     assert_eq!(count_of_lines(&[closed.to_str().unwrap()]), 0);
 }
@@ -393,7 +395,9 @@ fn secret_is_in_no_log_event_report_error_debug_or_journal() {
     let logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
     assert_hidden("log", &logged.text);
     logged.dumps.values().for_each(|dump| assert_hidden("hex dump", dump));
-    assert!(logged.dumps.values().any(|dump| dump.contains("HTTP/1.1..host:")), "the requests are dumped");
+    // By the thread engine. The multiplexed one writes the heads of requests itself, and dumps none.
+    let is_request = |dump: &String| dump.contains("HTTP/1.1..") && dump.contains("..host:.");
+    assert!(logged.dumps.values().any(is_request), "the requests are dumped");
 }
 
 #[test]

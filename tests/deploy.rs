@@ -2,72 +2,24 @@
 //! stage's own instructions run, with a stand-in for cargo. `deploy/musl-check` runs them with a real musl compiler.
 #![cfg(unix)]
 
+#[path = "support/deployment.rs"]
+mod deployment;
+
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use yaml_rust2::{Yaml, YamlLoader};
+use yaml_rust2::Yaml;
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use crate::deployment::{ROOT, copy, from, manifest, only, pod, read, stages, yaml};
+
 /// The user of the final stage, which the manifests must repeat for the journal's volume to be writable.
 const USER: i64 = 65532;
 
-fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(ROOT).join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
 // ---------------------------------------------------------------------------------------------------- the Dockerfile
-
-/// `FROM image [AS name]` and the instructions that follow it, continued lines joined.
-struct Stage {
-    image: String,
-    name: Option<String>,
-    steps: Vec<(String, String)>,
-}
-
-impl Stage {
-    fn all<'a>(&'a self, keyword: &'a str) -> impl Iterator<Item = &'a str> {
-        self.steps.iter().filter(move |(k, _)| k == keyword).map(|(_, rest)| rest.as_str())
-    }
-
-    fn only<'a>(&'a self, keyword: &'a str) -> &'a str {
-        let mut found = self.all(keyword);
-        let first = found.next().unwrap_or_else(|| panic!("no {keyword}"));
-        assert_eq!(found.next(), None, "{keyword} twice");
-        first
-    }
-}
-
-fn stages() -> Vec<Stage> {
-    let text = read("Dockerfile");
-    let lines: Vec<&str> = text.lines().filter(|l| !l.trim_start().starts_with('#') && !l.trim().is_empty()).collect();
-    let mut stages: Vec<Stage> = Vec::new();
-    for instruction in lines.join("\n").replace("\\\n", " ").lines() {
-        let (keyword, rest) = instruction.split_once(' ').expect("an instruction has an argument");
-        if keyword == "FROM" {
-            let words: Vec<&str> = rest.split_whitespace().collect();
-            let name = words.iter().position(|w| *w == "AS").map(|at| words[at + 1].to_owned());
-            stages.push(Stage { image: words[0].to_owned(), name, steps: Vec::new() });
-        } else {
-            let stage = stages.last_mut().expect("FROM comes first");
-            stage.steps.push((keyword.to_owned(), rest.trim().to_owned()));
-        }
-    }
-    stages
-}
-
-/// The flags, the sources and the destination of a COPY.
-fn copy(rest: &str) -> (Vec<&str>, Vec<&str>, &str) {
-    let (flags, mut paths): (Vec<&str>, Vec<&str>) = rest.split_whitespace().partition(|w| w.starts_with("--"));
-    let to = paths.pop().expect("COPY has a destination");
-    (flags, paths, to)
-}
-
-fn from(flags: &[&str]) -> Option<String> {
-    flags.iter().find_map(|f| f.strip_prefix("--from=")).map(str::to_owned)
-}
 
 /// Output of `cargo metadata` in `dir`. JSON is YAML, so one parser reads both.
 fn metadata(dir: &Path) -> Yaml {
@@ -78,10 +30,6 @@ fn metadata(dir: &Path) -> Yaml {
         .expect("cargo runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     yaml(&String::from_utf8(out.stdout).expect("cargo writes UTF-8")).remove(0)["packages"][0].clone()
-}
-
-fn yaml(text: &str) -> Vec<Yaml> {
-    YamlLoader::load_from_str(text).expect("it parses")
 }
 
 #[test]
@@ -297,18 +245,17 @@ fn final_stage_runs_the_command_unprivileged_with_its_journal() {
 
 // ---------------------------------------------------------------------------------------------------- the manifests
 
-fn manifest(kind: &str) -> Yaml {
-    let all = yaml(&read("deploy/kubernetes.yaml"));
-    let mut found = all.into_iter().filter(|m| m["kind"].as_str() == Some(kind));
-    let first = found.next().unwrap_or_else(|| panic!("no {kind}"));
-    assert!(found.next().is_none(), "{kind} twice");
-    first
+/// The pods that the manifests start: of the Job, and of the CronJob.
+fn pods() -> [Yaml; 2] {
+    ["Job", "CronJob"].map(pod)
 }
 
-fn only(list: &Yaml) -> &Yaml {
-    let list = list.as_vec().expect("a list");
-    assert_eq!(list.len(), 1);
-    &list[0]
+/// The entry of a list with this name.
+fn named<'a>(list: &'a Yaml, name: &str) -> &'a Yaml {
+    let mut found = list.as_vec().expect("a list").iter().filter(|entry| entry["name"].as_str() == Some(name));
+    let first = found.next().unwrap_or_else(|| panic!("no {name}"));
+    assert!(found.next().is_none(), "{name} twice");
+    first
 }
 
 #[test]
@@ -321,53 +268,137 @@ fn each_manifest_has_kind_and_version() {
             (word("apiVersion"), word("kind"))
         })
         .collect();
-    let expected = [("v1", "ConfigMap"), ("v1", "PersistentVolumeClaim"), ("batch/v1", "Job")];
+    let expected = [("v1", "ConfigMap"), ("v1", "PersistentVolumeClaim"), ("batch/v1", "Job"), ("batch/v1", "CronJob")];
     assert_eq!(kinds, expected.map(|(version, kind)| (version.to_owned(), kind.to_owned())));
 }
 
+/// Where the validator is: on PATH, or where .ci/run installs it.
+fn validator() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let places = std::env::split_paths(&path).chain([Path::new(ROOT).join("target/tools/bin")]);
+    places.map(|place| place.join("kubernetes-validate")).find(|file| file.exists())
+}
+
+/// The oldest and the newest version of Kubernetes whose schemas are used. A failure policy is stable from 1.31 on.
+const KUBERNETES: [&str; 2] = ["1.31", "1.37"];
+
 #[test]
-fn job_takes_hosts_from_the_config_map() {
-    let (map, job) = (manifest("ConfigMap"), manifest("Job"));
+fn manifests_fit_the_schemas_of_kubernetes() {
+    let Some(validator) = validator() else {
+        println!("skipped: schemas of Kubernetes: no kubernetes-validate here");
+        return;
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let accepts = |version: &str, text: &str| {
+        let file = directory.path().join("manifests.yaml");
+        fs::write(&file, text).expect("it is written");
+        let out = Command::new(&validator).args(["--strict", "-k", version]).arg(file).output().expect("it runs");
+        let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+        (out.status.success(), said)
+    };
+    let files = [
+        ("deploy/kubernetes.yaml", &["configmap", "persistentvolumeclaim", "job", "cronjob"][..]),
+        ("deploy/kubernetes-etcd.yaml", &["configmap", "job", "cronjob"]),
+    ];
+    for (version, (file, kinds)) in KUBERNETES.into_iter().flat_map(|version| files.map(|file| (version, file))) {
+        let text = read(file);
+        let (accepted, said) = accepts(version, &text);
+        assert!(accepted, "{version}: {said}");
+        for kind in kinds {
+            assert!(said.contains(&format!(" passed for resource {kind}/")), "{version}: {kind}: {said}");
+        }
+        // Each of these is in the Job and in the CronJob, and the message shows that it was found.
+        for (key, other) in
+            [("mountPath:", "mountpath:"), ("runAsUser: 65532", "runAsUser: nobody"), ("restartPolicy:", "restart:")]
+        {
+            let (accepted, said) = accepts(version, &text.replace(key, other));
+            assert!(!accepted, "{version}: {other} was accepted");
+            assert_eq!(said.matches(" did not validate ").count(), 2, "{version}: {other}: {said}");
+        }
+    }
+}
+
+#[test]
+fn pods_take_hosts_from_the_config_map() {
+    let map = manifest("ConfigMap");
     let data = map["data"].as_hash().expect("data");
     assert_eq!(data.keys().filter_map(Yaml::as_str).collect::<Vec<_>>(), ["HOSTS"]);
     let hosts = map["data"]["HOSTS"].as_str().expect("text");
-    assert!(hosts.split(',').all(|host| host.starts_with("http://") && !host.contains(char::is_whitespace)), "{hosts}");
-    let container = only(&job["spec"]["template"]["spec"]["containers"]);
-    assert_eq!(only(&container["envFrom"])["configMapRef"]["name"], map["metadata"]["name"]);
-    assert_eq!(container["args"][0].as_str(), Some("create"));
-    let image = container["image"].as_str().expect("an image");
-    assert_eq!(image, format!("cluster-client:{}", env!("CARGO_PKG_VERSION")), "the version that this is");
-    assert!(read("Dockerfile").contains(&format!("docker build -t {image} .")));
+    assert!(
+        hosts.split(',').all(|host| host.starts_with("https://") && !host.contains(char::is_whitespace)),
+        "{hosts}"
+    );
+    for pod in pods() {
+        let container = only(&pod["containers"]);
+        assert_eq!(only(&container["envFrom"])["configMapRef"]["name"], map["metadata"]["name"]);
+        let image = container["image"].as_str().expect("an image");
+        assert_eq!(image, format!("cluster-client:{}", env!("CARGO_PKG_VERSION")), "the version that this is");
+        assert!(read("Dockerfile").contains(&format!("docker build -t {image} .")));
+    }
+}
+
+/// Both pods have the same journal, secrets and rights.
+#[test]
+fn cron_job_recovers_with_the_pod_of_the_job() {
+    let [job, cron] = pods();
+    let args = |pod: &Yaml| format!("{:?}", only(&pod["containers"])["args"]);
+    assert_eq!(args(&job), format!("{:?}", yaml("[create, example-group]")[0]));
+    assert_eq!(args(&cron), format!("{:?}", yaml("[recover]")[0]));
+    assert_eq!(format!("{job:?}").replace(&args(&job), &args(&cron)), format!("{cron:?}"));
+    let schedule = manifest("CronJob");
+    assert_eq!(schedule["spec"]["concurrencyPolicy"].as_str(), Some("Forbid"));
+    assert_eq!(schedule["spec"]["jobTemplate"]["spec"]["backoffLimit"].as_i64(), Some(0));
 }
 
 #[test]
 fn journal_is_on_a_persistent_volume_claim() {
-    let (claim, job) = (manifest("PersistentVolumeClaim"), manifest("Job"));
-    let pod = &job["spec"]["template"]["spec"];
-    let volume = only(&pod["volumes"]);
-    assert_eq!(volume["persistentVolumeClaim"]["claimName"], claim["metadata"]["name"]);
-    let mount = only(&only(&pod["containers"])["volumeMounts"]).clone();
-    assert_eq!(mount["name"], volume["name"]);
-    let state = format!("ENV XDG_STATE_HOME={}", mount["mountPath"].as_str().expect("a path"));
-    assert!(read("Dockerfile").lines().any(|line| line == state), "the image's journal is elsewhere");
-    assert_eq!(pod["securityContext"]["fsGroup"].as_i64(), Some(USER), "the volume must be writable to the user");
+    let claim = manifest("PersistentVolumeClaim");
+    for pod in pods() {
+        let volume = named(&pod["volumes"], "state");
+        assert_eq!(volume["persistentVolumeClaim"]["claimName"], claim["metadata"]["name"]);
+        let mount = named(&only(&pod["containers"])["volumeMounts"], "state");
+        let state = format!("ENV XDG_STATE_HOME={}", mount["mountPath"].as_str().expect("a path"));
+        assert!(read("Dockerfile").lines().any(|line| line == state), "the image's journal is elsewhere");
+        assert_eq!(pod["securityContext"]["fsGroup"].as_i64(), Some(USER), "the volume must be writable to the user");
+    }
+}
+
+/// The comment has the command that makes the secret, with the files that the variables name.
+#[test]
+fn authority_and_token_are_a_mounted_secret() {
+    for pod in pods() {
+        let secret = &named(&pod["volumes"], "secrets")["secret"];
+        let name = secret["secretName"].as_str().expect("a name");
+        assert_eq!(secret["defaultMode"].as_i64(), Some(440), "0440, which YAML 1.2 reads as a decimal number");
+        let mount = named(&only(&pod["containers"])["volumeMounts"], "secrets");
+        assert_eq!(mount["readOnly"].as_bool(), Some(true));
+        let directory = mount["mountPath"].as_str().expect("a path");
+        let variables = only(&pod["containers"])["env"].as_vec().expect("variables");
+        assert_eq!(variables.len(), 2);
+        let mut command = format!("kubectl create secret generic {name}");
+        for variable in variables {
+            let file = variable["value"].as_str().and_then(|path| path.strip_prefix(directory)?.strip_prefix('/'));
+            write!(command, " --from-file={}", file.expect("a file of the secret")).expect("text");
+        }
+        assert!(read("deploy/kubernetes.yaml").contains(&command), "{command}");
+    }
 }
 
 #[test]
-fn pod_has_no_privileges() {
-    let job = manifest("Job");
-    let pod = &job["spec"]["template"]["spec"];
-    let container = only(&pod["containers"]);
-    assert_eq!(pod["securityContext"]["runAsNonRoot"].as_bool(), Some(true));
-    assert_eq!(pod["securityContext"]["runAsUser"].as_i64(), Some(USER));
-    assert_eq!(pod["securityContext"]["seccompProfile"]["type"].as_str(), Some("RuntimeDefault"));
-    assert_eq!(pod["automountServiceAccountToken"].as_bool(), Some(false));
-    let rights = &container["securityContext"];
-    assert_eq!(rights["readOnlyRootFilesystem"].as_bool(), Some(true));
-    assert_eq!(rights["allowPrivilegeEscalation"].as_bool(), Some(false));
-    assert_eq!(only(&rights["capabilities"]["drop"]).as_str(), Some("ALL"));
-    assert!(container["resources"]["requests"]["memory"].as_str().is_some());
-    assert!(container["resources"]["limits"]["memory"].as_str().is_some());
+fn pods_have_no_privileges() {
+    for pod in pods() {
+        let container = only(&pod["containers"]);
+        assert_eq!(pod["securityContext"]["runAsNonRoot"].as_bool(), Some(true));
+        assert_eq!(pod["securityContext"]["runAsUser"].as_i64(), Some(USER));
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"].as_str(), Some("RuntimeDefault"));
+        assert_eq!(pod["automountServiceAccountToken"].as_bool(), Some(false));
+        let rights = &container["securityContext"];
+        assert_eq!(rights["readOnlyRootFilesystem"].as_bool(), Some(true));
+        assert_eq!(rights["allowPrivilegeEscalation"].as_bool(), Some(false));
+        assert_eq!(only(&rights["capabilities"]["drop"]).as_str(), Some("ALL"));
+        assert!(container["resources"]["requests"]["memory"].as_str().is_some());
+        assert!(container["resources"]["limits"]["memory"].as_str().is_some());
+    }
 }
 
 /// USE.md's table of exits: another pod can help after 1, 3, 4 and 130, and cannot after 2 and 5.

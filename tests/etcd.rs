@@ -200,7 +200,7 @@ fn members_with_tls_verify_the_client_and_are_verified() {
             (write("ca.pem", &authority.pem), write("server.pem", &server.chain), write("server.key", &server.key));
         let words = ["--client-cert-auth", "--trusted-ca-file", &ca, "--cert-file", &chain, "--key-file", &secret];
         let words = words.map(str::to_owned).to_vec();
-        let cluster = EtcdCluster::with(&program, &EtcdOptions { words, https: true });
+        let cluster = EtcdCluster::with(&program, &EtcdOptions { words, https: true, ..EtcdOptions::default() });
         let nodes = Cluster::start(3).unwrap();
         let open = |tls: TlsSettings| EtcdJournal::builder(cluster.journal("/tls")).tls(tls).open().unwrap();
         let ours = |identity: &Identity| {

@@ -76,6 +76,9 @@ fn rollback_keeps_a_group_that_was_there_before() {
         cluster.node(1).insert("g");
         let error = client(&cluster).with(OperationOptions::new().preflight(preflight)).create_group("g").unwrap_err();
         assert!(matches!(error, Error::AlreadyExists { .. }), "preflight {preflight}: {error}");
+        let end = if preflight { "it was left as it is; repair" } else { "what was made beside it is undone" };
+        let at = cluster.node(1).address();
+        assert_eq!(error.to_string(), format!("g already exists on {at} and not on 2 of 3 hosts, {end}"));
         assert_eq!(cluster.holders("g"), [1], "what was there stays, what we made is gone");
         assert_eq!(cluster.node(1).count(Method::Delete), 0);
     }

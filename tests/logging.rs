@@ -71,7 +71,7 @@ fn each_creation_verification_failure_and_rollback_is_logged_at_its_level() {
     assert_eq!(count(&created, Level::Warn, ""), 0);
     let creation = created.iter().find(|line| line.text.contains("created on")).unwrap();
     let value = |key: &str| creation.values.get(key).map(String::as_str);
-    assert_eq!((value("group"), value("action"), value("attempt")), (Some("g"), Some("POST"), Some("1")));
+    assert_eq!((value("group"), value("action"), value("attempt")), (Some("g"), Some("create"), Some("1")));
     assert!(cluster.urls().iter().any(|url| Some(url.as_str()) == value("host")), "{:?}", creation.values);
 
     assert_eq!(client.delete_group("g").unwrap().undeleted().count(), 0);

@@ -65,6 +65,32 @@ fn json_check() -> Call {
 }
 
 #[test]
+fn refusal_of_an_id_has_the_noun_of_the_api() {
+    let cluster = Cluster::start(2).unwrap();
+    let client = client_of(&cluster, Engine::default()).api(things().build().unwrap()).build().unwrap();
+    for (id, problem) in
+        [("a b", "has the character ' '"), ("..", "means another path"), (&"x".repeat(300), "300 bytes")]
+    {
+        let refusals = [
+            client.create_group(id).unwrap_err(),
+            client.delete_group(id).unwrap_err(),
+            client.group_status(id).unwrap_err(),
+            client.create_groups([id]).next().unwrap().result.unwrap_err(),
+            client.delete_groups([id]).next().unwrap().result.unwrap_err(),
+            client.probe(Some(id)).unwrap_err(),
+        ];
+        for refused in refusals {
+            let Error::Config { source, .. } = refused else { panic!("{refused}") };
+            assert_eq!(source.what(), "thing");
+            assert!(source.to_string().starts_with("thing \"") && source.to_string().contains(problem), "{source}");
+        }
+    }
+    let refused = client.forget("..", "http://node1").unwrap_err();
+    assert!(refused.to_string().contains("thing \"..\""), "{refused}");
+    assert!(cluster.nodes().iter().all(|node| node.log().is_empty()));
+}
+
+#[test]
 fn page_and_other_group_contradict_a_200_of_the_node_api() {
     const HTML: &str = "Content-Type: text/html\r\n";
     const JSON: &str = "Content-Type: application/json\r\n";

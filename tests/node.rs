@@ -230,12 +230,13 @@ fn trailing_slashes_are_accepted_refused_or_redirected() {
 fn keeps_a_connection_alive_and_closes_it_when_asked() {
     let node = node();
     let mut client = Client::connect(&node);
+    let peer = client.stream.local_addr().ok();
     assert_eq!(client.ask(post("g")).header("Connection"), None);
     assert_eq!(client.ask(get("g")).status, 200);
     let last = client.ask("GET /v1/group/g/ HTTP/1.1\r\nConnection: Close\r\n\r\n");
     assert_eq!((last.status, last.header("Connection")), (200, Some("close")));
     assert!(client.is_closed());
-    assert!(node.log().iter().all(|entry| entry.connection == 1));
+    assert!(node.log().iter().all(|entry| entry.connection == 1 && entry.peer == peer));
 
     let mut old = Client::connect(&node);
     assert_eq!(old.ask("GET /v1/group/g/ HTTP/1.0\r\n\r\n").status, 200);

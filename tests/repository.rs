@@ -1,23 +1,19 @@
 //! Checks the rules of the house: the dependencies, the floors, and the facts that the README states.
 
+#[path = "support/package.rs"]
+mod package;
 #[path = "support/source_tree.rs"]
 mod source_tree;
+#[path = "support/syntax.rs"]
+mod syntax;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::package::{metadata, read, root};
 use crate::source_tree::SourceTree;
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: impl AsRef<Path>) -> String {
-    let path = root().join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
 
 /// The names of the crates that a build with these features brings, this one included.
 fn crates(features: &[&str]) -> BTreeSet<String> {
@@ -50,6 +46,28 @@ fn locked(path: &str) -> BTreeSet<(String, String)> {
     lock.split("[[package]]")
         .filter_map(|package| Some((field(package, "name")?, field(package, "version")?)))
         .collect()
+}
+
+/// docs/decisions/ureq-versions.md says why.
+#[test]
+fn patches_of_ureq_are_allowed_and_both_engines_have_one_version_of_its_parser() {
+    let metadata = metadata(&["--all-features"]);
+    let packages = metadata["packages"].as_array().unwrap();
+    let requirement = |package: &str, of: &str| {
+        let package = packages.iter().find(|found| found["name"] == package).unwrap();
+        let dependency = package["dependencies"].as_array().unwrap().iter().find(|found| found["name"] == of).unwrap();
+        dependency["req"].as_str().unwrap().to_owned()
+    };
+    let version = |name: &str| {
+        let found: Vec<&str> =
+            packages.iter().filter(|p| p["name"] == name).filter_map(|p| p["version"].as_str()).collect();
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        found[0].to_owned()
+    };
+    let minor = |version: &str| version.rsplit_once('.').unwrap().0.to_owned();
+    assert_eq!(minor(&requirement("cluster-client", "ureq")), format!("~{}", minor(&version("ureq"))));
+    assert_eq!(requirement("cluster-client", "ureq-proto"), requirement("ureq", "ureq-proto"));
+    version("ureq-proto");
 }
 
 /// Otherwise a test of the example would have to download them.
@@ -279,28 +297,6 @@ fn a_planted_violation_of_each_rule_is_found() {
     assert_eq!(prints(&planted("api.rs", "fn f() { vec![dbg!(1)]; }")), ["api has dbg!"]);
 }
 
-/// Name of a heading in a link.
-fn anchor(heading: &str) -> String {
-    let words = heading.trim_start_matches('#').trim().to_lowercase();
-    words.replace(' ', "-").chars().filter(|c| c.is_alphanumeric() || *c == '-').collect()
-}
-
-#[test]
-fn readme_names_all_features_and_the_version() {
-    let readme = read("README.md");
-    let manifest = read("Cargo.toml");
-    assert!(readme.contains("cargo run --release --features cli -- demo"));
-    assert!(readme.contains("cargo test --all-features"));
-    let features = manifest.split("\n[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
-    let features = features.lines().filter_map(|line| line.split_once(" = [")).map(|(name, _)| name);
-    let features: BTreeSet<&str> = features.filter(|name| *name != "default").collect();
-    let table = readme.split("| feature |").nth(1).unwrap().split("\n\n").next().unwrap();
-    let rows: BTreeSet<&str> = table.lines().filter_map(|row| row.strip_prefix("| `")?.split('`').next()).collect();
-    assert_eq!(rows, features);
-    let version = manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
-    assert!(readme.contains(&format!("Rust {version} or later")), "{version}");
-}
-
 /// The files of a folder of the library and of the folders in it, without those of tests and models.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -334,94 +330,4 @@ fn every_file_of_a_floor_has_its_row_in_the_architecture() {
             assert!(folder.join(name).exists(), "docs/architecture.md names {floor}/{name}");
         }
     }
-}
-
-/// The documents whose links are checked.
-fn documents() -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for folder in ["", "docs", "docs/decisions", "benches/compare", "fuzz"] {
-        let files = fs::read_dir(root().join(folder)).unwrap().map(|file| file.unwrap().path());
-        found.extend(files.filter(|file| file.extension().is_some_and(|extension| extension == "md")));
-    }
-    found
-}
-
-/// The targets of the links in `text`, except those of other sites.
-fn links(text: &str) -> Vec<&str> {
-    let inline = text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split(')').next());
-    let definitions = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
-    inline.chain(definitions.map(|(_, target)| target)).filter(|target| !target.contains("://")).collect()
-}
-
-#[test]
-fn links_of_the_documents_lead_to_files_and_headings() {
-    for document in documents() {
-        let text = fs::read_to_string(&document).unwrap();
-        for target in links(&text) {
-            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
-            let file = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
-            assert!(file.exists(), "{} links to {target}", document.display());
-            let is_there = |text: String| text.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
-            let is_found = heading.is_empty() || is_there(fs::read_to_string(file).unwrap());
-            assert!(is_found, "{} links to {target}", document.display());
-        }
-    }
-}
-
-/// A link leads to the module that contains the page, or to the file in the package. The page of the crate has no images.
-#[test]
-fn links_of_the_readme_work_in_the_documentation_of_the_crate() {
-    let (readme, root) = (read("README.md"), read("src/lib.rs"));
-    let inline = readme.match_indices("](").filter_map(|(at, _)| readme[at + 2..].split(')').next());
-    for target in inline.filter(|target| !target.contains("://")) {
-        assert!(target.starts_with('#'), "the page of the crate has no file {target}");
-    }
-    let packaged = packaged();
-    let definitions: Vec<_> = readme.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).collect();
-    assert!(definitions.len() > 5, "{definitions:?}");
-    for (name, target) in definitions {
-        let module = root.split(&format!("#[doc = include_str!(\"../{target}\")]\npub mod ")).nth(1);
-        let link = match module.and_then(|rest| rest.split(' ').next()) {
-            Some(module) => format!("crate::{module}"),
-            None if name == "screen" => "data:image/svg+xml,".to_owned(),
-            None => format!("https://docs.rs/crate/cluster-client/latest/source/{target}"),
-        };
-        assert!(packaged.contains(target), "{target} is not in the package");
-        assert!(
-            root.contains(&format!("#![doc = \"[{name}]: {link}\\n\"]\n")),
-            "lib.rs does not define [{name}] as {link}"
-        );
-        assert!(readme.contains(&format!("][{name}]")), "the README does not use [{name}]");
-    }
-}
-
-/// The pages with which rustdoc makes modules. Relative links would be dead there.
-#[test]
-fn pages_of_the_documentation_have_no_relative_links() {
-    let root = read("src/lib.rs");
-    let pages: Vec<&str> =
-        root.split("#[doc = include_str!(\"../").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert!(pages.contains(&"docs/command.md"), "{pages:?}");
-    for page in pages {
-        let text = read(page);
-        let relative: Vec<&str> = links(&text).into_iter().filter(|target| !target.starts_with('#')).collect();
-        assert_eq!(relative, [""; 0], "{page}");
-    }
-}
-
-/// The files of the package.
-fn packaged() -> BTreeSet<String> {
-    let list = Command::new(env!("CARGO"))
-        .args(["package", "--list", "--offline", "--allow-dirty"])
-        .current_dir(root())
-        .output()
-        .unwrap();
-    assert!(list.status.success(), "{}", String::from_utf8_lossy(&list.stderr));
-    String::from_utf8(list.stdout).unwrap().lines().map(|line| line.replace('\\', "/")).collect()
-}
-
-#[test]
-fn readme_has_at_most_150_lines() {
-    let lines = read("README.md").lines().count();
-    assert!(lines <= 150, "{lines}");
 }

@@ -7,14 +7,14 @@ use crate::client::driver::Driver;
 use crate::client::invocation::Invocation;
 use crate::client::operations::Ended;
 use crate::values::error::Error;
-use crate::values::group::GroupId;
 use crate::values::report::{Operation, Report};
 
 /// Iterator over the results of one operation for each of many groups. `T` is the result of the single call: a
 /// [`Report`], or a [`Deletion`](crate::Deletion).
 ///
 /// * At most [`in_flight`](crate::ClientBuilder::in_flight) operations run at once. At most twice that number have been
-///   taken from the input and not been returned. This bounds the memory, however long the input is.
+///   taken from the input and not been returned. This bounds the memory, however long the input is. See also
+///   [`read_ahead`](crate::OperationOptions::read_ahead).
 /// * Results come in the order in which the operations end. [`Completed::position`] is the place in the input. The
 ///   failure of one group affects no other.
 /// * Work begins with the first call of `next`, and continues between calls, up to these bounds.
@@ -53,6 +53,15 @@ pub struct Bulk<I, T = Report> {
 }
 
 /// The result of one of many operations.
+///
+/// ```
+/// use cluster_client::{Completed, GroupId, Operation, Outcome, Report};
+///
+/// let report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::Created);
+/// let done = Completed::new(0, "payments", Operation::Create, Ok(report));
+/// assert_eq!((done.position, done.id.as_str(), done.result.is_ok()), (0, "payments", true));
+/// # Ok::<(), cluster_client::ConfigError>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Completed<T = Report> {
@@ -106,7 +115,7 @@ where
             return None;
         };
         let id = id.as_ref();
-        let checked = GroupId::parse(id).and_then(|group| {
+        let checked = self.invocation.client().api.named(id).and_then(|group| {
             self.invocation.check(self.operation, &group)?;
             Ok(group)
         });
@@ -122,7 +131,8 @@ where
 
     /// Returns an operation that has ended. Blocks only if no more may be taken from the input, which may block too.
     fn ended(&mut self) -> Option<Ended> {
-        let enough = 2 * self.invocation.client().in_flight;
+        let in_flight = self.invocation.client().in_flight;
+        let enough = if self.invocation.reads_ahead() { 2 * in_flight } else { in_flight };
         let may_take = !self.exhausted && self.open < enough;
         match self.driver.try_take() {
             None if self.open > 0 && !may_take => Some(self.driver.take()),

@@ -10,7 +10,7 @@ use crate::client::inner::ClientInner;
 use crate::client::observer::{Observer, Observers};
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
-use crate::http::credentials::CredentialStore;
+use crate::http::credentials::{self, CredentialStore};
 use crate::http::proxy::Proxy;
 use crate::http::tls::Tls;
 #[cfg(feature = "rustls")]
@@ -32,6 +32,15 @@ impl ClusterClient {
     ///
     /// # Errors
     /// [`Error::Config`] naming the host that was refused. Nothing is sent.
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::new(["http://node1:8000", "http://node2:8000"])?;
+    /// assert_eq!(client.hosts().len(), 2);
+    /// assert!(ClusterClient::new(["node1"]).is_err());
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn new<I>(hosts: I) -> Result<Self, Error>
     where
         I: IntoIterator,
@@ -44,17 +53,38 @@ impl ClusterClient {
     ///
     /// # Errors
     /// [`Error::Config`] if it is not set, or a host in it is refused.
+    ///
+    /// ```no_run
+    /// // HOSTS=http://node1:8000,http://node2:8000
+    /// let client = cluster_client::ClusterClient::from_env()?;
+    /// client.create_group("payments")?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn from_env() -> Result<Self, Error> {
         Self::builder().hosts_from_env().build()
     }
 
     /// Returns a builder, on which every setting can be chosen.
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).threads(8).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn builder() -> ClientBuilder {
         ClientBuilder::default()
     }
 }
 
 /// The way in which a client sends its requests. The results do not depend on it.
+///
+/// ```
+/// use cluster_client::{ClusterClient, Engine};
+///
+/// let client = ClusterClient::builder().hosts(["http://node1:8000"]).engine(Engine::Threads).build()?;
+/// # Ok::<(), cluster_client::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Engine {
@@ -173,6 +203,13 @@ impl Default for ClientBuilder {
 impl ClientBuilder {
     /// Sets the base URLs of the hosts. It replaces earlier hosts, also those of [`ClientBuilder::checked_hosts`] and
     /// [`ClientBuilder::hosts_from_env`].
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000", "http://node2:8000"]).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn hosts<I>(mut self, urls: I) -> Self
     where
         I: IntoIterator,
@@ -183,18 +220,49 @@ impl ClientBuilder {
     }
 
     /// Sets hosts that are parsed already.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Hosts, Origin};
+    ///
+    /// let hosts = Hosts::parse_list("http://node1:8000,http://node2:8000", Origin::Option("--hosts".into()))?;
+    /// let client = ClusterClient::builder().checked_hosts(hosts).build()?;
+    /// assert_eq!(client.hosts().len(), 2);
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn checked_hosts(mut self, hosts: Hosts) -> Self {
         self.hosts = Some(Ok(hosts));
         self
     }
 
     /// Sets the hosts from the environment variable `HOSTS`: base URLs separated by commas. This call reads it.
+    ///
+    /// ```no_run
+    /// use cluster_client::ClusterClient;
+    ///
+    /// // HOSTS=http://node1:8000,http://node2:8000
+    /// let client = ClusterClient::builder().hosts_from_env().threads(8).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn hosts_from_env(mut self) -> Self {
         self.hosts = Some(hosts_from_env());
         self
     }
 
     /// Sets the API of the hosts.
+    ///
+    /// ```
+    /// use cluster_client::{Api, Call, ClusterClient};
+    ///
+    /// let api = Api::builder()
+    ///     .name("things")
+    ///     .ids("a-z0-9-", 64)
+    ///     .create(Call::new("PUT", "/things/{id}").created([201]).exists([409]))
+    ///     .check(Call::new("GET", "/things/{id}").present([200]).absent([404]))
+    ///     .delete(Call::new("DELETE", "/things/{id}").deleted([204]).absent([404]))
+    ///     .build()?;
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).api(api).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn api(mut self, api: Api) -> Self {
         self.api = api;
         self
@@ -202,76 +270,180 @@ impl ClientBuilder {
 
     /// Adds APIs that an unfinished operation may have been made with, beside the API of the client. A recovery uses the
     /// API of the operation. Presets are known without this call.
+    ///
+    /// ```
+    /// use cluster_client::{Api, Call, ClusterClient};
+    ///
+    /// # let api = |path: &str| {
+    /// #     Api::builder()
+    /// #         .name("things")
+    /// #         .ids("a-z0-9-", 64)
+    /// #         .create(Call::new("PUT", path).created([201]).exists([409]))
+    /// #         .check(Call::new("GET", path).present([200]).absent([404]))
+    /// #         .delete(Call::new("DELETE", path).deleted([204]).absent([404]))
+    /// #         .build()
+    /// # };
+    /// # let (old, new) = (api("/v1/things/{id}")?, api("/v2/things/{id}")?);
+    /// // The journal may have operations that were made before the API changed.
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).api(new).known_apis([old]).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn known_apis(mut self, apis: impl IntoIterator<Item = Api>) -> Self {
         self.known_apis.extend(apis);
         self
     }
 
     /// Sets how often and when a request is retried.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, RetryPolicy};
+    ///
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).retry(RetryPolicy::default().with_attempts(5)).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
         self.retry = policy;
         self
     }
 
     /// Sets how often and when a request of a rollback, or of the recovery of a create, is retried.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, RetryPolicy};
+    ///
+    /// let patient = RetryPolicy::default().with_attempts(10);
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).rollback_retry(patient).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn rollback_retry(mut self, policy: RetryPolicy) -> Self {
         self.rollback_retry = policy;
         self
     }
 
-    /// Sets the timeout of one request, from its connect to the end of its answer.
+    /// Sets the timeout of one request, from its connect to the end of its answer: 1 ms to 1 h; 10 s by default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let builder = ClusterClient::builder().hosts(["http://node1:8000"]);
+    /// assert!(builder.clone().request_timeout(Duration::from_secs(2)).build().is_ok());
+    /// assert!(builder.request_timeout(Duration::ZERO).build().is_err());
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.request_timeout = timeout;
         self
     }
 
-    /// Sets the timeout of one operation, without its rollback.
+    /// Sets the timeout of one operation, without its rollback: 1 ms to 24 h; none by default.
     /// [`OperationOptions::timeout`](crate::OperationOptions::timeout) sets it for some operations.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["http://node1:8000"])
+    ///     .operation_timeout(Duration::from_secs(60))
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
         self.operation_timeout = Some(timeout);
         self
     }
 
-    /// Sets the timeout of a rollback, or of the recovery of an older operation. It comes on top of the timeout of the
-    /// operation.
+    /// Sets the timeout of a rollback, or of the recovery of an older operation: more than [`ClientBuilder::settle`], and up
+    /// to 24 h; 120 s by default, or four times `settle` if that is longer. It comes on top of the timeout of the operation.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["http://node1:8000"])
+    ///     .rollback_timeout(Duration::from_secs(300))
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn rollback_timeout(mut self, timeout: Duration) -> Self {
         self.rollback_timeout = Some(timeout);
         self
     }
 
     /// Sets the settle time: the wait after a request whose effect is unknown, before its host is checked again. It is
-    /// called S in [`contract`](crate::contract).
+    /// called S in [`contract`](crate::contract): 1 ms to 1 h; 10 s by default, or the request timeout if that is longer.
     ///
     /// Choose the longest time after which a request without an answer can still take effect on a host, or longer. A
     /// read must not lag behind a change by more than this either. `RolledBack` and `Deleted` hold only if it is long
     /// enough. A shorter request timeout does not make such requests take effect sooner. The wait applies only to hosts
     /// with such a request.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::ClusterClient;
+    ///
+    /// // A proxy before these hosts may hold a request back for 30 s.
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).settle(Duration::from_secs(30)).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn settle(mut self, settle: Duration) -> Self {
         self.settle = Some(settle);
         self
     }
 
-    /// Sets the maximum number of threads that the client starts. They start when requests need a thread, and stay until
+    /// Sets the maximum number of threads that the client starts: 1 to 4096; 1024 by default. They start when requests need a thread, and stay until
     /// the client is dropped. A thread without work blocks. With [`Engine::Threads`] each request under way takes one.
-    /// [`Engine::Multiplexed`] uses them for journal calls, and for a bulk between calls of `next`.
+    /// `Engine::Multiplexed` uses them for journal calls, and for a bulk between calls of `next`.
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).threads(64).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Sets the maximum number of operations that a [`Bulk`](crate::Bulk) has in flight.
+    /// Sets the maximum number of operations that a [`Bulk`](crate::Bulk) has in flight: 1 to 1024; 32 by default.
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).in_flight(8).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn in_flight(mut self, operations: usize) -> Self {
         self.in_flight = operations;
         self
     }
 
     /// Sets the way in which requests are sent.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Engine};
+    ///
+    /// # #[cfg(feature = "multiplex")]
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).engine(Engine::Multiplexed).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn engine(mut self, engine: Engine) -> Self {
         self.engine = engine;
         self
     }
 
     /// Sets how https hosts are verified, and how the client identifies itself to them.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, TlsSettings};
+    ///
+    /// let tls = TlsSettings::new().https_only();
+    /// let client = ClusterClient::builder().hosts(["https://node1:8443"]).tls(tls).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     #[cfg(feature = "rustls")]
     pub fn tls(mut self, settings: TlsSettings) -> Self {
         self.tls = Some(settings);
@@ -301,6 +473,16 @@ impl ClientBuilder {
     /// Sets the credentials of the requests to all hosts. They replace earlier ones.
     ///
     /// A host of an older operation that is none of this client's hosts gets no credentials.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Credentials};
+    ///
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["http://localhost:8000"])
+    ///     .credentials(Credentials::basic("operator", "xyzzy"))
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
         self
@@ -308,6 +490,16 @@ impl ClientBuilder {
 
     /// Sets the credentials of one host, such as `https://node3:8443`: of all hosts with this scheme, name and port. They
     /// replace those of [`ClientBuilder::credentials`] as a whole.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Credentials};
+    ///
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["http://localhost:8000", "http://localhost:8001"])
+    ///     .host_credentials("http://localhost:8001", Credentials::bearer("xyzzy"))
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn host_credentials(mut self, host: impl Into<String>, credentials: Credentials) -> Self {
         self.host_credentials.push((host.into(), credentials));
         self
@@ -315,6 +507,15 @@ impl ClientBuilder {
 
     /// Sets whether credentials may be sent to another machine without TLS. By default, only `localhost`, `127.0.0.0/8` and
     /// `::1` get credentials over plain http, and [`ClientBuilder::build`] refuses other http hosts.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Credentials};
+    ///
+    /// let builder = ClusterClient::builder().hosts(["http://node1:8000"]).credentials(Credentials::bearer("xyzzy"));
+    /// assert!(builder.clone().build().is_err());
+    /// assert!(builder.allow_plain_http(true).build().is_ok()); // a network that nobody else can read
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn allow_plain_http(mut self, allow: bool) -> Self {
         self.allow_plain_http = allow;
         self
@@ -326,6 +527,13 @@ impl ClientBuilder {
     /// each https host (CONNECT). A proxy that cannot be reached, or refuses a tunnel, is a
     /// [`RequestError`](crate::RequestError) that names it, and the request counts as not sent. `localhost`, `127.0.0.0/8` and
     /// `::1` are always reached directly.
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).proxy("http://proxy:3128").build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.proxy = Some(url.into());
         self
@@ -333,6 +541,17 @@ impl ClientBuilder {
 
     /// Sets the hosts that are reached without the proxy. An entry is a name, a suffix of names such as `.example.com`, an
     /// address, a network such as `10.0.0.0/8`, or `*` for all. Names are not looked up for it.
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["http://node1:8000", "http://node1.internal:8000"])
+    ///     .proxy("http://proxy:3128")
+    ///     .no_proxy([".internal", "10.0.0.0/8"])
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn no_proxy<I>(mut self, entries: I) -> Self
     where
         I: IntoIterator,
@@ -343,6 +562,17 @@ impl ClientBuilder {
     }
 
     /// Sets user and password for the proxy, which are sent to it as `Proxy-Authorization: Basic`, without TLS.
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// let client = ClusterClient::builder()
+    ///     .hosts(["http://node1:8000"])
+    ///     .proxy("http://proxy:3128")
+    ///     .proxy_credentials("operator", "xyzzy")
+    ///     .build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn proxy_credentials(mut self, user: impl Into<Secret>, password: impl Into<Secret>) -> Self {
         self.proxy_credentials = Credentials::basic(user, password);
         self
@@ -351,6 +581,16 @@ impl ClientBuilder {
     /// Keeps intents in this directory, so that unfinished operations can be recovered after a crash.
     /// [`ClientBuilder::build`] opens it, and creates it if it does not exist. Without a journal, no file is written. It
     /// replaces an earlier [`ClientBuilder::custom_journal`].
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// # let state = tempfile::tempdir()?;
+    /// let directory = state.path().join("journal");
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).journal(&directory).build()?;
+    /// assert!(directory.is_dir());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn journal(mut self, directory: impl Into<PathBuf>) -> Self {
         self.journal = Some(JournalSetting::Directory(directory.into()));
         self
@@ -359,12 +599,41 @@ impl ClientBuilder {
     /// Keeps intents in this journal: your own type, a [`DirectoryJournal`] that is open already, or an `EtcdJournal`. It
     /// replaces an earlier [`ClientBuilder::journal`]. A journal with a lease is refused if the lease is shorter than
     /// twice the request timeout plus two seconds.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cluster_client::{ClusterClient, DirectoryJournal};
+    ///
+    /// # let state = tempfile::tempdir()?;
+    /// let journal = Arc::new(DirectoryJournal::open(state.path().join("journal"))?);
+    /// let one = ClusterClient::builder().hosts(["http://node1:8000"]).custom_journal(journal.clone()).build()?;
+    /// let other = ClusterClient::builder().hosts(["http://node9:8000"]).custom_journal(journal).build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn custom_journal(mut self, journal: Arc<dyn Journal>) -> Self {
         self.journal = Some(JournalSetting::Custom(journal));
         self
     }
 
     /// Sets the observer that receives the events of all operations.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use cluster_client::{ClusterClient, Event, EventKind, Observer};
+    ///
+    /// struct Retries;
+    ///
+    /// impl Observer for Retries {
+    ///     fn on_event(&self, event: &Event) {
+    ///         if let EventKind::Retrying { host, attempt, .. } = &event.kind {
+    ///             eprintln!("{}: try {attempt} on {host}", event.group);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).observer(Arc::new(Retries)).build()?;
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
@@ -376,6 +645,14 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Config`] for the first setting that is missing or out of bounds, for a secret that cannot be used, and for
     /// a journal directory that cannot be used. The journal is opened last, so an error of another setting creates no directory.
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Error};
+    ///
+    /// let error = ClusterClient::builder().hosts(["http://node1:8000"]).threads(0).build().unwrap_err();
+    /// assert!(matches!(&error, Error::Config { .. }));
+    /// assert!(error.to_string().contains("choose 1 to 4096"));
+    /// ```
     pub fn build(self) -> Result<ClusterClient, Error> {
         let none =
             || Err(ConfigError::new("host list", "", "is empty", "name at least one host, such as http://node1:8000"));
@@ -397,6 +674,7 @@ impl ClientBuilder {
             #[cfg(feature = "multiplex")]
             Engine::Multiplexed => Engines::multiplexed(&cluster, &tls, proxy)?,
         };
+        let warnings = self.warnings(&tls);
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
         if let Some(lease) = journal.as_ref().and_then(|journal| journal.lease()) {
@@ -415,10 +693,24 @@ impl ClientBuilder {
             observers: Observers::new(self.observer),
             pool,
             engines,
-            tls,
             credentials,
+            warnings,
         }
         .into())
+    }
+
+    /// Returns the warnings about TLS settings and files with secrets, each once. All were logged when they were loaded.
+    fn warnings(&self, tls: &Tls) -> Vec<String> {
+        let mut warnings = tls.warnings().to_vec();
+        let of_hosts = self.host_credentials.iter().map(|(_, credentials)| credentials);
+        for credentials in [&self.credentials].into_iter().chain(of_hosts).chain([&self.proxy_credentials]) {
+            for warning in credentials::warnings(credentials) {
+                if !warnings.contains(&warning) {
+                    warnings.push(warning);
+                }
+            }
+        }
+        warnings
     }
 
     fn checked_proxy(&self) -> Result<Option<Arc<Proxy>>, ConfigError> {

@@ -43,7 +43,7 @@ impl ClusterClient {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn forget(&self, group: impl IntoGroupId, host: impl AsRef<str>) -> Result<Forgotten, Error> {
-        let group = group.into_group_id()?;
+        let group = self.inner.api.named(group)?;
         let host = Host::parse(host.as_ref())?;
         let Some(journal) = self.journal() else {
             let remedy = "give the client the journal that has it";
@@ -61,6 +61,15 @@ impl ClusterClient {
 }
 
 /// Result of [`ClusterClient::forget`]. Its `Display` is a text for a person.
+///
+/// ```
+/// use cluster_client::{Forgotten, GroupId, Host, Purpose};
+///
+/// let lost = Host::parse("http://node3:8000")?;
+/// let forgotten = Forgotten::new(GroupId::parse("payments")?, Purpose::Delete, lost, Vec::new());
+/// assert!(forgotten.to_string().starts_with("http://node3:8000 is forgotten"));
+/// # Ok::<(), cluster_client::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "the state of the group on that host is now unknown for good"]
 #[non_exhaustive]

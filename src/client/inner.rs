@@ -8,7 +8,6 @@ use crate::client::observer::Observers;
 use crate::engine::engines::Engines;
 use crate::engine::threads::pool::Pool;
 use crate::http::credentials::CredentialStore;
-use crate::http::tls::Tls;
 use crate::journal::{Journal, Unfinished};
 use crate::protocol::Limits;
 use crate::values::cause::JournalError;
@@ -34,8 +33,9 @@ pub(crate) struct ClientInner {
     pub(crate) observers: Observers,
     pub(crate) pool: Arc<Pool>,
     pub(crate) engines: Engines,
-    pub(crate) tls: Arc<Tls>,
     pub(crate) credentials: CredentialStore,
+    /// The warnings about the settings, for a person.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl ClientInner {

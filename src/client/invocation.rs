@@ -32,6 +32,11 @@ impl Invocation {
         Arc::clone(&self.options.headers)
     }
 
+    /// Returns whether a bulk takes ids before their operations can begin.
+    pub(crate) fn reads_ahead(&self) -> bool {
+        self.options.read_ahead
+    }
+
     /// Checks an operation against the API of the client, before anything is sent.
     pub(crate) fn check(&self, operation: Operation, group: &GroupId) -> Result<(), ConfigError> {
         let api = &self.client.api;

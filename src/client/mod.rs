@@ -69,12 +69,18 @@ impl std::fmt::Debug for ClusterClient {
 
 impl ClusterClient {
     /// Returns the hosts, in the order given.
+    ///
+    /// ```
+    /// let client = cluster_client::ClusterClient::new(["http://node2:8000", "http://node1:8000"])?;
+    /// assert_eq!(client.hosts().as_slice()[0].authority(), "node2:8000");
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
     pub fn hosts(&self) -> &Hosts {
         &self.inner.hosts
     }
 
-    /// Warnings about the settings, for a person: a key file that other users can read, or verification that is off.
-    /// [`ClientBuilder::build`](crate::ClientBuilder::build) logs each at the level warn.
+    /// Warnings about the settings, for a person: a file with a key or a secret that other users can read, or
+    /// verification that is off. [`ClientBuilder::build`](crate::ClientBuilder::build) logs each at the level warn.
     ///
     /// ```
     /// let client = cluster_client::ClusterClient::new(["http://node1:8000"])?;
@@ -82,7 +88,7 @@ impl ClusterClient {
     /// # Ok::<(), cluster_client::Error>(())
     /// ```
     pub fn warnings(&self) -> &[String] {
-        self.inner.tls.warnings()
+        &self.inner.warnings
     }
 
     /// Returns a clone of this client with other options: a timeout, a cancel token, no preflight. They replace all
@@ -111,6 +117,18 @@ impl ClusterClient {
     /// * [`Error::Cancelled`], [`Error::TimedOut`]: it was cancelled or too slow, and every host is verified without
     ///   the group.
     /// * [`Error::Incomplete`], [`Error::InDoubt`], [`Error::Unrecorded`]: each names its remedy.
+    ///
+    /// ```
+    /// use cluster_client::State;
+    ///
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// let report = client.create_group("payments")?;
+    /// assert!(report.all(State::Present));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create_group(&self, group: impl IntoGroupId) -> Result<Report, Error> {
         self.run(Operation::Create, group)
     }
@@ -125,8 +143,19 @@ impl ClusterClient {
     ///   [`Error::Config`]: nothing was changed.
     /// * [`Error::Incomplete`], [`Error::InDoubt`]: an earlier operation on the group could not be settled first, so
     ///   the delete did not begin.
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// # client.create_group("payments")?;
+    /// let deletion = client.delete_group("payments")?;
+    /// assert_eq!(deletion.undeleted().count(), 0);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delete_group(&self, group: impl IntoGroupId) -> Result<Deletion, Error> {
-        deletion(self.invocation().run(Operation::Delete, group.into_group_id()?)?)
+        deletion(self.invocation().run(Operation::Delete, self.inner.api.named(group)?)?)
     }
 
     /// Asks every host whether it has the group. Changes nothing.
@@ -134,6 +163,18 @@ impl ClusterClient {
     /// # Errors
     /// [`Error::Config`] for an invalid id. A host that does not answer is no error: its state in the report is
     /// unknown.
+    ///
+    /// ```
+    /// use cluster_client::State;
+    ///
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// let report = client.group_status("payments")?;
+    /// assert!(report.all(State::Absent));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group_status(&self, group: impl IntoGroupId) -> Result<Report, Error> {
         self.run(Operation::Status, group)
     }
@@ -148,6 +189,20 @@ impl ClusterClient {
     /// * [`Error::InDoubt`]: the state of some hosts is unknown.
     /// * [`Error::Conflict`]: an unfinished operation names hosts that this client does not have. Nothing was sent.
     /// * The other errors of [`ClusterClient::delete_group`].
+    ///
+    /// ```
+    /// use cluster_client::{State, Target};
+    ///
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// # cluster.node(1).insert("payments");
+    /// assert_eq!(client.group_status("payments")?.present().count(), 1);
+    /// let report = client.repair_group("payments", Target::Present)?;
+    /// assert!(report.all(State::Present));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn repair_group(&self, group: impl IntoGroupId, target: Target) -> Result<Report, Error> {
         self.run(Operation::Repair(target), group)
     }
@@ -160,6 +215,17 @@ impl ClusterClient {
     /// # Errors
     /// [`Error::Journal`] if the journal as a whole cannot be read. Operations that could not be settled are in the
     /// [`Recovery`].
+    ///
+    /// ```
+    /// use cluster_client::ClusterClient;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let journal = directory.path().join("journal");
+    /// let client = ClusterClient::builder().hosts(["http://node1:8000"]).journal(journal).build()?;
+    /// let recovery = client.recover()?;
+    /// assert!(recovery.is_complete());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recover(&self) -> Result<Recovery, Error> {
         let unfinished = self.inner.unfinished();
         let unfinished = unfinished.map_err(|source| Error::Journal { report: None, source })?;
@@ -175,6 +241,17 @@ impl ClusterClient {
     }
 
     /// Creates many groups, a bounded number at a time. See [`Bulk`].
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// for done in client.create_groups(["payments", "orders"]) {
+    ///     println!("{}: {}", done.id, done.result?.summary());
+    /// }
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn create_groups<I>(&self, groups: I) -> Bulk<I::IntoIter>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -184,6 +261,16 @@ impl ClusterClient {
 
     /// Deletes many groups, a bounded number at a time. See [`Bulk`]. Each result equals that of
     /// [`ClusterClient::delete_group`].
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// let deletions: Result<Vec<_>, _> = client.delete_groups(["payments", "orders"]).map(|done| done.result).collect();
+    /// assert!(deletions?.iter().all(|deletion| deletion.undeleted().count() == 0));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn delete_groups<I>(&self, groups: I) -> Bulk<I::IntoIter, Deletion>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -192,6 +279,19 @@ impl ClusterClient {
     }
 
     /// Asks every host for many groups, a bounded number at a time. See [`Bulk`].
+    ///
+    /// ```
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// # client.create_group("orders")?;
+    /// for done in client.group_statuses(["payments", "orders"]) {
+    ///     let report = done.result?;
+    ///     println!("{} is on {} hosts", done.id, report.present().count());
+    /// }
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn group_statuses<I>(&self, groups: I) -> Bulk<I::IntoIter>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -200,6 +300,20 @@ impl ClusterClient {
     }
 
     /// Drives many groups to the wanted state, a bounded number at a time. See [`Bulk`].
+    ///
+    /// ```
+    /// use cluster_client::{State, Target};
+    ///
+    /// # #[cfg(feature = "testing")] {
+    /// # let cluster = cluster_client::testing::Cluster::start(2)?;
+    /// # let client = cluster_client::ClusterClient::new(cluster.urls())?;
+    /// # cluster.node(1).insert("orders");
+    /// for done in client.repair_groups(["payments", "orders"], Target::Absent) {
+    ///     assert!(done.result?.all(State::Absent), "{} is left", done.id);
+    /// }
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn repair_groups<I>(&self, groups: I, target: Target) -> Bulk<I::IntoIter>
     where
         I: IntoIterator<Item: AsRef<str>>,
@@ -217,7 +331,7 @@ impl ClusterClient {
     }
 
     fn run(&self, operation: Operation, group: impl IntoGroupId) -> Result<Report, Error> {
-        self.invocation().run(operation, group.into_group_id()?)?.into_result()
+        self.invocation().run(operation, self.inner.api.named(group)?)?.into_result()
     }
 }
 
@@ -231,6 +345,23 @@ fn deletion(report: Report) -> Result<Deletion, Error> {
 }
 
 /// Result of [`ClusterClient::recover`].
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// # let builder = cluster_client::ClusterClient::builder().hosts(["http://node1:8000"]);
+/// # let client = builder.journal(directory.path().join("journal")).build()?;
+/// let recovery = client.recover()?;
+/// for report in &recovery.settled {
+///     println!("{}", report.summary());
+/// }
+/// for error in &recovery.unsettled {
+///     eprintln!("{error}");
+/// }
+/// for error in &recovery.unreadable {
+///     eprintln!("{error}: {}", error.io_error());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Default)]
 #[must_use = "a recovery says what could not be settled"]
 #[non_exhaustive]

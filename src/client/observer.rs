@@ -27,7 +27,7 @@ use crate::values::report::{Report, State};
 ///
 /// # Calling the client again
 /// An observer may call any client, also the client that it observes: ask for a status, create, delete, recover,
-/// cancel, run or drop a [`Bulk`](crate::Bulk). So may a [`Journal`](crate::Journal), and a logger ([`mod@log`]) at any
+/// cancel, run or drop a [`Bulk`](crate::Bulk). So may a [`Journal`](crate::Journal), and a logger (of the crate `log`) at any
 /// level, even for records of ureq and rustls. Three rules apply to such an observer, journal or logger:
 /// * It must end its own recursion: the nested call has events and log records too.
 /// * It must not hold a lock of its own during the call, because several threads may call it.
@@ -112,7 +112,7 @@ fn log_event(event: &Event) {
                 LoggedAnswer { action: *action, done, status: *status, problem: *problem, error: error.as_ref() };
             log!(
                 target: TARGET, level,
-                id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
+                id:% = id, operation = operation, group = name, host = host.as_str(), action = action.as_str(),
                 attempt = *attempt, status = *status, error = error.as_ref().map(|error| error.kind().as_str()),
                 elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
                 "{group}: {step} on {host} (try {attempt}, {elapsed:.1?})"
@@ -120,7 +120,7 @@ fn log_event(event: &Event) {
         }
         EventKind::Retrying { host, action, attempt, delay } => log!(
             target: TARGET, Level::Warn,
-            id:% = id, operation = operation, group = name, host = host.as_str(), action = action.method(),
+            id:% = id, operation = operation, group = name, host = host.as_str(), action = action.as_str(),
             attempt = *attempt;
             "{group}: {action} on {host} is retried in {delay:.1?}"
         ),

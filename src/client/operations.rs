@@ -169,6 +169,9 @@ impl Operations {
             JournalResult::Recorded(recorded) => Input::Recorded(recorded),
             JournalResult::Erased(erased) => Input::Erased(erased),
         };
+        if let Some(slot) = &mut self.slots[number] {
+            slot.read_claim();
+        }
         self.advance(number, input, now);
     }
 

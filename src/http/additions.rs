@@ -1,6 +1,6 @@
-//! Additions to the head of a request, behind the parser that has written it.
+//! Additions to the head of a request: secrets, and the absolute form for a proxy.
 //!
-//! ureq-proto logs what it writes, and writes the path alone. Secrets and the absolute form for a proxy are added here.
+//! ureq-proto logs what it writes, and writes the path alone. So an engine adds them itself.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@
 //! ```
 //! Invariants:
 //! * A host gets headers only if its origin (scheme, name and port) is that of a host of the client.
-//! * The lines are added to a request behind its parser, so no crate can log them. See [`HeaderLines`].
+//! * The engines add the lines to a request themselves, so no crate can log them. See [`HeaderLines`].
 //! * No lock is held while a file is read or a record is logged: a logger may call the client.
 //!
 //! Deliberately absent: engines, answers and clocks of its own.
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::http::{OTHERS_CAN_READ, file};
+use crate::http::{file, mode_open_to_others};
 use crate::values::api::Api;
 use crate::values::config::ConfigError;
 use crate::values::credentials::{Credentials, Scheme, refused_name};
@@ -41,8 +41,8 @@ const TARGET: &str = "cluster_client";
 
 /// Header lines with secrets, each with its line end. Empty for most hosts.
 ///
-/// An engine adds them to the bytes of a request after ureq-proto has written its head: at the level *trace* that crate
-/// logs what it writes. `Debug` is `***`.
+/// An engine adds them to the bytes of a request itself: at the level *trace* ureq-proto logs what it writes. `Debug` is
+/// `***`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct HeaderLines(Option<Arc<str>>);
 
@@ -381,21 +381,34 @@ fn bytes_of(secret: &Secret) -> Result<Vec<u8>, Problem> {
             let value = std::env::var_os(name).map(OsString::into_encoded_bytes);
             value.ok_or_else(|| ("is not set".into(), "set it, or leave the setting out"))
         }
-        Source::File { path, has_warned } => {
+        Source::File { path, warned_of } => {
             let (bytes, found) = file::read(path, MAX_FILE)?;
-            if let Some(mode) = file::mode_with(OTHERS_CAN_READ, &found)
-                && !has_warned.swap(true, Ordering::Relaxed)
+            if let Some(mode) = mode_open_to_others(&found)
+                && warned_of.swap(mode, Ordering::Relaxed) == 0
             {
-                warn_of_mode(path, mode);
+                log::warn!(target: TARGET, "{}", warning_of_mode(path, mode));
             }
             Ok(bytes)
         }
     }
 }
 
-fn warn_of_mode(path: &Path, mode: u32) {
+fn warning_of_mode(path: &Path, mode: u32) -> String {
     let path = Printable::path(path);
-    log::warn!(target: TARGET, "the secret file {path} can be read by other users (mode {mode:04o}); run chmod go-r on it");
+    format!("the secret file {path} can be read by other users (mode {mode:04o}): run chmod go-r on it")
+}
+
+/// Returns a warning for each file of these credentials that was found readable for others. All were logged.
+pub(crate) fn warnings(credentials: &Credentials) -> impl Iterator<Item = String> {
+    let headers = credentials.headers.iter().map(|(_, secret)| secret);
+    let secrets = headers.chain(credentials.scheme.iter().flat_map(scheme_secrets));
+    secrets.filter_map(|secret| match &secret.source {
+        Source::File { path, warned_of } => match warned_of.load(Ordering::Relaxed) {
+            0 => None,
+            mode => Some(warning_of_mode(path, mode)),
+        },
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -38,6 +38,6 @@ pub(crate) fn headers(request: &Request) -> impl Iterator<Item = Option<(HeaderN
 }
 
 /// Returns whether the request names this header, so that there is no default.
-pub(crate) fn names(request: &Request, name: &HeaderName) -> bool {
-    request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name.as_str()))
+pub(crate) fn names(request: &Request, name: &str) -> bool {
+    request.headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name))
 }

@@ -2,10 +2,12 @@
 //!
 //! Nothing here opens a connection.
 
+use std::fs::Metadata;
 use std::time::Duration;
 
 use crate::api::BodyUse;
 
+pub(crate) mod abandoned;
 pub(crate) mod additions;
 pub(crate) mod credentials;
 pub(crate) mod errors;
@@ -17,8 +19,6 @@ pub(crate) mod proxy;
 pub(crate) mod resolver;
 pub(crate) mod tls;
 
-/// The bits of the mode of a file that its group or others can read.
-pub(crate) const OTHERS_CAN_READ: u32 = 0o044;
 /// Maximum size of the head of an answer.
 pub(crate) const MAX_HEAD: usize = 16 * 1024;
 /// Maximum size of a body that is read to its end. A longer one closes its connection.
@@ -40,5 +40,35 @@ pub(crate) fn max_body(body_use: BodyUse) -> u64 {
     match body_use {
         BodyUse::Unused | BodyUse::Hint => MAX_BODY,
         BodyUse::Needed => MAX_NEEDED_BODY,
+    }
+}
+
+/// Returns the mode of a file with a secret that other users can read.
+///
+/// A file of root with a group is meant for that group: Kubernetes mounts secrets so, and a container cannot change it.
+pub(crate) fn mode_open_to_others(found: &Metadata) -> Option<u32> {
+    #[cfg(unix)]
+    let owner = Some(std::os::unix::fs::MetadataExt::uid(found));
+    #[cfg(not(unix))]
+    let owner = None;
+    file::mode_with(bits_of_others(owner), found)
+}
+
+const fn bits_of_others(owner: Option<u32>) -> u32 {
+    // A container in a user namespace of its own sees root as 65534.
+    if matches!(owner, Some(0 | 65534)) { 0o004 } else { 0o044 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_of_root_may_be_readable_by_its_group() {
+        let is_open = |mode: u32, owner| mode & bits_of_others(Some(owner)) != 0;
+        for roots in [0, 65534] {
+            assert!(!is_open(0o440, roots) && is_open(0o444, roots));
+        }
+        assert!(is_open(0o440, 1000) && is_open(0o604, 1000) && !is_open(0o600, 1000));
     }
 }

@@ -40,6 +40,73 @@ pub use self::unfinished::{JournalEntry, Unfinished};
 ///   [`Observer`](crate::Observer). The group of the current call is busy meanwhile.
 /// * A call that fails with `EMFILE` or `ENFILE` is retried once, after the client has closed its idle connections.
 /// * A panic is caught and counts as a failed call.
+///
+/// ```
+/// use std::collections::{BTreeMap, BTreeSet};
+/// use std::sync::{Arc, Mutex};
+/// use std::time::SystemTime;
+/// use cluster_client::{Claim, ClaimError, GroupId, Intent, Journal, JournalEntry, JournalError, Stamp, Unfinished};
+///
+/// /// Keeps intents in memory: enough for a test, but they do not survive the process.
+/// #[derive(Clone, Default)]
+/// struct Memory {
+///     held: Arc<Mutex<BTreeSet<GroupId>>>,
+///     intents: Arc<Mutex<BTreeMap<GroupId, Intent>>>,
+/// }
+///
+/// impl Journal for Memory {
+///     fn claim(&self, group: &GroupId) -> Result<Box<dyn Claim>, ClaimError> {
+///         if !self.held.lock().unwrap().insert(group.clone()) {
+///             return Err(ClaimError::Busy("another operation of this process".into()));
+///         }
+///         let inherited = self.intents.lock().unwrap().get(group).cloned();
+///         Ok(Box::new(Held { journal: self.clone(), group: group.clone(), inherited }))
+///     }
+///
+///     fn unfinished(&self) -> Result<Unfinished, JournalError> {
+///         let stamp = Stamp::new(std::process::id(), None, SystemTime::now());
+///         let (held, intents) = (self.held.lock().unwrap(), self.intents.lock().unwrap());
+///         let mut unfinished = Unfinished::default();
+///         for (group, intent) in &*intents {
+///             let entry = JournalEntry::new(intent.clone(), stamp.clone());
+///             unfinished.entries.push(if held.contains(group) { entry.held_by("this process") } else { entry });
+///         }
+///         Ok(unfinished)
+///     }
+/// }
+///
+/// struct Held {
+///     journal: Memory,
+///     group: GroupId,
+///     inherited: Option<Intent>,
+/// }
+///
+/// impl Claim for Held {
+///     fn inherited(&self) -> Option<&Intent> {
+///         self.inherited.as_ref()
+///     }
+///
+///     fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
+///         self.journal.intents.lock().unwrap().insert(self.group.clone(), intent.clone());
+///         Ok(())
+///     }
+///
+///     fn erase(&mut self) -> Result<(), JournalError> {
+///         self.journal.intents.lock().unwrap().remove(&self.group);
+///         Ok(())
+///     }
+/// }
+///
+/// impl Drop for Held {
+///     fn drop(&mut self) {
+///         self.journal.held.lock().unwrap().remove(&self.group);
+///     }
+/// }
+///
+/// let journal = Memory::default();
+/// # #[cfg(feature = "testing")]
+/// cluster_client::testing::journal_conformance(|| journal.clone());
+/// ```
 pub trait Journal: Send + Sync {
     /// Locks a group, without waiting.
     ///
@@ -74,6 +141,23 @@ pub trait Journal: Send + Sync {
 }
 
 /// The lock on one group. Dropping it frees the group and keeps its intent.
+///
+/// ```
+/// use cluster_client::{Claim, DirectoryJournal, GroupId, Hosts, Intent, Journal, Purpose};
+///
+/// # let directory = tempfile::tempdir()?;
+/// let journal = DirectoryJournal::open(directory.path().join("journal"))?;
+/// let group = GroupId::parse("payments")?;
+/// let intent = Intent::new(group.clone(), Purpose::Delete, &Hosts::parse(["http://node1:8000"])?);
+///
+/// let mut claim: Box<dyn Claim> = journal.claim(&group).expect("the group is free");
+/// assert!(journal.claim(&group).is_err());
+/// claim.record(&intent)?;
+/// assert_eq!(journal.unfinished()?.groups().count(), 1);
+/// claim.erase()?;
+/// assert_eq!(journal.unfinished()?.groups().count(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Claim: Send {
     /// The intent that a dead owner has left, as read by the claim.
     fn inherited(&self) -> Option<&Intent>;

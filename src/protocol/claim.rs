@@ -119,7 +119,7 @@ impl<R: Rules> Machine<R> {
     }
 
     fn take_hosts(&mut self, hosts: Arc<[Host]>) {
-        self.participants = vec![Participant::new(); hosts.len()];
+        self.participants = std::iter::repeat_with(Participant::new).take(hosts.len()).collect();
         self.hosts = hosts;
     }
 }

@@ -46,6 +46,7 @@ impl<R: Rules> Machine<R> {
     pub(super) fn recorded(&mut self, recorded: Result<(), JournalError>) {
         self.awaiting_journal = false;
         match (self.phase, recorded) {
+            (Phase::Finish, Err(_)) if self.has_claim_ended() => self.end_without_claim(),
             // The entry belongs to an older operation, which stays unfinished.
             (Phase::Intend, Err(error)) if R::stops_unrecorded() && self.recoverable => {
                 self.end_with(Outcome::JournalFailed, Cause::journal(error));
@@ -69,6 +70,7 @@ impl<R: Rules> Machine<R> {
     pub(super) fn erased(&mut self, erased: Result<(), JournalError>) {
         self.awaiting_journal = false;
         match (self.phase, erased) {
+            (Phase::Commit | Phase::Finish, Err(_)) if self.has_claim_ended() => self.end_without_claim(),
             (Phase::Commit, Err(error)) => {
                 self.recoverable = true;
                 if R::undoes_failed_commit() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::participant::Stop;
+use super::participant::{Participant, Stop};
 use super::{AfterSettle, Machine, Rules};
 use crate::values::action::Action;
 use crate::values::cause::JournalError;
@@ -22,30 +22,41 @@ impl<R: Rules> Machine<R> {
     /// Ends the operation if its claim has ended. The result of a journal call, and the replies to requests in flight,
     /// are awaited first.
     pub(super) fn stop_if_claim_ended(&mut self) {
-        let ended = self.holds_until.is_some_and(|until| R::has_claim_ended(self.now, until));
-        if !ended || self.awaiting_journal || self.outcome.is_some() || R::goes_on_without_claim(self.phase) {
+        if !self.has_claim_ended() || self.awaiting_journal || self.outcome.is_some() {
             return;
         }
         match (self.phase, self.after_settle) {
-            _ if self.stopping == Some(Stop::ClaimLost) => {}
+            _ if self.in_round() && self.stopping == Some(Stop::ClaimLost) => {}
             _ if self.in_round() => {
                 self.stop(Stop::ClaimLost);
                 self.advance();
+                // The next phase may have begun.
+                self.stop_if_claim_ended();
             }
             // A part of the intent may have been written.
             (Phase::Intend, _) if self.abandoned.is_some() => self.erased(Err(JournalError::claim_lost())),
-            (Phase::Claim | Phase::Intend, _) | (Phase::Settle, AfterSettle::Probe | AfterSettle::Operation) => {
-                self.give_up(Cause::ClaimLost);
+            // The recovery before the operation is complete.
+            (Phase::Settle, AfterSettle::Operation) => {
+                self.begin_operation();
+                self.stop_if_claim_ended();
             }
-            _ => self.end_with(Outcome::InDoubt, Cause::ClaimLost),
+            (Phase::Claim | Phase::Intend, _) | (Phase::Settle, AfterSettle::Probe) => self.give_up(Cause::ClaimLost),
+            _ => self.end_without_claim(),
         }
     }
 
-    /// Ends a round that was stopped because the claim was lost. The intent stays.
+    /// Whether the claim has ended, so that another coordinator may work on the group.
+    pub(super) fn has_claim_ended(&self) -> bool {
+        let ended = self.holds_until.is_some_and(|until| R::has_claim_ended(self.now, until));
+        ended && !R::goes_on_without_claim(self.phase)
+    }
+
+    /// Ends an operation that may have changed hosts, because its claim was lost. The intent stays.
     pub(super) fn end_without_claim(&mut self) {
         if R::goes_on_without_claim(Phase::RollBack) && self.creating() && self.phase == Phase::Create {
             return self.begin_removal();
         }
+        self.participants.iter_mut().for_each(Participant::discard_unsettled_state::<R>);
         self.end_with(Outcome::InDoubt, Cause::ClaimLost);
     }
 

@@ -375,6 +375,11 @@ impl<R: Rules> Machine<R> {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn has_ended(&self) -> bool {
+        self.outcome.is_some()
+    }
+
     /// Whether a stopped phase waits for the replies to its requests in flight. Of these, one that was not sent changes
     /// nothing and is not retried, so it may be withdrawn.
     pub(crate) fn is_stopping(&self) -> bool {

@@ -329,6 +329,18 @@ impl Participant {
         Transition::AwaitSettle
     }
 
+    /// Counts a state as unknown that would be checked again after the settle time.
+    pub(super) fn discard_unsettled_state<R: Rules>(&mut self) {
+        let is_early = match self.state {
+            State::Absent => self.absence_must_settle::<R>(),
+            State::Present => self.presence_must_settle::<R>(),
+            State::Unknown => false,
+        };
+        if is_early {
+            (self.state, self.given_up) = (State::Unknown, Some(Stop::ClaimLost));
+        }
+    }
+
     /// Counts a check that found the group changing. Returns the time of the first, and the number before this one.
     pub(super) fn count_change(&mut self, now: Duration) -> (Duration, u32) {
         let (since, looks) = self.changing.unwrap_or((now, 0));

@@ -32,6 +32,9 @@ pub(super) struct Planned {
 }
 
 impl Planned {
+    /// The operations of another coordinator, after the claim of the first was lost.
+    pub(super) const OTHERS: [Planned; 3] = [RECOVER, Planned::of(Operation::Create), Planned::of(Operation::Delete)];
+
     pub(super) const WORDS: [&'static str; 7] =
         ["create", "blind-create", "delete", "status", "repair-present", "repair-absent", "recover"];
 
@@ -60,26 +63,32 @@ const TO_ABSENT: Planned = Planned::of(Operation::Repair(Target::Absent));
 #[derive(Debug, Clone)]
 pub(super) struct Scenario {
     /// The initial state of the hosts and the operations, for example `present: delete create`. Before it `mapped` for
-    /// hosts with another API.
+    /// hosts with another API, or `leased` for claims that end by themselves.
     pub(super) text: String,
     plan: Vec<Planned>,
     present: bool,
     dialect: Dialect,
+    is_leased: bool,
 }
 
 impl Scenario {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (start, words) = text.split_once(": ")?;
         let plan = words.split(' ').map(Planned::parse).collect::<Option<_>>()?;
+        let (is_leased, start) = start.strip_prefix("leased ").map_or((false, start), |start| (true, start));
         let (dialect, start) = match start.strip_prefix("mapped ") {
             Some(start) => (Dialect::Mapped, start),
             None => (Dialect::Node, start),
         };
-        Some(Scenario { text: text.into(), plan, present: start == "present", dialect })
+        Some(Scenario { text: text.into(), plan, present: start == "present", dialect, is_leased })
     }
 
     pub(super) fn is_mapped(&self) -> bool {
         self.dialect == Dialect::Mapped
+    }
+
+    pub(super) fn is_leased(&self) -> bool {
+        self.is_leased
     }
 
     pub(super) fn is_single(&self) -> bool {
@@ -101,6 +110,8 @@ pub(super) enum DriverMutant {
     BelievesUnlisted,
     /// Decides by the status of an answer whose body is cut.
     BelievesCutBody,
+    /// Changes the intent of another coordinator.
+    NoFence,
 }
 
 /// The end of a machine, for the counts.
@@ -218,6 +229,8 @@ impl Setting {
 pub(super) struct Run<'a> {
     setting: &'a Setting,
     pub(super) world: World,
+    /// The second coordinator has worked.
+    pub(super) is_taken_over: bool,
     pub(super) ends: [u32; End::ALL.len()],
 }
 
@@ -229,13 +242,15 @@ enum Between {
     Cancel,
     /// The process is stopped for this time: until the deadline, or until just before it.
     Stall(Duration),
+    /// An event of the lease, by its number.
+    Lease(usize),
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(setting: &'a Setting, choices: Choices, trace: bool) -> Self {
         let mut world = World::new(Arc::clone(&setting.names), setting.group.clone(), setting.driver, choices);
         world.violations.trace = trace.then(Vec::new);
-        Run { setting, world, ends: [0; End::ALL.len()] }
+        Run { setting, world, is_taken_over: false, ends: [0; End::ALL.len()] }
     }
 
     pub(super) fn play<R: Rules>(&mut self, scenario: &Scenario) {
@@ -250,7 +265,7 @@ impl<'a> Run<'a> {
     }
 
     fn set_up(&mut self, scenario: &Scenario) {
-        self.world.dialect = scenario.dialect;
+        (self.world.dialect, self.world.is_leased) = (scenario.dialect, scenario.is_leased);
         for host in 0..self.world.nodes.len() {
             let other = self.world.choices.choose(2) == 1;
             let owner = if scenario.present { Owner::Settled } else { Owner::Foreign { kept: true } };
@@ -280,7 +295,7 @@ impl<'a> Run<'a> {
 
     // --- one machine
 
-    fn operate<R: Rules>(&mut self, Planned { operation, preflight: planned }: Planned) -> End {
+    pub(super) fn operate<R: Rules>(&mut self, Planned { operation, preflight: planned }: Planned) -> End {
         let Setting { names, group, limits, .. } = self.setting;
         let began = self.world.now;
         let Configuration { cluster, api, known } = self.configure(operation);
@@ -351,7 +366,8 @@ impl<'a> Run<'a> {
         let limit = 100 + 60 * self.setting.hosts();
         for _ in 0..limit {
             let clock = self.world.now.saturating_sub(began);
-            match self.between(clock, cancelled) {
+            let lease_events = if machine.has_ended() { 0 } else { self.lease_events() };
+            match self.between(clock, cancelled, lease_events) {
                 Between::Nothing => {}
                 Between::Crash => return false,
                 Between::Cancel => {
@@ -365,8 +381,10 @@ impl<'a> Run<'a> {
                     self.world.pass.stalled = true;
                     self.world.advance_to(self.world.now + time);
                 }
+                Between::Lease(event) => stalled += self.let_lease_event_happen::<R>(event),
             }
             let bound = bound(&self.setting.limits) + stalled;
+            self.renew(machine, began);
             let clock = self.world.now.saturating_sub(began);
             let input = match machine.poll_output(clock) {
                 Output::Done => {
@@ -388,6 +406,8 @@ impl<'a> Run<'a> {
                 }
                 Output::Claim => self.claim(),
                 Output::Record(intent) => {
+                    self.world.check_held();
+                    stalled += self.before_journal_call::<R>();
                     let recorded = match self.setting.driver {
                         DriverMutant::SkipsStore => Ok(()),
                         _ => self.world.record(intent),
@@ -396,6 +416,8 @@ impl<'a> Run<'a> {
                     Input::Recorded(recorded)
                 }
                 Output::Erase => {
+                    self.world.check_held();
+                    stalled += self.before_journal_call::<R>();
                     let erased = self.world.erase();
                     Input::Erased(erased)
                 }
@@ -411,13 +433,17 @@ impl<'a> Run<'a> {
         false
     }
 
-    fn between(&mut self, clock: Duration, cancelled: bool) -> Between {
+    fn between(&mut self, clock: Duration, cancelled: bool, lease_events: usize) -> Between {
         // A crash is offered once for each state of the world outside of the coordinator.
         let touched = std::mem::take(&mut self.world.touched);
         let crash = usize::from(touched);
         let cancel = usize::from(!cancelled);
         let to = if clock < OPERATION_TIMEOUT { OPERATION_TIMEOUT.saturating_sub(clock) } else { ROLLBACK_TIMEOUT };
-        let chosen = self.world.choices.choose(1 + crash + cancel + 2);
+        let plain = 1 + crash + cancel + 2;
+        let chosen = self.world.choices.choose(plain + lease_events);
+        if chosen >= plain {
+            return Between::Lease(chosen - plain);
+        }
         let ways = [
             (true, Between::Nothing),
             (touched, Between::Crash),
@@ -435,6 +461,7 @@ impl<'a> Run<'a> {
         }
         if let Ok(intent) = &claimed {
             self.world.inherit(intent.as_ref());
+            self.world.lease();
         }
         Input::Claimed(claimed)
     }

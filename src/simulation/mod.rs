@@ -25,11 +25,14 @@
 //!   replica.
 //! * Mappings: the hosts of the scenarios `mapped` create by overwriting, tell by the body of a 200 whether the group is
 //!   there, and may say for any time that it is changing. What a mapping does not list may have been applied or not.
-//! * Locks (A1): no other client works on the group meanwhile. One exception: it may create the group on a host just
+//! * Leases: in the scenarios `leased` a claim ends by itself. A request starts at the time at which its start was decided:
+//!   a pause between the two is excluded. The lock is free no earlier than its owner knows.
+//! * Locks (A1): no other client works on the group without the lock. One exception: it may create the group on a host just
 //!   before our first POST there. Then I3 is checked for a refusal that the machine has received.
 
 mod cost;
 mod driver;
+mod lease;
 mod mutants;
 mod oracle;
 mod schedule;
@@ -50,7 +53,7 @@ use self::schedule::{Choices, Faults};
 use crate::protocol::{Rules, Sound};
 
 /// The operations of each run. A recovery follows at the end.
-const SCENARIOS: [&str; 21] = [
+const SCENARIOS: [&str; 26] = [
     "absent: create",
     "absent: repair-present delete",
     "absent: blind-create",
@@ -72,6 +75,11 @@ const SCENARIOS: [&str; 21] = [
     "mapped present: repair-present",
     "mapped absent: create delete",
     "mapped absent: create repair-absent",
+    "leased absent: create",
+    "leased absent: blind-create",
+    "leased present: delete",
+    "leased present: repair-present",
+    "leased present: repair-absent",
 ];
 
 fn scenarios() -> Vec<Scenario> {
@@ -296,20 +304,21 @@ fn assert_all_ends(stats: &Stats) {
 fn every_schedule_of_few_faults() {
     check_all(|scenario| match (scenario.is_mapped(), scenario.is_single()) {
         _ if cfg!(debug_assertions) => [2, 1, 1],
+        _ if scenario.is_leased() => [2, 2, 1],
         (true, false) => [2, 2, 1],
         _ => [3, 2, 2],
     });
 }
 
 /// Every schedule of up to 4 faults for each single operation, with its crashes and recoveries. Two operations in
-/// sequence get 4 faults on one host, and 3 on two and three. With a mapping it is one fault less.
+/// sequence get 4 faults on one host, and 3 on two and three. With a mapping, or under a lease, it is one fault less.
 #[test]
 #[ignore = "runs long"]
 fn every_schedule_of_four_faults() {
     let most = usize::try_from(number("SIM_FAULTS", 4)).expect("a small number");
     check_all(|scenario| {
-        // Hosts with a mapping have more to say, and are checked more often.
-        let most = if scenario.is_mapped() { most - 1 } else { most };
+        // Hosts with a mapping have more to say, and are checked more often. Under a lease, a second coordinator works.
+        let most = if scenario.is_mapped() || scenario.is_leased() { most - 1 } else { most };
         if scenario.is_single() { [most; 3] } else { [most, most - 1, most - 1] }
     });
 }
@@ -368,7 +377,9 @@ fn play_drawn(settings: &[Setting], seed: u64, stats: &mut Stats) {
         (0..random.usize(1..=4)).map(|_| Planned::WORDS[random.usize(..Planned::WORDS.len())]).collect();
     let start = if random.bool() { "present" } else { "absent" };
     let dialect = if random.u8(..4) == 0 { "mapped " } else { "" };
-    let scenario = Scenario::parse(&format!("{dialect}{start}: {}", words.join(" "))).expect("it is well written");
+    let lock = if random.u8(..3) == 0 { "leased " } else { "" };
+    let scenario =
+        Scenario::parse(&format!("{lock}{dialect}{start}: {}", words.join(" "))).expect("it is well written");
     let choices = Choices::random(random.u64(..), random.usize(1..=10), random.usize(5..40));
     let mut run = Run::new(setting, choices, false);
     play::<Sound>(&mut run, &scenario);

@@ -6,10 +6,11 @@ use std::panic::resume_unwind;
 use std::time::Duration;
 
 use super::driver::{DriverMutant, Setting};
-use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12};
+use super::oracle::Invariant::{self, I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12, I13};
 use super::schedule::shorten;
 use super::{Counterexample, Wanted, breaks, scenarios, shortest, trace};
 use crate::protocol::{Deletes, Evidence, Posts, Rules, Sound};
+use crate::values::event::Phase;
 use crate::values::report::State;
 
 macro_rules! mutants {
@@ -86,6 +87,19 @@ mutants! {
     UndoesAtOnce {
         fn waits_for_replies() -> bool { false }
         fn may_undo(_: Evidence) -> bool { true }
+    }
+    /// Does not look at the end of its claim.
+    IgnoresLoss {
+        fn has_claim_ended(_: Duration, _: Duration) -> bool { false }
+        fn ends_within_claim(_: Duration, _: Duration) -> bool { true }
+    }
+    /// Sends changes that may outlast the claim.
+    OutlastsClaim { fn ends_within_claim(_: Duration, _: Duration) -> bool { true } }
+    /// Rolls back after the loss of its claim.
+    RollsBackAfterLoss { fn goes_on_without_claim(phase: Phase) -> bool { phase == Phase::RollBack } }
+    /// Erases its intent after the loss of its claim.
+    ErasesAfterLoss {
+        fn goes_on_without_claim(phase: Phase) -> bool { matches!(phase, Phase::Commit | Phase::Finish) }
     }
     Panics {
         fn refusal_is_final(_: Posts) -> bool { resume_unwind(Box::new("mutant")) }
@@ -180,6 +194,14 @@ fn every_mutant_is_caught() {
         caught::<CountsUnknownAsAbsent>("CountsUnknownAsAbsent", Right, I8, "", 1),
         caught::<UndoesAtOnce>("UndoesAtOnce", Right, I9, "while a POST", 1),
         caught::<Panics>("Panics", Right, I10, "", 1),
+        caught::<IgnoresLoss>("IgnoresLoss", Right, I13, "may outlast", 1),
+        caught::<IgnoresLoss>("IgnoresLoss", Right, I13, "ended well", 1),
+        caught::<IgnoresLoss>("IgnoresLoss", Right, I3, "removed", 1),
+        caught::<OutlastsClaim>("OutlastsClaim", Right, I13, "may outlast", 2),
+        caught::<RollsBackAfterLoss>("RollsBackAfterLoss", Right, I13, "may outlast", 1),
+        caught::<ErasesAfterLoss>("ErasesAfterLoss", Right, I13, "after the claim had ended", 1),
+        caught::<Sound>("driver: no fence", DriverMutant::NoFence, I13, "ended well", 1),
+        caught::<Sound>("driver: no fence", DriverMutant::NoFence, I6, "", 2),
     ];
     let tripped: BTreeSet<Invariant> = tripped.into_iter().collect();
     assert!(Invariant::ALL.iter().all(|invariant| tripped.contains(invariant)), "only {tripped:?}");

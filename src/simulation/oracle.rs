@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::driver::{OPERATION_TIMEOUT, TRIES};
+use super::lease::Lease;
 use super::world::{Owner, SETTLE, TIMEOUT, World};
 use crate::protocol::Limits;
 use crate::values::action::Action;
@@ -29,12 +30,13 @@ pub(super) enum Invariant {
     I10,
     I11,
     I12,
+    I13,
 }
 
 impl Invariant {
-    pub(super) const ALL: [Invariant; 12] = {
-        use Invariant::{I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12};
-        [I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12]
+    pub(super) const ALL: [Invariant; 13] = {
+        use Invariant::{I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12, I13};
+        [I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12, I13]
     };
 }
 
@@ -147,7 +149,9 @@ impl World {
         let operation = Some(operation);
         let named = |(at, name): (usize, &Host)| u32::from(cluster.contains(name)) << at;
         let caller = self.names.iter().enumerate().map(named).sum();
-        let (number, machine) = (self.pass.number + 1, self.pass.machine + 1);
+        self.last = (self.last.0 + 1, self.last.1 + 1);
+        let (number, machine) = self.last;
+        self.lease = Lease::default();
         let api = Arc::clone(api);
         self.pass = Pass { number, machine, caller, operation, preflight, started, api, ..Pass::default() };
         if self.intent.is_none() {
@@ -171,7 +175,8 @@ impl World {
     /// Begins the pass of the operation itself, after the recovered intent was erased.
     pub(super) fn acknowledge_erase(&mut self) {
         if self.pass.operation != Some(Operation::Recover) && self.pass.recovers.take().is_some() {
-            self.pass.number += 1;
+            self.last.0 += 1;
+            self.pass.number = self.last.0;
             self.pass.recovered = true;
             self.pass.changed_earlier = self.pass.changed;
             (self.pass.recorded, self.pass.writes, self.pass.deletes) = (false, 0, 0);
@@ -199,6 +204,8 @@ impl World {
     pub(super) fn check_send(&mut self, host: usize, action: Action, timeout: Duration, understood: bool) {
         self.demand(understood, Invariant::I12, "a recovery asked in another API than that of the intent");
         self.demand(!timeout.is_zero(), Invariant::I7, "a request was sent when its time was over");
+        let held = action == Action::Check || self.lease.holds_until.is_none_or(|until| self.now + timeout <= until);
+        self.demand(held, Invariant::I13, "a change was sent that may outlast the claim");
         let bounded = self.pass.recovers.is_none()
             && !self.pass.recovered
             && match self.pass.operation {
@@ -345,6 +352,12 @@ impl World {
         }
     }
 
+    /// Called when the machine decides to record or erase.
+    pub(super) fn check_held(&mut self) {
+        let held = self.lease.holds_until.is_none_or(|until| self.now < until);
+        self.demand(held, Invariant::I13, "the journal was to be changed after the claim had ended");
+    }
+
     pub(super) fn check_erase(&mut self) {
         let seen = self
             .nodes
@@ -399,7 +412,11 @@ impl World {
             let lost = unsettled && !self.named(host);
             self.demand(!lost, Invariant::I6, "a host has, or will have, a group that no intent names");
         }
-        // The refusal of a POST was known to the machine only, and the machine is gone.
+        self.forget_refusals();
+    }
+
+    /// Another coordinator does not know the refusal of a POST: it was known to the machine only.
+    pub(super) fn forget_refusals(&mut self) {
         for host in 0..self.nodes.len() {
             let blind = matches!(
                 self.intent.as_ref().map(|intent| intent.purpose),
@@ -418,6 +435,9 @@ impl World {
             if world.intent.is_some() { text + "; an intent stays" } else { text }
         });
         self.check_hosts(report);
+        if self.lease.is_superseded {
+            return self.check_superseded(report);
+        }
         match outcome {
             Outcome::Created => self.check_created(),
             Outcome::Unrecorded => self.check_all(report, State::Present, Invariant::I5),
@@ -459,11 +479,29 @@ impl World {
         self.demand(!silent, Invariant::I8, "an intent stays and the report does not say so");
     }
 
+    /// Checks the report of an operation during which another coordinator has worked on the group. It says nothing that
+    /// the other may have made untrue.
+    fn check_superseded(&mut self, report: &Report) {
+        let untouched = self.pass.writes == 0;
+        let modest = match report.outcome {
+            Outcome::InDoubt => true,
+            Outcome::Unavailable
+            | Outcome::AlreadyExists
+            | Outcome::Cancelled
+            | Outcome::TimedOut
+            | Outcome::JournalFailed => untouched,
+            _ => false,
+        };
+        self.demand(modest, Invariant::I13, "an operation ended well after its claim was lost");
+        self.check_earlier(report);
+    }
+
     /// Checks that a rollback sent DELETE to each host that answered 201. Its time is its own, and only a stall can
     /// use it up before the first DELETE.
     fn check_rollback_was_tried(&mut self, outcome: Outcome) {
         let committed = matches!(outcome, Outcome::Created | Outcome::Unrecorded);
-        if !self.pass.creates() || self.pass.stalled || committed {
+        let lost = self.lease.holds_until.is_some_and(|until| self.now >= until);
+        if !self.pass.creates() || self.pass.stalled || committed || lost {
             return;
         }
         let tried = |log: &HostLog| log.created.is_none() || log.tried[1] > 0;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::DriverMutant;
+use super::lease::Lease;
 use super::oracle::{HostLog, Pass, Violations};
 use super::schedule::Choices;
 use crate::api::{Action, Api, Body, Classification, ClassifiedReply, Reply, classify};
@@ -180,6 +181,8 @@ pub(super) struct SentRequest {
     understood: bool,
     /// A decided timeout, and the time at which it is seen.
     slow: Option<(Fate, Duration)>,
+    /// The reply, which a stopped process has not read yet.
+    reply: Option<Reply>,
 }
 
 /// A request that will take effect later.
@@ -210,12 +213,17 @@ pub(super) struct World {
     pub(super) names: Arc<[Host]>,
     group: GroupId,
     pub(super) dialect: Dialect,
-    driver: DriverMutant,
+    pub(super) driver: DriverMutant,
     pub(super) nodes: Vec<SimulatedNode>,
     pub(super) in_flight: Vec<SentRequest>,
     pub(super) late: Vec<Late>,
     pub(super) intent: Option<Intent>,
     pub(super) pass: Pass,
+    /// The numbers of the last pass and the last machine.
+    pub(super) last: (u32, u32),
+    /// Claims end by themselves.
+    pub(super) is_leased: bool,
+    pub(super) lease: Lease,
     pub(super) violations: Violations,
     /// The world outside of the coordinator has changed since a crash was last offered.
     pub(super) touched: bool,
@@ -238,6 +246,9 @@ impl World {
             late: Vec::new(),
             intent: None,
             pass: Pass::default(),
+            last: (0, 0),
+            is_leased: false,
+            lease: Lease::default(),
             violations: Violations::default(),
             touched: true,
             sequence: 0,
@@ -279,6 +290,7 @@ impl World {
             api: Arc::clone(api),
             understood,
             slow: None,
+            reply: None,
         });
     }
 
@@ -290,6 +302,10 @@ impl World {
     /// Delivers one request to its host, and returns the reply. Returns `None` if it will time out later.
     pub(super) fn deliver(&mut self, request: usize) -> Option<(usize, Action, ClassifiedReply, Duration)> {
         let (host, action) = (self.in_flight[request].host, self.in_flight[request].action);
+        if let Some(reply) = self.in_flight[request].reply.take() {
+            let request = self.in_flight.remove(request);
+            return Some(self.received(&request, reply));
+        }
         let fate = match self.in_flight[request].slow {
             Some((fate, _)) => fate,
             None => self.decide(host, action),
@@ -309,9 +325,45 @@ impl World {
         self.trace(|world| {
             format!("    {} at {}: {fate:?}, {reply:?}", action.method(), world.names[host].authority())
         });
-        let reply = self.classified(&request, reply);
+        Some(self.received(&request, reply))
+    }
+
+    fn received(&mut self, request: &SentRequest, reply: Reply) -> (usize, Action, ClassifiedReply, Duration) {
+        let (host, action) = (request.host, request.action);
+        let reply = self.classified(request, reply);
         self.log_answer(host, action, &reply, request.sent, request.sequence);
-        Some((host, action, reply, self.now.saturating_sub(request.sent)))
+        (host, action, reply, self.now.saturating_sub(request.sent))
+    }
+
+    /// Decides the replies to the requests in flight, while their process is stopped. A request that hangs times out.
+    pub(super) fn answer_in_flight(&mut self) {
+        for place in 0..self.in_flight.len() {
+            let (host, action) = (self.in_flight[place].host, self.in_flight[place].action);
+            if self.in_flight[place].slow.is_none() {
+                let due = self.in_flight[place].sent + self.in_flight[place].timeout;
+                self.in_flight[place].slow = Some((self.decide(host, action), due));
+            }
+        }
+        let mut requests = std::mem::take(&mut self.in_flight);
+        let due = |request: &SentRequest| match request.slow {
+            Some((Fate::Late(_) | Fate::Silent, due)) => due,
+            _ => Duration::ZERO,
+        };
+        requests.sort_by_key(due);
+        for request in &mut requests {
+            let Some((fate, _)) = request.slow else { continue };
+            if request.action != Action::Check {
+                self.advance_to(due(request));
+                self.touched = true;
+            }
+            let reply = self.answer(request, fate);
+            self.trace(|world| {
+                let name = world.names[request.host].authority();
+                format!("    {} at {name}: {fate:?}, {reply:?}, not read yet", request.action.method())
+            });
+            (request.reply, request.slow) = (Some(reply), None);
+        }
+        self.in_flight = requests;
     }
 
     fn decide(&mut self, host: usize, action: Action) -> Fate {
@@ -562,7 +614,7 @@ impl World {
         self.trace(|_| "CRASH".into());
         self.touched = true;
         for request in std::mem::take(&mut self.in_flight) {
-            if request.action == Action::Check {
+            if request.action == Action::Check || request.reply.is_some() {
                 continue;
             }
             let fate = match request.slow {
@@ -621,6 +673,10 @@ impl World {
     }
 
     pub(super) fn record(&mut self, intent: Intent) -> Result<(), JournalError> {
+        if self.is_fenced() {
+            self.trace(|_| "record: refused, the lock is gone".into());
+            return Err(self.errors.store.clone());
+        }
         let fate = self.choices.choose(3);
         self.trace(|_| {
             let names: Vec<_> = intent.hosts.iter().map(Host::authority).collect();
@@ -635,6 +691,10 @@ impl World {
     }
 
     pub(super) fn erase(&mut self) -> Result<(), JournalError> {
+        if self.is_fenced() {
+            self.trace(|_| "erase: refused, the lock is gone".into());
+            return Err(self.errors.store.clone());
+        }
         let fate = self.choices.choose(3);
         self.trace(|_| format!("erase{}", outcome_words(fate)));
         self.check_erase();

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     fmt, io,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,6 +47,8 @@ pub struct Entry {
     pub group: Option<String>,
     /// Number of the connection, from 1.
     pub connection: u64,
+    /// Address and port from which the client connected. `None` if the connection has ended before it was asked.
+    pub peer: Option<SocketAddr>,
     /// The fault of the request, scripted or drawn.
     pub fault: Option<Fault>,
     /// The status of the answer, set just before it is sent. `None` without an answer (dropped, mute, raw bytes).
@@ -265,6 +267,7 @@ impl NodeState {
                 method: call.method,
                 group: call.group.clone(),
                 connection,
+                peer: self.streams.get(&connection).and_then(|stream| stream.peer_addr().ok()),
                 fault: fault.clone(),
                 status: None,
                 applied: false,

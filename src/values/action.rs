@@ -3,6 +3,13 @@
 use std::fmt;
 
 /// A request to one host.
+///
+/// ```
+/// use cluster_client::Action;
+///
+/// assert_eq!(Action::Check.to_string(), "check");
+/// assert_eq!(Action::Check.method(), "GET");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Action {

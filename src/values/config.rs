@@ -101,7 +101,7 @@ impl ConfigError {
 
     /// Sets the name of the setting.
     #[must_use]
-    pub(crate) fn about(mut self, what: &'static str) -> Self {
+    pub(crate) fn about(mut self, what: impl Into<Cow<'static, str>>) -> Self {
         self.what = what.into();
         self
     }

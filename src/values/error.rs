@@ -12,7 +12,7 @@ use crate::values::report::{Cause, HostReport, Operation, Report, State};
 /// | variant | the cluster | next step |
 /// | --- | --- | --- |
 /// | [`Config`](Error::Config) | untouched | correct the value it names |
-/// | [`AlreadyExists`](Error::AlreadyExists) | unchanged, verified | use the group, or another id |
+/// | [`AlreadyExists`](Error::AlreadyExists) | unchanged, verified | use the group, or another id; repair if not all hosts have it |
 /// | [`Unavailable`](Error::Unavailable) | untouched | retry when the named hosts answer |
 /// | [`RolledBack`](Error::RolledBack) | verified without the group | retry |
 /// | [`Cancelled`](Error::Cancelled) | unchanged, verified | none |
@@ -46,6 +46,9 @@ pub enum Error {
         source: ConfigError,
     },
     /// A host already had the group. Groups that were made on other hosts are deleted again.
+    ///
+    /// If [`Report::all`] says that not every host has it, the cluster is mixed: another create fails as well, until
+    /// [`ClusterClient::repair_group`](crate::ClusterClient::repair_group) has driven it to one state.
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     AlreadyExists {

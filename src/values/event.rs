@@ -11,6 +11,13 @@ use crate::values::host::Host;
 use crate::values::report::{HostStep, Operation, OperationId, Reason, Report, State};
 
 /// The phases of an operation, named as in the protocol.
+///
+/// ```
+/// use cluster_client::Phase;
+///
+/// assert_eq!(Phase::RollBack.as_str(), "roll_back");
+/// assert_eq!(Phase::RollBack.to_string(), "roll back");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -91,6 +98,19 @@ impl Event {
 }
 
 /// The kind of an [`Event`], with its data.
+///
+/// ```
+/// use cluster_client::{EventKind, Phase};
+///
+/// let text = |kind: &EventKind| match kind {
+///     EventKind::Started { hosts, .. } => format!("began on {hosts} hosts"),
+///     EventKind::Retrying { host, attempt, delay, .. } => format!("{host}: try {attempt} in {delay:?}"),
+///     EventKind::Finished { report, .. } => report.summary(),
+///     _ => String::new(),
+/// };
+/// assert_eq!(text(&EventKind::started(3)), "began on 3 hosts");
+/// assert_eq!(text(&EventKind::entered(Phase::Create)), "");
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum EventKind {

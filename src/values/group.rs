@@ -29,22 +29,25 @@ impl GroupId {
     /// percent-encoding may need.
     pub const MAX_BYTES: usize = 255;
 
+    /// The kind of the value in a refusal. An API with a noun of its own replaces it.
+    pub(crate) const WHAT: &'static str = "group";
+
     /// Checks an id.
     ///
     /// # Errors
     /// A [`ConfigError`] if the id is empty or blank, too long, `.` or `..`, or has a control character.
     pub fn parse(id: impl AsRef<str>) -> Result<Self, ConfigError> {
         let id = id.as_ref();
-        let refused = |problem: String, remedy: &str| Err(ConfigError::new("group id", id, problem, remedy));
+        let refused = |problem: String, remedy: &str| Err(ConfigError::new(Self::WHAT, id, problem, remedy));
         if id.trim().is_empty() {
-            return refused("is empty".into(), "give the group a name");
+            return refused("is empty".into(), "give it a name");
         }
         if id.len() > Self::MAX_BYTES {
             let problem = format!("has {} bytes, more than {}", id.len(), Self::MAX_BYTES);
-            return refused(problem, "give the group a shorter name");
+            return refused(problem, "give it a shorter name");
         }
         if id == "." || id == ".." {
-            return refused("means another path, not a name".into(), "give the group a name of its own");
+            return refused("means another path, not a name".into(), "give it a name of its own");
         }
         if let Some(control) = id.chars().find(|c| c.is_control()) {
             let problem = format!("has the control character U+{:04X}", u32::from(control));

@@ -290,6 +290,9 @@ fn parse(url: &str) -> Result<Host, Refusal> {
         return refuse(format!("has a {mark:?}"), "give only scheme, host, port and path");
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    if authority.contains([',', ';']) && rest.contains("://") {
+        return refuse("has more than one host", "separate hosts by commas, or write one a line in a file");
+    }
     let (name, port) = split_port(authority)?;
     let name = check_name(name)?;
     let port = check_port(port)?.unwrap_or(default_port);
@@ -454,6 +457,9 @@ mod tests {
             ("http://node 1", "U+0020"),
             ("http://node1\n", "U+000A"),
             ("http://::1:80", "more than one colon"),
+            ("http://a:80;http://b:80", "more than one host: separate hosts by commas"),
+            ("http://a,http://b", "more than one host: separate hosts by commas, or write one a line in a file"),
+            ("http://a;1", "not one"),
             ("http://[::1", "closing bracket"),
             ("http://[::1]80", "after the closing bracket"),
             ("http://[zz]", "not IPv6"),

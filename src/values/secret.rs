@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 
 use crate::values::config::Origin;
 
@@ -40,8 +40,8 @@ pub(crate) enum Source {
     Text(Arc<str>),
     File {
         path: PathBuf,
-        /// Whether the warning about the mode of the file was logged. Clones share it.
-        has_warned: Arc<AtomicBool>,
+        /// The mode of the file that was warned about, 0 before. Clones share it, so that the log has one warning.
+        warned_of: Arc<AtomicU32>,
     },
     Variable(String),
 }
@@ -54,7 +54,7 @@ impl Secret {
 
     /// The content of a file.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Secret { source: Source::File { path: path.into(), has_warned: Arc::default() }, origin: Origin::Code }
+        Secret { source: Source::File { path: path.into(), warned_of: Arc::default() }, origin: Origin::Code }
     }
 
     /// The value of an environment variable, read once, in [`ClientBuilder::build`](crate::ClientBuilder::build).

@@ -281,3 +281,16 @@ fn secret_is_in_no_process_list_and_the_command_starts_no_process() {
     }
     running.kill();
 }
+
+#[cfg(unix)]
+#[test]
+fn token_file_that_others_can_read_is_warned_about() {
+    let bench = Bench::new();
+    bench.write("token", "abc\n");
+    let warning = "warning: the secret file token can be read by other users (mode 0644): run chmod go-r on it\n";
+    let run = || bench.run(&["status", "g", "--bearer-token-file", "token", "-q"]).exits(1).err;
+    assert_eq!(run(), warning);
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(bench.path("token"), closed).unwrap();
+    assert_eq!(run(), "");
+}

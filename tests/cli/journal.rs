@@ -58,6 +58,13 @@ fn list_shows_running_and_interrupted_operations() {
     let line = bench.run(&["journal", "show", "orders", "-o", "json"]).exits(0).json().remove(0);
     assert_eq!(line["running"].as_bool(), Some(true));
     assert!(line["holder"].as_str().unwrap().starts_with(&process));
+    let status = bench.run(&["status", "orders", "-o", "json"]).json().remove(0);
+    assert_eq!(status["unfinished"], line);
+    let many = bench.run(&["status", "orders", "payments", "users"]);
+    let many = many.reports(&format!("note: orders: a create of it is under way ({process}"));
+    many.reports("note: payments: the journal holds an unfinished operation on it");
+    let none = bench.run(&["status", "users", "-o", "json"]).json().remove(0);
+    assert_eq!(none.get("unfinished"), None);
     running.kill();
     bench.run(&["journal", "list"]).exits(0).prints("2 operations unfinished, 0 running.");
 }
@@ -79,8 +86,16 @@ fn show_prints_the_whole_entry_of_one_group() {
     assert_eq!((line["group"].as_str(), line["purpose"].as_str()), (Some("payments"), Some("create")));
     assert_eq!(line["hosts"].as_array().map(Vec::len), Some(3));
     bench.run(&["journal", "show", "invoices"]).exits(1).reports("invoices has no unfinished operation");
+    assert_missing(&bench, "invoices", "invoices has no unfinished operation in the journal that can be read");
     bench.run(&["journal", "show", ".."]).exits(2).reports("(from the command line)");
     bench.assert_untouched();
+}
+
+/// Asserts that a program reads on standard output that the group has no entry.
+fn assert_missing(bench: &Bench, group: &str, message: &str) {
+    let line = bench.run(&["journal", "show", group, "-o", "json"]).exits(1).json().remove(0);
+    assert_eq!((line["outcome"].as_str(), line["exit"].as_u64()), (Some("refused"), Some(1)), "{line}");
+    assert!(line["cause"]["message"].as_str().unwrap().starts_with(message), "{line}");
 }
 
 #[test]
@@ -89,7 +104,9 @@ fn empty_or_missing_journal_is_no_error_and_is_not_created() {
     let ran = bench.run(&["journal", "list"]).exits(0).reports("nothing is unfinished");
     assert!(ran.out.is_empty() && !bench.journal().exists());
     assert!(bench.run(&["journal", "list", "-o", "json"]).exits(0).out.is_empty());
-    bench.run(&["journal", "show", "payments"]).exits(1).reports("payments has no unfinished operation");
+    let ran = bench.run(&["journal", "show", "payments"]).exits(1);
+    assert!(ran.reports("payments has no unfinished operation").out.is_empty());
+    assert_missing(&bench, "payments", "payments has no unfinished operation: the journal in ");
     bench
         .run(&["journal", "forget", "http://node9", "--yes"])
         .exits(2)

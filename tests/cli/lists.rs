@@ -39,7 +39,7 @@ fn list_is_read_from_standard_input() {
 fn list_with_an_invalid_line_is_refused_as_a_whole() {
     let bench = Bench::new();
     for (list, words) in [
-        (&b"one\n..\n"[..], "group id \"..\" (from groups.txt, line 2)"),
+        (&b"one\n..\n"[..], "group \"..\" (from groups.txt, line 2)"),
         (b"one\ntwo\none\n", "group \"one\" (from groups.txt, line 1 and groups.txt, line 3) is there twice"),
         (b"one\n\xff\n", "groups.txt, line 2 is not UTF-8"),
         (b"# nothing\n\n", "groups.txt names no group"),

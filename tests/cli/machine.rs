@@ -122,7 +122,7 @@ fn every_command_with_json_prints_described_lines() {
     assert_eq!(kinds(&["hosts"], 0), ["settings"]);
     assert_eq!(kinds(&["journal", "list"], 0), ["entry"]);
     assert_eq!(kinds(&["journal", "show", "payments"], 0), ["entry"]);
-    assert_eq!(kinds(&["journal", "show", "orders"], 1), [""; 0]);
+    assert_eq!(kinds(&["journal", "show", "orders"], 1), ["result"]);
     fs::write(bench.journal().join("orders.intent"), "torn").unwrap();
     assert_eq!(kinds(&["journal", "list"], 4), ["entry", "journal_error"]);
     assert_eq!(kinds(&["recover"], 4), ["result", "result"]);
@@ -165,6 +165,23 @@ fn usage_errors_are_json_too() {
         assert_eq!(by_variable("json", &[arguments, &["-o", "table"]].concat()).out, "", "{arguments:?}");
     }
     bench.assert_untouched();
+}
+
+/// A variable does not count, because it is meant for every command.
+#[test]
+fn command_without_results_has_no_option_for_their_format() {
+    let bench = Bench::new();
+    for words in [&["demo"][..], &["completions", "bash"], &["man"], &["man", "create"], &["help"], &["help", "json"]] {
+        let ran = bench.run(&[words, &["-o", "json"]].concat()).exits(2);
+        let message = format!("{} has no option --output: it prints no results", words[0]);
+        let [line] = &ran.json()[..] else { panic!("{ran:#?}") };
+        assert_eq!((&line["outcome"], &line["cause"]["message"]), (&json!("refused"), &json!(message)));
+        assert!(ran.err.contains(&message), "{}", ran.err);
+        bench.run(&[words, &["-o", "name"]].concat()).exits(2).reports(&message);
+        if words != ["demo"] {
+            Ran::of(bench.command(words).env("CLUSTER_CLIENT_OUTPUT", "json")).exits(0);
+        }
+    }
 }
 
 #[test]

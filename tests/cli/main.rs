@@ -3,8 +3,13 @@
 
 mod bench;
 mod bounds;
+#[cfg(unix)]
+mod coordination;
 mod credentials;
 mod demo;
+mod etcd;
+#[path = "../support/etcd.rs"]
+mod etcd_cluster;
 mod exits;
 #[path = "../support/gate.rs"]
 mod gate;

@@ -55,7 +55,7 @@ fn every_host_that_failed_says_why_and_the_summary_names_each_failure() {
     ran.out.lines().find(|line| line.contains(&down) && line.contains("unreachable (connection refused")).unwrap();
     ran.out.lines().find(|line| line.contains(&busy) && line.contains("unknown (answered 503 to check")).unwrap();
     let summary = ran.out.lines().find(|line| line.starts_with("not created: ")).unwrap();
-    assert!(summary.contains(&format!("{down} connection refused")), "{summary}");
+    assert!(summary.contains(&format!("{down}: connection refused")), "{summary}");
     assert!(summary.contains(&format!("{busy} answered 503")), "{summary}");
     assert!(bench.cluster.none_has("payments"));
 }
@@ -79,9 +79,15 @@ fn bulk_is_in_the_order_of_its_input_and_ends_with_totals_and_one_next_for_each_
         assert_eq!(name, begins(number), "{}", ran.out);
     }
     assert!(ran.out.contains("\ngroup-3: not created: "), "{}", ran.out);
-    let end: Vec<&str> = ran.out.lines().rev().take(2).collect();
-    assert_eq!(end[1], "37 created, 2 rolled back, 1 already there");
-    assert_eq!(end[0], format!("Next: cluster-client create {} group-3 group-30", bench.options()));
+    let end: Vec<&str> = ran.out.lines().skip_while(|line| !line.starts_with("37 created")).collect();
+    let options = bench.options();
+    let expected = [
+        "37 created, 2 rolled back, 1 mixed".to_owned(),
+        format!("Next: cluster-client create {options} group-3 group-30"),
+        format!("Next: cluster-client repair --to present {options} group-5"),
+        format!("  or: cluster-client repair --to absent {options} group-5"),
+    ];
+    assert_eq!(end, expected);
     assert!(bench.cluster.none_has("group-3") && bench.cluster.none_has("group-30"));
     assert_eq!(bench.cluster.holders("group-5"), [0]);
     assert!((0..40).filter(|number| ![3, 5, 30].contains(number)).all(|n| bench.cluster.all_have(&begins(n))));
@@ -150,7 +156,7 @@ fn status_of_a_list_is_a_matrix() {
              two present present present on every host\n\
              three absent absent absent on none\n\
              four absent unknown absent unknown\n\
-             {}: answered 403 to check\n\
+             {} answered 403 to check\n\
              1 on every host, 1 mixed, 1 on none, 1 unknown\n\
              Next: {}\nor: {}\nNext: cluster-client status {} four\n",
             name(&bench, 1),

@@ -201,6 +201,27 @@ fn output_has_the_noun_of_the_mapping() {
 }
 
 #[test]
+fn refusal_of_an_id_has_the_noun_of_the_mapping() {
+    let bench = Bench::new();
+    let file = bench.write("thing.toml", NODE);
+    bench.write("ids.txt", "# nothing\n");
+    for (words, refusal) in [
+        (&["a b"][..], "thing \"a b\" (from the command line) has the character ' ', which this API does not allow"),
+        (&[".."], "thing \"..\" (from the command line) means another path, not a name: give it a name of its own"),
+        (&["a", "a"], "thing \"a\" (from the command line) is there twice: name each thing once"),
+        (&["http://a"], "thing \"http://a\" (from the command line) looks like a host"),
+        (&[], "no thing was named: give one or more"),
+        (&["-f", "ids.txt"], "ids.txt names no thing: write one a line"),
+    ] {
+        let ran = bench.run(&[&["create", "--api", text(&file)], words].concat()).exits(2).reports(refusal);
+        assert!(!ran.err.contains("group"), "{}", ran.err);
+    }
+    let ran = bench.run(&["probe", "a b", "--yes", "--api", text(&file)]).exits(2);
+    ran.reports("thing \"a b\" (").reports("has the character ' '");
+    bench.assert_untouched();
+}
+
+#[test]
 fn advice_names_the_mapping() {
     let bench = Bench::new();
     let file = bench.write("thing.toml", NODE);

@@ -102,13 +102,20 @@ fn max_failures_begins_no_further_group() {
     let bench = Bench::new();
     bench.write("groups.txt", list(30));
     bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post).always());
-    let ran = bench.run(&["create", "-f", "groups.txt", "--in-flight", "1", "--max-failures", "2"]).exits(1);
-    let begun: usize = bench.cluster.node(2).log().iter().filter(|entry| entry.method == Method::Post).count();
-    // Groups that had begun when the second one failed have ended too.
-    assert!((2..=4).contains(&begun), "{begun}");
-    let left = 30 - begun;
-    let ran = ran.prints(&format!("{begun} rolled back, {left} not begun\n"));
-    ran.reports(&format!("{left} groups were not begun, because {begun} groups failed"));
+    let mut before = 0;
+    for (in_flight, failures) in [(1, 1), (1, 2), (2, 1), (8, 3)] {
+        let limits = [in_flight.to_string(), failures.to_string()];
+        let limits = ["--in-flight", &limits[0], "--max-failures", &limits[1]];
+        let ran = bench.run(&[&["create", "-f", "groups.txt"], &limits[..]].concat()).exits(1);
+        let posts = bench.cluster.node(2).log().iter().filter(|entry| entry.method == Method::Post).count();
+        let begun = posts - std::mem::replace(&mut before, posts);
+        // Groups in flight at the last failure that is allowed have ended too.
+        assert!((failures..failures + in_flight).contains(&begun), "{limits:?}: {begun}");
+        let left = 30 - begun;
+        let ran = ran.prints(&format!("{begun} rolled back, {left} not begun\n"));
+        let failed = format!("{begun} group{}", if begun == 1 { "" } else { "s" });
+        ran.reports(&format!("{left} groups were not begun, because {failed} failed"));
+    }
     assert!((0..30).all(|number| bench.cluster.none_has(&format!("group-{number}"))));
     bench.run(&["create", "g", "--max-failures", "0"]).exits(2).reports("--max-failures");
 }

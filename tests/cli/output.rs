@@ -169,7 +169,8 @@ fn help_names_every_command_and_shows_examples() {
     short.prints("Examples:").prints("cluster-client create payments");
     bench.run(&["help", "exit-codes"]).exits(0).prints("  130  interrupted");
     bench.run(&["help", "configuration"]).exits(0).prints("CLUSTER_CLIENT_JOURNAL").prints("request_timeout = \"10s\"");
-    bench.run(&["help", "faults"]).exits(0).prints("--error-rate RATE").prints("--slash HABIT");
+    let faults = bench.run(&["help", "faults"]).exits(0).prints("--error-rate RATE").prints("--slash HABIT");
+    faults.prints("existing group [default: 400]\n").prints(" [lenient, strict, redirect; default: lenient]\n");
     let unknown = bench.run(&["help", "exit-code"]).exits(2);
     unknown.reports("there is no command or topic \"exit-code\": did you mean exit-codes? use one of create, delete");
     let version = bench.run(&["--version"]).exits(0);
@@ -222,5 +223,33 @@ fn completions_exist_for_every_shell_and_a_page_for_every_command() {
     for word in ["CLUSTER_CLIENT_IN_FLIGHT", "130  interrupted", "HOSTS", "cluster-client.toml", "XDG_STATE_HOME"] {
         assert!(page.replace("\\-", "-").contains(word), "{word}\n{page}");
     }
-    bench.run(&["man", "craete"]).exits(2).reports("there is no command \"craete\": use one of create, delete");
+    let hint = "there is no command \"craete\": did you mean create? use one of create, delete";
+    bench.run(&["man", "craete"]).exits(2).reports(hint);
+}
+
+#[test]
+fn each_option_of_a_page_has_its_help() {
+    let bench = Bench::new();
+    for (command, options) in [("create", 18), ("node", 18), ("recover", 15)] {
+        let page = bench.run(&["man", command]).exits(0).out.replace("\\-", "-");
+        let page = page.split("\n.SH ENVIRONMENT").next().unwrap();
+        let lines: Vec<&str> = page.lines().collect();
+        let of_options = lines.windows(2).filter(|pair| pair[0].contains("\\fB--"));
+        let helps: Vec<&str> = of_options.skip(1).map(|pair| pair[1]).collect();
+        assert!(helps.len() >= options && helps.iter().all(|help| !help.is_empty()), "{helps:?}\n{page}");
+        assert_eq!(page.contains("--request-timeout"), command != "node", "{page}");
+    }
+}
+
+#[test]
+fn completions_of_a_command_have_the_options_that_it_uses() {
+    let bench = Bench::new();
+    let script = bench.run(&["completions", "bash"]).exits(0).out;
+    let options = |command: &str| {
+        let (_, rest) = script.split_once(&format!("\n        cluster__subcmd__client__subcmd__{command})\n")).unwrap();
+        rest.lines().next().unwrap().to_owned()
+    };
+    assert!(options("create").contains(" --hosts ") && options("create").contains(" --dry-run "));
+    assert!(options("node").contains(" --error-rate ") && options("node").contains(" --output "));
+    assert!(!options("node").contains("--hosts") && !options("node").contains("--journal"), "{}", options("node"));
 }

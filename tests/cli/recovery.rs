@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use cluster_client::testing::{Fault, Method};
+use cluster_client::testing::{Cluster, Fault, Method};
+use serde_json::{Value, json};
 
 use crate::bench::{Bench, PATIENCE, name};
 
@@ -43,6 +44,116 @@ fn recover_rolls_a_killed_create_back() {
     assert!(ran.table().contains(&format!("{} deleted absent\n", name(&bench, 0))), "{}", ran.out);
     assert!(bench.cluster.none_has("payments"));
     bench.run(&["recover"]).exits(0).reports("nothing to recover: the journal is empty");
+}
+
+/// Returns the content of each entry of the journal.
+fn entries(bench: &Bench) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let is_entry = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "intent");
+    let paths = bench.journal_entries().into_iter().filter(is_entry);
+    let mut entries: Vec<_> = paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect();
+    entries.sort();
+    entries
+}
+
+#[test]
+fn dry_run_of_recover_says_what_it_would_do_on_which_host_and_changes_nothing() {
+    let bench = Bench::new();
+    bench.run(&["recover", "--dry-run"]).exits(0).reports("nothing to recover: the journal is empty");
+    assert!(!bench.journal().exists(), "a dry run writes no journal");
+    crash(&bench, "payments");
+    let before = (entries(&bench), bench.count(Method::Post), bench.count(Method::Delete));
+    let ran = bench.run(&["recover", "--dry-run"]).exits(0);
+    let [first, second, _] = [0, 1, 2].map(|node| name(&bench, node));
+    let ran = ran.prints(
+        "payments: would be deleted from 1 host (unfinished create, to be rolled back). Nothing was sent but questions.\n",
+    );
+    assert!(ran.table().contains(&format!("{first} present, would be deleted")), "{}", ran.out);
+    assert!(ran.table().contains(&format!("{second} absent")), "{}", ran.out);
+    assert!(!ran.out.contains("Next:"), "{}", ran.out);
+    let line = bench.run(&["recover", "--dry-run", "-o", "json"]).exits(0).json().remove(0);
+    assert_eq!(
+        (&line["operation"], &line["outcome"], &line["dry_run"], &line["exit"]),
+        (&json!("recover"), &json!("observed"), &json!(true), &json!(0))
+    );
+    let would: Vec<&Value> = line["hosts"].as_array().unwrap().iter().map(|host| &host["would"]).collect();
+    assert_eq!(would, [&json!("delete"), &Value::Null, &Value::Null]);
+    bench.run(&["recover", "--dry-run", "-o", "name"]).exits(0).prints("payments\n");
+
+    bench.cluster.node(2).stop();
+    let ran = bench.run(&["recover", "--dry-run"]).exits(4);
+    ran.prints("would be deleted from 1 host (unfinished create, to be rolled back); the state on 1 host is unknown.");
+    bench.cluster.node(2).restart().unwrap();
+    assert_eq!((entries(&bench), bench.count(Method::Post), bench.count(Method::Delete)), before);
+    assert_eq!(bench.cluster.holders("payments"), [0]);
+    bench.run(&["recover"]).exits(0);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+/// A delete that a host refused, a repair that a host refused, and a create without a preflight.
+#[test]
+fn dry_run_of_recover_tells_each_purpose() {
+    let bench = Bench::new();
+    crash_of(&bench, "c", &["create", "c", "--no-preflight"]);
+    let refusing = bench.cluster.node(1);
+    for node in bench.cluster.nodes() {
+        node.insert("a");
+    }
+    refusing.inject(Fault::answer(403).on(Method::Delete).always());
+    bench.run(&["delete", "a", "--yes"]).exits(3);
+    refusing.inject(Fault::answer(403).on(Method::Post).always());
+    bench.run(&["repair", "b", "--to", "present"]).exits(3);
+    refusing.clear_faults();
+    let ran = bench.run(&["recover", "--dry-run"]).exits(3);
+    for words in [
+        "a: would be deleted from 1 host (unfinished delete, to be finished).",
+        "b: would be created on 1 host (unfinished repair to present, to be finished).",
+        "c: nothing would be changed, although 1 host has it, because the create had no preflight",
+        "1 to be deleted, 1 to be created, 1 unchanged\n",
+    ] {
+        assert!(ran.out.contains(words), "{words}\n{}", ran.out);
+    }
+    let lines = bench.run(&["recover", "--dry-run", "-o", "json"]).exits(3).json();
+    assert_eq!(lines.iter().map(|line| line["exit"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 0, 3]);
+    // What was foreseen happens.
+    bench.run(&["recover"]).exits(3);
+    assert!(bench.cluster.none_has("a") && bench.cluster.all_have("b"));
+    assert_eq!(bench.cluster.holders("c"), [0]);
+}
+
+#[test]
+fn dry_run_of_recover_asks_nothing_about_an_operation_that_runs() {
+    let bench = Bench::new();
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let mut first = bench.start(&["create", "payments", "--request-timeout", "60s"]);
+    assert!(bench.cluster.node(1).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    for node in [0, 2].map(|node| bench.cluster.node(node)) {
+        assert!(node.wait_until(|node| node.count(Method::Get) == 2, PATIENCE));
+    }
+    let before = bench.count(Method::Get);
+    bench.run(&["recover", "--dry-run"]).exits(4).prints("payments is busy: ").prints("Nothing was sent.");
+    let line = bench.run(&["recover", "--dry-run", "-o", "json"]).exits(4).json().remove(0);
+    assert_eq!((&line["outcome"], &line["dry_run"]), (&json!("busy"), &json!(true)));
+    assert_eq!(bench.count(Method::Get), before);
+    first.kill();
+}
+
+#[test]
+fn operation_on_another_cluster_in_the_journal_is_told_apart_and_not_touched() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    let before = (entries(&bench), bench.count(Method::Get), bench.count(Method::Delete));
+    let other = Cluster::start(2).unwrap();
+    let hosts = ["--hosts".to_owned(), other.urls().join(",")];
+    let on_other = |words: &[&str]| bench.run(&[words, &[&hosts[0], &hosts[1]]].concat());
+    let ran = on_other(&["status", "payments"]).exits(1).prints("payments is on none of 2 hosts\n");
+    assert!(!ran.out.contains("journal"), "{}", ran.out);
+    let ran = on_other(&["delete", "payments", "--dry-run"]).exits(0).prints("nothing would be changed.");
+    assert!(!ran.out.contains("unfinished"), "{}", ran.out);
+    on_other(&["create", "orders"]).exits(0);
+    on_other(&["repair", "payments", "--to", "present"]).exits(1).prints("on hosts that were not named");
+    assert_eq!((entries(&bench), bench.count(Method::Get), bench.count(Method::Delete)), before);
+    assert!(other.all_have("orders") && other.none_has("payments"));
+    assert_eq!(bench.cluster.holders("payments"), [0]);
 }
 
 #[test]
@@ -94,6 +205,7 @@ fn recover_keeps_an_unreadable_entry_and_exits_4() {
     for entry in &entries {
         fs::write(entry, "torn").unwrap();
     }
+    bench.run(&["recover", "--dry-run"]).exits(4).prints("It was left as it is.");
     bench.run(&["recover"]).exits(4).prints("It was left as it is.");
     let ran = bench.run(&["recover", "-o", "json"]).exits(4);
     let line = ran.json().remove(0);

@@ -66,6 +66,18 @@ fn hosts_in_another_form_than_a_list_are_refused_with_the_right_form() {
         bench.command(&["create", "g"]).env("HOSTS", "http://a http://b"),
         &["(from the variable HOSTS) has hosts separated by spaces"],
     );
+    for (hosts, words) in [
+        (
+            "http://a\nhttp://b\n",
+            "has hosts separated by line ends: separate them by commas, or give --hosts-file FILE",
+        ),
+        ("http://a:1;http://b:1", "has more than one host: separate hosts by commas"),
+    ] {
+        refused(&bench, bench.command(&["create", "g"]).env("HOSTS", hosts), &["from the variable HOSTS", words]);
+    }
+    bench.write("hosts.txt", "http://a:1,http://b:1\n");
+    let words = ["(from hosts.txt, line 1) has more than one host", "write one a line in a file"];
+    refused(&bench, &mut bench.command(&["create", "g", "--hosts-file", "hosts.txt"]), &words);
     // A shell makes the second host another argument, which would be a group.
     let url = bench.cluster.node(1).url();
     let words = ["(from the command line) looks like a host", "separate hosts by commas, as in --hosts A,B"];
@@ -74,15 +86,65 @@ fn hosts_in_another_form_than_a_list_are_refused_with_the_right_form() {
     refused(&bench, &mut bench.command(&["create", "g", "--hosts", "@h40"]), &words);
 }
 
+/// At every level: command, command of a command, option, value, topic, preset, and variable.
+#[test]
+fn mistyped_word_has_a_suggestion() {
+    let bench = Bench::new();
+    for (words, suggestion) in [
+        (&["staus", "g"][..], "a similar subcommand exists: 'status'"),
+        (&["journal", "lsit"], "a similar subcommand exists: 'list'"),
+        (&["journal", "forgt", "http://a"], "a similar subcommand exists: 'forget'"),
+        (&["journal", "list", "--confg", "x"], "a similar argument exists: '--config'"),
+        (&["journal", "forget", "http://a", "--yse"], "a similar argument exists: '--yes'"),
+        (&["create", "g", "--dryrun"], "a similar argument exists: '--dry-run'"),
+        (&["recover", "--dryrun"], "a similar argument exists: '--dry-run'"),
+        (&["delete", "g", "--yse"], "a similar argument exists: '--yes'"),
+        (&["node", "--eror-rate", "1"], "a similar argument exists: '--error-rate'"),
+        (&["repair", "g", "--to", "presnt"], "a similar value exists: 'present'"),
+        (&["create", "g", "--output", "jsn"], "a similar value exists: 'json'"),
+        (&["create", "g", "-o", "jsn"], "a similar value exists: 'json'"),
+        (&["create", "g", "--engine", "thread"], "a similar value exists: 'threads'"),
+        (&["completions", "bahs"], "a similar value exists: 'bash'"),
+        (&["node", "--slash", "lenint"], "a similar value exists: 'lenient'"),
+        (&["help", "jsn"], "did you mean json?"),
+        (&["man", "craete"], "did you mean create?"),
+        (&["create", "g", "--api", "couchbd"], "did you mean couchdb?"),
+    ] {
+        refused(&bench, &mut bench.command(words), &[suggestion]);
+    }
+    let mut by_variable = bench.command(&["create", "g"]);
+    refused(&bench, by_variable.env("CLUSTER_CLIENT_OUTPUT", "jsn"), &["CLUSTER_CLIENT_OUTPUT", "'json'"]);
+}
+
+#[test]
+fn mistyped_key_has_its_line_and_a_suggestion_at_every_level() {
+    let bench = Bench::new();
+    for (text, line, suggestion) in [
+        ("attempts = 3\nrequest_timout = '1s'", 2, "did you mean request_timeout?"),
+        ("hosst = ['http://a']", 1, "did you mean hosts?"),
+        ("in-flight = 3", 1, "did you mean in_flight?"),
+        ("\n[paths]\ncolection = 'x'", 3, "did you mean paths.collection?"),
+        ("[tls]\nca_fle = 'x'", 2, "did you mean tls.ca_file?"),
+        ("[credentials]\nbearer_token_fil = 'x'", 2, "did you mean credentials.bearer_token_file?"),
+        ("[api]\nnuon = 'x'", 2, "did you mean noun?"),
+        ("\n[host.'https://a'.tsl]", 2, "did you mean host.'https://a'.tls?"),
+        ("[host.'https://a'.tls]\nca_fle = 'x'", 2, "did you mean host.'https://a'.tls.ca_file?"),
+    ] {
+        bench.configure(text);
+        let line = format!("(from the file cluster-client.toml, line {line}) is unknown: ");
+        refused(&bench, &mut bench.command(&["create", "g"]), &[&line, suggestion]);
+    }
+}
+
 #[test]
 fn control_character_of_an_id_is_escaped_once() {
     let bench = Bench::new();
     for arguments in [&["create", "a\nb"][..], &["status", "a\nb"]] {
-        let words = ["group id \"a\\nb\" (from the command line) has the control character U+000A: remove it"];
+        let words = ["group \"a\\nb\" (from the command line) has the control character U+000A: remove it"];
         refused(&bench, &mut bench.command(arguments), &words);
     }
     bench.write("groups.txt", "one\ntw\u{7}o\n");
-    let words = ["group id \"tw\\u{7}o\" (from groups.txt, line 2) has the control character U+0007"];
+    let words = ["group \"tw\\u{7}o\" (from groups.txt, line 2) has the control character U+0007"];
     refused(&bench, &mut bench.command(&["create", "-f", "groups.txt"]), &words);
     bench.run(&["journal", "show", "a\nb"]).exits(2).reports("\"a\\nb\"");
 }
@@ -119,7 +181,7 @@ fn options_out_of_bounds_are_refused() {
         ("--request-timeout", "2h", ["(from --request-timeout) is out of bounds", "choose 1ms to 1h"]),
         ("--output", "xml", ["xml", "possible values: table, json"]),
         ("--color", "blue", ["blue", "possible values: auto, always, never"]),
-        ("--journal", "", ["a value is required for '--journal <DIR>'", ""]),
+        ("--journal", "", ["a value is required for '--journal <DIR|URL>'", ""]),
     ] {
         refused(&bench, &mut bench.command(&["create", "g", option, value]), &words);
     }
@@ -157,7 +219,7 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
         ("engine = \"thread\"", ["engine \"thread\" (from the file", "write \"multiplexed\" or \"threads\""]),
         ("in_flight = 2000", ["number of operations in flight \"2000\" (from the file", "choose 1 to 1024"]),
         ("hosts = \"http://a\"", ["hosts \"http://a\" (from the file", "write [\"http://node1:8000\""]),
-        ("journal = true", ["journal \"true\" (from the file", "is neither a directory nor false"]),
+        ("journal = true", ["journal \"true\" (from the file", "is neither a directory nor an etcd:// URL nor false"]),
         ("paths = 1", ["paths \"1\" (from the file", "write [paths]"]),
         ("[paths]\ncollection = \"v1\"", ["collection path \"v1\" (from the file", "does not start with a slash"]),
         ("[paths]\nmember = \"/v1/\"", ["member path \"/v1/\" (from the file", "write {id} once"]),
@@ -195,8 +257,8 @@ fn invalid_groups_are_refused_before_anything_is_sent() {
     let bench = Bench::new();
     for (groups, words) in [
         (&[][..], ["no group was named", "give one or more, or -f FILE"]),
-        (&["good", ""], ["group id \"\" (from the command line)", "give the group a name"]),
-        (&["good", ".."], ["group id \"..\" (from the command line)", "means another path"]),
+        (&["good", ""], ["group \"\" (from the command line)", "give it a name"]),
+        (&["good", ".."], ["group \"..\" (from the command line)", "means another path"]),
         (&["good", "a\nb"], ["has the control character U+000A", "remove it"]),
         (&["good", "other", "good"], ["group \"good\" (from the command line) is there twice", "name each group once"]),
     ] {
@@ -224,6 +286,12 @@ fn invalid_arguments_are_refused() {
     );
     refused(&bench, &mut bench.command(&["--timeout", "1s", "man"]), &["man has no option --timeout"]);
     refused(&bench, &mut bench.command(&["repair", "g", "--to", "gone"]), &["possible values: present, absent"]);
+    for (option, value) in [("--in-flight", "lots"), ("--attempts", "1.5"), ("--max-failures", "")] {
+        let words = [option, "it is no whole number: write digits only, such as 3"];
+        refused(&bench, &mut bench.command(&["create", "g", option, value]), &words);
+    }
+    refused(&bench, &mut bench.command(&["create", "g", "--max-failures", "0"]), &["--max-failures", "1 or more"]);
+    refused(&bench, &mut bench.command(&["create", "g", "--attempts", "-1"]), &["--attempts", "no whole number"]);
     refused(&bench, &mut bench.command(&[]), &["Usage: cluster-client"]);
 }
 
@@ -267,7 +335,10 @@ fn without_a_home_only_commands_that_need_the_journal_are_refused() {
         refused(
             &bench,
             &mut homeless(arguments),
-            &["neither XDG_STATE_HOME nor HOME is set", "--journal DIR, or --no-journal"],
+            &[
+                "neither XDG_STATE_HOME nor HOME is set",
+                "--journal DIR or --journal etcd://HOST,HOST/PREFIX, or --no-journal",
+            ],
         );
     }
     Ran::of(&mut homeless(&["hosts"])).exits(0).prints("no place: HOME is not set, give --journal DIR");

@@ -1,10 +1,14 @@
-//! Screens of a terminal, compared with stored pictures: `tests/cli/screens/*.term.svg`. Addresses, paths and times are
-//! replaced before the emulator breaks the lines. `SNAPSHOTS=overwrite` stores what is shown.
+//! Screens of a terminal, compared with stored pictures: `tests/cli/screens/*.term.svg` are dark, `*.light.svg` are light.
+//! Addresses, paths and times are replaced before the emulator breaks the lines. `SNAPSHOTS=overwrite` stores what is
+//! shown.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::num::NonZero;
 use std::path::Path;
 
+use anstyle::RgbColor;
+use anstyle_svg::{Term, WIN10_CONSOLE};
 use cluster_client::testing::{Fault, Method};
 use snapbox::{Assert, Data};
 
@@ -18,13 +22,35 @@ const WIDTHS: [u16; 3] = [60, 100, 200];
 #[track_caller]
 fn assert_screens(bench: &Bench, name: &str, widths: &[u16], arguments: &[&str], code: i32) {
     for columns in widths {
-        let arguments = [arguments, &["-q"]].concat();
-        let ended = OnTerminal::start_at(bench, &arguments, *columns).watched().ends().exits(code);
-        let shown = format!("$ cluster-client {}\r\n{}", arguments.join(" "), ended.written);
-        let picture = painted_by_terminal(&normalised(bench, &shown), *columns);
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cli/screens/{name}-{columns}.term.svg"));
-        Assert::new().action_env("SNAPSHOTS").eq(Data::text(picture), Data::read_from(&path, None));
+        let screen = screen(bench, *columns, &[arguments, &["-q"]].concat(), code);
+        Assert::new().action_env("SNAPSHOTS").eq(Data::text(&screen), stored(&format!("{name}-{columns}.term.svg")));
     }
+}
+
+/// Does the same, and compares the last screen with a stored one on a light background too.
+#[track_caller]
+fn assert_dark_and_light(bench: &Bench, name: &str, columns: u16, arguments: &[&str], code: i32) {
+    let screen = screen(bench, columns, &[arguments, &["-q"]].concat(), code);
+    let (black, white) = (RgbColor(0, 0, 0), RgbColor(255, 255, 255));
+    let light = Term::new().palette(WIN10_CONSOLE).fg_color(black.into()).bg_color(white.into());
+    let assert = Assert::new().action_env("SNAPSHOTS");
+    assert.eq(Data::text(&screen), stored(&format!("{name}-{columns}.term.svg")));
+    // A picture as text, so that its background is compared too.
+    let picture = Data::text(light.render_svg(&screen));
+    assert.eq(picture.raw(), stored(&format!("{name}-{columns}.light.svg")).raw());
+}
+
+fn stored(name: &str) -> Data {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/screens").join(name);
+    Data::read_from(&path, None)
+}
+
+/// Runs the command, and returns the screen at its end.
+#[track_caller]
+fn screen(bench: &Bench, columns: u16, arguments: &[&str], code: i32) -> String {
+    let ended = OnTerminal::start_at(bench, arguments, columns).watched().ends().exits(code);
+    let shown = format!("$ cluster-client {}\r\n{}", arguments.join(" "), ended.written);
+    painted_by_terminal(&normalised(bench, &shown), columns)
 }
 
 /// Returns the output with names of hosts, a path and times that are equal in every run.
@@ -41,35 +67,76 @@ fn normalised(bench: &Bench, shown: &str) -> String {
     aligned(&shown)
 }
 
-/// Replaces times, and aligns the columns of the lines of hosts again. No cell of them may be empty.
+/// Replaces times, and aligns the columns of the lines of hosts again.
 fn aligned(shown: &str) -> String {
     let mut aligned = String::new();
-    let mut table: Vec<Vec<String>> = Vec::new();
+    let mut table: Vec<&str> = Vec::new();
     for line in shown.split("\r\n") {
-        let line = without_times(line);
-        let plain = anstream::adapter::strip_str(&line).to_string();
-        if plain.starts_with(['✓', '✗', '?', '-']) {
-            table.push(line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect());
-        } else if plain.starts_with("      ") {
-            // The names of hosts are within the table.
-            table.push(vec![line]);
+        let plain = anstream::adapter::strip_str(line).to_string();
+        // The names of hosts are within the table.
+        if plain.starts_with(['✓', '✗', '?', '-']) || plain.starts_with("      ") {
+            table.push(line);
         } else {
-            write_table(&mut aligned, &mut table);
-            let _ = write!(aligned, "{line}\r\n");
+            write_table(&mut aligned, &rows(&table));
+            table.clear();
+            let _ = write!(aligned, "{}\r\n", without_times(line));
         }
     }
-    write_table(&mut aligned, &mut table);
+    write_table(&mut aligned, &rows(&table));
     aligned
 }
 
-fn write_table(text: &mut String, table: &mut Vec<Vec<String>>) {
+/// Returns the cells of each line of a table. A line of names is one cell.
+fn rows(table: &[&str]) -> Vec<Vec<String>> {
+    let plain = |line: &str| anstream::adapter::strip_str(line).to_string().chars().collect::<Vec<char>>();
+    let is_start = |line: &[char], at: usize| at > 2 && line[at - 2..at] == [' ', ' '] && line[at] != ' ';
+    let has_cells = |line: &&&str| !plain(line).starts_with(&[' '; 6]);
+    let starts: BTreeSet<usize> = table
+        .iter()
+        .filter(has_cells)
+        .map(|line| plain(line))
+        .flat_map(|line| (0..line.len()).filter(|at| is_start(&line, *at)).collect::<Vec<_>>())
+        .collect();
+    let cells = |line: &&str| {
+        let cells = if has_cells(&line) { split_at_columns(line, &starts) } else { vec![(*line).to_owned()] };
+        cells.iter().map(|cell| without_times(cell.trim_end())).collect()
+    };
+    table.iter().map(cells).collect()
+}
+
+/// Splits a line before these columns of the screen. The start of a style belongs to the text behind it.
+fn split_at_columns(line: &str, starts: &BTreeSet<usize>) -> Vec<String> {
+    let mut cells = vec![String::new()];
+    let (mut column, mut escape, mut pending) = (0, String::new(), String::new());
+    for c in line.chars() {
+        if c == '\x1b' || !escape.is_empty() {
+            escape.push(c);
+            if c == 'm' {
+                let is_end = escape == "\x1b[0m";
+                let target = if is_end { cells.last_mut().unwrap() } else { &mut pending };
+                target.push_str(&std::mem::take(&mut escape));
+            }
+            continue;
+        }
+        if starts.contains(&column) {
+            cells.push(String::new());
+        }
+        let cell = cells.last_mut().unwrap();
+        cell.push_str(&std::mem::take(&mut pending));
+        cell.push(c);
+        column += 1;
+    }
+    cells
+}
+
+fn write_table(text: &mut String, table: &[Vec<String>]) {
     let width = |cell: &String| anstream::adapter::strip_str(cell).to_string().chars().count();
     let has_cells = |row: &&Vec<String>| row.len() > 1;
     let columns = table.iter().map(Vec::len).max().unwrap_or(0);
     let widest =
         |column: usize| table.iter().filter(has_cells).filter_map(|row| row.get(column)).map(width).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(widest).collect();
-    for row in table.drain(..) {
+    for row in table {
         let cells = row
             .iter()
             .zip(&widths)
@@ -107,18 +174,22 @@ fn painted_by_terminal(output: &str, columns: u16) -> String {
     let mut picture = String::new();
     for row in 0..ROWS {
         let mut line = String::new();
-        let mut color = vt100::Color::Default;
+        let plain = (vt100::Color::Default, false, false);
+        let mut style = plain;
         for cell in (0..columns).filter_map(|column| screen.cell(row, column)).filter(|c| !c.is_wide_continuation()) {
-            if cell.fgcolor() != color {
-                color = cell.fgcolor();
-                match color {
-                    vt100::Color::Idx(number) => write!(line, "\x1b[{}m", 30 + number).unwrap(),
-                    _ => line.push_str("\x1b[0m"),
+            let next = (cell.fgcolor(), cell.bold(), cell.underline());
+            if next != style {
+                style = next;
+                line.push_str("\x1b[0m");
+                if let vt100::Color::Idx(number) = style.0 {
+                    write!(line, "\x1b[{}m", 30 + number).unwrap();
                 }
+                line.push_str(if style.1 { "\x1b[1m" } else { "" });
+                line.push_str(if style.2 { "\x1b[4m" } else { "" });
             }
             line.push_str(if cell.has_contents() { cell.contents() } else { " " });
         }
-        if color != vt100::Color::Default {
+        if style != plain {
             line.push_str("\x1b[0m");
         }
         picture.push_str(line.trim_end());
@@ -132,7 +203,8 @@ fn create_and_rollback_on_3_hosts() {
     let bench = Bench::new();
     assert_screens(&bench, "create-3", &[100], &["create", "payments"], 0);
     bench.cluster.node(2).inject(Fault::answer(507).on(Method::Post).always());
-    assert_screens(&bench, "rollback-3", &[60, 100], &["create", "orders"], 1);
+    assert_screens(&bench, "rollback-3", &[60], &["create", "orders"], 1);
+    assert_dark_and_light(&bench, "rollback-3", 100, &["create", "orders"], 1);
     assert!(bench.cluster.all_have("payments") && bench.cluster.none_has("orders"));
 }
 
@@ -182,7 +254,9 @@ fn status_on_400_hosts() {
             node.stop();
         }
     }
-    assert_screens(&bench, "status-400", &WIDTHS, &["status", "payments", "--attempts", "1"], 4);
+    let arguments = ["status", "payments", "--attempts", "1"];
+    assert_screens(&bench, "status-400", &[60, 200], &arguments, 4);
+    assert_dark_and_light(&bench, "status-400", 100, &arguments, 4);
 }
 
 #[test]
@@ -207,7 +281,7 @@ fn bulk_with_failures() {
         bench.write("groups.txt", list(7));
         bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).group("group-3").always());
         bench.cluster.node(0).insert("group-5");
-        assert_screens(&bench, "bulk-3", &[columns], &["create", "-f", "groups.txt"], 1);
+        assert_dark_and_light(&bench, "bulk-3", columns, &["create", "-f", "groups.txt"], 1);
     }
 }
 

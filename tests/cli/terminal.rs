@@ -55,6 +55,21 @@ fn no_color_and_color_never_turn_colours_off() {
     }
 }
 
+/// A terminal that knows no control sequences, or a locale that is not UTF-8.
+#[test]
+fn plain_terminal_has_no_marks() {
+    let bench = Bench::new();
+    let status = ["status", "g", "-q"];
+    for plain in [("TERM", "dumb"), ("LC_ALL", "C"), ("LANG", "de_DE.ISO-8859-1")] {
+        let ended = run(&bench, &status, &[plain], "").exits(1);
+        assert!(ended.screen.starts_with("  127.0.0.1:") && ended.screen.is_ascii(), "{plain:?} {}", ended.screen);
+    }
+    for able in [("LANG", "en_US.UTF-8"), ("LC_ALL", ""), ("LC_CTYPE", "C.utf8")] {
+        let ended = run(&bench, &status, &[able], "").exits(1);
+        assert!(ended.screen.starts_with("- 127.0.0.1:"), "{able:?} {}", ended.screen);
+    }
+}
+
 #[test]
 fn delete_asks_and_changes_nothing_without_a_yes() {
     let bench = Bench::new();

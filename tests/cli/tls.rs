@@ -230,12 +230,12 @@ fn settings_that_cannot_be_used_are_refused_with_their_origin() {
         ("[tls]\nserver_name = \"a b\"", ["tls.server_name \"a b\"", file, "is neither a name nor an address"]),
         ("[host.\"http://a\".tls]", ["host \"http://a\"", file, "is not https, or has a path: write [host."]),
         ("[host.\"https://a/b\".tls]", ["host \"https://a/b\"", file, "is not https, or has a path"]),
-        ("[host.\"https://a\"]\ntls = 1", ["key \"host.'https://a'.tls\"", file, "is not a table: write [host."]),
-        ("[host.\"https://a:8443\"]\nx = 1", ["key \"host.'https://a:8443'.x\"", file, "is unknown"]),
-        ("[host.\"https://a:8443\".tls]\nx = 1", ["key \"host.'https://a:8443'.tls.x\"", file, "is unknown"]),
+        ("[host.\"https://a\"]\ntls = 1", ["key \"host.'https://a'.tls\"", line_2, "is not a table: write [host."]),
+        ("[host.\"https://a:8443\"]\nx = 1", ["key \"host.'https://a:8443'.x\"", line_2, "is unknown"]),
+        ("[host.\"https://a:8443\".tls]\nx = 1", ["key \"host.'https://a:8443'.tls.x\"", line_2, "is unknown"]),
         (
             "[host.\"https://a:8443\".credentials]\nx = 1",
-            ["key \"host.'https://a:8443'.credentials.x\"", file, "is unknown: use one of host.'https://a:8443'.c"],
+            ["key \"host.'https://a:8443'.credentials.x\"", line_2, "is unknown: use one of host.'https://a:8443'.c"],
         ),
         (
             "[host.\"https://a:443\".tls]\n[host.\"HTTPS://A/\".tls]",

@@ -161,6 +161,7 @@ pub(crate) fn spread<T: Sync, L>(
 #[derive(Default)]
 pub(crate) struct Figures {
     counts: Mutex<BTreeMap<String, u64>>,
+    times: Mutex<BTreeMap<String, Vec<Duration>>>,
     violations: Mutex<Vec<String>>,
 }
 
@@ -171,6 +172,11 @@ impl Figures {
 
     pub(crate) fn add(&self, name: impl Into<String>, number: u64) {
         *self.counts.lock().unwrap().entry(name.into()).or_default() += number;
+    }
+
+    /// Notes how long something took.
+    pub(crate) fn time(&self, name: impl Into<String>, time: Duration) {
+        self.times.lock().unwrap().entry(name.into()).or_default().push(time);
     }
 
     pub(crate) fn get(&self, name: &str) -> u64 {
@@ -195,6 +201,11 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, count) in &*self.counts.lock().unwrap() {
             writeln!(f, "  {count:>7}  {name}")?;
+        }
+        for (name, times) in &mut *self.times.lock().unwrap() {
+            times.sort();
+            let (median, longest) = (times[times.len() / 2], times[times.len() - 1]);
+            writeln!(f, "  {:>7}  {name}: median {median:.1?}, longest {longest:.1?}", times.len())?;
         }
         writeln!(f, "  {:>7}  violations", self.violations.lock().unwrap().len())
     }

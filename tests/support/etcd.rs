@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
 
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -29,6 +30,16 @@ pub(crate) struct EtcdOptions {
     pub(crate) words: Vec<String>,
     /// The scheme of the clients' URLs is https.
     pub(crate) https: bool,
+    /// An address of loopback instead of 127.0.0.1. On one of its own, the port of a killed member stays free.
+    pub(crate) ip: Option<Ipv4Addr>,
+    /// A process group for the members.
+    pub(crate) group: Option<i32>,
+}
+
+impl EtcdOptions {
+    fn ip(&self) -> Ipv4Addr {
+        self.ip.unwrap_or(Ipv4Addr::LOCALHOST)
+    }
 }
 
 /// A running cluster. Dropping it kills the members.
@@ -72,7 +83,7 @@ impl EtcdCluster {
                 folder,
                 program: program.into(),
                 options: options.clone(),
-                ports: free_ports(),
+                ports: free_ports(options.ip()),
                 members: Mutex::new((0..MEMBERS).map(|_| None).collect()),
             };
             (0..MEMBERS).for_each(|member| cluster.run(member));
@@ -83,9 +94,9 @@ impl EtcdCluster {
         panic!("etcd does not start")
     }
 
-    /// The endpoint of a member, as `127.0.0.1:PORT`.
+    /// The endpoint of a member, as `ADDRESS:PORT`.
     pub(crate) fn endpoint(&self, member: usize) -> String {
-        format!("127.0.0.1:{}", self.ports[member][0])
+        format!("{}:{}", self.options.ip(), self.ports[member][0])
     }
 
     /// The URL of a journal under `prefix`, which begins with a slash.
@@ -94,7 +105,7 @@ impl EtcdCluster {
         format!("{}://{}{prefix}", if self.options.https { "etcds" } else { "etcd" }, endpoints.join(","))
     }
 
-    /// Starts a member that was killed, on its data and ports.
+    /// Starts a member that was killed, on its data and ports, and waits until it serves.
     pub(crate) fn restart(&self, member: usize) {
         self.run(member);
         assert!(self.wait_for(member), "member {member} does not start again: {}", self.log(member));
@@ -107,7 +118,7 @@ impl EtcdCluster {
         }
     }
 
-    /// Stops a member: it accepts connections and never answers.
+    /// Stops a member: it accepts connections and never answers. One that was killed stays so.
     pub(crate) fn pause(&self, member: usize) {
         self.signal(member, "STOP");
     }
@@ -140,7 +151,7 @@ impl EtcdCluster {
             .timeout_global(Some(PATIENCE))
             .build()
             .new_agent();
-        let mut request = agent.post(format!("http://127.0.0.1:{}{path}", self.ports[member][2]));
+        let mut request = agent.post(format!("http://{}:{}{path}", self.options.ip(), self.ports[member][2]));
         if let Some(token) = token {
             request = request.header("Authorization", token);
         }
@@ -178,27 +189,35 @@ impl EtcdCluster {
         found["leases"].as_array().map_or(0, Vec::len)
     }
 
-    fn run(&self, member: usize) {
+    /// Starts a member, if it does not run.
+    pub(crate) fn run(&self, member: usize) {
+        let mut members = self.members();
+        if members[member].is_some() {
+            return;
+        }
         let scheme = if self.options.https { "https" } else { "http" };
         let client = format!("{scheme}://{}", self.endpoint(member));
-        let peer = |number: usize| format!("http://127.0.0.1:{}", self.ports[number][1]);
+        let ip = self.options.ip();
+        let peer = |number: usize| format!("http://{ip}:{}", self.ports[number][1]);
         let cluster: Vec<_> = (0..MEMBERS).map(|number| format!("m{number}={}", peer(number))).collect();
-        let log =
-            File::options().create(true).append(true).open(self.folder.path().join(format!("log{member}"))).unwrap();
-        let child = Command::new(&self.program)
+        // It tells of this start alone, so that waiting for it does not find an older one.
+        let log = File::create(self.folder.path().join(format!("log{member}"))).unwrap();
+        let mut command = Command::new(&self.program);
+        if let Some(group) = self.options.group {
+            command.process_group(group);
+        }
+        command
             .args(["--name", &format!("m{member}"), "--logger", "zap", "--data-dir"])
             .arg(self.folder.path().join(format!("m{member}")))
-            .args(["--listen-client-urls", &format!("{client},http://127.0.0.1:{}", self.ports[member][2])])
+            .args(["--listen-client-urls", &format!("{client},http://{ip}:{}", self.ports[member][2])])
             .args(["--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer(member), "--initial-advertise-peer-urls", &peer(member)])
             .args(["--initial-cluster", &cluster.join(",")])
             .args(&self.options.words)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        self.members()[member] = Some(child);
+            .stderr(log);
+        members[member] = Some(command.spawn().unwrap());
     }
 
     /// Waits until a member serves clients. Returns false if it has ended.
@@ -217,13 +236,16 @@ impl EtcdCluster {
         panic!("member {member} is not ready: {}", self.log(member))
     }
 
-    fn log(&self, member: usize) -> String {
+    pub(crate) fn log(&self, member: usize) -> String {
         std::fs::read_to_string(self.folder.path().join(format!("log{member}"))).unwrap_or_default()
     }
 
     fn signal(&self, member: usize, signal: &str) {
-        let pid = self.members()[member].as_ref().expect("the member runs").id().to_string();
-        assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        // Held meanwhile, so that the id is still the member's.
+        if let Some(child) = &self.members()[member] {
+            let pid = child.id().to_string();
+            assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
+        }
     }
 
     fn members(&self) -> std::sync::MutexGuard<'_, Vec<Option<Child>>> {
@@ -237,8 +259,8 @@ impl Drop for EtcdCluster {
     }
 }
 
-fn free_ports() -> Vec<[u16; 3]> {
-    let held: Vec<_> = (0..3 * MEMBERS).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+fn free_ports(ip: Ipv4Addr) -> Vec<[u16; 3]> {
+    let held: Vec<_> = (0..3 * MEMBERS).map(|_| TcpListener::bind((ip, 0)).unwrap()).collect();
     let ports: Vec<_> = held.iter().map(|held| held.local_addr().unwrap().port()).collect();
     ports.chunks(3).map(|own| [own[0], own[1], own[2]]).collect()
 }

@@ -13,8 +13,10 @@ use cluster_client::{Engine, Origin, Target};
 
 use crate::help;
 use crate::node::NodeOptions;
+use crate::offered;
 use crate::refusal;
 use crate::time::parse_option;
+use crate::whole_number;
 
 /// Creates and deletes a group on every host of a cluster, or on none.
 #[derive(Debug, Parser)]
@@ -51,16 +53,17 @@ pub(crate) struct GlobalOptions {
     #[arg(long, global = true, value_name = "TIME", value_parser = parse_option, allow_hyphen_values = true)]
     pub(crate) request_timeout: Option<Duration>,
     /// Maximum number of tries of a request, the first included [default: 3]
-    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", value_parser = whole_number::parse_option::<u32>, allow_negative_numbers = true)]
     pub(crate) attempts: Option<u32>,
     /// How many groups are in progress at once [default: 32]
-    #[arg(long, global = true, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, global = true, value_name = "N", value_parser = whole_number::parse_option::<usize>, allow_negative_numbers = true)]
     pub(crate) in_flight: Option<usize>,
     /// The engine that sends the requests, for comparison [default: multiplexed]
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
-    /// The directory of unfinished operations [default: the state directory of the user]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// The journal of unfinished operations: a directory, or etcd://HOST,HOST/PREFIX [default: the state directory of
+    /// the user]
+    #[arg(long, global = true, value_name = "DIR|URL")]
     pub(crate) journal: Option<PathBuf>,
     /// Keep no journal: after a crash nothing can be recovered
     #[arg(long, global = true)]
@@ -123,7 +126,7 @@ impl Arguments {
         refusal::refuse_both(&matches, "hosts", "hosts_file")?;
         refusal::refuse_both(&matches, "journal", "no_journal")?;
         refusal::refuse_lost_hosts(&arguments, &typed)?;
-        refusal::refuse_options_of_a_client(&matches)?;
+        offered::refuse_unused(&matches)?;
         Ok(arguments)
     }
 }
@@ -236,9 +239,9 @@ Exits 0 when the group is on every host, 1 on none, 3 if mixed, 4 if unknown.")]
         to: Wanted,
     },
     /// Certify the API of the hosts with one throw-away thing
-    #[command(after_help = "Creates it, creates it again, deletes it, deletes it again, and asks after each.
-If a host has it before, nothing is created. It is deleted at the end, also after
-Ctrl-C. The lines of a mapping that are wrong are named.
+    #[command(after_help = "Creates it, creates it again, deletes it, deletes it again, and asks each time.
+If a host has it before, nothing is created. It is deleted at the end, even if
+Ctrl-C is pressed. The lines of a mapping that are wrong are named.
 
 Examples:
   cluster-client probe --api ./mapping.toml     asks on a terminal
@@ -252,14 +255,26 @@ Examples:
     },
     /// Settle interrupted operations: roll creates back, finish deletes
     #[command(after_help = "It may be killed and repeated. Operations that still run are not changed.
-Exits 0 when nothing is left to settle.")]
-    Recover,
+Exits 0 when nothing is left to settle. The journal names the hosts; name them
+too if they need credentials. For one that never comes back: journal forget
+
+Examples:
+  cluster-client recover --dry-run      what it would do, and on which host
+  cluster-client recover")]
+    Recover {
+        /// Ask the hosts of the journal, and say what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show unfinished operations; forget a host that never comes back
     Journal {
         #[command(subcommand)]
         action: JournalAction,
     },
     /// Show the hosts and every setting with its origin; sends nothing
+    #[command(after_help = "Examples:
+  cluster-client hosts
+  cluster-client hosts --config ./staging.toml -o json")]
     Hosts,
     /// Run a node of the API in the foreground, for tests and trials
     #[command(after_help = "Examples:
@@ -268,10 +283,13 @@ Exits 0 when nothing is left to settle.")]
   cluster-client node 127.0.0.1:0 --error-rate 0.2 --seed 7")]
     Node(Box<NodeOptions>),
     /// Show a create, a rollback, a crash and more on nodes of its own
+    #[command(after_help = "Example:
+  cluster-client demo")]
     Demo,
     /// Print a completion script
     #[command(after_help = "Example:
-  cluster-client completions bash > ~/.local/share/bash-completion/completions/cluster-client")]
+  cd ~/.local/share/bash-completion/completions
+  cluster-client completions bash > cluster-client")]
     Completions { shell: clap_complete::Shell },
     /// Print the manual page, or that of one command
     #[command(after_help = "Examples:
@@ -296,7 +314,7 @@ impl Command {
             Command::Delete { .. } => Some("delete"),
             Command::Status { .. } => Some("status"),
             Command::Repair { .. } => Some("repair"),
-            Command::Recover => Some("recover"),
+            Command::Recover { .. } => Some("recover"),
             Command::Journal { action: JournalAction::Forget { .. } } => Some("forget"),
             _ => None,
         }
@@ -306,21 +324,28 @@ impl Command {
 /// The commands on the journal. They send nothing and need no hosts.
 #[derive(Debug, Subcommand)]
 pub(crate) enum JournalAction {
-    /// List the unfinished operations: group, operation, hosts, writer, start, and whether it runs
-    #[command(after_help = "Exits 0 when every entry can be read, 4 when one cannot.
+    /// List the unfinished operations, and whether they run
+    #[command(after_help = "Examples:
+  cluster-client journal list
+  cluster-client journal list -o json | jq -r .group
 
--o json prints an object on a line for each entry: group, purpose, recovery, api,
-hosts, writer, started, running, holder; and for each file that cannot be read:
-file, message.")]
+Exits 0 when every entry can be read, 4 when one cannot.
+
+-o json prints an object on a line for each entry (group, purpose, recovery,
+api, hosts, writer, started, running, holder), and for each file that cannot
+be read (file, message).")]
     List,
     /// Show the whole entry of one group
-    #[command(after_help = "Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be
+    #[command(after_help = "Example:
+  cluster-client journal show payments
+
+Exits 0 when the group has an entry, 1 when it has none, 4 when one cannot be
 read.")]
     Show {
         /// The id of the group
         group: String,
     },
-    /// Drop a host that never comes back from unfinished operations; its state stays unknown
+    /// Drop a host that never comes back; its state stays unknown
     #[command(after_help = "Examples:
   cluster-client journal forget http://node3:8000            in every operation
   cluster-client journal forget http://node3:8000 payments --yes
@@ -346,8 +371,8 @@ pub(crate) struct Bulk {
     /// Ask every host, and say what would be done
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Begin no further group after N groups that failed
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Begin no further group once N have failed
+    #[arg(long, value_name = "N", value_parser = whole_number::parse_positive, allow_negative_numbers = true)]
     pub(crate) max_failures: Option<u32>,
 }
 

@@ -21,7 +21,7 @@ const DEFAULT: &str = "cluster-client.toml";
 /// Maximum size of a configuration file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-pub(crate) const KEYS: [&str; 23] = [
+pub(crate) const KEYS: [&str; 24] = [
     "hosts",
     "timeout",
     "request_timeout",
@@ -39,6 +39,7 @@ pub(crate) const KEYS: [&str; 23] = [
     "allow_plain_http",
     "credentials",
     "tls",
+    "etcd",
     "host",
     "proxy",
     "no_proxy",
@@ -135,7 +136,11 @@ impl ConfigFile {
     }
 
     pub(crate) fn time(&self, key: &'static str) -> Result<Option<Sourced<Duration>>, ConfigError> {
-        let Some(value) = self.table.get(key) else { return Ok(None) };
+        self.table.get(key).map(|value| self.time_of(key, value)).transpose()
+    }
+
+    /// Reads the value of a key, which may be in a table.
+    pub(crate) fn time_of(&self, key: &'static str, value: &Value) -> Result<Sourced<Duration>, ConfigError> {
         let Value::String(text) = value else {
             let remedy = match value {
                 Value::Integer(number) => format!("write it in quotes and with a unit, such as \"{number}s\""),
@@ -144,7 +149,7 @@ impl ConfigFile {
             return Err(self.refused(key, value, "is not a text", &remedy));
         };
         match time::parse(text) {
-            Ok(time) => Ok(Some(self.sourced(time))),
+            Ok(time) => Ok(self.sourced(time)),
             Err((problem, remedy)) => Err(self.refused(key, value, problem, remedy)),
         }
     }
@@ -175,13 +180,16 @@ impl ConfigFile {
         Ok(Some(self.sourced(texts)))
     }
 
-    /// Returns the directory of the journal, relative to the file, or `Some(None)` for `false`.
-    pub(crate) fn journal(&self) -> Result<Option<Sourced<Option<PathBuf>>>, ConfigError> {
+    /// Returns the directory or the URL of the journal, or `Some(None)` for `false`.
+    pub(crate) fn journal(&self) -> Result<Option<Sourced<Option<String>>>, ConfigError> {
         match self.table.get("journal") {
             None => Ok(None),
             Some(Value::Boolean(false)) => Ok(Some(self.sourced(None))),
-            Some(Value::String(path)) if !path.is_empty() => Ok(Some(self.sourced(Some(self.beside(path))))),
-            Some(other) => Err(self.refused("journal", other, "is neither a directory nor false", "write one of them")),
+            Some(Value::String(place)) if !place.is_empty() => Ok(Some(self.sourced(Some(place.clone())))),
+            Some(other) => {
+                let problem = "is neither a directory nor an etcd:// URL nor false";
+                Err(self.refused("journal", other, problem, "write one of them"))
+            }
         }
     }
 
@@ -320,9 +328,10 @@ fn lines(text: &str) -> HashMap<String, usize> {
 
 fn add_lines(lines: &mut HashMap<String, usize>, prefix: &str, table: &DeTable<'_>, text: &str) {
     for (key, value) in table {
-        let name = format!("{prefix}{}", key.get_ref());
+        let host = Some(key.get_ref()).filter(|_| prefix == "host.").and_then(|url| Host::parse(url).ok());
+        let name = host.map_or_else(|| format!("{prefix}{}", key.get_ref()), |host| key_of(&host));
         lines.insert(name.clone(), place(&text.as_bytes()[..key.span().start]).0);
-        if let (DeValue::Table(inner), "") = (value.get_ref(), prefix) {
+        if let DeValue::Table(inner) = value.get_ref() {
             add_lines(lines, &format!("{name}."), inner, text);
         }
     }
@@ -350,6 +359,7 @@ fn place(before: &[u8]) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::etcd::EtcdSetting;
 
     /// Uses random texts with a fixed seed.
     #[test]
@@ -379,6 +389,10 @@ mod tests {
             let own = own.into_iter().chain([file.table("credentials").err(), file.api().err(), proxy]);
             let errors = errors.chain(own);
             let errors = errors.chain([crate::tls::TlsSection::resolve(None, None, &file).err()]);
+            let place = file.journal().ok().flatten().and_then(|found| found.value);
+            let url = place.filter(|place| place.contains("://"));
+            let url = url.and_then(|url| EtcdSetting::default().at(url).check_url().err());
+            let errors = errors.chain([url, EtcdSetting::read(&file).err()]);
             for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
                 malformed.assert_hidden_by(&error);
                 values += 1;

@@ -21,6 +21,7 @@ const MAX_GROUPS: usize = 1_000_000;
 
 /// Returns all groups, or the error of the first invalid one.
 pub(crate) fn read(groups: &Groups, api: &Api) -> Result<Vec<GroupId>, CliError> {
+    let noun = api.noun();
     let read = match &groups.file {
         None => arguments(&groups.ids, api)?,
         Some(path) if is_stdin(path) => lines(path, io::stdin().lock(), api)?,
@@ -31,8 +32,8 @@ pub(crate) fn read(groups: &Groups, api: &Api) -> Result<Vec<GroupId>, CliError>
     };
     if read.is_empty() {
         return Err(match &groups.file {
-            None => CliError::usage("no group was named: give one or more, or -f FILE with one a line"),
-            Some(path) => CliError::usage(format!("{} names no group: write one a line", shown(path))),
+            None => CliError::usage(format!("no {noun} was named: give one or more, or -f FILE with one a line")),
+            Some(path) => CliError::usage(format!("{} names no {noun}: write one a line", shown(path))),
         });
     }
     Ok(read)
@@ -42,19 +43,19 @@ fn arguments(ids: &[String], api: &Api) -> Result<Vec<GroupId>, CliError> {
     let place = |_: usize| "the command line".to_owned();
     let mut found = Found::new(api);
     for id in ids {
-        refuse_host(id)?;
+        refuse_host(id, api.noun())?;
         found.add(id, 0, place)?;
     }
     Ok(found.groups)
 }
 
 /// Refuses a URL as a group on the command line. It is a host after a blank, which would be left out.
-fn refuse_host(id: &str) -> Result<(), ConfigError> {
+fn refuse_host(id: &str, noun: &str) -> Result<(), ConfigError> {
     if !id.starts_with("http://") && !id.starts_with("https://") {
         return Ok(());
     }
-    let remedy = "separate hosts by commas, as in --hosts A,B; a group of such a name needs -f FILE";
-    let refused = ConfigError::new("group", id, "looks like a host", remedy);
+    let remedy = format!("separate hosts by commas, as in --hosts A,B; {noun}s of such names need -f FILE");
+    let refused = ConfigError::new(noun.to_owned(), id, "looks like a host", remedy);
     Err(refused.from_origin(Origin::Option("the command line".into())))
 }
 
@@ -78,7 +79,7 @@ fn lines(path: &Path, reader: impl BufRead, api: &Api) -> Result<Vec<GroupId>, C
             }
             0 => break,
             1..=MAX_LINE => {}
-            _ => return Err(refused(number, "has more than 64 KiB: write one group a line")),
+            _ => return Err(refused(number, &format!("has more than 64 KiB: write one {} a line", api.noun()))),
         }
         let text = str::from_utf8(&line).map_err(|_| refused(number, "is not UTF-8: write the file in UTF-8"))?;
         // Skip the byte order mark of some editors. It is not part of the first id.
@@ -89,7 +90,8 @@ fn lines(path: &Path, reader: impl BufRead, api: &Api) -> Result<Vec<GroupId>, C
         }
         found.add(text, number, place)?;
         if found.groups.len() > MAX_GROUPS {
-            return Err(CliError::usage(format!("{} names more than {MAX_GROUPS} groups: split it", shown(path))));
+            let noun = api.noun();
+            return Err(CliError::usage(format!("{} names more than {MAX_GROUPS} {noun}s: split it", shown(path))));
         }
     }
     Ok(found.groups)
@@ -109,11 +111,12 @@ impl<'a> Found<'a> {
 
     fn add(&mut self, id: &str, line: usize, place: impl Fn(usize) -> String) -> Result<(), CliError> {
         let named = |error: ConfigError| error.from_origin(Origin::Option(place(line)));
-        let group = GroupId::parse(id).map_err(named)?;
-        self.api.check_id(&group).map_err(named)?;
+        let group = self.api.parse_id(id).map_err(named)?;
         if let Some(first) = self.lines.insert(group.clone(), line) {
             let places = if first == line { place(line) } else { format!("{} and {}", place(first), place(line)) };
-            let refused = ConfigError::new("group", id, "is there twice", "name each group once");
+            let noun = self.api.noun().to_owned();
+            let remedy = format!("name each {noun} once");
+            let refused = ConfigError::new(noun, id, "is there twice", remedy);
             return Err(refused.from_origin(Origin::Option(places)).into());
         }
         self.groups.push(group);

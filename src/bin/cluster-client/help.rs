@@ -3,14 +3,17 @@
 
 use std::fmt::Write as _;
 
-use clap::builder::BoolishValueParser;
+use anstyle::Style;
+use clap::builder::{BoolishValueParser, Styles};
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use crate::args::Arguments;
 use crate::exit::{CliError, Exit};
 use crate::json;
 use crate::likeness::alike;
+use crate::offered;
 use crate::output::Output;
+use crate::paint::UNSURE;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,11 +36,12 @@ Exit codes:
   130  interrupted; `recover` settles what the journal still holds
 
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed,
-4 when a host is unknown. With several groups, the exit code is the first of
-3, 4, 1, 5, 0 that applies. create --exist-ok exits 0 instead of 5 when the group
-is on every host. A dry run exits as the command would if all goes well, and 4
-when a host is unknown. probe exits 0 when the API is certified, 1 when it is not
-and nothing is left, 4 when the thing may be left on a host.
+4 when a host is unknown; with --watch, as its last round says. With several
+groups, the exit code is the first of 3, 4, 1, 5, 0 that applies. create
+--exist-ok exits 0 instead of 5 when the group is on every host. A dry run exits
+as the command would if all goes well, and 4 when a host is unknown. probe exits
+0 when the API is certified, 1 when it is not and nothing is left, 4 when the
+thing may be left on a host.
 
 Signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel; a create then rolls back.
 Only a second SIGINT exits at once, and prints what the journal holds. Signals
@@ -61,14 +65,20 @@ groups for which the command succeeded; for status that means: on every host.
   target      of a repair: present | absent
   counts      {hosts, present, absent, unknown}
   hosts       [{host, state: present|absent|unknown, reason, steps}], each host
-     steps    [{action: create|check|delete, succeeded, attempts, status, error,
-              elapsed_ms}], in order
+     steps    [{action: create|check|delete, succeeded, attempts, status, problem,
+              error, elapsed_ms}], in order
+     succeeded  created, deleted, or found present: a check that finds it absent
+              has false and no error
+     problem  unlisted | body_cut | not_json | two_meanings | html_page |
+              other_group | changing: why the answer was not counted; or null
      error    {kind: resolve|connect|tls|timeout|closed|garbage|exhausted|
               given_up|internal, message}
   cause       {kind, message, hosts, reason} of a rollback or a failure, or null
   earlier     the result of an unfinished operation on the group that was settled
               first, or null
   recoverable whether the journal still holds it, so that `recover` will settle it
+  unfinished  the entry of the journal on the group, as `journal list` prints it;
+              only of a status or a dry run, if there is one
   warnings    [text], one for each problem that needs a person
   elapsed_ms  from the call to its end
   next        [[argument]], commands to choose from; each begins with cluster-client
@@ -118,7 +128,7 @@ defaults:
   max_delay = \"10s\"         # at most, even if a server asks for more
   settle = \"10s\"            # for late requests, stale reads; at least request_timeout
   rollback_timeout = \"2m\"   # of a rollback, in addition; at least 4 times settle
-  # journal = \"/var/lib/cluster-client\"   # or false
+  # journal = \"/var/lib/cluster-client\"   # or \"etcd://etcd1,etcd2,etcd3/prefix\", or false
   # api = \"jupyterhub\"      # a preset, a file such as \"./mapping.toml\", or [api]
   threads = 1024            # at most
   engine = \"multiplexed\"    # or \"threads\"
@@ -143,6 +153,13 @@ defaults:
   # dangerously_skip_verification = true
   ## https_only = true refuses http hosts
   ## [host.\"https://node3:8443\".tls] replaces all of them for that host
+  [etcd]                    # of a journal in etcd; files are relative to this one
+  # ttl = \"30s\"             # of the claims; at least 2 * request_timeout + 2s
+  # user = \"cluster\"
+  # password_file = \"password\"   # or password_env = \"VARIABLE\"
+  ## ca_file = \"ca.pem\", client_cert_file = \"client.pem\", client_key_file and
+  ## server_name are those of [tls], for an etcds:// URL
+  ## allow_plain_http = true sends the password to other machines by etcd://
   [paths]                   # of the node API, instead of api
   collection = \"/v1/group/\"
   member = \"/v1/group/{id}/\"
@@ -164,20 +181,21 @@ pub(crate) fn variable(option: &str) -> String {
 /// Returns the definition of the arguments, with the variables and the help of each command.
 pub(crate) fn command() -> Command {
     let whole = Arguments::command().mut_args(finished).after_help(EXAMPLES).help_template(TEMPLATE);
-    let also = format!("{}\nSee: cluster-client help configuration", option_names(&whole));
-    whole.mut_subcommands(|command| completed(command, &also))
+    // The yellow of clap cannot be read on a light background.
+    let whole = whole.styles(Styles::styled().invalid(Style::new().fg_color(Some(UNSURE.into()))));
+    let definition = whole.clone();
+    whole.mut_subcommands(|command| {
+        let also = offered::line(&definition, command.get_name());
+        completed(command, also.as_deref())
+    })
 }
 
 /// Completes a command. Options of every command are listed by name only, so that its help fits on a screen.
-fn completed(command: Command, also: &str) -> Command {
-    let takes_hosts = ["create", "delete", "status", "repair", "probe", "recover"].contains(&command.get_name());
+fn completed(command: Command, also: Option<&str>) -> Command {
     let after = command.get_after_help().map(ToString::to_string);
-    let faults = "Faults and habits: cluster-client help faults";
-    let more = match command.get_name() {
-        "node" => Some(faults),
-        _ => takes_hosts.then_some(also),
-    };
-    let parts = after.as_deref().into_iter().chain(more).collect::<Vec<_>>();
+    let faults = (command.get_name() == "node").then_some("Faults and habits: cluster-client help faults");
+    let is_list = command.has_subcommands();
+    let parts = after.as_deref().into_iter().chain(faults).chain(also.filter(|_| !is_list)).collect::<Vec<_>>();
     command.mut_args(finished).mut_subcommands(|command| completed(command, also)).after_help(parts.join("\n\n"))
 }
 
@@ -197,21 +215,6 @@ fn finished(arg: Arg) -> Arg {
     if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg }
 }
 
-/// Returns `Also: --hosts --hosts-file ...`, in lines of a screen.
-fn option_names(whole: &Command) -> String {
-    let mut text = String::from("Also:");
-    let mut width = text.len();
-    for name in whole.get_arguments().filter_map(Arg::get_long).filter(|name| *name != "version") {
-        if width + name.len() + 3 > 79 {
-            text.push_str("\n     ");
-            width = 5;
-        }
-        let _ = write!(text, " --{name}");
-        width += name.len() + 3;
-    }
-    text
-}
-
 /// Prints the help of the program, of a command, or of a topic.
 pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
     let mut whole = command();
@@ -225,7 +228,8 @@ pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, Cl
         Some("faults") => faults(&whole),
         Some(name) => {
             let found = whole.find_subcommand(name).cloned();
-            let Some(mut command) = found else { return Err(unknown(name, &whole)) };
+            let known = || whole.get_subcommands().map(Command::get_name).chain(TOPICS).collect::<Vec<_>>();
+            let Some(mut command) = found else { return Err(unknown("command or topic", name, &known())) };
             command.render_help().ansi().to_string()
         }
     };
@@ -233,10 +237,10 @@ pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, Cl
     Ok(Exit::Done)
 }
 
-fn unknown(name: &str, whole: &Command) -> CliError {
-    let known: Vec<&str> = whole.get_subcommands().map(Command::get_name).chain(TOPICS).collect();
+/// Returns the error of an unknown name, with the known one that was probably meant.
+pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
     let hint = alike(name, known.iter().copied()).map(|known| format!("did you mean {known}? ")).unwrap_or_default();
-    CliError::usage(format!("there is no command or topic {name:?}: {hint}use one of {}", known.join(", ")))
+    CliError::usage(format!("there is no {what} {name:?}: {hint}use one of {}", known.join(", ")))
 }
 
 fn configuration(whole: &Command) -> String {
@@ -266,9 +270,19 @@ fn faults(whole: &Command) -> String {
         }
         let value = arg.get_value_names().and_then(<[_]>::first).map(ToString::to_string).unwrap_or_default();
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(text, "  {:27} {help}", format!("--{name} {value}"));
+        let _ = writeln!(text, "  {:27} {help}{}", format!("--{name} {value}"), values_of(arg));
     }
     text
+}
+
+/// Returns the values that an option may have, and its default, as ` [lenient, strict; default: lenient]`.
+fn values_of(arg: &Arg) -> String {
+    let possible: Vec<String> = arg.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+    let defaults = arg.get_default_values().iter().filter(|_| !arg.is_hide_default_value_set());
+    let defaults = defaults.map(|value| format!("default: {}", value.to_string_lossy()));
+    let shown: Vec<String> =
+        Some(possible.join(", ")).filter(|list| !list.is_empty()).into_iter().chain(defaults).collect();
+    if shown.is_empty() { String::new() } else { format!(" [{}]", shown.join("; ")) }
 }
 
 /// Appends two lines for each option: its name and variable, then its help.
@@ -337,11 +351,21 @@ mod tests {
 
     #[test]
     fn topic_has_every_key_of_the_configuration() {
-        use crate::{credentials, file, tls};
-        let tables = ["paths", "credentials", "tls", "host"];
+        use crate::{credentials, etcd, file, tls};
+        let tables = ["paths", "credentials", "tls", "etcd", "host"];
         let keys = file::KEYS.iter().filter(|key| !tables.contains(key));
-        for key in keys.chain(&file::PATH_KEYS).chain(&credentials::KEYS).chain(&tls::KEYS) {
+        for key in keys.chain(&file::PATH_KEYS).chain(&credentials::KEYS).chain(&tls::KEYS).chain(&etcd::KEYS) {
             assert!(CONFIGURATION.contains(&format!("{key} = ")), "{key} is not documented");
+        }
+    }
+
+    #[test]
+    fn topic_has_every_field_of_a_step() {
+        let schema: serde_json::Value = serde_json::from_str(json::SCHEMA).unwrap();
+        let (_, steps) = JSON.split_once(" steps ").unwrap();
+        let (steps, _) = steps.split_once("cause ").unwrap();
+        for field in schema["$defs"]["step"]["properties"].as_object().unwrap().keys() {
+            assert!(steps.contains(field), "{field} is not in {steps}");
         }
     }
 
@@ -355,6 +379,10 @@ mod tests {
             let lines = help.lines().count();
             assert!(lines <= 24, "{lines} lines: {help}");
             assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+            assert!(command.has_subcommands() || help.contains("\nExample"), "{help}");
+            // No line of the examples is broken.
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(after.trim()), "{help}");
         }
     }
 }

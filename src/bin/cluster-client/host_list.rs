@@ -25,6 +25,10 @@ pub(crate) fn parse(list: &str, origin: Origin) -> Result<Hosts, ConfigError> {
     }
     let is_spaced = |entry: &str| entry.split_whitespace().filter(|word| word.contains("://")).count() > 1;
     if !list.contains('@') && list.split(',').any(is_spaced) {
+        if list.trim().contains('\n') {
+            let remedy = "separate them by commas, or give --hosts-file FILE to read one a line";
+            return refused("has hosts separated by line ends", remedy);
+        }
         return refused("has hosts separated by spaces", "separate them by commas");
     }
     Hosts::parse_list(list, origin)

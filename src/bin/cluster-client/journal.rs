@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster_client::{
-    ClusterClient, ConfigError, DirectoryJournal, Error, Forgotten, GroupId, Host, Journal as _, JournalEntry, Origin,
-    Printable, Purpose, Unfinished,
+    ClusterClient, ConfigError, Error, Forgotten, GroupId, Host, JournalEntry, Origin, Printable, Purpose, Unfinished,
 };
 
 use crate::args::{Format, GlobalOptions, JournalAction};
@@ -21,7 +21,7 @@ use crate::settings::{self, Journal, Sourced};
 pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let (setting, config) = settings::journal_alone(global)?;
     let next = Advice::without_hosts(global, config.as_deref(), &setting).recover();
-    let (store, place) = open(setting)?;
+    let (store, place) = open(&setting)?;
     let found = match &store {
         Some(store) => store.unfinished()?,
         None => Unfinished::default(),
@@ -32,7 +32,7 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     let mut journal = Opened { store, found, next, output };
     match action {
         JournalAction::List => Ok(journal.list()),
-        JournalAction::Show { group } => Ok(journal.show(&group_of(&group)?)),
+        JournalAction::Show { group } => journal.show(&group_of(&group)?),
         JournalAction::Forget { host, group, yes } => {
             let host = Host::parse(&host).map_err(typed)?;
             let group = group.as_deref().map(group_of).transpose()?;
@@ -41,32 +41,10 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     }
 }
 
-/// Opens the journal if its directory exists, and returns the path for messages. Creates no directory.
-fn open(journal: Sourced<Journal>) -> Result<(Option<DirectoryJournal>, String), CliError> {
-    let directory = match journal.value {
-        Journal::Directory(directory) => directory,
-        Journal::Off => {
-            return Err(CliError::usage(format!(
-                "there is no journal to look at ({}): give --journal DIR",
-                journal.origin
-            )));
-        }
-        Journal::NoPlace => {
-            return Err(CliError::usage(
-                "there is no place for a journal, because neither XDG_STATE_HOME nor HOME is set: give --journal DIR",
-            ));
-        }
-    };
-    let place = printable(&directory.to_string_lossy());
-    if directory.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok((None, place));
-    }
-    let store = DirectoryJournal::open(&directory).map_err(|error| {
-        let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        let shown = directory.to_string_lossy();
-        ConfigError::new("journal directory", shown, error.to_string(), cause).from_origin(journal.origin.clone())
-    })?;
-    Ok((Some(store), place))
+/// Opens the journal if it exists, and returns its place for messages.
+pub(crate) fn open(journal: &Sourced<Journal>) -> Result<(Option<Arc<dyn cluster_client::Journal>>, String), CliError> {
+    let place = journal.value.place();
+    Ok((journal.open()?, place))
 }
 
 fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<Exit, CliError> {
@@ -78,9 +56,10 @@ fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<
             return Ok(Exit::Done);
         }
         JournalAction::Show { group } => {
-            let group = printable(group_of(&group)?.as_str());
-            eprint(&format!("{group} has no unfinished operation: the journal in {place} is empty"));
-            return Ok(Exit::Unchanged);
+            let group = group_of(&group)?;
+            return Err(CliError::unchanged(format!(
+                "{group} has no unfinished operation: the journal in {place} is empty"
+            )));
         }
         JournalAction::Forget { host, group, .. } => {
             group.as_deref().map(group_of).transpose()?;
@@ -100,7 +79,7 @@ fn typed(error: ConfigError) -> ConfigError {
 
 /// A journal that is not empty.
 struct Opened<'a> {
-    store: DirectoryJournal,
+    store: Arc<dyn cluster_client::Journal>,
     found: Unfinished,
     /// The command to recover, with its options.
     next: Next,
@@ -133,20 +112,21 @@ impl Opened<'_> {
         self.output.print(&format!("{text}.\n{next}"));
     }
 
-    fn show(&mut self, group: &GroupId) -> Exit {
+    fn show(&mut self, group: &GroupId) -> Result<Exit, CliError> {
         let entry = self.found.entries.iter().find(|entry| entry.group() == group);
         let text = match (entry, self.output.format) {
             (Some(entry), Format::Json) => json::line(entry),
             (Some(entry), Format::Name) => name_line(entry.group()),
             (Some(entry), Format::Table) => whole(entry),
             (None, _) => {
-                eprint(&printable(&format!("{group} has no unfinished operation in the journal that can be read")));
                 self.print_unreadable();
-                return self.exit().with(Exit::Unchanged);
+                let exit = self.exit().with(Exit::Unchanged);
+                let missing = format!("{group} has no unfinished operation in the journal that can be read");
+                return Err(CliError { exit, ..CliError::unchanged(missing) });
             }
         };
         self.output.print(&text);
-        Exit::Done
+        Ok(Exit::Done)
     }
 
     fn forget(&mut self, host: &Host, only: Option<&GroupId>, yes: bool) -> Result<Exit, CliError> {
@@ -165,10 +145,11 @@ impl Opened<'_> {
             eprint("nothing was forgotten");
             return Ok(Exit::Unchanged);
         }
-        // The builder needs a host. Nothing is sent to it.
+        // The builder needs a host. Nothing is sent to it, so any lease is long enough.
         let client = ClusterClient::builder()
             .hosts(["http://localhost"])
-            .custom_journal(Arc::new(self.store.clone()))
+            .request_timeout(Duration::from_millis(1))
+            .custom_journal(Arc::clone(&self.store))
             .build()?;
         let mut exit = Exit::Done;
         let mut is_left = false;

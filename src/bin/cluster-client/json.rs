@@ -20,7 +20,10 @@ pub(crate) fn render(done: &Done, summary: &Summary) -> String {
     };
     // The report is that of a recovery, if an older operation could not be settled.
     if let (true, Some(report)) = (done.dry_run, done.report()) {
-        add_plan(&mut line, done.asked, report);
+        add_plan(&mut line, done, report);
+    }
+    if let Some(entry) = &summary.unfinished {
+        line.insert("unfinished".into(), object(entry).into());
     }
     let exit = json!(done.exit().code());
     let next = summary.next.json();
@@ -28,14 +31,14 @@ pub(crate) fn render(done: &Done, summary: &Summary) -> String {
 }
 
 /// Adds what a dry run alone has: the request that each host would get. The report is that of a status.
-fn add_plan(line: &mut Map<String, Value>, asked: Operation, report: &Report) {
+fn add_plan(line: &mut Map<String, Value>, done: &Done, report: &Report) {
     line.insert("dry_run".into(), json!(true));
-    if let Operation::Repair(target) = asked {
+    if let Operation::Repair(target) = done.asked {
         line.insert("target".into(), json!(target));
     }
     let hosts = line.get_mut("hosts").and_then(Value::as_array_mut).into_iter().flatten();
     for (object, host) in hosts.zip(&report.hosts) {
-        object["would"] = json!(plan::would(asked, report, host));
+        object["would"] = json!(plan::would(done, host));
     }
 }
 

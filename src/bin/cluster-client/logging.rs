@@ -9,6 +9,7 @@ use log::{Level, Log, Metadata, Record};
 use crate::args::{GlobalOptions, LogFormat};
 use crate::log_json;
 use crate::output::{self, eprint, eprint_raw};
+use crate::paint::{Tone, painted};
 
 /// Starts the logger. `RUST_LOG` sets the level, then `-v` and `-vv`. A node has no table, so its default is `warn`.
 pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
@@ -22,12 +23,16 @@ pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
     };
     let styled = output::is_styled(&io::stderr(), global.color);
     builder.write_style(if styled { WriteStyle::Always } else { WriteStyle::Never });
-    if global.log_format == LogFormat::Json {
-        builder.format(|lines, record| {
+    match global.log_format {
+        LogFormat::Json => builder.format(|lines, record| {
             let line = log_json::line(record, &lines.timestamp_millis().to_string());
             lines.write_all(line.as_bytes())
-        });
-    }
+        }),
+        LogFormat::Text => builder.format(|lines, record| {
+            let level = painted(&format!("{:5}", record.level().as_str()), tone(record.level()));
+            writeln!(lines, "[{} {level} {}] {}", lines.timestamp(), record.target(), record.args())
+        }),
+    };
     builder.target(Target::Pipe(Box::new(Lines)));
     let logger = builder.build();
     let level = logger.filter();
@@ -35,6 +40,15 @@ pub(crate) fn start(global: &GlobalOptions, is_node: bool) {
         log::set_max_level(level);
     }
     print_panics();
+}
+
+/// Returns the colour of a level. Those of `env_logger` cannot be read on every background.
+fn tone(level: Level) -> Tone {
+    match level {
+        Level::Error => Tone::Bad,
+        Level::Warn => Tone::Unsure,
+        _ => Tone::Plain,
+    }
 }
 
 /// Drops the records of the HTTP and TLS crates below the level *debug*, whatever `RUST_LOG` says. At *trace*, ureq-proto

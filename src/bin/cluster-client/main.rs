@@ -2,8 +2,9 @@
 //! or as JSON, with an exit code. The library does everything else.
 //!
 //! ```text
-//! main -> args          arguments (help: the texts, refusal: the errors)
-//!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, open, time)
+//! main -> args          arguments (help: the texts, offered: the options of each command, refusal: the errors)
+//!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, journal_setting, etcd,
+//!                       open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
 //!         watch, recover, probe, journal, show                             }-> printer: summary, plan, next, totals
 //!         node, demo, shell                                               /      -> table, fold, matrix | json -> output
@@ -15,6 +16,7 @@ mod args;
 mod confirm;
 mod credentials;
 mod demo;
+mod etcd;
 mod exit;
 mod file;
 mod fold;
@@ -22,6 +24,7 @@ mod groups;
 mod help;
 mod host_list;
 mod journal;
+mod journal_setting;
 mod json;
 mod likeness;
 mod log_json;
@@ -33,6 +36,7 @@ mod mapping;
 mod matrix;
 mod next;
 mod node;
+mod offered;
 mod open;
 mod output;
 mod output_queue;
@@ -56,6 +60,7 @@ mod time;
 mod tls;
 mod totals;
 mod watch;
+mod whole_number;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -71,6 +76,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are such errors too. Ignore a closed pipe.
             let error = refusal::with_variable(error, std::env::args_os());
+            let error = refusal::with_suggestion(error, std::env::args_os());
             let error = refusal::masked(error, std::env::args_os());
             let _ = error.print();
             if !error.use_stderr() {
@@ -112,10 +118,11 @@ fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliErr
             run::run(&GroupCommand::Repair { target: to.into(), bulk }, &groups, &global, output)
         }
         Command::Probe { id, yes } => probe::run(id.as_deref(), yes, &global, output),
-        Command::Recover => recover::recover(&global, output),
+        Command::Recover { dry_run: true } => recover::plan(&global, output),
+        Command::Recover { .. } => recover::recover(&global, output),
         Command::Journal { action } => journal::run(action, &global, output),
         Command::Hosts => show::show(&global, output),
-        Command::Node(options) => node::serve(*options, output),
+        Command::Node(options) => node::serve(*options, global.quiet, output),
         Command::Demo => demo::run(&global, output),
         Command::Completions { shell } => Ok(shell::completions(shell, output)),
         Command::Help { about } => help::print(about.as_deref(), output),

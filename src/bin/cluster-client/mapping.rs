@@ -4,6 +4,7 @@ use std::path::Path;
 
 use cluster_client::{Api, ConfigError, Origin};
 
+use crate::likeness::alike;
 use crate::open::{self, ReadError};
 
 /// Maximum size of a mapping file, in bytes. The library has the same.
@@ -16,7 +17,8 @@ pub(crate) fn named(named: &str, base: Option<&Path>, origin: &Origin) -> Result
     }
     let refused = |_| {
         let presets: Vec<&str> = Api::presets().collect();
-        let remedy = format!("choose one of {}, or a file such as ./mapping.toml", presets.join(", "));
+        let hint = alike(named, Api::presets()).map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+        let remedy = format!("{hint}choose one of {}, or a file such as ./mapping.toml", presets.join(", "));
         ConfigError::new("api", named, "is no preset", remedy).from_origin(origin.clone())
     };
     Api::preset(named).map_err(refused)

@@ -64,8 +64,9 @@ impl Matrix {
         };
         let mut text = format!("{line}  {}\n", painted(verdict, tone));
         for host in report.unknown() {
-            let why = host.reason.as_ref().map_or_else(|| "not asked".into(), ToString::to_string);
-            let _ = writeln!(text, "      {}", painted(&format!("{}: {why}", host.host.authority()), Tone::Unsure));
+            let name = host.host.authority();
+            let why = host.reason.as_ref().map_or_else(|| format!("{name}: not asked"), |why| why.sentence(name));
+            let _ = writeln!(text, "      {}", painted(&why, Tone::Plain));
         }
         text
     }

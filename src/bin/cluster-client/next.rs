@@ -1,12 +1,12 @@
 //! The next commands to type, as argument lists. Only [`shell_word`] turns them into text for a shell.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cluster_client::{GroupId, Host, Operation, Origin, Target};
+use cluster_client::{GroupId, Host, JournalEntry, Operation, Origin, Target};
 use serde_json::{Value, json};
 
 use crate::api_setting;
@@ -59,8 +59,8 @@ pub(crate) struct Advice {
     timeout: Option<Duration>,
     /// The word for a group in output. Empty for commands that need no hosts.
     noun: String,
-    /// Groups with an entry in the journal. Filled for a status only.
-    pub(crate) unfinished: HashSet<GroupId>,
+    /// The unfinished operations in the journal. Filled for a status and a dry run only.
+    pub(crate) unfinished: HashMap<GroupId, JournalEntry>,
 }
 
 impl Advice {
@@ -106,6 +106,7 @@ impl Advice {
         match (&journal.value, &journal.origin) {
             (_, Origin::File(_) | Origin::Default) | (Journal::NoPlace, _) => {}
             (Journal::Directory(directory), _) => add("--journal", absolute(directory)),
+            (Journal::Etcd(etcd), _) => add("--journal", (&etcd.url).into()),
             (Journal::Off, _) => common.push("--no-journal".into()),
         }
         Advice { common, ..Advice::default() }
@@ -169,6 +170,10 @@ impl Advice {
     pub(crate) fn repair(&self, group: &GroupId, target: Target) -> Next {
         let state = if target == Target::Present { "present" } else { "absent" };
         self.on("repair", &["--to".into(), state.into()], group)
+    }
+
+    pub(crate) fn status(&self, group: &GroupId) -> Next {
+        self.on("status", &[], group)
     }
 
     /// Returns both repairs, because a person has to choose the state.

@@ -16,6 +16,7 @@ use crate::json;
 use crate::output::{Output, eprint};
 use crate::signal;
 use crate::time::parse_option;
+use crate::whole_number;
 
 #[derive(Debug, Args)]
 pub(crate) struct NodeOptions {
@@ -63,7 +64,7 @@ struct RateOptions {
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     stale_rate: f64,
     /// The seed of the faults: equal seeds give equal faults
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = whole_number::parse_option::<u64>)]
     seed: u64,
 }
 
@@ -72,13 +73,13 @@ struct RateOptions {
 #[command(next_help_heading = "Habits, in which real nodes differ")]
 struct Habits {
     /// The answer to the creation of an existing group
-    #[arg(long, value_name = "STATUS", default_value_t = 400)]
+    #[arg(long, value_name = "STATUS", default_value_t = 400, value_parser = whole_number::parse_option::<u16>)]
     existing_status: u16,
     /// The answer to a deletion
-    #[arg(long, value_name = "STATUS", default_value_t = 200)]
+    #[arg(long, value_name = "STATUS", default_value_t = 200, value_parser = whole_number::parse_option::<u16>)]
     deleted_status: u16,
     /// The answer to the deletion of a missing group
-    #[arg(long, value_name = "STATUS", default_value_t = 404)]
+    #[arg(long, value_name = "STATUS", default_value_t = 404, value_parser = whole_number::parse_option::<u16>)]
     absent_status: u16,
     /// The path of the groups
     #[arg(long, value_name = "PATH", default_value = "/v1/group/")]
@@ -99,7 +100,7 @@ enum Slash {
 }
 
 /// Serves until a signal arrives. Prints the URL on standard output as soon as it serves.
-pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, CliError> {
+pub(crate) fn serve(options: NodeOptions, quiet: bool, output: &mut Output) -> Result<Exit, CliError> {
     let address = options.address.clone();
     let (stop, stopped) = mpsc::channel();
     signal::once(move || {
@@ -110,7 +111,9 @@ pub(crate) fn serve(options: NodeOptions, output: &mut Output) -> Result<Exit, C
         Format::Json => json::own_line("node", &json!({ "url": node.url() })),
         Format::Table | Format::Name => format!("{}\n", node.url()),
     });
-    eprint("a node of the group API; Ctrl-C stops it");
+    if !quiet {
+        eprint("a node of the group API; Ctrl-C stops it");
+    }
     let _ = stopped.recv();
     drop(node);
     Ok(Exit::Done)

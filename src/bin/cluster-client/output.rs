@@ -55,9 +55,17 @@ pub(crate) struct View {
 impl View {
     fn new(global: &GlobalOptions) -> Self {
         let terminal = io::stdout().is_terminal();
-        let marks = terminal || global.color == clap::ColorChoice::Always;
+        let marks = terminal && can_show_marks() || global.color == clap::ColorChoice::Always;
         View { marks, terminal, columns: screen().0, all: global.all }
     }
+}
+
+/// Returns whether a terminal, if there is one, can show characters beyond ASCII.
+fn can_show_marks() -> bool {
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| std::env::var(name).ok().filter(|l| !l.is_empty()));
+    let is_utf8 = |locale: String| locale.to_ascii_lowercase().replace('-', "").contains("utf8");
+    std::env::var_os("TERM").is_none_or(|term| term != "dumb") && locale.is_none_or(is_utf8)
 }
 
 /// Returns columns and rows of the terminal that shows the results. Without one, `COLUMNS` and `LINES` count.

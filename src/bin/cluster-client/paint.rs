@@ -9,6 +9,12 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::time::measured;
 
+/// The colours of marks and single words. They can be read on a light and on a dark background, unlike yellow or blue.
+/// Sentences have the colour of the terminal's text.
+const GOOD: AnsiColor = AnsiColor::Green;
+const BAD: AnsiColor = AnsiColor::Red;
+pub(crate) const UNSURE: AnsiColor = AnsiColor::Magenta;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tone {
     Plain,
@@ -105,17 +111,35 @@ pub(crate) fn width_of(text: &str) -> usize {
     Printable::new(text).to_string().width()
 }
 
-/// Escapes text and adds its style. No other function adds one.
+/// Breaks text between words, into lines of at most this width. A longer word has a line of its own.
+pub(crate) fn wrapped(text: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if width_of(line) + 1 + width_of(word) <= columns => line.extend([" ", word]),
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Escapes text and adds its colour.
 pub(crate) fn painted(text: &str, tone: Tone) -> String {
     let text = Printable::new(text);
     let color = match tone {
         Tone::Plain => return text.to_string(),
-        Tone::Good => AnsiColor::Green,
-        Tone::Bad => AnsiColor::Red,
-        Tone::Unsure => AnsiColor::Yellow,
+        Tone::Good => GOOD,
+        Tone::Bad => BAD,
+        Tone::Unsure => UNSURE,
     };
     let style = Style::new().fg_color(Some(color.into()));
     format!("{style}{text}{style:#}")
+}
+
+/// Escapes text and makes it bold, in the colour of the terminal's text.
+pub(crate) fn emphasized(text: &str) -> String {
+    let style = Style::new().bold();
+    format!("{style}{}{style:#}", Printable::new(text))
 }
 
 #[cfg(test)]
@@ -142,5 +166,47 @@ mod tests {
         assert_eq!(timed(&[12, 12]), "created 12 ms");
         let tries = [Cell::plain("503, 3 tries").bracketed(Duration::from_secs(3)), Cell::plain("503, 3 tries")];
         assert_eq!(Cell::folded(tries.iter()).text, "503, 3 tries (3.0 s)");
+    }
+
+    #[test]
+    fn text_is_broken_between_words_only() {
+        let text = "not created: 日本 answered 403. Nothing was changed.";
+        assert_eq!(wrapped(text, 100), [text]);
+        assert_eq!(wrapped(text, 26), ["not created: 日本 answered", "403. Nothing was changed."]);
+        assert_eq!(wrapped(text, 25)[0], "not created: 日本");
+        assert_eq!(wrapped("a-very-long-word is  one", 4), ["a-very-long-word", "is ", "one"]);
+    }
+
+    /// Returns the contrast of a colour with black or white, from 1 to 21, as defined by WCAG 2.
+    fn contrast(rgb: u32, background: f64) -> f64 {
+        let channel = |shift: u32| {
+            let value = f64::from(rgb >> shift & 0xff) / 255.0;
+            if value <= 0.03928 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        let luminance = 0.2126 * channel(16) + 0.7152 * channel(8) + 0.0722 * channel(0);
+        let (dark, light) = if luminance < background { (luminance, background) } else { (background, luminance) };
+        (light + 0.05) / (dark + 0.05)
+    }
+
+    /// The palettes are the defaults of the programs. `AnsiColor` gives the place in them.
+    #[test]
+    #[expect(clippy::unreadable_literal, reason = "a colour has two digits each of red, green and blue")]
+    fn colours_can_be_read_on_black_and_on_white() {
+        const PALETTES: [(&str, [u32; 8]); 5] = [
+            ("xterm", [0, 0xcd0000, 0x00cd00, 0xcdcd00, 0x0000ee, 0xcd00cd, 0x00cdcd, 0xe5e5e5]),
+            ("VGA", [0, 0xaa0000, 0x00aa00, 0xaa5500, 0x0000aa, 0xaa00aa, 0x00aaaa, 0xaaaaaa]),
+            ("Windows", [0, 0xc50f1f, 0x13a10e, 0xc19c00, 0x0037da, 0x881798, 0x3a96dd, 0xcccccc]),
+            ("macOS", [0, 0x990000, 0x00a600, 0x999900, 0x0000b2, 0xb200b2, 0x00a6b2, 0xbfbfbf]),
+            ("GNOME", [0, 0xc01c28, 0x26a269, 0xa2734c, 0x12488b, 0xa347ba, 0x2aa1b3, 0xd0cfcc]),
+        ];
+        for (palette, colors) in PALETTES {
+            for color in [GOOD, BAD, UNSURE] {
+                for background in [0.0, 1.0] {
+                    let contrast = contrast(colors[color as usize], background);
+                    assert!(contrast > 2.1, "{color:?} of {palette} on {background}: {contrast}");
+                }
+            }
+        }
+        assert!((contrast(0xffffff, 0.0) - 21.0).abs() < 1e-9);
     }
 }

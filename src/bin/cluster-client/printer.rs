@@ -71,6 +71,9 @@ impl<'a> ResultPrinter<'a> {
             Format::Name if done.exit() == Exit::Done => self.output.print(&name_line(&done.group)),
             Format::Name => eprint(&summary.text),
         }
+        if let (Some(entry), Some(_), Format::Table) = (&summary.unfinished, &self.matrix, self.output.format) {
+            eprint(&format!("note: {}: {}", done.group, summary::unfinished(entry)));
+        }
         if self.several {
             self.next.add(&summary.next);
         }

@@ -48,7 +48,7 @@ pub(crate) fn run(
     let client = settings.writer(Arc::new(Silent))?;
     let advice = Advice::new(global, &settings);
     let token = signal::watch(SignalContext {
-        journal: settings.journal.value.clone(),
+        journal: settings.journal.clone(),
         look: group.as_ref().map(|group| advice.again(Operation::Status, group)).unwrap_or_default(),
         recover: advice.recover(),
         meaning: "deleting the thing again",

@@ -10,6 +10,7 @@ use cluster_client::Printable;
 
 use crate::args::Arguments;
 use crate::help;
+use crate::likeness::alike;
 
 /// Returns the error without passwords and control characters. All typed text is in its context, except in the usage,
 /// which is left unchanged.
@@ -24,6 +25,26 @@ pub(crate) fn masked(mut error: clap::Error, typed: impl Iterator<Item = OsStrin
     let masked: Vec<_> = context.map(|(kind, value)| (kind, masked_value(value))).collect();
     for (kind, value) in masked {
         error.insert(kind, value);
+    }
+    error
+}
+
+/// Adds the known option that was probably meant by an unknown one, if the parser has not found any. It compares fewer
+/// kinds of mistakes.
+pub(crate) fn with_suggestion(mut error: clap::Error, typed: impl Iterator<Item = OsString>) -> clap::Error {
+    let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg) else { return error };
+    if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::SuggestedArg).is_some() {
+        return error;
+    }
+    let mut whole = help::command();
+    whole.build();
+    let command = typed.fold(&whole, |command, word| command.find_subcommand(&word).unwrap_or(command));
+    let known = command.get_arguments().filter_map(clap::Arg::get_long);
+    if let Some(meant) = name.strip_prefix("--").and_then(|name| alike(name, known)) {
+        let meant = format!("--{meant}");
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(meant));
+        // The tip of the parser is how to pass it as a value.
+        error.remove(ContextKind::Suggested);
     }
     error
 }
@@ -112,27 +133,6 @@ pub(crate) fn refuse_lost_hosts(arguments: &Arguments, typed: &[OsString]) -> Re
     }
     let text = "--hosts is given before and after the command: give all of them after it";
     Err(help::command().error(ErrorKind::ArgumentConflict, text))
-}
-
-/// Refuses the options of a client for a command that has none. A variable does not count.
-pub(crate) fn refuse_options_of_a_client(matches: &clap::ArgMatches) -> Result<(), clap::Error> {
-    const WITHOUT_CLIENT: [&str; 5] = ["node", "demo", "completions", "man", "help"];
-    const OTHERS: [&str; 5] = ["output", "quiet", "verbose", "log_format", "color"];
-    let Some((name, own)) = matches.subcommand().filter(|(name, _)| WITHOUT_CLIENT.contains(name)) else {
-        return Ok(());
-    };
-    let command = help::command();
-    let is_typed = |arg: &&clap::Arg| {
-        own.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
-            && !OTHERS.contains(&arg.get_id().as_str())
-    };
-    match command.get_arguments().filter(|arg| arg.is_global_set()).find(is_typed).and_then(clap::Arg::get_long) {
-        None => Ok(()),
-        Some(option) => {
-            let text = format!("{name} has no option --{option}: it sends nothing to hosts of yours");
-            Err(help::command().error(ErrorKind::UnknownArgument, text))
-        }
-    }
 }
 
 /// Refuses two options of which one is in vain. A variable does not count, because an option overrides it.

@@ -1,12 +1,12 @@
 //! create, delete, status and repair: run an operation on each group, and print each result.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use cluster_client::{
-    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, DirectoryJournal, Error, GroupId, Journal as _,
-    JournalError, Operation, OperationOptions, Origin, Report, Target,
+    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, Error, GroupId, Hosts, JournalEntry, Operation,
+    OperationOptions, Origin, Report, Target, Unfinished,
 };
 
 use crate::args::{Bulk, GlobalOptions, Groups};
@@ -18,7 +18,7 @@ use crate::next::Advice;
 use crate::output::{self, Output, eprint};
 use crate::printer::{ResultPrinter, counted};
 use crate::progress::Progress;
-use crate::settings::{Journal, Settings};
+use crate::settings::{Journal, Settings, Sourced};
 use crate::signal::{self, SignalContext};
 use crate::summary::Done;
 
@@ -96,11 +96,11 @@ pub(crate) fn run(
     let client =
         if job.only_reads() { settings.reader(progress.clone())? } else { settings.writer(progress.clone())? };
     let mut advice = advice(job, global, &settings);
-    if let (true, Journal::Directory(directory)) = (job.only_reads(), &settings.journal.value) {
-        advice.unfinished = unfinished(directory);
+    if job.only_reads() {
+        advice.unfinished = unfinished(&settings.journal, &settings.hosts.value);
     }
     let token = signal::watch(SignalContext {
-        journal: settings.journal.value.clone(),
+        journal: settings.journal.clone(),
         look: advice.status_of_all(named),
         recover: advice.recover(),
         meaning: job.when_interrupted(),
@@ -217,7 +217,8 @@ impl Work<'_> {
         let left = groups.iter().take_while(move |_| may_begin());
         let done = move |position: usize, result| (position, self.job.done(groups[position].clone(), result));
         let reports = move |completed: Completed| done(completed.position, completed.result);
-        let options = OperationOptions::new().cancel(self.token);
+        // A group that was read ahead would begin after the last failure that is allowed.
+        let options = OperationOptions::new().cancel(self.token).read_ahead(self.limit.most.is_none());
         let client = self.client.with(options.clone());
         match self.job {
             job if job.only_reads() => Box::new(client.group_statuses(left).map(reports)),
@@ -235,25 +236,17 @@ impl Work<'_> {
     }
 }
 
-/// Reads the groups with an unfinished operation, so that a status can advise a recovery. A journal that cannot be read
-/// causes a warning only.
-fn unfinished(directory: &Path) -> HashSet<GroupId> {
-    if !directory.exists() {
-        return HashSet::new();
-    }
-    let warn = |error: &JournalError| {
-        eprint(&format!("warning: unfinished operations are not known: {}", with_causes(error)));
-    };
-    match DirectoryJournal::open(directory).and_then(|journal| journal.unfinished()) {
-        Ok(held) => {
-            held.unreadable.iter().for_each(warn);
-            held.groups().cloned().collect()
-        }
-        Err(error) => {
-            warn(&error);
-            HashSet::new()
-        }
-    }
+/// Reads the unfinished operations on one of these hosts, so that a status can name them and advise a recovery. The
+/// journal may also have operations on other clusters. A journal that cannot be read causes a warning only.
+fn unfinished(journal: &Sourced<Journal>, hosts: &Hosts) -> HashMap<GroupId, JournalEntry> {
+    let warn = |reason: String| eprint(&format!("warning: unfinished operations are not known: {reason}"));
+    let found = journal.unfinished().unwrap_or_else(|reason| {
+        warn(reason);
+        Unfinished::default()
+    });
+    found.unreadable.iter().for_each(|error| warn(with_causes(error)));
+    let is_here = |entry: &JournalEntry| entry.hosts().iter().any(|host| hosts.as_slice().contains(host));
+    found.entries.into_iter().filter(is_here).map(|entry| (entry.group().clone(), entry)).collect()
 }
 
 /// Returns the builder of the next commands, with the options of this one.

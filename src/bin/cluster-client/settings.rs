@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
+use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
 
 use crate::api_setting::ApiSetting;
 use crate::args::{EngineName, GlobalOptions};
@@ -15,6 +15,8 @@ use crate::credentials::{CredentialSettings, Place, TOKEN_FILE};
 use crate::exit::CliError;
 use crate::file::ConfigFile;
 use crate::host_list;
+use crate::journal_setting::{self, journal};
+pub(crate) use crate::journal_setting::{Journal, journal_alone};
 use crate::output::eprint;
 use crate::progress::Tries;
 use crate::proxy::ProxySettings;
@@ -25,7 +27,6 @@ const HOSTS: [&str; 2] = ["CLUSTER_CLIENT_HOSTS", "HOSTS"];
 const NAME_HOSTS: &str = "name them with --hosts or --hosts-file, the variable CLUSTER_CLIENT_HOSTS or HOSTS, or hosts \
                           in cluster-client.toml";
 const ENGINE: &str = "CLUSTER_CLIENT_ENGINE";
-const JOURNAL: &str = "CLUSTER_CLIENT_JOURNAL";
 
 /// The defaults of the library.
 const SETTLE: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ impl<T> Sourced<T> {
     }
 
     /// A value of an option, or of its variable.
-    fn given(global: &GlobalOptions, option: &str, value: T) -> Self {
+    pub(crate) fn given(global: &GlobalOptions, option: &str, value: T) -> Self {
         Sourced { value, origin: global.origin(option) }
     }
 
@@ -59,15 +60,6 @@ impl<T> Sourced<T> {
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), origin: self.origin }
     }
-}
-
-/// The place of the journal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Journal {
-    Directory(PathBuf),
-    Off,
-    /// No setting names a directory, and the user has no state directory.
-    NoPlace,
 }
 
 #[derive(Debug)]
@@ -172,16 +164,27 @@ impl Settings {
         self.build(self.builder().observer(observer))
     }
 
+    /// Creates a client that only reads, for the hosts and the API of an unfinished operation.
+    pub(crate) fn reader_of(
+        &self,
+        hosts: Hosts,
+        api: Api,
+        observer: Arc<dyn Observer>,
+    ) -> Result<ClusterClient, CliError> {
+        self.build(self.builder().checked_hosts(hosts).api(api).observer(observer))
+    }
+
     /// Creates a client with a journal, unless it is off.
     pub(crate) fn writer(&self, observer: Arc<dyn Observer>) -> Result<ClusterClient, CliError> {
         let builder = self.builder().observer(observer);
         match &self.journal.value {
             Journal::Off => self.build(builder),
-            Journal::NoPlace => Err(CliError::usage(
-                "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: \
-                 give --journal DIR, or --no-journal to do without",
-            )),
+            Journal::NoPlace => Err(journal_setting::no_place()),
             Journal::Directory(directory) => self.build(builder.journal(directory)),
+            Journal::Etcd(etcd) => {
+                let journal = etcd.open(&self.journal.origin)?;
+                self.build(builder.custom_journal(Arc::new(journal)))
+            }
         }
     }
 
@@ -249,9 +252,13 @@ impl Settings {
         }
     }
 
-    /// Loads the files that the settings name, and prints the warnings about them.
+    /// Loads the files that the settings name, and prints the warnings about them. Creates no directory.
     pub(crate) fn check_files(&self) -> Result<(), CliError> {
-        self.build(self.builder()).map(drop)
+        let builder = match &self.journal.value {
+            Journal::Etcd(etcd) => self.builder().custom_journal(Arc::new(etcd.open(&self.journal.origin)?)),
+            _ => self.builder(),
+        };
+        self.build(builder).map(drop)
     }
 
     /// Builds a client, and prints the warnings about its settings.
@@ -259,6 +266,14 @@ impl Settings {
         let client = builder.build().map_err(|error| self.named(error))?;
         client.warnings().iter().for_each(|warning| eprint(&format!("warning: {warning}")));
         Ok(client)
+    }
+
+    /// Returns the error of a lease that does not fit the request timeout. It names both settings.
+    fn too_short(&self, source: ConfigError) -> Error {
+        match &self.journal.value {
+            Journal::Etcd(etcd) => etcd.too_short(self.request_timeout.value).into(),
+            _ => source.into(),
+        }
     }
 
     /// Adds the origin to an error. Each other setting was checked, and secrets have their origin, so only these can be
@@ -270,6 +285,7 @@ impl Settings {
         }
         let origin = match (source.what(), &self.config) {
             ("journal directory", _) => self.journal.origin.clone(),
+            ("ttl of the journal", _) => return self.too_short(source),
             // Only the configuration file has tables of hosts.
             ("host of credentials" | "host of TLS settings", Some(path)) => Origin::File(path.clone()),
             _ => self.tls.origin_of(&source).unwrap_or(&self.hosts.origin).clone(),
@@ -352,40 +368,6 @@ fn engine(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<EngineNam
         return known.map(|engine| Sourced::variable(ENGINE, engine)).map_err(refused);
     }
     Ok(or_default(file.engine()?, EngineName::Multiplexed))
-}
-
-/// Returns the setting of the journal and the configuration file, for commands that need no other setting.
-pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>, Option<PathBuf>), CliError> {
-    let file = ConfigFile::read(global.config.as_deref())?;
-    Ok((journal(global, &file)?, file.read_from()))
-}
-
-fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
-    if let Some(directory) = &global.journal {
-        return Ok(Sourced::option("--journal", Journal::Directory(directory.clone())));
-    }
-    if global.no_journal {
-        return Ok(Sourced::given(global, "--no-journal", Journal::Off));
-    }
-    if let Some(directory) = variable(JOURNAL) {
-        if directory.is_empty() {
-            let remedy = "name a directory, or give --no-journal to do without";
-            let refused = ConfigError::new("journal directory", "", "is empty", remedy);
-            return Err(refused.from_origin(Origin::Environment(JOURNAL.into())));
-        }
-        return Ok(Sourced::variable(JOURNAL, Journal::Directory(directory.into())));
-    }
-    if let Some(found) = file.journal()? {
-        return Ok(found.map(|directory| directory.map_or(Journal::Off, Journal::Directory)));
-    }
-    Ok(Sourced::default(state_directory().map_or(Journal::NoPlace, Journal::Directory)))
-}
-
-/// Returns the state directory of the XDG Base Directory Specification. Empty and relative paths are ignored.
-fn state_directory() -> Option<PathBuf> {
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
-    Some(state.join("cluster-client"))
 }
 
 pub(crate) fn variable(name: &str) -> Option<OsString> {

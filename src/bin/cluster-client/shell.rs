@@ -6,26 +6,27 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::exit::{CliError, Exit};
 use crate::help;
+use crate::offered;
 use crate::output::Output;
 
 const NAME: &str = "cluster-client";
 
 pub(crate) fn completions(shell: Shell, output: &mut Output) -> Exit {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut help::command(), NAME, &mut script);
+    clap_complete::generate(shell, &mut offered::spelled_out(help::command()), NAME, &mut script);
     output.print(&String::from_utf8_lossy(&script));
     Exit::Done
 }
 
 /// Prints the page of the program, or of one command.
 pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
-    let mut whole = help::command();
+    let mut whole = offered::spelled_out(help::command());
     whole.build();
     let page = match command {
         None => whole,
         Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
             let known: Vec<&str> = whole.get_subcommands().map(clap::Command::get_name).collect();
-            CliError::usage(format!("there is no command {name:?}: use one of {}", known.join(", ")))
+            help::unknown("command", name, &known)
         })?,
     };
     let mut roff = Vec::new();

@@ -89,6 +89,10 @@ fn rows(settings: &Settings) -> Vec<Row<'_>> {
         let shown = value.as_str().map_or_else(|| value.to_string(), |text| Printable::new(text).to_string());
         Row { name: (&**key).into(), values: vec![shown], json: value.clone(), origin }
     }));
+    if let Journal::Etcd(etcd) = &settings.journal.value {
+        rows.push(row("etcd.ttl", time::show(etcd.ttl.value), &etcd.ttl.origin));
+        rows.extend(etcd.places.iter().map(of_place));
+    }
     rows.extend(settings.proxy.places.iter().chain(&settings.credentials.places).map(of_place));
     rows
 }
@@ -103,6 +107,7 @@ fn of_place(place: &Place) -> Row<'_> {
 fn journal(settings: &Settings) -> Row<'_> {
     let (text, json) = match &settings.journal.value {
         Journal::Directory(directory) => (Printable::path(directory).to_string(), json!(directory.to_string_lossy())),
+        Journal::Etcd(etcd) => (Printable::new(&etcd.url).to_string(), json!(etcd.url)),
         Journal::Off => ("none".into(), json!(false)),
         Journal::NoPlace => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
     };

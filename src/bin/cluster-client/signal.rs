@@ -6,12 +6,12 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use cluster_client::{CancelToken, DirectoryJournal, Journal as _};
+use cluster_client::CancelToken;
 
 use crate::exit::{CliError, Exit};
 use crate::next::Next;
 use crate::output::{self, eprint};
-use crate::settings::Journal;
+use crate::settings::{Journal, Sourced};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Signal {
@@ -24,7 +24,7 @@ enum Signal {
 
 /// Texts and settings for the handler of signals.
 pub(crate) struct SignalContext {
-    pub(crate) journal: Journal,
+    pub(crate) journal: Sourced<Journal>,
     /// The next command if there is a journal.
     pub(crate) recover: Next,
     /// The next command if there is none.
@@ -190,12 +190,12 @@ impl SignalContext {
     }
 }
 
-fn remaining(journal: &Journal, recover: &str, look: &str) -> String {
-    let Journal::Directory(directory) = journal else {
+fn remaining(journal: &Sourced<Journal>, recover: &str, look: &str) -> String {
+    if matches!(journal.value, Journal::Off | Journal::NoPlace) {
         return format!("left at once. There is no journal; a status shows the state of the hosts.\n{look}");
-    };
-    let place = directory.display();
-    match DirectoryJournal::open(directory).and_then(|store| store.unfinished()) {
+    }
+    let place = journal.value.place();
+    match journal.unfinished() {
         Ok(held) if held.entries.is_empty() && held.unreadable.is_empty() => {
             format!("left at once. The journal in {place} is empty: nothing was begun, or all is settled.")
         }

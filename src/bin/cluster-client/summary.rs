@@ -1,6 +1,8 @@
 //! The summary of a result for a person: one line, and the next command.
 
-use cluster_client::{Cause, Error, GroupId, Host, HostReport, Operation, Outcome, Reason, Report, State, Target};
+use cluster_client::{
+    Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Purpose, Reason, Report, State, Target,
+};
 
 use crate::exit::{Exit, with_causes};
 use crate::next::{Advice, Next};
@@ -16,12 +18,14 @@ pub(crate) struct Done {
     pub(crate) exist_ok: bool,
     /// Whether the hosts were only asked.
     pub(crate) dry_run: bool,
+    /// The purpose of the unfinished operation, in the dry run of a recovery.
+    pub(crate) purpose: Option<Purpose>,
 }
 
 impl Done {
     /// Returns the result of a usual operation.
     pub(crate) fn new(asked: Operation, group: GroupId, result: Result<Report, Error>) -> Self {
-        Done { asked, group, result, exist_ok: false, dry_run: false }
+        Done { asked, group, result, exist_ok: false, dry_run: false, purpose: None }
     }
 
     /// Returns whether every host has the group already, and that is as wanted.
@@ -43,7 +47,7 @@ impl Done {
             return Exit::Done;
         }
         if let (true, Ok(report)) = (self.dry_run, &self.result) {
-            return plan::exit(self.asked, report, self.exist_ok);
+            return plan::exit(self, report);
         }
         Exit::of(self.result.as_ref().map_or_else(Error::exit_code, Report::exit_code))
     }
@@ -55,11 +59,13 @@ pub(crate) struct Summary {
     pub(crate) text: String,
     /// The next command.
     pub(crate) next: Next,
+    /// What the journal holds on the group. Filled for a status and a dry run only.
+    pub(crate) unfinished: Option<JournalEntry>,
 }
 
 impl Summary {
     fn new(text: impl Into<String>) -> Self {
-        Summary { text: text.into(), next: Next::default() }
+        Summary { text: text.into(), next: Next::default(), unfinished: None }
     }
 
     fn then(mut self, next: Next) -> Self {
@@ -69,7 +75,8 @@ impl Summary {
 }
 
 pub(crate) fn summarize(done: &Done, advice: &Advice) -> Summary {
-    let summary = summarize_operation(done, advice);
+    let unfinished = advice.unfinished.get(&done.group).cloned();
+    let summary = Summary { unfinished, ..summarize_operation(done, advice) };
     match done.report().and_then(|report| report.earlier.as_ref()) {
         Some(earlier) => {
             let first =
@@ -88,8 +95,8 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
     if done.was_there() {
         return Summary::new(format!("{} already; nothing was changed", everywhere(report)));
     }
-    if done.dry_run {
-        return Summary::new(plan::text(asked, report, advice.unfinished.contains(group)));
+    if done.dry_run && report.outcome == Outcome::Observed {
+        return Summary::new(plan::text(done, report, advice.unfinished.contains_key(group)));
     }
     match report.outcome {
         Outcome::Created => Summary::new(format!("{} ({})", everywhere(report), seconds(report.elapsed))),
@@ -100,7 +107,7 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
         Outcome::Observed => status(report, advice),
         Outcome::Repaired => repaired(report),
         Outcome::Recovered => Summary::new(settled(report)),
-        Outcome::AlreadyExists => already_there(report),
+        Outcome::AlreadyExists => already_there(report, advice),
         Outcome::Unavailable | Outcome::RolledBack | Outcome::Cancelled => {
             Summary::new(stopped(asked, report)).then(advice.again(asked, group))
         }
@@ -149,12 +156,13 @@ fn status(report: &Report, advice: &Advice) -> Summary {
         0 => format!("{group} is on none of {}", hosts(total)),
         _ => everywhere(report),
     };
-    let is_unfinished = advice.unfinished.contains(group);
-    let more = if is_unfinished { ", and the journal holds an unfinished operation on it" } else { "" };
+    let entry = advice.unfinished.get(group);
+    let more = entry.map(|entry| format!(", and {}", unfinished(entry))).unwrap_or_default();
+    let is_running = entry.is_some_and(|entry| entry.holder().is_some());
     let stop = if is_unknown || is_mixed { "." } else { "" };
-    let next = if is_unfinished {
+    let next = if entry.is_some() && !is_running {
         advice.recover()
-    } else if is_unknown {
+    } else if is_unknown || is_running {
         advice.again(Operation::Status, group)
     } else if is_mixed {
         advice.repair_either_way(group)
@@ -162,6 +170,14 @@ fn status(report: &Report, advice: &Advice) -> Summary {
         Next::default()
     };
     Summary::new(format!("{text}{more}{stop}")).then(next)
+}
+
+/// Describes an unfinished operation on a group. A living owner is named, as nobody else may work on the group.
+pub(crate) fn unfinished(entry: &JournalEntry) -> String {
+    match entry.holder() {
+        Some(holder) => format!("a {} of it is under way ({holder})", entry.purpose()),
+        None => "the journal holds an unfinished operation on it".into(),
+    }
 }
 
 fn repaired(report: &Report) -> Summary {
@@ -192,13 +208,24 @@ fn settled(report: &Report) -> String {
     }
 }
 
-fn already_there(report: &Report) -> Summary {
+/// Describes a create that met the group. If some hosts do not have it, each further create would meet it too.
+fn already_there(report: &Report, advice: &Advice) -> Summary {
     let group = &report.group;
     let undone = report.hosts.iter().any(HostReport::may_have_changed);
     let change = if undone { "The creates on other hosts are rolled back." } else { unchanged(report) };
     let has = if report.present().count() == 1 { "has" } else { "have" };
-    let text = format!("not created: {} already {has} {group}. {change}", names(report.present()));
-    Summary::new(text)
+    let (others, next) = match report.absent().count() {
+        0 => (String::new(), Next::default()),
+        absent => {
+            let does = if absent == 1 { "does" } else { "do" };
+            let others = format!(", and {absent} of {} {does} not", hosts(report.hosts.len()));
+            // After a create that met another one, a person looks first: the other one may still run.
+            let next = if undone { advice.status(group) } else { advice.repair_either_way(group) };
+            (others, next)
+        }
+    };
+    let text = format!("not created: {} already {has} {group}{others}. {change}", names(report.present()));
+    Summary::new(text).then(next)
 }
 
 /// Describes an operation that changed nothing, or was rolled back.
@@ -235,7 +262,9 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     let before = if earlier { "an earlier operation is not settled, " } else { "" };
     let word = if report.outcome == Outcome::InDoubt { "in doubt" } else { "inconsistent" };
     let why = report.cause.as_ref().map(|_| format!(" ({})", cause(report))).unwrap_or_default();
-    let text = format!("{before}{word}: {}{why}.", holders(report));
+    // A person who reads "claim" wants to know whose fault that is, and what is safe.
+    let lost = if report.cause == Some(Cause::ClaimLost) { LOST } else { "" };
+    let text = format!("{before}{word}: {}{why}.{lost}", holders(report));
     let next = match asked {
         Operation::Repair(_) => advice.again(asked, group),
         _ if report.recoverable => advice.recover(),
@@ -243,6 +272,9 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     };
     Summary::new(text).then(next)
 }
+
+const LOST: &str =
+    " Its lease in etcd ended, so another coordinator may work on it by now. Nothing was changed after that.";
 
 /// Returns the hosts that have the group, that may have it, and that lack it although they should have it.
 fn holders(report: &Report) -> String {
@@ -267,12 +299,11 @@ fn cause(report: &Report) -> String {
     const SHOWN: usize = 3;
     let Some(cause) = &report.cause else { return "no reason is known".into() };
     let Cause::Host { host: first, reason: why, .. } = cause else { return cause.to_string() };
-    let mut failures: Vec<(String, Vec<&Host>)> = vec![(why.to_string(), Vec::new())];
+    let mut failures: Vec<(&Reason, Vec<&Host>)> = vec![(why, Vec::new())];
     for host in &report.hosts {
         // The host of the cause has no failure of its own if it was settled since.
         let Some(reason) = failure(host).or((host.host == *first).then_some(why)) else { continue };
-        let reason = reason.to_string();
-        match failures.iter_mut().find(|(known, _)| *known == reason) {
+        match failures.iter_mut().find(|(known, _)| known.to_string() == reason.to_string()) {
             Some((_, hosts)) => hosts.push(&host.host),
             None => failures.push((reason, vec![&host.host])),
         }
@@ -282,7 +313,7 @@ fn cause(report: &Report) -> String {
     }
     let more: usize = failures.iter().skip(SHOWN).map(|(_, hosts)| hosts.len()).sum();
     let mut texts: Vec<String> =
-        failures.iter().take(SHOWN).map(|(reason, hosts)| format!("{} {reason}", of_hosts(hosts))).collect();
+        failures.iter().take(SHOWN).map(|(reason, hosts)| reason.sentence(of_hosts(hosts))).collect();
     if more > 0 {
         texts.push(format!("and {more} more failed"));
     }

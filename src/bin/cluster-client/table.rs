@@ -9,7 +9,8 @@ use cluster_client::{Action, HostReport, HostStep, Operation, Outcome, Report, R
 use crate::exit::Exit;
 use crate::fold;
 use crate::output::View;
-use crate::paint::{self, Cell, Tone, painted, width_of};
+use crate::paint::{self, Cell, Tone, emphasized, painted, width_of};
+use crate::plan;
 use crate::summary::{Done, Summary, wanted};
 
 /// Number of hosts up to which each has a line.
@@ -36,7 +37,7 @@ impl Row {
 
 /// Returns the result of the only group of a command, with styles.
 pub(crate) fn render(done: &Done, summary: &Summary, view: View) -> String {
-    hosts(done, view) + &line(done, &summary.text) + &summary.next.lines()
+    hosts(done, view) + &line(done, &summary.text, view) + &summary.next.lines()
 }
 
 /// Returns the result of one of several groups: its line, and below it the hosts unless all is well.
@@ -48,16 +49,15 @@ pub(crate) fn render_of_several(done: &Done, summary: &Summary, view: View) -> S
     let is_plain = done.exit() == Exit::Done
         || done.report().is_some_and(|report| report.outcome == Outcome::Observed && agree(report));
     let below = if is_plain { String::new() } else { hosts(done, view) };
-    line(done, &text) + &below
+    line(done, &text, view) + &below
 }
 
-fn line(done: &Done, text: &str) -> String {
-    let tone = match done.exit() {
-        Exit::Done => Tone::Good,
-        Exit::Inconsistent | Exit::InDoubt => Tone::Bad,
-        _ => Tone::Unsure,
-    };
-    format!("{}\n", painted(text, tone))
+/// Emphasizes what went wrong, so that it is found among many lines. On a terminal, breaks the line between words.
+fn line(done: &Done, text: &str, view: View) -> String {
+    let is_usual = done.exit() == Exit::Done;
+    let styled = |line: &String| if is_usual { painted(line, Tone::Plain) } else { emphasized(line) };
+    let lines = paint::wrapped(text, if view.terminal { view.columns } else { usize::MAX });
+    lines.iter().map(|line| styled(line) + "\n").collect()
 }
 
 /// Returns the lines of the hosts.
@@ -130,7 +130,12 @@ fn write_side_by_side(text: &mut String, rows: &[Row], view: View) {
 fn row(done: &Done, report: &Report, host: &HostReport) -> Row {
     let name = host.host.authority().to_owned();
     if report.outcome == Outcome::Observed {
-        return Row { name, cells: [Cell::empty(), Cell::empty(), observed(host)] };
+        let cell = observed(host);
+        let cell = match plan::would(done, host).filter(|_| done.dry_run) {
+            Some(request) => Cell::new(format!("{}, would be {request}d", cell.text), cell.tone),
+            None => cell,
+        };
+        return Row { name, cells: [Cell::empty(), Cell::empty(), cell] };
     }
     let last = |action| host.steps.iter().rev().find(|step| step.action == action);
     let any = |action| report.hosts.iter().flat_map(|host| &host.steps).any(|step| step.action == action);
@@ -191,7 +196,9 @@ fn state_cell(done: &Done, report: &Report, host: &HostReport) -> Cell {
         (State::Unknown, _) => Cell::new(unknown(host), tone),
         (State::Present, Outcome::Created) => timed("verified"),
         (state, _) if ran_on_every_host(report) && wanted == Some(state) => timed(&state.to_string()),
-        (State::Present, _) if wanted == Some(State::Absent) => Cell::new(format!("present{}", because(host)), tone),
+        (State::Present, _) if wanted == Some(State::Absent) => {
+            Cell::new(format!("present{}", because_of_a_check(host)), tone)
+        }
         (state, _) => Cell::new(state.to_string(), tone),
     }
 }
@@ -206,17 +213,21 @@ fn tone(state: State, wanted: Option<State>) -> Tone {
     }
 }
 
-/// Describes a host whose state is unknown: it was not asked, was unreachable, or gave an unusable answer. The reason
-/// is left out if the cell of a create or a delete has it.
+/// Describes a host whose state is unknown: it was not asked, was unreachable, or gave an unusable answer.
 fn unknown(host: &HostReport) -> String {
-    let is_told = host.steps.iter().any(|step| step.action != Action::Check && !step.succeeded);
     match host.steps.last() {
         None => format!("not asked{}", because(host)),
         Some(step) if step.status.is_none() && step.error.is_some() => {
-            format!("unreachable{}", if is_told { String::new() } else { because(host) })
+            format!("unreachable{}", because_of_a_check(host))
         }
         Some(_) => format!("unknown{}", because(host)),
     }
+}
+
+/// Returns the reason, unless the cell of a create or a delete has it.
+fn because_of_a_check(host: &HostReport) -> String {
+    let is_told = host.steps.iter().any(|step| step.action != Action::Check && !step.succeeded);
+    if is_told { String::new() } else { because(host) }
 }
 
 fn because(host: &HostReport) -> String {

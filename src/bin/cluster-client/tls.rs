@@ -79,6 +79,11 @@ impl TlsSection {
     }
 }
 
+/// Reads another table with some of these keys. `prefix` is its path, with a dot at its end.
+pub(crate) fn read_table(file: &ConfigFile, table: &Table, prefix: &str) -> Result<TlsSettings, ConfigError> {
+    TableReader { file, table, prefix: prefix.into() }.read(None, &mut Vec::new())
+}
+
 /// Returns the https host of a URL that is only scheme, name and port.
 fn checked_origin(url: &str) -> Result<Host, ConfigError> {
     let host = Host::parse(url)?;

@@ -2,6 +2,7 @@
 
 use cluster_client::{Operation, Outcome, Report, State};
 
+use crate::plan;
 use crate::summary::Done;
 
 pub(crate) const NOT_BEGUN: &str = "not begun";
@@ -44,7 +45,10 @@ fn word(done: &Done) -> &'static str {
         Outcome::Deleted => "deleted",
         Outcome::Repaired => "repaired",
         Outcome::Recovered => "settled",
-        Outcome::AlreadyExists => "already there",
+        Outcome::AlreadyExists => match done.report().map(found) {
+            Some("mixed") => "mixed",
+            _ => "already there",
+        },
         Outcome::Unavailable => "unavailable",
         Outcome::RolledBack => "rolled back",
         Outcome::Cancelled => "cancelled",
@@ -73,12 +77,13 @@ pub(crate) fn found(report: &Report) -> &'static str {
 
 fn planned(done: &Done) -> &'static str {
     let Some(report) = done.report() else { return "unknown" };
-    let would = report.hosts.iter().find_map(|host| crate::plan::would(done.asked, report, host));
+    let would = report.hosts.iter().find_map(|host| plan::would(done, host));
     match (would, done.asked) {
         (_, Operation::Create) if report.unknown().next().is_some() => "not to be created",
         (Some("create"), _) => "to be created",
         (Some(_), _) => "to be deleted",
         (None, Operation::Create) => "already there",
+        (None, Operation::Recover) => "unchanged",
         (None, _) => "as wanted already",
     }
 }

@@ -119,7 +119,8 @@ impl Screen<'_> {
                 (0..round.len()).filter(is_new).map(|place| output::name_line(&round[place].group)).collect();
             self.output.print(&lines);
         } else if (0..round.len()).any(has_changed) {
-            let block = format!("{}\n{}", now(), self.block(round, self.output.view));
+            let (rows, totals) = self.block(round, self.output.view);
+            let block = format!("{}\n{rows}{totals}", now());
             self.output.print(&if is_first { block } else { format!("\n{block}") });
         }
         self.shown = Some(seen);
@@ -133,11 +134,11 @@ impl Screen<'_> {
         exit
     }
 
-    /// Returns the lines of all groups, without next commands.
-    fn block(&self, round: &[Done], view: View) -> String {
+    /// Returns the lines of all groups, without next commands, and the line of the totals of several groups.
+    fn block(&self, round: &[Done], view: View) -> (String, String) {
         let summarize = |done: &Done| Summary { next: Next::default(), ..summary::summarize(done, &self.advice) };
         if let [done] = round {
-            return table::render(done, &summarize(done), view);
+            return (table::render(done, &summarize(done), view), String::new());
         }
         let mut text = self.matrix.as_ref().map(|matrix| matrix.header().to_owned()).unwrap_or_default();
         let mut totals = Totals::default();
@@ -148,7 +149,7 @@ impl Screen<'_> {
                 _ => table::render_of_several(done, &summarize(done), view),
             });
         }
-        text + &totals.line()
+        (text, totals.line())
     }
 
     /// Returns the block as it fits on the screen, whose size may have changed.
@@ -156,7 +157,9 @@ impl Screen<'_> {
         let (columns, rows) = output::screen();
         let view = View { columns, ..self.output.view };
         let title = format!("{}, every {}, Ctrl-C ends", now(), time::show(self.interval));
-        let block = format!("{title}\n{}", self.block(round, view));
+        // The totals come first, because the last rows may be cut.
+        let (rows_of_groups, totals) = self.block(round, view);
+        let block = format!("{title}\n{totals}{rows_of_groups}");
         let mut room = rows.saturating_sub(1).max(2);
         let lines: Vec<&str> = block.lines().collect();
         let taken = |line: &str| width_of(&anstream::adapter::strip_str(line).to_string()).div_ceil(columns).max(1);

@@ -40,7 +40,7 @@ impl Held {
         }
         let problem = "has an unfinished operation in the journal";
         let remedy = "probe with another id, or recover that operation first";
-        Err(ConfigError::new("group id", group.as_str(), problem, remedy).into())
+        Err(ConfigError::new(client.api.noun().to_owned(), group.as_str(), problem, remedy).into())
     }
 
     /// # Errors

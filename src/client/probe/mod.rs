@@ -77,7 +77,7 @@ impl ClusterClient {
         let begun = now();
         let client = Arc::clone(&self.inner);
         let group = match id {
-            Some(id) => GroupId::parse(id)?,
+            Some(id) => client.api.named(id)?,
             None => client.api.random_id(&mut fastrand::Rng::new())?,
         };
         client.api.check_id(&group)?;

@@ -141,6 +141,16 @@ impl ProbeAnswer {
 }
 
 /// A stage that was begun, with the answer of each host in the order of the client.
+///
+/// ```no_run
+/// # let client = cluster_client::ClusterClient::new(["http://node1:8000"])?;
+/// let report = client.probe(None)?;
+/// for stage in &report.stages {
+///     let answered = stage.hosts.iter().filter(|answer| answer.status.is_some()).count();
+///     println!("{}: {answered} of {} hosts answered", stage.stage, stage.hosts.len());
+/// }
+/// # Ok::<(), cluster_client::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct StageReport {

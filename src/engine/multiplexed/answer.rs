@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime};
 
 use ureq_proto::BodyMode;
 use ureq_proto::client::state::{RecvBody, RecvResponse};
-use ureq_proto::client::{Call, RecvResponseResult};
-use ureq_proto::http::{HeaderMap, Response, header};
+use ureq_proto::client::{Call, RecvResponseResult, SendRequestResult};
+use ureq_proto::http::{HeaderMap, Method, Request as Head, Response, header};
 
-use crate::api::{Body, BodyUse};
+use crate::api::{Body, BodyUse, Request};
 use crate::http::{MAX_HEAD, errors, headers, max_body};
 use crate::values::cause::RequestError;
 
@@ -56,16 +56,18 @@ enum State {
 }
 
 impl AnswerReader {
-    pub(super) fn new(call: Call<RecvResponse>, body_use: BodyUse) -> Self {
-        AnswerReader {
-            state: State::Head(call),
+    /// Creates the reader of the answer to a request. `None` is a bug.
+    pub(super) fn to(request: &Request) -> Option<Self> {
+        let reader = AnswerReader {
+            state: State::Head(parser(&request.method)?),
             answer: None,
-            body_use,
+            body_use: request.body_use,
             body: Vec::new(),
             is_whole: false,
-            left: max_body(body_use),
+            left: max_body(request.body_use),
             reusable: true,
-        }
+        };
+        Some(reader)
     }
 
     /// Returns whether the status is known.
@@ -78,14 +80,15 @@ impl AnswerReader {
         self.body_use == BodyUse::Needed
     }
 
-    pub(super) fn into_answer(self) -> Option<Answer> {
-        let AnswerReader { answer, body, .. } = self;
+    /// Returns the answer, as far as it was read. Nothing is read after this call.
+    pub(super) fn take_answer(&mut self) -> Option<Answer> {
+        let body = std::mem::take(&mut self.body);
         let body = match self.body_use {
             BodyUse::Unused => Body::Unread,
             _ if self.is_whole => Body::Whole(body),
             _ => Body::Cut(body),
         };
-        answer.map(|answer| Answer { body, ..answer })
+        self.answer.take().map(|answer| Answer { body, ..answer })
     }
 
     /// Parses bytes that arrived, and returns the number of bytes consumed. The caller passes the rest again, followed
@@ -143,7 +146,7 @@ impl AnswerReader {
         let headers = response.headers();
         // Two framings may contradict each other, so the connection must not be reused (RFC 9112, 6.3).
         self.reusable =
-            !(headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING));
+            !(headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH));
         let State::Head(call) = std::mem::replace(&mut self.state, State::Over) else { return Ok((used, true)) };
         match call.proceed() {
             Some(RecvResponseResult::RecvBody(call)) => self.state = State::Body(call),
@@ -201,6 +204,21 @@ impl AnswerReader {
         self.state = State::Over;
         self.reusable = false;
         Progress::Complete { reusable: false }
+    }
+}
+
+/// Returns the parser of an answer. All that it has to know of the request is whether its method is HEAD: only such an
+/// answer may state the length of a body that does not follow (RFC 9112, 6.3).
+fn parser(method: &str) -> Option<Call<RecvResponse>> {
+    let mut head = Head::new(());
+    *head.method_mut() = if method == "HEAD" { Method::HEAD } else { Method::GET };
+    let Ok(call) = Call::new(head) else { return None };
+    let mut call = call.proceed();
+    // A call parses the answer only after it has written a request, so it writes one that is not sent.
+    call.write(&mut [0; 32]).ok()?;
+    match call.proceed() {
+        Ok(Some(SendRequestResult::RecvResponse(call))) => Some(call),
+        _ => None,
     }
 }
 

@@ -17,6 +17,7 @@ use super::stream::Stream;
 use super::{Multiplexed, READS, request};
 use crate::api::Reply;
 use crate::engine::{Completion, Engine as _, Exchange};
+use crate::http::abandoned::bound_unsent;
 use crate::http::{DRAIN, MAX_IDLE, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 
@@ -38,13 +39,10 @@ impl Failure {
 
 impl Multiplexed {
     /// Sends the request over an idle connection, or begins to open one.
-    pub(super) fn start(&mut self, mut exchange: Box<InFlight>) {
+    pub(super) fn start(&mut self, exchange: Box<InFlight>) {
         let number = exchange.exchange.host;
-        let Some(host) = self.hosts.get_mut(number) else {
+        if number >= self.hosts.len() {
             return self.fail(exchange, Failure::not_sent(errors::no_such_host()));
-        };
-        if exchange.path.is_empty() {
-            exchange.path = host.path(&exchange.exchange.request.path);
         }
         if self.now >= exchange.deadline {
             let timeout = exchange.exchange.timeout;
@@ -160,6 +158,7 @@ impl Multiplexed {
     fn connected(&mut self, slot: usize) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let _ = connection.stream.socket().set_nodelay(true);
+        bound_unsent(connection.stream.socket());
         let Some(exchange) = connection.exchange.take() else { return };
         #[cfg(feature = "rustls")]
         if self.hosts[connection.host].host.is_https() {
@@ -211,21 +210,15 @@ impl Multiplexed {
         let Exchange { request, credentials, .. } = &exchange.exchange;
         self.output.clear();
         let host = &self.hosts[connection.host];
-        let additions = host.additions(credentials);
-        let written = host.origin.as_ref().ok_or_else(errors::not_written).and_then(|origin| {
-            caught(|| request::write(origin, &exchange.path, request, &additions, &mut self.output))
-                .map_err(panicked)
-                .flatten()
-        });
-        let call = match written {
-            Ok(call) => call,
-            Err(error) => {
-                drop(self.close(slot));
-                return self.fail(exchange, Failure::not_sent(error));
-            }
-        };
+        let destination = host.destination(&request.path, exchange.redirected.as_deref());
+        let written = request::append(destination, request, &host.additions(credentials), &mut self.output);
+        let reader = written.and_then(|()| caught(|| AnswerReader::to(request)).ok().flatten());
+        if reader.is_none() {
+            drop(self.close(slot));
+            return self.fail(exchange, Failure::not_sent(errors::not_written()));
+        }
         connection.phase = Phase::Sending;
-        connection.reader = Some(AnswerReader::new(call, request.body_use));
+        connection.reader = reader;
         connection.is_fresh = is_fresh;
         connection.received = false;
         let deadline = exchange.deadline;
@@ -303,18 +296,17 @@ impl Multiplexed {
     /// Completes the exchange with its answer, or follows a redirect once.
     fn finish(&mut self, slot: usize, reusable: bool) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
-        let (exchange, reader) = (connection.exchange.take(), connection.reader.take());
+        let answer = connection.reader.as_mut().and_then(AnswerReader::take_answer);
+        connection.reader = None;
+        let exchange = connection.exchange.take();
         self.recycle(slot, reusable);
-        let (Some(mut exchange), Some(answer)) = (exchange, reader.and_then(AnswerReader::into_answer)) else {
-            return;
-        };
-        if !exchange.redirected
+        let (Some(mut exchange), Some(answer)) = (exchange, answer) else { return };
+        if exchange.redirected.is_none()
             && matches!(answer.status, 307 | 308)
             && let Some(location) = &answer.location
             && let Some(url) = headers::same_origin(&self.hosts[exchange.exchange.host].host, location)
         {
-            exchange.path = self.hosts[exchange.exchange.host].path_of(&url);
-            exchange.redirected = true;
+            exchange.redirected = Some(self.hosts[exchange.exchange.host].path_of(&url));
             exchange.has_left = true;
             exchange.needs_fresh = false;
             return self.submitted.push_front(exchange);
@@ -362,7 +354,7 @@ impl Multiplexed {
             },
             is_unconnected: false,
         };
-        drop(connection.stream);
+        connection.stream.abandon();
         self.fail(exchange, failure);
     }
 

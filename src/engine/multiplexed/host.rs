@@ -1,9 +1,9 @@
-//! One host: its address, the constant parts of its requests, and its idle connections.
+//! One host: where its requests are sent, and its idle connections.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::request::Origin;
+use super::request::Destination;
 use crate::http::MAX_IDLE_AGE;
 use crate::http::additions::HeadAdditions;
 use crate::http::credentials::HeaderLines;
@@ -19,8 +19,6 @@ pub(super) struct HttpHost {
     pub(super) proxy: Option<Arc<Proxy>>,
     /// Scheme and authority, before the path of a request to a proxy. Absent for https, which goes through a tunnel.
     absolute: Option<Arc<str>>,
-    /// `None` if the authority is not valid in HTTP, which [`Host`] excludes.
-    pub(super) origin: Option<Origin>,
     /// Slots of idle connections, each with the time of its last use, in this order.
     idle: Vec<(usize, Instant)>,
 }
@@ -34,7 +32,6 @@ impl HttpHost {
             target: Target::of(host),
             absolute: proxy.as_ref().filter(|_| !host.is_https()).map(|_| host.origin().into()),
             proxy,
-            origin: Origin::new(host.authority(), host.is_https()),
             idle: Vec::new(),
         }
     }
@@ -54,13 +51,10 @@ impl HttpHost {
         }
     }
 
-    /// Returns the path of a request: the base path of the host, then `path`.
-    pub(super) fn path(&self, path: &str) -> String {
-        let base = self.host.path();
-        let mut whole = String::with_capacity(base.len() + path.len());
-        whole.push_str(base);
-        whole.push_str(path);
-        whole
+    /// Returns where to send a request with this path, or with the whole path after a redirect.
+    pub(super) fn destination<'a>(&'a self, path: &'a str, redirected: Option<&'a str>) -> Destination<'a> {
+        let path = redirected.map_or([self.host.path(), path], |whole| ["", whole]);
+        Destination { authority: self.host.authority(), path }
     }
 
     /// Returns the path of a URL of this host.

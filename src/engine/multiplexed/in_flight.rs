@@ -10,8 +10,8 @@ const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// An exchange and its progress.
 pub(super) struct InFlight {
     pub(super) exchange: Exchange,
-    /// The path of the request, with the base path of the host.
-    pub(super) path: String,
+    /// The whole path after a redirect. Absent before one.
+    pub(super) redirected: Option<String>,
     pub(super) begun: Instant,
     /// End of the timeout, which runs from when the exchange begins.
     pub(super) deadline: Instant,
@@ -20,7 +20,6 @@ pub(super) struct InFlight {
     /// Requires a new connection.
     pub(super) needs_fresh: bool,
     pub(super) has_shed: bool,
-    pub(super) redirected: bool,
     /// At least one byte of the request was sent on an earlier connection.
     pub(super) has_left: bool,
 }
@@ -29,13 +28,12 @@ impl InFlight {
     pub(super) fn new(exchange: Exchange, begun: Instant) -> Self {
         InFlight {
             exchange,
-            path: String::new(),
+            redirected: None,
             begun,
             deadline: begun,
             latest_begin: begun,
             needs_fresh: false,
             has_shed: false,
-            redirected: false,
             has_left: false,
         }
     }

@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 
 use mio::net::TcpStream;
 
+use crate::http::abandoned::discard_unsent;
 #[cfg(feature = "rustls")]
 use crate::http::tls::session::TlsSession;
 
@@ -46,6 +47,11 @@ impl Stream {
         // A request is written at once, so its size bounds the buffer.
         tls.connection.set_buffer_limit(None);
         self.tls = Some(Box::new(tls));
+    }
+
+    /// Closes the connection of a request that is given up.
+    pub(super) fn abandon(self) {
+        discard_unsent(&self.socket);
     }
 
     pub(super) fn is_readable(&self) -> bool {

@@ -278,7 +278,7 @@ fn write_head(exchange: &Exchange, url: &str) -> Option<Head<()>> {
     let mut written = Head::new(());
     *written.method_mut() = head::method(request)?;
     *written.uri_mut() = url.parse().ok()?;
-    if request.body.is_some() && !head::names(request, &header::CONTENT_TYPE) {
+    if request.body.is_some() && !head::names(request, header::CONTENT_TYPE.as_str()) {
         written.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     }
     for named in head::headers(request) {

@@ -4,8 +4,8 @@ use rustls::pki_types::pem::{self, PemObject as _, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::settings::PemSource;
-use crate::http::OTHERS_CAN_READ;
 use crate::http::file::{self, FileProblem};
+use crate::http::mode_open_to_others;
 use crate::values::config::ConfigError;
 
 /// Maximum size of a file, in bytes. The bundle of a system has about 250 KiB.
@@ -39,7 +39,7 @@ pub(super) fn read<'a>(source: &'a PemSource, names: [&'static str; 2]) -> Resul
         let (problem, remedy) = FileProblem::from(error);
         ConfigError::new(names[0], place.clone(), problem, remedy)
     })?;
-    Ok(Text { what: names[0], place, content: bytes.into(), open_mode: file::mode_with(OTHERS_CAN_READ, &found) })
+    Ok(Text { what: names[0], place, content: bytes.into(), open_mode: mode_open_to_others(&found) })
 }
 
 impl Text<'_> {

@@ -57,8 +57,8 @@ impl ApiBuilder {
         self
     }
 
-    /// Sets the characters that an id may have, as in `A-Za-z0-9._-`, and its maximum length in bytes. A dash that is
-    /// allowed is first or last. Other ids are refused before anything is sent.
+    /// Sets the characters that an id may have, as in `A-Za-z0-9._-`, and its maximum length, 1 to 255 bytes. A dash
+    /// that is allowed is first or last. Other ids are refused before anything is sent.
     pub fn ids(mut self, chars: impl Into<String>, max: usize) -> Self {
         self.ids = Some((chars.into(), max));
         self

@@ -52,10 +52,10 @@ impl IdRule {
         self.ranges.iter().any(|(first, last)| (*first..=*last).contains(&c))
     }
 
-    /// Checks an id.
-    pub(super) fn check(&self, group: &GroupId) -> Result<(), ConfigError> {
+    /// Checks an id of a thing of this noun.
+    pub(super) fn check(&self, noun: &str, group: &GroupId) -> Result<(), ConfigError> {
         let id = group.as_str();
-        let refused = |problem: String, remedy: String| Err(ConfigError::new("group id", id, problem, remedy));
+        let refused = |problem: String, remedy: String| Err(ConfigError::new(noun.to_owned(), id, problem, remedy));
         if let Some(c) = id.chars().find(|c| !self.allows(*c)) {
             let problem = format!("has the character {c:?}, which this API does not allow in an id");
             return refused(problem, format!("use characters of {} only", self.chars));
@@ -140,7 +140,7 @@ mod tests {
             for _ in 0..100 {
                 let id = rule.random("probe-", &mut random).unwrap();
                 assert!(id.starts_with(begins) && id.len() <= max, "{chars} {max}: {id}");
-                rule.check(&GroupId::parse(&id).unwrap()).unwrap_or_else(|refused| panic!("{refused}"));
+                rule.check("group", &GroupId::parse(&id).unwrap()).unwrap_or_else(|refused| panic!("{refused}"));
                 assert!(!chars.contains("a-z") || id.starts_with(char::is_alphabetic), "{id}");
             }
         }
@@ -194,9 +194,9 @@ mod tests {
         for (id, reason) in
             [("a*", "'*'"), ("_all\"", "'\"'"), ("größe", "'ö'"), ("a/b", "'/'"), ("123456789", "9 bytes")]
         {
-            let message = rule.check(&GroupId::parse(id).unwrap()).unwrap_err().to_string();
+            let message = rule.check("group", &GroupId::parse(id).unwrap()).unwrap_err().to_string();
             assert!(message.contains(reason), "{message}");
         }
-        assert!(rule.check(&GroupId::parse("a.b-C_9").unwrap()).is_ok());
+        assert!(rule.check("group", &GroupId::parse("a.b-C_9").unwrap()).is_ok());
     }
 }

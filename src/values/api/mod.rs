@@ -23,7 +23,7 @@ use self::template::Template;
 use crate::values::action::Action;
 use crate::values::checksum::fnv1a;
 use crate::values::config::ConfigError;
-use crate::values::group::GroupId;
+use crate::values::group::{GroupId, IntoGroupId};
 
 /// A REST API: the requests that create, check and delete a thing with a given id, and the meanings of their answers.
 /// Cloning is cheap.
@@ -209,7 +209,35 @@ impl Api {
     /// # Ok::<(), cluster_client::ConfigError>(())
     /// ```
     pub fn check_id(&self, group: &GroupId) -> Result<(), ConfigError> {
-        self.0.ids.as_ref().map_or(Ok(()), |ids| ids.check(group))
+        self.0.ids.as_ref().map_or(Ok(()), |ids| ids.check(self.noun(), group))
+    }
+
+    /// Checks an id as [`GroupId::parse`] does, and by the rule of [`ApiBuilder::ids`].
+    ///
+    /// # Errors
+    /// A [`ConfigError`] for an id that is invalid, or that this API does not allow. It begins with [`Api::noun`].
+    ///
+    /// ```
+    /// use cluster_client::Api;
+    ///
+    /// let refused = Api::default().parse_id("..").unwrap_err();
+    /// assert!(refused.to_string().starts_with("group \"..\" (passed by the program) means another path"));
+    /// # #[cfg(feature = "mapping-files")]
+    /// assert!(Api::preset("jupyterhub")?.parse_id("a*").unwrap_err().to_string().starts_with("group \"a*\""));
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn parse_id(&self, id: impl IntoGroupId) -> Result<GroupId, ConfigError> {
+        let group = self.named(id)?;
+        self.check_id(&group)?;
+        Ok(group)
+    }
+
+    /// Checks an id without the rule of this API. An error begins with the noun.
+    pub(crate) fn named(&self, id: impl IntoGroupId) -> Result<GroupId, ConfigError> {
+        id.into_group_id().map_err(|error| match error.what() {
+            GroupId::WHAT => error.about(self.noun().to_owned()),
+            _ => error,
+        })
     }
 
     /// Draws an id that this API allows and that is most probably not taken.

@@ -10,6 +10,12 @@ use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::host::Host;
 
 /// The verified state of the group on one host. Unknown is never counted as absent.
+///
+/// ```
+/// use cluster_client::State;
+///
+/// assert_eq!(State::Unknown.to_string(), "unknown");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "docs/protocol.md, invariant I8: exactly one of three")]
 pub enum State {
@@ -105,6 +111,11 @@ impl HostStep {
     pub(crate) fn is_denied(&self) -> bool {
         self.denied
     }
+
+    /// Whether `Display` begins with a verb of the host, as in `answered 503 to create`.
+    fn begins_with_a_verb(&self) -> bool {
+        !self.ended_well && (self.status.is_some() || self.error.is_none())
+    }
 }
 
 impl fmt::Display for HostStep {
@@ -123,6 +134,14 @@ impl fmt::Display for HostStep {
 }
 
 /// The report of an operation on one host.
+///
+/// ```
+/// use cluster_client::{Host, HostReport, State};
+///
+/// let report = HostReport::new(Host::parse("http://node1:8000")?, State::Present);
+/// assert!(!report.changed() && !report.may_have_changed());
+/// # Ok::<(), cluster_client::ConfigError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct HostReport {
@@ -177,6 +196,23 @@ impl Reason {
     pub fn new(step: Option<HostStep>, interruption: Option<Interruption>) -> Self {
         Reason { step, interruption }
     }
+
+    /// One sentence about a host, or about several that share this reason. A reason that begins with no verb follows a
+    /// colon.
+    ///
+    /// ```
+    /// use cluster_client::{Action, HostStep, Reason, RequestError, RequestErrorKind};
+    ///
+    /// let answered = Reason::new(Some(HostStep::answered(Action::Create, 503)), None);
+    /// assert_eq!(answered.sentence("node1:8000"), "node1:8000 answered 503 to create");
+    /// let error = RequestError::new(RequestErrorKind::Connect, "connection refused");
+    /// let refused = Reason::new(Some(HostStep::failed(Action::Create, error)), None);
+    /// assert_eq!(refused.sentence("node1:8000"), "node1:8000: connection refused");
+    /// ```
+    pub fn sentence(&self, hosts: impl fmt::Display) -> String {
+        let verb_first = self.step.as_ref().is_some_and(HostStep::begins_with_a_verb);
+        if verb_first { format!("{hosts} {self}") } else { format!("{hosts}: {self}") }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -191,6 +227,13 @@ impl fmt::Display for Reason {
 }
 
 /// The reason why no further requests were sent to a host.
+///
+/// ```
+/// use cluster_client::Interruption;
+///
+/// assert_eq!(Interruption::TimedOut.as_str(), "timed_out");
+/// assert_eq!(Interruption::TimedOut.to_string(), "the operation's time was over");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Interruption {

@@ -3,6 +3,12 @@
 use std::fmt;
 
 /// The kind of an operation.
+///
+/// ```
+/// use cluster_client::{Operation, Target};
+///
+/// assert_eq!(Operation::Repair(Target::Absent).to_string(), "repair");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
@@ -72,6 +78,12 @@ impl fmt::Display for OperationId {
 }
 
 /// The state that a repair drives every host to.
+///
+/// ```
+/// use cluster_client::Target;
+///
+/// assert_eq!(Target::Present.as_str(), "present");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "a host has the group or it does not")]
 pub enum Target {

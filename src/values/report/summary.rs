@@ -21,7 +21,10 @@ impl Report {
             Outcome::AlreadyExists => {
                 let undone = self.hosts.iter().any(HostReport::may_have_changed);
                 let change = if undone { "what was made beside it is undone" } else { "it was left as it is" };
-                format!("{group} already exists on {}, {change}", names(self.present()))
+                let absent = self.absent().count();
+                let others = if absent == 0 { String::new() } else { format!(" and not on {absent} of {hosts}") };
+                let next = if absent == 0 || undone { "" } else { "; repair" };
+                format!("{group} already exists on {}{others}, {change}{next}", names(self.present()))
             }
             Outcome::RolledBack => self.undone(),
             Outcome::Cancelled | Outcome::TimedOut if self.was_rolled_back() => self.undone(),
@@ -98,9 +101,15 @@ impl Report {
         if !wants_present && self.present().next().is_some() {
             parts.push(format!("{} has {group}", names(self.present())));
         }
-        let cause = self.cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         let next = if self.recoverable { "recover" } else { "ask for the status, then repair" };
+        let is_unheld = self.cause == Some(Cause::ClaimLost);
+        let cause = match &self.cause {
+            Some(cause) if parts.is_empty() => cause.to_string(),
+            Some(cause) => format!(" ({cause})"),
+            None => String::new(),
+        };
         match self.outcome {
+            Outcome::InDoubt if is_unheld => format!("in doubt: {}{cause}; {next}", parts.join(", ")),
             Outcome::InDoubt => format!("in doubt: {}{cause}; {next} when it answers", parts.join(", ")),
             _ => format!("incomplete: {}{cause}; {next}", parts.join(", ")),
         }

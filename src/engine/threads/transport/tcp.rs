@@ -15,6 +15,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::context::{self, RequestContext, is_only_time};
 use super::{resolve, tunnel};
+use crate::http::abandoned::{bound_unsent, discard_unsent};
 use crate::http::errors;
 use crate::http::limit::ConnectionLimit;
 use crate::http::proxy::Proxy;
@@ -114,6 +115,7 @@ fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     stream.set_nodelay(true)?;
+    bound_unsent(&stream);
     Ok(stream)
 }
 
@@ -154,7 +156,7 @@ impl TcpTransport {
         let mut done = 0;
         while done < self.bytes.pending {
             let context = context::current();
-            let left = context.left().ok_or_else(|| carried(context.out_of_time()))?;
+            let left = context.left().ok_or_else(|| given_up(&self.stream))?;
             self.writes.bound(left, |time| self.stream.set_write_timeout(time));
             match self.stream.write(&self.bytes.output[done..self.bytes.pending]) {
                 Ok(0) => return Err(closed(io::ErrorKind::WriteZero.into())),
@@ -197,7 +199,7 @@ impl TcpTransport {
 fn read(stream: &mut TcpStream, timeout: &mut SocketTimeout, buffer: &mut [u8]) -> Result<usize, ureq::Error> {
     loop {
         let context = context::current();
-        let left = context.left().ok_or_else(|| carried(context.out_of_time()))?;
+        let left = context.left().ok_or_else(|| given_up(stream))?;
         timeout.bound(left, |time| stream.set_read_timeout(time));
         match stream.read(buffer) {
             Ok(amount) => {
@@ -210,6 +212,12 @@ fn read(stream: &mut TcpStream, timeout: &mut SocketTimeout, buffer: &mut [u8]) 
             Err(e) => return Err(closed(e)),
         }
     }
+}
+
+/// The error of a request whose time is over.
+fn given_up(stream: &TcpStream) -> ureq::Error {
+    discard_unsent(stream);
+    carried(context::current().out_of_time())
 }
 
 impl Transport for TcpTransport {

@@ -1,0 +1,139 @@
+//! The setting of the journal: a directory, an etcd cluster, or none. It is opened here.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cluster_client::{ConfigError, DirectoryJournal, JournalError, Origin, Printable, Unfinished};
+
+use crate::args::GlobalOptions;
+use crate::etcd::EtcdSetting;
+use crate::exit::{CliError, with_causes};
+use crate::file::ConfigFile;
+use crate::settings::{Sourced, variable};
+
+const VARIABLE: &str = "CLUSTER_CLIENT_JOURNAL";
+const OPTION: &str = "--journal";
+
+/// The place of the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Journal {
+    Directory(PathBuf),
+    Etcd(Box<EtcdSetting>),
+    Off,
+    /// No setting names a place, and the user has no state directory.
+    NoPlace,
+}
+
+/// Returns the setting of the journal and the configuration file, for commands that need no other setting.
+pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>, Option<PathBuf>), CliError> {
+    let file = ConfigFile::read(global.config.as_deref())?;
+    Ok((journal(global, &file)?, file.read_from()))
+}
+
+/// Returns the setting of the first origin that has one.
+pub(crate) fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
+    let found = if let Some(place) = &global.journal {
+        Sourced::option(OPTION, named(place.as_os_str(), Path::to_path_buf))
+    } else if global.no_journal {
+        Sourced::given(global, "--no-journal", Journal::Off)
+    } else if let Some(place) = variable(VARIABLE) {
+        if place.is_empty() {
+            let remedy = "name a directory or an etcd:// URL, or give --no-journal to do without";
+            let refused = ConfigError::new("journal", "", "is empty", remedy);
+            return Err(refused.from_origin(Origin::Environment(VARIABLE.into())));
+        }
+        Sourced::variable(VARIABLE, named(&place, Path::to_path_buf))
+    } else if let Some(found) = file.journal()? {
+        let named = |place: String| named(OsStr::new(&place), |path| file.beside(&path.to_string_lossy()));
+        found.map(|place| place.map_or(Journal::Off, named))
+    } else {
+        Sourced::default(state_directory().map_or(Journal::NoPlace, Journal::Directory))
+    };
+    // The table is checked even if the journal is elsewhere.
+    let table = EtcdSetting::read(file)?;
+    let Sourced { value: Journal::Etcd(url), origin } = found else { return Ok(found) };
+    let setting = table.at(url.url);
+    setting.check_url().map_err(|error| match &origin {
+        Origin::File(_) => error.from_origin(file.origin_of("journal")),
+        other => error.from_origin(other.clone()),
+    })?;
+    Ok(Sourced { value: Journal::Etcd(Box::new(setting)), origin })
+}
+
+/// Returns the directory, or the URL. A text with a scheme is a URL, so that a wrong scheme is refused and becomes no
+/// directory.
+fn named(place: &OsStr, path: impl FnOnce(&Path) -> PathBuf) -> Journal {
+    let scheme = place.to_str().and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme);
+    match scheme {
+        Some(scheme) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Journal::Etcd(Box::new(EtcdSetting::default().at(place.to_string_lossy().into_owned())))
+        }
+        _ => Journal::Directory(path(Path::new(place))),
+    }
+}
+
+/// Returns the state directory of the XDG Base Directory Specification. Empty and relative paths are ignored.
+fn state_directory() -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("cluster-client"))
+}
+
+impl Sourced<Journal> {
+    /// Opens the journal, to look at what is unfinished. Returns `None` for a directory that does not exist: it is not
+    /// created.
+    pub(crate) fn open(&self) -> Result<Option<Arc<dyn cluster_client::Journal>>, CliError> {
+        let directory = match &self.value {
+            Journal::Directory(directory) => directory,
+            Journal::Etcd(setting) => return Ok(Some(Arc::new(setting.open(&self.origin)?))),
+            Journal::Off => {
+                let text = format!("there is no journal to look at ({}): give {PLACES}", self.origin);
+                return Err(CliError::usage(text));
+            }
+            Journal::NoPlace => return Err(no_place()),
+        };
+        if directory.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let store = DirectoryJournal::open(directory).map_err(|error| {
+            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let shown = directory.to_string_lossy();
+            ConfigError::new("journal directory", shown, error.to_string(), cause).from_origin(self.origin.clone())
+        })?;
+        Ok(Some(Arc::new(store)))
+    }
+
+    /// Reads the unfinished operations, for advice. Returns the reason if the journal cannot be read.
+    pub(crate) fn unfinished(&self) -> Result<Unfinished, String> {
+        if matches!(self.value, Journal::Off | Journal::NoPlace) {
+            return Ok(Unfinished::default());
+        }
+        match self.open().map_err(|error| error.message)? {
+            Some(store) => store.unfinished().map_err(|error: JournalError| with_causes(&error)),
+            None => Ok(Unfinished::default()),
+        }
+    }
+}
+
+impl Journal {
+    /// The place, for messages.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Journal::Directory(directory) => Printable::new(&directory.to_string_lossy()).to_string(),
+            Journal::Etcd(setting) => Printable::new(&setting.url).to_string(),
+            Journal::Off | Journal::NoPlace => "none".into(),
+        }
+    }
+}
+
+/// The options that name a journal.
+pub(crate) const PLACES: &str = "--journal DIR or --journal etcd://HOST,HOST/PREFIX";
+
+pub(crate) fn no_place() -> CliError {
+    CliError::usage(format!(
+        "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: give {PLACES}, or \
+         --no-journal to do without"
+    ))
+}

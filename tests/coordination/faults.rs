@@ -1,0 +1,193 @@
+//! What goes wrong in a round: each fault begins just before a certain request of one coordinator, lasts a while, and
+//! ends.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::coordinator::{HEADER, LONGEST_DELAY, TTL};
+use crate::etcd::MEMBERS;
+use crate::lane::{COORDINATORS, Lane};
+use crate::link::Mode;
+use crate::proof::Figures;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Kill,
+    Pause,
+    CutFromEtcd(Mode),
+    CutFromNodes(Mode),
+    LeaderKilled,
+    LeaderPaused,
+    NoQuorum,
+    MemberRestarted,
+    /// A member that works in bursts, as one with a slow disk.
+    SlowMember,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    pub(crate) kind: Kind,
+    pub(crate) coordinator: usize,
+    pub(crate) member: usize,
+    /// Begins before this request of the coordinator, counted from 1, to a node or to etcd.
+    pub(crate) request: usize,
+    pub(crate) to_etcd: bool,
+    pub(crate) lasts: Duration,
+}
+
+/// A fault that was: what a judge must know of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Happened {
+    pub(crate) fault: Fault,
+    pub(crate) from: Instant,
+    pub(crate) to: Instant,
+    pub(crate) pid: u32,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Kill => "coordinator killed",
+            Kind::Pause => "coordinator stopped and continued",
+            Kind::CutFromEtcd(Mode::Held) => "coordinator cut from etcd, bytes arrive later",
+            Kind::CutFromEtcd(_) => "coordinator cut from etcd",
+            Kind::CutFromNodes(_) => "coordinator cut from the nodes",
+            Kind::LeaderKilled => "leader of etcd killed and restarted",
+            Kind::LeaderPaused => "leader of etcd stopped and continued",
+            Kind::NoQuorum => "no quorum in etcd",
+            Kind::MemberRestarted => "member of etcd restarted",
+            Kind::SlowMember => "member of etcd slow",
+        }
+    }
+
+    /// Whether etcd itself suffers. A lease may then last longer: a new leader gives each its whole time again.
+    pub(crate) fn is_of_etcd(self) -> bool {
+        !matches!(self, Kind::Kill | Kind::Pause | Kind::CutFromEtcd(_) | Kind::CutFromNodes(_))
+    }
+}
+
+impl Fault {
+    pub(crate) fn draw(random: &mut fastrand::Rng) -> Self {
+        let short = |random: &mut fastrand::Rng| Duration::from_millis(random.u64(50..1500));
+        let beyond_ttl = |random: &mut fastrand::Rng| TTL + Duration::from_millis(random.u64(700..2500));
+        let any = if random.u8(..3) == 0 { short(random) } else { beyond_ttl(random) };
+        let mode = |random: &mut fastrand::Rng| [Mode::Lost, Mode::Held, Mode::Refused][random.usize(..3)];
+        let (kind, lasts) = match random.u8(..15) {
+            14 | 0 | 1 => (Kind::Kill, Duration::ZERO),
+            2..=5 => (Kind::Pause, any),
+            6 | 7 => (Kind::CutFromEtcd(mode(random)), any),
+            8 => match mode(random) {
+                // What arrives later than the settle time is beyond the promise.
+                Mode::Held => (Kind::CutFromNodes(Mode::Held), LONGEST_DELAY.mul_f64(random.f64())),
+                mode => (Kind::CutFromNodes(mode), any),
+            },
+            9 => (Kind::LeaderKilled, short(random)),
+            10 => (Kind::LeaderPaused, any),
+            11 => (Kind::NoQuorum, any),
+            12 => (Kind::MemberRestarted, short(random) / 4),
+            _ => (Kind::SlowMember, short(random) * 2),
+        };
+        Fault {
+            kind,
+            coordinator: random.usize(..COORDINATORS),
+            member: random.usize(..MEMBERS),
+            request: random.usize(1..12),
+            to_etcd: random.bool(),
+            lasts,
+        }
+    }
+
+    /// A stop past the lease in the middle of an operation.
+    pub(crate) fn stop(coordinator: usize, random: &mut fastrand::Rng) -> Self {
+        let (request, lasts) = (random.usize(3..10), TTL + Duration::from_millis(random.u64(1500..2500)));
+        Fault { kind: Kind::Pause, coordinator, member: 0, request, to_etcd: false, lasts }
+    }
+
+    /// Waits for its request, and begins, lasts and ends. It begins late where the request does not come.
+    pub(crate) fn run(self, lane: &Lane, armed: &Armed, figures: &Figures) -> Happened {
+        let reached = armed.reached.recv_timeout(Duration::from_millis(400)) != Err(RecvTimeoutError::Timeout);
+        let coordinator = lane.coordinator(self.coordinator);
+        let from = Instant::now();
+        self.begin(lane, armed.leader);
+        figures.count(format!("fault: {}", self.kind.name()));
+        figures.count(if reached { "fault began at its request" } else { "fault began between requests" });
+        let _ = armed.goes_on.send(());
+        if self.kind == Kind::SlowMember {
+            self.burst(lane);
+        } else {
+            thread::sleep(self.lasts);
+        }
+        self.end(lane, armed.leader);
+        Happened { fault: self, from, to: Instant::now(), pid: coordinator.pid }
+    }
+
+    fn begin(self, lane: &Lane, leader: usize) {
+        let etcd = &lane.etcd.cluster;
+        match self.kind {
+            Kind::Kill => lane.coordinator(self.coordinator).kill(),
+            Kind::Pause => lane.coordinator(self.coordinator).pause(true),
+            Kind::CutFromEtcd(mode) => lane.cut_from_etcd(self.coordinator, mode),
+            Kind::CutFromNodes(mode) => lane.cut_from_nodes(self.coordinator, mode),
+            Kind::LeaderKilled => etcd.kill(leader),
+            Kind::LeaderPaused => etcd.pause(leader),
+            Kind::NoQuorum => (0..MEMBERS).filter(|n| *n != self.member).for_each(|n| etcd.kill(n)),
+            Kind::MemberRestarted => etcd.kill(self.member),
+            Kind::SlowMember => {}
+        }
+    }
+
+    fn end(self, lane: &Lane, leader: usize) {
+        match self.kind {
+            Kind::Kill => lane.restart(self.coordinator),
+            Kind::Pause => lane.coordinator(self.coordinator).pause(false),
+            Kind::CutFromEtcd(_) => lane.cut_from_etcd(self.coordinator, Mode::Open),
+            Kind::CutFromNodes(_) => lane.cut_from_nodes(self.coordinator, Mode::Open),
+            Kind::LeaderPaused => lane.etcd.cluster.resume(leader),
+            Kind::LeaderKilled | Kind::NoQuorum | Kind::MemberRestarted => {
+                (0..MEMBERS).for_each(|member| lane.etcd.cluster.run(member));
+            }
+            Kind::SlowMember => {}
+        }
+    }
+
+    fn burst(self, lane: &Lane) {
+        let etcd = &lane.etcd.cluster;
+        let ends = Instant::now() + self.lasts;
+        while Instant::now() < ends {
+            etcd.pause(self.member);
+            thread::sleep(Duration::from_millis(150));
+            etcd.resume(self.member);
+            thread::sleep(Duration::from_millis(30));
+        }
+    }
+}
+
+/// A fault that waits for its request. The request waits for its beginning.
+pub(crate) struct Armed {
+    reached: Receiver<()>,
+    goes_on: mpsc::SyncSender<()>,
+    /// Asked before, because a request must not wait for the answer.
+    leader: usize,
+}
+
+impl Armed {
+    pub(crate) fn arm(fault: &Fault, lane: &Lane) -> Self {
+        let (tells, reached) = mpsc::channel();
+        let (goes_on, waits) = mpsc::sync_channel(1);
+        let waits = Mutex::new(waits);
+        let links: Vec<_> = if fault.to_etcd {
+            lane.to_etcd[fault.coordinator].iter().collect()
+        } else {
+            lane.nodes.iter().map(|served| &served.link).collect()
+        };
+        let word = if fault.to_etcd { String::new() } else { format!("{HEADER}: {}", fault.coordinator) };
+        crate::link::at_request(&links, fault.request, crate::link::contains, &word, move || {
+            let _ = tells.send(());
+            let _ = waits.lock().unwrap().recv_timeout(Duration::from_secs(5));
+        });
+        let leader = fault.kind.is_of_etcd().then(|| lane.etcd.leader()).flatten();
+        Armed { reached, goes_on, leader: leader.unwrap_or(fault.member) }
+    }
+}
