@@ -1,5 +1,5 @@
 //! The page `docs/coordination.md`: its files and commands, on an etcd of three members. Skipped, with a word, without
-//! `etcd` and `etcdctl`.
+//! `etcd`, `etcdctl` and `openssl`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::bench::{PATIENCE, Ran, text, timeless};
+use crate::etcd::has;
 use crate::etcd_cluster::program;
 use crate::tls_server::Authority;
 use crate::tutorial::{Block, blocks, commands};
@@ -29,8 +30,7 @@ impl Place {
     /// `None`, with a word, if a program is missing.
     fn new() -> Option<Self> {
         program("3.4")?;
-        if Command::new("etcdctl").arg("version").output().is_err() {
-            println!("skipped: there is no etcdctl");
+        if !["etcdctl", "openssl"].iter().all(|program| has(program, "version")) {
             return None;
         }
         let held: Vec<_> = PORTS.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -163,10 +163,6 @@ fn second_coordinator_of_the_page_recovers_the_killed_create() {
 #[test]
 fn commands_of_the_page_set_up_tls_and_authentication() {
     let Some(mut place) = Place::new() else { return };
-    if Command::new("openssl").arg("version").output().is_err() {
-        println!("skipped: there is no openssl");
-        return;
-    }
     place.write("first/members.sh", of("sh", "member m1"));
     let setup = of("sh", "openssl req -x509");
     let (before, after) = setup.split_once("scheme=https").expect("the members are started");
