@@ -398,6 +398,7 @@ fn changes_with_large_answers_are_repeated_in_smaller_transactions() {
             JournalResult::Claimed(Err(error)) => panic!("{id}: {error:?}"),
             _ => panic!("{id}: a result of another kind"),
         }
+        assert_eq!(fake.count("grant"), 1, "nothing was ambiguous");
     }
 }
 
