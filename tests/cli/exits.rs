@@ -104,7 +104,8 @@ fn create_in_doubt_exits_4_and_names_recover() {
     let bench = Bench::new();
     bench.fail_after_the_probe(1);
     let ran = bench.run(&["create", "payments"]).exits(4);
-    ran.prints(&format!("in doubt: {} may have payments", name(&bench, 1))).prints("\nNext: cluster-client recover ");
+    ran.prints(&format!("in doubt: {} may have payments (create: connection closed", name(&bench, 1)))
+        .prints("; answered 503 to check, 3 tries).\nNext: cluster-client recover ");
     assert_eq!(bench.cluster.holders("payments"), [1]);
 
     bench.run(&["recover"]).exits(4).prints("in doubt: ").prints("\nNext: cluster-client recover ");

@@ -6,8 +6,8 @@
 //!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, journal_setting, etcd,
 //!                       open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         watch, recover, probe, journal, show                             }-> printer: summary, plan, next, totals
-//!         node, demo, shell                                               /      -> table, fold, matrix | json -> output
+//!         watch, recover, probe, journal, show                             }-> printer: summary, failures, plan, next,
+//!         node, demo, shell                                               /      totals -> table, fold, matrix | json -> output
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```
 
@@ -18,6 +18,7 @@ mod credentials;
 mod demo;
 mod etcd;
 mod exit;
+mod failures;
 mod file;
 mod fold;
 mod groups;

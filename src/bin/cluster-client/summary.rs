@@ -1,10 +1,11 @@
 //! The summary of a result for a person: one line, and the next command.
 
 use cluster_client::{
-    Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Purpose, Reason, Report, State, Target,
+    Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Purpose, Report, State, Target,
 };
 
 use crate::exit::{Exit, with_causes};
+use crate::failures::{self, cause, cause_of_doubt};
 use crate::next::{Advice, Next};
 use crate::plan;
 use crate::time::seconds;
@@ -261,7 +262,11 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     let earlier = report.operation == Operation::Recover && asked != Operation::Recover;
     let before = if earlier { "an earlier operation is not settled, " } else { "" };
     let word = if report.outcome == Outcome::InDoubt { "in doubt" } else { "inconsistent" };
-    let why = report.cause.as_ref().map(|_| format!(" ({})", cause(report))).unwrap_or_default();
+    let named = match &parts(report)[..] {
+        [(hosts, _)] => hosts.clone(),
+        _ => Vec::new(),
+    };
+    let why = report.cause.as_ref().map(|_| format!(" ({})", cause_of_doubt(report, &named))).unwrap_or_default();
     // A person who reads "claim" wants to know whose fault that is, and what is safe.
     let lost = if report.cause == Some(Cause::ClaimLost) { LOST } else { "" };
     let text = format!("{before}{word}: {}{why}.{lost}", holders(report));
@@ -278,53 +283,26 @@ const LOST: &str =
 
 /// Returns the hosts that have the group, that may have it, and that lack it although they should have it.
 fn holders(report: &Report) -> String {
-    let group = &report.group;
+    let parts =
+        parts(report).into_iter().map(|(hosts, verb)| format!("{} {verb} {}", failures::names(&hosts), report.group));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the hosts of each state that may not be the wanted one, with its verb.
+fn parts(report: &Report) -> Vec<(Vec<&Host>, &'static str)> {
+    let absent_matters = report.operation == Operation::Repair(Target::Present);
+    let verbs =
+        [(State::Unknown, "may have", "may have"), (State::Present, "has", "have"), (State::Absent, "lacks", "lack")];
     let mut parts = Vec::new();
-    let mut add = |hosts: Vec<&HostReport>, one: &str, many: &str| {
-        if !hosts.is_empty() {
+    for (state, one, many) in verbs {
+        let in_state = report.hosts.iter().filter(|host| host.state == state);
+        let hosts: Vec<&Host> = in_state.map(|host| &host.host).collect();
+        if !hosts.is_empty() && (state != State::Absent || absent_matters) {
             let verb = if hosts.len() == 1 { one } else { many };
-            parts.push(format!("{} {verb} {group}", names(hosts.into_iter())));
-        }
-    };
-    add(report.unknown().collect(), "may have", "may have");
-    add(report.present().collect(), "has", "have");
-    if report.operation == Operation::Repair(Target::Present) {
-        add(report.absent().collect(), "lacks", "lack");
-    }
-    parts.join(", ")
-}
-
-/// Returns the cause, and the hosts that failed beside the one of the cause, each with its reason.
-fn cause(report: &Report) -> String {
-    const SHOWN: usize = 3;
-    let Some(cause) = &report.cause else { return "no reason is known".into() };
-    let Cause::Host { host: first, reason: why, .. } = cause else { return cause.to_string() };
-    let mut failures: Vec<(&Reason, Vec<&Host>)> = vec![(why, Vec::new())];
-    for host in &report.hosts {
-        // The host of the cause has no failure of its own if it was settled since.
-        let Some(reason) = failure(host).or((host.host == *first).then_some(why)) else { continue };
-        match failures.iter_mut().find(|(known, _)| known.to_string() == reason.to_string()) {
-            Some((_, hosts)) => hosts.push(&host.host),
-            None => failures.push((reason, vec![&host.host])),
+            parts.push((hosts, verb));
         }
     }
-    if failures[0].1.is_empty() {
-        failures[0].1.push(first);
-    }
-    let more: usize = failures.iter().skip(SHOWN).map(|(_, hosts)| hosts.len()).sum();
-    let mut texts: Vec<String> =
-        failures.iter().take(SHOWN).map(|(reason, hosts)| reason.sentence(of_hosts(hosts))).collect();
-    if more > 0 {
-        texts.push(format!("and {more} more failed"));
-    }
-    texts.join("; ")
-}
-
-/// Returns the reason of a host whose own requests failed.
-fn failure(host: &HostReport) -> Option<&Reason> {
-    let reason = host.reason.as_ref()?;
-    let step = reason.step.as_ref()?;
-    (!step.succeeded && reason.interruption.is_none()).then_some(reason)
+    parts
 }
 
 fn everywhere(report: &Report) -> String {
@@ -343,17 +321,7 @@ pub(crate) fn hosts(number: usize) -> String {
 
 /// Lists the hosts. Of many, only the first are listed.
 fn names<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> String {
-    of_hosts(&hosts.map(|host| &host.host).collect::<Vec<_>>())
-}
-
-fn of_hosts(hosts: &[&Host]) -> String {
-    const SHOWN: usize = 4;
-    let all: Vec<&str> = hosts.iter().map(|host| host.authority()).collect();
-    match all.len() {
-        0 => "no host".into(),
-        1..=SHOWN => all.join(", "),
-        more => format!("{} and {} more", all[..SHOWN].join(", "), more - SHOWN),
-    }
+    failures::names(&hosts.map(|host| &host.host).collect::<Vec<_>>())
 }
 
 /// Returns whether an operation ended before the interruption took effect.
