@@ -2,6 +2,7 @@
 // of the package. An image is not among the files of the documentation, so its text is shown.
 #![doc = "[command]: crate::command\n"]
 #![doc = "[contract]: crate::contract\n"]
+#![doc = "[coordination]: crate::coordination\n"]
 #![doc = "[deployment]: crate::deployment\n"]
 #![doc = "[library]: crate::library\n"]
 #![doc = "[mapping]: crate::mappings\n"]
@@ -57,6 +58,11 @@ pub mod library {}
 #[cfg(doc)]
 #[doc = include_str!("../docs/command.md")]
 pub mod command {}
+
+/// Several machines: the journal in etcd, by the command.
+#[cfg(doc)]
+#[doc = include_str!("../docs/coordination.md")]
+pub mod coordination {}
 
 /// The command in a container.
 #[cfg(doc)]

@@ -5,7 +5,7 @@
 //! A sample in CI; more with
 //! `COORDINATION_ROUNDS=1000 cargo test --release --all-features --test coordination rounds_end -- --nocapture`.
 //! Round n uses the seed `COORDINATION_SEED` + n, so `COORDINATION_SEED=<seed of the round> COORDINATION_ROUNDS=1` draws it
-//! again. `COORDINATION_LANES` sets how many clusters work at once, `COORDINATION_ETCD=3.5` takes another etcd, and
+//! again. `COORDINATION_LANES` sets how many clusters work at once, `COORDINATION_ETCD=3.4` takes another etcd, and
 //! `COORDINATION_NETWORK=no` cuts the network with relays instead of namespaces. The mistakes that the oracle must find:
 //! `cargo test --release --all-features --test coordination mistakes -- --ignored --nocapture`.
 #![cfg(all(target_os = "linux", feature = "cli", feature = "etcd"))]

@@ -296,11 +296,15 @@ fn manifests_fit_the_schemas_of_kubernetes() {
         let said = String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
         (out.status.success(), said)
     };
-    let text = read("deploy/kubernetes.yaml");
-    for version in KUBERNETES {
+    let files = [
+        ("deploy/kubernetes.yaml", &["configmap", "persistentvolumeclaim", "job", "cronjob"][..]),
+        ("deploy/kubernetes-etcd.yaml", &["configmap", "job", "cronjob"]),
+    ];
+    for (version, (file, kinds)) in KUBERNETES.into_iter().flat_map(|version| files.map(|file| (version, file))) {
+        let text = read(file);
         let (accepted, said) = accepts(version, &text);
         assert!(accepted, "{version}: {said}");
-        for kind in ["configmap", "persistentvolumeclaim", "job", "cronjob"] {
+        for kind in kinds {
             assert!(said.contains(&format!(" passed for resource {kind}/")), "{version}: {kind}: {said}");
         }
         // Each of these is in the Job and in the CronJob, and the message shows that it was found.

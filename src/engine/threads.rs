@@ -200,10 +200,7 @@ impl Job {
         let Job { exchange, begun, transport } = self;
         // The timeout runs from here: other exchanges, and observers, may have held the threads since `submit`.
         #[cfg(not(all(test, loom)))]
-        let send = || match now() {
-            time if exchange.may_begin(time) => transport.send(time, &exchange),
-            _ => Reply::NotSent(errors::outlasts_claim()),
-        };
+        let send = || transport.send(now(), &exchange);
         #[cfg(all(test, loom))]
         let send = || model::send(exchange.host, &(transport, begun));
         let reply = catch_unwind(AssertUnwindSafe(send))

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::journal::{Claim, Journal};
 use crate::values::api::Api;
@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// | `free` | the end of a claim frees its group, also on another thread |
 /// | `apart` | groups are locked apart, also those whose ids differ in case, a slash, a dot or a last letter |
 /// | `alone` | of many threads that claim one group at once, one gets it |
+/// | `holds` | a claim that ends by itself ([`Claim::holds_until`]) does so in the future, and every look returns a time |
 /// | `fresh` | a group without an intent inherits none, and an erase of nothing succeeds |
 /// | `kept` | a recorded intent is inherited whole: purpose, hosts in their order, API, for any id |
 /// | `replaced` | a second record replaces the first |
@@ -60,7 +61,7 @@ struct Checked<'a> {
 type Rule = (&'static str, fn(&Checked<'_>) -> Result<(), String>);
 
 /// The rules of a journal that only locks.
-const LOCKS: [Rule; 4] = [("busy", busy), ("free", free), ("apart", apart), ("alone", alone)];
+const LOCKS: [Rule; 5] = [("busy", busy), ("free", free), ("apart", apart), ("alone", alone), ("holds", holds)];
 /// The rules of a journal that stores intents too.
 const INTENTS: [Rule; 6] = [
     ("fresh", fresh),
@@ -140,6 +141,21 @@ fn alone(checked: &Checked<'_>) -> Result<(), String> {
         1 => Ok(()),
         most => Err(format!("of {THREADS} threads that claimed a group at once, {most} got it")),
     }
+}
+
+fn holds(checked: &Checked<'_>) -> Result<(), String> {
+    let held = checked.claim(&checked.open(), &group("holds"))?;
+    let ends = held.holds_until().is_some();
+    for _ in 0..100 {
+        let until = held.holds_until();
+        if until.is_some() != ends {
+            return Err("a claim ends by itself, or not, but not both".into());
+        }
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return Err("a new claim has ended".into());
+        }
+    }
+    Ok(())
 }
 
 // --- intents

@@ -1,5 +1,5 @@
 //! The page `docs/coordination.md`: its files and commands, on an etcd of three members. Skipped, with a word, without
-//! `etcd` and `etcdctl`.
+//! `etcd`, `etcdctl` and `openssl`.
 
 use std::fs;
 use std::net::TcpListener;
@@ -9,7 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::bench::{PATIENCE, Ran, text, timeless};
+use crate::etcd::has;
 use crate::etcd_cluster::program;
+use crate::tls_server::Authority;
 use crate::tutorial::{Block, blocks, commands};
 
 const PAGE: &str = include_str!("../../docs/coordination.md");
@@ -28,8 +30,7 @@ impl Place {
     /// `None`, with a word, if a program is missing.
     fn new() -> Option<Self> {
         program("3.4")?;
-        if Command::new("etcdctl").arg("version").output().is_err() {
-            println!("skipped: there is no etcdctl");
+        if !["etcdctl", "openssl"].iter().all(|program| has(program, "version")) {
             return None;
         }
         let held: Vec<_> = PORTS.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
@@ -108,22 +109,13 @@ fn of(language: &str, part: &str) -> &'static str {
     blocks(PAGE).into_iter().find(is_it).unwrap_or_else(|| panic!("no {language} block has {part}")).1
 }
 
-/// Replaces what differs between runs: process and machine, and times.
+/// Leaves out what differs between runs: times, and `process 4711 on work` with its column of a table.
 fn comparable(text: &str) -> Vec<String> {
+    let is_start = |word: &&str| word.starts_with("20") && word.ends_with('Z');
     let line = |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let is_time = |word: &str| word.starts_with("20") && word.ends_with('Z');
-        match words.iter().position(|word| *word == "process") {
-            Some(at) => words
-                .iter()
-                .enumerate()
-                .filter(|(place, _)| !(at..=at + 3).contains(place))
-                .map(|(_, word)| *word)
-                .filter(|word| !is_time(word))
-                .collect::<Vec<_>>()
-                .join(" "),
-            None => words.join(" "),
-        }
+        let (before, owner) = line.split_once("process ").unwrap_or((line, ""));
+        let after = owner.split_whitespace().skip(3).filter(|word| !is_start(word));
+        before.split_whitespace().chain(after).collect::<Vec<_>>().join(" ")
     };
     timeless(text).lines().map(line).collect()
 }
@@ -138,8 +130,8 @@ fn shown(line: &str, part: &str) -> &'static str {
 fn assert_shown(place: &Place, line: &str, part: &str, ran: &Ran) {
     let printed = if ran.out.is_empty() { &ran.err } else { &ran.out };
     // `recover` and others also print the next command, which has the path of the test.
-    let printed: String =
-        printed.lines().filter(|line| !line.starts_with("Next:")).map(|line| format!("{line}\n")).collect();
+    let printed: Vec<&str> = printed.lines().filter(|line| !line.starts_with("Next:")).collect();
+    let printed = printed.join("\n");
     assert_eq!(comparable(&printed), comparable(&place.here(shown(line, part))), "{line}\n{ran:#?}");
 }
 
@@ -171,10 +163,6 @@ fn second_coordinator_of_the_page_recovers_the_killed_create() {
 #[test]
 fn commands_of_the_page_set_up_tls_and_authentication() {
     let Some(mut place) = Place::new() else { return };
-    if Command::new("openssl").arg("version").output().is_err() {
-        println!("skipped: there is no openssl");
-        return;
-    }
     place.write("first/members.sh", of("sh", "member m1"));
     let setup = of("sh", "openssl req -x509");
     let (before, after) = setup.split_once("scheme=https").expect("the members are started");
@@ -195,4 +183,38 @@ fn commands_of_the_page_set_up_tls_and_authentication() {
     fs::write(place.path("first/cluster.password"), "another").unwrap();
     let ran = place.run("first", "cluster-client create payments").exits(1);
     assert!(ran.out.contains("correct the etcd user and its password"), "{ran:#?}");
+}
+
+/// The configuration of the Kubernetes example, at its paths of a pod.
+#[test]
+fn configuration_of_the_kubernetes_example_is_accepted() {
+    let Some(place) = Place::new() else { return };
+    let manifests = include_str!("../../deploy/kubernetes-etcd.yaml");
+    let manifests = yaml_rust2::YamlLoader::load_from_str(manifests).unwrap();
+    let configuration = manifests[0]["data"]["cluster-client.toml"].as_str().unwrap();
+    let secrets = place.path("first");
+    for file in ["ca.pem", "password"] {
+        assert!(configuration.contains(&format!("\"/etc/cluster/{file}\"")), "{configuration}");
+    }
+    place.write("first/ca.pem", &Authority::new("the authority").pem);
+    place.write("first/password", "S3CR3T");
+    place.write("first/cluster-client.toml", &configuration.replace("/etc/cluster", text(&secrets)));
+    let ran = place.run("first", "cluster-client hosts").exits(0);
+    for part in ["etcds://etcd-0.etcd:2379,", "etcd.user", "http://node3:8000"] {
+        assert!(ran.out.contains(part), "{part}: {}", ran.out);
+    }
+    // No file is left out, and each pod reads this configuration.
+    fs::remove_file(place.path("first/password")).unwrap();
+    place.run("first", "cluster-client hosts").exits(2).reports("etcd password file");
+    let pod = |kind: &yaml_rust2::Yaml| kind["template"]["spec"]["containers"][0].clone();
+    for container in [pod(&manifests[1]["spec"]), pod(&manifests[2]["spec"]["jobTemplate"]["spec"])] {
+        let variable = &container["env"][0];
+        let mount = &container["volumeMounts"][0]["mountPath"];
+        assert_eq!(variable["name"].as_str(), Some("CLUSTER_CLIENT_CONFIG"));
+        assert_eq!(
+            variable["value"].as_str(),
+            Some(format!("{}/cluster-client.toml", mount.as_str().unwrap())).as_deref()
+        );
+        assert_eq!(container["volumeMounts"][1]["mountPath"].as_str(), Some("/etc/cluster"));
+    }
 }

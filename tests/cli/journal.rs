@@ -59,6 +59,13 @@ fn list_shows_running_and_interrupted_operations() {
     let line = bench.run(&["journal", "show", "orders", "-o", "json"]).exits(0).json().remove(0);
     assert_eq!(line["running"].as_bool(), Some(true));
     assert!(line["holder"].as_str().unwrap().starts_with(&process));
+    let status = bench.run(&["status", "orders", "-o", "json"]).json().remove(0);
+    assert_eq!(status["unfinished"], line);
+    let many = bench.run(&["status", "orders", "payments", "users"]);
+    let many = many.reports(&format!("note: orders: a create of it is under way ({process}"));
+    many.reports("note: payments: the journal holds an unfinished operation on it");
+    let none = bench.run(&["status", "users", "-o", "json"]).json().remove(0);
+    assert_eq!(none.get("unfinished"), None);
     running.kill();
     bench.run(&["journal", "list"]).exits(0).prints("2 operations unfinished, 0 running.");
 }

@@ -181,7 +181,7 @@ fn options_out_of_bounds_are_refused() {
         ("--request-timeout", "2h", ["(from --request-timeout) is out of bounds", "choose 1ms to 1h"]),
         ("--output", "xml", ["xml", "possible values: table, json"]),
         ("--color", "blue", ["blue", "possible values: auto, always, never"]),
-        ("--journal", "", ["a value is required for '--journal <DIR>'", ""]),
+        ("--journal", "", ["a value is required for '--journal <DIR|URL>'", ""]),
     ] {
         refused(&bench, &mut bench.command(&["create", "g", option, value]), &words);
     }
@@ -219,7 +219,7 @@ fn values_of_the_configuration_file_are_refused_by_key_file_and_value() {
         ("engine = \"thread\"", ["engine \"thread\" (from the file", "write \"multiplexed\" or \"threads\""]),
         ("in_flight = 2000", ["number of operations in flight \"2000\" (from the file", "choose 1 to 1024"]),
         ("hosts = \"http://a\"", ["hosts \"http://a\" (from the file", "write [\"http://node1:8000\""]),
-        ("journal = true", ["journal \"true\" (from the file", "is neither a directory nor false"]),
+        ("journal = true", ["journal \"true\" (from the file", "is neither a directory nor an etcd:// URL nor false"]),
         ("paths = 1", ["paths \"1\" (from the file", "write [paths]"]),
         ("[paths]\ncollection = \"v1\"", ["collection path \"v1\" (from the file", "does not start with a slash"]),
         ("[paths]\nmember = \"/v1/\"", ["member path \"/v1/\" (from the file", "write {id} once"]),
@@ -335,7 +335,10 @@ fn without_a_home_only_commands_that_need_the_journal_are_refused() {
         refused(
             &bench,
             &mut homeless(arguments),
-            &["neither XDG_STATE_HOME nor HOME is set", "--journal DIR, or --no-journal"],
+            &[
+                "neither XDG_STATE_HOME nor HOME is set",
+                "--journal DIR or --journal etcd://HOST,HOST/PREFIX, or --no-journal",
+            ],
         );
     }
     Ran::of(&mut homeless(&["hosts"])).exits(0).prints("no place: HOME is not set, give --journal DIR");

@@ -22,18 +22,23 @@ pub(crate) struct Etcd {
     pub(crate) cluster: EtcdCluster,
     /// Of the last login, if the cluster asks for a user.
     token: Mutex<Option<String>>,
+    /// Before 3.4.31, a leader that was stopped revokes leases of the living when it goes on: etcd's issue 15247.
+    pub(crate) revokes_wrongly: bool,
 }
 
 impl Etcd {
-    /// Starts a cluster on this address of loopback, of the version that `COORDINATION_ETCD` names. Nothing if it cannot
-    /// be had, which is printed.
+    /// Starts a cluster on this address of loopback, of the version that `COORDINATION_ETCD` names, or of the newest that
+    /// there is. Nothing if it cannot be had, which is printed.
     pub(crate) fn start(ip: Ipv4Addr) -> Option<Self> {
-        let version = std::env::var("COORDINATION_ETCD").unwrap_or_else(|_| "3.4".to_owned());
+        let version = std::env::var("COORDINATION_ETCD");
+        let versions = version.as_ref().map_or(vec!["3.5", "3.4"], |version| vec![version]);
+        let (version, program) =
+            versions.into_iter().find_map(|version| Some((version, cluster::program(version)?)))?;
         // A loaded machine stalls a member for longer than the 1 s that are common.
         let words = ["--election-timeout=1500", "--heartbeat-interval=150"].map(str::to_owned).to_vec();
         let options = EtcdOptions { words, https: false, ip: Some(ip), group: Some(guard::group()) };
-        let cluster = EtcdCluster::with(&cluster::program(&version)?, &options);
-        Some(Etcd { cluster, token: Mutex::default() })
+        let cluster = EtcdCluster::with(&program, &options);
+        Some(Etcd { cluster, token: Mutex::default(), revokes_wrongly: version == "3.4" })
     }
 
     /// Waits until all members answer to a request that needs a leader. Whether they do in time.

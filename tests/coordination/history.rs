@@ -41,6 +41,8 @@ struct Seen {
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) revision: i64,
+    /// Whether the key was not there before.
+    pub(crate) is_new: bool,
     pub(crate) key: String,
     /// `None` for a deletion.
     pub(crate) value: Option<String>,
@@ -181,7 +183,8 @@ fn event(event: &Value) -> Option<Event> {
     let kv = &event["kv"];
     let value = (event["type"] != "DELETE").then(|| text(&kv["value"]));
     let revision = kv["mod_revision"].as_str()?.parse().ok()?;
-    Some(Event { revision, key: text(&kv["key"]), value, at: Instant::now() })
+    let is_new = kv["create_revision"] == kv["mod_revision"];
+    Some(Event { revision, is_new, key: text(&kv["key"]), value, at: Instant::now() })
 }
 
 /// The locks in a history, in the order of their creation.
@@ -190,6 +193,8 @@ pub(crate) fn locks<'a>(events: impl Iterator<Item = &'a Event>) -> Vec<Lock> {
     for event in events {
         let Some(group) = event.key.strip_prefix(PREFIX).and_then(|key| key.strip_prefix("lock/")) else { continue };
         match &event.value {
+            // Its owner writes it again with each change of the intent.
+            Some(_) if !event.is_new => {}
             Some(value) => locks.push(Lock {
                 group: group.to_owned(),
                 pid: pid(value),

@@ -13,7 +13,7 @@ use crate::rounds::{Done, Found};
 /// Etcd looks for leases that have ended every half second, and this machine has other work.
 const SLACK: Duration = Duration::from_secs(2);
 /// A history is seen this much later than it happens, at most.
-const LAG: Duration = Duration::from_secs(1);
+const LAG: Duration = Duration::from_millis(500);
 /// A request that was about to be sent when its process stopped is sent as soon as it goes on.
 const AT_ONCE: Duration = Duration::from_millis(300);
 
@@ -22,6 +22,8 @@ const AT_ONCE: Duration = Duration::from_millis(300);
 enum Beyond {
     SentBefore,
     StoppedBeforeSend,
+    /// Etcd broke its word: see [`Etcd::revokes_wrongly`](crate::etcd::Etcd::revokes_wrongly).
+    Revoked,
 }
 
 pub(crate) fn judge(lane: &Lane, found: &Found, figures: &Figures) {
@@ -45,9 +47,9 @@ pub(crate) fn judge(lane: &Lane, found: &Found, figures: &Figures) {
     for (group, holders) in &found.holders {
         let mixed = holders.iter().any(|holds| holds != &holders[0]);
         let lost = is_lost(found, group, holders);
-        // The one case that the protocol names: a process stops between its look at the clock and its send.
+        // A process stopped between its look at the clock and its send, or etcd broke its word.
         if (mixed || lost.is_some()) && beyond.iter().any(|change| change.group == **group) {
-            figures.count("LIMIT, no promise: a process stopped between look and send");
+            figures.count("LIMIT, no promise: a group is mixed or lost after such a change");
             continue;
         }
         check(!mixed, "a group is mixed after recovery");
@@ -71,8 +73,12 @@ fn nobody_changes_without_a_claim<'a>(
     for change in &found.changes {
         let own = |lock: &&Lock| lock.group == change.group && lane.number(lock.pid) == Some(change.owner);
         let own: Vec<&Lock> = locks.iter().filter(own).collect();
-        let within =
-            |lock: &&&Lock| lock.from <= change.applied + LAG && lock.to.is_none_or(|(_, to)| change.applied <= to);
+        // A coordinator does one operation after the other, so what it sent before an operation has nothing of its lock.
+        let within = |lock: &&&Lock| {
+            began(found, lock).is_some_and(|began| began <= change.sent)
+                && lock.from <= change.sent + LAG
+                && lock.to.is_none_or(|(_, to)| change.applied <= to)
+        };
         if own.iter().any(|lock| within(&lock)) {
             continue;
         }
@@ -82,16 +88,37 @@ fn nobody_changes_without_a_claim<'a>(
                 figures.count("LIMIT: a change was sent after its claim, by a process that stopped before the send");
                 beyond.push(change);
             }
+            Some(Beyond::Revoked) => {
+                figures.count(
+                    "LIMIT: a lease was revoked before its end, by a leader of an old etcd that had been stopped",
+                );
+                beyond.push(change);
+            }
             None => figures.expect(false, || describe(found, locks, &format!("changed without a claim: {change:?}"))),
         }
     }
     beyond
 }
 
+/// The start of the operation that had a lock.
+fn began(found: &Found, lock: &Lock) -> Option<Instant> {
+    let before = found.done.iter().filter(|done| done.pid == lock.pid && done.started <= lock.from);
+    before.map(|done| done.started).max()
+}
+
 fn excuse(lane: &Lane, found: &Found, change: &Change, own: &[&Lock]) -> Option<Beyond> {
     let ended = own.iter().filter_map(|lock| lock.to).map(|(_, to)| to).filter(|to| *to < change.applied).max()?;
     if change.sent <= ended {
         return Some(Beyond::SentBefore);
+    }
+    // Its lock ended when the old leader went on, and no lease had ended.
+    let revoked = |happened: &&Happened| {
+        matches!(happened.fault.kind, Kind::LeaderPaused | Kind::SlowMember)
+            && ended + AT_ONCE >= happened.to
+            && ended <= happened.to + LAG
+    };
+    if lane.etcd.revokes_wrongly && found.happened.iter().any(|happened| revoked(&happened)) {
+        return Some(Beyond::Revoked);
     }
     // A request that was about to be sent there, and none that is sent again because its answer did not come.
     let link = &lane.nodes[change.node].link;
@@ -227,6 +254,7 @@ fn intent_that_is_changed_outside_of_a_lock_is_seen() {
     let now = Instant::now();
     let event = |revision, key: &str, value: Option<&str>| Event {
         revision,
+        is_new: true,
         key: format!("{PREFIX}{key}"),
         value: value.map(str::to_owned),
         at: now,

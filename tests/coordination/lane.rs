@@ -74,6 +74,8 @@ impl Lane {
         };
         let settings: Vec<Settings> = to_etcd.iter().enumerate().map(settings).collect();
         let history = History::watch(&etcd);
+        // Shown live from here on. What is told later would seem to have happened later.
+        history.events(&etcd);
         let coordinators: Vec<_> = settings.iter().map(|settings| Arc::new(Coordinator::start(settings))).collect();
         let numbers = coordinators.iter().enumerate().map(|(number, coordinator)| (coordinator.pid, number)).collect();
         let coordinators = coordinators.into_iter().map(Mutex::new).collect();

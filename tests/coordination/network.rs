@@ -7,9 +7,12 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::guard;
 
 /// Set in the process that runs in the namespace, and to `no` by who wants none.
 const INSIDE: &str = "COORDINATION_NETWORK";
@@ -39,6 +42,8 @@ pub(crate) fn is_inside(test: &str) -> bool {
     let mut command = Command::new("unshare");
     command.arg("-n").arg(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--include-ignored", "--nocapture"]).env(INSIDE, "yes");
+    // It ends with this process, however that ends.
+    command.process_group(guard::group());
     assert!(command.status().unwrap().success(), "{test} failed in its namespace");
     false
 }

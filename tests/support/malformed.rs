@@ -208,7 +208,7 @@ fn quoted(text: &str) -> String {
 
 /// A configuration file with such hosts where they belong, where they do not, and where no TOML is any more.
 pub(crate) fn config(pick: Pick<'_>) -> Malformed {
-    const KEYS: [&str; 13] = [
+    const KEYS: [&str; 15] = [
         "timeout",
         "request_timeout",
         "attempts",
@@ -219,6 +219,8 @@ pub(crate) fn config(pick: Pick<'_>) -> Malformed {
         "threads",
         "engine",
         "in_flight",
+        "journal",
+        "etcd",
         "paths",
         "hosts",
         "attempt",
@@ -229,7 +231,7 @@ pub(crate) fn config(pick: Pick<'_>) -> Malformed {
     let raw = text.replace(['\n', '\r'], " ");
     let key = pick_of(pick, &KEYS);
     let mut config = String::from(pick_of(pick, &["", "", "# a comment\n", "attempts = 3\n", "\n\n"]));
-    let lines = match pick(14) {
+    let lines = match pick(16) {
         0 => format!("hosts = [{string}]"),
         1 => format!("hosts = {string}"),
         2 => format!("hosts = {raw}"),
@@ -243,6 +245,8 @@ pub(crate) fn config(pick: Pick<'_>) -> Malformed {
         10 => format!("hosts = [{string}, 1]\n"),
         11 => format!("hosts = ['{raw}']"),
         12 => format!("{key}.{string} = {string}"),
+        13 => format!("[etcd]\n{} = {string}", pick_of(pick, &["ttl", "user", "password_file", "ca_file", "other"])),
+        14 => format!("journal = {}", quoted(&format!("etcd://{text}"))),
         _ => raw,
     };
     config.push_str(&lines);

@@ -26,6 +26,8 @@ pub(crate) const KEYS: [&str; 9] = [
 const TLS_KEYS: [&str; 4] = ["ca_file", "client_cert_file", "client_key_file", "server_name"];
 const PREFIX: &str = "etcd.";
 const TTL: Duration = Duration::from_secs(30);
+/// The longest one that the library allows.
+const LONGEST_TTL: Duration = Duration::from_secs(3600);
 
 /// Where etcd is, and how it is reached. The files are read when it is opened.
 #[derive(Debug, Clone)]
@@ -122,22 +124,26 @@ impl EtcdSetting {
         }
     }
 
-    /// Returns the error of a lease that is too short for two requests, which the client has refused.
+    /// Returns the error of a lease that is too short for two requests, which the client has refused. It names both
+    /// settings.
     pub(crate) fn too_short(&self, request_timeout: Duration) -> ConfigError {
-        let ttl = self.ttl.value;
-        let least = request_timeout.saturating_mul(2).as_secs_f64().ceil() as u64 + 2;
-        let longest = ttl.saturating_sub(Duration::from_secs(2)) / 2;
+        const RENEWAL: Duration = Duration::from_secs(2);
+        const ALMOST_A_SECOND: Duration = Duration::from_nanos(999_999_999);
+        let least = request_timeout.saturating_mul(2).saturating_add(RENEWAL + ALMOST_A_SECOND).as_secs();
+        let longest = self.ttl.value.saturating_sub(RENEWAL) / 2;
+        let mut remedies = Vec::new();
+        if least <= LONGEST_TTL.as_secs() {
+            remedies.push(format!("set ttl in [etcd] to {least}s or more"));
+        }
+        if !longest.is_zero() {
+            remedies.push(format!("set --request-timeout to {} or less", time::show(longest)));
+        }
         let problem = format!(
             "is too short for a request_timeout of {}, because a claim must outlast two requests",
             time::show(request_timeout)
         );
-        let remedy = if longest.is_zero() {
-            format!("set ttl in [etcd] to {least}s or more")
-        } else {
-            let longest = time::show(longest);
-            format!("set ttl in [etcd] to {least}s or more, or --request-timeout to {longest} or less")
-        };
-        ConfigError::new("etcd.ttl", time::show(ttl), problem, remedy).from_origin(self.ttl.origin.clone())
+        let refused = ConfigError::new("etcd.ttl", time::show(self.ttl.value), problem, remedies.join(", or "));
+        refused.from_origin(self.ttl.origin.clone())
     }
 }
 

@@ -359,6 +359,7 @@ fn place(before: &[u8]) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::etcd::EtcdSetting;
 
     /// Uses random texts with a fixed seed.
     #[test]
@@ -388,6 +389,10 @@ mod tests {
             let own = own.into_iter().chain([file.table("credentials").err(), file.api().err(), proxy]);
             let errors = errors.chain(own);
             let errors = errors.chain([crate::tls::TlsSection::resolve(None, None, &file).err()]);
+            let place = file.journal().ok().flatten().and_then(|found| found.value);
+            let url = place.filter(|place| place.contains("://"));
+            let url = url.and_then(|url| EtcdSetting::default().at(url).check_url().err());
+            let errors = errors.chain([url, EtcdSetting::read(&file).err()]);
             for error in errors.chain([file.hosts().err(), file.journal().err(), file.engine().err()]).flatten() {
                 malformed.assert_hidden_by(&error);
                 values += 1;

@@ -78,6 +78,8 @@ groups for which the command succeeded; for status that means: on every host.
   earlier     the result of an unfinished operation on the group that was settled
               first, or null
   recoverable whether the journal still holds it, so that `recover` will settle it
+  unfinished  the entry of the journal on the group, as `journal list` prints it;
+              only of a status or a dry run, if there is one
   warnings    [text], one for each problem that needs a person
   elapsed_ms  from the call to its end
   next        [[argument]], commands to choose from; each begins with cluster-client

@@ -21,7 +21,7 @@ use crate::settings::{self, Journal, Sourced};
 pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let (setting, config) = settings::journal_alone(global)?;
     let next = Advice::without_hosts(global, config.as_deref(), &setting).recover();
-    let (store, place) = open(setting)?;
+    let (store, place) = open(&setting)?;
     let found = match &store {
         Some(store) => store.unfinished()?,
         None => Unfinished::default(),
@@ -42,7 +42,7 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
 }
 
 /// Opens the journal if it exists, and returns its place for messages.
-pub(crate) fn open(journal: Sourced<Journal>) -> Result<(Option<Arc<dyn cluster_client::Journal>>, String), CliError> {
+pub(crate) fn open(journal: &Sourced<Journal>) -> Result<(Option<Arc<dyn cluster_client::Journal>>, String), CliError> {
     let place = journal.value.place();
     Ok((journal.open()?, place))
 }

@@ -22,9 +22,8 @@ pub(crate) fn render(done: &Done, summary: &Summary) -> String {
     if let (true, Some(report)) = (done.dry_run, done.report()) {
         add_plan(&mut line, done, report);
     }
-    // The journal is read for these only. A recovery reads it too, and its lines are what is unfinished.
-    if done.asked == Operation::Status || done.dry_run && done.asked != Operation::Recover {
-        line.insert("unfinished".into(), summary.unfinished.as_ref().map_or(Value::Null, |entry| object(entry).into()));
+    if let Some(entry) = &summary.unfinished {
+        line.insert("unfinished".into(), object(entry).into());
     }
     let exit = json!(done.exit().code());
     let next = summary.next.json();

@@ -61,7 +61,7 @@ pub(crate) struct Advice {
     timeout: Option<Duration>,
     /// The word for a group in output. Empty for commands that need no hosts.
     noun: String,
-    /// The unfinished operations in the journal. Filled for a status only.
+    /// The unfinished operations in the journal. Filled for a status and a dry run only.
     pub(crate) unfinished: HashMap<GroupId, JournalEntry>,
 }
 

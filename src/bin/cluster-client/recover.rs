@@ -98,7 +98,7 @@ fn failure(error: Error) -> Option<Done> {
 /// the journal.
 pub(crate) fn plan(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let settings = settings(global)?;
-    let found = match journal::open(settings.journal.clone())? {
+    let found = match journal::open(&settings.journal)? {
         (Some(store), _) => store.unfinished()?,
         (None, _) => Unfinished::default(),
     };

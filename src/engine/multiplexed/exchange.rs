@@ -17,6 +17,7 @@ use super::stream::Stream;
 use super::{Multiplexed, READS, request};
 use crate::api::Reply;
 use crate::engine::{Completion, Engine as _, Exchange};
+use crate::http::abandoned::bound_unsent;
 use crate::http::{DRAIN, MAX_IDLE, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
 
@@ -157,6 +158,7 @@ impl Multiplexed {
     fn connected(&mut self, slot: usize) {
         let Some(connection) = self.connections[slot].as_mut() else { return };
         let _ = connection.stream.socket().set_nodelay(true);
+        bound_unsent(connection.stream.socket());
         let Some(exchange) = connection.exchange.take() else { return };
         #[cfg(feature = "rustls")]
         if self.hosts[connection.host].host.is_https() {

@@ -657,6 +657,22 @@ fn zero_timeout_sends_nothing_and_the_longest_one_does() {
 }
 
 #[test]
+fn request_that_would_outlast_its_claim_is_not_sent() {
+    let server = answering(OK);
+    let transport = server.transport();
+    let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
+    let until =
+        |left: Duration| Exchange { not_after: Instant::now().checked_add(left), ..exchange(0, &request, PLENTY) };
+    let refused = "not sent, GivenUp: the request would outlast the claim on the group";
+    assert_reply(&transport.run(until(PLENTY / 2)), refused);
+    assert_eq!(server.requests.try_iter().count(), 0);
+    assert_reply(&transport.run(until(PLENTY * 2)), "200");
+    // Over the connection that is kept now.
+    assert_reply(&transport.run(until(Duration::ZERO)), refused);
+    assert_eq!(server.requests.try_iter().count(), 1);
+}
+
+#[test]
 fn redirect_is_followed_once_if_it_keeps_method_and_origin() {
     for status in [301, 302, 303, 307, 308] {
         for action in ACTIONS {

@@ -145,6 +145,7 @@ impl UreqTransport {
     /// after `begun`, except for delays of the system in opening a socket.
     pub(crate) fn send(&self, begun: Instant, exchange: &Exchange) -> Reply {
         match self.clients.get(exchange.host) {
+            _ if !exchange.may_begin(begun) => Reply::NotSent(errors::outlasts_claim()),
             Some(client) => {
                 let _outer = context::enter(&exchange.credentials);
                 self.request(client, exchange, RequestContext::begun(begun, exchange.timeout))

@@ -9,7 +9,7 @@ use super::keys::{self, LockValue, MAX_INTENT};
 use super::round::Done;
 use super::session::Hold;
 use super::store::Store;
-use super::txn::{Effect, Fence, KeyAction, KeyChange};
+use super::txn::{Effect, KeyAction, KeyChange, Step};
 use crate::journal::Claim;
 use crate::journal::calls::AnyClaim;
 use crate::values::cause::JournalError;
@@ -20,14 +20,16 @@ use crate::values::intent::{ClaimError, Intent, Stamp};
 pub(super) struct Bid {
     group: GroupId,
     stamp: Stamp,
+    lock: LockValue,
 }
 
 impl Bid {
     /// Returns the claim of a group, and its change.
     pub(super) fn new(store: &Store, group: &GroupId) -> (Self, KeyChange) {
         let stamp = Stamp::new(std::process::id(), store.machine.as_deref(), SystemTime::now());
-        let change = store.change_of(group, KeyAction::Claim(LockValue::new(&stamp)));
-        (Bid { group: group.clone(), stamp }, change)
+        let lock = LockValue::new(&stamp);
+        let change = store.change_of(group, KeyAction::Claim(lock.clone()));
+        (Bid { group: group.clone(), stamp, lock }, change)
     }
 
     /// Returns the claim after its change was made.
@@ -42,20 +44,10 @@ impl Bid {
             (Effect::Busy(holder), _) => return Err(ClaimError::Busy(holder)),
             _ => return Err(ClaimError::Failed(JournalError::panicked())),
         };
-        let Bid { group, stamp } = self;
+        let Bid { group, stamp, lock } = self;
         let (store, lost) = (Arc::clone(store), AtomicBool::new(false));
-        let fence = Fence { created: fence, version: 1 };
-        let mut claim = EtcdClaim {
-            session,
-            store,
-            group,
-            stamp,
-            fence,
-            is_unsure: false,
-            lost,
-            is_released: false,
-            inherited: None,
-        };
+        let mut claim =
+            EtcdClaim { session, store, group, stamp, fence, lock, lost, is_released: false, inherited: None };
         if let Some(text) = text {
             let key = claim.store.keys.intent(&claim.group);
             // If it cannot be read, the drop of the claim releases the group.
@@ -80,9 +72,10 @@ pub(super) struct EtcdClaim {
     store: Arc<Store>,
     group: GroupId,
     stamp: Stamp,
-    fence: Fence,
-    /// The last change has failed, and may take effect until the next one does.
-    is_unsure: bool,
+    /// The revision that created the lock.
+    fence: i64,
+    /// The lock with the number of the last change, whether that was made or not.
+    lock: LockValue,
     /// The lock is gone although the lease may live.
     lost: AtomicBool,
     /// The drop has nothing left to do in etcd.
@@ -102,14 +95,12 @@ impl Claim for EtcdClaim {
 
     fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
         let change = self.change_to(Some(intent))?;
-        let done = self.store.change(change);
-        self.changed(Some(intent), done)
+        self.changed(self.store.change(change))
     }
 
     fn erase(&mut self) -> Result<(), JournalError> {
         let change = self.change_to(None)?;
-        let done = self.store.change(change);
-        self.changed(None, done)
+        self.changed(self.store.change(change))
     }
 
     fn as_any(&mut self) -> AnyClaim<'_> {
@@ -119,43 +110,24 @@ impl Claim for EtcdClaim {
 
 impl EtcdClaim {
     /// The change that records this intent, or erases the current one.
-    pub(super) fn change_to(&self, intent: Option<&Intent>) -> Result<KeyChange, JournalError> {
-        let Some(intent) = intent else { return Ok(self.store.change_of(&self.group, KeyAction::Erase(self.fence))) };
-        let text = self.text_of(intent);
+    pub(super) fn change_to(&mut self, intent: Option<&Intent>) -> Result<KeyChange, JournalError> {
+        let text = intent.map(|intent| self.text_of(intent)).transpose();
         let text = text.map_err(|problem| invalid("record the intent in etcd", problem))?;
-        Ok(self.store.change_of(&self.group, KeyAction::Record(self.fence, text)))
+        self.lock.step += 1;
+        let step = Step { fence: self.fence, lock: self.lock.clone() };
+        let action = match text {
+            Some(text) => KeyAction::Record(step, text),
+            None => KeyAction::Erase(step),
+        };
+        Ok(self.store.change_of(&self.group, action))
     }
 
-    /// Takes the result of the change to this intent.
-    pub(super) fn changed(
-        &mut self,
-        intent: Option<&Intent>,
-        done: Result<Done, JournalError>,
-    ) -> Result<(), JournalError> {
-        match done.map(|done| done.effect) {
-            Ok(Effect::Changed) => self.fence.version += 1,
-            // An attempt of this change has taken effect, and its answer was lost.
-            Ok(Effect::Moved(version)) if version == self.fence.version + 1 && !self.is_unsure => {
-                self.fence.version = version;
-            }
-            // The change before this one has taken effect although it had failed.
-            Ok(Effect::Moved(version)) if version > self.fence.version => {
-                (self.fence.version, self.is_unsure) = (version, false);
-                let change = self.change_to(intent)?;
-                let done = self.store.change(change);
-                return self.changed(intent, done);
-            }
-            Ok(_) => {
-                self.lost.store(true, Ordering::Relaxed);
-                return Err(JournalError::claim_lost());
-            }
-            Err(error) => {
-                self.is_unsure = true;
-                return Err(error);
-            }
+    pub(super) fn changed(&self, done: Result<Done, JournalError>) -> Result<(), JournalError> {
+        if done?.effect == Effect::Changed {
+            return Ok(());
         }
-        self.is_unsure = false;
-        Ok(())
+        self.lost.store(true, Ordering::Relaxed);
+        Err(JournalError::claim_lost())
     }
 
     /// The change that deletes the lock, unless that was done, or cannot be done.

@@ -51,22 +51,14 @@ pub(super) struct FakeState {
     script: Script,
     pub(super) asked: Vec<Asked>,
     revision: i64,
-    pub(super) kvs: BTreeMap<Vec<u8>, Kv>,
+    /// Key to creation, lease and value.
+    pub(super) kvs: BTreeMap<Vec<u8>, (i64, i64, Vec<u8>)>,
     pub(super) leases: Vec<i64>,
     /// Every comparison succeeds, as in a store that does not know its fields.
     pub(super) ignores_comparisons: bool,
     /// A read returns at most this many keys.
     pub(super) page: usize,
     pub(super) ttl: i64,
-}
-
-/// A key.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Kv {
-    pub(super) created: i64,
-    pub(super) version: i64,
-    pub(super) lease: i64,
-    pub(super) value: Vec<u8>,
 }
 
 impl FakeEtcd {
@@ -121,16 +113,18 @@ impl FakeEtcd {
         self.state().kvs.keys().map(|key| String::from_utf8_lossy(key).into_owned()).collect()
     }
 
+    /// Applies a transaction, as a member does that was stopped and goes on.
+    pub(super) fn apply(&self, body: &Value) {
+        let mut state = self.state();
+        state.revision += 1;
+        state.txn(body);
+    }
+
     /// Ends a lease, as etcd does after its time.
     pub(super) fn expire_leases(&self) {
         let mut state = self.state();
         state.leases.clear();
-        state.kvs.retain(|_, kv| kv.lease == 0);
-    }
-
-    /// Carries out an earlier request again, as a member does that was stopped since.
-    pub(super) fn repeat(&self, asked: &Asked) {
-        self.state().answer(asked);
+        state.kvs.retain(|_, (_, lease, _)| *lease == 0);
     }
 }
 
@@ -200,7 +194,7 @@ impl FakeState {
             "keepalive" => json!({ "result": { "header": {}, "ID": lease.to_string() } }),
             "revoke" if self.leases.contains(&lease) => {
                 self.leases.retain(|known| *known != lease);
-                self.kvs.retain(|_, kv| kv.lease != lease);
+                self.kvs.retain(|_, (_, of, _)| *of != lease);
                 json!({ "header": {} })
             }
             "revoke" => return not_found(),
@@ -229,7 +223,7 @@ impl FakeState {
         let limit = request["limit"].as_str().and_then(|limit| limit.parse().ok()).unwrap_or(0_usize);
         let limit = if limit == 0 { self.page } else { limit.min(self.page) };
         let found: Vec<_> = self.kvs.iter().filter(|(key, _)| is_in(key)).collect();
-        let kv = |(key, kv): &(&Vec<u8>, &Kv)| json!({ "key": encode(key), "value": encode(&kv.value), "create_revision": kv.created.to_string(), "version": kv.version.to_string() });
+        let kv = |(key, (created, _, value)): &(&Vec<u8>, &(i64, i64, Vec<u8>))| json!({ "key": encode(key), "value": encode(value), "create_revision": created.to_string() });
         let mut answer = json!({});
         if has_header {
             answer["header"] = json!({ "revision": self.revision.to_string() });
@@ -245,14 +239,16 @@ impl FakeState {
 
     /// Carries out a transaction. `None` if a put names a lease that has ended.
     fn txn(&mut self, request: &Value) -> Option<Value> {
+        let created = |key: &Vec<u8>| self.kvs.get(key).map_or(0, |(created, ..)| *created);
         let holds = |compare: &Value| {
-            let kv = self.kvs.get(&decode(compare, "key")?);
-            let (field, found) = match compare.get("target")?.as_str()? {
-                "CREATE" => ("create_revision", kv.map_or(0, |kv| kv.created)),
-                _ => ("version", kv.map_or(0, |kv| kv.version)),
-            };
-            let wanted: i64 = compare.get(field)?.as_str()?.parse().ok()?;
-            Some(found == wanted)
+            let key = decode(compare, "key")?;
+            if compare["target"] == "VALUE" {
+                assert_eq!(compare["result"], "LESS");
+                let wanted = decode(compare, "value")?;
+                return Some(self.kvs.get(&key).is_some_and(|(_, _, value)| *value < wanted));
+            }
+            let wanted: i64 = compare.get("create_revision")?.as_str()?.parse().ok()?;
+            Some(created(&key) == wanted)
         };
         let compares = request["compare"].as_array().cloned().unwrap_or_default();
         let succeeded = self.ignores_comparisons || compares.iter().all(|compare| holds(compare).unwrap_or(true));
@@ -262,22 +258,16 @@ impl FakeState {
             let (name, inner) = operation.as_object()?.iter().next()?;
             responses.push(match name.as_str() {
                 "request_put" => {
-                    let lease: i64 = inner.get("lease").and_then(Value::as_str).map_or(0, |id| id.parse().unwrap());
+                    let mut lease: i64 = inner.get("lease").and_then(Value::as_str).map_or(0, |id| id.parse().unwrap());
+                    if inner["ignore_lease"] == true {
+                        lease = self.kvs.get(&decode(inner, "key")?)?.1;
+                    }
                     if lease != 0 && !self.leases.contains(&lease) {
                         return None;
                     }
                     let key = decode(inner, "key")?;
-                    let revision = self.revision;
-                    let kv = self.kvs.entry(key).or_insert_with(|| Kv {
-                        created: revision,
-                        version: 0,
-                        lease,
-                        value: vec![],
-                    });
-                    kv.version += 1;
-                    if inner.get("ignore_value").is_none() {
-                        (kv.lease, kv.value) = (lease, decode(inner, "value")?);
-                    }
+                    let created = self.kvs.get(&key).map_or(self.revision, |(created, ..)| *created);
+                    self.kvs.insert(key, (created, lease, decode(inner, "value")?));
                     json!({ "response_put": {} })
                 }
                 "request_range" => json!({ "response_range": self.range(inner, false) }),

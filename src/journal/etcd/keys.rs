@@ -70,23 +70,28 @@ pub(super) struct LockValue {
     pub(super) started: String,
     /// Distinguishes the claims of all processes.
     pub(super) nonce: String,
+    /// Number of the last change of the intent under this lock.
+    pub(super) step: u32,
 }
 
 impl LockValue {
     pub(super) fn new(stamp: &Stamp) -> Self {
         let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        LockValue { holder: stamp.writer().into(), started: stamp.started().into(), nonce }
+        LockValue { holder: stamp.writer().into(), started: stamp.started().into(), nonce, step: 0 }
     }
 
+    /// The value in etcd. The step is last and has one length, so the texts of one claim are in the order of its steps.
     pub(super) fn to_text(&self) -> String {
-        json!({ "holder": self.holder, "started": self.started, "nonce": self.nonce }).to_string()
+        let step = format!("{:010}", self.step);
+        json!({ "holder": self.holder, "nonce": self.nonce, "started": self.started, "step": step }).to_string()
     }
 
     /// Reads a value. Anybody may have written it.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(bytes).ok()?;
+        let step = value.get("step")?.as_str()?.parse().ok()?;
         let text = |name: &str| Some(value.get(name)?.as_str()?.chars().take(MAX_HOLDER).collect());
-        Some(LockValue { holder: text("holder")?, started: text("started")?, nonce: text("nonce")? })
+        Some(LockValue { holder: text("holder")?, started: text("started")?, nonce: text("nonce")?, step })
     }
 
     /// The holder in words.

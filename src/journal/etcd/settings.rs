@@ -132,10 +132,7 @@ impl EtcdJournalBuilder {
 
     #[cfg(feature = "rustls")]
     fn load_tls(&self) -> Result<Tls, ConfigError> {
-        let tls = Tls::new(self.tls.as_ref(), &[]).map_err(|error| {
-            let what = error.what().replacen("tls.", "etcd.", 1);
-            error.about(what)
-        })?;
+        let tls = Tls::new(self.tls.as_ref(), &[])?;
         tls.warnings().iter().for_each(|warning| log::warn!(target: "cluster_client", "etcd: {warning}"));
         Ok(tls)
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::EtcdJournal;
-use super::fake::{Asked, FakeEtcd, Fate, Kv, eventually};
+use super::fake::{Asked, FakeEtcd, Fate, eventually};
 use super::gateway::ATTEMPT;
 use crate::journal::calls::{JournalCall, JournalResult};
 use crate::journal::{Claim, Journal};
@@ -106,47 +106,6 @@ fn busy_names_the_holder_and_its_start() {
 }
 
 #[test]
-fn change_that_arrives_again_after_the_next_one_has_no_effect() {
-    let fake = FakeEtcd::start(1);
-    let store = journal(&fake);
-    let mut claim = claim(&store, "a");
-    claim.record(&intent("a")).unwrap();
-    let record = fake.state().asked.last().cloned().unwrap();
-    claim.erase().unwrap();
-    let erasure = fake.state().asked.last().cloned().unwrap();
-    fake.repeat(&record);
-    assert_eq!(fake.keys(), ["/p/lock/a"], "a late record brings nothing back");
-    // A recovery, and then the operation itself, under one claim.
-    claim.record(&intent("a")).unwrap();
-    fake.repeat(&erasure);
-    assert_eq!(fake.keys(), ["/p/intent/a", "/p/lock/a"], "a late erasure removes nothing");
-    claim.erase().unwrap();
-    drop(claim);
-    fake.repeat(&record);
-    assert_eq!(fake.keys(), [""; 0]);
-}
-
-#[test]
-fn change_after_one_that_failed_takes_effect_whether_that_one_did_or_not() {
-    for fate in [Fate::Lose, Fate::Answer(500, NO_LEADER.into())] {
-        let fake = FakeEtcd::start(1);
-        let store = journal(&fake);
-        let mut claim = claim(&store, "a");
-        let lost = fate.clone();
-        fake.script(move |_| lost.clone());
-        assert!(claim.record(&intent("a")).is_err());
-        let record = fake.state().asked.last().cloned().unwrap();
-        fake.script(|_| Fate::Serve);
-        claim.erase().unwrap();
-        fake.repeat(&record);
-        assert_eq!(fake.keys(), ["/p/lock/a"], "{fate:?}");
-        claim.record(&intent("a")).unwrap();
-        assert_eq!(fake.keys(), ["/p/intent/a", "/p/lock/a"], "{fate:?}");
-        claim.erase().unwrap();
-    }
-}
-
-#[test]
 fn claim_whose_answer_was_lost_is_recognized_by_its_nonce() {
     let fake = FakeEtcd::start(2);
     fake.script(|asked| if is_claim(asked) && asked.endpoint == 0 { Fate::Lose } else { Fate::Serve });
@@ -189,6 +148,42 @@ fn change_whose_answer_was_lost_is_repeated() {
     fake.script(|asked| if asked.call == "txn" && asked.earlier % 2 == 0 { Fate::Lose } else { Fate::Serve });
     use_and_release(&fake, held, "a");
     assert_eq!(fake.count("grant"), 1, "a release that was repeated is not ambiguous");
+}
+
+#[test]
+fn attempt_of_a_change_that_is_applied_late_changes_nothing() {
+    let fake = FakeEtcd::start(2);
+    let store = journal(&fake);
+    let mut held = claim(&store, "a");
+    let base = fake.count("txn");
+    fake.script(move |asked| if asked.earlier == base { Fate::Hang } else { Fate::Serve });
+    held.record(&intent("a")).unwrap();
+    let record = fake.state().asked.iter().rfind(|asked| asked.call == "txn").unwrap().body.clone();
+    held.erase().unwrap();
+    let erase = fake.state().asked.iter().rfind(|asked| asked.call == "txn").unwrap().body.clone();
+    fake.apply(&record);
+    assert_eq!(fake.keys(), ["/p/lock/a"], "a late record");
+    held.record(&intent("a")).unwrap();
+    fake.apply(&erase);
+    assert_eq!(fake.keys(), ["/p/intent/a", "/p/lock/a"], "a late erase");
+    held.erase().unwrap();
+    drop(held);
+    fake.apply(&record);
+    assert_eq!(fake.keys(), [""; 0], "a late record after the release");
+}
+
+#[test]
+fn change_after_one_that_failed_is_not_taken_for_it() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let mut held = claim(&store, "a");
+    held.record(&intent("a")).unwrap();
+    fake.script(|_| Fate::Mute);
+    let other = Intent::new(group("a"), Purpose::Present, &Hosts::parse(["http://node2:8000"]).unwrap());
+    assert!(held.record(&other).is_err());
+    fake.script(|_| Fate::Serve);
+    held.erase().unwrap();
+    assert_eq!(fake.keys(), ["/p/lock/a"]);
 }
 
 #[test]
@@ -363,9 +358,7 @@ fn unfinished_operations_are_read_in_pages_with_their_holders() {
 #[test]
 fn unreadable_intent_is_reported_and_its_group_is_free_again() {
     let fake = FakeEtcd::start(1);
-    fake.state()
-        .kvs
-        .insert(b"/p/intent/a".to_vec(), Kv { created: 1, version: 1, lease: 0, value: b"\x1b[2Jgarbage".to_vec() });
+    fake.state().kvs.insert(b"/p/intent/a".to_vec(), (1, 0, b"\x1b[2Jgarbage".to_vec()));
     let store = journal(&fake);
     let error = failure(&store, "a");
     assert!(error.contains("/p/intent/a") && error.contains("etcdctl del"), "{error}");

@@ -36,7 +36,7 @@ pub(super) fn make(journal: &dyn Journal, store: &Arc<Store>, calls: &mut [Journ
         Then::Claim(bid) => JournalResult::Claimed(bid.result(store, next()).map(with_inherited)),
         Then::Change => {
             let done = next();
-            let result = call.prepare(|claim: &mut EtcdClaim, intent| claim.changed(intent, done));
+            let result = call.prepare(|claim: &mut EtcdClaim, _| claim.changed(done));
             call.changed(result.unwrap_or_else(|| Err(JournalError::panicked())))
         }
         Then::Release(mut claim) => {

@@ -1,19 +1,18 @@
 //! Transactions: the changes of different groups, each as a nested transaction of its own.
 //!
-//! A change takes effect only under its own comparison, so a refused one does not affect the others. The fence is the
-//! revision at which our lock was created, so nothing is changed under the lock of another owner.
+//! A change takes effect only under its own comparisons, so a refused one does not affect the others. The fence is the
+//! revision that created our lock.
 //!
-//! A record or an erasure also compares the version of the lock, and touches it, which makes the next version. So each
-//! takes effect once and in its order, although a repetition of it may arrive late: at a member that was stopped, for
-//! example. Otherwise a late record could bring back an intent that was erased since, and a late erasure could remove the
-//! intent of the next operation.
+//! An attempt without an answer may be applied late: a record even after the erase that followed it. So each change of
+//! the intent writes a higher step into the lock, and compares that the lock has a lower one. A repetition, however
+//! late, finds its own step or a higher one, and changes nothing.
 //!
-//! | change | compare: lock created at | its version | then | else |
-//! | --- | --- | --- | --- | --- |
-//! | claim | 0, so there is none | | put the lock under the lease, read the intent | read lock and intent |
-//! | record | our fence | the last we know | put the intent, touch the lock | read the lock |
-//! | erase | our fence | the last we know | delete the intent, touch the lock | read the lock |
-//! | release | our fence | any | delete the lock | nothing: the lock is gone |
+//! | change | comparisons | then | else |
+//! | --- | --- | --- | --- |
+//! | claim | no lock | put the lock under the lease, read the intent | read lock and intent |
+//! | record | our fence, a lower step | put step and intent | read the lock: our step, or the claim is lost |
+//! | erase | our fence, a lower step | put the step, delete the intent | read the lock: our step, or the claim is lost |
+//! | release | our fence | delete the lock | nothing: the lock is gone |
 
 use serde_json::{Value, json};
 
@@ -40,16 +39,18 @@ pub(super) struct KeyChange {
 pub(super) enum KeyAction {
     Claim(LockValue),
     /// Puts this text.
-    Record(Fence, String),
-    Erase(Fence),
-    Release(Fence),
+    Record(Step, String),
+    Erase(Step),
+    /// Deletes the lock with this fence.
+    Release(i64),
 }
 
-/// What a change compares: the revision that created our lock, and the version of the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fence {
-    pub(super) created: i64,
-    pub(super) version: i64,
+/// A change of the intent under a lock.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub(super) fence: i64,
+    /// The lock with the number of the change.
+    pub(super) lock: LockValue,
 }
 
 /// The effect of a change.
@@ -60,8 +61,6 @@ pub(super) enum Effect {
     /// Another owner holds the group.
     Busy(String),
     Changed,
-    /// The lock is ours, but has this version.
-    Moved(i64),
     /// The lock is no longer ours.
     Lost,
 }
@@ -79,29 +78,27 @@ impl KeyChange {
     /// The nested transaction. `lease` is that of a claim.
     fn to_json(&self, lease: i64) -> Value {
         let (lock, intent) = (encode(&self.lock), encode(&self.intent));
-        let created_at = |revision: i64| json!({ "target": "CREATE", "result": "EQUAL", "key": lock, "create_revision": revision.to_string() });
-        let if_all = |compare: Value, then: Value, otherwise: Value| json!({ "request_txn": { "compare": compare, "success": then, "failure": otherwise } });
         let read = |key: &str| json!({ "request_range": { "key": key } });
-        let in_order = |fence: &Fence, change: Value| {
-            let version =
-                json!({ "target": "VERSION", "result": "EQUAL", "key": lock, "version": fence.version.to_string() });
-            let touch = json!({ "request_put": { "key": lock, "ignore_value": true, "ignore_lease": true } });
-            if_all(json!([created_at(fence.created), version]), json!([change, touch]), json!([read(&lock)]))
+        let delete = |key: &str| json!({ "request_delete_range": { "key": key } });
+        let created_at = |fence: i64| compare_creation(&lock, fence);
+        let step = |step: &Step, change: &Value| {
+            let value = encode(step.lock.to_text());
+            let is_lower = json!({ "target": "VALUE", "result": "LESS", "key": lock, "value": value });
+            let put = json!({ "request_put": { "key": lock, "value": value, "ignore_lease": true } });
+            nested(&[&created_at(step.fence), &is_lower], &[&put, change], &[&read(&lock)])
         };
         match &self.action {
             KeyAction::Claim(value) => {
                 let value = encode(value.to_text());
                 let put = json!({ "request_put": { "key": lock, "value": value, "lease": lease.to_string() } });
-                if_all(json!([created_at(0)]), json!([put, read(&intent)]), json!([read(&lock), read(&intent)]))
+                let read_intent = read(&intent);
+                nested(&[&created_at(0)], &[&put, &read_intent], &[&read(&lock), &read_intent])
             }
-            KeyAction::Record(fence, text) => {
-                in_order(fence, json!({ "request_put": { "key": intent, "value": encode(text) } }))
+            KeyAction::Record(own, text) => {
+                step(own, &json!({ "request_put": { "key": intent, "value": encode(text) } }))
             }
-            KeyAction::Erase(fence) => in_order(fence, json!({ "request_delete_range": { "key": intent } })),
-            KeyAction::Release(fence) => {
-                let delete = json!({ "request_delete_range": { "key": lock } });
-                if_all(json!([created_at(fence.created)]), json!([delete]), json!([]))
-            }
+            KeyAction::Erase(own) => step(own, &delete(&intent)),
+            KeyAction::Release(fence) => nested(&[&created_at(*fence)], &[&delete(&lock)], &[]),
         }
     }
 
@@ -114,9 +111,12 @@ impl KeyChange {
             KeyAction::Claim(own) => own,
             _ if has_succeeded => return Some(Effect::Changed),
             KeyAction::Release(_) => return Some(Effect::Lost),
-            KeyAction::Record(fence, _) | KeyAction::Erase(fence) => {
-                let lock = found(answer, 0)?.first().filter(|lock| int(lock, "/create_revision") == fence.created);
-                return Some(lock.map_or(Effect::Lost, |lock| Effect::Moved(int(lock, "/version"))));
+            KeyAction::Record(step, _) | KeyAction::Erase(step) => {
+                let [lock, ..] = found(answer, 0)? else { return Some(Effect::Lost) };
+                let value = LockValue::parse(&decode(lock, "value")?);
+                // An earlier attempt has made this change, and its answer was lost.
+                let is_made = int(lock, "/create_revision") == step.fence && value.as_ref() == Some(&step.lock);
+                return Some(if is_made { Effect::Changed } else { Effect::Lost });
             }
         };
         let intent = match found(answer, 1)? {
@@ -142,6 +142,14 @@ fn found(answer: &Value, number: usize) -> Option<&[Value]> {
     Some(read.get("kvs").and_then(Value::as_array).map_or(&[], Vec::as_slice))
 }
 
+fn nested(compare: &[&Value], then: &[&Value], otherwise: &[&Value]) -> Value {
+    json!({ "request_txn": { "compare": compare, "success": then, "failure": otherwise } })
+}
+
+fn compare_creation(key: &str, revision: i64) -> Value {
+    json!({ "target": "CREATE", "result": "EQUAL", "key": key, "create_revision": revision.to_string() })
+}
+
 /// Returns the body of the transaction that makes these changes of different groups.
 pub(super) fn body(changes: &[&KeyChange], lease: i64) -> String {
     let nested: Vec<Value> = changes.iter().map(|change| change.to_json(lease)).collect();
@@ -165,11 +173,13 @@ pub(super) fn effects(changes: &[&KeyChange], answer: &Value) -> Option<Vec<Effe
 /// branches read and delete `key`, which never exists.
 pub(super) fn self_test_body(key: &str) -> String {
     let key = encode(key);
-    let compare = json!([{ "target": "CREATE", "result": "EQUAL", "key": key, "create_revision": "1" }]);
+    let created = compare_creation(&key, 1);
+    let is_lower = json!({ "target": "VALUE", "result": "LESS", "key": key, "value": encode("~") });
     let read = json!({ "request_range": { "key": key } });
     let delete = json!({ "request_delete_range": { "key": key } });
-    let nested = json!({ "request_txn": { "compare": compare, "success": [], "failure": [read] } });
-    json!({ "compare": compare, "success": [delete], "failure": [read, nested] }).to_string()
+    let inner = |compare: &Value| nested(&[compare], &[], &[&read]);
+    json!({ "compare": [created], "success": [delete], "failure": [read, inner(&created), inner(&is_lower)] })
+        .to_string()
 }
 
 /// Returns whether the store has passed the check.
@@ -178,5 +188,6 @@ pub(super) fn passes_self_test(answer: &Value) -> bool {
         answer.get("succeeded").and_then(Value::as_bool) != Some(true)
             && found(answer, 0).is_some_and(<[Value]>::is_empty)
     };
-    has_failed(answer) && answer.pointer("/responses/1/response_txn").is_some_and(has_failed)
+    let inner = |number: usize| answer.pointer(&format!("/responses/{number}/response_txn"));
+    has_failed(answer) && [1, 2].iter().all(|number| inner(*number).is_some_and(has_failed))
 }

@@ -26,6 +26,9 @@ enum Bug {
     CutsAtSlash,
     // alone
     ChecksThenLocks,
+    // holds
+    EndsAtOnce,
+    ForgetsItsEnd,
     // fresh
     RefusesToEraseNothing,
     // kept
@@ -64,6 +67,8 @@ struct MapClaim {
     key: String,
     inherited: Option<Intent>,
     late: Option<Intent>,
+    /// Number of calls of `holds_until`.
+    looks: AtomicUsize,
     bug: Bug,
 }
 
@@ -99,7 +104,7 @@ impl Journal for MapJournal {
         };
         let inherited = self.store.intents.lock().unwrap().get(&key).cloned();
         let (locks, store, bug) = (Arc::clone(locks), Arc::clone(&self.store), self.bug);
-        Ok(Box::new(MapClaim { locks, store, key, inherited, late: None, bug }))
+        Ok(Box::new(MapClaim { locks, store, key, inherited, late: None, looks: AtomicUsize::new(0), bug }))
     }
 
     fn unfinished(&self) -> Result<Unfinished, JournalError> {
@@ -120,6 +125,15 @@ impl Journal for MapJournal {
 impl Claim for MapClaim {
     fn inherited(&self) -> Option<&Intent> {
         self.inherited.as_ref()
+    }
+
+    fn holds_until(&self) -> Option<Instant> {
+        let is_first = self.looks.fetch_add(1, Ordering::Relaxed) == 0;
+        match self.bug {
+            Bug::EndsAtOnce => Some(Instant::now()),
+            Bug::ForgetsItsEnd if is_first => Some(Instant::now() + PATIENCE),
+            _ => None,
+        }
     }
 
     fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
@@ -200,6 +214,8 @@ fn each_bug_is_found_by_the_rule_that_it_breaks() {
         (Bug::IgnoresCase, "apart"),
         (Bug::CutsAtSlash, "apart"),
         (Bug::ChecksThenLocks, "alone"),
+        (Bug::EndsAtOnce, "holds"),
+        (Bug::ForgetsItsEnd, "holds"),
         (Bug::RefusesToEraseNothing, "fresh"),
         (Bug::SortsHosts, "kept"),
         (Bug::ForgetsWasAbsent, "kept"),

@@ -15,7 +15,7 @@ use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTi
 
 use super::context::{self, RequestContext, is_only_time};
 use super::{resolve, tunnel};
-use crate::http::abandoned::discard_unsent;
+use crate::http::abandoned::{bound_unsent, discard_unsent};
 use crate::http::errors;
 use crate::http::limit::ConnectionLimit;
 use crate::http::proxy::Proxy;
@@ -115,6 +115,7 @@ fn open(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     stream.set_nodelay(true)?;
+    bound_unsent(&stream);
     Ok(stream)
 }
 
