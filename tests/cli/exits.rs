@@ -104,8 +104,8 @@ fn create_in_doubt_exits_4_and_names_recover() {
     let bench = Bench::new();
     bench.fail_after_the_probe(1);
     let ran = bench.run(&["create", "payments"]).exits(4);
-    ran.prints(&format!("in doubt: {} may have payments (create: connection closed", name(&bench, 1)))
-        .prints("; answered 503 to check, 3 tries).\nNext: cluster-client recover ");
+    ran.prints(&format!("in doubt: {} may have payments (create: the connection was closed before", name(&bench, 1)))
+        .prints("; answered 503 to delete, 5 tries).\nNext: cluster-client recover ");
     assert_eq!(bench.cluster.holders("payments"), [1]);
 
     bench.run(&["recover"]).exits(4).prints("in doubt: ").prints("\nNext: cluster-client recover ");
@@ -219,7 +219,7 @@ fn repair_drives_every_host_to_the_named_state() {
 fn repair_that_a_host_refuses_exits_3_and_without_an_answer_4() {
     let bench = Bench::new();
     bench.cluster.node(0).insert("payments");
-    bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).always());
+    bench.cluster.node(1).inject(Fault::answer(422).on(Method::Post).always());
     let ran = bench.run(&["repair", "payments", "--to", "present"]).exits(3);
     ran.prints(&format!("{} lacks payments", name(&bench, 1))).prints("\nNext: cluster-client repair --to present ");
     assert_eq!(bench.cluster.holders("payments"), [0, 2]);

@@ -54,7 +54,8 @@ fn list_shows_running_and_interrupted_operations() {
     let now = |group: &str| ran.out.lines().find(|line| line.starts_with(group)).unwrap().split(' ').next_back();
     assert_eq!((now("orders"), now("payments")), (Some("running"), Some("interrupted")));
     let process = format!("process {} ", running.child().id());
-    bench.run(&["journal", "show", "orders"]).exits(0).prints(&process).prints("holds it");
+    let ran = bench.run(&["journal", "show", "orders"]).exits(0).prints(&process).prints("holds it");
+    assert!(!ran.out.contains("Next:"), "it still runs: {}", ran.out);
     let line = bench.run(&["journal", "show", "orders", "-o", "json"]).exits(0).json().remove(0);
     assert_eq!(line["running"].as_bool(), Some(true));
     assert!(line["holder"].as_str().unwrap().starts_with(&process));
@@ -82,6 +83,8 @@ fn show_prints_the_whole_entry_of_one_group() {
         assert!(ran.out.contains(&format!("host      {url}\n")), "{}", ran.out);
     }
     assert!(!ran.out.contains("orders"));
+    let next = format!("\nNext: cluster-client recover {}\n", bench.recover_options());
+    assert!(ran.out.ends_with(&next), "{}", ran.out);
     let line = bench.run(&["journal", "show", "payments", "-o", "json"]).exits(0).json().remove(0);
     assert_eq!((line["group"].as_str(), line["purpose"].as_str()), (Some("payments"), Some("create")));
     assert_eq!(line["hosts"].as_array().map(Vec::len), Some(3));

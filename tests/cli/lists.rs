@@ -57,7 +57,7 @@ fn list_with_an_invalid_line_is_refused_as_a_whole() {
 fn failure_of_one_group_does_not_affect_the_others() {
     let bench = Bench::new();
     bench.write("groups.txt", list(200));
-    bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).group("group-77").always());
+    bench.cluster.node(1).inject(Fault::answer(422).on(Method::Post).group("group-77").always());
     let ran = bench.run(&["create", "-f", "groups.txt"]).exits(1);
     assert_eq!(ran.out.lines().filter(|line| line.contains(" is on 3 of 3 hosts")).count(), 199);
     let ran = ran.prints("absent").prints("not created: ");

@@ -39,11 +39,11 @@ fn schema_describes_a_result_of_every_outcome() {
     let repaired = line(&bench, &["repair", "g", "--to", "absent"], 0);
     assert_eq!((&repaired["target"], &repaired["counts"]["absent"]), (&json!("absent"), &json!(3)));
     saw(&repaired, "repaired");
-    post().inject(Fault::answer(403).on(Method::Post));
+    post().inject(Fault::answer(422).on(Method::Post));
     saw(&line(&bench, &["create", "g"], 1), "rolled_back");
     post().inject(Fault::mute().on(Method::Post));
     saw(&line(&bench, &["create", "g", "--timeout", "300ms"], 1), "timed_out");
-    post().inject(Fault::answer(403).on(Method::Get).always());
+    post().inject(Fault::answer(422).on(Method::Get).always());
     saw(&line(&bench, &["create", "g"], 1), "unavailable");
     post().clear_faults();
     bench.cluster.node(0).insert("g");
@@ -267,7 +267,7 @@ fn script_of_the_documentation_reports_and_repeats_what_failed() {
     let bench = Bench::new();
     bench.write("groups.txt", list(3));
     // One group fails once, on one host.
-    bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post));
+    bench.cluster.node(1).inject(Fault::answer(422).on(Method::Post));
     let script = bench.write("script", documented_script());
     let command = Path::new(env!("CARGO_BIN_EXE_cluster-client")).parent().unwrap();
     let path = format!("{}:{}", command.display(), std::env::var("PATH").unwrap());
@@ -280,6 +280,6 @@ fn script_of_the_documentation_reports_and_repeats_what_failed() {
     let ran = Ran::of(&mut shell).exits(0);
     assert_eq!(ran.out.matches(": created on 3 of 3 hosts").count(), 2, "{ran:#?}");
     assert_eq!(ran.out.matches(": rolled_back on 0 of 3 hosts").count(), 1, "{ran:#?}");
-    assert!(ran.err.contains(&format!("answered 403 to create [{}]", bench.cluster.node(1).url())), "{ran:#?}");
+    assert!(ran.err.contains(&format!("answered 422 to create [{}]", bench.cluster.node(1).url())), "{ran:#?}");
     assert!((0..3).all(|number| bench.cluster.all_have(&format!("group-{number}"))), "{ran:#?}");
 }

@@ -17,23 +17,23 @@ fn more_than_16_hosts_share_a_line_and_failures_are_last_and_named() {
 
     bench.run(&["delete", "payments", "--yes"]).exits(0);
     for node in 2..14 {
-        bench.cluster.node(node).inject(Fault::answer(403).on(Method::Post).always());
+        bench.cluster.node(node).inject(Fault::answer(422).on(Method::Post).always());
     }
     bench.cluster.node(16).inject(Fault::answer(507).on(Method::Post).always());
     let ran = bench.run(&["create", "payments"]).exits(1);
     let lines: Vec<&str> = ran.out.lines().collect();
-    assert!(lines.iter().any(|line| line.contains("  403") && line.contains("12 hosts")), "{}", ran.out);
+    assert!(lines.iter().any(|line| line.contains("  422") && line.contains("12 hosts")), "{}", ran.out);
     assert!(lines.iter().any(|line| line.contains(" 507") && line.contains(&name(&bench, 16))), "{}", ran.out);
     let summary = lines.iter().position(|line| line.starts_with("not created: ")).unwrap();
     assert!(lines[..summary].iter().any(|line| line.contains("and 2 more (--all shows each host)")), "{}", ran.out);
     assert!(
-        lines[summary].contains("answered 403 to create") && lines[summary].contains("answered 507"),
+        lines[summary].contains("answered 422 to create") && lines[summary].contains("answered 507"),
         "{}",
         ran.out
     );
     assert!(bench.cluster.none_has("payments"));
     let all = bench.run(&["create", "payments", "--all"]).exits(1);
-    assert_eq!(all.out.matches("  403").count(), 12, "{}", all.out);
+    assert_eq!(all.out.matches("  422").count(), 12, "{}", all.out);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn bulk_is_in_the_order_of_its_input_and_ends_with_totals_and_one_next_for_each_
     let node = bench.cluster.node(1);
     node.inject(Fault::delay(std::time::Duration::from_millis(300)).on(Method::Post).group("group-0"));
     for group in ["group-3", "group-30"] {
-        node.inject(Fault::answer(403).on(Method::Post).group(group).always());
+        node.inject(Fault::answer(422).on(Method::Post).group(group).always());
     }
     bench.cluster.node(0).insert("group-5");
     let ran = bench.run(&["create", "-f", "groups.txt"]).exits(1);
@@ -98,7 +98,7 @@ fn many_failed_groups_of_a_file_are_named_by_the_file() {
     let bench = Bench::new();
     let file = bench.write("my groups.txt", list(8));
     for number in 0..5 {
-        bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post).group(format!("group-{number}")));
+        bench.cluster.node(2).inject(Fault::answer(422).on(Method::Post).group(format!("group-{number}")));
     }
     let ran = bench.run(&["create", "-f", "my groups.txt"]).exits(1);
     let next = ran.out.lines().last().unwrap();
@@ -118,7 +118,7 @@ fn many_failed_groups_of_a_file_are_named_by_the_file() {
 #[test]
 fn recovery_comes_before_other_next_commands_of_a_bulk() {
     let bench = Bench::new();
-    bench.cluster.node(0).inject(Fault::answer(403).on(Method::Post).group("refused").always());
+    bench.cluster.node(0).inject(Fault::answer(422).on(Method::Post).group("refused").always());
     let node = bench.cluster.node(1);
     node.inject(Fault::delay(std::time::Duration::ZERO).on(Method::Get).group("doubtful"));
     node.inject(Fault::answer(503).on(Method::Get).group("doubtful").always());
@@ -144,7 +144,7 @@ fn status_of_a_list_is_a_matrix() {
     }
     bench.cluster.node(1).insert("two");
     bench.cluster.node(2).insert("two");
-    bench.cluster.node(1).inject(Fault::answer(403).on(Method::Get).group("four").always());
+    bench.cluster.node(1).inject(Fault::answer(422).on(Method::Get).group("four").always());
     let ran = bench.run(&["status", "one", "two", "three", "four"]).exits(3);
     let hosts = [0, 1, 2].map(|node| name(&bench, node)).join(" ");
     let next = |state: &str| format!("cluster-client repair --to {state} {} one", bench.options());
@@ -156,7 +156,7 @@ fn status_of_a_list_is_a_matrix() {
              two present present present on every host\n\
              three absent absent absent on none\n\
              four absent unknown absent unknown\n\
-             {} answered 403 to check\n\
+             {} answered 422 to check\n\
              1 on every host, 1 mixed, 1 on none, 1 unknown\n\
              Next: {}\nor: {}\nNext: cluster-client status {} four\n",
             name(&bench, 1),

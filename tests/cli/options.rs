@@ -84,7 +84,7 @@ fn next_command_names_many_hosts_by_their_file() {
 #[test]
 fn in_flight_bounds_the_groups_in_progress_and_is_kept_in_advice() {
     let bench = Bench::new();
-    bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).group("group-4").always());
+    bench.cluster.node(1).inject(Fault::answer(422).on(Method::Post).group("group-4").always());
     bench.write("groups.txt", list(5));
     let ran = bench.run(&["create", "-f", "groups.txt", "--in-flight", "1", "--max-failures", "3"]).exits(1);
     let options = format!("--max-failures 3 --hosts {} {}", bench.urls(), bench.recover_options());
@@ -101,7 +101,7 @@ fn in_flight_bounds_the_groups_in_progress_and_is_kept_in_advice() {
 fn max_failures_begins_no_further_group() {
     let bench = Bench::new();
     bench.write("groups.txt", list(30));
-    bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post).always());
+    bench.cluster.node(2).inject(Fault::answer(422).on(Method::Post).always());
     let mut before = 0;
     for (in_flight, failures) in [(1, 1), (1, 2), (2, 1), (8, 3)] {
         let limits = [in_flight.to_string(), failures.to_string()];

@@ -6,6 +6,7 @@ use cluster_client::testing::{Fault, Method};
 use serde_json::json;
 
 use crate::bench::{Bench, Ran, Running, list};
+use crate::recovery::crash;
 use crate::tls_server::{self, Authority};
 
 #[test]
@@ -252,4 +253,36 @@ fn completions_of_a_command_have_the_options_that_it_uses() {
     assert!(options("create").contains(" --hosts ") && options("create").contains(" --dry-run "));
     assert!(options("node").contains(" --error-rate ") && options("node").contains(" --output "));
     assert!(!options("node").contains("--hosts") && !options("node").contains("--journal"), "{}", options("node"));
+}
+
+/// A full disk must not leave half a manual page and success.
+#[cfg(target_os = "linux")]
+#[test]
+fn command_that_only_prints_fails_if_its_output_cannot_be_written() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    let run = |line: &str| {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        Ran::from(bench.command(&line.split(' ').collect::<Vec<_>>()).stdout(full).output().unwrap())
+    };
+    for line in [
+        "man",
+        "man create",
+        "help json",
+        "help",
+        "--help",
+        "create --help",
+        "--version",
+        "completions bash",
+        "hosts",
+        "hosts -o json",
+        "journal list",
+        "journal show payments",
+    ] {
+        run(line).exits(1).reports("warning: results cannot be printed: ");
+    }
+    // These tell the state of the cluster by their exit code.
+    run("status payments").exits(3).reports("warning: results cannot be printed: ");
+    run("recover").exits(0);
+    assert!(bench.cluster.none_has("payments"));
 }

@@ -37,7 +37,7 @@ fn recover_rolls_a_killed_create_back() {
         bench.recover_options()
     );
     bench.run(&["status", "payments"]).exits(3).prints(&next);
-    bench.cluster.node(2).inject(Fault::answer(403).on(Method::Get));
+    bench.cluster.node(2).inject(Fault::answer(422).on(Method::Get));
     bench.run(&["status", "payments"]).exits(4).prints("on 1 of 3 hosts as far as known, ").prints(&next);
 
     let ran = bench.run(&["recover"]).exits(0).prints("payments is settled: absent on 3 of 3 hosts\n");
@@ -184,6 +184,34 @@ fn recover_without_an_answer_exits_4_and_keeps_the_entry() {
     bench.cluster.node(0).restart().unwrap();
     bench.run(&["recover"]).exits(0);
     assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
+fn recover_that_reaches_no_host_offers_to_forget_it() {
+    let bench = Bench::new();
+    crash(&bench, "payments");
+    bench.cluster.node(0).stop();
+    let (options, gone) = (bench.recover_options(), &bench.cluster.urls()[0]);
+    let ran = bench.run(&["recover"]).exits(4);
+    let next =
+        format!("\nNext: cluster-client recover {options}\n  or: cluster-client journal forget {options} {gone}\n");
+    assert!(ran.out.ends_with(&next), "{}", ran.out);
+    let line = bench.run(&["recover", "-o", "json"]).exits(4).json().remove(0);
+    let lists: Vec<Vec<String>> = serde_json::from_value(line["next"].clone()).unwrap();
+    let [recover, forget] = &lists[..] else { panic!("{line}") };
+    assert_eq!(
+        (recover[1].as_str(), &forget[1..3], forget.last()),
+        ("recover", &["journal", "forget"].map(String::from)[..], Some(gone))
+    );
+    // A host that was only not asked yet is not given up.
+    bench.run(&["status", "payments"]).exits(4).prints(&format!("\nNext: cluster-client recover {options}\n"));
+
+    let words: Vec<&str> = forget[1..].iter().map(String::as_str).chain(["--yes"]).collect();
+    bench.run(&words).exits(0);
+    bench.run(&["recover"]).exits(0);
+    assert!(bench.journal_entries().iter().all(|path| path.extension().is_none_or(|extension| extension != "intent")));
+    bench.cluster.node(0).restart().unwrap();
+    assert_eq!(bench.cluster.holders("payments"), [0]);
 }
 
 #[test]

@@ -279,7 +279,7 @@ fn bulk_with_failures() {
     for columns in [60, 100] {
         let bench = Bench::new();
         bench.write("groups.txt", list(7));
-        bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).group("group-3").always());
+        bench.cluster.node(1).inject(Fault::answer(422).on(Method::Post).group("group-3").always());
         bench.cluster.node(0).insert("group-5");
         assert_dark_and_light(&bench, "bulk-3", columns, &["create", "-f", "groups.txt"], 1);
     }

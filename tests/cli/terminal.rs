@@ -137,7 +137,7 @@ fn row_shows_the_number_of_the_try() {
 #[test]
 fn row_of_a_rollback_names_only_hosts_that_have_the_group() {
     let bench = Bench::new();
-    bench.cluster.node(2).inject(Fault::answer(403).on(Method::Post));
+    bench.cluster.node(2).inject(Fault::answer(422).on(Method::Post));
     bench.cluster.node(0).inject(Fault::delay(Duration::from_millis(2500)).on(Method::Delete));
     let create = OnTerminal::start(&bench, &["create", "payments"]).watched();
     create.wait_until_it_shows(&format!("; waiting for {}, 1 s", name(&bench, 0)));

@@ -1,6 +1,6 @@
 //! `[tls]` of the configuration file, `--ca-file`, and the messages about certificates.
 
-use cluster_client::testing::{Method, Node};
+use cluster_client::testing::{Fault, Method, Node};
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, Ran, text};
@@ -112,7 +112,9 @@ fn ca_file_of_the_option_overrides_the_variable_and_that_the_file() {
     assert_eq!(ca(&[], Some("nodes.pem")), of("nodes.pem", "variable", "CLUSTER_CLIENT_CA_FILE"));
     assert_eq!(ca(&["--ca-file", "nodes.pem"], Some("other.pem")), of("nodes.pem", "option", "--ca-file"));
 
-    secure.run(&["create", "g"]).exits(1).prints("the server's certificate has an unknown issuer");
+    let ran = secure.run(&["create", "g"]).exits(1).prints("the server's certificate has an unknown issuer");
+    let ran = ran.prints(" Check the certificates: see cluster-client help configuration.\n");
+    assert!(!ran.out.contains("Next:"), "{}", ran.out);
     secure.assert_untouched();
     let mut variable = secure.bench.command(&["create", "g"]);
     Ran::of(variable.env("HOSTS", &secure.urls).env("CLUSTER_CLIENT_CA_FILE", "nodes.pem")).exits(0);
@@ -124,9 +126,10 @@ fn ca_file_of_the_option_overrides_the_variable_and_that_the_file() {
 fn next_command_has_the_ca_file() {
     let secure = Secure::new();
     secure.configure("");
-    let ran = secure.run(&["create", "g", "--ca-file", "other.pem", "-o", "json"]).exits(1);
+    secure.nodes[1].node.inject(Fault::answer(507).on(Method::Post).always());
+    let ran = secure.run(&["create", "g", "--ca-file", "nodes.pem", "-o", "json"]).exits(1);
     let next = ran.json().remove(0)["next"][0].to_string();
-    let file = secure.bench.path("other.pem");
+    let file = secure.bench.path("nodes.pem");
     assert!(next.contains(&format!("\"--ca-file\",\"{}\"", text(&file))), "{next}");
 }
 

@@ -318,6 +318,15 @@ impl Command {
             _ => None,
         }
     }
+
+    /// Returns whether its output is all there is: it changes nothing and asks no host.
+    pub(crate) fn only_prints(&self) -> bool {
+        match self {
+            Command::Journal { action } => !matches!(action, JournalAction::Forget { .. }),
+            Command::Hosts | Command::Completions { .. } | Command::Help { .. } | Command::Man { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// The commands on the journal. They send nothing and need no hosts.

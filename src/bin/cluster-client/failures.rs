@@ -1,6 +1,6 @@
 //! Why an operation failed, for a person: each reason once, with its hosts.
 
-use cluster_client::{Cause, Host, HostReport, Reason, Report};
+use cluster_client::{Cause, Host, HostReport, Reason, Report, RequestErrorKind};
 
 /// Maximum number of reasons that a text has.
 const MOST_REASONS: usize = 3;
@@ -85,6 +85,29 @@ fn with_request(reason: &Reason) -> String {
     request(reason).map_or_else(|| reason.to_string(), |request| format!("{request}: {reason}"))
 }
 
+/// Returns what a person has to check, if a host refuses each request until then.
+pub(crate) fn to_check(report: &Report) -> Option<&'static str> {
+    let of_cause = match &report.cause {
+        Some(Cause::Host { reason, .. }) => Some(reason),
+        _ => None,
+    };
+    let reasons = of_cause.into_iter().chain(report.hosts.iter().filter_map(failure));
+    reasons.filter_map(|reason| reason.step.as_ref()).find_map(|step| match (step.status, &step.error) {
+        (Some(401 | 403), _) => Some("credentials"),
+        (None, Some(error)) if error.kind() == RequestErrorKind::Tls => Some("certificates"),
+        _ => None,
+    })
+}
+
+/// Returns the hosts in an unknown state to which no connection could be made.
+pub(crate) fn unreached(report: &Report) -> Vec<&Host> {
+    let is_unreached = |host: &&HostReport| {
+        let error = host.reason.as_ref().and_then(|reason| reason.step.as_ref()?.error.as_ref());
+        error.is_some_and(|error| matches!(error.kind(), RequestErrorKind::Resolve | RequestErrorKind::Connect))
+    };
+    report.unknown().filter(is_unreached).map(|host| &host.host).collect()
+}
+
 /// Lists the hosts. Of many, only the first are listed.
 pub(crate) fn names(hosts: &[&Host]) -> String {
     const SHOWN: usize = 4;
@@ -98,7 +121,7 @@ pub(crate) fn names(hosts: &[&Host]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cluster_client::{Action, GroupId, HostStep, Operation, Outcome, RequestError, RequestErrorKind, State};
+    use cluster_client::{Action, GroupId, HostStep, Operation, Outcome, RequestError, State};
 
     use super::*;
 

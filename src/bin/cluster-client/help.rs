@@ -41,7 +41,8 @@ groups, the exit code is the first of 3, 4, 1, 5, 0 that applies. create
 --exist-ok exits 0 instead of 5 when the group is on every host. A dry run exits
 as the command would if all goes well, and 4 when a host is unknown. probe exits
 0 when the API is certified, 1 when it is not and nothing is left, 4 when the
-thing may be left on a host.
+thing may be left on a host. A command that only prints exits 1 when its output
+cannot be written.
 
 Signals: SIGINT (Ctrl-C), SIGTERM and SIGHUP cancel; a create then rolls back.
 Only a second SIGINT exits at once, and prints what the journal holds. Signals

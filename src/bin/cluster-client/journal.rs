@@ -117,7 +117,8 @@ impl Opened<'_> {
         let text = match (entry, self.output.format) {
             (Some(entry), Format::Json) => json::line(entry),
             (Some(entry), Format::Name) => name_line(entry.group()),
-            (Some(entry), Format::Table) => whole(entry),
+            (Some(entry), Format::Table) if entry.holder().is_some() => whole(entry),
+            (Some(entry), Format::Table) => whole(entry) + &self.next.lines(),
             (None, _) => {
                 self.print_unreadable();
                 let exit = self.exit().with(Exit::Unchanged);

@@ -79,9 +79,9 @@ fn main() -> ExitCode {
             let error = refusal::with_variable(error, std::env::args_os());
             let error = refusal::with_suggestion(error, std::env::args_os());
             let error = refusal::masked(error, std::env::args_os());
-            let _ = error.print();
+            let printed = error.print().and_then(|()| io::stdout().flush());
             if !error.use_stderr() {
-                return Exit::Done.into();
+                return shown(printed).into();
             }
             if refusal::wants_json(std::env::args_os()) {
                 let line = json::failure(&CliError::usage(refusal::sentence(&error)), None);
@@ -92,6 +92,7 @@ fn main() -> ExitCode {
     };
     let mut output = Output::new(&arguments.global);
     let operation = arguments.command.operation();
+    let only_prints = arguments.command.only_prints();
     let exit = run_command(arguments, &mut output).unwrap_or_else(|error| {
         output::eprint(&format!("error: {}", error.message));
         if output.format == Format::Json {
@@ -99,7 +100,23 @@ fn main() -> ExitCode {
         }
         error.exit
     });
-    if output::finish() { exit.into() } else { Exit::Interrupted.into() }
+    match output::finish() {
+        true if only_prints && output::has_failed() => exit.with(Exit::Unchanged).into(),
+        true => exit.into(),
+        false => Exit::Interrupted.into(),
+    }
+}
+
+/// Returns the exit of a help or a version.
+fn shown(printed: io::Result<()>) -> Exit {
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            output::report_error(&error);
+            output::finish();
+            Exit::Unchanged
+        }
+        _ => Exit::Done,
+    }
 }
 
 fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliError> {

@@ -50,6 +50,8 @@ pub(crate) struct Advice {
     bulk: Vec<OsString>,
     /// `--config`, the journal and the limits, which every command takes.
     common: Vec<OsString>,
+    /// `--config` and the journal, for the commands on the journal alone.
+    store: Vec<OsString>,
     /// Options of this create or delete, for its repetition.
     create: Vec<OsString>,
     delete: Vec<OsString>,
@@ -79,11 +81,9 @@ impl Advice {
 
     /// For commands that need no hosts, because the journal has them.
     pub(crate) fn without_hosts(global: &GlobalOptions, config: Option<&Path>, journal: &Sourced<Journal>) -> Self {
-        let mut common = Vec::new();
+        let file: Vec<OsString> = config.into_iter().flat_map(|file| ["--config".into(), absolute(file)]).collect();
+        let mut common = file.clone();
         let mut add = |option: &str, value: OsString| common.extend([option.into(), value]);
-        if let Some(file) = config {
-            add("--config", absolute(file));
-        }
         if let Some(api) = global.api.clone().or_else(|| std::env::var(api_setting::VARIABLE).ok()) {
             add("--api", mapping::path_of(&api).map_or(api.as_str().into(), absolute));
         }
@@ -102,14 +102,9 @@ impl Advice {
         if let Some(engine) = global.engine {
             add("--engine", engine.word().into());
         }
-        // The journal of a file comes with `--config`, and the default one does not depend on the directory.
-        match (&journal.value, &journal.origin) {
-            (_, Origin::File(_) | Origin::Default) | (Journal::NoPlace, _) => {}
-            (Journal::Directory(directory), _) => add("--journal", absolute(directory)),
-            (Journal::Etcd(etcd), _) => add("--journal", (&etcd.url).into()),
-            (Journal::Off, _) => common.push("--no-journal".into()),
-        }
-        Advice { common, ..Advice::default() }
+        let journal = journal_options(journal);
+        common.extend(journal.iter().cloned());
+        Advice { common, store: [file, journal].concat(), ..Advice::default() }
     }
 
     /// The word for a group in output.
@@ -189,6 +184,16 @@ impl Advice {
         Next::of(Self::command("recover").chain(self.common.iter().cloned()), [])
     }
 
+    /// Returns a recovery, or as alternatives to forget the first of these hosts, which may never come back.
+    pub(crate) fn recover_or_forget(&self, hosts: &[&Host]) -> Next {
+        hosts.iter().take(MOST_HOSTS).fold(self.recover(), |next, host| next.or(self.forget(host)))
+    }
+
+    fn forget(&self, host: &Host) -> Next {
+        let words = [NAME, "journal", "forget"].map(OsString::from).into_iter().chain(self.store.iter().cloned());
+        Next::of(words.chain([host.as_str().into()]), [])
+    }
+
     /// Returns the status of all groups of a command, or nothing if they came from standard input.
     pub(crate) fn status_of_all(&self, named: &Groups) -> Next {
         let words = Self::command("status").chain(self.options());
@@ -225,6 +230,34 @@ impl Next {
         self
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns whether it repeats the command of this run.
+    pub(crate) fn is_repetition(&self) -> bool {
+        self.0.iter().any(|command| command.repeats)
+    }
+
+    /// Returns whether both are for their groups alike, or begin with the same command that is for no group.
+    fn is_like(&self, other: &Next) -> bool {
+        let for_no_group = self.0.first().is_some_and(|command| command.ids.is_empty());
+        let compared = if for_no_group { 1 } else { usize::MAX };
+        let mut pairs = self.0.iter().zip(&other.0).take(compared);
+        (for_no_group || self.0.len() == other.0.len()) && pairs.all(|(one, other)| one.words == other.words)
+    }
+
+    /// Adds the groups of the same commands, and up to a few alternatives.
+    fn merge(&mut self, other: &Next) {
+        for command in &other.0 {
+            if let Some(known) = self.0.iter_mut().find(|known| known.words == command.words) {
+                known.ids.extend(command.ids.iter().cloned());
+            } else if self.0.len() <= MOST_HOSTS {
+                self.0.push(command.clone());
+            }
+        }
+    }
+
     fn repeated(mut self) -> Self {
         self.0.iter_mut().for_each(|command| command.repeats = true);
         self
@@ -258,15 +291,8 @@ pub(crate) struct NextOfMany {
 
 impl NextOfMany {
     pub(crate) fn add(&mut self, next: &Next) {
-        let is_alike = |kind: &&mut Next| {
-            kind.0.len() == next.0.len() && kind.0.iter().zip(&next.0).all(|(one, other)| one.words == other.words)
-        };
-        match self.kinds.iter_mut().find(is_alike) {
-            Some(kind) => {
-                for (known, more) in kind.0.iter_mut().zip(&next.0) {
-                    known.ids.extend(more.ids.iter().cloned());
-                }
-            }
+        match self.kinds.iter_mut().find(|kind| kind.is_like(next)) {
+            Some(kind) => kind.merge(next),
             None if next.0.is_empty() => {}
             None => self.kinds.push(next.clone()),
         }
@@ -338,6 +364,17 @@ fn host_options(global: &GlobalOptions, settings: &Settings) -> Vec<OsString> {
     }
 }
 
+/// Returns the option of the journal. That of a file comes with `--config`, and the default one does not depend on the
+/// directory.
+fn journal_options(journal: &Sourced<Journal>) -> Vec<OsString> {
+    match (&journal.value, &journal.origin) {
+        (_, Origin::File(_) | Origin::Default) | (Journal::NoPlace, _) => Vec::new(),
+        (Journal::Directory(directory), _) => vec!["--journal".into(), absolute(directory)],
+        (Journal::Etcd(etcd), _) => vec!["--journal".into(), (&etcd.url).into()],
+        (Journal::Off, _) => vec!["--no-journal".into()],
+    }
+}
+
 /// Returns the absolute path. If the current directory does not exist, returns the path unchanged.
 fn absolute(path: &Path) -> OsString {
     std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)).into()
@@ -360,6 +397,22 @@ mod tests {
         );
         assert_eq!(next.json()[1][2], "--to");
         assert_eq!(next.json()[1][7], "-it's");
+    }
+
+    #[test]
+    fn recoveries_of_many_groups_are_one_with_the_hosts_to_forget_of_each() {
+        let hosts = [1, 2, 3, 4, 5].map(|number| Host::parse(&format!("http://n{number}")).unwrap());
+        let advice = Advice::default();
+        let mut many = NextOfMany::default();
+        many.add(&advice.recover_or_forget(&[]));
+        many.add(&advice.recover_or_forget(&[&hosts[1]]));
+        many.add(&advice.again(Operation::Status, &GroupId::parse("g").unwrap()));
+        many.add(&advice.recover_or_forget(&[&hosts[0], &hosts[1]]));
+        let next = "Next: cluster-client recover\n  or: cluster-client journal forget http://n2\n  \
+                    or: cluster-client journal forget http://n1\nNext: cluster-client status g\n";
+        assert_eq!(many.lines(None, "group"), next);
+        let all: Vec<&Host> = hosts.iter().collect();
+        assert_eq!(advice.recover_or_forget(&all).lines().lines().count(), 1 + MOST_HOSTS);
     }
 
     #[test]

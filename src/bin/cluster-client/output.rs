@@ -1,5 +1,6 @@
 //! Prints results on standard output and everything else on standard error, without blocking (see `output_queue`).
-//! A closed stream is no error. The operations continue, and the exit code reports their results.
+//! A closed stream is no error. The operations continue, and the exit code reports their results. A full disk is an error
+//! of those commands only of which the output is all there is.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +23,8 @@ const MESSAGES_TIMEOUT: Duration = Duration::from_secs(1);
 const FRAME_TIMEOUT: Duration = Duration::from_millis(100);
 
 static CONSOLE: OnceLock<Console> = OnceLock::new();
+/// True once a result could not be written, although somebody may still want it.
+static FAILED: AtomicBool = AtomicBool::new(false);
 /// True once all work is done except for the output.
 static FINISHING: AtomicBool = AtomicBool::new(false);
 
@@ -181,6 +184,11 @@ pub(crate) fn finish() -> bool {
     all
 }
 
+/// Returns whether a result could not be written. A reader that closed its end has all that it wants.
+pub(crate) fn has_failed() -> bool {
+    FAILED.load(Ordering::SeqCst)
+}
+
 /// Message for dropped results, which change the exit code.
 pub(crate) const UNREAD: &str = "interrupted: left before all results were read";
 
@@ -218,7 +226,8 @@ fn columns() -> usize {
     terminal_size_of(io::stderr()).map_or(80, |(Width(columns), _)| columns.into())
 }
 
-fn report_error(error: &io::Error) {
+pub(crate) fn report_error(error: &io::Error) {
+    FAILED.store(true, Ordering::SeqCst);
     eprint(&format!("warning: results cannot be printed: {error}"));
 }
 

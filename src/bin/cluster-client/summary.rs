@@ -1,5 +1,7 @@
 //! The summary of a result for a person: one line, and the next command.
 
+use std::fmt::Write as _;
+
 use cluster_client::{
     Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Purpose, Report, State, Target,
 };
@@ -77,7 +79,14 @@ impl Summary {
 
 pub(crate) fn summarize(done: &Done, advice: &Advice) -> Summary {
     let unfinished = advice.unfinished.get(&done.group).cloned();
-    let summary = Summary { unfinished, ..summarize_operation(done, advice) };
+    let mut summary = Summary { unfinished, ..summarize_operation(done, advice) };
+    if let Some(what) = done.report().and_then(failures::to_check).filter(|_| !summary.next.is_empty()) {
+        let _ = write!(summary.text, " Check the {what}: see cluster-client help configuration.");
+        // The same command would fail alike.
+        if summary.next.is_repetition() {
+            summary.next = Next::default();
+        }
+    }
     match done.report().and_then(|report| report.earlier.as_ref()) {
         Some(earlier) => {
             let first =
@@ -272,6 +281,8 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     let text = format!("{before}{word}: {}{why}.{lost}", holders(report));
     let next = match asked {
         Operation::Repair(_) => advice.again(asked, group),
+        // Another recovery may never reach these hosts.
+        Operation::Recover if report.recoverable => advice.recover_or_forget(&failures::unreached(report)),
         _ if report.recoverable => advice.recover(),
         _ => advice.repair_either_way(group),
     };
