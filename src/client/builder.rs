@@ -26,6 +26,7 @@ use crate::values::host::{Host, Hosts};
 use crate::values::mask;
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 use crate::values::secret::Secret;
+use crate::values::time::in_units;
 
 impl ClusterClient {
     /// Creates a client for these hosts, with the defaults of [`ClientBuilder`].
@@ -762,8 +763,9 @@ impl ClientBuilder {
             check_time("operation timeout", timeout, DAY)?;
         }
         if rollback_timeout <= settle {
-            let problem = format!("is not above the settle time of {settle:?}, which a rollback may have to wait");
-            let value = format!("{rollback_timeout:?}");
+            let problem =
+                format!("is not above the settle time of {}, which a rollback may have to wait", in_units(settle));
+            let value = in_units(rollback_timeout);
             return Err(ConfigError::new("rollback timeout", value, problem, "choose a longer one"));
         }
         Ok(Limits {
@@ -849,7 +851,7 @@ fn check_time(what: &'static str, time: Duration, longest: Duration) -> Result<(
         return Ok(());
     }
     let remedy = format!("choose 1ms to {}h", longest.as_secs() / 3600);
-    Err(ConfigError::new(what, format!("{time:?}"), "is out of bounds", remedy))
+    Err(ConfigError::new(what, in_units(time), "is out of bounds", remedy))
 }
 
 /// Checks that requests fit into the lease of a journal: two timeouts, so that a request can follow another, and time for

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use super::fault::Fault;
+use super::{fault::Fault, route::Method};
 
 /// The probabilities of random faults, each from 0 to 1.
 ///
@@ -38,6 +38,8 @@ pub struct Rates {
     pub delay: f64,
     /// A GET is answered as if the last change of its group had not happened.
     pub stale: f64,
+    /// The only method whose requests get these faults. `None`, the default, means every method.
+    pub only: Option<Method>,
     /// The maximum of the delays that `delay` and `apply_late` draw. 100 ms by default.
     pub max_delay: Duration,
 }
@@ -55,6 +57,7 @@ impl Default for Rates {
             apply_late: 0.0,
             delay: 0.0,
             stale: 0.0,
+            only: None,
             max_delay: Duration::from_millis(100),
         }
     }
@@ -93,8 +96,13 @@ impl Rates {
         Ok((!harmless).then_some(self))
     }
 
-    /// Draws a fault. Each call takes an equal number of values from `random`, so that no draw shifts the later ones.
-    pub(super) fn draw(&self, random: &mut fastrand::Rng) -> Option<Fault> {
+    /// Draws a fault for a request of this method. Each call takes an equal number of values from `random`, so that no draw
+    /// shifts the later ones.
+    pub(super) fn draw(&self, method: Method, random: &mut fastrand::Rng) -> Option<Fault> {
+        self.draw_any(random).filter(|_| self.only.is_none_or(|only| only == method))
+    }
+
+    fn draw_any(&self, random: &mut fastrand::Rng) -> Option<Fault> {
         let outcome = random.f64();
         let status = OVERLOADED[random.usize(..OVERLOADED.len())];
         let delayed = random.f64() < self.delay;

@@ -255,7 +255,7 @@ impl NodeState {
         self.requests += 1;
         self.counts[call.method as usize] += 1;
         // Drawn even if a scripted fault takes precedence, so that a script does not shift later draws.
-        let drawn = self.rates.and_then(|rates| rates.draw(&mut self.random));
+        let drawn = self.rates.and_then(|rates| rates.draw(call.method, &mut self.random));
         let fault = self.script.take(call.method, call.group.as_deref()).or(drawn);
         if self.log.len() >= self.log_limit {
             self.log.pop_front();

@@ -25,3 +25,4 @@ pub(crate) mod retry;
 pub(crate) mod secret;
 #[cfg(feature = "serde")]
 pub(crate) mod serialization;
+pub(crate) mod time;

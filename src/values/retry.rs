@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::retry::delay::Exponential;
 
 use crate::values::config::ConfigError;
+use crate::values::time::in_units;
 
 /// Number of tries of a request, and the delays between them.
 ///
@@ -129,13 +130,13 @@ impl RetryPolicy {
             return refused("number of attempts", self.attempts.to_string(), "1 to 100");
         }
         if !(Duration::from_millis(1)..=LONGEST).contains(&self.first_delay) {
-            return refused("first retry delay", format!("{:?}", self.first_delay), "1ms to 1h");
+            return refused("first retry delay", in_units(self.first_delay), "1ms to 1h");
         }
         if !(1.0..=100.0).contains(&self.factor) {
             return refused("retry factor", self.factor.to_string(), "1 to 100");
         }
         if !(self.first_delay..=LONGEST).contains(&self.max_delay) {
-            return refused("longest retry delay", format!("{:?}", self.max_delay), "the first delay to 1h");
+            return refused("longest retry delay", in_units(self.max_delay), "the first delay to 1h");
         }
         Ok(())
     }

@@ -49,6 +49,24 @@ fn three_node_processes_are_a_cluster_and_one_restarts_with_its_groups() {
     }
 }
 
+/// The rollback of the README, by hand.
+#[test]
+fn faults_of_one_request_only_leave_the_others_as_they_are() {
+    let bench = Bench::of(1);
+    let (_well, url) = node(&bench, &["127.0.0.1:0"]);
+    for (only, code, words) in [
+        ("create", 1, "Rolled back: absent on 2 of 2 hosts."),
+        ("check", 1, "Nothing was changed."),
+        ("delete", 0, "payments is on 2 of 2 hosts"),
+    ] {
+        let (_failing, other) = node(&bench, &["127.0.0.1:0", "--error-rate", "1", "--only", only]);
+        let hosts = format!("{url},{other}");
+        let run = |arguments: &[&str]| Ran::of(bench.command(arguments).env("HOSTS", &hosts));
+        run(&["create", "payments"]).exits(code).prints(words);
+    }
+    bench.run(&["node", "--only", "status"]).exits(2).reports("possible values: create, check, delete");
+}
+
 #[test]
 fn signal_stops_a_node() {
     let bench = Bench::of(1);

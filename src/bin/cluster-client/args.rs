@@ -279,7 +279,8 @@ Examples:
     #[command(after_help = "Examples:
   cluster-client node                            on 127.0.0.1:8000
   cluster-client node 127.0.0.1:8001 --data node1.groups
-  cluster-client node 127.0.0.1:0 --error-rate 0.2 --seed 7")]
+  cluster-client node 127.0.0.1:0 --error-rate 0.2 --seed 7
+  cluster-client node --error-rate 1 --only create     to see a rollback")]
     Node(Box<NodeOptions>),
     /// Show a create, a rollback, a crash and more on nodes of its own
     #[command(after_help = "Example:

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use cluster_client::Printable;
-use cluster_client::testing::{Node, NodeBuilder, Rates, TrailingSlash};
+use cluster_client::testing::{Method, Node, NodeBuilder, Rates, TrailingSlash};
 use serde_json::json;
 
 use crate::args::Format;
@@ -63,9 +63,19 @@ struct RateOptions {
     /// Answer a GET with the state before the last change
     #[arg(long, value_name = "RATE", default_value_t = 0.0, hide_default_value = true)]
     stale_rate: f64,
+    /// The only requests with these faults
+    #[arg(long, value_enum, value_name = "REQUEST")]
+    only: Option<Request>,
     /// The seed of the faults: equal seeds give equal faults
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true, value_parser = whole_number::parse_option::<u64>)]
     seed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Request {
+    Create,
+    Check,
+    Delete,
 }
 
 /// Behaviour in which real nodes differ.
@@ -133,6 +143,11 @@ fn builder(options: NodeOptions) -> NodeBuilder {
             mute: rates.mute_rate,
             apply_late: rates.late_rate,
             stale: rates.stale_rate,
+            only: rates.only.map(|request| match request {
+                Request::Create => Method::Post,
+                Request::Check => Method::Get,
+                Request::Delete => Method::Delete,
+            }),
             ..Rates::default()
         })
         .latency(delay.unwrap_or_default())
