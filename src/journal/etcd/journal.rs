@@ -28,7 +28,8 @@ use crate::values::intent::ClaimError;
 /// * Errors name the endpoints and the remedy, and no secret.
 ///
 /// # Limits
-/// It needs etcd 3.4 or later with its JSON gateway, which is on by default. An intent is at most 700 KiB. Without a
+/// It needs etcd 3.4 or later with its JSON gateway, which is on by default. Take 3.4.31, 3.5.13 or later: a leader of an
+/// older one that was stopped ends the leases of the living (etcd's issue 15247). An intent is at most 700 KiB. Without a
 /// majority of the members, no claim succeeds, and no lease ends. Before the first claim a transaction checks that the
 /// store knows the fields that are used. Opening sends nothing.
 ///
