@@ -61,8 +61,7 @@ pub(crate) struct GlobalOptions {
     /// The engine that sends the requests, for comparison [default: multiplexed]
     #[arg(long, global = true, value_enum, value_name = "ENGINE")]
     pub(crate) engine: Option<EngineName>,
-    /// The journal of unfinished operations: a directory, or etcd://HOST,HOST/PREFIX [default: the state directory of
-    /// the user]
+    /// The journal: a directory, or etcd://HOST,HOST/PREFIX [default: the state directory]
     #[arg(long, global = true, value_name = "DIR|URL")]
     pub(crate) journal: Option<PathBuf>,
     /// Keep no journal: after a crash nothing can be recovered

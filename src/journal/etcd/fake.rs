@@ -89,6 +89,11 @@ impl FakeEtcd {
         FakeEtcd { ports: (0..endpoints).map(listen).collect(), shared }
     }
 
+    /// The base URL of the first endpoint.
+    pub(super) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.ports[0])
+    }
+
     /// The URL of a journal.
     pub(super) fn url(&self) -> String {
         let endpoints: Vec<_> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();

@@ -267,9 +267,7 @@ impl<'a> Troubles<'a> {
             EndpointProblem::Refused(text) => (ErrorKind::Refused, text),
         };
         let text = format!("{}: {text}", self.endpoints[endpoint]);
-        // Too large an answer is one to a request that was applied.
-        let was_ambiguous = self.was_ambiguous || kind == ErrorKind::TooLarge;
-        Err(GatewayError { kind, text, was_ambiguous })
+        Err(GatewayError { kind, text, was_ambiguous: self.was_ambiguous })
     }
 
     fn unavailable(&self) -> GatewayError {

@@ -37,7 +37,7 @@ pub(super) fn carry_out(sessions: &Sessions, changes: &[KeyChange]) -> RoundEnd<
     };
     for places in transactions(changes, &results) {
         let group: Vec<&KeyChange> = places.iter().map(|place| &changes[*place]).collect();
-        for (place, result) in places.iter().zip(commit(sessions, &group, session.as_ref())) {
+        for (place, result) in places.iter().zip(commit(sessions, &group, session.as_ref(), true)) {
             results[*place] = Some(result);
         }
     }
@@ -72,38 +72,35 @@ fn transactions<T>(changes: &[KeyChange], results: &[Option<T>]) -> Vec<Vec<usiz
     all
 }
 
-/// Commits changes of different groups in one transaction, or in several if it is too large.
-fn commit(sessions: &Sessions, changes: &[&KeyChange], session: Option<&Arc<Session>>) -> Results {
-    let ended = match send(sessions, changes, session) {
-        Err(error) if error.kind == ErrorKind::LeaseNotFound && changes.iter().any(|change| change.is_claim()) => {
-            // The whole transaction was refused, because the lease of its claims has ended.
-            if let Some(session) = session {
-                session.lose();
-            }
-            match sessions.open() {
-                Ok(session) => return commit_once(sessions, changes, Some(&session)),
-                Err(error) => return without_claims(sessions, changes, &error),
-            }
-        }
-        Err(error) if error.kind == ErrorKind::TooLarge && changes.len() > 1 => {
-            let (one, other) = changes.split_at(changes.len() / 2);
-            let mut results = commit(sessions, one, session);
-            results.extend(commit(sessions, other, session));
-            return results;
-        }
-        ended => ended,
+/// Commits changes of different groups in one transaction, or in several if it is too large. If the lease of its claims
+/// has ended and `may_reopen`, it is repeated under another lease.
+fn commit(sessions: &Sessions, changes: &[&KeyChange], session: Option<&Arc<Session>>, may_reopen: bool) -> Results {
+    let error = match send(sessions, changes, session) {
+        Ok(results) => return results,
+        Err(error) => error,
     };
-    ended.unwrap_or_else(|error| vec![Err(error); changes.len()])
-}
-
-fn commit_once(sessions: &Sessions, changes: &[&KeyChange], session: Option<&Arc<Session>>) -> Results {
-    send(sessions, changes, session).unwrap_or_else(|error| vec![Err(error); changes.len()])
+    match (error.kind, session) {
+        (ErrorKind::LeaseNotFound, Some(session)) if may_reopen && changes.iter().any(|change| change.is_claim()) => {
+            session.lose();
+            match sessions.open() {
+                Ok(session) => commit(sessions, changes, Some(&session), false),
+                Err(error) => without_claims(sessions, changes, &error),
+            }
+        }
+        (ErrorKind::TooLarge, _) if changes.len() > 1 => {
+            let (one, other) = changes.split_at(changes.len() / 2);
+            let mut results = commit(sessions, one, session, may_reopen);
+            results.extend(commit(sessions, other, session, may_reopen));
+            results
+        }
+        _ => vec![Err(error); changes.len()],
+    }
 }
 
 /// Commits all changes but the claims, which fail with `error`.
 fn without_claims(sessions: &Sessions, changes: &[&KeyChange], error: &GatewayError) -> Results {
     let others: Vec<&KeyChange> = changes.iter().copied().filter(|change| !change.is_claim()).collect();
-    let mut results = if others.is_empty() { Vec::new() } else { commit_once(sessions, &others, None) }.into_iter();
+    let mut results = if others.is_empty() { Vec::new() } else { commit(sessions, &others, None, false) }.into_iter();
     let mut next = || results.next().unwrap_or_else(|| Err(error.clone()));
     changes.iter().map(|change| if change.is_claim() { Err(error.clone()) } else { next() }).collect()
 }
@@ -126,7 +123,8 @@ fn send(sessions: &Sessions, changes: &[&KeyChange], session: Option<&Arc<Sessio
     let served = sessions.gateway.call(&query);
     let was_ambiguous = match &served {
         Ok(served) => served.was_ambiguous,
-        Err(error) => error.was_ambiguous,
+        // A transaction of several changes is repeated in parts, which find what it has done.
+        Err(error) => error.was_ambiguous || (error.kind == ErrorKind::TooLarge && changes.len() == 1),
     };
     if let Some(session) = session.filter(|_| has_claim && was_ambiguous) {
         // A late attempt could create a lock whose claim has ended. Its lease is revoked after the last claim.

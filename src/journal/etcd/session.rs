@@ -134,6 +134,8 @@ impl Session {
                 Err(_) => due = Instant::now() + PAUSE,
             }
         }
+        // A claim that is made meanwhile has ended too.
+        self.lose();
         self.revoke();
         self.progress().stage = Stage::Over;
         self.changed.notify_all();

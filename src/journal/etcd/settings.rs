@@ -132,7 +132,11 @@ impl EtcdJournalBuilder {
 
     #[cfg(feature = "rustls")]
     fn load_tls(&self) -> Result<Tls, ConfigError> {
-        let tls = Tls::new(self.tls.as_ref(), &[])?;
+        // The settings are keys of `[etcd]` in the command.
+        let tls = Tls::new(self.tls.as_ref(), &[]).map_err(|error| {
+            let what = error.what().replacen("tls.", "etcd.", 1);
+            error.about(what)
+        })?;
         tls.warnings().iter().for_each(|warning| log::warn!(target: "cluster_client", "etcd: {warning}"));
         Ok(tls)
     }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::EtcdJournal;
 use super::fake::{Asked, FakeEtcd, Fate, eventually};
-use super::gateway::ATTEMPT;
+use super::gateway::{ATTEMPT, Gateway, PATIENCE};
+use super::session::Session;
 use crate::journal::calls::{JournalCall, JournalResult};
 use crate::journal::{Claim, Journal};
 use crate::values::cause::JournalError;
 use crate::values::group::GroupId;
-use crate::values::host::Hosts;
+use crate::values::host::{Host, Hosts};
 use crate::values::intent::{ClaimError, Intent, Purpose};
 
 fn group(id: &str) -> GroupId {
@@ -398,6 +399,7 @@ fn changes_with_large_answers_are_repeated_in_smaller_transactions() {
             JournalResult::Claimed(Err(error)) => panic!("{id}: {error:?}"),
             _ => panic!("{id}: a result of another kind"),
         }
+        assert_eq!(fake.count("grant"), 1, "nothing was ambiguous");
     }
 }
 
@@ -460,6 +462,19 @@ fn answers_of_any_size_are_bounded() {
     fake.script(|_| Fate::Answer(200, "x".repeat(3 << 20)));
     let error = failure(&journal(&fake), "a");
     assert!(error.contains("too large"), "{error}");
+}
+
+#[test]
+fn claim_of_a_session_that_is_revoked_has_ended() {
+    let fake = FakeEtcd::start(1);
+    let endpoints = vec![Host::parse(fake.endpoint()).unwrap()];
+    let gateway = Arc::new(Gateway::new(endpoints, &Arc::default(), None).unwrap());
+    let session = Session::open(&gateway, Duration::from_secs(30), Instant::now() + PATIENCE).unwrap();
+    assert!(session.hold().holds_until() > Instant::now());
+    session.retire();
+    session.wait_until_over(Duration::from_secs(20));
+    assert_eq!(fake.count("revoke"), 1);
+    assert!(session.hold().holds_until() <= Instant::now());
 }
 
 #[test]
