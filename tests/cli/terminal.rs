@@ -158,6 +158,24 @@ fn row_of_many_groups_shows_their_number_and_the_pending_host() {
 }
 
 #[test]
+fn row_of_a_busy_group_tells_what_is_waited_for() {
+    let bench = Bench::new();
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let mut first = bench.start(&["create", "payments", "--request-timeout", "60s"]);
+    for node in [0, 2] {
+        assert!(bench.cluster.node(node).wait_until(|node| node.has("payments"), PATIENCE));
+    }
+    // The lock is tried as often as a request.
+    bench.configure("first_delay = \"2s\"\nmax_delay = \"2s\"\nsettle = \"20ms\"\n");
+    let second = OnTerminal::start(&bench, &["create", "payments"]).watched();
+    second.wait_until_it_shows("waiting for the lock of the group, 1 s");
+    second.ends().exits(1).shows("payments is busy: process ").shows_no_row();
+    first.kill();
+    bench.run(&["recover"]).exits(0);
+    assert!(bench.cluster.none_has("payments"));
+}
+
+#[test]
 fn row_of_a_recovery_shows_the_pending_host() {
     let bench = Bench::new();
     bench.fail_after_the_probe(1);

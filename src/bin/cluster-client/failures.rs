@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn host(number: usize) -> Host {
-        Host::parse(&format!("http://n{number}:8000")).unwrap()
+        Host::parse(format!("http://n{number}:8000")).unwrap()
     }
 
     fn refused(action: Action, attempts: u32) -> Reason {

@@ -401,7 +401,7 @@ mod tests {
 
     #[test]
     fn recoveries_of_many_groups_are_one_with_the_hosts_to_forget_of_each() {
-        let hosts = [1, 2, 3, 4, 5].map(|number| Host::parse(&format!("http://n{number}")).unwrap());
+        let hosts = [1, 2, 3, 4, 5].map(|number| Host::parse(format!("http://n{number}")).unwrap());
         let advice = Advice::default();
         let mut many = NextOfMany::default();
         many.add(&advice.recover_or_forget(&[]));
