@@ -423,9 +423,10 @@ impl<'a> Run<'a> {
                 }
             };
             // A crash before the machine gets this input equals a crash at the next step: the machine is lost in both.
-            let erased = matches!(input, Input::Erased(_));
+            // An operation whose claim has ended does not go on after an erasure that failed.
+            let goes_on = matches!(&input, Input::Erased(erased) if erased.is_ok() || !self.world.has_claim_ended());
             machine.handle_input(input, self.world.now.saturating_sub(began), budgets);
-            if erased {
+            if goes_on {
                 self.world.acknowledge_erase();
             }
         }

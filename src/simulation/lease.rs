@@ -51,6 +51,11 @@ impl World {
         }
     }
 
+    /// Whether the claim of the current machine has ended.
+    pub(super) fn has_claim_ended(&self) -> bool {
+        self.lease.holds_until.is_some_and(|until| self.now >= until)
+    }
+
     /// Whether a change of the intent is refused, because the lock is that of another coordinator.
     pub(super) fn is_fenced(&self) -> bool {
         self.lease.is_superseded && self.driver != DriverMutant::NoFence

@@ -354,7 +354,7 @@ impl World {
 
     /// Called when the machine decides to record or erase.
     pub(super) fn check_held(&mut self) {
-        let held = self.lease.holds_until.is_none_or(|until| self.now < until);
+        let held = !self.has_claim_ended();
         self.demand(held, Invariant::I13, "the journal was to be changed after the claim had ended");
     }
 
@@ -500,8 +500,7 @@ impl World {
     /// use it up before the first DELETE.
     fn check_rollback_was_tried(&mut self, outcome: Outcome) {
         let committed = matches!(outcome, Outcome::Created | Outcome::Unrecorded);
-        let lost = self.lease.holds_until.is_some_and(|until| self.now >= until);
-        if !self.pass.creates() || self.pass.stalled || committed || lost {
+        if !self.pass.creates() || self.pass.stalled || committed || self.has_claim_ended() {
             return;
         }
         let tried = |log: &HostLog| log.created.is_none() || log.tried[1] > 0;
