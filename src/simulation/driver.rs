@@ -83,6 +83,11 @@ impl Scenario {
         Some(Scenario { text: text.into(), plan, present: start == "present", dialect, is_leased })
     }
 
+    /// Whether this is its text, or the first word of it.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.text == name || self.text.split(' ').next() == Some(name)
+    }
+
     pub(super) fn is_mapped(&self) -> bool {
         self.dialect == Dialect::Mapped
     }
