@@ -303,7 +303,7 @@ fn assert_all_ends(stats: &Stats) {
 #[test]
 fn every_schedule_of_few_faults() {
     check_all(|scenario| match (scenario.is_mapped(), scenario.is_single()) {
-        _ if cfg!(debug_assertions) => [2, 1, 1],
+        (_, is_single) if cfg!(debug_assertions) => [if is_single { 2 } else { 1 }, 1, 1],
         _ if scenario.is_leased() => [2, 2, 1],
         (true, false) => [2, 2, 1],
         _ => [3, 2, 2],
