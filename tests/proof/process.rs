@@ -29,6 +29,8 @@ impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         command.env_remove("HOSTS").env_remove("RUST_LOG").env_remove("CLUSTER_CLIENT_JOURNAL");
+        // With it, the report of a failed allocation needs more memory.
+        command.env_remove("RUST_BACKTRACE");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
