@@ -114,7 +114,7 @@ fn dry_run_of_recover_tells_each_purpose() {
     }
     let lines = bench.run(&["recover", "--dry-run", "-o", "json"]).exits(3).json();
     assert_eq!(lines.iter().map(|line| line["exit"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 0, 3]);
-    // What was foreseen happens.
+    // The recovery does what its dry run has printed.
     bench.run(&["recover"]).exits(3);
     assert!(bench.cluster.none_has("a") && bench.cluster.all_have("b"));
     assert_eq!(bench.cluster.holders("c"), [0]);

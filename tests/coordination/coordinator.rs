@@ -30,7 +30,7 @@ const HOSTS: &str = "COORDINATOR_HOSTS";
 const JOURNAL: &str = "COORDINATOR_JOURNAL";
 const ENGINE: &str = "COORDINATOR_ENGINE";
 const NUMBER: &str = "COORDINATOR_NUMBER";
-/// The header that tells the nodes and the network who asks.
+/// Name of the request header with the number of the coordinator.
 pub(crate) const HEADER: &str = "coordinator";
 /// Begins each line of a coordinator. The test runner writes lines of its own.
 const RESULT: &str = "result ";
@@ -81,7 +81,7 @@ impl Outcome {
 /// The process, seen from the test. Dropping it ends it.
 pub(crate) struct Coordinator {
     pub(crate) pid: u32,
-    /// Where it has a network namespace.
+    /// The cables of its network namespace. `None` without one.
     pub(crate) cables: Option<Cables>,
     child: Mutex<Child>,
     stdin: Mutex<Option<ChildStdin>>,

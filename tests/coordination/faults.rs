@@ -1,5 +1,4 @@
-//! What goes wrong in a round: each fault begins just before a certain request of one coordinator, lasts a while, and
-//! ends.
+//! The faults of a round. Each begins just before a certain request of one coordinator, and has a duration.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -79,7 +78,7 @@ impl Fault {
             2..=5 => (Kind::Pause, any),
             6 | 7 => (Kind::CutFromEtcd(mode(random)), any),
             8 => match mode(random) {
-                // What arrives later than the settle time is beyond the promise.
+                // A request that arrives later than the settle time is beyond the promise.
                 Mode::Held => (Kind::CutFromNodes(Mode::Held), LONGEST_DELAY.mul_f64(random.f64())),
                 mode => (Kind::CutFromNodes(mode), any),
             },

@@ -193,7 +193,7 @@ fn failover(found: &Found, locks: &[Lock], figures: &Figures) {
     }
 }
 
-/// What was acknowledged and is not so, where no other operation may have undone it.
+/// Returns the acknowledged result that the hosts contradict, if no other operation may have undone it.
 fn is_lost(found: &Found, group: &str, holders: &[bool]) -> Option<&'static str> {
     let on_group = || found.done.iter().filter(|done| done.group == group && done.word != "recover");
     let word = |done: &Done| done.outcome.as_ref().map_or(String::new(), |outcome| outcome.word().to_owned());

@@ -29,7 +29,7 @@ const TTL: Duration = Duration::from_secs(30);
 /// The longest one that the library allows.
 const LONGEST_TTL: Duration = Duration::from_secs(3600);
 
-/// Where etcd is, and how it is reached. The files are read when it is opened.
+/// The endpoints of etcd and the settings of their connections. The files are read when the journal is opened.
 #[derive(Debug, Clone)]
 pub(crate) struct EtcdSetting {
     pub(crate) url: String,

@@ -62,7 +62,7 @@ pub(crate) struct Summary {
     pub(crate) text: String,
     /// The next command.
     pub(crate) next: Next,
-    /// What the journal holds on the group. Filled for a status and a dry run only.
+    /// The unfinished operation on the group. Filled for a status and a dry run only.
     pub(crate) unfinished: Option<JournalEntry>,
 }
 

@@ -1,4 +1,5 @@
-//! Whole numbers as typed. The parser of the standard library says "invalid digit found in string", and no remedy.
+//! Parses whole numbers of the command line. The error names the problem and the remedy; that of the standard library
+//! ("invalid digit found in string") does not.
 
 use std::num::{IntErrorKind, ParseIntError};
 use std::str::FromStr;

@@ -15,7 +15,7 @@ pub(super) const STREAM_HEADER: &str = "/result/header";
 /// Maximum number of characters of a server's text in an error.
 const MAX_TEXT: usize = 200;
 
-/// What went wrong at one endpoint.
+/// The reason why one endpoint has not served a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum EndpointProblem {
     /// The request was not applied. Another endpoint may serve it.

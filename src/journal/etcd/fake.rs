@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::keys::{decode, encode};
 
-/// What an endpoint does with a request.
+/// The fate of a request at an endpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Fate {
     Serve,

@@ -10,7 +10,7 @@ use crate::journal::{Claim, Journal};
 use crate::values::cause::JournalError;
 use crate::values::intent::Intent;
 
-/// What follows when the change of a call has been made.
+/// The step after the change of a call.
 enum Then {
     /// There was no change.
     Return(JournalResult),
