@@ -1,4 +1,4 @@
-//! Counts requests, retries and operations with the crate `metrics`, and prints them as Prometheus reads them.
+//! Counts requests, bytes, retries and operations with the crate `metrics`, and prints them as Prometheus reads them.
 //!
 //! ```sh
 //! cargo run --features testing --example prometheus
@@ -20,7 +20,7 @@ impl Observer for Metrics {
     fn on_event(&self, event: &Event) {
         let operation = event.operation.as_str();
         match &event.kind {
-            EventKind::Answered { host, action, status, error, elapsed, .. } => {
+            EventKind::Answered { host, action, status, error, elapsed, bytes_sent, bytes_received, .. } => {
                 // An answer has a status, and a lost one has the kind of its error.
                 let status = status.map(|status| status.to_string());
                 let result = status.or_else(|| error.as_ref().map(|error| error.kind().as_str().to_owned()));
@@ -31,6 +31,8 @@ impl Observer for Metrics {
                 ];
                 counter!("cluster_client_requests_total", &labels).increment(1);
                 histogram!("cluster_client_request_seconds", &labels[..2]).record(elapsed.as_secs_f64());
+                counter!("cluster_client_sent_bytes_total", &labels[..1]).increment(*bytes_sent);
+                counter!("cluster_client_received_bytes_total", &labels[..1]).increment(*bytes_received);
             }
             EventKind::Retrying { host, action, .. } => {
                 let labels = [("host", host.authority().to_owned()), ("action", action.as_str().to_owned())];

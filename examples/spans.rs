@@ -38,10 +38,10 @@ impl Observer for Spans {
         let span = self.of(event);
         match &event.kind {
             EventKind::Entered { phase, .. } => info!(parent: &span, phase = phase.as_str(), "phase"),
-            EventKind::Answered { host, action, attempt, status, error, elapsed, .. } => {
+            EventKind::Answered { host, action, attempt, status, error, elapsed, bytes_received, .. } => {
                 let (host, action, ms) = (host.as_str(), action.as_str(), elapsed.as_secs_f64() * 1e3);
                 match error {
-                    None => info!(parent: &span, host, action, attempt, status, ms, "answer"),
+                    None => info!(parent: &span, host, action, attempt, status, ms, bytes = bytes_received, "answer"),
                     Some(error) => {
                         warn!(parent: &span, host, action, attempt, error = error.kind().as_str(), ms, "{error}");
                     }

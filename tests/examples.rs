@@ -152,6 +152,9 @@ fn prometheus_prints_counters_and_histograms_of_the_operations() {
     assert_eq!(count("cluster_client_operations_total{", &["operation=\"create\"", "outcome=\"created\""]), 1);
     assert_eq!(count("cluster_client_operations_total{", &["outcome=\"observed\""]), 1, "{stdout}");
     assert_eq!(count("cluster_client_request_seconds_count{", &[]), count(requests, &[]), "{stdout}");
+    let least = 50 * count(requests, &[]);
+    assert!((least..10 * least).contains(&count("cluster_client_sent_bytes_total{", &[])), "{stdout}");
+    assert!(count("cluster_client_received_bytes_total{", &[]) > least / 2, "{stdout}");
     assert!(lines.contains(&"# TYPE cluster_client_requests_total counter"), "{stdout}");
 }
 

@@ -116,9 +116,10 @@ fn schema_has_every_word() {
         RequestErrorKind::Internal,
     ] {
         let error = RequestError::new(kind, "no").caused_by(std::io::Error::other("because"));
-        let failed = EventKind::failed(host(), Action::Check, 1, error, Duration::from_millis(3));
+        let failed = EventKind::failed(host(), Action::Check, 1, error, Duration::from_millis(3)).with_bytes(140, 0);
         let event = described(&event(failed));
         assert_eq!((&event["error"]["kind"], &event["elapsed_ms"]), (&json!(kind.as_str()), &json!(3)));
+        assert_eq!((&event["bytes_sent"], &event["bytes_received"]), (&json!(140), &json!(0)));
         assert_eq!(event["error"]["message"], "no: because");
     }
     for phase in [

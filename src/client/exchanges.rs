@@ -1,12 +1,12 @@
 //! Floor 3: table of the exchanges that an engine has not completed, with the operation of each.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::api::{Action, Reply};
 use crate::engine::Exchange;
 use crate::http::credentials::HostCredentials;
 use crate::sync::now;
+use crate::values::usage::Usage;
 
 /// An exchange: the slot of its operation, and the request.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub(crate) struct Awaited {
     pub(crate) action: Action,
     /// The exchange to send again after an answer 401. Absent without credentials, and after it was sent again.
     pub(crate) authorized: Option<Box<Authorized>>,
-    /// Time that the exchange has taken before it was sent again.
-    pub(crate) spent: Duration,
+    /// Time and bytes of the exchange before it was sent again.
+    pub(crate) spent: Usage,
 }
 
 /// An exchange with credentials, which may have changed when it is answered.
@@ -40,16 +40,16 @@ impl Authorized {
 
 impl Awaited {
     /// Returns the exchange to send instead, if it was answered with 401 and there are other credentials by now. A server
-    /// that answers 401 has applied nothing. `elapsed` counts against the timeout.
-    pub(crate) fn renewed(&mut self, reply: &Reply, elapsed: Duration) -> Option<Exchange> {
+    /// that answers 401 has applied nothing. The time of `usage` counts against the timeout.
+    pub(crate) fn renewed(&mut self, reply: &Reply, usage: Usage) -> Option<Exchange> {
         const UNAUTHORIZED: u16 = 401;
         let Authorized { exchange, credentials } = *self.authorized.take()?;
-        let left = exchange.timeout.checked_sub(elapsed).filter(|left| !left.is_zero())?;
+        let left = exchange.timeout.checked_sub(usage.elapsed).filter(|left| !left.is_zero())?;
         if !matches!(reply, Reply::Answered { status: UNAUTHORIZED, .. }) {
             return None;
         }
         let renewed = credentials.renewed(&exchange.credentials, now())?;
-        self.spent = elapsed;
+        self.spent = usage;
         Some(Exchange { credentials: renewed, timeout: left, ..exchange })
     }
 }

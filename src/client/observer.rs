@@ -106,7 +106,18 @@ fn log_event(event: &Event) {
             log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {phase}");
         }
         EventKind::Participants { .. } => {}
-        EventKind::Answered { host, action, attempt, status, problem, error, elapsed, .. } => {
+        EventKind::Answered {
+            host,
+            action,
+            attempt,
+            status,
+            problem,
+            error,
+            elapsed,
+            bytes_sent,
+            bytes_received,
+            ..
+        } => {
             let (level, done) = done(kind);
             let step =
                 LoggedAnswer { action: *action, done, status: *status, problem: *problem, error: error.as_ref() };
@@ -114,7 +125,8 @@ fn log_event(event: &Event) {
                 target: TARGET, level,
                 id:% = id, operation = operation, group = name, host = host.as_str(), action = action.as_str(),
                 attempt = *attempt, status = *status, error = error.as_ref().map(|error| error.kind().as_str()),
-                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+                elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                bytes_sent = *bytes_sent, bytes_received = *bytes_received;
                 "{group}: {step} on {host} (try {attempt}, {elapsed:.1?})"
             );
         }

@@ -17,6 +17,7 @@ use crate::values::event::Event;
 use crate::values::host::Host;
 use crate::values::report::Report;
 use crate::values::retry::RetryBudgets;
+use crate::values::usage::Usage;
 
 /// An operation that has ended: its position in the input of the call, and its report.
 pub(crate) type Ended = (usize, Report);
@@ -146,11 +147,11 @@ impl Operations {
     }
 
     /// Passes the answer of a host to the machine in slot `number`.
-    pub(crate) fn complete(&mut self, number: usize, host: usize, action: Action, answer: (Reply, Duration)) {
-        let (reply, elapsed) = answer;
+    pub(crate) fn complete(&mut self, number: usize, host: usize, action: Action, answer: (Reply, Usage)) {
+        let (reply, usage) = answer;
         let Some(slot) = &self.slots[number] else { return };
         let reply = api::classify(slot.machine.api(), action, slot.machine.group(), reply);
-        self.advance(number, Input::Replied { host, action, reply, elapsed }, now());
+        self.advance(number, Input::Replied { host, action, reply, usage }, now());
     }
 
     /// Passes the result of a journal call to the machine in slot `number`.

@@ -1,7 +1,7 @@
 //! Floor 3: the operations and the engine of a driver. Only the thread in the driver's seat uses them.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::api::{Action, Reply};
 use crate::client::exchanges::{Authorized, Awaited, Exchanges};
@@ -11,6 +11,7 @@ use crate::client::options::CallHeaders;
 use crate::engine::{Completion, Engine, Exchange};
 use crate::http::credentials::HeaderLines;
 use crate::values::cause::{RequestError, RequestErrorKind};
+use crate::values::usage::Usage;
 
 /// The operations and the engine of a driver.
 pub(crate) struct Parts {
@@ -68,7 +69,7 @@ impl Parts {
             Err(error) => {
                 // A host of an older operation, to which the TLS settings allow no connection.
                 let error = RequestError::new(RequestErrorKind::Tls, format!("the host {}", error.problem()));
-                return self.operations.complete(slot, *host, *action, (Reply::NotSent(error), Duration::ZERO));
+                return self.operations.complete(slot, *host, *action, (Reply::NotSent(error), Usage::default()));
             }
         };
         let credentials = self.client.credentials.of(url);
@@ -85,7 +86,7 @@ impl Parts {
             not_after: *not_after,
         };
         let (exchange, authorized) = Authorized::of(exchange, credentials);
-        let awaited = Awaited { slot, host: *host, action: *action, authorized, spent: Duration::ZERO };
+        let awaited = Awaited { slot, host: *host, action: *action, authorized, spent: Usage::default() };
         engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });
     }
 
@@ -100,14 +101,15 @@ impl Parts {
     pub(crate) fn wait(&mut self, until: Option<Instant>) {
         let Some(engine) = &mut self.engine else { return };
         engine.wait(until, &mut self.completed);
-        for Completion { id, reply, elapsed } in self.completed.drain(..) {
+        for Completion { id, reply, usage } in self.completed.drain(..) {
             let Some(mut awaited) = self.exchanges.remove(id) else { continue };
-            if let Some(exchange) = awaited.renewed(&reply, elapsed) {
+            if let Some(exchange) = awaited.renewed(&reply, usage) {
                 engine.submit(Exchange { id: self.exchanges.add(awaited), ..exchange });
                 continue;
             }
-            let Awaited { slot, host, action, spent, .. } = awaited;
-            self.operations.complete(slot, host, action, (reply, spent + elapsed));
+            let Awaited { slot, host, action, mut spent, .. } = awaited;
+            spent += usage;
+            self.operations.complete(slot, host, action, (reply, spent));
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::http::credentials::HeaderLines;
 use crate::sync::Wake;
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
+use crate::values::usage::Usage;
 
 /// Runs exchanges for the driver that owns it.
 ///
@@ -126,6 +127,6 @@ impl Exchange {
 pub(crate) struct Completion {
     pub(crate) id: u64,
     pub(crate) reply: Reply,
-    /// Time since `submit`.
-    pub(crate) elapsed: Duration,
+    /// The time since `submit`, and the bytes.
+    pub(crate) usage: Usage,
 }

@@ -17,7 +17,7 @@ pub(crate) mod transport;
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use self::pool::{Pool, Task};
 use self::transport::UreqTransport;
@@ -28,6 +28,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, Wake, now};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
+use crate::values::usage::{Traffic, Usage};
 
 /// Maximum number of threads that a thread starts at a time if the queue is not empty.
 const AT_ONCE: usize = 2;
@@ -111,7 +112,7 @@ impl Engine for Threads {
             None => state.completed.push(Completion {
                 id: exchange.id,
                 reply: Reply::NotSent(errors::no_such_host()),
-                elapsed: Duration::ZERO,
+                usage: Usage::default(),
             }),
         }
     }
@@ -123,7 +124,7 @@ impl Engine for Threads {
         state.completed.extend(withdrawn.into_iter().map(|job| Completion {
             id: job.exchange.id,
             reply: Reply::NotSent(errors::withdrawn()),
-            elapsed: job.begun.elapsed(),
+            usage: Usage::unsent(job.begun.elapsed()),
         }));
     }
 
@@ -203,9 +204,11 @@ impl Job {
         let send = || transport.send(now(), &exchange);
         #[cfg(all(test, loom))]
         let send = || model::send(exchange.host, &(transport, begun));
-        let reply = catch_unwind(AssertUnwindSafe(send))
-            .unwrap_or_else(|_| Reply::Ambiguous(RequestError::new(Kind::Internal, "the transport panicked")));
-        Completion { id: exchange.id, reply, elapsed: begun.elapsed() }
+        let (reply, traffic) = catch_unwind(AssertUnwindSafe(send)).unwrap_or_else(|_| {
+            let error = RequestError::new(Kind::Internal, "the transport panicked");
+            (Reply::Ambiguous(error), Traffic::default())
+        });
+        Completion { id: exchange.id, reply, usage: Usage { elapsed: begun.elapsed(), traffic } }
     }
 }
 

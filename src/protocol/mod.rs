@@ -72,6 +72,7 @@ use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
 use crate::values::report::{Cause, Note, Operation, OperationId, Report};
 use crate::values::retry::{Delays, RetryBudgets, RetryPolicy};
+use crate::values::usage::Usage;
 
 /// The bounds of one operation. All times are above zero.
 #[derive(Debug, Clone)]
@@ -109,7 +110,7 @@ pub(crate) enum Input {
     Claimed(Result<Option<Intent>, ClaimError>),
     Recorded(Result<(), JournalError>),
     Erased(Result<(), JournalError>),
-    Replied { host: usize, action: Action, reply: ClassifiedReply, elapsed: Duration },
+    Replied { host: usize, action: Action, reply: ClassifiedReply, usage: Usage },
 }
 
 /// The step after the settle time.
@@ -344,8 +345,8 @@ impl<R: Rules> Machine<R> {
     pub(crate) fn handle_input(&mut self, input: Input, now: Duration, budgets: &mut RetryBudgets) {
         self.now = now;
         match input {
-            Input::Replied { host, action, reply, elapsed } => {
-                self.replied(host, action, &reply, elapsed, budgets);
+            Input::Replied { host, action, reply, usage } => {
+                self.replied(host, action, &reply, usage, budgets);
             }
             Input::Claimed(claimed) => self.claimed(claimed),
             Input::Recorded(recorded) => self.recorded(recorded),

@@ -1,7 +1,5 @@
 //! Events during the operation, and the report at its end. No decision of the protocol is made here.
 
-use std::time::Duration;
-
 use super::participant::{Participant, Stop};
 use super::{Machine, Rules};
 use crate::values::action::Action;
@@ -10,6 +8,7 @@ use crate::values::event::{Event, EventKind};
 use crate::values::intent::Purpose;
 use crate::values::outcome::Outcome;
 use crate::values::report::{Cause, HostReport, HostStep, Operation, Reason, Report, State};
+use crate::values::usage::Usage;
 
 impl<R: Rules> Machine<R> {
     pub(super) fn emit(&mut self, kind: impl FnOnce(&Self) -> EventKind) {
@@ -28,7 +27,7 @@ impl<R: Rules> Machine<R> {
         EventKind::Participants { hosts: self.ready.iter().map(|host| self.hosts[*host].clone()).collect() }
     }
 
-    pub(super) fn emit_answer(&mut self, host: usize, action: Action, reply: &ClassifiedReply, elapsed: Duration) {
+    pub(super) fn emit_answer(&mut self, host: usize, action: Action, reply: &ClassifiedReply, usage: Usage) {
         self.emit(|machine| EventKind::Answered {
             host: machine.hosts[host].clone(),
             action,
@@ -38,7 +37,9 @@ impl<R: Rules> Machine<R> {
             status: reply.status,
             problem: reply.problem,
             error: reply.error.clone(),
-            elapsed,
+            elapsed: usage.elapsed,
+            bytes_sent: usage.traffic.sent,
+            bytes_received: usage.traffic.received,
         });
     }
 

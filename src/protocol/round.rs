@@ -13,6 +13,7 @@ use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::event::{EventKind, Phase};
 use crate::values::report::{Reason, State};
 use crate::values::retry::{RetryBudget, RetryBudgets, RetryPolicy};
+use crate::values::usage::Usage;
 
 impl<R: Rules> Machine<R> {
     pub(super) fn begin_round(&mut self, phase: Phase, goal: impl Fn(&mut Participant) -> Option<Goal>) {
@@ -81,12 +82,12 @@ impl<R: Rules> Machine<R> {
         host: usize,
         action: Action,
         reply: &ClassifiedReply,
-        elapsed: Duration,
+        usage: Usage,
         budgets: &mut RetryBudgets,
     ) {
         self.in_flight -= 1;
         self.participants[host].note::<R>(action, reply, self.now);
-        self.emit_answer(host, action, reply, elapsed);
+        self.emit_answer(host, action, reply, usage);
         let rolling_back = self.phase == Phase::RollBack;
         let budget = if rolling_back { &mut budgets.rollback } else { &mut budgets.forward };
         if matches!(reply.classification, Classification::Confirmed | Classification::Denied) {

@@ -13,6 +13,7 @@ use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
 use crate::values::report::{Cause, Note, Operation, Report, State, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
+use crate::values::usage::Usage;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -130,7 +131,7 @@ impl Scene {
         let at = self.sent.iter().position(|(host, sent, _)| (*host, *sent) == (number, action));
         let (host, action, sent) = self.sent.remove(at.unwrap_or_else(|| panic!("{host} got no {action}")));
         let elapsed = self.now.saturating_sub(sent);
-        self.handle(Input::Replied { host, action, reply, elapsed });
+        self.handle(Input::Replied { host, action, reply, usage: Usage::unsent(elapsed) });
         self
     }
 

@@ -11,6 +11,7 @@ use crate::values::host::Host;
 use crate::values::outcome::Outcome;
 use crate::values::report::Operation;
 use crate::values::retry::{RetryBudgets, RetryPolicy};
+use crate::values::usage::Usage;
 
 struct Case {
     name: &'static str,
@@ -86,7 +87,7 @@ fn counted(mut machine: Machine, mut budgets: RetryBudgets, case: &Case, mut pre
                 let reply = Reply::Answered { status, retry_after: None, body: Body::Unread };
                 // By the API and the group of the machine, as the driver does.
                 let reply = classify(machine.api(), action, machine.group(), reply);
-                Input::Replied { host, action, reply, elapsed: Duration::ZERO }
+                Input::Replied { host, action, reply, usage: Usage::default() }
             }
         };
         machine.handle_input(input, now, &mut budgets);

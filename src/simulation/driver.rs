@@ -17,6 +17,7 @@ use crate::values::intent::{Intent, Purpose};
 use crate::values::outcome::Outcome;
 use crate::values::report::{Operation, Target};
 use crate::values::retry::{RetryBudgets, RetryPolicy};
+use crate::values::usage::Usage;
 
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_millis(300);
 const ROLLBACK_TIMEOUT: Duration = Duration::from_millis(200);
@@ -486,6 +487,6 @@ impl<'a> Run<'a> {
         let request = (0..world.in_flight.len()).filter(|request| world.deliverable(*request)).nth(chosen)?;
         let (node, action, reply, elapsed) = world.deliver(request)?;
         let host = machine.hosts().iter().position(|host| *host == world.names[node])?;
-        Some(Input::Replied { host, action, reply, elapsed })
+        Some(Input::Replied { host, action, reply, usage: Usage::unsent(elapsed) })
     }
 }

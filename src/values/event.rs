@@ -153,6 +153,11 @@ pub enum EventKind {
         error: Option<RequestError>,
         /// Duration of the request.
         elapsed: Duration,
+        /// Bytes of the request that the system accepted: head and body, encrypted if the host is https. Zero if
+        /// nothing was sent. The bytes that open a connection do not count.
+        bytes_sent: u64,
+        /// Bytes of the answer that were read, counted alike.
+        bytes_received: u64,
     },
     /// A request will be retried.
     #[non_exhaustive]
@@ -205,14 +210,56 @@ impl EventKind {
         let step = HostStep::answered(action, status);
         let (succeeded, denied) = (step.succeeded, step.is_denied());
         let (status, problem) = (step.status, step.problem);
-        EventKind::Answered { host, action, attempt, succeeded, denied, status, problem, error: None, elapsed }
+        let (bytes_sent, bytes_received) = (0, 0);
+        EventKind::Answered {
+            host,
+            action,
+            attempt,
+            succeeded,
+            denied,
+            status,
+            problem,
+            error: None,
+            elapsed,
+            bytes_sent,
+            bytes_received,
+        }
     }
 
     /// An [`EventKind::Answered`] of a request without an answer.
     pub fn failed(host: Host, action: Action, attempt: u32, error: RequestError, elapsed: Duration) -> Self {
-        let error = Some(error);
-        let (status, problem) = (None, None);
-        EventKind::Answered { host, action, attempt, succeeded: false, denied: false, status, problem, error, elapsed }
+        EventKind::Answered {
+            host,
+            action,
+            attempt,
+            succeeded: false,
+            denied: false,
+            status: None,
+            problem: None,
+            error: Some(error),
+            elapsed,
+            bytes_sent: 0,
+            bytes_received: 0,
+        }
+    }
+
+    /// This event with these numbers of bytes, if it is an [`EventKind::Answered`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cluster_client::{Action, EventKind, Host};
+    ///
+    /// let host = Host::parse("http://node1:8000")?;
+    /// let answered = EventKind::answered(host, Action::Check, 1, 200, Duration::from_millis(3)).with_bytes(158, 97);
+    /// assert!(matches!(answered, EventKind::Answered { bytes_sent: 158, bytes_received: 97, .. }));
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn with_bytes(mut self, sent: u64, received: u64) -> Self {
+        if let EventKind::Answered { bytes_sent, bytes_received, .. } = &mut self {
+            (*bytes_sent, *bytes_received) = (sent, received);
+        }
+        self
     }
 
     /// An [`EventKind::Retrying`].

@@ -26,3 +26,4 @@ pub(crate) mod secret;
 #[cfg(feature = "serde")]
 pub(crate) mod serialization;
 pub(crate) mod time;
+pub(crate) mod usage;

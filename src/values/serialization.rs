@@ -296,7 +296,19 @@ impl Serialize for Event {
             EventKind::Started { hosts } => event_object!(serializer, self, "started", { "count": hosts }),
             EventKind::Entered { phase } => event_object!(serializer, self, "entered", { "phase": phase }),
             EventKind::Participants { hosts } => event_object!(serializer, self, "participants", { "hosts": hosts }),
-            EventKind::Answered { host, action, attempt, succeeded, denied, status, problem, error, elapsed } => {
+            EventKind::Answered {
+                host,
+                action,
+                attempt,
+                succeeded,
+                denied,
+                status,
+                problem,
+                error,
+                elapsed,
+                bytes_sent,
+                bytes_received,
+            } => {
                 event_object!(serializer, self, "answered", {
                     "host": host,
                     "action": action,
@@ -307,6 +319,8 @@ impl Serialize for Event {
                     "problem": problem,
                     "error": error,
                     "elapsed_ms": milliseconds(*elapsed),
+                    "bytes_sent": bytes_sent,
+                    "bytes_received": bytes_received,
                 })
             }
             EventKind::Retrying { host, action, attempt, delay } => event_object!(serializer, self, "retrying", {

@@ -245,6 +245,8 @@ fn log_lines_are_json_if_asked_for() {
     assert_eq!((&created["level"], &created["fields"]["group"]), (&json!("info"), &json!("g")));
     assert_eq!((&created["fields"]["id"], &created["fields"]["status"]), (id, &json!(201)));
     assert!(created["fields"]["elapsed_ms"].is_u64() && created["fields"]["error"].is_null());
+    let bytes = ["bytes_sent", "bytes_received"].map(|name| created["fields"][name].as_u64().unwrap());
+    assert!(bytes.iter().all(|bytes| (50..500).contains(bytes)), "{bytes:?}");
     assert!(created["time"].as_str().unwrap().ends_with('Z'));
     let lost = find("create failed");
     assert_eq!((&lost["fields"]["status"], &lost["fields"]["error"]), (&Value::Null, &json!("closed")));

@@ -20,6 +20,7 @@ use crate::values::answer_problem::AnswerProblem;
 use crate::values::api::pattern::Meaning;
 use crate::values::group::GroupId;
 use crate::values::report::Interruption;
+use crate::values::usage::Usage;
 
 /// Sends the requests of one probe.
 pub(super) struct StageRunner {
@@ -133,9 +134,9 @@ impl StageRunner {
             }
             let deadline = self.deadline.filter(|_| !is_over);
             self.wait(next.into_iter().chain(deadline).min());
-            for Completion { id, reply, elapsed } in std::mem::take(&mut self.completed) {
+            for Completion { id, reply, usage } in std::mem::take(&mut self.completed) {
                 let Some(mut awaited) = self.exchanges.remove(id) else { continue };
-                if let Some(exchange) = awaited.renewed(&reply, elapsed) {
+                if let Some(exchange) = awaited.renewed(&reply, usage) {
                     self.begin(awaited, exchange);
                     continue;
                 }
@@ -193,7 +194,7 @@ impl StageRunner {
             };
             let credentials = self.client.credentials.of(&self.client.cluster[host]);
             let (exchange, authorized) = Authorized::of(exchange, credentials);
-            self.begin(Awaited { slot: 0, host, action: stage.action, authorized, spent: Duration::ZERO }, exchange);
+            self.begin(Awaited { slot: 0, host, action: stage.action, authorized, spent: Usage::default() }, exchange);
         }
         next
     }

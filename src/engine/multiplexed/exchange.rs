@@ -20,6 +20,7 @@ use crate::engine::{Completion, Engine as _, Exchange};
 use crate::http::abandoned::bound_unsent;
 use crate::http::{DRAIN, MAX_IDLE, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind, is_exhausted};
+use crate::values::usage::Usage;
 
 /// An attempt that failed.
 struct Failure {
@@ -299,8 +300,10 @@ impl Multiplexed {
         let answer = connection.reader.as_mut().and_then(AnswerReader::take_answer);
         connection.reader = None;
         let exchange = connection.exchange.take();
+        let traffic = connection.stream.traffic();
         self.recycle(slot, reusable);
         let (Some(mut exchange), Some(answer)) = (exchange, answer) else { return };
+        exchange.traffic += traffic;
         if exchange.redirected.is_none()
             && matches!(answer.status, 307 | 308)
             && let Some(location) = &answer.location
@@ -340,8 +343,11 @@ impl Multiplexed {
     /// Closes the connection, and fails the exchange that it carried.
     pub(super) fn attempt_failed(&mut self, slot: usize, error: RequestError) {
         let Some(connection) = self.close(slot) else { return };
-        let Some(exchange) = connection.exchange else { return };
+        let Some(mut exchange) = connection.exchange else { return };
         let is_secured = matches!(connection.phase, Phase::Sending | Phase::Receiving | Phase::Idle);
+        if is_secured {
+            exchange.traffic += connection.stream.traffic();
+        }
         let timeout = exchange.exchange.timeout;
         let failure = Failure {
             sent: is_secured && connection.stream.has_sent(),
@@ -403,7 +409,8 @@ impl Multiplexed {
 
     pub(super) fn complete(&mut self, exchange: &InFlight, reply: Reply) {
         let elapsed = self.now.saturating_duration_since(exchange.begun);
-        self.completed.push(Completion { id: exchange.exchange.id, reply, elapsed });
+        let usage = Usage { elapsed, traffic: exchange.traffic };
+        self.completed.push(Completion { id: exchange.exchange.id, reply, usage });
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::Exchange;
+use crate::values::usage::Traffic;
 
 /// Upper bound of timeouts, because the clock cannot express longer ones.
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -22,6 +23,8 @@ pub(super) struct InFlight {
     pub(super) has_shed: bool,
     /// At least one byte of the request was sent on an earlier connection.
     pub(super) has_left: bool,
+    /// Bytes of the attempts that have ended.
+    pub(super) traffic: Traffic,
 }
 
 impl InFlight {
@@ -35,6 +38,7 @@ impl InFlight {
             needs_fresh: false,
             has_shed: false,
             has_left: false,
+            traffic: Traffic::default(),
         }
     }
 

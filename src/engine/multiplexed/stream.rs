@@ -10,6 +10,7 @@ use mio::net::TcpStream;
 use crate::http::abandoned::discard_unsent;
 #[cfg(feature = "rustls")]
 use crate::http::tls::session::TlsSession;
+use crate::values::usage::Traffic;
 
 pub(super) struct Stream {
     socket: TcpStream,
@@ -23,6 +24,8 @@ pub(super) struct Stream {
     ending: bool,
     /// The kernel accepted at least one byte since the last `send`, and the server may have read it.
     sent: bool,
+    /// Bytes since the last `send` began.
+    traffic: Traffic,
 }
 
 impl Stream {
@@ -35,6 +38,7 @@ impl Stream {
             readable: false,
             ending: false,
             sent: false,
+            traffic: Traffic::default(),
         }
     }
 
@@ -62,6 +66,16 @@ impl Stream {
         self.sent
     }
 
+    /// Returns the bytes since the last `send` began.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    fn note_sent(&mut self, bytes: usize) {
+        self.sent |= bytes > 0;
+        self.traffic.add_sent(bytes);
+    }
+
     /// Notes an event.
     pub(super) fn note(&mut self, readable: bool, ending: bool) {
         self.readable |= readable || ending;
@@ -70,7 +84,7 @@ impl Stream {
 
     /// Writes `bytes`, and keeps those that the kernel does not accept. Returns whether all were written.
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<bool> {
-        self.sent = false;
+        (self.sent, self.traffic) = (false, Traffic::default());
         #[cfg(feature = "rustls")]
         if let Some(tls) = &mut self.tls {
             tls.connection.writer().write_all(bytes)?;
@@ -80,7 +94,7 @@ impl Stream {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
             taken => taken?,
         };
-        self.sent = taken > 0;
+        self.note_sent(taken);
         if taken == bytes.len() {
             return Ok(true);
         }
@@ -98,7 +112,7 @@ impl Stream {
             match write(&mut self.socket, &self.output) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(taken) => {
-                    self.sent = true;
+                    self.note_sent(taken);
                     self.output.drain(..taken);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -125,8 +139,10 @@ impl Stream {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let result = read(&mut self.socket);
-        if matches!(&result, Err(e) if e.kind() == io::ErrorKind::WouldBlock) {
-            self.readable = false;
+        match &result {
+            Ok(bytes) => self.traffic.add_received(*bytes),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable = false,
+            Err(_) => {}
         }
         result
     }
@@ -137,7 +153,10 @@ impl Stream {
         while tls.connection.wants_write() {
             match tls.connection.write_tls(&mut self.socket) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => self.sent = true,
+                Ok(taken) => {
+                    self.sent = true;
+                    self.traffic.add_sent(taken);
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) => {

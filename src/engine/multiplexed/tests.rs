@@ -185,7 +185,7 @@ fn each_exchange_ends_at_its_own_timeout() {
     let start = Instant::now();
     let all = run(&mut engine, (0..10).map(|id| exchange(id, 0, Action::Check, timeout(id))));
     for (id, completion) in all {
-        assert!(completion.elapsed >= timeout(id), "{id}: {:?}", completion.elapsed);
+        assert!(completion.usage.elapsed >= timeout(id), "{id}: {:?}", completion.usage.elapsed);
         let expected = format!("ambiguous, Timeout: no answer within {:?}", timeout(id));
         assert_eq!(describe(&completion.reply), expected);
     }
@@ -314,7 +314,7 @@ fn timeout_runs_from_when_an_exchange_gets_a_connection() {
     }
     let replies: Vec<_> = completed.iter().map(|completion| describe(&completion.reply)).collect();
     assert_eq!(replies, ["ambiguous, Timeout: no answer within 500ms", "200"]);
-    assert!(completed[1].elapsed > timeout);
+    assert!(completed[1].usage.elapsed > timeout);
 }
 
 /// Runs in a process with few descriptors, started by the next test.
@@ -417,6 +417,7 @@ mod subject {
     use crate::http::proxy::Proxy;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
+    use crate::values::usage::Traffic;
 
     pub(super) struct Subject(Driving);
 
@@ -451,7 +452,7 @@ mod subject {
             Subject(Driving::new(Multiplexed::new(std::slice::from_ref(host), network)))
         }
 
-        pub(super) fn run(&self, exchange: Exchange) -> Reply {
+        pub(super) fn run_counted(&self, exchange: Exchange) -> (Reply, Traffic) {
             self.0.run(exchange)
         }
 

@@ -7,9 +7,10 @@ use std::thread::{self, JoinHandle};
 use crate::api::Reply;
 use crate::engine::{Engine, Exchange};
 use crate::sync::Wake;
+use crate::values::usage::Traffic;
 
 enum Order {
-    Send(Exchange, Sender<Reply>),
+    Send(Exchange, Sender<(Reply, Traffic)>),
     Shed(Sender<()>),
 }
 
@@ -24,7 +25,7 @@ impl Driving {
         let (orders, taken) = mpsc::channel();
         let waker = engine.waker();
         let drive = move || {
-            let mut open: Vec<Option<Sender<Reply>>> = Vec::new();
+            let mut open: Vec<Option<Sender<(Reply, Traffic)>>> = Vec::new();
             let mut completed = Vec::new();
             loop {
                 loop {
@@ -45,7 +46,10 @@ impl Driving {
                 engine.wait(None, &mut completed);
                 for completion in completed.drain(..) {
                     let reply = open[usize::try_from(completion.id).unwrap()].take();
-                    reply.expect("an exchange completes once").send(completion.reply).unwrap();
+                    reply
+                        .expect("an exchange completes once")
+                        .send((completion.reply, completion.usage.traffic))
+                        .unwrap();
                 }
             }
         };
@@ -58,7 +62,7 @@ impl Driving {
         self.waker.wake();
     }
 
-    pub(crate) fn run(&self, exchange: Exchange) -> Reply {
+    pub(crate) fn run(&self, exchange: Exchange) -> (Reply, Traffic) {
         let (reply, replied) = mpsc::channel();
         self.order(Order::Send(exchange, reply));
         replied.recv().unwrap()

@@ -16,6 +16,7 @@ use crate::http::proxy::Proxy;
 use crate::values::credentials::Credentials;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
+use crate::values::usage::Traffic;
 
 /// Timeout that must not be reached.
 pub(super) const PLENTY: Duration = Duration::from_secs(30);
@@ -137,6 +138,12 @@ impl Server {
 
 fn transport(url: &str) -> Subject {
     Subject::to(&[Host::parse(url).unwrap()]).unwrap()
+}
+
+impl Subject {
+    pub(crate) fn run(&self, exchange: Exchange) -> Reply {
+        self.run_counted(exchange).0
+    }
 }
 
 pub(super) fn ask(transport: &Subject, action: Action, timeout: Duration) -> Reply {
@@ -743,6 +750,45 @@ fn credentials_are_sent_whole_with_every_action_on_each_connection() {
 }
 
 #[test]
+fn traffic_is_that_of_the_request_and_of_its_answer() {
+    let server = serve(|_, mut peer| while peer.answer_ok().is_some() {});
+    let transport = server.transport();
+    let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
+    for _ in 0..2 {
+        let (reply, traffic) = transport.run_counted(exchange(0, &request, PLENTY));
+        assert_reply(&reply, "200");
+        let sent = server.requests.recv().unwrap().len() as u64;
+        assert_eq!(traffic, Traffic { sent, received: OK.len() as u64 });
+    }
+}
+
+#[test]
+fn traffic_includes_redirects_and_what_a_lost_answer_took() {
+    const MOVED: &str = "HTTP/1.1 308 Moved\r\nlocation: /v1/group/\r\ncontent-length: 0\r\n\r\n";
+    let server = serve(|_, mut peer| {
+        peer.request();
+        peer.send(MOVED);
+        peer.request();
+        peer.send("HTTP/1.1 20");
+    });
+    let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
+    let (reply, traffic) = server.transport().run_counted(exchange(0, &request, PLENTY));
+    assert!(matches!(reply, Reply::Ambiguous(_)), "{reply:?}");
+    let sent = server.requests.recv().unwrap().len() + server.requests.recv().unwrap().len();
+    let received = MOVED.len() + "HTTP/1.1 20".len();
+    assert_eq!(traffic, Traffic { sent: sent as u64, received: received as u64 });
+}
+
+#[test]
+fn request_that_is_not_sent_has_no_traffic() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
+    let (reply, traffic) = transport(&format!("http://{closed}")).run_counted(exchange(0, &request, PLENTY));
+    assert!(matches!(reply, Reply::NotSent(_)), "{reply:?}");
+    assert_eq!(traffic, Traffic::default());
+}
+
+#[test]
 fn credentials_follow_a_redirect_to_the_same_origin_only() {
     for status in [307, 308] {
         for action in ACTIONS {
@@ -1216,6 +1262,25 @@ pub(super) mod tls {
         for _ in 0..3 {
             assert_reply(&ask(&transport, Action::Check, PLENTY), "200");
         }
+    }
+
+    #[test]
+    fn traffic_over_tls_is_without_the_handshake() {
+        let server = node();
+        let transport = trusting(&format!("https://localhost:{}", server.address.port()));
+        let request = Api::default().request(Action::Create, &GroupId::parse("g1").unwrap());
+        let [first, second] = [(); 2].map(|()| {
+            let (reply, traffic) = transport.run_counted(exchange(0, &request, PLENTY));
+            assert_reply(&reply, "200");
+            traffic
+        });
+        // Head and body are one record or two, each with 22 bytes around it. The ports may differ in their digits.
+        let plain_server = serve(|_, mut peer| while peer.answer_ok().is_some() {});
+        let plain = plain_server.transport().run_counted(exchange(0, &request, PLENTY)).1.sent;
+        assert_eq!(first.sent, second.sent);
+        assert!((plain + 18..=plain + 48).contains(&first.sent), "{first:?}, {plain} bytes of plain text");
+        // The first answer follows the session tickets of the server.
+        assert!(first.received >= second.received && second.received > 22, "{first:?} {second:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::api::Reply;
+use crate::values::usage::Traffic;
 
 type Answer = Arc<dyn Fn(usize) -> Reply>;
 
@@ -17,7 +18,7 @@ pub(crate) fn set_answer(answer: impl Fn(usize) -> Reply + 'static) {
     ANSWER.set(Some(Arc::new(answer)));
 }
 
-pub(super) fn send<T>(host: usize, _: &T) -> Reply {
+pub(super) fn send<T>(host: usize, _: &T) -> (Reply, Traffic) {
     let answer = ANSWER.with_borrow(Option::clone).expect("the model has set an answer");
-    answer(host)
+    (answer(host), Traffic::default())
 }

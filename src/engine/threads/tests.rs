@@ -55,6 +55,7 @@ mod subject {
     use crate::http::proxy::Proxy;
     use crate::values::config::ConfigError;
     use crate::values::host::Host;
+    use crate::values::usage::Traffic;
 
     pub(super) struct Subject(Driving);
 
@@ -86,7 +87,7 @@ mod subject {
             Subject(Driving::new(Threads::new(hosts, &transport, Pool::new(64))))
         }
 
-        pub(super) fn run(&self, exchange: Exchange) -> Reply {
+        pub(super) fn run_counted(&self, exchange: Exchange) -> (Reply, Traffic) {
             self.0.run(exchange)
         }
 

@@ -56,6 +56,7 @@ use crate::http::{DRAIN, JSON, MAX_BODY, USER_AGENT, errors, headers};
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 use crate::values::config::ConfigError;
 use crate::values::host::Host;
+use crate::values::usage::Traffic;
 
 /// Sends requests over one ureq agent per host, each with a pool of connections.
 pub(crate) struct UreqTransport {
@@ -143,14 +144,16 @@ impl UreqTransport {
 impl UreqTransport {
     /// Sends a request to the host of this number, and reads the answer. Returns within the timeout of the exchange
     /// after `begun`, except for delays of the system in opening a socket.
-    pub(crate) fn send(&self, begun: Instant, exchange: &Exchange) -> Reply {
+    pub(crate) fn send(&self, begun: Instant, exchange: &Exchange) -> (Reply, Traffic) {
+        let unsent = |error| (Reply::NotSent(error), Traffic::default());
         match self.clients.get(exchange.host) {
-            _ if !exchange.may_begin(begun) => Reply::NotSent(errors::outlasts_claim()),
+            _ if !exchange.may_begin(begun) => unsent(errors::outlasts_claim()),
             Some(client) => {
                 let _outer = context::enter(&exchange.credentials);
-                self.request(client, exchange, RequestContext::begun(begun, exchange.timeout))
+                let reply = self.request(client, exchange, RequestContext::begun(begun, exchange.timeout));
+                (reply, context::traffic())
             }
-            None => Reply::NotSent(errors::no_such_host()),
+            None => unsent(errors::no_such_host()),
         }
     }
 

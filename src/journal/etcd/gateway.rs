@@ -219,7 +219,7 @@ impl Gateway {
             timeout: ATTEMPT.min(query.until.saturating_duration_since(begun)).max(Duration::from_millis(1)),
             not_after: None,
         };
-        match self.transport.send(begun, &exchange) {
+        match self.transport.send(begun, &exchange).0 {
             Reply::Answered { status, body: Body::Whole(bytes), .. } => answer::read(status, &bytes, query.header),
             Reply::Answered { body: Body::Cut(bytes), .. } if bytes.len() as u64 >= MAX_NEEDED_BODY => {
                 Err(EndpointProblem::TooLarge("the answer is too large".into()))

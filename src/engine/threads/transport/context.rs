@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::http::credentials::HeaderLines;
 use crate::http::errors;
 use crate::values::cause::RequestError;
+use crate::values::usage::Traffic;
 
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "five independent facts")]
@@ -26,6 +27,8 @@ pub(super) struct RequestContext {
     pub(super) connected: bool,
     /// The TLS handshake is not complete, so bytes that are sent are not part of the request.
     pub(super) securing: bool,
+    /// Bytes that end the handshake and are sent with the request.
+    unsent_handshake: usize,
     /// The system accepted at least one byte of the request.
     pub(super) sent: bool,
     /// At least one byte was received after that.
@@ -50,6 +53,7 @@ impl RequestContext {
             fresh: false,
             connected: false,
             securing: false,
+            unsent_handshake: 0,
             sent: false,
             received: false,
         }
@@ -81,27 +85,71 @@ pub(super) fn is_only_time(e: &io::Error) -> bool {
 thread_local! {
     static CONTEXT: Cell<Option<RequestContext>> = const { Cell::new(None) };
     static CREDENTIALS: RefCell<HeaderLines> = RefCell::default();
+    /// Bytes of all attempts of the request.
+    static TRAFFIC: Cell<Traffic> = const { Cell::new(Traffic { sent: 0, received: 0 }) };
 }
 
 /// State of the outer request of this thread, if there is one. Dropping it restores that state.
 #[must_use]
-pub(super) struct Outer(Option<RequestContext>, HeaderLines);
+pub(super) struct Outer(Option<RequestContext>, HeaderLines, Traffic);
 
 /// Begins a request with these credentials.
 pub(super) fn enter(credentials: &HeaderLines) -> Outer {
-    Outer(CONTEXT.take(), CREDENTIALS.replace(credentials.clone()))
+    Outer(CONTEXT.take(), CREDENTIALS.replace(credentials.clone()), TRAFFIC.take())
 }
 
 impl Drop for Outer {
     fn drop(&mut self) {
         CONTEXT.set(self.0);
         CREDENTIALS.set(std::mem::take(&mut self.1));
+        TRAFFIC.set(self.2);
     }
 }
 
 /// Returns the credentials of this thread's request.
 pub(super) fn credentials() -> HeaderLines {
     CREDENTIALS.with_borrow(HeaderLines::clone)
+}
+
+/// Returns the bytes of this thread's request.
+pub(super) fn traffic() -> Traffic {
+    TRAFFIC.get()
+}
+
+/// Notes that the TLS handshake is complete, except for bytes that are not sent yet.
+#[cfg(feature = "rustls")]
+pub(super) fn note_secured(unsent: usize) {
+    update(|context| (context.securing, context.unsent_handshake) = (false, unsent));
+}
+
+/// Notes bytes that the system accepted. Those of a TLS handshake are not part of the request.
+pub(super) fn note_sent(bytes: usize) {
+    let mut context = current();
+    if context.securing {
+        return;
+    }
+    let of_request = bytes.saturating_sub(context.unsent_handshake);
+    context.unsent_handshake = context.unsent_handshake.saturating_sub(bytes);
+    context.sent |= of_request > 0;
+    CONTEXT.set(Some(context));
+    count(|traffic| traffic.add_sent(of_request));
+}
+
+/// Notes bytes that were received. Those before a request are not part of its answer.
+pub(super) fn note_received(bytes: usize) {
+    let sent = current().sent;
+    if bytes > 0 {
+        update(|context| context.received = sent);
+    }
+    if sent {
+        count(|traffic| traffic.add_received(bytes));
+    }
+}
+
+fn count(add: impl FnOnce(&mut Traffic)) {
+    let mut traffic = TRAFFIC.get();
+    add(&mut traffic);
+    TRAFFIC.set(traffic);
 }
 
 pub(super) fn begin(context: RequestContext) {

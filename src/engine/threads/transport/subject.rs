@@ -13,6 +13,7 @@ use crate::engine::suite::trusting;
 use crate::http::credentials::HeaderLines;
 use crate::http::proxy::Proxy;
 use crate::values::group::GroupId;
+use crate::values::usage::Traffic;
 
 pub(crate) struct Subject(UreqTransport);
 
@@ -41,7 +42,7 @@ impl Subject {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "an engine takes it by value")]
-    pub(crate) fn run(&self, exchange: Exchange) -> Reply {
+    pub(crate) fn run_counted(&self, exchange: Exchange) -> (Reply, Traffic) {
         self.0.send(Instant::now(), &exchange)
     }
 
@@ -84,15 +85,15 @@ fn shed_idle_closes_the_connections_of_every_transport_of_the_client() {
     let transport = UreqTransport::new(&hosts[..2], &Arc::default()).unwrap();
     let other = transport.beside(&hosts[2..]).unwrap();
     let check = |host| exchange(host, Action::Check);
-    assert_reply(&transport.send(Instant::now(), &check(0)), "200");
-    assert_reply(&transport.send(Instant::now(), &check(1)), "200");
-    assert_reply(&other.send(Instant::now(), &check(0)), "200");
+    assert_reply(&transport.send(Instant::now(), &check(0)).0, "200");
+    assert_reply(&transport.send(Instant::now(), &check(1)).0, "200");
+    assert_reply(&other.send(Instant::now(), &check(0)).0, "200");
     assert!(is_closed.try_recv().is_err());
     transport.shed_idle();
     for _ in 0..servers.len() {
         is_closed.recv_timeout(PLENTY).unwrap();
     }
-    assert_reply(&other.send(Instant::now(), &check(0)), "200");
+    assert_reply(&other.send(Instant::now(), &check(0)).0, "200");
 }
 
 #[test]
@@ -171,11 +172,11 @@ fn ends_with_a_logger_that_sends(transport: UreqTransport) {
         let count = Arc::clone(&records);
         ON_RECORD.set(Some(Box::new(move |_| {
             count.fetch_add(1, Ordering::SeqCst);
-            assert_reply(&nested.send(Instant::now(), &exchange(0, Action::Check)), "200");
+            assert_reply(&nested.send(Instant::now(), &exchange(0, Action::Check)).0, "200");
         })));
         for _ in 0..3 {
             for action in ACTIONS {
-                assert_reply(&transport.send(Instant::now(), &exchange(0, action)), "200");
+                assert_reply(&transport.send(Instant::now(), &exchange(0, action)).0, "200");
             }
         }
         ON_RECORD.set(None);

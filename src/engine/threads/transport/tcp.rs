@@ -162,7 +162,7 @@ impl TcpTransport {
                 Ok(0) => return Err(closed(io::ErrorKind::WriteZero.into())),
                 Ok(amount) => {
                     done += amount;
-                    context::update(|context| context.sent = !context.securing);
+                    context::note_sent(amount);
                 }
                 Err(e) if is_only_time(&e) => {}
                 Err(e) => return Err(closed(e)),
@@ -188,6 +188,12 @@ impl TcpTransport {
         Ok(amount)
     }
 
+    /// Returns the number of bytes kept.
+    #[cfg(feature = "rustls")]
+    pub(super) fn unsent(&self) -> usize {
+        self.bytes.pending
+    }
+
     /// Keeps bytes that are in the output buffer.
     fn keep(&mut self, amount: usize) -> Result<(), ureq::Error> {
         self.bytes.pending += amount;
@@ -203,9 +209,7 @@ fn read(stream: &mut TcpStream, timeout: &mut SocketTimeout, buffer: &mut [u8]) 
         timeout.bound(left, |time| stream.set_read_timeout(time));
         match stream.read(buffer) {
             Ok(amount) => {
-                if amount > 0 {
-                    context::update(|context| context.received = context.sent);
-                }
+                context::note_received(amount);
                 return Ok(amount);
             }
             Err(e) if is_only_time(&e) => {}

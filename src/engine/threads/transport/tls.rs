@@ -49,7 +49,7 @@ impl Connector<TcpTransport> for TlsConnector {
         let session = Box::new(self.tls.session(&self.host).map_err(carried)?);
         let mut records = Records { wire, session };
         records.shake_hands()?;
-        context::update(|context| context.securing = false);
+        context::note_secured(records.wire.unsent());
         Ok(Some(Either::B(TlsTransport { records, buffers: LazyBuffers::new(INPUT, OUTPUT) })))
     }
 }
