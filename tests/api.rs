@@ -180,6 +180,7 @@ fn observer_is_tested_with_events_made_by_a_user() {
     for kind in [
         EventKind::started(1),
         EventKind::entered(Phase::Create),
+        EventKind::waiting("process 7 holds it", Duration::from_millis(50)),
         EventKind::participants(vec![host("node1")]),
         EventKind::failed(host("node1"), Action::Create, 1, refused, Duration::ZERO),
         EventKind::retrying(host("node1"), Action::Create, 2, Duration::from_secs(1)),
@@ -221,6 +222,31 @@ fn journal_is_tested_with_intents_made_by_a_user() {
     let recovery = client.retry(RetryPolicy::new().with_attempts(1)).build().unwrap().recover().unwrap();
     let [Error::Busy { report, .. }] = &recovery.unsettled[..] else { panic!("{recovery:?}") };
     assert_eq!((&report.group, report.cause.as_ref()), (&group(), Some(&Cause::busy("process 7"))));
+}
+
+struct Holders(std::sync::Mutex<Vec<String>>);
+
+impl Observer for Holders {
+    fn on_event(&self, event: &Event) {
+        if let EventKind::Waiting { holder, .. } = &event.kind {
+            self.0.lock().unwrap().push(holder.clone());
+        }
+    }
+}
+
+#[test]
+fn events_of_a_busy_group_name_the_holder_at_each_wait() {
+    let hosts = Hosts::parse(["http://node1:8000"]).unwrap();
+    let intent = Intent::new(group(), Purpose::create(false), &hosts);
+    let seen = std::sync::Arc::new(Holders(std::sync::Mutex::default()));
+    let client = ClusterClient::builder()
+        .hosts(["http://node1:8000"])
+        .custom_journal(std::sync::Arc::new(OneIntent(intent)))
+        .observer(seen.clone())
+        .retry(RetryPolicy::new().with_attempts(3).with_first_delay(Duration::from_millis(1)));
+    let error = client.build().unwrap().create_group("payments").unwrap_err();
+    assert!(matches!(error, Error::Busy { .. }), "{error}");
+    assert_eq!(*seen.0.lock().unwrap(), ["process 7", "process 7"]);
 }
 
 #[test]

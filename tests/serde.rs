@@ -135,6 +135,8 @@ fn schema_has_every_word() {
     ] {
         assert_eq!(described(&event(EventKind::entered(phase)))["phase"], phase.as_str());
     }
+    let waiting = described(&event(EventKind::waiting("process 7 holds it", Duration::from_millis(50))));
+    assert_eq!((&waiting["holder"], &waiting["delay_ms"]), (&json!("process 7 holds it"), &json!(50)));
     for interruption in [
         Interruption::Cancelled,
         Interruption::TimedOut,

@@ -12,6 +12,7 @@ use crate::values::answer_problem::AnswerProblem;
 use crate::values::cause::RequestError;
 use crate::values::event::{Event, EventKind};
 use crate::values::outcome::Outcome;
+use crate::values::printable::Printable;
 use crate::values::report::{Report, State};
 
 /// Receives events while operations run.
@@ -104,6 +105,10 @@ fn log_event(event: &Event) {
         }
         EventKind::Entered { phase } => {
             log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {phase}");
+        }
+        EventKind::Waiting { holder, delay } => {
+            let holder = Printable::new(holder);
+            log!(target: TARGET, Level::Debug, id:% = id, operation = operation, group = name; "{group}: {holder}, tried again in {delay:.1?}");
         }
         EventKind::Participants { .. } => {}
         EventKind::Answered {

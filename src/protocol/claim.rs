@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::participant::{Goal, Participant};
 use super::{AfterSettle, Machine, Rules};
 use crate::api::{self, Api, ApiRef};
-use crate::values::event::Phase;
+use crate::values::event::{EventKind, Phase};
 use crate::values::host::Host;
 use crate::values::intent::{ClaimError, Intent, Purpose};
 use crate::values::outcome::Outcome;
@@ -27,6 +27,7 @@ impl<R: Rules> Machine<R> {
             Err(ClaimError::Busy(_)) if self.cancelled => self.give_up(Cause::Cancelled),
             Err(ClaimError::Busy(holder)) => match self.claims.next(None, &mut self.random) {
                 Some(delay) if self.time_left(self.now + delay) => {
+                    self.emit(|_| EventKind::Waiting { holder, delay });
                     self.not_before = self.now + delay;
                 }
                 _ => self.end_with(Outcome::Busy, Cause::busy(holder)),

@@ -126,6 +126,14 @@ pub enum EventKind {
         /// The phase.
         phase: Phase,
     },
+    /// Another operation holds the group. The claim is tried again.
+    #[non_exhaustive]
+    Waiting {
+        /// The holder in words, as the journal names it: `process 7 on db1 holds it`. Its characters are unchecked.
+        holder: String,
+        /// The delay before the next try.
+        delay: Duration,
+    },
     /// The hosts of the phase that was entered. Each gets an [`EventKind::Reached`] before the phase ends.
     #[non_exhaustive]
     Participants {
@@ -198,6 +206,11 @@ impl EventKind {
     /// An [`EventKind::Entered`].
     pub fn entered(phase: Phase) -> Self {
         EventKind::Entered { phase }
+    }
+
+    /// An [`EventKind::Waiting`].
+    pub fn waiting(holder: impl Into<String>, delay: Duration) -> Self {
+        EventKind::Waiting { holder: holder.into(), delay }
     }
 
     /// An [`EventKind::Participants`].

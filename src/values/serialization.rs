@@ -295,6 +295,10 @@ impl Serialize for Event {
         match &self.kind {
             EventKind::Started { hosts } => event_object!(serializer, self, "started", { "count": hosts }),
             EventKind::Entered { phase } => event_object!(serializer, self, "entered", { "phase": phase }),
+            EventKind::Waiting { holder, delay } => event_object!(serializer, self, "waiting", {
+                "holder": holder,
+                "delay_ms": milliseconds(*delay),
+            }),
             EventKind::Participants { hosts } => event_object!(serializer, self, "participants", { "hosts": hosts }),
             EventKind::Answered {
                 host,

@@ -168,7 +168,7 @@ fn row_of_a_busy_group_tells_what_is_waited_for() {
     // The lock is tried as often as a request.
     bench.configure("first_delay = \"2s\"\nmax_delay = \"2s\"\nsettle = \"20ms\"\n");
     let second = OnTerminal::start(&bench, &["create", "payments"]).watched();
-    second.wait_until_it_shows("waiting for the lock of the group, 1 s");
+    second.wait_until_it_shows("waiting for the lock of the group, 1 s: process ");
     second.ends().exits(1).shows("payments is busy: process ").shows_no_row();
     first.kill();
     bench.run(&["recover"]).exits(0);

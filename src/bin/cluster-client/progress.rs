@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use cluster_client::{Event, EventKind, GroupId, Host, Observer, Phase};
+use cluster_client::{Event, EventKind, GroupId, Host, Observer, Phase, Printable};
 
 use crate::args::GlobalOptions;
 use crate::output::{eprint, show_frames};
@@ -62,6 +62,8 @@ struct Running {
     hosts: Vec<(Host, HostProgress)>,
     places: HashMap<Host, usize>,
     finished: usize,
+    /// The holder of the lock that the operation waits for.
+    holder: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -229,7 +231,7 @@ impl ProgressState {
 
 impl Running {
     fn new(phase: Phase, since: Instant) -> Self {
-        Running { phase, since, hosts: Vec::new(), places: HashMap::new(), finished: 0 }
+        Running { phase, since, hosts: Vec::new(), places: HashMap::new(), finished: 0, holder: None }
     }
 
     fn note(&mut self, event: &EventKind, now: Instant) {
@@ -237,6 +239,7 @@ impl Running {
             EventKind::Participants { hosts, .. } => {
                 self.set_hosts(hosts.iter().cloned());
             }
+            EventKind::Waiting { holder, .. } => self.holder = Some(Printable::new(holder).to_string()),
             EventKind::Answered { host, attempt, .. } => self.update(host, HostProgress::Asked(*attempt)),
             EventKind::Retrying { host, attempt, delay, .. } => {
                 self.update(host, HostProgress::Again(*attempt, now + *delay));
@@ -266,7 +269,9 @@ impl Running {
             (_, Some(doing)) if self.hosts.is_empty() => doing.into(),
             (_, Some(doing)) => format!("{doing}: {} of {}", self.finished, hosts(self.hosts.len())),
             (Phase::Claim, None) => {
-                format!("waiting for the lock of the {noun}, {} s", now.saturating_duration_since(self.since).as_secs())
+                let holder = self.holder.as_ref().map(|holder| format!(": {holder}")).unwrap_or_default();
+                let seconds = now.saturating_duration_since(self.since).as_secs();
+                format!("waiting for the lock of the {noun}, {seconds} s{holder}")
             }
             (_, None) => "writing the journal".into(),
         }
