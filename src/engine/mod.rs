@@ -95,7 +95,6 @@ pub(crate) enum Share {
 }
 
 /// One request to one host, and its answer.
-#[cfg_attr(all(test, loom), expect(dead_code, reason = "the model of the hosts looks at the host only"))]
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     /// Id chosen by the driver. The completion returns it.
