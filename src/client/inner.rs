@@ -1,5 +1,6 @@
 //! Floor 3: the state that all clones of a client share.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use crate::api::Api;
@@ -34,6 +35,8 @@ pub(crate) struct ClientInner {
     pub(crate) pool: Arc<Pool>,
     pub(crate) engines: Engines,
     pub(crate) credentials: CredentialStore,
+    /// The origins that get credentials.
+    pub(crate) authorized: Arc<HashSet<String>>,
     /// The warnings about the settings, for a person.
     pub(crate) warnings: Vec<String>,
 }

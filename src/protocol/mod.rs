@@ -52,7 +52,7 @@ mod settle;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -140,6 +140,8 @@ pub(crate) struct Machine<R = Sound> {
     cluster_api: Arc<Api>,
     /// Other APIs that an intent may refer to.
     known_apis: Arc<[Api]>,
+    /// The origins whose requests have credentials.
+    authorized: Arc<HashSet<String>>,
     /// The hosts of the current pass: those of the client, or of the intent that is recovered.
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
@@ -234,6 +236,7 @@ impl<R: Rules> Machine<R> {
             api: Arc::clone(&api),
             cluster_api: api,
             known_apis: Arc::from([]),
+            authorized: Arc::default(),
             participants: Vec::new(),
             phase: Phase::Claim,
             after_settle: AfterSettle::Operation,
@@ -287,6 +290,11 @@ impl<R: Rules> Machine<R> {
     /// Sets other APIs that an intent may refer to.
     pub(crate) fn set_known_apis(&mut self, apis: &Arc<[Api]>) {
         self.known_apis = Arc::clone(apis);
+    }
+
+    /// Sets the origins whose requests have credentials.
+    pub(crate) fn set_authorized(&mut self, origins: &Arc<HashSet<String>>) {
+        self.authorized = Arc::clone(origins);
     }
 
     /// Reports nothing as recoverable: the journal ends with the process.

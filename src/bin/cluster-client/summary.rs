@@ -139,6 +139,13 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
             let text = format!("{}. Nothing was sent. Name its mapping with --api.", report.summary());
             Summary::new(text)
         }
+        Outcome::Conflict if matches!(report.cause, Some(Cause::NoCredentials { .. })) => {
+            let text = format!(
+                "{}. Nothing was sent. Name these hosts with --hosts, and their credentials.",
+                report.summary()
+            );
+            Summary::new(text)
+        }
         Outcome::Conflict => {
             let text = format!("not repaired: {}. Nothing was sent.", report.summary());
             Summary::new(text).then(advice.recover())

@@ -41,6 +41,9 @@ impl Report {
             Outcome::Conflict if matches!(self.cause, Some(Cause::UnknownApi { .. })) => {
                 format!("group {group}: {}: recover it with that API", self.why())
             }
+            Outcome::Conflict if matches!(self.cause, Some(Cause::NoCredentials { .. })) => {
+                format!("group {group}: {}: recover it with them", self.why())
+            }
             Outcome::Conflict => format!("{}: recover it first", self.why()),
             Outcome::JournalFailed => {
                 let first = if self.earlier.is_some() {
