@@ -288,6 +288,11 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     let text = format!("{before}{word}: {}{why}.{lost}", holders(report));
     let next = match asked {
         Operation::Repair(_) => advice.again(asked, group),
+        // The hosts of the journal may be others than those of the settings.
+        _ if report.needs_repair() && report.operation == Operation::Recover => {
+            advice.repair_on(&report.hosts, group, Target::Absent)
+        }
+        _ if report.needs_repair() => advice.repair_either_way(group),
         // Another recovery may never reach these hosts.
         Operation::Recover if report.recoverable => advice.recover_or_forget(&failures::unreached(report)),
         _ if report.recoverable => advice.recover(),
