@@ -41,7 +41,7 @@ impl<R: Rules> Machine<R> {
         self.purpose = Some(intent.purpose);
         // Many services answer 404 to a request without credentials, whether they have the group or not.
         let mut lacking: Vec<Host> =
-            intent.authorized.iter().filter(|host| !self.has_credentials(host)).cloned().collect();
+            intent.authorized.iter().filter(|host| !self.authorized.has(host)).cloned().collect();
         if !lacking.is_empty() {
             lacking.sort_unstable();
             return self.end_with(Outcome::Conflict, Cause::no_credentials(lacking));

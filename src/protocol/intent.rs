@@ -31,15 +31,10 @@ impl<R: Rules> Machine<R> {
         let unsettled =
             |host: &usize| self.phase == Phase::Intend || self.is_left(*host) || self.has_unsettled_post(*host);
         let hosts: Vec<Host> = (0..self.hosts.len()).filter(unsettled).map(|host| self.hosts[host].clone()).collect();
-        let authorized = hosts.iter().filter(|host| self.has_credentials(host)).cloned().collect();
+        let authorized = hosts.iter().filter(|host| self.authorized.has(host)).cloned().collect();
         let settle = Some(self.limits.settle).filter(|settle| *settle > Intent::USUAL_SETTLE);
         let (group, purpose, api) = (self.group.clone(), self.own_purpose(), self.api.reference());
         Intent { group, purpose, api, hosts, authorized, settle }
-    }
-
-    /// Whether requests to the host have credentials.
-    pub(super) fn has_credentials(&self, host: &Host) -> bool {
-        !self.authorized.is_empty() && self.authorized.contains(host.origin())
     }
 
     /// The purpose of the current pass.

@@ -52,7 +52,7 @@ mod settle;
 mod tests;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +63,7 @@ pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
 use crate::values::action::Action;
 use crate::values::api::Api;
+use crate::values::authorized::Authorized;
 use crate::values::cause::JournalError;
 use crate::values::classification::ClassifiedReply;
 use crate::values::event::{Event, EventKind, Phase};
@@ -140,8 +141,8 @@ pub(crate) struct Machine<R = Sound> {
     cluster_api: Arc<Api>,
     /// Other APIs that an intent may refer to.
     known_apis: Arc<[Api]>,
-    /// The origins whose requests have credentials.
-    authorized: Arc<HashSet<String>>,
+    /// The hosts whose requests have credentials.
+    authorized: Arc<Authorized>,
     /// The hosts of the current pass: those of the client, or of the intent that is recovered.
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
@@ -292,9 +293,9 @@ impl<R: Rules> Machine<R> {
         self.known_apis = Arc::clone(apis);
     }
 
-    /// Sets the origins whose requests have credentials.
-    pub(crate) fn set_authorized(&mut self, origins: &Arc<HashSet<String>>) {
-        self.authorized = Arc::clone(origins);
+    /// Sets the hosts whose requests have credentials.
+    pub(crate) fn set_authorized(&mut self, authorized: &Arc<Authorized>) {
+        self.authorized = Arc::clone(authorized);
     }
 
     /// Reports nothing as recoverable: the journal ends with the process.

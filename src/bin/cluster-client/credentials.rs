@@ -96,13 +96,6 @@ impl CredentialSettings {
         own
     }
 
-    /// Whether requests to this host have credentials, if the hosts are the `named` ones.
-    pub(crate) fn are_for(&self, host: &Host, named: &Hosts) -> bool {
-        let is_same = |other: &Host| origin_of(other) == origin_of(host);
-        let own = self.own.iter().find(|(other, _)| is_same(other)).map(|(_, own)| own);
-        named.iter().any(is_same) && !own.unwrap_or(&self.general).is_empty()
-    }
-
     pub(crate) fn are_there(&self) -> bool {
         !self.general.is_empty() || self.own.iter().any(|(_, credentials)| !credentials.is_empty())
     }

@@ -168,7 +168,8 @@ fn asked(
             |entry: &&JournalEntry| refused(entry, Outcome::Conflict, Cause::unknown_api(entry.intent().api().clone()));
         return Ok(entries.iter().map(conflict).collect());
     };
-    let is_lacking = |host: &&Host| !settings.credentials.are_for(host, &settings.hosts.value);
+    let client = settings.reader(progress.clone())?;
+    let is_lacking = |host: &&Host| !client.has_credentials(host);
     let mut lacking: Vec<Host> = entries[0].intent().authorized().filter(is_lacking).cloned().collect();
     if !lacking.is_empty() {
         lacking.sort_unstable();

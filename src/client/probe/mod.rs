@@ -150,7 +150,7 @@ impl Probe {
     fn intent(&self) -> Intent {
         let client = &self.client;
         let hosts = client.cluster.to_vec();
-        let authorized = hosts.iter().filter(|host| client.authorized.contains(host.origin())).cloned().collect();
+        let authorized = hosts.iter().filter(|host| client.authorized.has(host)).cloned().collect();
         let settle = Some(client.limits.settle).filter(|settle| *settle > Intent::USUAL_SETTLE);
         let intent = Intent::of(self.group.clone(), Purpose::create(true), client.api.reference(), hosts);
         Intent { authorized, settle, ..intent }
