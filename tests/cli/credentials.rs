@@ -67,10 +67,10 @@ fn recover_without_the_credentials_of_the_operation_asks_nobody_and_says_so() {
     let (gates, urls) = gates(&bench);
     let token = bench.write("token", "one\n");
     let token = ["--bearer-token-file", text(&token)];
-    gates.iter().for_each(|gate| {
+    for gate in &gates {
         gate.want(&["authorization: Bearer one"]);
         gate.hide();
-    });
+    }
     leave_behind(&bench, &urls, &token);
     for gate in &gates {
         gate.take_heads();
