@@ -387,12 +387,6 @@ impl<R: Rules> Machine<R> {
         self.in_round() && self.stopping.is_some()
     }
 
-    /// Returns the report. Call it only after [`Output::Done`].
-    pub(crate) fn into_report(mut self) -> Report {
-        let participants = std::mem::take(&mut self.participants);
-        self.report_on(self.outcome.unwrap_or(Outcome::InDoubt), participants.into_iter())
-    }
-
     /// Whether the operation may still end without any change: its intent is not recorded yet.
     fn may_abort(&self) -> bool {
         self.phase == Phase::Intend && !self.awaiting_journal && self.abandoned.is_none() && self.outcome.is_none()
