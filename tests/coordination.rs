@@ -18,6 +18,8 @@ mod cluster;
 mod coordinator;
 #[path = "coordination/cut.rs"]
 mod cut;
+#[path = "coordination/disk.rs"]
+mod disk;
 #[path = "coordination/etcd.rs"]
 mod etcd;
 #[path = "coordination/faults.rs"]
