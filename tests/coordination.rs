@@ -1,6 +1,7 @@
 //! Coordination on real processes: three coordinators with nothing shared but three nodes and an etcd of three members.
-//! Coordinators are killed, stopped past their lease, cut off; members of etcd are killed, stopped and slowed. The oracle
-//! is the log of each node and the history of etcd.
+//! Two are programs with the library, and one is the command. Coordinators are killed, stopped past their lease, cut off;
+//! members of etcd are killed, stopped and slowed, or their disks are. The oracle is the log of each node and the history
+//! of etcd.
 //!
 //! A sample in CI; more with
 //! `COORDINATION_ROUNDS=1000 cargo test --release --all-features --test coordination rounds_end -- --nocapture`.
@@ -14,6 +15,8 @@ mod proof;
 
 #[path = "support/etcd.rs"]
 mod cluster;
+#[path = "coordination/command.rs"]
+mod command;
 #[path = "coordination/coordinator.rs"]
 mod coordinator;
 #[path = "coordination/cut.rs"]

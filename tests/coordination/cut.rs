@@ -33,7 +33,7 @@ fn cut_one(lane: &Lane, number: usize, other: usize) {
     let second = lane.coordinator(other).run("recover", "", PATIENCE).expect("a result of the second");
     assert_eq!((second.word(), &second.line["settled"][0]), ("recovered", &GROUP.into()), "{second:?}");
     // The system sends what a closed socket holds, for minutes. It tells which sockets these are.
-    assert_eq!(sockets_with_unsent_bytes(first.pid), [""; 0]);
+    assert_eq!(sockets_with_unsent_bytes(first.pid()), [""; 0]);
     first.cables.as_ref().unwrap().pull(Cable::Nodes, false);
     let asked = first.run("delete", "another", PATIENCE).expect("the nodes are reached again");
     assert_eq!(asked.word(), "deleted", "{asked:?}");

@@ -119,10 +119,11 @@ impl Fault {
     /// Waits for its request, and begins, lasts and ends. It begins late where the request does not come.
     pub(crate) fn run(self, lane: &Lane, armed: &Armed, figures: &Figures) -> Happened {
         let reached = armed.reached.recv_timeout(Duration::from_millis(400)) != Err(RecvTimeoutError::Timeout);
-        let coordinator = lane.coordinator(self.coordinator);
         let from = Instant::now();
         let disk = self.slow_disk(lane, armed.leader, figures);
         self.begin(lane, armed.leader);
+        // A coordinator that is the command has a process for each operation, and this is the one that was met.
+        let pid = lane.coordinator(self.coordinator).pid();
         figures.count(format!("fault: {}", self.kind.name()));
         figures.count(if reached { "fault began at its request" } else { "fault began between requests" });
         let _ = armed.goes_on.send(());
@@ -137,7 +138,7 @@ impl Fault {
             figures.time("slow sync of etcd, mean of a fault", slow.mean);
             figures.expect(slow.shows(), || format!("a slow disk was none: {self:?}: {slow:?}"));
         }
-        Happened { fault: self, from, to: Instant::now(), pid: coordinator.pid }
+        Happened { fault: self, from, to: Instant::now(), pid }
     }
 
     /// The slow disk, if this fault is one and it can be made here.

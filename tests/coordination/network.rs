@@ -76,10 +76,17 @@ pub(crate) fn addresses() -> Option<(Ipv4Addr, Ipv4Addr)> {
 }
 
 /// The command in a namespace of its own, where it waits for a line before it begins.
-pub(crate) fn apart(command: &str, arguments: &[&str]) -> Command {
+pub(crate) fn apart(command: &str) -> Command {
     let mut apart = Command::new("unshare");
-    apart.args(["-n", "sh", "-c", "echo ready; read go; exec \"$0\" \"$@\"", command]).args(arguments);
+    apart.args(["-n", "sh", "-c", "echo ready; read go; exec \"$0\" \"$@\"", command]);
     apart
+}
+
+/// The command in the namespace of a process.
+pub(crate) fn beside(pid: u32, command: &str) -> Command {
+    let mut beside = Command::new("nsenter");
+    beside.args(["-t", &pid.to_string(), "-n", command]);
+    beside
 }
 
 impl Cables {
@@ -95,7 +102,7 @@ impl Cables {
             let _ = writeln!(there, "addr add {far}/30 dev {name}p\nlink set {name}p up\nroute add {to} via {near}");
         }
         batch(&mut Command::new(IP), &here);
-        batch(Command::new("nsenter").args(["-t", &pid.to_string(), "-n", IP]), &there);
+        batch(&mut beside(pid, IP), &there);
         cables
     }
 
