@@ -33,6 +33,8 @@ mod guard;
 mod history;
 #[path = "coordination/judge.rs"]
 mod judge;
+#[path = "coordination/killed.rs"]
+mod killed;
 #[path = "coordination/lane.rs"]
 mod lane;
 #[path = "coordination/link.rs"]

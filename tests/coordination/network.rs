@@ -5,10 +5,10 @@
 //! last process, however that ends.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -87,6 +87,48 @@ pub(crate) fn beside(pid: u32, command: &str) -> Command {
     let mut beside = Command::new("nsenter");
     beside.args(["-t", &pid.to_string(), "-n", command]);
     beside
+}
+
+/// Keeps the namespace of a process beyond the end of the process.
+pub(crate) struct Namespace {
+    keeper: Child,
+}
+
+impl Namespace {
+    pub(crate) fn keep(pid: u32) -> Self {
+        let mut command = beside(pid, "sh");
+        command.args(["-c", "echo ready; exec cat"]).process_group(guard::group());
+        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        Namespace { keeper }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.keeper.id()
+    }
+
+    /// Whether packets may wait here for the address of the machine that they go to.
+    pub(crate) fn looks_for_a_machine(&self) -> bool {
+        let found = beside(self.pid(), IP).args(["neigh", "show", "nud", "incomplete"]).output().unwrap();
+        assert!(found.status.success(), "{found:?}");
+        !found.stdout.is_empty()
+    }
+
+    /// Whether a server can be reached from here.
+    pub(crate) fn reaches(&self, server: SocketAddr) -> bool {
+        let mut connect = beside(self.pid(), "bash");
+        connect.args(["-c", &format!("exec 3<>/dev/tcp/{}/{}", server.ip(), server.port())]);
+        connect.stderr(Stdio::null()).status().unwrap().success()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
 }
 
 impl Cables {
