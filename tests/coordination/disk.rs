@@ -119,7 +119,7 @@ fn groups_are_created_while_the_disk_of_the_leader_is_slow() {
         return;
     }
     let create = |group: &str| lane.coordinator(0).run("create", group, PATIENCE).expect("a result");
-    let (leader, delay) = (lane.etcd.leader().expect("a leader"), Duration::from_millis(400));
+    let (leader, delay) = (lane.etcd.leader().expect("a leader"), Duration::from_millis(200));
     let disk = SlowDisk::begin(&lane.etcd, leader, delay).expect("the leader can be traced");
     assert_eq!(create("slowly").word(), "created");
     let slow = disk.end(&lane.etcd).expect("the leader tells of its disk");
