@@ -51,29 +51,27 @@ impl SlowDisk {
         if !can_be_slow() {
             return None;
         }
-        let before = Syncs::of(etcd, member);
-        // A member is not reaped meanwhile, so the id stays its own.
-        etcd.cluster.with_pid(member, |pid| {
+        let mut slow = etcd.cluster.with_pid(member, |pid| {
             let mut strace = trace(pid, delay);
             let mut stderr = BufReader::new(strace.stderr.take().unwrap());
             let mut line = String::new();
             let _ = stderr.read_line(&mut line);
-            let slow = SlowDisk { strace, _stderr: stderr, member, pid, delay, before };
+            let slow = SlowDisk { strace, _stderr: stderr, member, pid, delay, before: None };
             line.contains("attached").then_some(slow)
-        })?
+        })??;
+        slow.before = Syncs::of(etcd, member);
+        Some(slow)
     }
 
     /// Makes the disk fast again. Returns what the member measured, if it could be asked and is still the same process.
     pub(crate) fn end(self, etcd: &Etcd) -> Option<Slowness> {
-        let (member, pid, delay, before) = (self.member, self.pid, self.delay, self.before);
-        drop(self);
-        let after = Syncs::of(etcd, member);
-        let same = etcd.cluster.with_pid(member, |now| now == pid)?;
-        let (before, after) = (before?, after.filter(|_| same)?);
+        let after = Syncs::of(etcd, self.member);
+        let is_same = etcd.cluster.with_pid(self.member, |now| now == self.pid)?;
+        let (before, after) = (self.before?, after.filter(|_| is_same)?);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
         let syncs = (after.number - before.number) as u32;
         let mean = Duration::from_secs_f64(((after.seconds - before.seconds) / f64::from(syncs.max(1))).max(0.0));
-        Some(Slowness { syncs, mean, delay })
+        Some(Slowness { syncs, mean, delay: self.delay })
     }
 }
 
@@ -86,9 +84,9 @@ impl Drop for SlowDisk {
 }
 
 impl Slowness {
-    /// Whether the delay shows. The first and the last sync may have lasted for a part of it.
+    /// Whether the delay shows. The first sync may have begun before.
     pub(crate) fn shows(&self) -> bool {
-        self.mean * self.syncs >= self.delay * self.syncs.saturating_sub(2)
+        self.mean * self.syncs >= self.delay * self.syncs.saturating_sub(1)
     }
 }
 

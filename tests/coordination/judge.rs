@@ -112,11 +112,14 @@ fn excuse(lane: &Lane, found: &Found, change: &Change, own: &[&Lock]) -> Option<
     if change.sent <= ended {
         return Some(Beyond::SentBefore);
     }
-    // Its lock ended when the old leader went on, and no lease had ended.
+    // Its lock ended when the old leader went on, and no lease had ended. A slow disk stops it again and again.
     let revoked = |happened: &&Happened| {
-        matches!(happened.fault.kind, Kind::LeaderPaused | Kind::SlowMember)
-            && ended + AT_ONCE >= happened.to
-            && ended <= happened.to + LAG
+        let goes_on = match happened.fault.kind {
+            Kind::LeaderPaused | Kind::SlowMember => happened.to.checked_sub(AT_ONCE),
+            Kind::SlowDisk { .. } => Some(happened.from),
+            _ => None,
+        };
+        goes_on.is_some_and(|goes_on| ended >= goes_on && ended <= happened.to + LAG)
     };
     if lane.etcd.revokes_wrongly && found.happened.iter().any(|happened| revoked(&happened)) {
         return Some(Beyond::Revoked);
