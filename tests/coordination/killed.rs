@@ -86,11 +86,11 @@ fn what_a_killed_process_sent_into_a_cut_arrives_while_its_recovery_settles_or_n
     {
         return;
     }
-    let Some(lane) = Lane::open(5, false, None) else { return };
     if network::addresses().is_none() {
         println!("skipped: it needs network namespaces");
         return;
     }
+    let Some(lane) = Lane::open(5, false, None) else { return };
     let [[soon, never_threads], [at_last, never_multiplexed]] = kill_both_engines_twice(&lane);
     let never = [never_threads, never_multiplexed];
     assert!(lane.history.wait_until_free(None, PATIENCE), "the lock of a dead owner stays");
