@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::answer::{self, EndpointProblem, HEADER};
 use super::login::Login;
+use super::moment::Moment;
 use crate::api::{Body, BodyUse, Reply, Request};
 use crate::engine::Exchange;
 use crate::engine::threads::transport::UreqTransport;
@@ -61,8 +62,8 @@ pub(super) struct Query {
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) value: Value,
-    /// A time before the request was sent that was answered.
-    pub(super) sent: Instant,
+    /// A moment before the request was sent that was answered.
+    pub(super) sent: Moment,
     /// An earlier attempt may have been applied, or may be applied later.
     pub(super) was_ambiguous: bool,
 }
@@ -151,7 +152,7 @@ impl Gateway {
                 if query.until <= Instant::now() {
                     return Err(troubles.unavailable());
                 }
-                let sent = Instant::now();
+                let sent = Moment::now();
                 match self.ask(endpoint, query) {
                     Ok(value) => {
                         self.preferred.store(endpoint, Ordering::Relaxed);

@@ -478,6 +478,21 @@ fn claim_of_a_session_that_is_revoked_has_ended() {
 }
 
 #[test]
+fn claim_ends_earlier_if_the_machine_was_suspended() {
+    let fake = FakeEtcd::start(1);
+    let endpoints = vec![Host::parse(fake.endpoint()).unwrap()];
+    let gateway = Arc::new(Gateway::new(endpoints, &Arc::default(), None).unwrap());
+    let ttl = Duration::from_secs(30);
+    let session = Session::open(&gateway, ttl, Instant::now() + PATIENCE).unwrap();
+    let held = session.hold();
+    session.suspend(Duration::from_secs(20));
+    assert!(session.is_open() && held.holds_until() <= Instant::now() + ttl - Duration::from_secs(20));
+    session.suspend(Duration::from_secs(11));
+    assert!(!session.is_open() && held.holds_until() <= Instant::now());
+    session.retire();
+}
+
+#[test]
 fn retired_session_keeps_its_claims_until_they_end() {
     let fake = FakeEtcd::start(1);
     let store = journal(&fake);
