@@ -242,7 +242,9 @@ impl Gateway {
         match self.transport.send(begun, &exchange).0 {
             Reply::Answered { status, body: Body::Whole(bytes), .. } => answer::read(status, &bytes, query.header),
             Reply::Answered { body: Body::Cut(bytes), .. } if bytes.len() as u64 >= MAX_NEEDED_BODY => {
-                Err(EndpointProblem::TooLarge("the answer is too large".into()))
+                Err(EndpointProblem::TooLarge(
+                    "the answer is too large, as if a key were not of this journal: list what is unfinished".into(),
+                ))
             }
             Reply::Answered { .. } => Err(EndpointProblem::Ambiguous("the answer was cut off".into())),
             Reply::NotSent(error) if error.kind() == RequestErrorKind::Exhausted => {
