@@ -310,6 +310,20 @@ fn renewal_answered_without_a_length_ends_the_claim() {
     assert_eq!(next.inherited(), Some(&intent("a")));
 }
 
+/// The report must say so even if the change that found it is the last one.
+#[test]
+fn claim_has_ended_when_a_change_finds_no_lock() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let mut held = claim(&store, "a");
+    held.record(&intent("a")).unwrap();
+    fake.state().kvs.remove(b"/p/lock/a".as_slice());
+    assert!(held.erase().is_err());
+    let now = Instant::now();
+    assert!(held.holds_until().unwrap() <= now, "the claim ends only when it is asked");
+    assert_eq!(fake.keys(), ["/p/intent/a"]);
+}
+
 #[test]
 fn claim_under_a_lease_that_has_ended_gets_another_lease() {
     let fake = FakeEtcd::start(1);
