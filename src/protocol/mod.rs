@@ -179,6 +179,8 @@ pub(crate) struct Machine<R = Sound> {
     phase_ends: Option<Duration>,
     /// The time at which the claim ends, unless it is renewed. `None` for a claim that does not end by itself.
     holds_until: Option<Duration>,
+    /// The time until which requests wait for a renewal, while they do.
+    renewal_ends: Option<Duration>,
     /// The first cause of a failure.
     cause: Option<Cause>,
     /// The recovery that preceded the operation itself.
@@ -253,6 +255,7 @@ impl<R: Rules> Machine<R> {
             deadline,
             phase_ends: None,
             holds_until: None,
+            renewal_ends: None,
             cause: None,
             earlier: None,
             notes: Vec::new(),
