@@ -81,10 +81,13 @@ fn state_directory() -> Option<PathBuf> {
     Some(state.join("cluster-client"))
 }
 
+/// An opened journal.
+pub(crate) type Store = Arc<dyn cluster_client::Journal>;
+
 impl Sourced<Journal> {
     /// Opens the journal, to look at what is unfinished. Returns `None` for a directory that does not exist: it is not
     /// created.
-    pub(crate) fn open(&self) -> Result<Option<Arc<dyn cluster_client::Journal>>, CliError> {
+    pub(crate) fn open(&self) -> Result<Option<Store>, CliError> {
         let directory = match &self.value {
             Journal::Directory(directory) => directory,
             Journal::Etcd(setting) => return Ok(Some(Arc::new(setting.open(&self.origin)?))),
@@ -107,13 +110,22 @@ impl Sourced<Journal> {
 
     /// Reads the unfinished operations, for advice. Returns the reason if the journal cannot be read.
     pub(crate) fn unfinished(&self) -> Result<Unfinished, String> {
+        self.unfinished_in(&mut None)
+    }
+
+    /// Reads the same again and again. The store stays open until it fails, so that a connection is made once.
+    pub(crate) fn unfinished_in(&self, store: &mut Option<Store>) -> Result<Unfinished, String> {
         if matches!(self.value, Journal::Off | Journal::NoPlace) {
             return Ok(Unfinished::default());
         }
-        match self.open().map_err(|error| error.message)? {
-            Some(store) => store.unfinished().map_err(|error: JournalError| with_causes(&error)),
-            None => Ok(Unfinished::default()),
-        }
+        let opened = match store.take() {
+            Some(opened) => Some(opened),
+            None => self.open().map_err(|error| error.message)?,
+        };
+        let Some(opened) = opened else { return Ok(Unfinished::default()) };
+        let found = opened.unfinished().map_err(|error: JournalError| with_causes(&error))?;
+        *store = Some(opened);
+        Ok(found)
     }
 }
 

@@ -60,6 +60,7 @@ mod table;
 mod time;
 mod tls;
 mod totals;
+mod unfinished;
 mod watch;
 mod whole_number;
 
