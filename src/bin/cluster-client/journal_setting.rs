@@ -28,7 +28,7 @@ pub(crate) enum Journal {
 
 /// Returns the setting of the journal and the configuration file, for commands that need no other setting.
 pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>, Option<PathBuf>), CliError> {
-    let file = ConfigFile::read(global.config.as_deref())?;
+    let file = ConfigFile::read(global.config_file())?;
     Ok((journal(global, &file)?, file.read_from()))
 }
 
@@ -101,9 +101,14 @@ impl Sourced<Journal> {
             return Ok(None);
         }
         let store = DirectoryJournal::open(directory).map_err(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let cause = error.io_error();
+            // Errors of the library end in a remedy, errors of the system do not.
+            let (problem, remedy) = match cause.raw_os_error() {
+                None => (error.to_string(), cause.to_string()),
+                Some(_) => (with_causes(&error), "name a directory that this user can read".into()),
+            };
             let shown = directory.to_string_lossy();
-            ConfigError::new("journal directory", shown, error.to_string(), cause).from_origin(self.origin.clone())
+            ConfigError::new("journal directory", shown, problem, remedy).from_origin(self.origin.clone())
         })?;
         Ok(Some(Arc::new(store)))
     }
@@ -145,7 +150,7 @@ pub(crate) const PLACES: &str = "--journal DIR or --journal etcd://HOST,HOST/PRE
 
 pub(crate) fn no_place() -> CliError {
     CliError::usage(format!(
-        "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: give {PLACES}, or \
+        "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is an absolute path: give {PLACES}, or \
          --no-journal to do without"
     ))
 }

@@ -19,16 +19,10 @@ pub(crate) fn completions(shell: Shell, output: &mut Output) -> Exit {
 }
 
 /// Prints the page of the program, or of one command.
-pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
+pub(crate) fn man(command: &[String], output: &mut Output) -> Result<Exit, CliError> {
     let mut whole = offered::spelled_out(help::command());
     whole.build();
-    let page = match command {
-        None => whole,
-        Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
-            let known: Vec<&str> = whole.get_subcommands().map(clap::Command::get_name).collect();
-            help::unknown("command", name, &known)
-        })?,
-    };
+    let page = help::found(&whole, command, &[])?;
     let mut roff = Vec::new();
     write_page(page, &mut roff).map_err(|error| CliError::unchanged(format!("no manual page: {error}")))?;
     output.print(&String::from_utf8_lossy(&roff));

@@ -113,8 +113,13 @@ impl Screen<'_> {
     fn set_unfinished(&mut self, found: &Found) {
         self.advice.unfinished.clone_from(&found.entries);
         let problems: Vec<String> = found.warnings().collect();
-        if problems != self.problems && !self.is_redrawn {
-            problems.iter().for_each(|warning| eprint(warning));
+        // A reason may have a time, which differs in each round.
+        let without_digits = |warning: &String| warning.replace(|c: char| c.is_ascii_digit(), "");
+        let is_known = problems.iter().map(without_digits).eq(self.problems.iter().map(without_digits));
+        if !is_known && !self.is_redrawn {
+            for warning in &problems {
+                eprint(warning);
+            }
             if problems.is_empty() {
                 eprint("the journal can be read again");
             }
