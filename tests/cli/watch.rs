@@ -110,6 +110,16 @@ fn screen_is_cut_to_the_height_of_the_terminal() {
     watch.ends().exits(1);
 }
 
+#[test]
+fn watch_ends_with_its_reader_even_if_nothing_changes() {
+    let bench = Bench::new();
+    let mut watch = bench.start(&["status", "--watch", "--interval", "100ms", "payments", "-o", "json"]);
+    assert!(watch.first_line().contains("\"payments\""));
+    drop(watch.child().stdout.take());
+    let ran = watch.ends().exits(1);
+    assert_eq!(ran.err, "");
+}
+
 /// Starts a create of this group that does not end, and returns it with the beginning of its holder's name.
 fn endless_create(bench: &Bench, group: &str) -> (Running, String) {
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));

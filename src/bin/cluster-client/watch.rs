@@ -1,5 +1,6 @@
 //! `status --watch`: asks again and again. A terminal shows the latest states on one screen, which is redrawn. Elsewhere
-//! each change is a block of lines. Each round also reads the journal, as a single status does.
+//! each change is a block of lines. Each round also reads the journal, as a single status does. The watch ends with its
+//! reader, as in `status g --watch -o name | head -1`, which waits until the group is on every host.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
@@ -72,7 +73,7 @@ pub(crate) fn run(
         screen.set_unfinished(reader.result());
         screen.show(&round);
         output::wait_for_room();
-        if ended.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) || output::has_no_reader() {
             return Ok(screen.end(exit));
         }
     }
