@@ -246,6 +246,8 @@ fn each_option_of_a_page_has_its_help() {
 fn completions_of_a_command_have_the_options_that_it_uses() {
     let bench = Bench::new();
     let script = bench.run(&["completions", "bash"]).exits(0).out;
+    let of_zsh = bench.run(&["completions", "zsh"]).exits(0).out;
+    assert!(of_zsh.contains("'*:ids -- ") && !of_zsh.contains("'*::"), "no option after a group: {of_zsh}");
     let options = |command: &str| {
         let (_, rest) = script.split_once(&format!("\n        cluster__client__subcmd__{command})\n")).unwrap();
         rest.lines().next().unwrap().to_owned()

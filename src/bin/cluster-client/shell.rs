@@ -14,13 +14,15 @@ const NAME: &str = "cluster-client";
 pub(crate) fn completions(shell: Shell, output: &mut Output) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut offered::spelled_out(help::command()), NAME, &mut script);
-    let mut script = String::from_utf8_lossy(&script).into_owned();
-    if shell == Shell::Bash {
+    let script = String::from_utf8_lossy(&script);
+    output.print(&match shell {
         // The generator spells a name with a dash in two ways, so that the cases of the commands are never reached
         // (https://github.com/clap-rs/clap/issues/6421).
-        script = script.replace("cluster__subcmd__client", "cluster__client");
-    }
-    output.print(&script);
+        Shell::Bash => script.replace("cluster__subcmd__client", "cluster__client"),
+        // With two colons, zsh completes no option after the first group.
+        Shell::Zsh => script.replace("'*::", "'*:"),
+        _ => script.into_owned(),
+    });
     Exit::Done
 }
 
