@@ -28,7 +28,7 @@ pub(crate) enum Journal {
 
 /// Returns the setting of the journal and the configuration file, for commands that need no other setting.
 pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>, Option<PathBuf>), CliError> {
-    let file = ConfigFile::read(global.config.as_deref())?;
+    let file = ConfigFile::read(global.config_file())?;
     Ok((journal(global, &file)?, file.read_from()))
 }
 
@@ -88,10 +88,13 @@ fn state_directory() -> Option<PathBuf> {
     Some(state.join("cluster-client"))
 }
 
+/// An opened journal.
+pub(crate) type Store = Arc<dyn cluster_client::Journal>;
+
 impl Sourced<Journal> {
     /// Opens the journal, to look at what is unfinished. Returns `None` for a directory that does not exist: it is not
     /// created.
-    pub(crate) fn open(&self) -> Result<Option<Arc<dyn cluster_client::Journal>>, CliError> {
+    pub(crate) fn open(&self) -> Result<Option<Store>, CliError> {
         let directory = match &self.value {
             Journal::Directory(directory) => directory,
             Journal::Etcd(setting) => return Ok(Some(Arc::new(setting.open(&self.origin)?))),
@@ -105,22 +108,36 @@ impl Sourced<Journal> {
             return Ok(None);
         }
         let store = DirectoryJournal::open(directory).map_err(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let cause = error.io_error();
+            // Errors of the library end in a remedy, errors of the system do not.
+            let (problem, remedy) = match cause.raw_os_error() {
+                None => (error.to_string(), cause.to_string()),
+                Some(_) => (with_causes(&error), "name a directory that this user can read".into()),
+            };
             let shown = directory.to_string_lossy();
-            ConfigError::new("journal directory", shown, error.to_string(), cause).from_origin(self.origin.clone())
+            ConfigError::new("journal directory", shown, problem, remedy).from_origin(self.origin.clone())
         })?;
         Ok(Some(Arc::new(store)))
     }
 
     /// Reads the unfinished operations, for advice. Returns the reason if the journal cannot be read.
     pub(crate) fn unfinished(&self) -> Result<Unfinished, String> {
+        self.unfinished_in(&mut None)
+    }
+
+    /// Reads the same again and again. The store stays open until it fails, so that a connection is made once.
+    pub(crate) fn unfinished_in(&self, store: &mut Option<Store>) -> Result<Unfinished, String> {
         if matches!(self.value, Journal::Off | Journal::NoPlace) {
             return Ok(Unfinished::default());
         }
-        match self.open().map_err(|error| error.message)? {
-            Some(store) => store.unfinished().map_err(|error: JournalError| with_causes(&error)),
-            None => Ok(Unfinished::default()),
-        }
+        let opened = match store.take() {
+            Some(opened) => Some(opened),
+            None => self.open().map_err(|error| error.message)?,
+        };
+        let Some(opened) = opened else { return Ok(Unfinished::default()) };
+        let found = opened.unfinished().map_err(|error: JournalError| with_causes(&error))?;
+        *store = Some(opened);
+        Ok(found)
     }
 }
 
@@ -140,7 +157,7 @@ pub(crate) const PLACES: &str = "--journal DIR or --journal etcd://HOST,HOST/PRE
 
 pub(crate) fn no_place() -> CliError {
     CliError::usage(format!(
-        "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: give {PLACES}, or \
+        "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is an absolute path: give {PLACES}, or \
          --no-journal to do without"
     ))
 }
