@@ -23,6 +23,7 @@ RUN sed -E -i '/^\[\[(bench|example|test)\]\]/,/^$/d' Cargo.toml \
 # COPY keeps the files' times. Without `touch`, sources older than the stand-ins above would count as built.
 COPY README.md ./
 COPY docs docs
+COPY presets presets
 COPY src src
 RUN find src -name '*.rs' -exec touch {} + \
  && cargo build --locked --profile dist --no-default-features --features cli,rustls \

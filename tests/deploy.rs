@@ -100,7 +100,7 @@ fn every_included_file_is_copied() {
                 visit(&path, copied);
             } else if path.extension() == Some(OsStr::new("rs")) {
                 let text = fs::read_to_string(&path).expect("sources are UTF-8");
-                for include in ["include_str!(\"", "include_bytes!(\"", "include!(\""] {
+                for include in ["include_str!(\"", "include_str!(concat!(\"", "include_bytes!(\"", "include!(\""] {
                     for found in text.split(include).skip(1).filter_map(|rest| rest.split('"').next()) {
                         let target = normal(&dir.join(found));
                         let target = target.strip_prefix(ROOT.trim_end_matches('/')).expect("inside the repository");

@@ -725,7 +725,7 @@ fn torn_last_line_is_dropped_and_a_corrupt_file_refused() {
     drop(node);
     assert_eq!(fs::read_to_string(&path).expect("a file"), "+a\n+d\n");
 
-    for content in ["+a\nwhat\n+b\n", "+a\n+\n", "+a\n\n", "+a\n+%FF\n"] {
+    for content in ["+a\nwhat\n+b\n", "+a\n+\n", "+a\n\n", "+a\n+%FF\n", "+a\na person's only line"] {
         fs::write(&path, content).expect("a file");
         let error = open().expect_err("a spoiled file");
         let expected = format!("data file {}: line 2 is neither +id nor -id", path.display());

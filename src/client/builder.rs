@@ -812,6 +812,12 @@ fn open_directory(directory: &Path) -> Result<Arc<dyn Journal>, ConfigError> {
         let problem = if mask::has_user_info(&shown) { "cannot be used".into() } else { problem };
         ConfigError::new("journal directory", shown, problem, remedy)
     };
+    let shown = directory.display().to_string();
+    if shown.contains("://") {
+        // As a directory it would lock on this machine alone.
+        let remedy = "open it with EtcdJournal::builder, and set it with custom_journal";
+        return Err(ConfigError::new("journal directory", shown, "is a URL", remedy));
+    }
     Ok(Arc::new(DirectoryJournal::open(directory).map_err(refused)?))
 }
 
@@ -885,6 +891,15 @@ mod tests {
 
     fn limits(change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Limits {
         change(ClusterClient::builder()).limits().unwrap()
+    }
+
+    #[test]
+    fn url_is_refused_as_a_journal_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = folder.path().join("etcd://etcd1:2379/payments");
+        let refused = ClusterClient::builder().hosts(["http://node1"]).journal(&url).build().unwrap_err().to_string();
+        assert!(refused.contains("is a URL: open it with EtcdJournal::builder"), "{refused}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     }
 
     #[test]

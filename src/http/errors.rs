@@ -7,7 +7,7 @@ use super::MAX_HEAD;
 use crate::values::cause::{RequestError, RequestErrorKind as Kind};
 
 pub(crate) fn not_connected(cause: Option<io::Error>, timeout: Duration) -> RequestError {
-    let timed_out = || RequestError::new(Kind::Connect, format!("no connection within {timeout:?}"));
+    let timed_out = || RequestError::new(Kind::Connect, format!("no connection within {:?}", rounded(timeout)));
     let Some(cause) = cause else { return timed_out() };
     match cause.kind() {
         io::ErrorKind::TimedOut => timed_out(),
@@ -28,6 +28,7 @@ pub(crate) fn closed(cause: io::Error) -> RequestError {
 }
 
 pub(crate) fn out_of_time(sent: bool, timeout: Duration) -> RequestError {
+    let timeout = rounded(timeout);
     let message = if sent {
         format!("no answer within {timeout:?}")
     } else {
@@ -36,11 +37,19 @@ pub(crate) fn out_of_time(sent: bool, timeout: Duration) -> RequestError {
     RequestError::new(Kind::Timeout, message)
 }
 
+/// Returns a timeout for a person, who has no use for nanoseconds. The rest of an operation's time may be the timeout of a
+/// request.
+fn rounded(timeout: Duration) -> Duration {
+    let unit = if timeout < Duration::from_secs(1) { 1_000_000 } else { 100_000_000 };
+    let units = timeout.as_nanos().div_ceil(unit);
+    Duration::from_nanos(u64::try_from(units * unit).unwrap_or(u64::MAX))
+}
+
 /// Returns the error to report for an `error` before the end of the TLS handshake.
 pub(crate) fn during_handshake(error: RequestError, timeout: Duration) -> RequestError {
     let message = match error.kind() {
         Kind::Tls => return error,
-        Kind::Timeout => format!("no TLS connection within {timeout:?}"),
+        Kind::Timeout => format!("no TLS connection within {:?}", rounded(timeout)),
         Kind::Closed => "the connection was closed during the TLS handshake".into(),
         _ => "the TLS handshake failed".into(),
     };
@@ -73,4 +82,19 @@ pub(crate) fn outlasts_claim() -> RequestError {
 
 pub(crate) fn no_such_host() -> RequestError {
     RequestError::new(Kind::Internal, "there is no host of that number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeout_is_shown_in_whole_milliseconds_or_tenths_of_a_second() {
+        let shown = |nanos| out_of_time(true, Duration::from_nanos(nanos)).to_string();
+        assert_eq!(shown(1_129_424_662), "no answer within 1.2s");
+        assert_eq!(shown(150_000_000), "no answer within 150ms");
+        assert_eq!(shown(1_500_001), "no answer within 2ms");
+        assert_eq!(shown(10_000_000_000), "no answer within 10s");
+        assert_eq!(shown(u64::MAX), "no answer within 18446744073.709551615s");
+    }
 }

@@ -182,6 +182,8 @@ pub(crate) struct Machine<R = Sound> {
     phase_ends: Option<Duration>,
     /// The time at which the claim ends, unless it is renewed. `None` for a claim that does not end by itself.
     holds_until: Option<Duration>,
+    /// The time until which requests wait for a renewal, while they do.
+    renewal_ends: Option<Duration>,
     /// The first cause of a failure.
     cause: Option<Cause>,
     /// The recovery that preceded the operation itself.
@@ -257,6 +259,7 @@ impl<R: Rules> Machine<R> {
             deadline,
             phase_ends: None,
             holds_until: None,
+            renewal_ends: None,
             cause: None,
             earlier: None,
             notes: Vec::new(),
@@ -394,12 +397,6 @@ impl<R: Rules> Machine<R> {
     /// nothing and is not retried, so it may be withdrawn.
     pub(crate) fn is_stopping(&self) -> bool {
         self.in_round() && self.stopping.is_some()
-    }
-
-    /// Returns the report. Call it only after [`Output::Done`].
-    pub(crate) fn into_report(mut self) -> Report {
-        let participants = std::mem::take(&mut self.participants);
-        self.report_on(self.outcome.unwrap_or(Outcome::InDoubt), participants.into_iter())
     }
 
     /// Whether the operation may still end without any change: its intent is not recorded yet.

@@ -39,10 +39,15 @@ impl DataFile {
             Some(last) => content.split_at(last + 1),
             None => content.split_at(0),
         };
-        if !torn.is_empty() {
-            log::warn!("data file {}: the last line is torn, its {} bytes are dropped", path.display(), torn.len());
-        }
         let (groups, lines) = replay(whole)?;
+        match torn.first() {
+            None => {}
+            Some(b'+' | b'-') => {
+                log::warn!("data file {}: the last line is torn, its {} bytes are dropped", path.display(), torn.len());
+            }
+            // It is another program's file, which must not be rewritten.
+            Some(_) => return Err(malformed(lines + 1)),
+        }
         let mut length = content.len() as u64;
         if lines != groups.len() || !torn.is_empty() {
             (file, length) = rewrite(path, &groups)?;
@@ -95,13 +100,14 @@ fn replay(content: &[u8]) -> io::Result<(BTreeSet<String>, usize)> {
         match (sign, id) {
             (b"+", Some(id)) => drop(groups.insert(id.into_owned())),
             (b"-", Some(id)) => drop(groups.remove(id.as_ref())),
-            _ => {
-                let message = format!("line {lines} is neither +id nor -id");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
+            _ => return Err(malformed(lines)),
         }
     }
     Ok((groups, lines))
+}
+
+fn malformed(line: usize) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("line {line} is neither +id nor -id"))
 }
 
 /// Replaces the file by a new one with one line per group. The old file stays complete until the rename.

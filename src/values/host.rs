@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::values::config::{ConfigError, Origin, shortened};
 use crate::values::mask;
+use crate::values::printable::Printable;
 
 /// The base URL of one node, such as `http://node1:8000` or `https://10.0.0.7/cluster`.
 ///
@@ -260,6 +261,9 @@ impl<'a> IntoIterator for &'a Hosts {
 
 type Refusal = (String, String);
 
+/// The marks that surround a text in a list or a document.
+const QUOTES: [char; 10] = ['"', '\'', '`', '“', '”', '„', '‘', '’', '«', '»'];
+
 /// Problem and remedy of every text with an at sign. A more exact error would have to quote a possible password.
 const USER_INFO: (&str, &str) =
     ("has user info", "leave out user and password, and percent-encode an at sign in a path");
@@ -269,10 +273,18 @@ fn parse(url: &str) -> Result<Host, Refusal> {
     if url.contains('@') {
         return refuse(USER_INFO.0, USER_INFO.1);
     }
-    if let Some(c) = url.chars().find(|c| c.is_whitespace() || c.is_control()) {
+    if let Some(c) = url.chars().find(|c| c.is_whitespace() || Printable::escapes(*c)) {
         return refuse(format!("has the character U+{:04X}", u32::from(c)), "remove it");
     }
+    // A path may end with a quote of ASCII.
+    if url.starts_with(QUOTES) || url.ends_with(|end: char| !end.is_ascii() && QUOTES.contains(&end)) {
+        return refuse("is in quotes", "remove them");
+    }
     let Some((scheme, rest)) = url.split_once("://") else {
+        let start = url.to_ascii_lowercase();
+        if ["http:/", "http/", "https:/", "https/"].iter().any(|slip| start.starts_with(slip)) {
+            return refuse("has no \"://\" after its scheme", "write it as http://node1:8000");
+        }
         let url = shortened(&mask::hosts(url));
         return refuse("has no scheme", format!("write http://{}", url.trim_start_matches('/')));
     };
@@ -363,6 +375,9 @@ fn check_name(name: &str) -> Result<String, Refusal> {
     }
     if let Some(address) = name.strip_prefix('[') {
         let address = address.trim_end_matches(']');
+        if address.contains('%') {
+            return refuse("has an address with a zone", "use an address that needs none, or a name");
+        }
         return match address.parse::<Ipv6Addr>() {
             Ok(address) => Ok(format!("[{address}]")),
             Err(_) => refuse("has an address that is not IPv6", "write it as [::1]:8000"),

@@ -183,15 +183,23 @@ pub struct UnreadableIntent {
 
 #[cfg(feature = "etcd")]
 impl UnreadableIntent {
-    /// The problem without its remedy, which is about a file.
+    /// The problem without its remedy, which may be about a file.
     pub(crate) fn problem(&self) -> Printable<'_> {
         Printable::new(&self.problem)
+    }
+
+    /// The remedy for an intent of another version of the format, which must not be deleted.
+    pub(crate) fn remedy_of_another_version(&self) -> Option<&'static str> {
+        (self.remedy == OTHER_VERSION).then_some(OTHER_VERSION)
     }
 }
 
 /// The remedy for an unreadable file, to be carried out by a person.
 pub(crate) const BY_HAND: &str =
     "ask for the status of its group, delete this file, then repair the group to present or absent";
+
+/// The remedy for an intent of another version of the format.
+const OTHER_VERSION: &str = "recover with the version of cluster-client that wrote it";
 
 /// The first words of the first line; the version of the format follows.
 const FORMAT: &str = "cluster-client intent ";
@@ -362,7 +370,7 @@ fn check_version(text: &str) -> Result<(), UnreadableIntent> {
         Some(VERSION) => Ok(()),
         Some(other) if !other.is_empty() && other.bytes().all(|b| b.is_ascii_digit()) => Err(UnreadableIntent {
             problem: format!("it is of version {other} of the format, and this program reads version {VERSION}"),
-            remedy: "recover with the version of cluster-client that wrote it",
+            remedy: OTHER_VERSION,
         }),
         _ => Err(by_hand("its first line is not that of an intent")),
     }

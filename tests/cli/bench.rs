@@ -260,6 +260,7 @@ impl Running {
 
     /// Blocks until the command has written a line with this text to standard error.
     pub(crate) fn wait_until_it_reports(&mut self, text: &str) {
+        let watchdog = Watchdog::of(self.child());
         let stderr = self.child().stderr.as_mut().unwrap();
         let mut line = Vec::new();
         let mut byte = [0];
@@ -271,6 +272,7 @@ impl Running {
             assert_eq!(stderr.read(&mut byte).unwrap(), 1, "it never reported {text:?}");
             line.push(byte[0]);
         }
+        watchdog.end();
     }
 
     /// Reads the first line of standard output.
@@ -282,21 +284,38 @@ impl Running {
 
     /// Blocks until the command ends. Kills it after [`PATIENCE`], so that it has no exit code.
     pub(crate) fn end(mut self) -> Output {
-        let process = self.child().id().to_string();
-        let (ended, end) = mpsc::channel();
-        let watchdog = std::thread::spawn(move || {
-            if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                let _ = Command::new("kill").args(["-s", "KILL", &process]).status();
-            }
-        });
+        let watchdog = Watchdog::of(self.child());
         let output = self.0.take().unwrap().wait_with_output().unwrap();
-        ended.send(()).unwrap_or_default();
-        watchdog.join().unwrap();
+        watchdog.end();
         output
     }
 
     pub(crate) fn ends(self) -> Ran {
         Ran::from(self.end())
+    }
+}
+
+/// A thread that kills a process after [`PATIENCE`], so that a test fails instead of hanging.
+struct Watchdog {
+    ended: mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Watchdog {
+    fn of(child: &Child) -> Self {
+        let process = child.id().to_string();
+        let (ended, end) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            if end.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                let _ = Command::new("kill").args(["-s", "KILL", &process]).status();
+            }
+        });
+        Watchdog { ended, thread }
+    }
+
+    fn end(self) {
+        self.ended.send(()).unwrap_or_default();
+        self.thread.join().unwrap();
     }
 }
 

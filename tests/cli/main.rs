@@ -38,6 +38,7 @@ mod screens;
 mod secrets;
 mod settings;
 mod signals;
+mod slips;
 mod stuck;
 mod terminal;
 mod tls;

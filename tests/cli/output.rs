@@ -246,13 +246,44 @@ fn each_option_of_a_page_has_its_help() {
 fn completions_of_a_command_have_the_options_that_it_uses() {
     let bench = Bench::new();
     let script = bench.run(&["completions", "bash"]).exits(0).out;
+    let of_zsh = bench.run(&["completions", "zsh"]).exits(0).out;
+    assert!(of_zsh.contains("'*:ids -- ") && !of_zsh.contains("'*::"), "no option after a group: {of_zsh}");
     let options = |command: &str| {
-        let (_, rest) = script.split_once(&format!("\n        cluster__subcmd__client__subcmd__{command})\n")).unwrap();
+        let (_, rest) = script.split_once(&format!("\n        cluster__client__subcmd__{command})\n")).unwrap();
         rest.lines().next().unwrap().to_owned()
     };
     assert!(options("create").contains(" --hosts ") && options("create").contains(" --dry-run "));
     assert!(options("node").contains(" --error-rate ") && options("node").contains(" --output "));
     assert!(!options("node").contains("--hosts") && !options("node").contains("--journal"), "{}", options("node"));
+}
+
+/// Asks bash itself for the completions of a line, whose last word is being typed.
+#[cfg(unix)]
+#[test]
+fn bash_completes_commands_options_and_values() {
+    let bench = Bench::new();
+    bench.write("script", bench.run(&["completions", "bash"]).exits(0).out);
+    let completed = |line: &[&str]| {
+        let words = line.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ");
+        let [.., before, typed] = line else { panic!("two words") };
+        let last = line.len() - 1;
+        let script = format!(
+            "source ./script; COMP_WORDS=({words}); COMP_CWORD={last}; _cluster__client cluster-client '{typed}' '{before}'
+             echo \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = std::process::Command::new("bash");
+        let ran = Ran::of(bash.args(["--norc", "-c", &script]).current_dir(bench.path(""))).exits(0);
+        ran.out.trim().to_owned()
+    };
+    for (line, completion) in [
+        (&["cluster-client", "stat"][..], "status"),
+        (&["cluster-client", "status", "--time"], "--timeout"),
+        (&["cluster-client", "repair", "g", "--to", ""], "present absent"),
+        (&["cluster-client", "journal", "f"], "forget"),
+        (&["cluster-client", "journal", "forget", "--y"], "--yes"),
+    ] {
+        assert_eq!(completed(line), completion, "{line:?}");
+    }
 }
 
 /// A full disk must not leave half a manual page and success.

@@ -336,12 +336,12 @@ fn without_a_home_only_commands_that_need_the_journal_are_refused() {
             &bench,
             &mut homeless(arguments),
             &[
-                "neither XDG_STATE_HOME nor HOME is set",
+                "neither XDG_STATE_HOME nor HOME is an absolute path",
                 "--journal DIR or --journal etcd://HOST,HOST/PREFIX, or --no-journal",
             ],
         );
     }
-    Ran::of(&mut homeless(&["hosts"])).exits(0).prints("no place: HOME is not set, give --journal DIR");
+    Ran::of(&mut homeless(&["hosts"])).exits(0).prints("no place: HOME is no absolute path, give --journal DIR");
     Ran::of(&mut homeless(&["create", "g", "--no-journal"])).exits(0);
     Ran::of(&mut homeless(&["status", "g"])).exits(0);
     assert!(bench.cluster.all_have("g"));

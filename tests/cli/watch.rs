@@ -1,7 +1,11 @@
 //! `status --watch`: a screen that is redrawn on a terminal, a block for each change elsewhere.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::mpsc::{self, Receiver};
+
+use cluster_client::testing::{Fault, Method};
 
 use crate::bench::{Bench, PATIENCE, Running, name};
 use crate::pty::OnTerminal;
@@ -102,6 +106,117 @@ fn screen_is_cut_to_the_height_of_the_terminal() {
     assert!(top[0].ends_with("Ctrl-C ends") && top[1] == "60 on none", "the totals are never cut\n{screen}");
     watch.resize(20, 120);
     watch.wait_until_it_shows("45 more lines");
+    watch.types("\x03");
+    watch.ends().exits(1);
+}
+
+#[test]
+fn watch_ends_with_its_reader_even_if_nothing_changes() {
+    let bench = Bench::new();
+    let mut watch = bench.start(&["status", "--watch", "--interval", "100ms", "payments", "-o", "json"]);
+    assert!(watch.first_line().contains("\"payments\""));
+    drop(watch.child().stdout.take());
+    let ran = watch.ends().exits(1);
+    assert_eq!(ran.err, "");
+}
+
+/// Starts a create of this group that does not end, and returns it with the beginning of its holder's name.
+fn endless_create(bench: &Bench, group: &str) -> (Running, String) {
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let mut create = bench.start(&["create", group, "--request-timeout", "60s"]);
+    for node in bench.cluster.nodes() {
+        assert!(node.wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    }
+    let holder = format!("process {} ", create.child().id());
+    (create, holder)
+}
+
+/// Receives lines until one has this text.
+fn line_with(output: &Receiver<String>, text: &str) -> String {
+    loop {
+        let line = output.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("never printed: {text}"));
+        if line.contains(text) {
+            return line;
+        }
+    }
+}
+
+#[test]
+fn unfinished_operation_and_its_holder_are_named_while_they_last() {
+    let bench = Bench::new();
+    let (mut one, of_one) = watch(&bench, &["payments"]);
+    let (mut two, of_two) = watch(&bench, &["payments", "users"]);
+    line_with(&of_one, "payments is on none of 3 hosts");
+    line_with(&of_two, "2 on none");
+    let (mut create, holder) = endless_create(&bench, "payments");
+    let under_way = format!("a create of it is under way ({holder}");
+    let line = line_with(&of_one, &under_way);
+    assert!(line.starts_with("mixed: on 2 of 3 hosts, and ") || line.starts_with("payments is on none"), "{line}");
+    assert!(line_with(&of_two, &under_way).starts_with("note: payments: "));
+    create.kill();
+    line_with(&of_one, "mixed: on 2 of 3 hosts, and the journal holds an unfinished operation on it.");
+    assert!(line_with(&of_two, "the journal holds an unfinished operation").starts_with("note: payments: "));
+    bench.run(&["recover"]).exits(0);
+    while line_with(&of_one, "payments is on none of 3 hosts") != "payments is on none of 3 hosts" {}
+    one.signal("INT");
+    two.signal("INT");
+    one.ends().exits(1);
+    two.ends().exits(1);
+}
+
+#[test]
+fn json_has_a_line_when_an_operation_begins_or_loses_its_owner() {
+    let bench = Bench::new();
+    // No host may change, so only the journal does.
+    bench.cluster.node(0).inject(Fault::mute().on(Method::Post));
+    bench.cluster.node(2).inject(Fault::mute().on(Method::Post));
+    let (mut watch, output) = watch(&bench, &["payments", "-o", "json"]);
+    let line = || serde_json::from_str::<serde_json::Value>(&output.recv_timeout(PATIENCE).unwrap()).unwrap();
+    assert_eq!(line().get("unfinished"), None);
+    let (mut create, holder) = endless_create(&bench, "payments");
+    let begun = line();
+    crate::schema::assert_described(&begun);
+    assert!(begun["unfinished"]["holder"].as_str().unwrap().starts_with(&holder), "{begun}");
+    assert_eq!((&begun["exit"], &begun["next"][0][1]), (&1.into(), &"status".into()));
+    create.kill();
+    let left = line();
+    assert_eq!((&left["unfinished"]["running"], &left["next"][0][1]), (&false.into(), &"recover".into()), "{left}");
+    watch.signal("INT");
+    watch.ends().exits(1);
+}
+
+#[test]
+fn journal_that_fails_is_named_once_and_does_not_end_the_watch() {
+    let bench = Bench::new();
+    bench.run(&["create", "payments"]).exits(0);
+    let trust = |mode| fs::set_permissions(bench.journal(), fs::Permissions::from_mode(mode)).unwrap();
+    let (mut watch, output) = watch(&bench, &["payments"]);
+    line_with(&output, "payments is on 3 of 3 hosts");
+    trust(0o777);
+    watch.wait_until_it_reports("warning: unfinished operations are not known: ");
+    let asked = bench.cluster.node(0).log().len();
+    assert!(bench.cluster.node(0).wait_until(|node| node.log().len() > asked + 3, PATIENCE));
+    bench.cluster.node(1).remove("payments");
+    line_with(&output, "mixed: on 2 of 3 hosts.");
+    trust(0o700);
+    watch.wait_until_it_reports("the journal can be read again");
+    watch.signal("INT");
+    let ran = watch.ends().exits(3);
+    assert!(!ran.err.contains("warning"), "{ran:#?}");
+}
+
+#[test]
+fn screen_has_the_warning_of_a_journal_that_fails() {
+    let bench = Bench::new();
+    bench.run(&["create", "payments"]).exits(0);
+    let words = ["status", "payments", "orders", "--watch", "--interval", "100ms"];
+    let mut watch = OnTerminal::start(&bench, &words).watched();
+    watch.wait_until_it_shows("1 on none");
+    fs::set_permissions(bench.journal(), fs::Permissions::from_mode(0o777)).unwrap();
+    let screen = watch.wait_until_it_shows("warning: unfinished operations are not known: ");
+    assert!(screen.contains("1 on none"), "{screen}");
+    fs::set_permissions(bench.journal(), fs::Permissions::from_mode(0o700)).unwrap();
+    watch.wait_until(|screen| !screen.contains("warning") && screen.contains("1 on none"));
     watch.types("\x03");
     watch.ends().exits(1);
 }

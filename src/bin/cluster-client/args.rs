@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::parser::ValueSource;
@@ -83,7 +83,7 @@ pub(crate) struct GlobalOptions {
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
     /// Log the requests and results; twice for more (RUST_LOG overrides it)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, value_parser = whole_number::parse_option::<u8>)]
     pub(crate) verbose: u8,
     /// How log lines are written
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
@@ -100,6 +100,11 @@ pub(crate) struct GlobalOptions {
 }
 
 impl GlobalOptions {
+    /// Returns the configuration file that was named, and where.
+    pub(crate) fn config_file(&self) -> Option<(&Path, Origin)> {
+        self.config.as_deref().map(|path| (path, self.origin("--config")))
+    }
+
     /// Returns the origin of the value of an option, which has one.
     pub(crate) fn origin(&self, option: &str) -> Origin {
         if self.from_variables.contains(option) {
@@ -117,7 +122,7 @@ impl Arguments {
 
     pub(crate) fn from(typed: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let typed: Vec<OsString> = typed.into_iter().collect();
-        let matches = help::command().try_get_matches_from(&typed)?;
+        let matches = offered::parse(&typed)?;
         let mut arguments = Arguments::from_arg_matches(&matches)?;
         let is_variable = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
         let option = |id: &clap::Id| format!("--{}", id.as_str().replace('_', "-"));
@@ -295,14 +300,15 @@ Examples:
     #[command(after_help = "Examples:
   cluster-client man > cluster-client.1
   cluster-client man create | man -l -")]
-    Man { command: Option<String> },
+    Man { command: Vec<String> },
     /// Explain a command or a topic: json, exit-codes, configuration
     #[command(after_help = "Examples:
   cluster-client help create
+  cluster-client help journal forget
   cluster-client help configuration")]
     Help {
         #[arg(value_name = "COMMAND|TOPIC")]
-        about: Option<String>,
+        about: Vec<String>,
     },
 }
 

@@ -71,11 +71,11 @@ impl std::fmt::Debug for ConfigFile {
 impl ConfigFile {
     /// Reads the named file, or the default one. Only the default one may be missing. It is read without being named,
     /// so it must not be writable for other users.
-    pub(crate) fn read(named: Option<&Path>) -> Result<Self, ConfigError> {
+    pub(crate) fn read(named: Option<(&Path, Origin)>) -> Result<Self, ConfigError> {
+        let (named, origin) = named.map_or((None, Origin::Default), |(path, origin)| (Some(path), origin));
         let path = named.unwrap_or(Path::new(DEFAULT));
         let refused = |problem: String, remedy: &str| {
-            let origin = named.map_or(Origin::Default, |_| Origin::Option("--config".into()));
-            ConfigError::new("configuration file", path.to_string_lossy(), problem, remedy).from_origin(origin)
+            ConfigError::new("configuration file", path.to_string_lossy(), problem, remedy).from_origin(origin.clone())
         };
         // Accept the null device as an empty file.
         if named == Some(Path::new("/dev/null")) {
@@ -84,6 +84,13 @@ impl ConfigFile {
         let (bytes, found) = match open::read(path, LIMIT) {
             Ok(read) => read,
             Err(ReadError::Io(error)) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                // Settings behind a broken link were meant to count.
+                if path.is_symlink() {
+                    return Err(refused(
+                        "is a link to a file that does not exist".into(),
+                        "correct or remove the link",
+                    ));
+                }
                 return Ok(Self::default());
             }
             Err(ReadError::Io(error)) => {
@@ -371,7 +378,7 @@ mod tests {
         for _ in 0..5_000 {
             let malformed = crate::malformed::config(&mut |below| random.usize(..below));
             std::fs::write(&path, &malformed.text).unwrap();
-            let file = match ConfigFile::read(Some(&path)) {
+            let file = match ConfigFile::read(Some((&path, Origin::Default))) {
                 Err(error) => {
                     malformed.assert_hidden_by(&error);
                     *if error.to_string().contains("is not TOML") { &mut syntax } else { &mut keys } += 1;

@@ -9,6 +9,7 @@ use cluster_client::{Api, ConfigError, GroupId, Origin, Printable};
 
 use crate::args::Groups;
 use crate::exit::CliError;
+use crate::output::eprint;
 
 /// Maximum size of a list in bytes, comments included.
 const MAX_BYTES: u64 = 256 << 20;
@@ -46,7 +47,7 @@ fn arguments(ids: &[String], api: &Api) -> Result<Vec<GroupId>, CliError> {
         refuse_host(id, api.noun())?;
         found.add(id, 0, place)?;
     }
-    Ok(found.groups)
+    Ok(found.finish())
 }
 
 /// Refuses a URL as a group on the command line. It is a host after a blank, which would be left out.
@@ -94,7 +95,7 @@ fn lines(path: &Path, reader: impl BufRead, api: &Api) -> Result<Vec<GroupId>, C
             return Err(CliError::usage(format!("{} names more than {MAX_GROUPS} {noun}s: split it", shown(path))));
         }
     }
-    Ok(found.groups)
+    Ok(found.finish())
 }
 
 /// The groups so far, and the line of each.
@@ -102,11 +103,25 @@ struct Found<'a> {
     api: &'a Api,
     groups: Vec<GroupId>,
     lines: HashMap<GroupId, usize>,
+    /// The number of groups that look like a slip, and the warning about the first.
+    slips: usize,
+    warning: String,
 }
 
 impl<'a> Found<'a> {
     fn new(api: &'a Api) -> Self {
-        Found { api, groups: Vec::new(), lines: HashMap::new() }
+        Found { api, groups: Vec::new(), lines: HashMap::new(), slips: 0, warning: String::new() }
+    }
+
+    /// Returns the groups. Warns of those that may be pasted by mistake: they are valid ids, and other groups than those
+    /// that were meant.
+    fn finish(self) -> Vec<GroupId> {
+        match self.slips {
+            0 => {}
+            1 => eprint(&self.warning),
+            slips => eprint(&format!("{} (the first of {slips} such)", self.warning)),
+        }
+        self.groups
     }
 
     fn add(&mut self, id: &str, line: usize, place: impl Fn(usize) -> String) -> Result<(), CliError> {
@@ -119,8 +134,29 @@ impl<'a> Found<'a> {
             let refused = ConfigError::new(noun, id, "is there twice", remedy);
             return Err(refused.from_origin(Origin::Option(places)).into());
         }
+        if let Some(slip) = slip(id) {
+            self.slips += 1;
+            if self.slips == 1 {
+                let shown = Printable::masked(id).to_string();
+                self.warning = format!("warning: {} {shown:?} {slip}", self.api.noun());
+            }
+        }
         self.groups.push(group);
         Ok(())
+    }
+}
+
+/// Returns what an id has that was probably not typed.
+fn slip(id: &str) -> Option<&'static str> {
+    const QUOTES: [char; 6] = ['"', '\'', '“', '”', '‘', '’'];
+    if id.trim() != id || id.chars().any(|c| c.is_whitespace() && c != ' ') {
+        Some("has a blank at an end, or one that is no usual space")
+    } else if id.contains(Printable::escapes) {
+        Some("has a character that cannot be seen")
+    } else if id.starts_with(QUOTES) && id.ends_with(QUOTES) {
+        Some("has quotes around it")
+    } else {
+        None
     }
 }
 

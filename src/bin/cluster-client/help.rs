@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use clap::builder::{BoolishValueParser, Styles};
+use clap::builder::Styles;
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use crate::args::Arguments;
@@ -14,6 +14,7 @@ use crate::likeness::alike;
 use crate::offered;
 use crate::output::Output;
 use crate::paint::UNSURE;
+use crate::whole_number;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -181,7 +182,16 @@ pub(crate) fn variable(option: &str) -> String {
 
 /// Returns the definition of the arguments, with the variables and the help of each command.
 pub(crate) fn command() -> Command {
-    let whole = Arguments::command().mut_args(finished).after_help(EXAMPLES).help_template(TEMPLATE);
+    command_with(|_| true)
+}
+
+/// Returns the same with those variables only whose option of every command, by its id, is wanted.
+pub(crate) fn command_with(is_wanted: impl Fn(&str) -> bool) -> Command {
+    let of_all = |arg: Arg| {
+        let has_variable = is_wanted(arg.get_id().as_str());
+        finished(arg, has_variable)
+    };
+    let whole = Arguments::command().mut_args(of_all).after_help(EXAMPLES).help_template(TEMPLATE);
     // The yellow of clap cannot be read on a light background.
     let whole = whole.styles(Styles::styled().invalid(Style::new().fg_color(Some(UNSURE.into()))));
     let definition = whole.clone();
@@ -197,7 +207,10 @@ fn completed(command: Command, also: Option<&str>) -> Command {
     let faults = (command.get_name() == "node").then_some("Faults and habits: cluster-client help faults");
     let is_list = command.has_subcommands();
     let parts = after.as_deref().into_iter().chain(faults).chain(also.filter(|_| !is_list)).collect::<Vec<_>>();
-    command.mut_args(finished).mut_subcommands(|command| completed(command, also)).after_help(parts.join("\n\n"))
+    command
+        .mut_args(|arg| finished(arg, true))
+        .mut_subcommands(|command| completed(command, also))
+        .after_help(parts.join("\n\n"))
 }
 
 /// Only the faults and habits of a node have a heading, beside the options of every command.
@@ -205,41 +218,54 @@ fn is_fault(arg: &Arg) -> bool {
     arg.get_help_heading().is_some()
 }
 
-fn finished(arg: Arg) -> Arg {
+fn finished(arg: Arg, has_variable: bool) -> Arg {
     let name = arg.get_long().unwrap_or_default().to_owned();
     let is_switch = matches!(arg.get_action(), ArgAction::SetTrue);
     let arg = if arg.is_global_set() || is_fault(&arg) { arg.hide_short_help(true).hide_long_help(true) } else { arg };
     if name.is_empty() || WITHOUT_VARIABLE.contains(&&*name) || READ_BY_SETTINGS.contains(&&*name) {
         return arg;
     }
-    let arg = arg.env(variable(&name)).hide_env(true).hide_env_values(true);
-    if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg }
+    let arg = if has_variable { arg.env(variable(&name)).hide_env(true).hide_env_values(true) } else { arg };
+    if is_switch { arg.value_parser(whole_number::parse_switch) } else { arg }
 }
 
 /// Prints the help of the program, of a command, or of a topic.
-pub(crate) fn print(about: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
+pub(crate) fn print(about: &[String], output: &mut Output) -> Result<Exit, CliError> {
     let mut whole = command();
     whole.build();
-    let text = match about {
-        None => whole.render_help().ansi().to_string(),
-        Some("json") => JSON.to_owned() + "\n",
-        Some("json-schema") => json::SCHEMA.to_owned(),
-        Some("exit-codes") => EXIT_CODES.to_owned() + "\n",
-        Some("configuration") => configuration(&whole),
-        Some("faults") => faults(&whole),
-        Some(name) => {
-            let found = whole.find_subcommand(name).cloned();
-            let known = || whole.get_subcommands().map(Command::get_name).chain(TOPICS).collect::<Vec<_>>();
-            let Some(mut command) = found else { return Err(unknown("command or topic", name, &known())) };
-            command.render_help().ansi().to_string()
-        }
+    let text = match about.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["json"] => JSON.to_owned() + "\n",
+        ["json-schema"] => json::SCHEMA.to_owned(),
+        ["exit-codes"] => EXIT_CODES.to_owned() + "\n",
+        ["configuration"] => configuration(&whole),
+        ["faults"] => faults(&whole),
+        _ => found(&whole, about, &TOPICS)?.render_help().ansi().to_string(),
     };
     output.print(&text);
     Ok(Exit::Done)
 }
 
+/// Returns the command of these words, as in `journal forget`. `topics` are named beside the commands in the error.
+pub(crate) fn found(whole: &Command, words: &[String], topics: &[&str]) -> Result<Command, CliError> {
+    let mut command = whole;
+    for word in words {
+        command = command.find_subcommand(word).ok_or_else(|| {
+            let is_top = std::ptr::eq(command, whole);
+            let topics = if is_top { topics } else { &[] };
+            let known: Vec<&str> =
+                command.get_subcommands().map(Command::get_name).chain(topics.iter().copied()).collect();
+            let what = if topics.is_empty() { "command" } else { "command or topic" };
+            unknown(what, word, &known)
+        })?;
+    }
+    Ok(command.clone())
+}
+
 /// Returns the error of an unknown name, with the known one that was probably meant.
-pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
+fn unknown(what: &str, name: &str, known: &[&str]) -> CliError {
+    if known.is_empty() {
+        return CliError::usage(format!("there is no {what} {name:?}: leave it out"));
+    }
     let hint = alike(name, known.iter().copied()).map(|known| format!("did you mean {known}? ")).unwrap_or_default();
     CliError::usage(format!("there is no {what} {name:?}: {hint}use one of {}", known.join(", ")))
 }

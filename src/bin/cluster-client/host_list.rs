@@ -34,11 +34,12 @@ pub(crate) fn parse(list: &str, origin: Origin) -> Result<Hosts, ConfigError> {
     Hosts::parse_list(list, origin)
 }
 
-/// Reads one host a line. Blank lines and comments are skipped. The file is regular, or standard input.
-pub(crate) fn read(path: &Path) -> Result<Hosts, ConfigError> {
+/// Reads one host a line. Blank lines and comments are skipped. The file is regular, or standard input. `origin` is that
+/// of its name.
+pub(crate) fn read(path: &Path, origin: &Origin) -> Result<Hosts, ConfigError> {
     let refused = |problem: String, remedy: &str| {
         let shown = path.to_string_lossy();
-        ConfigError::new("list of hosts", shown, problem, remedy).from_origin(Origin::Option(OPTION.into()))
+        ConfigError::new("list of hosts", shown, problem, remedy).from_origin(origin.clone())
     };
     let found = if is_stdin(path) { read_stdin() } else { open::read(path, LIMIT).map(|(bytes, _)| bytes) };
     let bytes = found.map_err(|error| {
@@ -61,7 +62,7 @@ pub(crate) fn read(path: &Path) -> Result<Hosts, ConfigError> {
     if hosts.is_empty() {
         return Err(refused("names no host".into(), "write one a line"));
     }
-    Hosts::new(hosts).map_err(|error| error.from_origin(Origin::Option(OPTION.into())))
+    Hosts::new(hosts).map_err(|error| error.from_origin(origin.clone()))
 }
 
 /// Returns the host of a line. No host has a `#`, so a comment may follow it.

@@ -28,7 +28,7 @@ pub(crate) enum Journal {
 
 /// Returns the setting of the journal and the configuration file, for commands that need no other setting.
 pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>, Option<PathBuf>), CliError> {
-    let file = ConfigFile::read(global.config.as_deref())?;
+    let file = ConfigFile::read(global.config_file())?;
     Ok((journal(global, &file)?, file.read_from()))
 }
 
@@ -62,16 +62,23 @@ pub(crate) fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourc
     Ok(Sourced { value: Journal::Etcd(Box::new(setting)), origin })
 }
 
-/// Returns the directory, or the URL. A text with a scheme is a URL, so that a wrong scheme is refused and becomes no
-/// directory.
+/// Returns the directory, or the URL. A text that is meant as a URL becomes no directory, which would lock on this
+/// machine alone.
 fn named(place: &OsStr, path: impl FnOnce(&Path) -> PathBuf) -> Journal {
-    let scheme = place.to_str().and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme);
-    match scheme {
-        Some(scheme) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            Journal::Etcd(Box::new(EtcdSetting::default().at(place.to_string_lossy().into_owned())))
-        }
-        _ => Journal::Directory(path(Path::new(place))),
+    if place.to_str().is_some_and(is_url) {
+        Journal::Etcd(Box::new(EtcdSetting::default().at(place.to_string_lossy().into_owned())))
+    } else {
+        Journal::Directory(path(Path::new(place)))
     }
+}
+
+/// Whether a text is meant as a URL: it has a scheme, or begins with that of etcd and misses a part of `://`.
+fn is_url(text: &str) -> bool {
+    let of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let has_scheme =
+        text.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(of_scheme));
+    let text = text.to_ascii_lowercase();
+    has_scheme || ["etcd:", "etcds:", "etcd//", "etcds//"].iter().any(|start| text.starts_with(start))
 }
 
 /// Returns the state directory of the XDG Base Directory Specification. Empty and relative paths are ignored.
@@ -81,10 +88,13 @@ fn state_directory() -> Option<PathBuf> {
     Some(state.join("cluster-client"))
 }
 
+/// An opened journal.
+pub(crate) type Store = Arc<dyn cluster_client::Journal>;
+
 impl Sourced<Journal> {
     /// Opens the journal, to look at what is unfinished. Returns `None` for a directory that does not exist: it is not
     /// created.
-    pub(crate) fn open(&self) -> Result<Option<Arc<dyn cluster_client::Journal>>, CliError> {
+    pub(crate) fn open(&self) -> Result<Option<Store>, CliError> {
         let directory = match &self.value {
             Journal::Directory(directory) => directory,
             Journal::Etcd(setting) => return Ok(Some(Arc::new(setting.open(&self.origin)?))),
@@ -98,22 +108,36 @@ impl Sourced<Journal> {
             return Ok(None);
         }
         let store = DirectoryJournal::open(directory).map_err(|error| {
-            let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            let cause = error.io_error();
+            // Errors of the library end in a remedy, errors of the system do not.
+            let (problem, remedy) = match cause.raw_os_error() {
+                None => (error.to_string(), cause.to_string()),
+                Some(_) => (with_causes(&error), "name a directory that this user can read".into()),
+            };
             let shown = directory.to_string_lossy();
-            ConfigError::new("journal directory", shown, error.to_string(), cause).from_origin(self.origin.clone())
+            ConfigError::new("journal directory", shown, problem, remedy).from_origin(self.origin.clone())
         })?;
         Ok(Some(Arc::new(store)))
     }
 
     /// Reads the unfinished operations, for advice. Returns the reason if the journal cannot be read.
     pub(crate) fn unfinished(&self) -> Result<Unfinished, String> {
+        self.unfinished_in(&mut None)
+    }
+
+    /// Reads the same again and again. The store stays open until it fails, so that a connection is made once.
+    pub(crate) fn unfinished_in(&self, store: &mut Option<Store>) -> Result<Unfinished, String> {
         if matches!(self.value, Journal::Off | Journal::NoPlace) {
             return Ok(Unfinished::default());
         }
-        match self.open().map_err(|error| error.message)? {
-            Some(store) => store.unfinished().map_err(|error: JournalError| with_causes(&error)),
-            None => Ok(Unfinished::default()),
-        }
+        let opened = match store.take() {
+            Some(opened) => Some(opened),
+            None => self.open().map_err(|error| error.message)?,
+        };
+        let Some(opened) = opened else { return Ok(Unfinished::default()) };
+        let found = opened.unfinished().map_err(|error: JournalError| with_causes(&error))?;
+        *store = Some(opened);
+        Ok(found)
     }
 }
 
@@ -133,7 +157,7 @@ pub(crate) const PLACES: &str = "--journal DIR or --journal etcd://HOST,HOST/PRE
 
 pub(crate) fn no_place() -> CliError {
     CliError::usage(format!(
-        "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is set: give {PLACES}, or \
+        "there is no place for the journal, because neither XDG_STATE_HOME nor HOME is an absolute path: give {PLACES}, or \
          --no-journal to do without"
     ))
 }

@@ -60,6 +60,7 @@ mod table;
 mod time;
 mod tls;
 mod totals;
+mod unfinished;
 mod watch;
 mod whole_number;
 
@@ -143,7 +144,7 @@ fn run_command(arguments: Arguments, output: &mut Output) -> Result<Exit, CliErr
         Command::Node(options) => node::serve(*options, global.quiet, output),
         Command::Demo => demo::run(&global, output),
         Command::Completions { shell } => Ok(shell::completions(shell, output)),
-        Command::Help { about } => help::print(about.as_deref(), output),
-        Command::Man { command } => shell::man(command.as_deref(), output),
+        Command::Help { about } => help::print(&about, output),
+        Command::Man { command } => shell::man(&command, output),
     }
 }

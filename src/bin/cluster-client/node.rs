@@ -169,10 +169,30 @@ fn builder(options: NodeOptions) -> NodeBuilder {
 fn refused(address: &str, error: &io::Error) -> CliError {
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => ": give another address, or 127.0.0.1:0 for any free port",
-        io::ErrorKind::PermissionDenied => ": give an address with a port above 1023",
+        io::ErrorKind::PermissionDenied if error.to_string().contains(address) => {
+            ": give an address with a port above 1023"
+        }
         io::ErrorKind::InvalidInput if error.to_string().contains(address) => ": write it as 127.0.0.1:8000",
         _ => "",
     };
     let error = error.to_string().replace(address, &Printable::masked(address).to_string());
     CliError::usage(format!("{error}{remedy}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refused_address_has_a_remedy_about_its_port() {
+        let message = |text: &str| {
+            let error = io::Error::new(io::ErrorKind::PermissionDenied, text.to_owned());
+            refused("127.0.0.1:80", &error).message
+        };
+        assert!(
+            message("a node cannot listen on 127.0.0.1:80: denied")
+                .ends_with(": give an address with a port above 1023")
+        );
+        assert_eq!(message("data file x: denied"), "data file x: denied");
+    }
 }

@@ -1,6 +1,7 @@
 //! The options of every command that each command uses. Help, manual pages and completions offer these only, and others
 //! are refused if they are typed. A variable does not count, because it is meant for every command.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::error::ErrorKind;
@@ -66,6 +67,19 @@ pub(crate) fn spelled_out(whole: Command) -> Command {
     })
 }
 
+/// Parses the arguments. The variable of an option that the command does not use may have any value: it is meant for
+/// other commands.
+pub(crate) fn parse(typed: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let error = match help::command().try_get_matches_from(typed) {
+        Ok(matches) => return Ok(matches),
+        Err(error) => error,
+    };
+    // Without these variables, the arguments alone say what the command is.
+    let Ok(matches) = help::command_with(|_| false).try_get_matches_from(typed) else { return Err(error) };
+    let Some(name) = matches.subcommand_name() else { return Err(error) };
+    help::command_with(|option| uses(name, option)).try_get_matches_from(typed)
+}
+
 /// Refuses a typed option that the command does not use.
 pub(crate) fn refuse_unused(matches: &ArgMatches) -> Result<(), clap::Error> {
     let Some((name, own)) = matches.subcommand() else { return Ok(()) };
@@ -92,8 +106,6 @@ pub(crate) fn refuse_unused(matches: &ArgMatches) -> Result<(), clap::Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
     use crate::args::Arguments;
 

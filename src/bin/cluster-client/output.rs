@@ -156,6 +156,22 @@ pub(crate) fn has_room() -> bool {
     console().out.has_room()
 }
 
+/// Returns whether the reader of the results is gone, so that nobody can see another one.
+#[cfg(unix)]
+pub(crate) fn has_no_reader() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = io::stdout();
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec::default();
+    poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP)
+}
+
+/// Other systems do not tell before a write.
+#[cfg(not(unix))]
+pub(crate) fn has_no_reader() -> bool {
+    false
+}
+
 /// Blocks until there is room, or a signal arrived.
 pub(crate) fn wait_for_room() {
     console().out.wait_for_room();

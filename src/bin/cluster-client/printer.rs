@@ -72,7 +72,7 @@ impl<'a> ResultPrinter<'a> {
             Format::Name => eprint(&summary.text),
         }
         if let (Some(entry), Some(_), Format::Table) = (&summary.unfinished, &self.matrix, self.output.format) {
-            eprint(&format!("note: {}: {}", done.group, summary::unfinished(entry)));
+            eprint(&summary::note(&done.group, entry));
         }
         if self.several {
             self.next.add(&summary.next);

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 
+use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
@@ -29,22 +30,39 @@ pub(crate) fn masked(mut error: clap::Error, typed: impl Iterator<Item = OsStrin
     error
 }
 
-/// Adds the known option that was probably meant by an unknown one, if the parser has not found any. It compares fewer
-/// kinds of mistakes.
+/// Adds what was probably meant by an unknown option: a known one, or one of another command. The parser compares fewer
+/// kinds of mistakes, and suggests options that are not similar.
 pub(crate) fn with_suggestion(mut error: clap::Error, typed: impl Iterator<Item = OsString>) -> clap::Error {
     let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidArg) else { return error };
-    if error.kind() != ErrorKind::UnknownArgument || error.get(ContextKind::SuggestedArg).is_some() {
+    let Some(name) = name.strip_prefix("--").map(str::to_owned) else { return error };
+    if error.kind() != ErrorKind::UnknownArgument {
         return error;
     }
     let mut whole = help::command();
     whole.build();
     let command = typed.fold(&whole, |command, word| command.find_subcommand(&word).unwrap_or(command));
-    let known = command.get_arguments().filter_map(clap::Arg::get_long);
-    if let Some(meant) = name.strip_prefix("--").and_then(|name| alike(name, known)) {
-        let meant = format!("--{meant}");
-        error.insert(ContextKind::SuggestedArg, ContextValue::String(meant));
+    let has_option = |command: &&Command| command.get_arguments().any(|arg| arg.get_long() == Some(&name));
+    let tip = match name.as_str() {
+        "json" => Some("JSON is '--output json'".to_owned()),
+        _ => whole
+            .get_subcommands()
+            .find(has_option)
+            .map(|other| format!("'--{name}' is an option of {}", other.get_name())),
+    };
+    let mut known = command.get_arguments().filter_map(clap::Arg::get_long);
+    let meant = alike(&name, known.by_ref()).map(|meant| format!("--{meant}")).filter(|_| tip.is_none());
+    if tip.is_some() || meant.is_some() {
         // The tip of the parser is how to pass it as a value.
         error.remove(ContextKind::Suggested);
+    }
+    // The usage of the parser has the option that it suggests.
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(command.clone().render_usage()));
+    error.remove(ContextKind::SuggestedArg);
+    if let Some(tip) = tip {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    if let Some(meant) = meant {
+        error.insert(ContextKind::SuggestedArg, ContextValue::String(meant));
     }
     error
 }
@@ -56,7 +74,8 @@ pub(crate) fn with_variable(mut error: clap::Error, typed: impl Iterator<Item = 
         _ => None,
     };
     let Some(argument) = text(ContextKind::InvalidArg) else { return error };
-    let option = argument.split(' ').next().unwrap_or_default().to_owned();
+    // A switch that may be given again is shown with dots.
+    let option = argument.split([' ', '.']).next().unwrap_or_default().to_owned();
     let variable = help::variable(&option);
     let is_typed = typed.into_iter().any(|word| word.to_string_lossy().split('=').next() == Some(&option));
     let value = text(ContextKind::InvalidValue).unwrap_or_default();

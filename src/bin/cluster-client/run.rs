@@ -1,26 +1,27 @@
 //! create, delete, status and repair: run an operation on each group, and print each result.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cluster_client::{
-    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, Error, GroupId, Hosts, JournalEntry, Operation,
-    OperationOptions, Origin, Report, Target, Unfinished,
+    Api, CancelToken, ClusterClient, Completed, ConfigError, Deletion, Error, GroupId, Operation, OperationOptions,
+    Origin, Report, Target,
 };
 
 use crate::args::{Bulk, GlobalOptions, Groups};
 use crate::confirm::confirmed;
-use crate::exit::{CliError, Exit, with_causes};
+use crate::exit::{CliError, Exit};
 use crate::groups;
 use crate::matrix::Matrix;
 use crate::next::Advice;
 use crate::output::{self, Output, eprint};
 use crate::printer::{ResultPrinter, counted};
 use crate::progress::Progress;
-use crate::settings::{Journal, Settings, Sourced};
+use crate::settings::Settings;
 use crate::signal::{self, SignalContext};
 use crate::summary::Done;
+use crate::unfinished;
 
 /// The operation on each group.
 #[derive(Debug, Clone)]
@@ -97,7 +98,9 @@ pub(crate) fn run(
         if job.only_reads() { settings.reader(progress.clone())? } else { settings.writer(progress.clone())? };
     let mut advice = advice(job, global, &settings);
     if job.only_reads() {
-        advice.unfinished = unfinished(&settings.journal, &settings.hosts.value);
+        let found = unfinished::read(&settings.journal, &settings.hosts.value);
+        found.warnings().for_each(|warning| eprint(&warning));
+        advice.unfinished = found.entries;
     }
     let token = signal::watch(SignalContext {
         journal: settings.journal.clone(),
@@ -234,19 +237,6 @@ impl Work<'_> {
             GroupCommand::Repair { target, .. } => Box::new(client.repair_groups(left, *target).map(reports)),
         }
     }
-}
-
-/// Reads the unfinished operations on one of these hosts, so that a status can name them and advise a recovery. The
-/// journal may also have operations on other clusters. A journal that cannot be read causes a warning only.
-fn unfinished(journal: &Sourced<Journal>, hosts: &Hosts) -> HashMap<GroupId, JournalEntry> {
-    let warn = |reason: String| eprint(&format!("warning: unfinished operations are not known: {reason}"));
-    let found = journal.unfinished().unwrap_or_else(|reason| {
-        warn(reason);
-        Unfinished::default()
-    });
-    found.unreadable.iter().for_each(|error| warn(with_causes(error)));
-    let is_here = |entry: &JournalEntry| entry.hosts().iter().any(|host| hosts.as_slice().contains(host));
-    found.entries.into_iter().filter(is_here).map(|entry| (entry.group().clone(), entry)).collect()
 }
 
 /// Returns the builder of the next commands, with the options of this one.

@@ -90,7 +90,7 @@ pub(crate) struct Settings {
 impl Settings {
     /// Resolves and checks every value. Sends nothing and writes no file.
     pub(crate) fn resolve(global: &GlobalOptions) -> Result<Self, CliError> {
-        let file = ConfigFile::read(global.config.as_deref())?;
+        let file = ConfigFile::read(global.config_file())?;
         let usual = RetryPolicy::default();
         let request_timeout = match global.request_timeout {
             Some(time) => Sourced::given(global, "--request-timeout", time),
@@ -335,13 +335,21 @@ fn hosts(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Hosts>, Co
     // The variable of --hosts comes before that of --hosts-file.
     let of_option = global.hosts_file.as_deref().filter(|_| !global.from_variables.contains(host_list::OPTION));
     if let Some(path) = of_option {
-        return Ok(Sourced::given(global, host_list::OPTION, host_list::read(path)?));
+        return Ok(Sourced::given(
+            global,
+            host_list::OPTION,
+            host_list::read(path, &global.origin(host_list::OPTION))?,
+        ));
     }
     if let Some((name, list)) = variable(HOSTS[0]).map(|list| (HOSTS[0], list)) {
         return hosts_of_variable(name, list);
     }
     if let Some(path) = &global.hosts_file {
-        return Ok(Sourced::given(global, host_list::OPTION, host_list::read(path)?));
+        return Ok(Sourced::given(
+            global,
+            host_list::OPTION,
+            host_list::read(path, &global.origin(host_list::OPTION))?,
+        ));
     }
     if let Some((name, list)) = variable(HOSTS[1]).map(|list| (HOSTS[1], list)) {
         return hosts_of_variable(name, list);

@@ -14,21 +14,23 @@ const NAME: &str = "cluster-client";
 pub(crate) fn completions(shell: Shell, output: &mut Output) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut offered::spelled_out(help::command()), NAME, &mut script);
-    output.print(&String::from_utf8_lossy(&script));
+    let script = String::from_utf8_lossy(&script);
+    output.print(&match shell {
+        // The generator spells a name with a dash in two ways, so that the cases of the commands are never reached
+        // (https://github.com/clap-rs/clap/issues/6421).
+        Shell::Bash => script.replace("cluster__subcmd__client", "cluster__client"),
+        // With two colons, zsh completes no option after the first group.
+        Shell::Zsh => script.replace("'*::", "'*:"),
+        _ => script.into_owned(),
+    });
     Exit::Done
 }
 
 /// Prints the page of the program, or of one command.
-pub(crate) fn man(command: Option<&str>, output: &mut Output) -> Result<Exit, CliError> {
+pub(crate) fn man(command: &[String], output: &mut Output) -> Result<Exit, CliError> {
     let mut whole = offered::spelled_out(help::command());
     whole.build();
-    let page = match command {
-        None => whole,
-        Some(name) => whole.find_subcommand(name).cloned().ok_or_else(|| {
-            let known: Vec<&str> = whole.get_subcommands().map(clap::Command::get_name).collect();
-            help::unknown("command", name, &known)
-        })?,
-    };
+    let page = help::found(&whole, command, &[])?;
     let mut roff = Vec::new();
     write_page(page, &mut roff).map_err(|error| CliError::unchanged(format!("no manual page: {error}")))?;
     output.print(&String::from_utf8_lossy(&roff));

@@ -109,7 +109,7 @@ fn journal(settings: &Settings) -> Row<'_> {
         Journal::Directory(directory) => (Printable::path(directory).to_string(), json!(directory.to_string_lossy())),
         Journal::Etcd(etcd) => (Printable::new(&etcd.url).to_string(), json!(etcd.url)),
         Journal::Off => ("none".into(), json!(false)),
-        Journal::NoPlace => ("no place: HOME is not set, give --journal DIR".into(), Value::Null),
+        Journal::NoPlace => ("no place: HOME is no absolute path, give --journal DIR".into(), Value::Null),
     };
     Row { name: "journal".into(), values: vec![text], json, origin: &settings.journal.origin }
 }

@@ -82,7 +82,7 @@ fn on_signal(mut handler: impl FnMut(Signal, u32) + Send + 'static) -> Result<()
 
 #[cfg(unix)]
 fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
     use signal_hook::{flag, low_level::pipe};
     use std::io::Read as _;
     use std::os::unix::net::UnixStream;
@@ -99,6 +99,8 @@ fn deliver(mut handler: impl FnMut(Signal) + Send + 'static) -> std::io::Result<
             pipe::register(number, sender.try_clone()?)?;
         }
     }
+    // A write beyond the limit of a file's size is then an error as of a full disk, which ends no operation.
+    flag::register(SIGXFSZ, Arc::default())?;
     let deliver = move || {
         loop {
             // If the read fails, poll the marks instead.

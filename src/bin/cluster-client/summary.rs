@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use cluster_client::{
-    Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Purpose, Report, State, Target,
+    Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Printable, Purpose, Report, State,
+    Target,
 };
 
 use crate::exit::{Exit, with_causes};
@@ -190,11 +191,16 @@ fn status(report: &Report, advice: &Advice) -> Summary {
 }
 
 /// Describes an unfinished operation on a group. A living owner is named, as nobody else may work on the group.
-pub(crate) fn unfinished(entry: &JournalEntry) -> String {
+fn unfinished(entry: &JournalEntry) -> String {
     match entry.holder() {
         Some(holder) => format!("a {} of it is under way ({holder})", entry.purpose()),
         None => "the journal holds an unfinished operation on it".into(),
     }
+}
+
+/// Returns the line about an unfinished operation, below the row of its group in a matrix.
+pub(crate) fn note(group: &GroupId, entry: &JournalEntry) -> String {
+    Printable::new(&format!("note: {group}: {}", unfinished(entry))).to_string()
 }
 
 fn repaired(report: &Report) -> Summary {

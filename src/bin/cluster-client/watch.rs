@@ -1,17 +1,18 @@
 //! `status --watch`: asks again and again. A terminal shows the latest states on one screen, which is redrawn. Elsewhere
-//! each change is a block of lines.
+//! each change is a block of lines. Each round also reads the journal, as a single status does. The watch ends with its
+//! reader, as in `status g --watch -o name | head -1`, which waits until the group is on every host.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
 
-use cluster_client::{CancelToken, ClusterClient, ConfigError, GroupId, OperationOptions, State};
+use cluster_client::{CancelToken, ClusterClient, ConfigError, GroupId, JournalEntry, OperationOptions, State};
 
 use crate::args::{Format, GlobalOptions, Groups};
 use crate::exit::{CliError, Exit};
 use crate::json;
 use crate::matrix::Matrix;
 use crate::next::{Advice, Next};
-use crate::output::{self, Output, View};
+use crate::output::{self, Output, View, eprint};
 use crate::paint::width_of;
 use crate::progress::{Progress, can_move_the_cursor};
 use crate::run::{self, GroupCommand};
@@ -20,6 +21,7 @@ use crate::summary::{self, Done, Summary};
 use crate::table;
 use crate::time;
 use crate::totals::Totals;
+use crate::unfinished::{Found, Reader};
 
 /// Clears the screen, or the rest of the line or of the screen.
 const CLEAR: &str = "\x1b[2J";
@@ -40,6 +42,7 @@ pub(crate) fn run(
     let (settings, groups) = run::prepared(named, global)?;
     settings.warn_of_default_hosts();
     let client = settings.reader(Progress::silent(settings.tries()))?;
+    let mut reader = Reader::start(settings.journal.clone(), settings.hosts.value.clone())?;
     let mut screen = Screen {
         matrix: Some(())
             .filter(|()| groups.len() > 1)
@@ -48,6 +51,7 @@ pub(crate) fn run(
         is_redrawn: output.view.terminal && can_move_the_cursor() && output.format == Format::Table,
         interval,
         shown: None,
+        problems: Vec::new(),
         output,
     };
     let token = CancelToken::new();
@@ -59,15 +63,17 @@ pub(crate) fn run(
     })?;
     let mut exit = Exit::Interrupted;
     loop {
+        reader.begin();
         let round = ask(&client, &groups, &token);
         // The states of a cancelled round are incomplete.
         if token.is_cancelled() {
             return Ok(screen.end(exit));
         }
         exit = round.iter().map(Done::exit).reduce(Exit::with).unwrap_or(Exit::Done);
+        screen.set_unfinished(reader.result());
         screen.show(&round);
         output::wait_for_room();
-        if ended.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) || output::has_no_reader() {
             return Ok(screen.end(exit));
         }
     }
@@ -82,8 +88,14 @@ fn ask(client: &ClusterClient, groups: &[GroupId], token: &CancelToken) -> Vec<D
     ended.into_iter().map(|completed| done(groups[completed.position].clone(), completed.result)).collect()
 }
 
-/// The state of each host and its reason. A group has changed if this has.
-type Seen = Vec<Vec<(State, Option<String>)>>;
+/// What is shown of a group. It has changed if this has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    /// The state of each host and its reason.
+    hosts: Vec<(State, Option<String>)>,
+    /// The unfinished operation on the group.
+    unfinished: Option<JournalEntry>,
+}
 
 struct Screen<'a> {
     output: &'a mut Output,
@@ -91,16 +103,39 @@ struct Screen<'a> {
     advice: Advice,
     is_redrawn: bool,
     interval: Duration,
-    shown: Option<Seen>,
+    /// The groups as the last round showed them.
+    shown: Option<Vec<Seen>>,
+    /// The warnings that the journal could not be read.
+    problems: Vec<String>,
 }
 
 impl Screen<'_> {
+    /// Takes over what the journal has. Beside a screen that is redrawn, prints its problems, but not again and again.
+    fn set_unfinished(&mut self, found: &Found) {
+        self.advice.unfinished.clone_from(&found.entries);
+        let problems: Vec<String> = found.warnings().collect();
+        // A reason may have a time, which differs in each round.
+        let without_digits = |warning: &String| warning.replace(|c: char| c.is_ascii_digit(), "");
+        let is_known = problems.iter().map(without_digits).eq(self.problems.iter().map(without_digits));
+        if !is_known && !self.is_redrawn {
+            for warning in &problems {
+                eprint(warning);
+            }
+            if problems.is_empty() {
+                eprint("the journal can be read again");
+            }
+        }
+        self.problems = problems;
+    }
+
+    fn seen(&self, done: &Done) -> Seen {
+        let hosts = done.report().map(|report| &report.hosts[..]).unwrap_or_default();
+        let hosts = hosts.iter().map(|host| (host.state, host.reason.as_ref().map(ToString::to_string))).collect();
+        Seen { hosts, unfinished: self.advice.unfinished.get(&done.group).cloned() }
+    }
+
     fn show(&mut self, round: &[Done]) {
-        let states = |done: &Done| {
-            let hosts = done.report().map(|report| &report.hosts[..]).unwrap_or_default();
-            hosts.iter().map(|host| (host.state, host.reason.as_ref().map(ToString::to_string))).collect()
-        };
-        let seen: Seen = round.iter().map(states).collect();
+        let seen: Vec<Seen> = round.iter().map(|done| self.seen(done)).collect();
         let is_first = self.shown.is_none();
         let has_changed = |place: usize| self.shown.as_ref().is_none_or(|shown| shown[place] != seen[place]);
         if self.is_redrawn {
@@ -114,7 +149,8 @@ impl Screen<'_> {
                 .collect();
             self.output.print(&lines);
         } else if self.output.format == Format::Name {
-            let is_new = |place: &usize| has_changed(*place) && round[*place].exit() == Exit::Done;
+            let was = |place: usize| self.shown.as_ref().map(|shown| &shown[place].hosts);
+            let is_new = |place: &usize| was(*place) != Some(&seen[*place].hosts) && round[*place].exit() == Exit::Done;
             let lines: String =
                 (0..round.len()).filter(is_new).map(|place| output::name_line(&round[place].group)).collect();
             self.output.print(&lines);
@@ -134,7 +170,8 @@ impl Screen<'_> {
         exit
     }
 
-    /// Returns the lines of all groups, without next commands, and the line of the totals of several groups.
+    /// Returns the lines of all groups, without next commands, and the line of the totals of several groups. The row of a
+    /// matrix has no room for an unfinished operation, so that has a line below it.
     fn block(&self, round: &[Done], view: View) -> (String, String) {
         let summarize = |done: &Done| Summary { next: Next::default(), ..summary::summarize(done, &self.advice) };
         if let [done] = round {
@@ -145,11 +182,16 @@ impl Screen<'_> {
         for done in round {
             totals.add(done);
             text.push_str(&match (&self.matrix, done.report()) {
-                (Some(matrix), Some(report)) => matrix.line(report, view),
+                (Some(matrix), Some(report)) => matrix.line(report, view) + &self.note(done),
                 _ => table::render_of_several(done, &summarize(done), view),
             });
         }
         (text, totals.line())
+    }
+
+    fn note(&self, done: &Done) -> String {
+        let entry = self.advice.unfinished.get(&done.group);
+        entry.map(|entry| summary::note(&done.group, entry) + "\n").unwrap_or_default()
     }
 
     /// Returns the block as it fits on the screen, whose size may have changed.
@@ -159,7 +201,8 @@ impl Screen<'_> {
         let title = format!("{}, every {}, Ctrl-C ends", now(), time::show(self.interval));
         // The totals come first, because the last rows may be cut.
         let (rows_of_groups, totals) = self.block(round, view);
-        let block = format!("{title}\n{totals}{rows_of_groups}");
+        let problems: String = self.problems.iter().map(|warning| warning.clone() + "\n").collect();
+        let block = format!("{title}\n{problems}{totals}{rows_of_groups}");
         let mut room = rows.saturating_sub(1).max(2);
         let lines: Vec<&str> = block.lines().collect();
         let taken = |line: &str| width_of(&anstream::adapter::strip_str(line).to_string()).div_ceil(columns).max(1);

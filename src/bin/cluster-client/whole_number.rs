@@ -1,4 +1,4 @@
-//! Parses whole numbers of the command line. The error names the problem and the remedy; that of the standard library
+//! Parses whole numbers and truth values of the command line. The error names the problem and the remedy; that of the standard library
 //! ("invalid digit found in string") does not.
 
 use std::num::{IntErrorKind, ParseIntError};
@@ -17,6 +17,15 @@ pub(crate) fn parse_positive(text: &str) -> Result<u32, String> {
     match parse_option(text)? {
         0 => Err("choose 1 or more".into()),
         number => Ok(number),
+    }
+}
+
+/// Parses the variable of an option without a value.
+pub(crate) fn parse_switch(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err("it is neither true nor false: write one of them, or unset it".into()),
     }
 }
 
