@@ -18,7 +18,7 @@ use crate::http::tls::settings::TlsSettings;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
 use crate::sync::now;
-use crate::values::authorized::Authorized;
+use crate::values::authorized::AuthorizedHosts;
 use crate::values::cause::JournalError;
 use crate::values::config::{ConfigError, Origin};
 use crate::values::credentials::Credentials;
@@ -678,7 +678,7 @@ impl ClientBuilder {
             Engine::Multiplexed => Engines::multiplexed(&cluster, &tls, proxy)?,
         };
         let warnings = self.warnings(&tls);
-        let authorized = Authorized::new(credentials.origins(), tls.own_certificates(), tls.has_certificate());
+        let authorized = AuthorizedHosts::new(credentials.origins(), tls.own_certificates(), tls.has_certificate());
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
         if let Some(lease) = journal.as_ref().and_then(|journal| journal.lease()) {

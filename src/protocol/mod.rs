@@ -63,7 +63,7 @@ pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
 use crate::values::action::Action;
 use crate::values::api::Api;
-use crate::values::authorized::Authorized;
+use crate::values::authorized::AuthorizedHosts;
 use crate::values::cause::JournalError;
 use crate::values::classification::ClassifiedReply;
 use crate::values::event::{Event, EventKind, Phase};
@@ -142,7 +142,7 @@ pub(crate) struct Machine<R = Sound> {
     /// Other APIs that an intent may refer to.
     known_apis: Arc<[Api]>,
     /// The hosts whose requests have credentials.
-    authorized: Arc<Authorized>,
+    authorized: Arc<AuthorizedHosts>,
     /// The hosts of the current pass: those of the client, or of the intent that is recovered.
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
@@ -297,7 +297,7 @@ impl<R: Rules> Machine<R> {
     }
 
     /// Sets the hosts whose requests have credentials.
-    pub(crate) fn set_authorized(&mut self, authorized: &Arc<Authorized>) {
+    pub(crate) fn set_authorized(&mut self, authorized: &Arc<AuthorizedHosts>) {
         self.authorized = Arc::clone(authorized);
     }
 

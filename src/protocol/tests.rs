@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Input, Limits, Machine, Output};
 use crate::api::{Action, Api, Body, Reply, classify_by_status};
-use crate::values::authorized::Authorized;
+use crate::values::authorized::AuthorizedHosts;
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
@@ -628,7 +628,7 @@ fn intent_has_the_hosts_with_credentials_and_a_long_settle_time() {
     let recorded = |settle, origins: &[&str]| {
         let mut scene = Scene::create();
         scene.machine.limits.settle = settle;
-        scene.machine.set_authorized(&Arc::new(Authorized::new(origins.iter().copied(), [], false)));
+        scene.machine.set_authorized(&Arc::new(AuthorizedHosts::new(origins.iter().copied(), [], false)));
         let mut scene = scene.finds(Ok(None)).both(Check, 404, 404);
         let Output::Record(intent) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
         (intent.authorized.iter().map(ToString::to_string).collect::<Vec<_>>(), intent.settle)
@@ -643,7 +643,7 @@ fn intent_of_hosts_with_credentials_that_the_client_lacks_is_kept() {
     let operations = [Operation::Recover, Operation::Create, Operation::Delete, Operation::Repair(Target::Absent)];
     for operation in operations {
         let mut scene = Scene::of(operation, true);
-        scene.machine.set_authorized(&Arc::new(Authorized::new(["http://a"], [], false)));
+        scene.machine.set_authorized(&Arc::new(AuthorizedHosts::new(["http://a"], [], false)));
         let report = scene.finds(Ok(Some(unfinished.clone()))).end();
         assert_eq!((report.outcome, report.recoverable), (Outcome::Conflict, true), "{operation:?}");
         assert_eq!(report.cause, Some(Cause::no_credentials(vec![hosts()[1].clone()])), "{operation:?}");

@@ -307,7 +307,10 @@ type Listed = (GroupId, Intent, Option<String>);
 fn intent(group: &GroupId, purpose: Purpose, hosts: usize) -> Intent {
     const HOSTS: [&str; 3] = ["http://node2:8000", "http://node1:8000", "https://node3"];
     let hosts = Hosts::parse(&HOSTS[..hosts]).expect("these are hosts");
-    Intent::new(group.clone(), purpose, &hosts)
+    let intent = Intent::new(group.clone(), purpose, &hosts);
+    // A journal with a format of its own may forget these.
+    let authorized = intent.hosts.iter().filter(|host| host.is_https()).cloned().collect();
+    Intent { authorized, settle: Some(Intent::LONGEST_SETTLE), ..intent }
 }
 
 const PREFIX: &str = "conformance ";

@@ -67,15 +67,17 @@ fn recover_without_the_credentials_of_the_operation_asks_nobody_and_says_so() {
     let (gates, urls) = gates(&bench);
     let token = bench.write("token", "one\n");
     let token = ["--bearer-token-file", text(&token)];
-    gates.iter().for_each(|gate| {
+    for gate in &gates {
         gate.want(&["authorization: Bearer one"]);
         gate.hide();
-    });
+    }
     leave_behind(&bench, &urls, &token);
     for gate in &gates {
         gate.take_heads();
     }
 
+    let host = format!("host      {}, with credentials\n", gates[2].url());
+    run(&bench, &urls, &["journal", "show", "g"]).exits(0).prints(&host);
     let refusal = format!("had credentials for {}, and there are none here", gates[2].url());
     for (hosts, more) in [(&urls, &[][..]), (&gates[0].url(), &token)] {
         for arguments in [&["recover"][..], &["recover", "--dry-run"]] {

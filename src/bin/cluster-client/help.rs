@@ -33,7 +33,7 @@ Exit codes:
     2  usage or configuration error; nothing was sent
     3  inconsistent: the named hosts have, or keep, the group
     4  in doubt: the state of some host is unknown
-    5  the group was already there; nothing was changed
+    5  a host had the group already; what was made beside it is undone
   130  interrupted; `recover` settles what the journal still holds
 
 status exits 0 when the group is on every host, 1 when on none, 3 when mixed,

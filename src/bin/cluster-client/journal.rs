@@ -1,5 +1,6 @@
 //! journal: list, show and forget. Sends nothing.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
@@ -277,7 +278,13 @@ fn whole(entry: &JournalEntry) -> String {
         ("since", entry.started()),
         ("now", holder),
     ];
-    lines.extend(entry.hosts().iter().map(|host| ("host", host.as_str())));
+    let authorized: HashSet<_> = entry.intent().authorized().collect();
+    let shown = |host: &Host| {
+        let how = if authorized.contains(host) { ", with credentials" } else { "" };
+        format!("{host}{how}")
+    };
+    let hosts: Vec<String> = entry.hosts().iter().map(shown).collect();
+    lines.extend(hosts.iter().map(|host| ("host", host.as_str())));
     let mut text = String::new();
     for (name, value) in lines {
         let _ = writeln!(text, "{name:8}  {}", printable(value));
