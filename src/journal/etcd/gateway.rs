@@ -183,7 +183,8 @@ impl Gateway {
         }
         let other = &self.endpoints[*of];
         let problem = format!(
-            "it is of another etcd cluster than {other}: name the members of one cluster. If etcd was set up anew,              start this process again"
+            "it is of another etcd cluster than {other}: name the members of one cluster. After a new set-up of etcd, start \
+             this process again"
         );
         Err(EndpointProblem::Lasting(problem))
     }
