@@ -61,6 +61,12 @@ impl EtcdJournal {
         self.store.sessions.ttl
     }
 
+    /// The session of the next claim.
+    #[cfg(test)]
+    pub(super) fn session(&self) -> Arc<super::session::Session> {
+        self.store.sessions.open().expect("etcd can be reached")
+    }
+
     pub(super) fn new(gateway: Gateway, prefix: String, ttl: Duration) -> Self {
         EtcdJournal { store: Arc::new(Store::new(gateway, prefix, ttl)) }
     }

@@ -612,6 +612,20 @@ fn claim_ends_earlier_if_the_machine_was_suspended() {
     session.retire();
 }
 
+/// A renewal that was sent before the end of the claims may be answered after it, and the lease lives on.
+#[test]
+fn lease_of_a_claim_that_has_ended_is_revoked_without_another_renewal() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let held = claim(&store, "a");
+    store.session().suspend(Duration::from_secs(31));
+    let start = Instant::now();
+    drop(held);
+    eventually("the lock is gone", || fake.keys().is_empty());
+    assert!(start.elapsed() < Duration::from_secs(5), "a renewal is due after 10 s");
+    use_and_release(&fake, claim(&store, "a"), "a");
+}
+
 #[test]
 fn retired_session_keeps_its_claims_until_they_end() {
     let fake = FakeEtcd::start(1);
