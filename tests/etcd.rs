@@ -90,6 +90,47 @@ fn bulk_goes_on_while_the_leader_of_etcd_is_killed_or_stopped() {
 }
 
 #[test]
+fn bulk_keeps_to_limits_of_etcd_below_its_defaults() {
+    for version in VERSIONS {
+        let Some(program) = etcd::program(version) else { continue };
+        let words = ["--max-txn-ops=16", "--max-request-bytes=20000"].map(str::to_owned).to_vec();
+        let cluster = EtcdCluster::with(&program, &EtcdOptions { words, ..EtcdOptions::default() });
+        let nodes = Cluster::start(3).unwrap();
+        let journal = EtcdJournal::builder(cluster.journal("/limits")).open().unwrap();
+        let client = builder(nodes.urls()).in_flight(200).custom_journal(Arc::new(journal)).build().unwrap();
+        let ids: Vec<String> = (0..200).map(|number| format!("group {number}")).collect();
+        let created = client.create_groups(&ids).filter(|done| done.result.is_ok()).count();
+        assert!(created == ids.len() && ids.iter().all(|id| nodes.all_have(id)), "{version}: {created}");
+        let deleted = client.delete_groups(&ids).filter(|done| done.result.is_ok()).count();
+        assert_eq!(deleted, ids.len(), "{version}");
+        drop(client);
+        assert_eq!(cluster.keys("/limits"), [""; 0], "{version}");
+    }
+}
+
+/// Two clusters lock a group twice.
+#[test]
+fn members_of_another_cluster_are_refused() {
+    let (Some(cluster), Some(other)) = (EtcdCluster::start("3.4"), EtcdCluster::start("3.4")) else { return };
+    let nodes = Cluster::start(3).unwrap();
+    let url = format!("etcd://{},{}/two", cluster.endpoint(0), other.endpoint(0));
+    let client = client(&nodes, EtcdJournal::builder(url).open().unwrap());
+    create(&nodes, &client, "first");
+    cluster.kill(0);
+    let error = told(&client.create_group("second").unwrap_err());
+    let part = format!("{}: it is of another etcd cluster than http://{}", other.endpoint(0), cluster.endpoint(0));
+    assert!(error.contains(&part) && nodes.none_has("second"), "{error}");
+    cluster.restart(0);
+    // The failure is remembered for a moment.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while client.create_group("second").is_err() {
+        assert!(Instant::now() < deadline, "the first cluster is not used again");
+    }
+    drop(client);
+    assert_eq!((cluster.keys("/two"), other.keys("/two")), (vec![], vec![]));
+}
+
+#[test]
 fn claim_ends_in_time_while_all_members_are_stopped() {
     let Some(cluster) = EtcdCluster::start("3.4") else { return };
     let nodes = Cluster::start(3).unwrap();

@@ -317,6 +317,8 @@ impl OperationSlot {
     /// Passes the end of the claim to the machine. During a call of the claim the machine keeps the earlier value.
     fn read_claim(&mut self) {
         if let Some(until) = self.claim.as_ref().filter(|_| self.claim_ends).and_then(holds_until) {
+            // The time of the driver's turn is earlier than now, and a claim that has ended may end whenever it is asked.
+            let until = if until <= now() { self.begun } else { until };
             self.machine.set_holds_until(until.saturating_duration_since(self.begun));
         }
     }

@@ -133,8 +133,10 @@ pub trait Journal: Send + Sync {
         calls.iter_mut().map(|call| call.run(self)).collect()
     }
 
-    /// Length of the lease under which claims are made, if they can end by themselves.
-    #[doc(hidden)]
+    /// Length of the lease under which claims are made, or `None` if they do not end by themselves. The default is `None`.
+    ///
+    /// [`ClientBuilder::build`](crate::ClientBuilder::build) refuses a lease that is shorter than twice the request timeout
+    /// plus two seconds. A journal that wraps another one passes its length on.
     fn lease(&self) -> Option<Duration> {
         None
     }
@@ -169,6 +171,9 @@ pub trait Claim: Send {
     /// length of the lease. A renewal moves it; a lost lease may move it into the past. A POST or DELETE starts only if
     /// its whole timeout ends before that time. Afterwards the operation changes nothing more, keeps its intent, and
     /// ends in doubt with [`Cause::ClaimLost`](crate::Cause::ClaimLost).
+    ///
+    /// A claim that is always renewed for less time than a request takes ends the operation after the rollback timeout:
+    /// see [`Journal::lease`]. [`Instant`] may stand still while the machine is suspended, and a lease does not.
     ///
     /// The client calls it often, so it must return at once. If the first call returns `None`, the client does not call
     /// it again for this claim.

@@ -131,11 +131,12 @@ impl EtcdClaim {
 
     /// The change that deletes the lock, unless that was done, or cannot be done.
     pub(super) fn release(&mut self) -> Option<KeyChange> {
-        if std::mem::replace(&mut self.is_released, true) || self.session.holds_until() <= Instant::now() {
+        if std::mem::replace(&mut self.is_released, true) {
             return None;
         }
-        if self.store.sessions.has_failed() {
-            // While etcd cannot be reached, each claim would wait its whole patience. The lock ends with the lease.
+        // While etcd cannot be reached, each claim would wait its whole patience. The lock ends with the lease, and so does
+        // one whose claim has ended: etcd may end the lease later, or a renewal may still succeed.
+        if self.session.holds_until() <= Instant::now() || self.store.sessions.has_failed() {
             self.session.retire();
             return None;
         }

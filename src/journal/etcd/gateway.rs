@@ -64,6 +64,7 @@ pub(super) struct Query {
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) value: Value,
+    endpoint: Host,
     /// A moment before the request was sent that was answered.
     pub(super) sent: Moment,
     /// An earlier attempt may have been applied, or may be applied later.
@@ -89,6 +90,13 @@ pub(super) enum ErrorKind {
     Compacted,
     TooLarge,
     Refused,
+}
+
+impl Served {
+    /// The error of an answer that cannot be used.
+    pub(super) fn refused(&self, problem: &str) -> GatewayError {
+        GatewayError::refused(format!("{}: {problem}", self.endpoint))
+    }
 }
 
 impl GatewayError {
@@ -160,7 +168,8 @@ impl Gateway {
                 match asked.and_then(|value| self.of_one_cluster(endpoint, query, value)) {
                     Ok(value) => {
                         self.preferred.store(endpoint, Ordering::Relaxed);
-                        return Ok(Served { value, sent, was_ambiguous: troubles.was_ambiguous });
+                        let endpoint = self.endpoints[endpoint].clone();
+                        return Ok(Served { value, endpoint, sent, was_ambiguous: troubles.was_ambiguous });
                     }
                     Err(problem) => troubles.add(endpoint, problem)?,
                 }
@@ -183,7 +192,8 @@ impl Gateway {
         }
         let other = &self.endpoints[*of];
         let problem = format!(
-            "it is of another etcd cluster than {other}: name the members of one cluster. If etcd was set up anew,              start this process again"
+            "it is of another etcd cluster than {other}: name the members of one cluster. After a new set-up of etcd, start \
+             this process again"
         );
         Err(EndpointProblem::Lasting(problem))
     }

@@ -19,7 +19,8 @@ use crate::values::intent::ClaimError;
 ///
 /// # Guarantees
 /// * A claim holds as long as its lease: [`Claim::holds_until`] is a time before the last successful renewal was sent,
-///   plus the length of the lease. One thread renews it, from the first claim until the journal is dropped.
+///   plus the length of the lease. A suspend of the machine counts, by the clock of the day. One thread renews it, from
+///   the first claim until the journal is dropped.
 /// * Every change compares the revision that created the lock, in the transaction of the change. So a claim that was
 ///   lost changes nothing in etcd.
 /// * The groups of a process that dies are free after one length of the lease.
@@ -58,6 +59,12 @@ impl EtcdJournal {
     /// The length of the lease.
     pub fn ttl(&self) -> Duration {
         self.store.sessions.ttl
+    }
+
+    /// The session of the next claim.
+    #[cfg(test)]
+    pub(super) fn session(&self) -> Arc<super::session::Session> {
+        self.store.sessions.open().expect("etcd can be reached")
     }
 
     pub(super) fn new(gateway: Gateway, prefix: String, ttl: Duration) -> Self {

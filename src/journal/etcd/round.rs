@@ -140,7 +140,9 @@ fn send(sessions: &Sessions, changes: &[&KeyChange], session: Option<&Arc<Sessio
     }
     let served = served.inspect_err(|error| sessions.note_failure(error))?;
     let effects = txn::effects(changes, &served.value).ok_or_else(|| {
-        GatewayError::refused("the answer to a transaction does not fit it: check the URL of the journal")
+        // The locks may have been created.
+        session.filter(|_| has_claim).inspect(|session| session.retire());
+        served.refused("the answer to a transaction does not fit it: check the URL of the journal")
     })?;
     Ok(effects.into_iter().zip(holds).map(|(effect, hold)| Ok(Done { effect, hold })).collect())
 }

@@ -71,7 +71,7 @@ impl Session {
         let ttl = granted_ttl(&granted.value, "/TTL", ttl);
         let (Some(ttl), true) = (ttl, lease != 0) else {
             let reason = granted.value.get("error").and_then(Value::as_str).unwrap_or("the answer has no lease");
-            return Err(GatewayError::refused(format!("no lease was granted: {reason}")));
+            return Err(granted.refused(&format!("no lease was granted: {reason}")));
         };
         let state = LeaseState { renewed: granted.sent, length: ttl, lost: None, claims: 0, stage: Stage::Open };
         let session =

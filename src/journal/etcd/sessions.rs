@@ -68,11 +68,12 @@ impl Sessions {
     fn test(&self, until: Instant) -> Result<(), GatewayError> {
         let body = txn::self_test_body(&self.absent_key);
         let query = Query { path: "/v3/kv/txn", body, header: HEADER, may_repeat: true, until };
-        if txn::passes_self_test(&self.gateway.call(&query)?.value) {
+        let served = self.gateway.call(&query)?;
+        if txn::passes_self_test(&served.value) {
             return Ok(());
         }
         let problem = "the store ignores a comparison that must fail, so it cannot lock: use etcd 3.4 or later";
-        Err(GatewayError::refused(problem))
+        Err(served.refused(problem))
     }
 
     /// Remembers that etcd cannot be reached.

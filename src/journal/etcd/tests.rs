@@ -92,7 +92,8 @@ fn store_that_ignores_comparisons_is_refused_before_the_first_claim() {
     let fake = FakeEtcd::start(1);
     fake.state().ignores_comparisons = true;
     let error = failure(&journal(&fake), "a");
-    assert!(error.contains("ignores a comparison that must fail"), "{error}");
+    let part = format!("{}: the store ignores a comparison that must fail", fake.endpoint());
+    assert!(error.contains(&part), "{error}");
     assert!(fake.keys().is_empty() && fake.count("grant") == 0);
 }
 
@@ -553,7 +554,9 @@ fn value_that_is_too_large_for_an_answer_hides_no_other_intent() {
     let fake = FakeEtcd::start(1);
     let store = journal(&fake);
     let ids = ["a", "c", "d"];
-    ids.iter().for_each(|id| claim(&store, id).record(&intent(id)).unwrap());
+    for id in ids {
+        claim(&store, id).record(&intent(id)).unwrap();
+    }
     fake.state().kvs.insert(b"/p/intent/b".to_vec(), (9, 0, vec![b'x'; 1 << 20]));
     let found = store.unfinished().unwrap();
     assert!(found.groups().map(GroupId::as_str).eq(ids), "{:?}", found.entries);
@@ -600,14 +603,27 @@ fn claim_ends_earlier_if_the_machine_was_suspended() {
     let fake = FakeEtcd::start(1);
     let endpoints = vec![Host::parse(fake.endpoint()).unwrap()];
     let gateway = Arc::new(Gateway::new(endpoints, &Arc::default(), None).unwrap());
-    let ttl = Duration::from_secs(30);
-    let session = Session::open(&gateway, ttl, Instant::now() + PATIENCE).unwrap();
+    let session = Session::open(&gateway, Duration::from_secs(30), Instant::now() + PATIENCE).unwrap();
     let held = session.hold();
     session.suspend(Duration::from_secs(20));
-    assert!(session.is_open() && held.holds_until() <= Instant::now() + ttl - Duration::from_secs(20));
+    assert!(session.is_open() && held.holds_until() <= Instant::now() + Duration::from_secs(10));
     session.suspend(Duration::from_secs(11));
     assert!(!session.is_open() && held.holds_until() <= Instant::now());
     session.retire();
+}
+
+/// A renewal that was sent before the end of the claims may be answered after it, and the lease lives on.
+#[test]
+fn lease_of_a_claim_that_has_ended_is_revoked_without_another_renewal() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let held = claim(&store, "a");
+    store.session().suspend(Duration::from_secs(31));
+    let start = Instant::now();
+    drop(held);
+    eventually("the lock is gone", || fake.keys().is_empty());
+    assert!(start.elapsed() < Duration::from_secs(5), "a renewal is due after 10 s");
+    use_and_release(&fake, claim(&store, "a"), "a");
 }
 
 #[test]
