@@ -44,6 +44,17 @@ fn group_that_was_pasted_with_its_surroundings_has_a_warning() {
 }
 
 #[test]
+fn journal_among_the_groups_is_refused_and_its_password_is_not_shown() {
+    let bench = Bench::new();
+    for url in ["etcd://user:S3CR3T@etcd1/prefix", "etcds://etcd1"] {
+        let ran = bench.run(&["create", "g", url]).exits(2);
+        let ran = ran.reports("looks like a journal: name it with --journal; groups of such names need -f FILE");
+        assert!(!ran.err.contains("S3CR3T"), "{ran:#?}");
+    }
+    bench.assert_untouched();
+}
+
+#[test]
 fn option_of_another_command_has_a_fitting_tip() {
     let bench = Bench::new();
     for (words, tip) in [
