@@ -126,6 +126,25 @@ fn configuration_behind_a_broken_link_is_not_taken_for_absent() {
 }
 
 #[test]
+fn journal_that_a_shell_would_have_completed_is_refused() {
+    let bench = Bench::new();
+    bench
+        .run(&["create", "g", "--journal", "~/journal"])
+        .exits(2)
+        .reports("\"~/journal\" (from --journal) begins with '~'");
+    let mut command = bench.command(&["create", "g"]);
+    let ran = Ran::of(command.env("CLUSTER_CLIENT_JOURNAL", "$HOME/journal")).exits(2);
+    ran.reports(
+        "(from the variable CLUSTER_CLIENT_JOURNAL) begins with '$', which only a shell replaces: write the whole path",
+    );
+    bench.configure_also("journal = \"~/journal\"\n");
+    bench.run(&["recover"]).exits(2).reports("cluster-client.toml, line 5) begins with '~'");
+    bench.assert_untouched();
+    bench.run(&["create", "g", "--journal", "./~"]).exits(0);
+    assert!(bench.path("~").is_dir() && bench.cluster.all_have("g"));
+}
+
+#[test]
 fn journal_that_cannot_be_opened_has_a_remedy() {
     let bench = Bench::new();
     let below_a_file = bench.write("file", "").join("journal");
