@@ -145,6 +145,19 @@ fn journal_that_a_shell_would_have_completed_is_refused() {
 }
 
 #[test]
+fn recover_names_the_journal_that_is_empty_or_not_there() {
+    let bench = Bench::new();
+    let place = bench.path("mistyped");
+    for words in [&["recover", "--journal", "mistyped"][..], &["recover", "--dry-run", "--journal", "mistyped"]] {
+        bench.run(words).exits(0).reports(&format!("nothing to recover: there is no journal in {}\n", text(&place)));
+    }
+    assert!(!place.exists());
+    bench.run(&["create", "g", "--journal", "mistyped"]).exits(0);
+    let ran = bench.run(&["recover", "--journal", "mistyped"]).exits(0);
+    ran.reports(&format!("nothing to recover: the journal in {} is empty\n", text(&place)));
+}
+
+#[test]
 fn journal_that_cannot_be_opened_has_a_remedy() {
     let bench = Bench::new();
     let below_a_file = bench.write("file", "").join("journal");

@@ -147,10 +147,13 @@ impl Sourced<Journal> {
 }
 
 impl Journal {
-    /// The place, for messages.
+    /// The place, for messages. A relative path names another journal in each directory, so the whole path is shown.
     pub(crate) fn place(&self) -> String {
         match self {
-            Journal::Directory(directory) => Printable::new(&directory.to_string_lossy()).to_string(),
+            Journal::Directory(directory) => {
+                let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
+                Printable::new(&whole.to_string_lossy()).to_string()
+            }
             Journal::Etcd(setting) => Printable::new(&setting.url).to_string(),
             Journal::Off | Journal::NoPlace => "none".into(),
         }
