@@ -47,9 +47,10 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
 /// Returns the message that there is nothing to recover. It names the place, which may be another one than was meant.
 fn nothing(settings: &Settings, is_there: bool) -> String {
     let place = settings.journal.value.place();
-    match is_there {
-        true => format!("nothing to recover: the journal in {place} is empty"),
-        false => format!("nothing to recover: there is no journal in {place}"),
+    if is_there {
+        format!("nothing to recover: the journal in {place} is empty")
+    } else {
+        format!("nothing to recover: there is no journal in {place}")
     }
 }
 
