@@ -122,7 +122,7 @@ pub fn intent(group: GroupId, purpose: u8, hosts: Vec<Host>) -> Intent {
         2 => Purpose::Delete,
         _ => Purpose::Present,
     };
-    Intent { group, purpose, api: Api::default().reference(), hosts }
+    Intent::of(group, purpose, Api::default().reference(), hosts)
 }
 
 /// Appends the checksum of `body` as the last line, which a fuzzer cannot guess.

@@ -3,9 +3,11 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster_client::testing::{Cluster, Fault, Method};
@@ -101,6 +103,35 @@ fn group_that_stays_busy_is_named_in_the_error() {
     let busy = busy.unwrap_or_else(|| panic!("{results:?}"));
     assert!(busy.to_string().contains("group busy is busy"), "{busy}");
     assert!(busy.is_unchanged() && busy.is_retryable());
+}
+
+/// A thread that ends destroys its thread-local values, in an order that is not specified. The client has some itself.
+#[test]
+fn call_from_a_destructor_of_a_thread_local_value_succeeds() {
+    struct CallsAtTheEnd(ClusterClient, &'static str);
+    impl Drop for CallsAtTheEnd {
+        fn drop(&mut self) {
+            self.0.create_group(self.1).unwrap();
+        }
+    }
+    thread_local!(static KEPT: RefCell<Option<CallsAtTheEnd>> = const { RefCell::new(None) });
+    let cluster = Cluster::start(1).unwrap();
+    let client = client(&cluster);
+    for (group, used_before) in [("before", true), ("after", false)] {
+        let client = client.clone();
+        let ends = thread::spawn(move || {
+            let ask = || drop(client.group_status("other").unwrap());
+            if used_before {
+                ask();
+            }
+            KEPT.set(Some(CallsAtTheEnd(client.clone(), group)));
+            if !used_before {
+                ask();
+            }
+        });
+        ends.join().unwrap();
+        assert!(cluster.all_have(group), "{group}");
+    }
 }
 
 #[test]

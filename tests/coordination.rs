@@ -1,6 +1,7 @@
 //! Coordination on real processes: three coordinators with nothing shared but three nodes and an etcd of three members.
-//! Coordinators are killed, stopped past their lease, cut off; members of etcd are killed, stopped and slowed. The oracle
-//! is the log of each node and the history of etcd.
+//! Two are programs with the library, and one is the command. Coordinators are killed, stopped past their lease, cut off;
+//! members of etcd are killed, stopped and slowed, or their disks are. The oracle is the log of each node and the history
+//! of etcd.
 //!
 //! A sample in CI; more with
 //! `COORDINATION_ROUNDS=1000 cargo test --release --all-features --test coordination rounds_end -- --nocapture`.
@@ -14,10 +15,14 @@ mod proof;
 
 #[path = "support/etcd.rs"]
 mod cluster;
+#[path = "coordination/command.rs"]
+mod command;
 #[path = "coordination/coordinator.rs"]
 mod coordinator;
 #[path = "coordination/cut.rs"]
 mod cut;
+#[path = "coordination/disk.rs"]
+mod disk;
 #[path = "coordination/etcd.rs"]
 mod etcd;
 #[path = "coordination/faults.rs"]
@@ -28,6 +33,8 @@ mod guard;
 mod history;
 #[path = "coordination/judge.rs"]
 mod judge;
+#[path = "coordination/killed.rs"]
+mod killed;
 #[path = "coordination/lane.rs"]
 mod lane;
 #[path = "coordination/link.rs"]

@@ -14,8 +14,8 @@ use std::thread::{self, ThreadId};
 
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 use cluster_client::{
-    Api, Call, ClientBuilder, ClusterClient, Credentials, Engine, Error, Event, Observer, OperationOptions, Outcome,
-    Secret,
+    Api, Call, Cause, ClientBuilder, ClusterClient, Credentials, Engine, Error, Event, Observer, OperationOptions,
+    Outcome, Secret, Target,
 };
 use log::{LevelFilter, Log, Metadata, Record};
 
@@ -217,33 +217,72 @@ fn broken_token_file_keeps_the_last_good_token() {
     }
 }
 
+/// Many services answer 404 to a request without credentials, whether they have the thing or not. A recovery would take
+/// that for absence.
 #[test]
-fn recovery_sends_no_credentials_to_a_host_that_the_client_does_not_have() {
+fn recovery_without_the_credentials_of_the_operation_sends_nothing_and_keeps_its_entry() {
     for engine in engines() {
         let stage = Stage::new();
         let journal = stage.directory.path().join("journal");
         stage.want(&[&bearer("one")]);
+        stage.gates.iter().for_each(Gate::hide);
+        let client = |hosts: usize| support::builder(&stage.urls()[..hosts]).engine(engine).journal(&journal);
         let credentials = || Credentials::bearer("one");
-        let client = stage.builder(engine).credentials(credentials()).journal(&journal).build().unwrap();
-        // The create leaves an intent: no node answers.
-        stage.cluster.nodes().iter().for_each(Node::stop);
-        let brief = client.with(OperationOptions::new().preflight(false));
-        assert!(brief.create_group("g").is_err_and(|error| error.is_recoverable()));
-        stage.cluster.nodes().iter().for_each(|node| node.restart().unwrap());
-        drop((client, brief));
+        let first = client(SIZE).credentials(credentials()).build().unwrap();
+        first.create_group("g").unwrap();
+        stage.cluster.nodes().iter().for_each(|node| node.inject(Fault::answer(503).on(Method::Delete).always()));
+        assert!(first.delete_group("g").unwrap().complete().is_err_and(|error| error.is_recoverable()));
+        stage.cluster.nodes().iter().for_each(Node::clear_faults);
+        drop(first);
         stage.requests("");
 
-        let fewer = support::builder(&stage.urls()[..2]).engine(engine).journal(&journal);
-        let fewer = fewer.credentials(credentials()).build().unwrap();
-        let recovery = fewer.recover().unwrap();
-        assert!(!recovery.is_complete(), "{recovery:?}");
+        for (hosts, client) in [
+            (&stage.urls()[..], client(SIZE).build().unwrap()),
+            (&stage.urls()[2..], client(2).credentials(credentials()).build().unwrap()),
+        ] {
+            let recovery = client.recover().unwrap();
+            let [error] = &recovery.unsettled[..] else { panic!("{recovery:?}") };
+            let Error::Conflict { report, .. } = error else { panic!("{error}") };
+            let Some(Cause::NoCredentials { hosts: named, .. }) = &report.cause else { panic!("{error}") };
+            let mut expected = hosts.to_vec();
+            expected.sort_unstable();
+            assert_eq!(named.iter().map(ToString::to_string).collect::<Vec<_>>(), expected);
+            for error in [
+                client.create_group("g").map(drop).unwrap_err(),
+                client.delete_group("g").map(drop).unwrap_err(),
+                client.repair_group("g", Target::Absent).map(drop).unwrap_err(),
+            ] {
+                assert!(matches!(error, Error::Conflict { .. }) && error.is_recoverable(), "{error}");
+            }
+        }
+        assert_eq!(stage.requests(""), (0, 0));
+        assert!(stage.cluster.all_have("g"));
+
+        let all = client(SIZE).credentials(credentials()).build().unwrap();
+        assert!(all.recover().unwrap().is_complete());
+        assert!(stage.cluster.none_has("g"));
+    }
+}
+
+/// A host that got no credentials needs none for its recovery, also by a client that has some for other hosts.
+#[test]
+fn recovery_sends_no_credentials_to_a_host_that_had_none() {
+    for engine in engines() {
+        let stage = Stage::new();
+        let journal = stage.directory.path().join("journal");
+        let client = |hosts: usize| support::builder(&stage.urls()[..hosts]).engine(engine).journal(&journal);
+        let first = client(SIZE).build().unwrap();
+        first.create_group("g").unwrap();
+        stage.cluster.node(2).inject(Fault::answer(503).on(Method::Delete).always());
+        assert!(first.delete_group("g").unwrap().complete().is_err_and(|error| error.is_recoverable()));
+        stage.cluster.node(2).clear_faults();
+        drop(first);
+        stage.requests("");
+
+        let fewer = client(2).credentials(Credentials::bearer("one")).build().unwrap();
+        assert!(fewer.recover().unwrap().is_complete());
         let heads = stage.gates[2].take_heads();
         assert!(!heads.is_empty() && !heads.concat().contains("one"), "{heads:?}");
-        assert!(stage.requests("Bearer one").0 > 0);
-        drop(fewer);
-
-        let all = stage.builder(engine).credentials(credentials()).journal(&journal).build().unwrap();
-        assert!(all.recover().unwrap().is_complete());
         assert!(stage.cluster.none_has("g"));
     }
 }

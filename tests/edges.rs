@@ -345,3 +345,16 @@ impl Observer for LagsForDelete {
         }
     }
 }
+
+/// A wait for the settle time moves the deadline, which may be the last one that the clock can tell.
+#[test]
+fn longest_timeout_ends_no_operation() {
+    let cluster = Cluster::start(2).unwrap();
+    let client = client(&cluster).with(OperationOptions::new().timeout(Duration::MAX));
+    cluster.node(0).inject(Fault::drop_connection().after_applying().on(Method::Post));
+    client.create_group("g").unwrap();
+    assert!(cluster.all_have("g"));
+    cluster.node(0).inject(Fault::drop_connection().after_applying().on(Method::Delete));
+    client.delete_group("g").unwrap().complete().unwrap();
+    assert!(cluster.none_has("g"));
+}

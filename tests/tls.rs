@@ -10,9 +10,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cluster_client::testing::Method;
+use cluster_client::testing::{Fault, Method};
 use cluster_client::{
-    ClientBuilder, ClusterClient, Engine, Error, HostReport, OperationOptions, RequestError, RequestErrorKind,
+    Cause, ClientBuilder, ClusterClient, Engine, Error, HostReport, OperationOptions, RequestError, RequestErrorKind,
     TlsSettings,
 };
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, IsCa, date_time_ymd};
@@ -415,6 +415,34 @@ fn rollback_over_mutual_tls_leaves_the_group_nowhere() {
         let error = client.create_group("g1").unwrap_err();
         assert!(matches!(error, Error::RolledBack { .. }), "{engine:?}: {error:?}");
         assert!(servers.iter().all(|server| !server.node.has("g1")));
+    }
+}
+
+/// A server that wants a certificate only for some requests may answer 404 without one.
+#[test]
+fn recovery_without_the_client_certificate_of_the_operation_sends_nothing() {
+    let (ours, clients) = (Authority::new("ours"), Authority::new("clients"));
+    let server = TlsNode::start(&ours.node());
+    for engine in ENGINES {
+        let journal = tempfile::tempdir().unwrap();
+        let client = |settings| {
+            let builder = builder(engine, &[server.url()]).tls(settings).journal(journal.path());
+            builder.build().unwrap()
+        };
+        let known = || identified(trusting(&ours), &clients.issue(&named(&[])));
+        let first = client(known());
+        first.create_group("g").unwrap();
+        server.node.inject(Fault::answer(503).on(Method::Delete));
+        assert!(first.delete_group("g").unwrap().complete().is_err_and(|error| error.is_recoverable()));
+        drop(first);
+        let asked = server.node.log().len();
+
+        let recovery = client(trusting(&ours)).recover().unwrap();
+        let [Error::Conflict { report, .. }] = &recovery.unsettled[..] else { panic!("{recovery:?}") };
+        assert!(matches!(report.cause, Some(Cause::NoCredentials { .. })), "{report:?}");
+        assert!(server.node.log().len() == asked && server.node.has("g"));
+        assert!(client(known()).recover().unwrap().is_complete());
+        assert!(!server.node.has("g"));
     }
 }
 

@@ -239,6 +239,26 @@ mod tests {
     }
 
     #[test]
+    fn request_may_land_late_after_the_answer_of_a_gateway_only() {
+        for (status, may_land_late) in [
+            (201, false),
+            (404, false),
+            (429, false),
+            (500, false),
+            (502, true),
+            (503, false),
+            (504, true),
+            (511, false),
+            (520, true),
+            (524, true),
+            (599, true),
+        ] {
+            let reply = Reply::Answered { status, retry_after: None, body: Body::Unread };
+            assert_eq!(classify_by_status(Action::Create, reply).may_land_late(), may_land_late, "{status}");
+        }
+    }
+
+    #[test]
     fn unsent_request_is_not_ambiguous() {
         let error = RequestError::new(RequestErrorKind::Connect, "refused");
         let classified = |reply| classify_by_status(Action::Create, reply).classification;

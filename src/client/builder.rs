@@ -18,11 +18,13 @@ use crate::http::tls::settings::TlsSettings;
 use crate::journal::{DirectoryJournal, InMemoryJournal, Journal};
 use crate::protocol::Limits;
 use crate::sync::now;
+use crate::values::authorized::Authorized;
 use crate::values::cause::JournalError;
 use crate::values::config::{ConfigError, Origin};
 use crate::values::credentials::Credentials;
 use crate::values::error::Error;
 use crate::values::host::{Host, Hosts};
+use crate::values::intent::Intent;
 use crate::values::mask;
 use crate::values::retry::{RetryBudgets, RetryPolicy};
 use crate::values::secret::Secret;
@@ -676,6 +678,7 @@ impl ClientBuilder {
             Engine::Multiplexed => Engines::multiplexed(&cluster, &tls, proxy)?,
         };
         let warnings = self.warnings(&tls);
+        let authorized = Authorized::new(credentials.origins(), tls.own_certificates(), tls.has_certificate());
         let budgets = Arc::new(Mutex::new(RetryBudgets::new(hosts.len())));
         let journal = self.journal.map(JournalSetting::open).transpose()?;
         if let Some(lease) = journal.as_ref().and_then(|journal| journal.lease()) {
@@ -695,6 +698,7 @@ impl ClientBuilder {
             pool,
             engines,
             credentials,
+            authorized: Arc::new(authorized),
             warnings,
         }
         .into())
@@ -755,7 +759,7 @@ impl ClientBuilder {
         self.rollback_retry.check()?;
         let settle = self.settle.unwrap_or(self.request_timeout.max(SETTLE));
         check_time("request timeout", self.request_timeout, HOUR)?;
-        check_time("settle time", settle, HOUR)?;
+        check_time("settle time", settle, Intent::LONGEST_SETTLE)?;
         // A rollback may wait for the settle time more than once: after a lost answer, and after a repeated DELETE.
         let rollback_timeout = self.rollback_timeout.unwrap_or_else(|| ROLLBACK.max(settle * 4));
         check_time("rollback timeout", rollback_timeout, DAY)?;
@@ -808,11 +812,17 @@ fn open_directory(directory: &Path) -> Result<Arc<dyn Journal>, ConfigError> {
         let problem = if mask::has_user_info(&shown) { "cannot be used".into() } else { problem };
         ConfigError::new("journal directory", shown, problem, remedy)
     };
+    let shown = directory.display().to_string();
+    if shown.contains("://") {
+        // As a directory it would lock on this machine alone.
+        let remedy = "open it with EtcdJournal::builder, and set it with custom_journal";
+        return Err(ConfigError::new("journal directory", shown, "is a URL", remedy));
+    }
     Ok(Arc::new(DirectoryJournal::open(directory).map_err(refused)?))
 }
 
 /// Default settle time, unless the request timeout is longer.
-const SETTLE: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Intent::USUAL_SETTLE;
 /// Default rollback timeout, unless the settle time is long.
 const ROLLBACK: Duration = Duration::from_secs(120);
 
@@ -881,6 +891,15 @@ mod tests {
 
     fn limits(change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Limits {
         change(ClusterClient::builder()).limits().unwrap()
+    }
+
+    #[test]
+    fn url_is_refused_as_a_journal_directory() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = folder.path().join("etcd://etcd1:2379/payments");
+        let refused = ClusterClient::builder().hosts(["http://node1"]).journal(&url).build().unwrap_err().to_string();
+        assert!(refused.contains("is a URL: open it with EtcdJournal::builder"), "{refused}");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
     }
 
     #[test]

@@ -130,6 +130,7 @@ fn forget(mut claim: Box<dyn Claim>, group: &GroupId, host: Host) -> Result<Forg
         return Err(not_named(&intent, &host).into());
     };
     intent.hosts.remove(place);
+    intent.authorized.remove(&host);
     let changed = if intent.hosts.is_empty() { claim.erase() } else { claim.record(&intent) };
     changed.map_err(|error| Error::journal(group, Operation::Forget, error))?;
     log::warn!(target: "cluster_client", group = group.as_str(), host = host.as_str(); "{host} is forgotten for {group}");

@@ -10,6 +10,7 @@ use crate::engine::threads::pool::Pool;
 use crate::http::credentials::CredentialStore;
 use crate::journal::{Journal, Unfinished};
 use crate::protocol::Limits;
+use crate::values::authorized::Authorized;
 use crate::values::cause::JournalError;
 use crate::values::host::{Host, Hosts};
 use crate::values::retry::RetryBudgets;
@@ -34,6 +35,8 @@ pub(crate) struct ClientInner {
     pub(crate) pool: Arc<Pool>,
     pub(crate) engines: Engines,
     pub(crate) credentials: CredentialStore,
+    /// The hosts whose requests have credentials.
+    pub(crate) authorized: Arc<Authorized>,
     /// The warnings about the settings, for a person.
     pub(crate) warnings: Vec<String>,
 }

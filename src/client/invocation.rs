@@ -82,6 +82,7 @@ impl Invocation {
         let preflight = self.options.preflight;
         let mut machine = Machine::new(operation, preflight, group, cluster, api, limits, fastrand::u64(..));
         machine.set_known_apis(&client.known_apis);
+        machine.set_authorized(&client.authorized);
         machine.set_id(OperationId::new(fastrand::u64(..)));
         if client.observers.are_there() {
             machine.record_events();

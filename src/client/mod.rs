@@ -27,7 +27,7 @@ use crate::journal::Journal;
 use crate::values::cause::JournalError;
 use crate::values::error::{Deletion, Error};
 use crate::values::group::IntoGroupId;
-use crate::values::host::Hosts;
+use crate::values::host::{Host, Hosts};
 use crate::values::outcome::Outcome;
 use crate::values::report::{Operation, Report, Target};
 
@@ -77,6 +77,21 @@ impl ClusterClient {
     /// ```
     pub fn hosts(&self) -> &Hosts {
         &self.inner.hosts
+    }
+
+    /// Whether requests to this host have credentials: a secret in a header, or a client certificate. An unfinished operation
+    /// that had some for a host is recovered only with some: see [`Cause::NoCredentials`](crate::Cause::NoCredentials).
+    ///
+    /// ```
+    /// use cluster_client::{ClusterClient, Credentials, Host};
+    ///
+    /// let client = ClusterClient::builder().hosts(["https://node1"]).credentials(Credentials::bearer("t")).build()?;
+    /// assert!(client.has_credentials(&Host::parse("https://node1")?));
+    /// assert!(!client.has_credentials(&Host::parse("https://node2")?));
+    /// # Ok::<(), cluster_client::Error>(())
+    /// ```
+    pub fn has_credentials(&self, host: &Host) -> bool {
+        self.inner.authorized.has(host)
     }
 
     /// Warnings about the settings, for a person: a file with a key or a secret that other users can read, or

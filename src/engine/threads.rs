@@ -179,7 +179,8 @@ impl Engine for Threads {
 
     fn share(&mut self, share: Share) -> Option<Task> {
         let mut state = self.queue.state();
-        if share == Share::IfNoneRuns && (state.running > 0 || state.arriving > 0) {
+        let others_run = state.running > 0 || state.arriving > 0;
+        if (share == Share::IfNoneRuns && others_run) || !transport::can_send_here() {
             return None;
         }
         let job = state.jobs.pop_front()?;

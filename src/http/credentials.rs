@@ -172,6 +172,11 @@ impl CredentialStore {
         self.by_origin.get(host.origin())
     }
 
+    /// Returns the origins that get credentials.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = &str> {
+        self.by_origin.keys().map(String::as_str)
+    }
+
     /// Returns the secrets of all hosts, to mask them in text of a host.
     pub(crate) fn secrets(&self, now: Instant) -> Vec<String> {
         self.by_origin.values().flat_map(|credentials| credentials.lines(now).secrets()).collect()

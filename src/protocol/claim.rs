@@ -39,6 +39,14 @@ impl<R: Rules> Machine<R> {
     /// decided what recovery may be unable to decide.
     fn begin_recovery(&mut self, intent: Intent) {
         self.purpose = Some(intent.purpose);
+        // Many services answer 404 to a request without credentials, whether they have the group or not.
+        let mut lacking: Vec<Host> =
+            intent.authorized.iter().filter(|host| !self.authorized.has(host)).cloned().collect();
+        if !lacking.is_empty() {
+            lacking.sort_unstable();
+            return self.end_with(Outcome::Conflict, Cause::no_credentials(lacking));
+        }
+        self.take_settle(&intent);
         if matches!(self.operation, Operation::Repair(_)) {
             return self.begin_override(intent);
         }
@@ -64,6 +72,16 @@ impl<R: Rules> Machine<R> {
                 self.begin_removal();
             }
             Purpose::Present => self.begin_settle(AfterSettle::Probe, self.now + self.limits.settle),
+        }
+    }
+
+    /// Takes the settle time of the dead owner, if it is longer: its requests may take effect that late. A rollback has
+    /// time to settle more than once.
+    fn take_settle(&mut self, intent: &Intent) {
+        let settle = intent.settle.unwrap_or_default().max(self.limits.settle);
+        if settle > self.limits.settle {
+            self.limits.settle = settle;
+            self.limits.rollback_timeout = self.limits.rollback_timeout.max(settle * 4);
         }
     }
 

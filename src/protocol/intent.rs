@@ -3,6 +3,7 @@
 use super::{Machine, Rules};
 use crate::values::cause::JournalError;
 use crate::values::event::Phase;
+use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
 use crate::values::outcome::Outcome;
 use crate::values::report::{Cause, Note, Operation, Target};
@@ -29,8 +30,11 @@ impl<R: Rules> Machine<R> {
     pub(super) fn intent(&self) -> Intent {
         let unsettled =
             |host: &usize| self.phase == Phase::Intend || self.is_left(*host) || self.has_unsettled_post(*host);
-        let hosts = (0..self.hosts.len()).filter(unsettled).map(|host| self.hosts[host].clone()).collect();
-        Intent { group: self.group.clone(), purpose: self.own_purpose(), api: self.api.reference(), hosts }
+        let hosts: Vec<Host> = (0..self.hosts.len()).filter(unsettled).map(|host| self.hosts[host].clone()).collect();
+        let authorized = hosts.iter().filter(|host| self.authorized.has(host)).cloned().collect();
+        let settle = Some(self.limits.settle).filter(|settle| *settle > Intent::USUAL_SETTLE);
+        let (group, purpose, api) = (self.group.clone(), self.own_purpose(), self.api.reference());
+        Intent { group, purpose, api, hosts, authorized, settle }
     }
 
     /// The purpose of the current pass.

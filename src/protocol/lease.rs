@@ -11,7 +11,7 @@ use crate::values::outcome::Outcome;
 use crate::values::report::Cause;
 
 /// Time between two looks for a renewal, while a POST or DELETE would outlast the claim.
-pub(super) const RENEWAL: Duration = Duration::from_millis(250);
+const RENEWAL: Duration = Duration::from_millis(250);
 
 impl<R: Rules> Machine<R> {
     /// Sets the time at which the claim ends. Call it before [`Machine::poll_output`], whenever the time may have changed.
@@ -69,8 +69,70 @@ impl<R: Rules> Machine<R> {
         self.ready.remove(place)
     }
 
+    /// Returns the time of the next look for a renewal, while a POST or DELETE waits for one.
+    pub(super) fn next_renewal(&mut self) -> Option<Duration> {
+        if self.ready.is_empty() {
+            return None;
+        }
+        let end = *self.renewal_ends.get_or_insert(self.now + self.limits.rollback_timeout);
+        Some(end.min(self.now + RENEWAL))
+    }
+
+    /// I7: whether the wait for a renewal is over. A claim that is always renewed for less time than a request takes would
+    /// keep the operation for ever.
+    pub(super) fn has_no_renewal(&self) -> bool {
+        self.renewal_ends.is_some_and(|end| self.now >= end)
+    }
+
     /// Returns this time, or the end of the claim if that is earlier.
     pub(super) fn before_claim_ends(&self, time: Duration) -> Duration {
         self.holds_until.map_or(time, |until| time.min(until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::protocol::{Input, Limits, Output};
+    use crate::values::group::GroupId;
+    use crate::values::host::Host;
+    use crate::values::report::Operation;
+    use crate::values::retry::{RetryBudgets, RetryPolicy};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The journal of a user may have such claims.
+    #[test]
+    fn claim_that_is_too_short_for_a_request_after_each_renewal_ends_the_operation() {
+        let limits = Limits {
+            retry: RetryPolicy::default(),
+            rollback_retry: RetryPolicy::default(),
+            request_timeout: 5 * SECOND,
+            operation_timeout: None,
+            rollback_timeout: 30 * SECOND,
+            settle: SECOND,
+        };
+        let hosts: Arc<[Host]> = ["http://a", "http://b"].map(|url| Host::parse(url).unwrap()).into();
+        let group = GroupId::parse("g").unwrap();
+        let mut machine: Machine = Machine::new(Operation::Delete, true, group, hosts, Arc::default(), limits, 1);
+        let (mut now, mut budgets) = (Duration::ZERO, RetryBudgets::new(2));
+        for _ in 0..1_000 {
+            machine.set_holds_until(now + 4 * SECOND);
+            let input = match machine.poll_output(now) {
+                Output::Claim => Input::Claimed(Ok(None)),
+                Output::Record(_) => Input::Recorded(Ok(())),
+                Output::Wait(due) => {
+                    now = due.expect("nothing else would wake it");
+                    continue;
+                }
+                Output::Done => break,
+                output => panic!("{output:?}"),
+            };
+            machine.handle_input(input, now, &mut budgets);
+        }
+        let report = machine.into_report();
+        assert_eq!((now, report.outcome, report.cause), (30 * SECOND, Outcome::InDoubt, Some(Cause::timed_out(None))));
     }
 }

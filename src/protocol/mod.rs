@@ -63,6 +63,7 @@ pub(crate) use self::rules::{Deletes, Evidence};
 pub(crate) use self::rules::{Posts, Rules, Sound};
 use crate::values::action::Action;
 use crate::values::api::Api;
+use crate::values::authorized::Authorized;
 use crate::values::cause::JournalError;
 use crate::values::classification::ClassifiedReply;
 use crate::values::event::{Event, EventKind, Phase};
@@ -140,6 +141,8 @@ pub(crate) struct Machine<R = Sound> {
     cluster_api: Arc<Api>,
     /// Other APIs that an intent may refer to.
     known_apis: Arc<[Api]>,
+    /// The hosts whose requests have credentials.
+    authorized: Arc<Authorized>,
     /// The hosts of the current pass: those of the client, or of the intent that is recovered.
     hosts: Arc<[Host]>,
     /// The API of the current pass: that of the client, or of the intent that is recovered.
@@ -179,6 +182,8 @@ pub(crate) struct Machine<R = Sound> {
     phase_ends: Option<Duration>,
     /// The time at which the claim ends, unless it is renewed. `None` for a claim that does not end by itself.
     holds_until: Option<Duration>,
+    /// The time until which requests wait for a renewal, while they do.
+    renewal_ends: Option<Duration>,
     /// The first cause of a failure.
     cause: Option<Cause>,
     /// The recovery that preceded the operation itself.
@@ -234,6 +239,7 @@ impl<R: Rules> Machine<R> {
             api: Arc::clone(&api),
             cluster_api: api,
             known_apis: Arc::from([]),
+            authorized: Arc::default(),
             participants: Vec::new(),
             phase: Phase::Claim,
             after_settle: AfterSettle::Operation,
@@ -253,6 +259,7 @@ impl<R: Rules> Machine<R> {
             deadline,
             phase_ends: None,
             holds_until: None,
+            renewal_ends: None,
             cause: None,
             earlier: None,
             notes: Vec::new(),
@@ -287,6 +294,11 @@ impl<R: Rules> Machine<R> {
     /// Sets other APIs that an intent may refer to.
     pub(crate) fn set_known_apis(&mut self, apis: &Arc<[Api]>) {
         self.known_apis = Arc::clone(apis);
+    }
+
+    /// Sets the hosts whose requests have credentials.
+    pub(crate) fn set_authorized(&mut self, authorized: &Arc<Authorized>) {
+        self.authorized = Arc::clone(authorized);
     }
 
     /// Reports nothing as recoverable: the journal ends with the process.
@@ -385,12 +397,6 @@ impl<R: Rules> Machine<R> {
     /// nothing and is not retried, so it may be withdrawn.
     pub(crate) fn is_stopping(&self) -> bool {
         self.in_round() && self.stopping.is_some()
-    }
-
-    /// Returns the report. Call it only after [`Output::Done`].
-    pub(crate) fn into_report(mut self) -> Report {
-        let participants = std::mem::take(&mut self.participants);
-        self.report_on(self.outcome.unwrap_or(Outcome::InDoubt), participants.into_iter())
     }
 
     /// Whether the operation may still end without any change: its intent is not recorded yet.

@@ -5,6 +5,7 @@ use super::{Machine, Rules};
 use crate::values::action::Action;
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::event::{Event, EventKind};
+use crate::values::host::Host;
 use crate::values::intent::Purpose;
 use crate::values::outcome::Outcome;
 use crate::values::report::{Cause, HostReport, HostStep, Operation, Reason, Report, State};
@@ -64,22 +65,30 @@ impl<R: Rules> Machine<R> {
     }
 
     pub(super) fn report(&self, outcome: Outcome) -> Report {
-        self.report_on(outcome, self.participants.iter().cloned())
+        let hosts = self.hosts.iter().zip(&self.participants).map(|(host, participant)| {
+            let steps = participant.steps.clone();
+            HostReport { steps, ..host_report(host, participant) }
+        });
+        self.report_on(outcome, hosts.collect())
     }
 
-    pub(super) fn report_on(&self, outcome: Outcome, participants: impl Iterator<Item = Participant>) -> Report {
-        let hosts = self.hosts.iter().zip(participants).map(|(host, participant)| HostReport {
-            host: host.clone(),
-            state: participant.state,
-            reason: reason(&participant),
-            steps: participant.steps,
+    /// Returns the report. Call it only after [`Output::Done`](super::Output::Done).
+    pub(crate) fn into_report(mut self) -> Report {
+        let mut participants = std::mem::take(&mut self.participants);
+        let hosts = self.hosts.iter().zip(&mut participants).map(|(host, participant)| {
+            let report = host_report(host, participant);
+            HostReport { steps: std::mem::take(&mut participant.steps), ..report }
         });
+        self.report_on(self.outcome.unwrap_or(Outcome::InDoubt), hosts.collect())
+    }
+
+    fn report_on(&self, outcome: Outcome, hosts: Vec<HostReport>) -> Report {
         Report {
             id: self.id,
             group: self.group.clone(),
             operation: if self.recovering { Operation::Recover } else { self.operation },
             outcome,
-            hosts: hosts.collect(),
+            hosts,
             cause: self.cause.clone(),
             earlier: self.earlier.clone(),
             recoverable: self.recoverable && self.has_journal,
@@ -88,6 +97,11 @@ impl<R: Rules> Machine<R> {
             elapsed: self.now,
         }
     }
+}
+
+/// Returns the report of a host, without its steps.
+fn host_report(host: &Host, participant: &Participant) -> HostReport {
+    HostReport { reason: reason(participant), ..HostReport::new(host.clone(), participant.state) }
 }
 
 /// Returns why the state of a host is unknown, or not the wanted one.

@@ -4,7 +4,6 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::lease::RENEWAL;
 use super::participant::{Goal, Next, Participant, Stop, Transition};
 use super::reporting::reason;
 use super::{Machine, Output, Rules};
@@ -22,7 +21,7 @@ impl<R: Rules> Machine<R> {
             _ if self.has_own_time() => Some(self.now + self.limits.rollback_timeout),
             deadline => deadline,
         };
-        (self.stopping, self.short_of_time) = (None, false);
+        (self.stopping, self.short_of_time, self.renewal_ends) = (None, false, None);
         self.ready.clear();
         self.waiting.clear();
         for (host, participant) in self.participants.iter_mut().enumerate() {
@@ -45,7 +44,7 @@ impl<R: Rules> Machine<R> {
     }
 
     pub(super) fn next_request(&mut self) -> Output {
-        if self.stopping.is_none() && !self.time_left(self.now) {
+        if self.stopping.is_none() && (!self.time_left(self.now) || self.has_no_renewal()) {
             self.stop(if self.has_own_time() { Stop::RollbackOutOfTime } else { Stop::OutOfTime });
             self.advance();
             return self.poll_output(self.now);
@@ -62,9 +61,10 @@ impl<R: Rules> Machine<R> {
             self.in_flight += 1;
             let (action, attempt) = self.participants[host].send(self.now);
             let not_after = self.holds_until.filter(|_| action != Action::Check);
+            self.renewal_ends = self.renewal_ends.filter(|_| action == Action::Check);
             return Output::Send { host, action, attempt, timeout, not_after };
         }
-        let renewal = if self.ready.is_empty() { None } else { Some(self.now + RENEWAL) };
+        let renewal = self.next_renewal();
         let due = self.waiting.peek().map(|Reverse((due, _))| *due).into_iter().chain(renewal).min();
         let due = due.map(|due| self.phase_ends.map_or(due, |end| due.min(end)));
         Output::Wait(due.map(|due| self.before_claim_ends(due)))

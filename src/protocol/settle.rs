@@ -29,7 +29,7 @@ impl<R: Rules> Machine<R> {
         if until <= self.now {
             return self.end_settle();
         }
-        self.deadline = self.deadline.map(|end| end + until.saturating_sub(self.now));
+        self.deadline = self.deadline.map(|end| end.saturating_add(until.saturating_sub(self.now)));
         self.not_before = until;
         self.enter(Phase::Settle);
     }

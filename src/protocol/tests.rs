@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Input, Limits, Machine, Output};
 use crate::api::{Action, Api, Body, Reply, classify_by_status};
+use crate::values::authorized::Authorized;
 use crate::values::cause::{JournalError, RequestError, RequestErrorKind};
 use crate::values::classification::{Classification, ClassifiedReply};
 use crate::values::group::GroupId;
@@ -31,7 +32,7 @@ fn hosts() -> Arc<[Host]> {
 }
 
 fn intent(purpose: Purpose) -> Intent {
-    Intent { group: GroupId::parse("g").unwrap(), purpose, api: Api::default().reference(), hosts: hosts().to_vec() }
+    Intent::of(GroupId::parse("g").unwrap(), purpose, Api::default().reference(), hosts().to_vec())
 }
 
 fn full() -> JournalError {
@@ -605,6 +606,48 @@ fn incomplete_recovery_keeps_the_api_of_the_intent() {
     scene = scene.both(Check, 200, 200);
     let Output::Record(kept) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
     assert_eq!(kept.api, other.reference());
+}
+
+/// The owner of the intent may have died with a request on its way, which takes effect in its settle time.
+#[test]
+fn recovery_awaits_the_settle_time_of_the_intent_if_that_is_longer() {
+    let unfinished = |settle| Ok(Some(Intent { settle: Some(settle), ..intent(CREATE) }));
+    let recovery = |settle| Scene::of(Operation::Recover, true).finds(unfinished(settle));
+    let deleted = |scene: Scene| scene.both(Delete, 404, 404).both(Check, 404, 404);
+    for (recorded, waited) in [(SECOND, 5 * SECOND), (20 * SECOND, 20 * SECOND), (60 * SECOND, 60 * SECOND)] {
+        let scene = deleted(recovery(recorded)).waits(waited).both(Check, 404, 404).erases();
+        assert_eq!(scene.end().outcome, Outcome::Recovered, "{recorded:?}");
+    }
+    let mut scene = deleted(recovery(20 * SECOND)).waits(20 * SECOND).both(Check, 404, 403);
+    let Output::Record(kept) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
+    assert_eq!(kept.settle, Some(20 * SECOND));
+}
+
+#[test]
+fn intent_has_the_hosts_with_credentials_and_a_long_settle_time() {
+    let recorded = |settle, origins: &[&str]| {
+        let mut scene = Scene::create();
+        scene.machine.limits.settle = settle;
+        scene.machine.set_authorized(&Arc::new(Authorized::new(origins.iter().copied(), [], false)));
+        let mut scene = scene.finds(Ok(None)).both(Check, 404, 404);
+        let Output::Record(intent) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
+        (intent.authorized.iter().map(ToString::to_string).collect::<Vec<_>>(), intent.settle)
+    };
+    assert_eq!(recorded(10 * SECOND, &["http://b", "http://c"]), (vec!["http://b".to_owned()], None));
+    assert_eq!(recorded(11 * SECOND, &[]), (Vec::new(), Some(11 * SECOND)));
+}
+
+#[test]
+fn intent_of_hosts_with_credentials_that_the_client_lacks_is_kept() {
+    let unfinished = Intent { authorized: hosts().iter().cloned().collect(), ..intent(Purpose::Delete) };
+    let operations = [Operation::Recover, Operation::Create, Operation::Delete, Operation::Repair(Target::Absent)];
+    for operation in operations {
+        let mut scene = Scene::of(operation, true);
+        scene.machine.set_authorized(&Arc::new(Authorized::new(["http://a"], [], false)));
+        let report = scene.finds(Ok(Some(unfinished.clone()))).end();
+        assert_eq!((report.outcome, report.recoverable), (Outcome::Conflict, true), "{operation:?}");
+        assert_eq!(report.cause, Some(Cause::no_credentials(vec![hosts()[1].clone()])), "{operation:?}");
+    }
 }
 
 #[test]

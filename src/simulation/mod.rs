@@ -17,7 +17,7 @@
 //!
 //! Assumptions of the world, beyond which nothing is shown here:
 //! * Lateness: a request takes effect, and every replica shows it, at most S after its failure was seen (L = S).
-//! * An answered request takes effect before the answer or never. Answers 502 and 504 of a gateway are excepted.
+//! * An answered request takes effect before the answer or never. Answers 502, 504 and above 511 of a gateway are excepted.
 //! * Lag: a replica misses any other change for less than S, whatever was asked in between. Reads through it show the
 //!   older state. A DELETE through it is answered 404 and not applied.
 //! * Lies: a host that answers 200 or 201 to what it does not apply has no lagging replica at that time.

@@ -41,9 +41,9 @@ impl ClassifiedReply {
     }
 
     /// Whether the request may take effect later. A node has ended its work when it answers. A lost connection and a
-    /// gateway's 502 or 504 prove no such end.
+    /// gateway's answer prove no such end: 502, 504, or a status above the registered ones, such as 524 of Cloudflare.
     pub(crate) fn may_land_late(&self) -> bool {
-        self.is_ambiguous() && matches!(self.status, None | Some(502 | 504))
+        self.is_ambiguous() && matches!(self.status, None | Some(502 | 504 | 512..))
     }
 
     /// Whether the host answered with a status that is neither a success nor a definite no.

@@ -4,8 +4,9 @@
 //! bytes before it. The checksum detects torn writes and flipped bits; without it, half an intent could pass for a
 //! whole one with fewer hosts. It does not detect forgery: the mode of the directory protects against that.
 //!
-//! The node API is written as its two paths, and any other API as `api: NAME DIGEST` in their place. Programs without
-//! that key refuse it, so the version of the format did not change.
+//! The node API is written as its two paths, and any other API as `api: NAME DIGEST` in their place. A host that got
+//! credentials is a `host with credentials`, and a settle time above 10 s is a line of its own. Programs without these
+//! keys refuse them, so the version of the format did not change.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
@@ -50,6 +51,10 @@ pub struct Intent {
     /// The API of the requests to its hosts, for the operation and for its recovery.
     pub(crate) api: ApiRef,
     pub(crate) hosts: Vec<Host>,
+    /// Those of its hosts whose requests had credentials. A host may answer 404 to a request without them.
+    pub(crate) authorized: HashSet<Host>,
+    /// The settle time of the operation, if it is above [`Intent::USUAL_SETTLE`].
+    pub(crate) settle: Option<Duration>,
 }
 
 /// The purpose of an unfinished operation, which decides what recovery does.
@@ -178,9 +183,14 @@ pub struct UnreadableIntent {
 
 #[cfg(feature = "etcd")]
 impl UnreadableIntent {
-    /// The problem without its remedy, which is about a file.
+    /// The problem without its remedy, which may be about a file.
     pub(crate) fn problem(&self) -> Printable<'_> {
         Printable::new(&self.problem)
+    }
+
+    /// The remedy for an intent of another version of the format, which must not be deleted.
+    pub(crate) fn remedy_of_another_version(&self) -> Option<&'static str> {
+        (self.remedy == OTHER_VERSION).then_some(OTHER_VERSION)
     }
 }
 
@@ -188,10 +198,16 @@ impl UnreadableIntent {
 pub(crate) const BY_HAND: &str =
     "ask for the status of its group, delete this file, then repair the group to present or absent";
 
+/// The remedy for an intent of another version of the format.
+const OTHER_VERSION: &str = "recover with the version of cluster-client that wrote it";
+
 /// The first words of the first line; the version of the format follows.
 const FORMAT: &str = "cluster-client intent ";
 const VERSION: &str = "2";
 const CHECKSUM: &str = "checksum: ";
+const HOST: &str = "host";
+const AUTHORIZED: &str = "host with credentials";
+const SETTLE: &str = "settle";
 
 impl Intent {
     /// An intent in the default API, for tests of your own [`Journal`](crate::Journal). Only the client records intents
@@ -213,7 +229,12 @@ impl Intent {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(group: GroupId, purpose: Purpose, hosts: &Hosts) -> Self {
-        Intent { group, purpose, api: Api::default().reference(), hosts: hosts.as_slice().to_vec() }
+        Intent::of(group, purpose, Api::default().reference(), hosts.as_slice().to_vec())
+    }
+
+    /// An intent without credentials, in the usual settle time.
+    pub(crate) fn of(group: GroupId, purpose: Purpose, api: ApiRef, hosts: Vec<Host>) -> Self {
+        Intent { group, purpose, api, hosts, authorized: HashSet::new(), settle: None }
     }
 
     /// Sets the API of the operation's requests.
@@ -254,6 +275,22 @@ impl Intent {
         &self.hosts
     }
 
+    /// Those of [`Intent::hosts`] whose requests had credentials, in no order. Recovery needs credentials for them too,
+    /// because many services answer 404 to a request without them.
+    ///
+    /// ```
+    /// # let text = "cluster-client intent 2\ngroup: g\nfor: delete\ncollection: /v1/group/\n\
+    /// #     member: /v1/group/{id}/\nhost with credentials: https://a\nhost: http://b\nwriter: process 1\n\
+    /// #     started: 2026-01-31T23:59:59Z\nchecksum: 63dfeee74c06ccd3\n";
+    /// let intent = cluster_client::Intent::parse(text.as_bytes())?;
+    /// assert_eq!(intent.hosts().len(), 2);
+    /// assert!(intent.authorized().eq(&intent.hosts()[..1]));
+    /// # Ok::<(), cluster_client::UnreadableIntent>(())
+    /// ```
+    pub fn authorized(&self) -> impl Iterator<Item = &Host> {
+        self.authorized.iter()
+    }
+
     /// The text of the intent with its stamp, for [`Intent::parse`]. A journal without files can store it as a value.
     ///
     /// ```
@@ -277,7 +314,11 @@ impl Intent {
             ApiRef::Named { name, digest } => text.extend(["api: ", name, " ", digest, "\n"]),
         }
         for host in &self.hosts {
-            text.extend(["host: ", host.as_str(), "\n"]);
+            let key = if self.authorized.contains(host) { AUTHORIZED } else { HOST };
+            text.extend([key, ": ", host.as_str(), "\n"]);
+        }
+        if let Some(settle) = self.settle {
+            let _ = writeln!(text, "{SETTLE}: {} ms", settle.as_millis());
         }
         text.extend(["writer: ", stamp.writer(), "\nstarted: ", stamp.started(), "\n"]);
         let sum = fnv1a(text.as_bytes());
@@ -329,7 +370,7 @@ fn check_version(text: &str) -> Result<(), UnreadableIntent> {
         Some(VERSION) => Ok(()),
         Some(other) if !other.is_empty() && other.bytes().all(|b| b.is_ascii_digit()) => Err(UnreadableIntent {
             problem: format!("it is of version {other} of the format, and this program reads version {VERSION}"),
-            remedy: "recover with the version of cluster-client that wrote it",
+            remedy: OTHER_VERSION,
         }),
         _ => Err(by_hand("its first line is not that of an intent")),
     }
@@ -355,8 +396,10 @@ struct Lines<'a> {
     member: Option<&'a str>,
     writer: Option<&'a str>,
     started: Option<&'a str>,
+    settle: Option<&'a str>,
     hosts: Vec<Host>,
     seen: HashSet<Host>,
+    authorized: HashSet<Host>,
 }
 
 impl<'a> Lines<'a> {
@@ -371,7 +414,13 @@ impl<'a> Lines<'a> {
             "member" => &mut self.member,
             "writer" => &mut self.writer,
             "started" => &mut self.started,
-            "host" => return self.take_host(value),
+            SETTLE => &mut self.settle,
+            HOST => return self.take_host(value).map(drop),
+            AUTHORIZED => {
+                let host = self.take_host(value)?;
+                self.authorized.insert(host);
+                return Ok(());
+            }
             // The colon may belong to a password.
             _ if mask::has_user_info(line) => return Err(by_hand("it has an unknown key")),
             _ => return Err(by_hand(format!("it has the unknown key {key:?}"))),
@@ -382,13 +431,13 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn take_host(&mut self, value: &str) -> Result<(), UnreadableIntent> {
+    fn take_host(&mut self, value: &str) -> Result<Host, UnreadableIntent> {
         let host = Host::parse(value).map_err(|refused| by_hand(refused.to_string()))?;
         if !self.seen.insert(host.clone()) {
             return Err(by_hand(format!("it names the host {host} twice")));
         }
-        self.hosts.push(host);
-        Ok(())
+        self.hosts.push(host.clone());
+        Ok(host)
     }
 
     fn into_intent(self) -> Result<Intent, UnreadableIntent> {
@@ -409,9 +458,10 @@ impl<'a> Lines<'a> {
         self.writer.ok_or_else(|| missing("writer"))?;
         self.started.ok_or_else(|| missing("started"))?;
         if self.hosts.is_empty() {
-            return Err(missing("host"));
+            return Err(missing(HOST));
         }
-        Ok(Intent { group, purpose, api, hosts: self.hosts })
+        let settle = self.settle.map(settle_of).transpose()?;
+        Ok(Intent { group, purpose, api, hosts: self.hosts, authorized: self.authorized, settle })
     }
 }
 
@@ -431,6 +481,15 @@ fn purpose_of(words: &str) -> Result<Purpose, UnreadableIntent> {
         .ok_or_else(|| by_hand(format!("it is for {words:?}, which is no known purpose")))
 }
 
+/// Reads a settle time. It has one spelling, and is within the bounds of the setting.
+fn settle_of(text: &str) -> Result<Duration, UnreadableIntent> {
+    let time = text.strip_suffix(" ms").and_then(|number| number.parse().ok()).map(Duration::from_millis);
+    let is_spelt = |time: &Duration| format!("{} ms", time.as_millis()) == text;
+    let bounds = Intent::USUAL_SETTLE..=Intent::LONGEST_SETTLE;
+    time.filter(|time| is_spelt(time) && bounds.contains(time))
+        .ok_or_else(|| by_hand(format!("it has the settle time {text:?}, which is none")))
+}
+
 fn by_hand(problem: impl Into<String>) -> UnreadableIntent {
     UnreadableIntent { problem: mask::sentence(&problem.into()).into_owned(), remedy: BY_HAND }
 }
@@ -438,6 +497,10 @@ fn by_hand(problem: impl Into<String>) -> UnreadableIntent {
 impl Intent {
     /// Beginning of the first line in every version of the format.
     pub(crate) const FIRST_WORDS: &[u8] = FORMAT.as_bytes();
+    /// The default settle time. Every recovery waits that long, unless its client is told otherwise.
+    pub(crate) const USUAL_SETTLE: Duration = Duration::from_secs(10);
+    /// The longest settle time of a client.
+    pub(crate) const LONGEST_SETTLE: Duration = Duration::from_secs(3600);
 }
 
 /// Formats a time. The standard library has no calendar. A time before 1970 is shown as 1970.
@@ -469,7 +532,7 @@ mod tests {
 
     fn intent(purpose: Purpose, hosts: &[&str]) -> Intent {
         let hosts = hosts.iter().map(|host| Host::parse(host).unwrap()).collect();
-        Intent { group: GroupId::parse("users-42").unwrap(), purpose, api: Api::default().reference(), hosts }
+        Intent::of(GroupId::parse("users-42").unwrap(), purpose, Api::default().reference(), hosts)
     }
 
     fn stamp() -> Stamp {
@@ -521,6 +584,17 @@ mod tests {
         let text = intent.to_text(&stamp());
         assert!(text.contains("\napi: rabbitmq-vhosts 0123456789abcdef\nhost: "), "{text}");
         assert!(!text.contains("collection:"), "{text}");
+        assert_eq!(Intent::parse(text.as_bytes()), Ok(intent));
+    }
+
+    #[test]
+    fn credentials_and_a_long_settle_time_are_written_and_parsed_back() {
+        let intent = intent(Purpose::Delete, &["https://node1", "http://node2:8000"]);
+        let authorized = HashSet::from([intent.hosts[0].clone()]);
+        let intent = Intent { authorized, settle: Some(Duration::from_millis(60_500)), ..intent };
+        let text = intent.to_text(&stamp());
+        let lines = "\nhost with credentials: https://node1\nhost: http://node2:8000\nsettle: 60500 ms\nwriter: ";
+        assert!(text.contains(lines), "{text}");
         assert_eq!(Intent::parse(text.as_bytes()), Ok(intent));
     }
 
@@ -600,6 +674,11 @@ mod tests {
             (with(3, "collection: v1"), "start with a slash"),
             (with(4, "member: /v1/group/"), "exactly once"),
             (with(5, "host: node1"), "no scheme"),
+            (and("host with credentials: http://node1:8000"), "host http://node1:8000 twice"),
+            (and("settle: 60"), "settle time \"60\""),
+            (and("settle: 060000 ms"), "settle time"),
+            (and("settle: 9999 ms"), "settle time"),
+            (and("settle: 3600001 ms"), "settle time"),
         ] {
             let message = Intent::parse(text.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(reason) && message.contains(": "), "{reason}: {message}");

@@ -7,6 +7,7 @@
 pub(crate) mod action;
 pub(crate) mod answer_problem;
 pub(crate) mod api;
+pub(crate) mod authorized;
 pub(crate) mod cause;
 pub(crate) mod checksum;
 pub(crate) mod classification;

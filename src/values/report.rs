@@ -109,6 +109,23 @@ impl Report {
         self.operation == Operation::Create && self.all(State::Absent) && self.hosts.iter().any(sent)
     }
 
+    /// Whether a person has to decide by a repair, because no recovery can: an unfinished create without preflight does not
+    /// know whose group its hosts have, so its recovery only checks them.
+    ///
+    /// ```
+    /// use cluster_client::{GroupId, Operation, Outcome, Report};
+    ///
+    /// let report = Report::new(GroupId::parse("payments")?, Operation::Create, Outcome::RolledBack);
+    /// assert!(!report.needs_repair());
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn needs_repair(&self) -> bool {
+        let undoes = matches!(self.operation, Operation::Create | Operation::Recover) && !self.finishes_repair;
+        let was_tried = |host: &HostReport| host.steps.iter().any(|step| step.action == Action::Delete);
+        let mut present = self.present().peekable();
+        undoes && self.outcome == Outcome::Incomplete && present.peek().is_some() && !present.any(was_tried)
+    }
+
     /// The hosts verified with the group.
     pub fn present(&self) -> impl Iterator<Item = &HostReport> {
         self.in_state(State::Present)

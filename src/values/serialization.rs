@@ -239,6 +239,7 @@ impl<'a> CauseObject<'a> {
             Cause::Busy { .. } => ("busy", Vec::new(), None),
             Cause::Conflict { unnamed, .. } => ("conflict", unnamed.iter().collect(), None),
             Cause::UnknownApi { .. } => ("unknown_api", Vec::new(), None),
+            Cause::NoCredentials { hosts } => ("no_credentials", hosts.iter().collect(), None),
             Cause::Journal { .. } => ("journal", Vec::new(), None),
         };
         CauseObject { kind, message: cause.to_string(), hosts, reason }

@@ -53,6 +53,64 @@ fn credentials_of_the_file_are_sent_to_the_hosts() {
     run(&bench, &gates[0].url(), &["status", "g"]).exits(1);
 }
 
+/// Leaves an unfinished delete of `g` on the last host.
+fn leave_behind(bench: &Bench, urls: &str, more: &[&str]) {
+    run(bench, urls, &[&["create", "g"], more].concat()).exits(0);
+    bench.cluster.node(2).inject(Fault::answer(503).on(Method::Delete).always());
+    run(bench, urls, &[&["delete", "g", "--yes"], more].concat()).exits(3);
+    bench.cluster.node(2).clear_faults();
+}
+
+#[test]
+fn recover_without_the_credentials_of_the_operation_asks_nobody_and_says_so() {
+    let bench = Bench::new();
+    let (gates, urls) = gates(&bench);
+    let token = bench.write("token", "one\n");
+    let token = ["--bearer-token-file", text(&token)];
+    gates.iter().for_each(|gate| {
+        gate.want(&["authorization: Bearer one"]);
+        gate.hide();
+    });
+    leave_behind(&bench, &urls, &token);
+    for gate in &gates {
+        gate.take_heads();
+    }
+
+    let refusal = format!("had credentials for {}, and there are none here", gates[2].url());
+    for (hosts, more) in [(&urls, &[][..]), (&gates[0].url(), &token)] {
+        for arguments in [&["recover"][..], &["recover", "--dry-run"]] {
+            let ran = run(&bench, hosts, &[arguments, more].concat()).exits(4);
+            ran.prints(&refusal).prints("Name these hosts with --hosts, and their credentials.");
+        }
+    }
+    assert!(gates.iter().all(|gate| gate.take_heads().is_empty()));
+    assert_eq!((bench.cluster.holders("g"), bench.journal_entries().len()), (vec![2], 1));
+
+    run(&bench, &urls, &[&["recover", "--dry-run"], &token[..]].concat()).exits(0).prints("would be deleted");
+    run(&bench, &urls, &[&["recover"], &token[..]].concat()).exits(0);
+    assert!(bench.cluster.none_has("g"));
+}
+
+#[test]
+fn dry_run_of_recover_sends_credentials_to_named_hosts_only() {
+    let bench = Bench::new();
+    let (gates, urls) = gates(&bench);
+    leave_behind(&bench, &urls, &[]);
+    for gate in &gates {
+        gate.take_heads();
+    }
+    bench.write("general", "S3CR3T\n");
+    bench.write("own", "S3CR3T\n");
+    bench.configure_also(&format!(
+        "hosts = [\"{0}\"]\n[credentials]\nbearer_token_file = \"general\"\n\
+         [host.\"{0}\".credentials]\nbearer_token_file = \"own\"\n",
+        gates[0].url()
+    ));
+    Ran::of(bench.command(&["recover", "--dry-run"]).env_remove("HOSTS")).exits(0).prints("would be deleted");
+    let heads = gates[2].take_heads();
+    assert!(!heads.is_empty() && !heads.concat().contains("S3CR3T"), "{heads:?}");
+}
+
 #[test]
 fn option_overrides_variable_overrides_file() {
     let bench = Bench::new();

@@ -294,3 +294,22 @@ fn commit_that_cannot_be_recorded_exits_4_and_names_repair() {
         .prints("\nNext: cluster-client repair --to present ");
     assert!(bench.cluster.all_have("payments"));
 }
+
+/// The recovery of a create without a preflight only checks, so advice to recover would go on for ever.
+#[test]
+fn group_that_no_recovery_can_judge_is_advised_to_be_repaired() {
+    let bench = Bench::new();
+    bench.cluster.node(0).inject(Fault::drop_connection().after_applying().on(Method::Post));
+    bench.cluster.node(1).inject(Fault::answer(400).on(Method::Post).always());
+    let ran = bench.run(&["create", "g", "--no-preflight"]).exits(3);
+    let options = bench.options();
+    ran.prints(&format!("\nNext: cluster-client repair --to present {options} g\n"))
+        .prints(&format!("\n  or: cluster-client repair --to absent {options} g\n"));
+    bench.cluster.node(1).clear_faults();
+    let absent = format!("\nNext: cluster-client repair --to absent --hosts {} --config ", bench.cluster.node(0).url());
+    for arguments in [&["recover"][..], &["create", "g"], &["recover"]] {
+        bench.run(arguments).exits(3).prints(&absent);
+    }
+    bench.run(&["repair", "--to", "absent", "g", "--hosts", &bench.cluster.node(0).url()]).exits(0);
+    assert!(bench.cluster.none_has("g") && bench.journal_entries().is_empty());
+}

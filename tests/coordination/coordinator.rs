@@ -1,7 +1,8 @@
 //! A coordinator: a process of its own with the library inside. It is told what to do on its standard input, one
 //! operation a line, does each on a thread of its own, and writes one line of JSON for each result.
 //!
-//! The process is this test binary again, with the ignored test [`serve`] alone.
+//! The process is this test binary again, with the ignored test [`serve`] alone. Instead, a coordinator can be the
+//! command: its process then only keeps the network namespace.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use cluster_client::{ClusterClient, Credentials, Engine, Report, RetryPolicy};
 use serde_json::{Value, json};
 
+use crate::command::Commands;
 use crate::guard;
 use crate::mutants;
 use crate::network::{self, Cables};
@@ -24,7 +26,9 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 /// Longer than any request is late on purpose.
 pub(crate) const SETTLE: Duration = Duration::from_millis(700);
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_millis(550);
+pub(crate) const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(6);
 
+const PROGRAM: [&str; 5] = ["--exact", "coordinator::serve", "--ignored", "--nocapture", "--test-threads=1"];
 const FIRST_DELAY: Duration = Duration::from_millis(5);
 const HOSTS: &str = "COORDINATOR_HOSTS";
 const JOURNAL: &str = "COORDINATOR_JOURNAL";
@@ -47,6 +51,14 @@ pub(crate) struct Settings {
     pub(crate) mutant: Option<String>,
     /// Whether etcd asks for a user.
     pub(crate) auth: bool,
+    /// Whether it is the command.
+    pub(crate) command: bool,
+}
+
+impl Settings {
+    pub(crate) fn engine(&self) -> &'static str {
+        if self.multiplexed { "multiplexed" } else { "threads" }
+    }
 }
 
 /// The result of one operation.
@@ -80,7 +92,8 @@ impl Outcome {
 
 /// The process, seen from the test. Dropping it ends it.
 pub(crate) struct Coordinator {
-    pub(crate) pid: u32,
+    process: u32,
+    commands: Option<Commands>,
     /// The cables of its network namespace. `None` without one.
     pub(crate) cables: Option<Cables>,
     child: Mutex<Child>,
@@ -98,15 +111,13 @@ struct Results {
 impl Coordinator {
     pub(crate) fn start(settings: &Settings) -> Self {
         let program = std::env::current_exe().unwrap();
-        let arguments = ["--exact", "coordinator::serve", "--ignored", "--nocapture", "--test-threads=1"];
+        let (program, arguments) =
+            if settings.command { ("cat", &[][..]) } else { (program.to_str().unwrap(), &PROGRAM[..]) };
         let apart = network::addresses().is_some();
-        let mut command =
-            if apart { network::apart(program.to_str().unwrap(), &arguments) } else { Command::new(program) };
-        if !apart {
-            command.args(arguments);
-        }
+        let mut command = if apart { network::apart(program) } else { Command::new(program) };
+        command.args(arguments);
         command.env(HOSTS, settings.hosts.join(",")).env(JOURNAL, &settings.journal);
-        command.env(ENGINE, if settings.multiplexed { "multiplexed" } else { "threads" });
+        command.env(ENGINE, settings.engine());
         command.env(mutants::VARIABLE, settings.mutant.as_deref().unwrap_or_default());
         command.env(mutants::AUTH, if settings.auth { "yes" } else { "" }).env(NUMBER, settings.number.to_string());
         std::os::unix::process::CommandExt::process_group(&mut command, guard::group());
@@ -127,11 +138,18 @@ impl Coordinator {
             reading.all.lock().unwrap().1 = true;
             reading.changed.notify_all();
         });
-        let stdin = Mutex::new(child.stdin.take());
-        Coordinator { pid: child.id(), cables, child: Mutex::new(child), stdin, results, next: AtomicU64::new(1) }
+        let (stdin, process) = (Mutex::new(child.stdin.take()), child.id());
+        let commands = settings.command.then(|| Commands::new(settings, SETTLE));
+        let (child, next) = (Mutex::new(child), AtomicU64::new(1));
+        Coordinator { process, commands, cables, child, stdin, results, next }
     }
 
-    /// Begins an operation: `create`, `delete` or `recover`. Returns its number.
+    /// The process that works, or worked last.
+    pub(crate) fn pid(&self) -> u32 {
+        self.commands.as_ref().map(Commands::pid).filter(|pid| *pid != 0).unwrap_or(self.process)
+    }
+
+    /// Begins an operation of a program with the library: `create`, `delete` or `recover`. Returns its number.
     pub(crate) fn begin(&self, word: &str, group: &str) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         // A coordinator that was killed reads nothing. Its operation has no result then.
@@ -150,19 +168,34 @@ impl Coordinator {
     }
 
     pub(crate) fn run(&self, word: &str, group: &str, patience: Duration) -> Option<Outcome> {
+        if let Some(commands) = &self.commands {
+            let words: &[&str] = match word {
+                "recover" => &["recover"],
+                "delete" => &["delete", group, "--yes"],
+                _ => &[word, group],
+            };
+            return commands.run(words, self.cables.is_some().then_some(self.process), patience);
+        }
         let number = self.begin(word, group);
         self.result(number, patience)
     }
 
     pub(crate) fn pause(&self, paused: bool) {
+        let name = if paused { "STOP" } else { "CONT" };
+        if let Some(commands) = &self.commands {
+            return commands.signal(name);
+        }
         let mut child = self.child.lock().unwrap();
         // Once it is reaped, its id may be another process's.
         if matches!(child.try_wait(), Ok(None)) {
-            signal(if paused { "STOP" } else { "CONT" }, &self.pid.to_string());
+            signal(name, &self.process.to_string());
         }
     }
 
     pub(crate) fn kill(&self) {
+        if let Some(commands) = &self.commands {
+            commands.kill();
+        }
         let mut child = self.child.lock().unwrap();
         let _ = child.kill();
         let _ = child.wait();
@@ -213,7 +246,7 @@ fn serve() {
         .custom_journal(mutants::journal(&journal))
         .request_timeout(REQUEST_TIMEOUT)
         .settle(SETTLE)
-        .rollback_timeout(Duration::from_secs(6))
+        .rollback_timeout(ROLLBACK_TIMEOUT)
         .operation_timeout(Duration::from_secs(12))
         .retry(retry())
         .rollback_retry(retry())

@@ -17,6 +17,8 @@ pub(crate) use crate::cluster::MEMBERS;
 pub(crate) const USER: &str = "root";
 pub(crate) const PASSWORD: &str = "not a secret";
 const AGAIN: Duration = Duration::from_millis(50);
+/// A member that is stopped does not answer.
+const SOON: Duration = Duration::from_secs(1);
 
 pub(crate) struct Etcd {
     pub(crate) cluster: EtcdCluster,
@@ -109,6 +111,13 @@ impl Etcd {
         let answer = self.call("/v3/kv/range", &json!({"key": key(prefix), "range_end": key(&end)}));
         let all = answer["kvs"].as_array().cloned().unwrap_or_default();
         all.iter().map(|kv| (text(&kv["key"]), text(&kv["value"]))).collect()
+    }
+
+    /// What a member measures of itself, unless it does not answer.
+    pub(crate) fn metrics(&self, member: usize) -> Option<String> {
+        let agent = ureq::Agent::config_builder().timeout_global(Some(SOON)).build().new_agent();
+        let answer = agent.get(format!("http://{}/metrics", self.address(member))).call();
+        answer.ok()?.body_mut().read_to_string().ok()
     }
 
     pub(crate) fn address(&self, member: usize) -> SocketAddr {

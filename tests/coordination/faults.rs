@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::coordinator::{HEADER, LONGEST_DELAY, TTL};
+use crate::disk::SlowDisk;
 use crate::etcd::MEMBERS;
 use crate::lane::{COORDINATORS, Lane};
 use crate::link::Mode;
@@ -21,8 +22,13 @@ pub(crate) enum Kind {
     LeaderPaused,
     NoQuorum,
     MemberRestarted,
-    /// A member that works in bursts, as one with a slow disk.
+    /// A member that works in bursts, as on a machine with too much work.
     SlowMember,
+    /// The leader, or any member, waits this long for each sync of its disk.
+    SlowDisk {
+        delay: Duration,
+        leader: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +64,8 @@ impl Kind {
             Kind::NoQuorum => "no quorum in etcd",
             Kind::MemberRestarted => "member of etcd restarted",
             Kind::SlowMember => "member of etcd slow",
+            Kind::SlowDisk { leader: true, .. } => "disk of the leader of etcd slow",
+            Kind::SlowDisk { leader: false, .. } => "disk of a member of etcd slow",
         }
     }
 
@@ -73,20 +81,24 @@ impl Fault {
         let beyond_ttl = |random: &mut fastrand::Rng| TTL + Duration::from_millis(random.u64(700..2500));
         let any = if random.u8(..3) == 0 { short(random) } else { beyond_ttl(random) };
         let mode = |random: &mut fastrand::Rng| [Mode::Lost, Mode::Held, Mode::Refused][random.usize(..3)];
-        let (kind, lasts) = match random.u8(..15) {
-            14 | 0 | 1 => (Kind::Kill, Duration::ZERO),
-            2..=5 => (Kind::Pause, any),
-            6 | 7 => (Kind::CutFromEtcd(mode(random)), any),
-            8 => match mode(random) {
+        let (kind, lasts) = match random.u8(..17) {
+            0..=2 => (Kind::Kill, Duration::ZERO),
+            3..=6 => (Kind::Pause, any),
+            7 | 8 => (Kind::CutFromEtcd(mode(random)), any),
+            9 => match mode(random) {
                 // A request that arrives later than the settle time is beyond the promise.
                 Mode::Held => (Kind::CutFromNodes(Mode::Held), LONGEST_DELAY.mul_f64(random.f64())),
                 mode => (Kind::CutFromNodes(mode), any),
             },
-            9 => (Kind::LeaderKilled, short(random)),
-            10 => (Kind::LeaderPaused, any),
-            11 => (Kind::NoQuorum, any),
-            12 => (Kind::MemberRestarted, short(random) / 4),
-            _ => (Kind::SlowMember, short(random) * 2),
+            10 => (Kind::LeaderKilled, short(random)),
+            11 => (Kind::LeaderPaused, any),
+            12 => (Kind::NoQuorum, any),
+            13 => (Kind::MemberRestarted, short(random) / 4),
+            14 => (Kind::SlowMember, short(random) * 2),
+            _ => {
+                let delay = Duration::from_millis(random.u64(20..800));
+                (Kind::SlowDisk { delay, leader: random.bool() }, any)
+            }
         };
         Fault {
             kind,
@@ -107,9 +119,11 @@ impl Fault {
     /// Waits for its request, and begins, lasts and ends. It begins late where the request does not come.
     pub(crate) fn run(self, lane: &Lane, armed: &Armed, figures: &Figures) -> Happened {
         let reached = armed.reached.recv_timeout(Duration::from_millis(400)) != Err(RecvTimeoutError::Timeout);
-        let coordinator = lane.coordinator(self.coordinator);
         let from = Instant::now();
+        let disk = self.slow_disk(lane, armed.leader, figures);
         self.begin(lane, armed.leader);
+        // A coordinator that is the command has a process for each operation, and this is the one that was met.
+        let pid = lane.coordinator(self.coordinator).pid();
         figures.count(format!("fault: {}", self.kind.name()));
         figures.count(if reached { "fault began at its request" } else { "fault began between requests" });
         let _ = armed.goes_on.send(());
@@ -119,7 +133,22 @@ impl Fault {
             thread::sleep(self.lasts);
         }
         self.end(lane, armed.leader);
-        Happened { fault: self, from, to: Instant::now(), pid: coordinator.pid }
+        if let Some(slow) = disk.and_then(|disk| disk.end(&lane.etcd)) {
+            figures.add("slow sync of etcd", slow.syncs.into());
+            figures.time("slow sync of etcd, mean of a fault", slow.mean);
+            figures.expect(slow.shows(), || format!("a slow disk was none: {self:?}: {slow:?}"));
+        }
+        Happened { fault: self, from, to: Instant::now(), pid }
+    }
+
+    /// The slow disk, if this fault is one and it can be made here.
+    fn slow_disk(self, lane: &Lane, leader: usize, figures: &Figures) -> Option<SlowDisk> {
+        let Kind::SlowDisk { delay, leader: of_leader } = self.kind else { return None };
+        let disk = SlowDisk::begin(&lane.etcd, if of_leader { leader } else { self.member }, delay);
+        if disk.is_none() {
+            figures.count("fault: a slow disk could not be made: no strace, or no such process");
+        }
+        disk
     }
 
     fn begin(self, lane: &Lane, leader: usize) {
@@ -133,7 +162,7 @@ impl Fault {
             Kind::LeaderPaused => etcd.pause(leader),
             Kind::NoQuorum => (0..MEMBERS).filter(|n| *n != self.member).for_each(|n| etcd.kill(n)),
             Kind::MemberRestarted => etcd.kill(self.member),
-            Kind::SlowMember => {}
+            Kind::SlowMember | Kind::SlowDisk { .. } => {}
         }
     }
 
@@ -147,7 +176,7 @@ impl Fault {
             Kind::LeaderKilled | Kind::NoQuorum | Kind::MemberRestarted => {
                 (0..MEMBERS).for_each(|member| lane.etcd.cluster.run(member));
             }
-            Kind::SlowMember => {}
+            Kind::SlowMember | Kind::SlowDisk { .. } => {}
         }
     }
 

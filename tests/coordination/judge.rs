@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::coordinator::{Outcome, SETTLE, TTL};
 use crate::faults::{Happened, Kind};
 use crate::history::{Event, Lock, locks};
-use crate::lane::{Change, Lane, NODES, PREFIX};
+use crate::lane::{COMMAND, Change, Lane, NODES, PREFIX};
 use crate::proof::Figures;
 use crate::rounds::{Done, Found};
 
@@ -34,13 +34,14 @@ pub(crate) fn judge(lane: &Lane, found: &Found, figures: &Figures) {
         let word = done.outcome.as_ref().map_or("none", |outcome| outcome.word());
         let cause = done.outcome.as_ref().map_or("", |outcome| outcome.cause());
         figures.count(format!("operation: {} {word} {cause}", done.word));
+        figures.add("operation by the command", u64::from(done.owner == COMMAND));
         check(done.outcome.is_some() || was_killed(found, done), "an operation has no result");
         check(word != "refused", "an operation was refused");
     }
     let beyond = nobody_changes_without_a_claim(lane, found, &locks, figures);
     check(intents_are_fenced(&found.events, &locks), "an intent was changed without the lock");
     check(found.all_free, "a lock is left");
-    locks_end_in_time(lane, found, &locks, figures);
+    locks_end_in_time(found, &locks, figures);
     failover(found, &locks, figures);
     check(found.done.last().is_some_and(|done| done.is("recovered")), "recovery does not settle");
     check(found.left.is_empty(), "something is left in etcd");
@@ -71,7 +72,7 @@ fn nobody_changes_without_a_claim<'a>(
     let mut beyond = Vec::new();
     figures.add("change of a node", found.changes.len() as u64);
     for change in &found.changes {
-        let own = |lock: &&Lock| lock.group == change.group && lane.number(lock.pid) == Some(change.owner);
+        let own = |lock: &&Lock| lock.group == change.group && found.owner(lock.pid) == Some(change.owner);
         let own: Vec<&Lock> = locks.iter().filter(own).collect();
         // A coordinator does one operation after the other, so what it sent before an operation has nothing of its lock.
         let within = |lock: &&&Lock| {
@@ -111,11 +112,14 @@ fn excuse(lane: &Lane, found: &Found, change: &Change, own: &[&Lock]) -> Option<
     if change.sent <= ended {
         return Some(Beyond::SentBefore);
     }
-    // Its lock ended when the old leader went on, and no lease had ended.
+    // Its lock ended when the old leader went on, and no lease had ended. A slow disk stops it again and again.
     let revoked = |happened: &&Happened| {
-        matches!(happened.fault.kind, Kind::LeaderPaused | Kind::SlowMember)
-            && ended + AT_ONCE >= happened.to
-            && ended <= happened.to + LAG
+        let goes_on = match happened.fault.kind {
+            Kind::LeaderPaused | Kind::SlowMember => happened.to.checked_sub(AT_ONCE),
+            Kind::SlowDisk { .. } => Some(happened.from),
+            _ => None,
+        };
+        goes_on.is_some_and(|goes_on| ended >= goes_on && ended <= happened.to + LAG)
     };
     if lane.etcd.revokes_wrongly && found.happened.iter().any(|happened| revoked(&happened)) {
         return Some(Beyond::Revoked);
@@ -144,10 +148,10 @@ fn intents_are_fenced(events: &[Event], locks: &[Lock]) -> bool {
 }
 
 /// A lock ends within a TTL of the operation that had it, or of the death of its process.
-fn locks_end_in_time(lane: &Lane, found: &Found, locks: &[Lock], figures: &Figures) {
+fn locks_end_in_time(found: &Found, locks: &[Lock], figures: &Figures) {
     for lock in locks {
         let Some((_, ended)) = lock.to else { continue };
-        let owner = lane.number(lock.pid);
+        let owner = found.owner(lock.pid);
         // The last operation of that process that can have had the lock; a stopped process is not over.
         let over = found.done.iter().filter(|done| done.pid == lock.pid && done.started <= lock.from + LAG);
         let Some(over) = over.map(|done| done.ended).max() else { continue };

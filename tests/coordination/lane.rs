@@ -1,7 +1,6 @@
 //! One set of everything: three members of etcd, three nodes, three coordinators, and the network between them.
 //! The coordinators share nothing but etcd and the nodes.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,6 +16,8 @@ use crate::proof::PATIENCE;
 
 pub(crate) const COORDINATORS: usize = 3;
 pub(crate) const NODES: usize = 3;
+/// The coordinator that is the command. The others are programs with the library.
+pub(crate) const COMMAND: usize = 2;
 /// By how much the times of a node may be wrong.
 const CLOSE: Duration = Duration::from_millis(5);
 /// Everything of the journal is below it.
@@ -29,9 +30,7 @@ pub(crate) struct Lane {
     /// For each coordinator, one to each member.
     pub(crate) to_etcd: Vec<Vec<Link>>,
     coordinators: Vec<Mutex<Arc<Coordinator>>>,
-    settings: Vec<Settings>,
-    /// The numbers of all processes so far.
-    numbers: Mutex<BTreeMap<u32, usize>>,
+    pub(crate) settings: Vec<Settings>,
 }
 
 /// A node and the network before it.
@@ -71,6 +70,7 @@ impl Lane {
             hosts: hosts.clone(),
             journal: links.iter().map(|link| link.address().to_string()).collect::<Vec<_>>().join(","),
             multiplexed: number == 1,
+            command: number == COMMAND,
             mutant: mutant.filter(|_| number == 0).map(str::to_owned),
             auth,
         };
@@ -79,9 +79,8 @@ impl Lane {
         // Shown live from here on. What is told later would seem to have happened later.
         history.events(&etcd);
         let coordinators: Vec<_> = settings.iter().map(|settings| Arc::new(Coordinator::start(settings))).collect();
-        let numbers = coordinators.iter().enumerate().map(|(number, coordinator)| (coordinator.pid, number)).collect();
         let coordinators = coordinators.into_iter().map(Mutex::new).collect();
-        Some(Lane { etcd, history, nodes, to_etcd, coordinators, settings, numbers: Mutex::new(numbers) })
+        Some(Lane { etcd, history, nodes, to_etcd, coordinators, settings })
     }
 
     pub(crate) fn cut_from_etcd(&self, coordinator: usize, mode: Mode) {
@@ -106,13 +105,7 @@ impl Lane {
     /// Starts a new process in place of one that was killed.
     pub(crate) fn restart(&self, number: usize) {
         let fresh = Arc::new(Coordinator::start(&self.settings[number]));
-        self.numbers.lock().unwrap().insert(fresh.pid, number);
         *self.coordinators[number].lock().unwrap() = fresh;
-    }
-
-    /// The coordinator that this process was.
-    pub(crate) fn number(&self, pid: u32) -> Option<usize> {
-        self.numbers.lock().unwrap().get(&pid).copied()
     }
 
     /// Whether each node has the group.

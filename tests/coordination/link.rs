@@ -6,11 +6,13 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use crate::proof::port::Port;
 
 /// What the network does now.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +30,7 @@ type Action = Box<dyn FnOnce() + Send>;
 type Meant = Box<dyn Fn(&[u8]) -> bool + Send>;
 
 pub(crate) struct Link {
-    address: SocketAddr,
+    port: Port,
     shared: Arc<Shared>,
 }
 
@@ -74,8 +76,6 @@ struct Connection {
 impl Link {
     /// Starts it before a server, with this address. `owner` reads the number of the coordinator, below `owners`, from a request.
     pub(crate) fn before(server: SocketAddr, ip: Ipv4Addr, owners: usize, owner: fn(&[u8]) -> usize) -> Self {
-        let listener = TcpListener::bind((ip, 0)).unwrap();
-        let address = listener.local_addr().unwrap();
         let state = State {
             modes: vec![Mode::Open; owners],
             delay: None,
@@ -86,13 +86,17 @@ impl Link {
             closed: false,
         };
         let shared = Arc::new(Shared { server, owner, state: Mutex::new(state), changed: Condvar::new() });
-        let accepting = Arc::clone(&shared);
-        thread::spawn(move || accepting.accept(&listener));
-        Link { address, shared }
+        let serving = Arc::clone(&shared);
+        let serve = move |client| {
+            let shared = Arc::clone(&serving);
+            // An error is the end of one connection. The client sees it.
+            thread::spawn(move || shared.serve(client));
+        };
+        Link { port: Port::open(ip, serve).unwrap(), shared }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address
     }
 
     pub(crate) fn set(&self, owner: usize, mode: Mode) {
@@ -169,8 +173,6 @@ impl Drop for Link {
             state.modes.len()
         };
         (0..owners).for_each(|owner| self.set(owner, Mode::Refused));
-        // Wakes the thread that accepts.
-        let _ = TcpStream::connect(self.address);
     }
 }
 
@@ -184,18 +186,6 @@ impl Connection {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
-    }
-
-    fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        for client in listener.incoming() {
-            if self.state().closed {
-                return;
-            }
-            let Ok(client) = client else { continue };
-            let shared = Arc::clone(self);
-            // An error is the end of one connection. The client sees it.
-            thread::spawn(move || shared.serve(client));
-        }
     }
 
     fn serve(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {

@@ -5,10 +5,10 @@
 //! last process, however that ends.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::net::Ipv4Addr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -76,10 +76,59 @@ pub(crate) fn addresses() -> Option<(Ipv4Addr, Ipv4Addr)> {
 }
 
 /// The command in a namespace of its own, where it waits for a line before it begins.
-pub(crate) fn apart(command: &str, arguments: &[&str]) -> Command {
+pub(crate) fn apart(command: &str) -> Command {
     let mut apart = Command::new("unshare");
-    apart.args(["-n", "sh", "-c", "echo ready; read go; exec \"$0\" \"$@\"", command]).args(arguments);
+    apart.args(["-n", "sh", "-c", "echo ready; read go; exec \"$0\" \"$@\"", command]);
     apart
+}
+
+/// The command in the namespace of a process.
+pub(crate) fn beside(pid: u32, command: &str) -> Command {
+    let mut beside = Command::new("nsenter");
+    beside.args(["-t", &pid.to_string(), "-n", command]);
+    beside
+}
+
+/// Keeps the namespace of a process beyond the end of the process.
+pub(crate) struct Namespace {
+    keeper: Child,
+}
+
+impl Namespace {
+    pub(crate) fn keep(pid: u32) -> Self {
+        let mut command = beside(pid, "sh");
+        command.args(["-c", "echo ready; exec cat"]).process_group(guard::group());
+        let mut keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert_eq!(ready, "ready\n");
+        Namespace { keeper }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.keeper.id()
+    }
+
+    /// Whether packets may wait here for the address of the machine that they go to.
+    pub(crate) fn looks_for_a_machine(&self) -> bool {
+        let found = beside(self.pid(), IP).args(["neigh", "show", "nud", "incomplete"]).output().unwrap();
+        assert!(found.status.success(), "{found:?}");
+        !found.stdout.is_empty()
+    }
+
+    /// Whether a server can be reached from here.
+    pub(crate) fn reaches(&self, server: SocketAddr) -> bool {
+        let mut connect = beside(self.pid(), "bash");
+        connect.args(["-c", &format!("exec 3<>/dev/tcp/{}/{}", server.ip(), server.port())]);
+        connect.stderr(Stdio::null()).status().unwrap().success()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
 }
 
 impl Cables {
@@ -95,7 +144,7 @@ impl Cables {
             let _ = writeln!(there, "addr add {far}/30 dev {name}p\nlink set {name}p up\nroute add {to} via {near}");
         }
         batch(&mut Command::new(IP), &here);
-        batch(Command::new("nsenter").args(["-t", &pid.to_string(), "-n", IP]), &there);
+        batch(&mut beside(pid, IP), &there);
         cables
     }
 

@@ -69,6 +69,13 @@ pub(crate) struct Found {
     pub(crate) left: Vec<(String, String)>,
 }
 
+impl Found {
+    /// The coordinator whose process this was.
+    pub(crate) fn owner(&self, pid: u32) -> Option<usize> {
+        self.done.iter().find(|done| done.pid == pid).map(|done| done.owner)
+    }
+}
+
 /// Rounds with a `mistaken` first coordinator stop it in its work, because its mistake may matter then.
 fn script(random: &mut fastrand::Rng, mistaken: bool) -> Script {
     let operation = |random: &mut fastrand::Rng| {
@@ -148,7 +155,7 @@ fn drive(lane: &Lane, owner: usize, operations: &[(Duration, &'static str, &'sta
 fn operate(lane: &Lane, owner: usize, word: &'static str, group: &'static str) -> Done {
     let (coordinator, started) = (lane.coordinator(owner), Instant::now());
     let outcome = coordinator.run(word, group, PATIENCE);
-    Done { owner, pid: coordinator.pid, word, group, started, ended: Instant::now(), outcome }
+    Done { owner, pid: coordinator.pid(), word, group, started, ended: Instant::now(), outcome }
 }
 
 /// Ends all faults and waits until nothing is under way.

@@ -48,7 +48,7 @@ struct Found {
 impl Point {
     /// Arranges the stop of the first coordinator at this point. Says so on the channel.
     fn arm(self, lane: &Lane, group: &str, stopped: Sender<()>) {
-        let pid = lane.coordinator(FIRST).pid.to_string();
+        let pid = lane.coordinator(FIRST).pid().to_string();
         let stopped = Mutex::new(stopped);
         let stop = move || {
             signal("STOP", &pid);
@@ -104,7 +104,7 @@ fn play(lane: &Lane, point: Point) -> Found {
     point.arm(lane, &group, stopped);
     let first = lane.coordinator(FIRST).begin("create", &group);
     stop.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{point:?} was not reached"));
-    let pid = lane.coordinator(FIRST).pid;
+    let pid = lane.coordinator(FIRST).pid();
     assert!(lane.history.wait_for_unlock(pid, &group, PATIENCE).is_some(), "the lock of a stopped owner does not end");
     let second = lane.coordinator(SECOND).run("create", &group, PATIENCE).expect("a result of the second");
     let goes_on = Instant::now();

@@ -5,9 +5,11 @@
 //! each change that it let through had taken effect.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::proof::port::Port;
 
 /// Treatment of one request. Byte counts beyond the end mean the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -84,7 +86,7 @@ pub(crate) enum Repeat {
 type Plan = Box<dyn FnMut() -> Option<Fault> + Send>;
 
 pub(crate) struct Proxy {
-    address: SocketAddr,
+    port: Port,
     shared: Arc<Shared>,
 }
 
@@ -101,7 +103,6 @@ struct State {
     /// Connections from clients, and copies of requests.
     under_way: usize,
     landings: Vec<Landing>,
-    closed: bool,
 }
 
 struct Request {
@@ -112,25 +113,18 @@ struct Request {
 
 impl Proxy {
     pub(crate) fn start(node: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let state = State {
-            node: Some(node),
-            plan: None,
-            met: Vec::new(),
-            operation: 0,
-            under_way: 0,
-            landings: Vec::new(),
-            closed: false,
-        };
+        let state =
+            State { node: Some(node), plan: None, met: Vec::new(), operation: 0, under_way: 0, landings: Vec::new() };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        let accepting = Arc::clone(&shared);
-        std::thread::spawn(move || accepting.accept(&listener));
-        Ok(Proxy { address, shared })
+        let serving = Arc::clone(&shared);
+        let serve = move |client: TcpStream| {
+            serving.aside(move |shared| while shared.serve(&client).is_ok_and(|goes_on| goes_on) {});
+        };
+        Ok(Proxy { port: Port::open(Ipv4Addr::LOCALHOST, serve)?, shared })
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.port.address)
     }
 
     /// A node that was started again has another port, and one that is dead has none.
@@ -157,7 +151,7 @@ impl Proxy {
     /// Waits until no byte is under way, and whether that came about in time. The clients must have gone.
     pub(crate) fn quiet(&self, patience: Duration) -> io::Result<bool> {
         // Connections are accepted in order, so once this one is served the proxy knows of all before it.
-        exchange(self.address, b"GET /v1/group/ HTTP/1.1\r\nHost: proxy\r\n\r\n")?;
+        exchange(self.port.address, b"GET /v1/group/ HTTP/1.1\r\nHost: proxy\r\n\r\n")?;
         let state = self.shared.state();
         let (state, _) = self.shared.changed.wait_timeout_while(state, patience, |state| state.under_way > 0).unwrap();
         Ok(state.under_way == 0)
@@ -172,26 +166,13 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        self.shared.state().closed = true;
         self.heal();
-        // Wakes the thread that accepts.
-        let _ = TcpStream::connect(self.address);
     }
 }
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
-    }
-
-    fn accept(self: &Arc<Self>, listener: &TcpListener) {
-        for client in listener.incoming() {
-            if self.state().closed {
-                return;
-            }
-            let Ok(client) = client else { continue };
-            self.aside(move |shared| while shared.serve(&client).is_ok_and(|goes_on| goes_on) {});
-        }
     }
 
     /// Does something on a thread of its own, which counts as under way as long as it takes.
@@ -364,7 +345,7 @@ mod tests {
         let node = Node::start().unwrap();
         let proxy = Proxy::start(node.address()).unwrap();
         proxy.disturb(move || Some(fault));
-        let answer = exchange(proxy.address, POST);
+        let answer = exchange(proxy.port.address, POST);
         (node, proxy, answer)
     }
 
@@ -372,7 +353,7 @@ mod tests {
     fn proxy_without_a_fault_passes_requests_unchanged() {
         let node = Node::start().unwrap();
         let proxy = Proxy::start(node.address()).unwrap();
-        assert!(exchange(proxy.address, POST).unwrap().starts_with(b"HTTP/1.1 201"));
+        assert!(exchange(proxy.port.address, POST).unwrap().starts_with(b"HTTP/1.1 201"));
         assert!(node.has("g"));
         assert!(proxy.quiet(PATIENCE).unwrap());
         assert_eq!(proxy.take().0.len(), 1);
@@ -410,7 +391,7 @@ mod tests {
         assert!(answer.is_ok());
         assert_eq!(node.count(Method::Post), 2);
         proxy.disturb(|| Some(Fault::DuplicateLater(PATIENCE)));
-        assert!(exchange(proxy.address, POST).is_ok());
+        assert!(exchange(proxy.port.address, POST).is_ok());
         assert_eq!(node.count(Method::Post), 3, "the copy waits");
         proxy.heal();
         assert!(proxy.quiet(PATIENCE).unwrap());
@@ -432,7 +413,7 @@ mod tests {
         let node = Node::start().unwrap();
         let proxy = Proxy::start(node.address()).unwrap();
         proxy.disturb(|| Some(Fault::DelayRequest(PATIENCE)));
-        TcpStream::connect(proxy.address).unwrap().write_all(POST).unwrap();
+        TcpStream::connect(proxy.port.address).unwrap().write_all(POST).unwrap();
         proxy.heal();
         assert!(proxy.quiet(PATIENCE).unwrap());
         assert!(node.has("g"));
@@ -444,7 +425,7 @@ mod tests {
             let node = Node::start().unwrap();
             let proxy = Proxy::start(node.address()).unwrap();
             proxy.disturb(move || Some(Fault::Blackhole { applied }));
-            let mut client = TcpStream::connect(proxy.address).unwrap();
+            let mut client = TcpStream::connect(proxy.port.address).unwrap();
             client.write_all(POST).unwrap();
             client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
             assert!(client.read(&mut [0]).is_err(), "nothing comes back");

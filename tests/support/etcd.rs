@@ -241,11 +241,15 @@ impl EtcdCluster {
     }
 
     fn signal(&self, member: usize, signal: &str) {
+        self.with_pid(member, |pid| {
+            assert!(Command::new("kill").args(["-s", signal, &pid.to_string()]).status().unwrap().success());
+        });
+    }
+
+    /// Does something with the process of a member, unless the member was killed.
+    pub(crate) fn with_pid<T>(&self, member: usize, action: impl FnOnce(u32) -> T) -> Option<T> {
         // Held meanwhile, so that the id is still the member's.
-        if let Some(child) = &self.members()[member] {
-            let pid = child.id().to_string();
-            assert!(Command::new("kill").args(["-s", signal, &pid]).status().unwrap().success());
-        }
+        self.members()[member].as_ref().map(|child| action(child.id()))
     }
 
     fn members(&self) -> std::sync::MutexGuard<'_, Vec<Option<Child>>> {

@@ -1,8 +1,9 @@
 //! A server in front of a node: it passes on the requests that have the header lines it wants, and answers the others
-//! with 401. It keeps the head of every request.
+//! with 401, or with 404 as services do that hide what they have. It keeps the head of every request.
 
 use std::io::{self, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -14,6 +15,7 @@ pub(crate) struct Gate {
 struct Shared {
     node: SocketAddr,
     wanted: Mutex<Vec<String>>,
+    hides: AtomicBool,
     heads: Mutex<Vec<String>>,
 }
 
@@ -22,7 +24,8 @@ impl Gate {
     pub(crate) fn before(node: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { node, wanted: Mutex::default(), heads: Mutex::default() });
+        let shared =
+            Arc::new(Shared { node, wanted: Mutex::default(), hides: AtomicBool::new(false), heads: Mutex::default() });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -42,6 +45,12 @@ impl Gate {
         *self.shared.wanted.lock().unwrap() = lines.iter().map(|line| (*line).to_owned()).collect();
     }
 
+    /// Answers 404 in place of 401 from now on.
+    #[allow(dead_code, reason = "each test file is a crate of its own and uses a part of this")]
+    pub(crate) fn hide(&self) {
+        self.shared.hides.store(true, Ordering::Relaxed);
+    }
+
     /// Returns and forgets the heads of the requests.
     pub(crate) fn take_heads(&self) -> Vec<String> {
         std::mem::take(&mut *self.shared.heads.lock().unwrap())
@@ -56,7 +65,8 @@ impl Shared {
         let is_wanted = self.wanted.lock().unwrap().iter().all(|line| head.lines().any(|found| found == line));
         let mut client = client;
         if !is_wanted {
-            return client.write_all(b"HTTP/1.1 401 x\r\ncontent-length: 0\r\n\r\n");
+            let status = if self.hides.load(Ordering::Relaxed) { 404 } else { 401 };
+            return write!(client, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n");
         }
         let mut node = TcpStream::connect(self.node)?;
         node.write_all(&[head.as_bytes(), &body].concat())?;

@@ -1,6 +1,7 @@
 //! The credentials of the settings: `[credentials]` of the configuration file, those of one host, and the option for a
 //! token file. The library reads the secrets. Here are only the places where they are.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -77,6 +78,22 @@ impl CredentialSettings {
             }
         }
         Ok(all)
+    }
+
+    /// Returns the credentials of single ones of these `hosts`: the settings of each, and none for a host that is not among
+    /// the `named` ones.
+    pub(crate) fn own_of(&self, hosts: &Hosts, named: &Hosts) -> Vec<(Host, Credentials)> {
+        let named: HashSet<_> = named.iter().map(origin_of).collect();
+        let mut of_origin: HashMap<_, _> = self.own.iter().map(|(host, own)| (origin_of(host), own)).collect();
+        let mut own = Vec::new();
+        for origin in hosts.iter().map(origin_of).collect::<BTreeSet<_>>() {
+            let foreign = (!named.contains(&origin)).then(Credentials::new);
+            let host = Host::parse(format!("{}://{}", origin.0, origin.1));
+            if let (Some(credentials), Ok(host)) = (foreign.or(of_origin.remove(&origin).cloned()), host) {
+                own.push((host, credentials));
+            }
+        }
+        own
     }
 
     pub(crate) fn are_there(&self) -> bool {

@@ -74,16 +74,23 @@ fn refuse_shell_text(place: &OsStr, origin: Origin) -> Result<(), ConfigError> {
     Err(ConfigError::new("journal", place.to_string_lossy(), problem, remedy).from_origin(origin))
 }
 
-/// Returns the directory, or the URL. A text with a scheme is a URL, so that a wrong scheme is refused and becomes no
-/// directory.
+/// Returns the directory, or the URL. A text that is meant as a URL becomes no directory, which would lock on this
+/// machine alone.
 fn named(place: &OsStr, path: impl FnOnce(&Path) -> PathBuf) -> Journal {
-    let scheme = place.to_str().and_then(|text| text.split_once("://")).map(|(scheme, _)| scheme);
-    match scheme {
-        Some(scheme) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            Journal::Etcd(Box::new(EtcdSetting::default().at(place.to_string_lossy().into_owned())))
-        }
-        _ => Journal::Directory(path(Path::new(place))),
+    if place.to_str().is_some_and(is_url) {
+        Journal::Etcd(Box::new(EtcdSetting::default().at(place.to_string_lossy().into_owned())))
+    } else {
+        Journal::Directory(path(Path::new(place)))
     }
+}
+
+/// Whether a text is meant as a URL: it has a scheme, or begins with that of etcd and misses a part of `://`.
+fn is_url(text: &str) -> bool {
+    let of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let has_scheme =
+        text.split_once("://").is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(of_scheme));
+    let text = text.to_ascii_lowercase();
+    has_scheme || ["etcd:", "etcds:", "etcd//", "etcds//"].iter().any(|start| text.starts_with(start))
 }
 
 /// Returns the state directory of the XDG Base Directory Specification. Empty and relative paths are ignored.

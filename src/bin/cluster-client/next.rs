@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cluster_client::{GroupId, Host, JournalEntry, Operation, Origin, Target};
+use cluster_client::{GroupId, Host, HostReport, JournalEntry, Operation, Origin, Target};
 use serde_json::{Value, json};
 
 use crate::api_setting;
@@ -174,6 +174,13 @@ impl Advice {
     /// Returns both repairs, because a person has to choose the state.
     pub(crate) fn repair_either_way(&self, group: &GroupId) -> Next {
         self.repair(group, Target::Present).or(self.repair(group, Target::Absent))
+    }
+
+    /// Returns a repair of these hosts.
+    pub(crate) fn repair_on(&self, hosts: &[HostReport], group: &GroupId, target: Target) -> Next {
+        let hosts = hosts.iter().map(|host| host.host.as_str()).collect::<Vec<_>>().join(",");
+        let hosts = vec!["--hosts".into(), hosts.into()];
+        Advice { hosts, ..self.clone() }.repair(group, target)
     }
 
     /// Returns a recovery, without hosts, because the journal has them, unless they get credentials.

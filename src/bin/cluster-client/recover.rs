@@ -1,5 +1,6 @@
 //! recover: settles the crashed or interrupted operations in the journal, or says what it would do.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use cluster_client::{
@@ -135,8 +136,12 @@ pub(crate) fn plan(global: &GlobalOptions, output: &mut Output) -> Result<Exit, 
 /// An operation that runs has a part of its own.
 fn alike(entries: &[JournalEntry]) -> Vec<Vec<&JournalEntry>> {
     let mut parts: Vec<Vec<&JournalEntry>> = Vec::new();
+    let authorized = |entry: &JournalEntry| entry.intent().authorized().cloned().collect::<HashSet<_>>();
     let is_alike = |one: &JournalEntry, other: &JournalEntry| {
-        one.hosts() == other.hosts() && one.intent().api() == other.intent().api() && other.holder().is_none()
+        one.hosts() == other.hosts()
+            && one.intent().api() == other.intent().api()
+            && authorized(one) == authorized(other)
+            && other.holder().is_none()
     };
     for entry in entries {
         match parts.iter_mut().find(|part| entry.holder().is_none() && is_alike(entry, part[0])) {
@@ -147,7 +152,8 @@ fn alike(entries: &[JournalEntry]) -> Vec<Vec<&JournalEntry>> {
     parts
 }
 
-/// Returns the plan for each entry of a part. An operation that runs, or whose API is unknown, gets no questions.
+/// Returns the plan for each entry of a part. An operation that runs, whose API is unknown, or whose
+/// credentials are not here, gets no questions.
 fn asked(
     entries: &[&JournalEntry],
     settings: &Settings,
@@ -172,6 +178,15 @@ fn asked(
             |entry: &&JournalEntry| refused(entry, Outcome::Conflict, Cause::unknown_api(entry.intent().api().clone()));
         return Ok(entries.iter().map(conflict).collect());
     };
+    let client = settings.reader(progress.clone())?;
+    let is_lacking = |host: &&Host| !client.has_credentials(host);
+    let mut lacking: Vec<Host> = entries[0].intent().authorized().filter(is_lacking).cloned().collect();
+    if !lacking.is_empty() {
+        lacking.sort_unstable();
+        let conflict =
+            |entry: &&JournalEntry| refused(entry, Outcome::Conflict, Cause::no_credentials(lacking.clone()));
+        return Ok(entries.iter().map(conflict).collect());
+    }
     let hosts = Hosts::parse(entries[0].hosts().iter().map(Host::as_str))?;
     let client = settings.reader_of(hosts, api, progress.clone())?.with(OperationOptions::new().cancel(token));
     let groups = entries.iter().map(|entry| entry.group()).take_while(|_| !token.is_cancelled());

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum as _;
-use cluster_client::{Api, ClientBuilder, ClusterClient, ConfigError, Error, Hosts, Observer, Origin, RetryPolicy};
+use cluster_client::{
+    Api, ClientBuilder, ClusterClient, ConfigError, Credentials, Error, Host, Hosts, Observer, Origin, RetryPolicy,
+};
 
 use crate::api_setting::ApiSetting;
 use crate::args::{EngineName, GlobalOptions};
@@ -164,14 +166,16 @@ impl Settings {
         self.build(self.builder().observer(observer))
     }
 
-    /// Creates a client that only reads, for the hosts and the API of an unfinished operation.
+    /// Creates a client that only reads, for the hosts and the API of an unfinished operation. As in its recovery, hosts
+    /// that the settings do not name get no credentials.
     pub(crate) fn reader_of(
         &self,
         hosts: Hosts,
         api: Api,
         observer: Arc<dyn Observer>,
     ) -> Result<ClusterClient, CliError> {
-        self.build(self.builder().checked_hosts(hosts).api(api).observer(observer))
+        let own = self.credentials.own_of(&hosts, &self.hosts.value);
+        self.build(self.builder_with(own).checked_hosts(hosts).api(api).observer(observer))
     }
 
     /// Creates a client with a journal, unless it is off.
@@ -227,6 +231,11 @@ impl Settings {
     }
 
     fn builder(&self) -> ClientBuilder {
+        self.builder_with(self.credentials.own.clone())
+    }
+
+    /// Returns the settings as a builder, with these credentials of single hosts.
+    fn builder_with(&self, own: Vec<(Host, Credentials)>) -> ClientBuilder {
         let builder = ClusterClient::builder()
             .checked_hosts(self.hosts.value.clone())
             .api(self.api.api.value.clone())
@@ -241,9 +250,9 @@ impl Settings {
             .credentials(self.credentials.general.clone())
             .allow_plain_http(self.allow_plain_http.value)
             .tls(self.tls.general.clone());
-        let own = self.credentials.own.iter().cloned();
         let builder = self.proxy.whole(builder);
-        let builder = own.fold(builder, |builder, (host, own)| builder.host_credentials(host.as_str(), own));
+        let builder =
+            own.into_iter().fold(builder, |builder, (host, own)| builder.host_credentials(host.as_str(), own));
         let own = self.tls.own.iter().cloned();
         let builder = own.fold(builder, |builder, (origin, own)| builder.host_tls(origin, own));
         match self.timeout.value {

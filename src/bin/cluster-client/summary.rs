@@ -140,6 +140,13 @@ fn summarize_operation(done: &Done, advice: &Advice) -> Summary {
             let text = format!("{}. Nothing was sent. Name its mapping with --api.", report.summary());
             Summary::new(text)
         }
+        Outcome::Conflict if matches!(report.cause, Some(Cause::NoCredentials { .. })) => {
+            let text = format!(
+                "{}. Nothing was sent. Name these hosts with --hosts, and their credentials.",
+                report.summary()
+            );
+            Summary::new(text)
+        }
         Outcome::Conflict => {
             let text = format!("not repaired: {}. Nothing was sent.", report.summary());
             Summary::new(text).then(advice.recover())
@@ -287,6 +294,11 @@ fn unreached(asked: Operation, report: &Report, advice: &Advice) -> Summary {
     let text = format!("{before}{word}: {}{why}.{lost}", holders(report));
     let next = match asked {
         Operation::Repair(_) => advice.again(asked, group),
+        // The hosts of the journal may be others than those of the settings.
+        _ if report.needs_repair() && report.operation == Operation::Recover => {
+            advice.repair_on(&report.hosts, group, Target::Absent)
+        }
+        _ if report.needs_repair() => advice.repair_either_way(group),
         // Another recovery may never reach these hosts.
         Operation::Recover if report.recoverable => advice.recover_or_forget(&failures::unreached(report)),
         _ if report.recoverable => advice.recover(),

@@ -137,16 +137,23 @@ impl Probe {
         if !self.is_absent_everywhere(first, &held) || self.runner.interruption().is_some() {
             return Ok(self.into_report());
         }
-        let api = self.client.api.reference();
-        let hosts = self.client.cluster.to_vec();
-        let intent = Intent { group: self.group.clone(), purpose: Purpose::create(true), api, hosts };
-        held.record(intent)?;
+        held.record(self.intent())?;
         for stage in rest {
             if self.runner.interruption().is_some() || !self.goes_on_after(stage, &held) {
                 break;
             }
         }
         Ok(self.finish(held))
+    }
+
+    /// The record of the throw-away thing, as that of a create.
+    fn intent(&self) -> Intent {
+        let client = &self.client;
+        let hosts = client.cluster.to_vec();
+        let authorized = hosts.iter().filter(|host| client.authorized.has(host)).cloned().collect();
+        let settle = Some(client.limits.settle).filter(|settle| *settle > Intent::USUAL_SETTLE);
+        let intent = Intent::of(self.group.clone(), Purpose::create(true), client.api.reference(), hosts);
+        Intent { authorized, settle, ..intent }
     }
 
     fn is_absent_everywhere(&mut self, stage: ProbeStage, held: &Held) -> bool {

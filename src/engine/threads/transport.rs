@@ -181,6 +181,11 @@ impl UreqTransport {
     }
 }
 
+/// Whether the calling thread can send requests. It cannot while it ends, in a destructor of a thread-local value.
+pub(crate) fn can_send_here() -> bool {
+    context::is_there()
+}
+
 /// Connection, with TLS if the host is https.
 #[cfg(feature = "rustls")]
 type Connection = ureq::unversioned::transport::Either<tcp::TcpTransport, tls::TlsTransport>;

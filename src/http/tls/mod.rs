@@ -94,6 +94,24 @@ impl Tls {
         Ok(())
     }
 
+    /// Whether all hosts without settings of their own get a client certificate.
+    pub(crate) fn has_certificate(&self) -> bool {
+        #[cfg(feature = "rustls")]
+        let has = self.usual.get().is_some_and(|tls| tls.has_client_cert);
+        #[cfg(not(feature = "rustls"))]
+        let has = false;
+        has
+    }
+
+    /// Returns the origins with settings of their own, and whether these have a client certificate.
+    pub(crate) fn own_certificates(&self) -> impl Iterator<Item = (&str, bool)> {
+        #[cfg(feature = "rustls")]
+        let own = self.of_origins.iter().map(|(origin, tls)| (origin.as_str(), tls.has_client_cert));
+        #[cfg(not(feature = "rustls"))]
+        let own = std::iter::empty();
+        own
+    }
+
     /// The warnings about the settings.
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings

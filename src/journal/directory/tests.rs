@@ -26,7 +26,7 @@ pub(crate) fn group(id: &str) -> GroupId {
 
 pub(crate) fn intent(id: &str, hosts: &[&str]) -> Intent {
     let hosts = hosts.iter().map(|host| Host::parse(host).unwrap()).collect();
-    Intent { group: group(id), purpose: Purpose::Delete, api: Api::default().reference(), hosts }
+    Intent::of(group(id), Purpose::Delete, Api::default().reference(), hosts)
 }
 
 fn fresh() -> (TempDir, DirectoryJournal) {

@@ -67,7 +67,12 @@ fn refused(status: u16, value: &Value) -> EndpointProblem {
     let has = |part: &str| text.contains(part);
     match code.unwrap_or_default() {
         _ if has("requested lease not found") => EndpointProblem::LeaseNotFound,
-        _ if has("request is too large") || has("message larger than max") => EndpointProblem::TooLarge(text),
+        _ if has("too many operations in txn") => {
+            EndpointProblem::TooLarge(format!("{text}: start etcd with --max-txn-ops=128, which is its default"))
+        }
+        _ if has("request is too large") || has("message larger than max") => EndpointProblem::TooLarge(format!(
+            "{text}: start etcd with a larger --max-request-bytes, or split the cluster"
+        )),
         _ if has("has been compacted") => EndpointProblem::Compacted,
         _ if has("invalid auth token") || has("user name is empty") || has("revision of auth store is old") => {
             EndpointProblem::NeedsLogin(text)

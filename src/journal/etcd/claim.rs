@@ -1,8 +1,7 @@
 //! The claim of one group: a lock in etcd under a lease.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use super::keys::{self, LockValue, MAX_INTENT};
@@ -45,7 +44,7 @@ impl Bid {
             _ => return Err(ClaimError::Failed(JournalError::panicked())),
         };
         let Bid { group, stamp, lock } = self;
-        let (store, lost) = (Arc::clone(store), AtomicBool::new(false));
+        let (store, lost) = (Arc::clone(store), OnceLock::new());
         let mut claim =
             EtcdClaim { session, store, group, stamp, fence, lock, lost, is_released: false, inherited: None };
         if let Some(text) = text {
@@ -76,8 +75,8 @@ pub(super) struct EtcdClaim {
     fence: i64,
     /// The lock with the number of the last change, whether that was made or not.
     lock: LockValue,
-    /// The lock is gone although the lease may live.
-    lost: AtomicBool,
+    /// The time at which a change has found the lock gone, although the lease may live.
+    lost: OnceLock<Instant>,
     /// The drop has nothing left to do in etcd.
     is_released: bool,
     inherited: Option<Intent>,
@@ -90,7 +89,7 @@ impl Claim for EtcdClaim {
 
     fn holds_until(&self) -> Option<Instant> {
         let until = self.session.holds_until();
-        Some(if self.lost.load(Ordering::Relaxed) { until.min(Instant::now()) } else { until })
+        Some(self.lost.get().map_or(until, |lost| until.min(*lost)))
     }
 
     fn record(&mut self, intent: &Intent) -> Result<(), JournalError> {
@@ -126,7 +125,7 @@ impl EtcdClaim {
         if done?.effect == Effect::Changed {
             return Ok(());
         }
-        self.lost.store(true, Ordering::Relaxed);
+        self.lost.get_or_init(Instant::now);
         Err(JournalError::claim_lost())
     }
 

@@ -91,7 +91,11 @@ impl FakeEtcd {
 
     /// The base URL of the first endpoint.
     pub(super) fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports[0])
+        self.endpoint_of(0)
+    }
+
+    pub(super) fn endpoint_of(&self, endpoint: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ports[endpoint])
     }
 
     /// The URL of a journal.
@@ -228,7 +232,11 @@ impl FakeState {
         let limit = request["limit"].as_str().and_then(|limit| limit.parse().ok()).unwrap_or(0_usize);
         let limit = if limit == 0 { self.page } else { limit.min(self.page) };
         let found: Vec<_> = self.kvs.iter().filter(|(key, _)| is_in(key)).collect();
-        let kv = |(key, (created, _, value)): &(&Vec<u8>, &(i64, i64, Vec<u8>))| json!({ "key": encode(key), "value": encode(value), "create_revision": created.to_string() });
+        let keys_only = request["keys_only"] == true;
+        let kv = |(key, (created, lease, value)): &(&Vec<u8>, &(i64, i64, Vec<u8>))| {
+            let value = if keys_only { String::new() } else { encode(value) };
+            json!({ "key": encode(key), "value": value, "create_revision": created.to_string(), "lease": lease.to_string() })
+        };
         let mut answer = json!({});
         if has_header {
             answer["header"] = json!({ "revision": self.revision.to_string() });

@@ -7,8 +7,8 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::answer::{self, EndpointProblem, HEADER};
 use super::login::Login;
+use super::moment::Moment;
 use crate::api::{Body, BodyUse, Reply, Request};
 use crate::engine::Exchange;
 use crate::engine::threads::transport::UreqTransport;
@@ -42,6 +43,8 @@ pub(super) struct Gateway {
     /// The endpoint that served the last request.
     preferred: AtomicUsize,
     headers: Arc<[(String, String)]>,
+    /// The cluster that gave the first answer, and its endpoint.
+    cluster: OnceLock<(String, usize)>,
     login: Option<Login>,
 }
 
@@ -61,8 +64,8 @@ pub(super) struct Query {
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) value: Value,
-    /// A time before the request was sent that was answered.
-    pub(super) sent: Instant,
+    /// A moment before the request was sent that was answered.
+    pub(super) sent: Moment,
     /// An earlier attempt may have been applied, or may be applied later.
     pub(super) was_ambiguous: bool,
 }
@@ -128,6 +131,7 @@ impl Gateway {
             transport: UreqTransport::new(&endpoints, tls)?,
             endpoints,
             preferred: AtomicUsize::new(0),
+            cluster: OnceLock::new(),
             headers: Arc::new([("Grpc-Metadata-hasleader".into(), "true".into())]),
             login,
         })
@@ -151,8 +155,9 @@ impl Gateway {
                 if query.until <= Instant::now() {
                     return Err(troubles.unavailable());
                 }
-                let sent = Instant::now();
-                match self.ask(endpoint, query) {
+                let sent = Moment::now();
+                let asked = self.ask(endpoint, query);
+                match asked.and_then(|value| self.of_one_cluster(endpoint, query, value)) {
                     Ok(value) => {
                         self.preferred.store(endpoint, Ordering::Relaxed);
                         return Ok(Served { value, sent, was_ambiguous: troubles.was_ambiguous });
@@ -166,6 +171,21 @@ impl Gateway {
             thread::sleep(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Refuses the answer of another cluster than that of the first answer. A lock there would exclude nobody here.
+    fn of_one_cluster(&self, endpoint: usize, query: &Query, answer: Value) -> Result<Value, EndpointProblem> {
+        let id = answer.pointer(query.header).and_then(|header| header.get("cluster_id")?.as_str());
+        let Some(id) = id else { return Ok(answer) };
+        let (first, of) = self.cluster.get_or_init(|| (id.to_owned(), endpoint));
+        if first == id {
+            return Ok(answer);
+        }
+        let other = &self.endpoints[*of];
+        let problem = format!(
+            "it is of another etcd cluster than {other}: name the members of one cluster. If etcd was set up anew,              start this process again"
+        );
+        Err(EndpointProblem::Lasting(problem))
     }
 
     /// Sends a request to one endpoint, and again with a new token if the endpoint refuses the token.
@@ -222,7 +242,9 @@ impl Gateway {
         match self.transport.send(begun, &exchange).0 {
             Reply::Answered { status, body: Body::Whole(bytes), .. } => answer::read(status, &bytes, query.header),
             Reply::Answered { body: Body::Cut(bytes), .. } if bytes.len() as u64 >= MAX_NEEDED_BODY => {
-                Err(EndpointProblem::TooLarge("the answer is too large".into()))
+                Err(EndpointProblem::TooLarge(
+                    "the answer is too large, as if a key were not of this journal: list what is unfinished".into(),
+                ))
             }
             Reply::Answered { .. } => Err(EndpointProblem::Ambiguous("the answer was cut off".into())),
             Reply::NotSent(error) if error.kind() == RequestErrorKind::Exhausted => {

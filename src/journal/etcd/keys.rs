@@ -5,16 +5,22 @@
 //! | `PREFIX/lock/<group>` | [`LockValue`], under the lease of its owner | while an operation runs |
 //! | `PREFIX/intent/<group>` | the text of an intent | while an operation is unfinished |
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::time::SystemTime;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::journal::JournalEntry;
 use crate::values::group::GroupId;
-use crate::values::intent::Stamp;
+use crate::values::intent::{Stamp, UnreadableIntent};
 
 /// Maximum size of an intent, in bytes. Its answer in base64 fits into the largest body that is read.
 pub(super) const MAX_INTENT: usize = 700 << 10;
+/// The remedy for a value that is no intent, to be carried out by a person.
+pub(super) const BY_HAND: &str =
+    "ask for the status of its group, delete the key with `etcdctl del`, then repair the group";
 /// Maximum number of characters of a holder in an error.
 const MAX_HOLDER: usize = 120;
 
@@ -76,8 +82,7 @@ pub(super) struct LockValue {
 
 impl LockValue {
     pub(super) fn new(stamp: &Stamp) -> Self {
-        let nonce = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        LockValue { holder: stamp.writer().into(), started: stamp.started().into(), nonce, step: 0 }
+        LockValue { holder: stamp.writer().into(), started: stamp.started().into(), nonce: nonce(), step: 0 }
     }
 
     /// The value in etcd. The step is last and has one length, so the texts of one claim are in the order of its steps.
@@ -100,10 +105,20 @@ impl LockValue {
     }
 }
 
+/// Returns a text that no other claim has: a claim that finds its own nonce in a lock has won.
+///
+/// The keys of the hashes are random numbers of the system, so neither a program that seeds `fastrand` nor one that runs
+/// in two containers with one name repeats them. A forked process has the keys of its parent, and another id.
+fn nonce() -> String {
+    let hash = || RandomState::new().hash_one((std::process::id(), SystemTime::now(), fastrand::u64(..)));
+    format!("{:016x}{:016x}", hash(), hash())
+}
+
 /// Reads the intent of the group whose id has these bytes. Errors name the key and the remedy.
 pub(super) fn entry(key: &str, group: &[u8], text: &[u8]) -> Result<JournalEntry, String> {
-    const BY_HAND: &str = "ask for the status of its group, delete the key with `etcdctl del`, then repair the group";
-    let entry = JournalEntry::parse(text).map_err(|reason| format!("{key}: {}: {BY_HAND}", reason.problem()))?;
+    let remedy = |reason: &UnreadableIntent| reason.remedy_of_another_version().unwrap_or(BY_HAND);
+    let entry =
+        JournalEntry::parse(text).map_err(|reason| format!("{key}: {}: {}", reason.problem(), remedy(&reason)))?;
     if entry.group().as_str().as_bytes() != group {
         return Err(format!("{key}: it is of another group, {:?}: {BY_HAND}", entry.group().as_str()));
     }

@@ -20,6 +20,7 @@ mod gateway;
 mod journal;
 mod keys;
 mod login;
+mod moment;
 mod round;
 mod session;
 mod sessions;

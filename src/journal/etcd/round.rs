@@ -35,9 +35,17 @@ pub(super) fn carry_out(sessions: &Sessions, changes: &[KeyChange]) -> RoundEnd<
         Some(Ok(session)) => Some(session),
         None => None,
     };
+    let mut unavailable = None;
     for places in transactions(changes, &results) {
         let group: Vec<&KeyChange> = places.iter().map(|place| &changes[*place]).collect();
-        for (place, result) in places.iter().zip(commit(sessions, &group, session.as_ref(), true)) {
+        let made = match &unavailable {
+            // Each would wait its whole patience.
+            Some(error) => vec![Err(GatewayError::clone(error)); group.len()],
+            None => commit(sessions, &group, session.as_ref(), true),
+        };
+        let failed = made.iter().filter_map(|result| result.as_ref().err());
+        unavailable = failed.into_iter().find(|error| error.kind == ErrorKind::Unavailable).cloned();
+        for (place, result) in places.iter().zip(made) {
             results[*place] = Some(result);
         }
     }

@@ -6,7 +6,8 @@
 //! ```
 //! Invariants:
 //! * `holds_until` is a time before the last successful renewal was sent, plus the length of the lease. So the lease
-//!   ends later in etcd, whatever the delays of requests and answers are.
+//!   ends later in etcd, whatever the delays of requests and answers are, and if the machine is suspended: see
+//!   [`Moment`].
 //! * A session that is not open takes no new claim. Its lease is revoked when its last claim ends, so a lock that was
 //!   perhaps created, or perhaps not deleted, ends with it.
 
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::answer::{HEADER, STREAM_HEADER, int};
 use super::gateway::{ATTEMPT, ErrorKind, Gateway, GatewayError, Query};
+use super::moment::Moment;
 
 /// A renewal is due after this part of the lease.
 const RENEWALS: u32 = 3;
@@ -37,7 +39,12 @@ pub(super) struct Session {
 }
 
 struct LeaseState {
-    holds_until: Instant,
+    /// A moment before the last successful renewal was sent.
+    renewed: Moment,
+    /// The length of the lease from that moment.
+    length: Duration,
+    /// The time at which the lease was found to be lost.
+    lost: Option<Instant>,
     claims: usize,
     stage: Stage,
 }
@@ -66,7 +73,7 @@ impl Session {
             let reason = granted.value.get("error").and_then(Value::as_str).unwrap_or("the answer has no lease");
             return Err(GatewayError::refused(format!("no lease was granted: {reason}")));
         };
-        let state = LeaseState { holds_until: granted.sent + ttl, claims: 0, stage: Stage::Open };
+        let state = LeaseState { renewed: granted.sent, length: ttl, lost: None, claims: 0, stage: Stage::Open };
         let session =
             Session { gateway: Arc::clone(gateway), lease, ttl, state: Mutex::new(state), changed: Condvar::new() };
         let session = Arc::new(session);
@@ -83,13 +90,13 @@ impl Session {
 
     /// Returns the time until which the locks under the lease hold.
     pub(super) fn holds_until(&self) -> Instant {
-        self.progress().holds_until
+        self.progress().holds_until()
     }
 
     /// Whether new claims may use the session.
     pub(super) fn is_open(&self) -> bool {
         let progress = self.progress();
-        progress.stage == Stage::Open && Instant::now() < progress.holds_until
+        progress.stage == Stage::Open && Instant::now() < progress.holds_until()
     }
 
     /// Counts a claim, until the result is dropped.
@@ -113,7 +120,7 @@ impl Session {
         if progress.stage < Stage::Lost {
             progress.stage = Stage::Lost;
         }
-        progress.holds_until = progress.holds_until.min(Instant::now());
+        progress.lost.get_or_insert_with(Instant::now);
         self.changed.notify_all();
     }
 
@@ -169,10 +176,8 @@ impl Session {
             return Err(GatewayError::lease_not_found());
         };
         let mut progress = self.progress();
-        if progress.stage < Stage::Lost {
-            progress.holds_until = progress.holds_until.max(renewed.sent + ttl);
-        }
-        Ok(renewed.sent)
+        (progress.renewed, progress.length) = (renewed.sent, ttl);
+        Ok(renewed.sent.monotonic)
     }
 
     /// Revokes the lease, which deletes its keys. If that fails, the lease ends by itself.
@@ -182,8 +187,22 @@ impl Session {
         let _ = self.gateway.call(&Query { path: "/v3/lease/revoke", body, header: HEADER, may_repeat: true, until });
     }
 
+    /// Makes the session look as after a suspend of the machine.
+    #[cfg(test)]
+    pub(super) fn suspend(&self, length: Duration) {
+        let mut progress = self.progress();
+        progress.renewed = progress.renewed.before_suspend(length);
+    }
+
     fn progress(&self) -> MutexGuard<'_, LeaseState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LeaseState {
+    fn holds_until(&self) -> Instant {
+        let end = self.renewed.end_of(self.length, Moment::now());
+        self.lost.map_or(end, |lost| end.min(lost))
     }
 }
 

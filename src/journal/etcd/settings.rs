@@ -162,7 +162,9 @@ fn check_ttl(ttl: Duration) -> Result<(), ConfigError> {
 /// Returns the endpoints and the prefix of a URL such as `etcd://etcd1:2379,etcd2:2379/prefix`.
 fn parse(url: &str) -> Result<(Vec<Host>, String), ConfigError> {
     const EXAMPLE: &str = "write etcd://etcd1:2379,etcd2:2379,etcd3:2379/prefix";
-    let refused = |problem: &str, remedy: &str| ConfigError::new("etcd journal", url, problem, remedy);
+    // What follows the path may be a token.
+    let shown = url.find(['?', '#']).map_or_else(|| url.to_owned(), |end| format!("{}***", &url[..=end]));
+    let refused = |problem: &str, remedy: &str| ConfigError::new("etcd journal", &shown, problem, remedy);
     let (scheme, rest) = match url.split_once("://") {
         Some(("etcd", rest)) => ("http", rest),
         Some(("etcds", rest)) => ("https", rest),
@@ -207,6 +209,10 @@ fn prefix(path: &str) -> Result<String, (&'static str, &'static str)> {
     if prefix.contains("//") {
         return Err(("has an empty part in its path", "write one slash between two parts"));
     }
+    if prefix.split('/').any(|part| ["lock", "intent"].contains(&part)) {
+        // The journal of a shorter prefix would take its keys for groups.
+        return Err(("has a part named lock or intent, as keys of a journal have", "choose another prefix"));
+    }
     Ok(prefix.into())
 }
 
@@ -245,6 +251,8 @@ mod tests {
             ("etcd://h1/a b", "special character"),
             ("etcd://h1/a?x=1", "special character"),
             ("etcd://h1/a//b", "an empty part"),
+            ("etcd://h1/a/intent/b", "a part named lock or intent"),
+            ("etcd://h1/lock", "a part named lock or intent"),
             (&many, "more than 16 endpoints"),
             (&long, "more than 200 bytes"),
         ] {
@@ -253,6 +261,10 @@ mod tests {
         }
         let error = parse("etcd://me:S3CR3T@h1/p").unwrap_err().to_string();
         assert!(error.contains("user info") && !error.contains("S3CR3T"), "{error}");
+        for url in ["etcd://h1/p?token=S3CR3T", "etcd://h1/p#S3CR3T"] {
+            let error = parse(url).unwrap_err().to_string();
+            assert!(error.contains("etcd://h1/p") && !error.contains("S3CR3T"), "{error}");
+        }
     }
 
     #[test]

@@ -310,6 +310,20 @@ fn renewal_answered_without_a_length_ends_the_claim() {
     assert_eq!(next.inherited(), Some(&intent("a")));
 }
 
+/// The report must say so even if the change that found it is the last one.
+#[test]
+fn claim_has_ended_when_a_change_finds_no_lock() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let mut held = claim(&store, "a");
+    held.record(&intent("a")).unwrap();
+    fake.state().kvs.remove(b"/p/lock/a".as_slice());
+    assert!(held.erase().is_err());
+    let now = Instant::now();
+    assert!(held.holds_until().unwrap() <= now, "the claim ends only when it is asked");
+    assert_eq!(fake.keys(), ["/p/intent/a"]);
+}
+
 #[test]
 fn claim_under_a_lease_that_has_ended_gets_another_lease() {
     let fake = FakeEtcd::start(1);
@@ -370,6 +384,29 @@ fn unreadable_intent_is_reported_and_its_group_is_free_again() {
 }
 
 #[test]
+fn intent_of_another_version_is_left_to_that_version() {
+    let fake = FakeEtcd::start(1);
+    fake.state().kvs.insert(b"/p/intent/a".to_vec(), (1, 0, b"cluster-client intent 3\n".to_vec()));
+    let store = journal(&fake);
+    let listed = told(&store.unfinished().unwrap().unreadable[0]);
+    for error in [listed, failure(&store, "a")] {
+        assert!(error.contains("recover with the version of cluster-client that wrote it"), "{error}");
+        assert!(!error.contains("del"), "{error}");
+    }
+}
+
+/// The program of a user may seed the generator, and a forked process has that of its parent.
+#[test]
+fn claims_differ_even_if_the_random_generator_repeats_itself() {
+    let fake = FakeEtcd::start(1);
+    let (one, other) = (journal(&fake), journal(&fake));
+    fastrand::seed(7);
+    let _held = claim(&one, "a");
+    fastrand::seed(7);
+    assert!(matches!(other.claim(&group("a")), Err(ClaimError::Busy(_))));
+}
+
+#[test]
 fn intent_that_is_too_large_is_refused_before_any_request() {
     let fake = FakeEtcd::start(1);
     let store = journal(&fake);
@@ -401,6 +438,24 @@ fn changes_with_large_answers_are_repeated_in_smaller_transactions() {
         }
         assert_eq!(fake.count("grant"), 1, "nothing was ambiguous");
     }
+}
+
+/// A cluster may allow fewer operations than 128.
+#[test]
+fn changes_are_split_until_etcd_allows_their_number() {
+    let fake = FakeEtcd::start(1);
+    fake.script(|asked| match asked.body["success"].as_array() {
+        Some(changes) if changes.len() > 16 => {
+            Fate::Answer(400, r#"{"code":3,"message":"etcdserver: too many operations in txn request"}"#.into())
+        }
+        _ => Fate::Serve,
+    });
+    let store = journal(&fake);
+    let mut calls: Vec<_> = (0..100).map(|number| JournalCall::Claim(group(&number.to_string()))).collect();
+    let made = store.make(&mut calls);
+    assert!(made.iter().all(|result| matches!(result, JournalResult::Claimed(Ok(_)))));
+    drop(made);
+    assert_eq!((fake.keys(), fake.count("grant")), (vec![], 1));
 }
 
 #[test]
@@ -456,6 +511,69 @@ fn refusals_end_at_once_and_name_endpoint_and_remedy() {
     }
 }
 
+/// Two coordinators could otherwise lock a group in two clusters.
+#[test]
+fn endpoint_of_another_cluster_is_refused() {
+    let fake = FakeEtcd::start(2);
+    let store = journal(&fake);
+    let (first, second) = (r#"{"header":{"cluster_id":"1"}}"#, r#"{"header":{"cluster_id":"2"}}"#);
+    fake.script(move |asked| Fate::Answer(200, [first, second][asked.endpoint].into()));
+    assert!(store.unfinished().is_ok());
+    fake.script(move |asked| match asked.endpoint {
+        0 => Fate::Answer(503, NO_LEADER.into()),
+        _ => Fate::Answer(200, second.into()),
+    });
+    let error = failure(&store, "a");
+    let [one, other] = [0, 1].map(|endpoint| fake.endpoint_of(endpoint));
+    assert!(error.contains(&format!("{other}: it is of another etcd cluster than {one}")), "{error}");
+    assert!(error.contains("name the members of one cluster"), "{error}");
+    fake.script(|_| Fate::Serve);
+    use_and_release(&fake, claim(&journal(&fake), "a"), "a");
+}
+
+#[test]
+fn lock_without_a_lease_is_named_with_a_remedy() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let busy = || match store.claim(&group("a")) {
+        Err(ClaimError::Busy(holder)) => holder,
+        other => panic!("{:?}", other.map(drop)),
+    };
+    let held = claim(&journal(&fake), "a");
+    assert!(!busy().contains("etcdctl"), "{}", busy());
+    fake.state().kvs.get_mut(b"/p/lock/a".as_slice()).unwrap().1 = 0;
+    assert!(busy().contains("holds it since") && busy().contains("by the key /p/lock/a without a lease"), "{}", busy());
+    fake.state().kvs.insert(b"/p/lock/a".to_vec(), (9, 0, b"by hand".to_vec()));
+    assert!(busy().contains("etcdctl del"), "{}", busy());
+    drop(held);
+}
+
+#[test]
+fn value_that_is_too_large_for_an_answer_hides_no_other_intent() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let ids = ["a", "c", "d"];
+    ids.iter().for_each(|id| claim(&store, id).record(&intent(id)).unwrap());
+    fake.state().kvs.insert(b"/p/intent/b".to_vec(), (9, 0, vec![b'x'; 1 << 20]));
+    let found = store.unfinished().unwrap();
+    assert!(found.groups().map(GroupId::as_str).eq(ids), "{:?}", found.entries);
+    let error = told(&found.unreadable[0]);
+    assert!(found.unreadable.len() == 1 && error.contains("/p/intent/b: it is larger than any intent"), "{error}");
+}
+
+/// A round can have many transactions.
+#[test]
+fn round_waits_once_for_an_etcd_that_cannot_be_reached() {
+    let fake = FakeEtcd::start(1);
+    let store = journal(&fake);
+    let mut calls: Vec<_> = (0..500).map(|number| JournalCall::Claim(group(&number.to_string()))).collect();
+    fake.script(|asked| if is_claim(asked) { Fate::Answer(503, NO_LEADER.into()) } else { Fate::Serve });
+    let start = Instant::now();
+    let made = store.make(&mut calls);
+    assert!(made.iter().all(|result| matches!(result, JournalResult::Claimed(Err(ClaimError::Failed(_))))));
+    assert!(start.elapsed() < PATIENCE * 2, "{:?}", start.elapsed());
+}
+
 #[test]
 fn answers_of_any_size_are_bounded() {
     let fake = FakeEtcd::start(1);
@@ -475,6 +593,21 @@ fn claim_of_a_session_that_is_revoked_has_ended() {
     session.wait_until_over(Duration::from_secs(20));
     assert_eq!(fake.count("revoke"), 1);
     assert!(session.hold().holds_until() <= Instant::now());
+}
+
+#[test]
+fn claim_ends_earlier_if_the_machine_was_suspended() {
+    let fake = FakeEtcd::start(1);
+    let endpoints = vec![Host::parse(fake.endpoint()).unwrap()];
+    let gateway = Arc::new(Gateway::new(endpoints, &Arc::default(), None).unwrap());
+    let ttl = Duration::from_secs(30);
+    let session = Session::open(&gateway, ttl, Instant::now() + PATIENCE).unwrap();
+    let held = session.hold();
+    session.suspend(Duration::from_secs(20));
+    assert!(session.is_open() && held.holds_until() <= Instant::now() + ttl - Duration::from_secs(20));
+    session.suspend(Duration::from_secs(11));
+    assert!(!session.is_open() && held.holds_until() <= Instant::now());
+    session.retire();
 }
 
 #[test]

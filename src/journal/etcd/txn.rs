@@ -75,6 +75,12 @@ impl KeyChange {
         OVERHEAD + value
     }
 
+    /// The words for a lock that does not end by itself: it was copied, or is not of this program.
+    fn without_lease(&self, holder: &str) -> String {
+        let lock = &self.lock;
+        format!("{holder}, by the key {lock} without a lease: if that is over, delete the key with `etcdctl del`")
+    }
+
     /// The nested transaction. `lease` is that of a claim.
     fn to_json(&self, lease: i64) -> Value {
         let (lock, intent) = (encode(&self.lock), encode(&self.intent));
@@ -127,12 +133,15 @@ impl KeyChange {
             return (revision > 0).then_some(Effect::Claimed(revision, intent));
         }
         let lock = found(answer, 0)?.first()?;
-        match LockValue::parse(&decode(lock, "value")?) {
+        let holder = match LockValue::parse(&decode(lock, "value")?) {
             // An earlier attempt has won, and its answer was lost.
-            Some(value) if value.nonce == own.nonce => Some(Effect::Claimed(int(lock, "/create_revision"), intent)),
-            Some(value) => Some(Effect::Busy(value.words())),
-            None => Some(Effect::Busy("a holder that cannot be read holds it".into())),
-        }
+            Some(value) if value.nonce == own.nonce => {
+                return Some(Effect::Claimed(int(lock, "/create_revision"), intent));
+            }
+            Some(value) => value.words(),
+            None => "a holder that cannot be read holds it".into(),
+        };
+        Some(Effect::Busy(if int(lock, "/lease") == 0 { self.without_lease(&holder) } else { holder }))
     }
 }
 

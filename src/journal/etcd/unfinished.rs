@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::answer::{HEADER, int};
 use super::gateway::{ErrorKind, Gateway, GatewayError, PATIENCE, Query};
-use super::keys::{KeyNames, LockValue, decode, encode, end_of, entry};
+use super::keys::{BY_HAND, KeyNames, LockValue, decode, encode, end_of, entry};
 use crate::journal::Unfinished;
 use crate::values::cause::JournalError;
 
@@ -19,7 +19,8 @@ const PAGE: i64 = 256;
 /// Number of times that all pages are read again after a compaction.
 const ATTEMPTS: usize = 3;
 
-type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+/// Keys and their values. A value that is larger than any intent is left out.
+type Pairs = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
 /// Reads all unfinished operations, with their holders.
 pub(super) fn read(gateway: &Gateway, keys: &KeyNames) -> Result<Unfinished, JournalError> {
@@ -45,16 +46,18 @@ fn snapshot(gateway: &Gateway, keys: &KeyNames) -> Result<(Pairs, Pairs), Gatewa
 
 fn pages(gateway: &Gateway, start: &str, revision: &mut i64) -> Result<Pairs, GatewayError> {
     let (mut from, end) = (start.as_bytes().to_vec(), end_of(start));
-    let (mut pairs, mut limit) = (Vec::new(), PAGE);
+    let (mut pairs, mut limit, mut keys_only): (Pairs, _, _) = (Vec::new(), PAGE, false);
     loop {
         let body = json!({
             "key": encode(&from), "range_end": encode(&end), "limit": limit.to_string(), "revision": revision.to_string(),
+            "keys_only": keys_only,
         });
         let until = Instant::now() + PATIENCE;
         let query = Query { path: "/v3/kv/range", body: body.to_string(), header: HEADER, may_repeat: true, until };
         let page = match gateway.call(&query) {
-            Err(error) if error.kind == ErrorKind::TooLarge && limit > 1 => {
-                limit /= 2;
+            Err(error) if error.kind == ErrorKind::TooLarge && !keys_only => {
+                keys_only = limit == 1;
+                limit = (limit / 2).max(1);
                 continue;
             }
             page => page?.value,
@@ -65,7 +68,11 @@ fn pages(gateway: &Gateway, start: &str, revision: &mut i64) -> Result<Pairs, Ga
         let before = pairs.len();
         for kv in page.get("kvs").and_then(Value::as_array).into_iter().flatten() {
             let pair = decode(kv, "key").zip(decode(kv, "value"));
-            pairs.push(pair.ok_or_else(|| GatewayError::refused("a key or a value is not in base64"))?);
+            let (key, value) = pair.ok_or_else(|| GatewayError::refused("a key or a value is not in base64"))?;
+            pairs.push((key, Some(value).filter(|_| !keys_only)));
+        }
+        if std::mem::take(&mut keys_only) {
+            limit = PAGE;
         }
         let has_more = page.get("more").and_then(Value::as_bool).unwrap_or(false);
         match pairs.last() {
@@ -80,13 +87,16 @@ fn pages(gateway: &Gateway, start: &str, revision: &mut i64) -> Result<Pairs, Ga
 
 fn list(keys: &KeyNames, intents: &Pairs, locks: &Pairs) -> Unfinished {
     let name = |key: &[u8], start: &str| key.strip_prefix(start.as_bytes()).map(<[u8]>::to_vec);
-    let locks: HashMap<Vec<u8>, &Vec<u8>> =
-        locks.iter().filter_map(|(key, value)| Some((name(key, &keys.locks())?, value))).collect();
+    let locks: HashMap<Vec<u8>, &[u8]> =
+        locks.iter().filter_map(|(key, value)| Some((name(key, &keys.locks())?, value.as_deref()?))).collect();
     let mut unfinished = Unfinished::default();
     for (key, text) in intents {
         let Some(group) = name(key, &keys.intents()) else { continue };
         let shown = String::from_utf8_lossy(key);
-        let found = entry(&shown, &group, text);
+        let found = match text {
+            Some(text) => entry(&shown, &group, text),
+            None => Err(format!("{shown}: it is larger than any intent: {BY_HAND}")),
+        };
         match (found, locks.get(&group)) {
             (Ok(found), None) => unfinished.entries.push(found),
             (Ok(found), Some(lock)) => unfinished.entries.push(found.held_by(holder(lock))),

@@ -61,6 +61,14 @@ pub enum Cause {
         /// The name and the digest of that API. An API that was changed has another digest.
         api: ApiRef,
     },
+    /// An unfinished operation on the group had credentials (a secret in a header, or a client certificate) for these hosts,
+    /// and this client has none for them. Nothing was sent: a host may answer 404 to a request without credentials, whether it has the group or not. Recover with a client
+    /// that has these hosts and their credentials.
+    #[non_exhaustive]
+    NoCredentials {
+        /// Those hosts, sorted.
+        hosts: Vec<Host>,
+    },
     /// The journal could not be used.
     #[non_exhaustive]
     Journal {
@@ -105,6 +113,11 @@ impl Cause {
         Cause::UnknownApi { api }
     }
 
+    /// A [`Cause::NoCredentials`].
+    pub fn no_credentials(hosts: Vec<Host>) -> Self {
+        Cause::NoCredentials { hosts }
+    }
+
     /// A [`Cause::Journal`], which becomes the source of the error.
     pub fn journal(source: JournalError) -> Self {
         Cause::Journal { source }
@@ -126,6 +139,17 @@ impl fmt::Display for Cause {
             Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),
             Cause::UnknownApi { api } => {
                 write!(f, "an unfinished operation was made with an API that is not known here ({api})")
+            }
+            Cause::NoCredentials { hosts } => {
+                const SHOWN: usize = 3;
+                let names: Vec<&str> = hosts.iter().take(SHOWN).map(Host::as_str).collect();
+                let more = hosts.len().saturating_sub(SHOWN);
+                let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+                write!(
+                    f,
+                    "an unfinished operation had credentials for {}{more}, and there are none here",
+                    names.join(", ")
+                )
             }
             Cause::Journal { source } => write!(f, "{source}: {}", Printable::new(&source.io_error().to_string())),
         }

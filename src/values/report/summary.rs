@@ -41,6 +41,9 @@ impl Report {
             Outcome::Conflict if matches!(self.cause, Some(Cause::UnknownApi { .. })) => {
                 format!("group {group}: {}: recover it with that API", self.why())
             }
+            Outcome::Conflict if matches!(self.cause, Some(Cause::NoCredentials { .. })) => {
+                format!("group {group}: {}: recover it with them", self.why())
+            }
             Outcome::Conflict => format!("{}: recover it first", self.why()),
             Outcome::JournalFailed => {
                 let first = if self.earlier.is_some() {
@@ -101,7 +104,13 @@ impl Report {
         if !wants_present && self.present().next().is_some() {
             parts.push(format!("{} has {group}", names(self.present())));
         }
-        let next = if self.recoverable { "recover" } else { "ask for the status, then repair" };
+        let next = if self.needs_repair() {
+            "repair"
+        } else if self.recoverable {
+            "recover"
+        } else {
+            "ask for the status, then repair"
+        };
         let is_unheld = self.cause == Some(Cause::ClaimLost);
         let cause = match &self.cause {
             Some(cause) if parts.is_empty() => cause.to_string(),

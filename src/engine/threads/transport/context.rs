@@ -106,6 +106,11 @@ impl Drop for Outer {
     }
 }
 
+/// Whether this thread can run a request. It cannot after its thread-local values were destroyed.
+pub(super) fn is_there() -> bool {
+    CREDENTIALS.try_with(|_| ()).is_ok()
+}
+
 /// Returns the credentials of this thread's request.
 pub(super) fn credentials() -> HeaderLines {
     CREDENTIALS.with_borrow(HeaderLines::clone)
