@@ -5,7 +5,7 @@ use std::fs;
 use cluster_client::testing::{Cluster, Fault, Method};
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, PATIENCE, name};
+use crate::bench::{Bench, PATIENCE, name, text};
 
 /// Kills a create after one node has the group and the others have received the request.
 pub(crate) fn crash(bench: &Bench, group: &str) {
@@ -43,7 +43,10 @@ fn recover_rolls_a_killed_create_back() {
     let ran = bench.run(&["recover"]).exits(0).prints("payments is settled: absent on 3 of 3 hosts\n");
     assert!(ran.table().contains(&format!("{} deleted absent\n", name(&bench, 0))), "{}", ran.out);
     assert!(bench.cluster.none_has("payments"));
-    bench.run(&["recover"]).exits(0).reports("nothing to recover: the journal is empty");
+    bench
+        .run(&["recover"])
+        .exits(0)
+        .reports(&format!("nothing to recover: the journal in {} is empty", text(&bench.journal())));
 }
 
 /// Returns the content of each entry of the journal.
@@ -58,7 +61,10 @@ fn entries(bench: &Bench) -> Vec<(std::path::PathBuf, Vec<u8>)> {
 #[test]
 fn dry_run_of_recover_says_what_it_would_do_on_which_host_and_changes_nothing() {
     let bench = Bench::new();
-    bench.run(&["recover", "--dry-run"]).exits(0).reports("nothing to recover: the journal is empty");
+    bench
+        .run(&["recover", "--dry-run"])
+        .exits(0)
+        .reports(&format!("nothing to recover: there is no journal in {}", text(&bench.journal())));
     assert!(!bench.journal().exists(), "a dry run writes no journal");
     crash(&bench, "payments");
     let before = (entries(&bench), bench.count(Method::Post), bench.count(Method::Delete));

@@ -42,7 +42,7 @@ fn first_signal_rolls_a_create_back_and_exits_130() {
 fn assert_rolled_back(bench: &Bench) {
     assert!(bench.cluster.none_has("payments"), "{:?}", bench.cluster.holders("payments"));
     bench.cluster.nodes().iter().for_each(cluster_client::testing::Node::clear_faults);
-    bench.run(&["recover"]).exits(0).reports("nothing to recover: the journal is empty");
+    bench.run(&["recover"]).exits(0).reports("nothing to recover: ");
 }
 
 #[test]
@@ -194,7 +194,8 @@ fn second_sigint_exits_at_once_and_prints_the_journal_entries() {
     create.wait_until_it_reports("interrupted: rolling back; once more to leave at once");
     create.signal("INT");
     let ran = create.ends().exits(130);
-    ran.reports("left at once. The journal in notes holds: payments.\nNext: cluster-client recover ");
+    let place = bench.path("notes").display().to_string();
+    ran.reports(&format!("left at once. The journal in {place} holds: payments.\nNext: cluster-client recover "));
     assert!(!bench.cluster.none_has("payments"), "nothing was rolled back");
 
     bench.cluster.node(1).clear_faults();

@@ -44,6 +44,17 @@ fn group_that_was_pasted_with_its_surroundings_has_a_warning() {
 }
 
 #[test]
+fn journal_among_the_groups_is_refused_and_its_password_is_not_shown() {
+    let bench = Bench::new();
+    for url in ["etcd://user:S3CR3T@etcd1/prefix", "etcds://etcd1"] {
+        let ran = bench.run(&["create", "g", url]).exits(2);
+        let ran = ran.reports("looks like a journal: name it with --journal; groups of such names need -f FILE");
+        assert!(!ran.err.contains("S3CR3T"), "{ran:#?}");
+    }
+    bench.assert_untouched();
+}
+
+#[test]
 fn option_of_another_command_has_a_fitting_tip() {
     let bench = Bench::new();
     for (words, tip) in [
@@ -112,6 +123,38 @@ fn configuration_behind_a_broken_link_is_not_taken_for_absent() {
     let ran = bench.run(&["create", "g"]).exits(2);
     ran.reports("is a link to a file that does not exist: correct or remove the link");
     bench.assert_untouched();
+}
+
+#[test]
+fn journal_that_a_shell_would_have_completed_is_refused() {
+    let bench = Bench::new();
+    bench
+        .run(&["create", "g", "--journal", "~/journal"])
+        .exits(2)
+        .reports("\"~/journal\" (from --journal) begins with '~'");
+    let mut command = bench.command(&["create", "g"]);
+    let ran = Ran::of(command.env("CLUSTER_CLIENT_JOURNAL", "$HOME/journal")).exits(2);
+    ran.reports(
+        "(from the variable CLUSTER_CLIENT_JOURNAL) begins with '$', which only a shell replaces: write the whole path",
+    );
+    bench.configure_also("journal = \"~/journal\"\n");
+    bench.run(&["recover"]).exits(2).reports("cluster-client.toml, line 5) begins with '~'");
+    bench.assert_untouched();
+    bench.run(&["create", "g", "--journal", "./~"]).exits(0);
+    assert!(bench.path("~").is_dir() && bench.cluster.all_have("g"));
+}
+
+#[test]
+fn recover_names_the_journal_that_is_empty_or_not_there() {
+    let bench = Bench::new();
+    let place = bench.path("mistyped");
+    for words in [&["recover", "--journal", "mistyped"][..], &["recover", "--dry-run", "--journal", "mistyped"]] {
+        bench.run(words).exits(0).reports(&format!("nothing to recover: there is no journal in {}\n", text(&place)));
+    }
+    assert!(!place.exists());
+    bench.run(&["create", "g", "--journal", "mistyped"]).exits(0);
+    let ran = bench.run(&["recover", "--journal", "mistyped"]).exits(0);
+    ran.reports(&format!("nothing to recover: the journal in {} is empty\n", text(&place)));
 }
 
 #[test]

@@ -44,19 +44,21 @@ fn arguments(ids: &[String], api: &Api) -> Result<Vec<GroupId>, CliError> {
     let place = |_: usize| "the command line".to_owned();
     let mut found = Found::new(api);
     for id in ids {
-        refuse_host(id, api.noun())?;
+        refuse_url(id, api.noun())?;
         found.add(id, 0, place)?;
     }
     Ok(found.finish())
 }
 
-/// Refuses a URL as a group on the command line. It is a host after a blank, which would be left out.
-fn refuse_host(id: &str, noun: &str) -> Result<(), ConfigError> {
-    if !id.starts_with("http://") && !id.starts_with("https://") {
-        return Ok(());
-    }
-    let remedy = format!("separate hosts by commas, as in --hosts A,B; {noun}s of such names need -f FILE");
-    let refused = ConfigError::new(noun.to_owned(), id, "looks like a host", remedy);
+/// Refuses a URL as a group on the command line. It is a host after a blank, which would be left out, or a journal.
+fn refuse_url(id: &str, noun: &str) -> Result<(), ConfigError> {
+    let (problem, remedy) = match id.split_once("://").map(|(scheme, _)| scheme) {
+        Some("http" | "https") => ("looks like a host", "separate hosts by commas, as in --hosts A,B"),
+        Some("etcd" | "etcds") => ("looks like a journal", "name it with --journal"),
+        _ => return Ok(()),
+    };
+    let remedy = format!("{remedy}; {noun}s of such names need -f FILE");
+    let refused = ConfigError::new(noun.to_owned(), id, problem, remedy);
     Err(refused.from_origin(Origin::Option("the command line".into())))
 }
 

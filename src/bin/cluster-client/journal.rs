@@ -17,12 +17,13 @@ use crate::json;
 use crate::next::{Advice, Next};
 use crate::output::{Output, eprint, name_line};
 use crate::printer::counted;
-use crate::settings::{self, Journal, Sourced};
+use crate::settings;
 
 pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let (setting, config) = settings::journal_alone(global)?;
     let next = Advice::without_hosts(global, config.as_deref(), &setting).recover();
-    let (store, place) = open(&setting)?;
+    let store = setting.open()?;
+    let place = setting.value.place();
     let found = match &store {
         Some(store) => store.unfinished()?,
         None => Unfinished::default(),
@@ -40,12 +41,6 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
             journal.forget(&host, group.as_ref(), yes)
         }
     }
-}
-
-/// Opens the journal if it exists, and returns its place for messages.
-pub(crate) fn open(journal: &Sourced<Journal>) -> Result<(Option<Arc<dyn cluster_client::Journal>>, String), CliError> {
-    let place = journal.value.place();
-    Ok((journal.open()?, place))
 }
 
 fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<Exit, CliError> {

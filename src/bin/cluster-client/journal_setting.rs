@@ -35,6 +35,7 @@ pub(crate) fn journal_alone(global: &GlobalOptions) -> Result<(Sourced<Journal>,
 /// Returns the setting of the first origin that has one.
 pub(crate) fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourced<Journal>, ConfigError> {
     let found = if let Some(place) = &global.journal {
+        refuse_shell_text(place.as_os_str(), Origin::Option(OPTION.into()))?;
         Sourced::option(OPTION, named(place.as_os_str(), Path::to_path_buf))
     } else if global.no_journal {
         Sourced::given(global, "--no-journal", Journal::Off)
@@ -44,8 +45,10 @@ pub(crate) fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourc
             let refused = ConfigError::new("journal", "", "is empty", remedy);
             return Err(refused.from_origin(Origin::Environment(VARIABLE.into())));
         }
+        refuse_shell_text(&place, Origin::Environment(VARIABLE.into()))?;
         Sourced::variable(VARIABLE, named(&place, Path::to_path_buf))
     } else if let Some(found) = file.journal()? {
+        refuse_shell_text(OsStr::new(found.value.as_deref().unwrap_or_default()), file.origin_of("journal"))?;
         let named = |place: String| named(OsStr::new(&place), |path| file.beside(&path.to_string_lossy()));
         found.map(|place| place.map_or(Journal::Off, named))
     } else {
@@ -60,6 +63,15 @@ pub(crate) fn journal(global: &GlobalOptions, file: &ConfigFile) -> Result<Sourc
         other => error.from_origin(other.clone()),
     })?;
     Ok(Sourced { value: Journal::Etcd(Box::new(setting)), origin })
+}
+
+/// Refuses a path that only a shell would complete. It would be a journal below the current directory, which a recovery
+/// elsewhere does not find.
+fn refuse_shell_text(place: &OsStr, origin: Origin) -> Result<(), ConfigError> {
+    let Some(first) = place.as_encoded_bytes().first().filter(|first| b"~$".contains(first)) else { return Ok(()) };
+    let problem = format!("begins with {:?}, which only a shell replaces", char::from(*first));
+    let remedy = "write the whole path; ./ before it means such a directory";
+    Err(ConfigError::new("journal", place.to_string_lossy(), problem, remedy).from_origin(origin))
 }
 
 /// Returns the directory, or the URL. A text that is meant as a URL becomes no directory, which would lock on this
@@ -142,10 +154,13 @@ impl Sourced<Journal> {
 }
 
 impl Journal {
-    /// The place, for messages.
+    /// The place, for messages. A relative path names another journal in each directory, so the whole path is shown.
     pub(crate) fn place(&self) -> String {
         match self {
-            Journal::Directory(directory) => Printable::new(&directory.to_string_lossy()).to_string(),
+            Journal::Directory(directory) => {
+                let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
+                Printable::new(&whole.to_string_lossy()).to_string()
+            }
             Journal::Etcd(setting) => Printable::new(&setting.url).to_string(),
             Journal::Off | Journal::NoPlace => "none".into(),
         }

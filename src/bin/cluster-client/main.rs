@@ -6,7 +6,7 @@
 //!      -> settings      values and their origins (file, host_list, tls, credentials, proxy, journal_setting, etcd,
 //!                       open, time)
 //!      -> run           create, delete, status, repair (groups, confirm)  \
-//!         watch, recover, probe, journal, show                             }-> printer: summary, failures, plan, next,
+//!         watch (unfinished), recover, probe, journal, show                }-> printer: summary, failures, plan, next,
 //!         node, demo, shell                                               /      totals -> table, fold, matrix | json -> output
 //!         signal, progress, logging: while it runs                         output -> output_queue: the writer thread
 //! ```

@@ -10,7 +10,6 @@ use cluster_client::{
 
 use crate::args::{Format, GlobalOptions};
 use crate::exit::{CliError, Exit, with_causes};
-use crate::journal;
 use crate::journal_setting::PLACES;
 use crate::json;
 use crate::next::{Advice, Next};
@@ -23,13 +22,18 @@ use crate::summary::Done;
 
 pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let settings = settings(global)?;
+    // A writer would create the directory, and so hide that it was mistyped.
+    if settings.journal.open()?.is_none() {
+        eprint(&nothing(&settings, false));
+        return Ok(Exit::Done);
+    }
     let progress = Progress::new(global, None, settings.tries(), settings.noun());
     let client = settings.writer(progress.clone())?;
     let advice = Advice::new(global, &settings);
     let token = watch_signals(&settings, &advice)?;
     let recovery = client.with(OperationOptions::new().cancel(&token)).recover()?;
     if recovery.is_complete() && recovery.settled.is_empty() {
-        eprint(EMPTY);
+        eprint(&nothing(&settings, true));
     }
     let several = recovery.settled.len() + recovery.unsettled.len() > 1;
     let mut printer = ResultPrinter::new(output, &progress, advice, several);
@@ -41,7 +45,15 @@ pub(crate) fn recover(global: &GlobalOptions, output: &mut Output) -> Result<Exi
     Ok(printer.finish(0, "", token.is_cancelled()))
 }
 
-const EMPTY: &str = "nothing to recover: the journal is empty";
+/// Returns the message that there is nothing to recover. It names the place, which may be another one than was meant.
+fn nothing(settings: &Settings, is_there: bool) -> String {
+    let place = settings.journal.value.place();
+    if is_there {
+        format!("nothing to recover: the journal in {place} is empty")
+    } else {
+        format!("nothing to recover: there is no journal in {place}")
+    }
+}
 
 /// Returns the settings. A recovery needs a journal.
 fn settings(global: &GlobalOptions) -> Result<Settings, CliError> {
@@ -99,12 +111,10 @@ fn failure(error: Error) -> Option<Done> {
 /// the journal.
 pub(crate) fn plan(global: &GlobalOptions, output: &mut Output) -> Result<Exit, CliError> {
     let settings = settings(global)?;
-    let found = match journal::open(&settings.journal)? {
-        (Some(store), _) => store.unfinished()?,
-        (None, _) => Unfinished::default(),
-    };
+    let store = settings.journal.open()?;
+    let found = store.as_ref().map_or(Ok(Unfinished::default()), |store| store.unfinished())?;
     if found.entries.is_empty() && found.unreadable.is_empty() {
-        eprint(EMPTY);
+        eprint(&nothing(&settings, store.is_some()));
     }
     let groups = found.entries.len();
     let progress = Progress::new(global, Some(groups), settings.tries(), settings.noun());
