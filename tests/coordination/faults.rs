@@ -120,13 +120,14 @@ impl Fault {
     pub(crate) fn run(self, lane: &Lane, armed: &Armed, figures: &Figures) -> Happened {
         let reached = armed.reached.recv_timeout(Duration::from_millis(400)) != Err(RecvTimeoutError::Timeout);
         let from = Instant::now();
-        let disk = self.slow_disk(lane, armed.leader, figures);
         self.begin(lane, armed.leader);
         // A coordinator that is the command has a process for each operation, and this is the one that was met.
         let pid = lane.coordinator(self.coordinator).pid();
         figures.count(format!("fault: {}", self.kind.name()));
         figures.count(if reached { "fault began at its request" } else { "fault began between requests" });
         let _ = armed.goes_on.send(());
+        // Takes a moment, in which a request to a node would become later than the settle time covers.
+        let disk = self.slow_disk(lane, armed.leader, figures);
         if self.kind == Kind::SlowMember {
             self.burst(lane);
         } else {
