@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   grant ──▶ open ── ambiguous claim or release, or the journal is dropped ──▶ retired ── last claim ends ──▶ over
-//!               └──── the lease is lost, or was not renewed in time ────▶ lost ────────────────────────────────▶ over
+//!               └──── the lease is lost, or was not renewed in time ────▶ lost ───────── last claim ends ──▶ over
 //! ```
 //! Invariants:
 //! * `holds_until` is a time before the last successful renewal was sent, plus the length of the lease. So the lease
@@ -143,6 +143,9 @@ impl Session {
         }
         // A claim that is made meanwhile has ended too.
         self.lose();
+        // Requests that began under a claim end with it. Until then the lease, which may live on, keeps the group.
+        let has_claims = |progress: &mut LeaseState| progress.claims > 0;
+        drop(self.changed.wait_while(self.progress(), has_claims));
         self.revoke();
         self.progress().stage = Stage::Over;
         self.changed.notify_all();

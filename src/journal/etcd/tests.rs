@@ -626,6 +626,26 @@ fn lease_of_a_claim_that_has_ended_is_revoked_without_another_renewal() {
     use_and_release(&fake, claim(&store, "a"), "a");
 }
 
+/// A new leader of an older etcd may not know a lease yet. The requests of the claim may still be under way.
+#[test]
+fn lease_that_is_said_to_be_lost_is_revoked_only_after_its_claims() {
+    let fake = FakeEtcd::start(1);
+    fake.state().ttl = 3;
+    let store = EtcdJournal::builder(fake.url()).ttl(Duration::from_secs(3)).open().unwrap();
+    let held = claim(&store, "a");
+    fake.script(|asked| match asked.call.as_str() {
+        "keepalive" => Fate::Answer(200, r#"{"result":{"header":{}}}"#.into()),
+        _ => Fate::Serve,
+    });
+    eventually("the claim ends", || held.holds_until().unwrap() <= Instant::now());
+    for number in 0..20 {
+        drop(claim(&store, &number.to_string()));
+    }
+    assert_eq!((fake.count("revoke"), fake.keys()), (0, vec!["/p/lock/a".to_owned()]));
+    drop(held);
+    eventually("the lock is gone", || fake.keys().is_empty());
+}
+
 #[test]
 fn retired_session_keeps_its_claims_until_they_end() {
     let fake = FakeEtcd::start(1);
