@@ -65,6 +65,9 @@ fn option_of_another_command_has_a_fitting_tip() {
         let ran = bench.run(words).exits(2).reports(tip);
         assert!(!ran.err.contains("similar") && !ran.err.contains("<FILE>"), "{ran:#?}");
     }
+    let ran = bench.run(&["delete", "g", "--force"]).exits(2).reports("unexpected argument '--force'");
+    assert!(!ran.err.contains("tip:"), "a tip would make it a group: {ran:#?}");
+    bench.run(&["create", "-x"]).exits(2).reports("tip: to pass '-x' as a value, use '-- -x'");
     bench.assert_untouched();
 }
 
