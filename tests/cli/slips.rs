@@ -1,7 +1,7 @@
 //! Slips of a person: text pasted with its surroundings, an option of another command, a variable that is wrong, a link
 //! to nowhere.
 
-use cluster_client::testing::Method;
+use cluster_client::testing::{Fault, Method};
 
 use crate::bench::{Bench, Ran, text};
 
@@ -65,6 +65,9 @@ fn option_of_another_command_has_a_fitting_tip() {
         let ran = bench.run(words).exits(2).reports(tip);
         assert!(!ran.err.contains("similar") && !ran.err.contains("<FILE>"), "{ran:#?}");
     }
+    let ran = bench.run(&["delete", "g", "--force"]).exits(2).reports("unexpected argument '--force'");
+    assert!(!ran.err.contains("tip:"), "a tip would make it a group: {ran:#?}");
+    bench.run(&["create", "-x"]).exits(2).reports("tip: to pass '-x' as a value, use '-- -x'");
     bench.assert_untouched();
 }
 
@@ -182,4 +185,13 @@ fn limit_of_the_size_of_files_ends_no_operation() {
     assert!(bench.cluster.all_have("payments"));
     create("orders", "").exits(1);
     assert!(bench.cluster.none_has("orders"));
+}
+
+/// The same command would fail alike.
+#[test]
+fn status_whose_time_was_over_is_advised_with_more_time() {
+    let bench = Bench::new();
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Get).always());
+    let ran = bench.run(&["status", "g", "--timeout", "100ms"]).exits(4);
+    ran.prints("\nNext: cluster-client status ").prints(" --timeout 200ms g\n");
 }

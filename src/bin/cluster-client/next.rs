@@ -22,6 +22,9 @@ const NAME: &str = "cluster-client";
 /// Maximum number of hosts that advice lists with `--hosts`.
 const MOST_HOSTS: usize = 4;
 
+/// The longest timeout of an operation that the library accepts.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
 /// Maximum number of groups that a command lists if a file has them, and without one.
 const MOST_GROUPS_OF_A_FILE: usize = 4;
 const MOST_GROUPS: usize = 50;
@@ -112,10 +115,15 @@ impl Advice {
         if self.noun.is_empty() { "group" } else { &self.noun }
     }
 
+    /// Doubles the timeout if it was over after this time.
+    pub(crate) fn after(&self, elapsed: Duration) -> Self {
+        if self.timeout.is_some_and(|timeout| timeout <= elapsed) { self.with_more_time() } else { self.clone() }
+    }
+
     /// Doubles the timeout, for an operation that has timed out.
     pub(crate) fn with_more_time(&self) -> Self {
         let mut advice = self.clone();
-        let Some(longer) = self.timeout.map(|time| time.saturating_mul(2)) else { return advice };
+        let Some(longer) = self.timeout.map(|time| time.saturating_mul(2).min(LONGEST_TIMEOUT)) else { return advice };
         let value: OsString = time::show(longer).into();
         match advice.common.iter().position(|word| word == "--timeout") {
             Some(at) => advice.common[at + 1] = value,
@@ -420,6 +428,19 @@ mod tests {
         assert_eq!(many.lines(None, "group"), next);
         let all: Vec<&Host> = hosts.iter().collect();
         assert_eq!(advice.recover_or_forget(&all).lines().lines().count(), 1 + MOST_HOSTS);
+    }
+
+    #[test]
+    fn timeout_is_doubled_if_it_was_over_and_never_too_long() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let group = GroupId::parse("g").unwrap();
+        let next = |timeout, elapsed| {
+            let advice = Advice { timeout: Some(timeout), ..Advice::default() };
+            advice.after(elapsed).again(Operation::Status, &group).lines()
+        };
+        assert_eq!(next(HOUR, HOUR), "Next: cluster-client status --timeout 2h g\n");
+        assert_eq!(next(13 * HOUR, 14 * HOUR), "Next: cluster-client status --timeout 24h g\n");
+        assert_eq!(next(HOUR, HOUR / 2), "Next: cluster-client status g\n");
     }
 
     #[test]

@@ -91,8 +91,9 @@ fn in_doubt(error: &JournalError) -> CliError {
 }
 
 fn left(error: &JournalError) -> String {
-    // The error of a journal without files names the remedy.
-    let remedy = error.path().map_or("", |_| " Ask for the status of its group, then remove the file.");
+    // Errors of the library end in a remedy, errors of the system do not.
+    let is_of_a_file = error.path().is_some() && error.io_error().raw_os_error().is_some();
+    let remedy = if is_of_a_file { " Ask for the status of its group, then remove the file." } else { "" };
     format!("{}. It was left as it is.{remedy}\n", with_causes(error))
 }
 

@@ -51,10 +51,8 @@ pub(crate) fn with_suggestion(mut error: clap::Error, typed: impl Iterator<Item 
     };
     let mut known = command.get_arguments().filter_map(clap::Arg::get_long);
     let meant = alike(&name, known.by_ref()).map(|meant| format!("--{meant}")).filter(|_| tip.is_none());
-    if tip.is_some() || meant.is_some() {
-        // The tip of the parser is how to pass it as a value.
-        error.remove(ContextKind::Suggested);
-    }
+    // The tip of the parser is how to pass it as a value, which would make it a group.
+    error.remove(ContextKind::Suggested);
     // The usage of the parser has the option that it suggests.
     error.insert(ContextKind::Usage, ContextValue::StyledStr(command.clone().render_usage()));
     error.remove(ContextKind::SuggestedArg);

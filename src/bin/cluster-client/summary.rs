@@ -181,7 +181,7 @@ fn status(report: &Report, advice: &Advice) -> Summary {
     let next = if entry.is_some() && !is_running {
         advice.recover()
     } else if is_unknown || is_running {
-        advice.again(Operation::Status, group)
+        advice.after(report.elapsed).again(Operation::Status, group)
     } else if is_mixed {
         advice.repair_either_way(group)
     } else {
