@@ -77,7 +77,7 @@ impl<R: Rules> Machine<R> {
     /// Takes the settle time of the dead owner, if it is longer: its requests may take effect that late. A rollback has
     /// time to settle more than once.
     fn take_settle(&mut self, intent: &Intent) {
-        let settle = intent.settle.unwrap_or_default().max(self.limits.settle);
+        let settle = R::recovery_settle(self.limits.settle, intent.settle);
         if settle > self.limits.settle {
             self.limits.settle = settle;
             self.limits.rollback_timeout = self.limits.rollback_timeout.max(settle * 4);

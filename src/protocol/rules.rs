@@ -133,6 +133,11 @@ pub(crate) trait Rules {
         has_credentials
     }
 
+    /// I6: the settle time of a recovery. The requests of the dead owner may take effect as late as its client said.
+    fn recovery_settle(own: Duration, owners: Duration) -> Duration {
+        own.max(owners)
+    }
+
     /// I12: whether a recovery sends its requests in the API of the intent, not in that of its client.
     fn speaks_intent_api() -> bool {
         true

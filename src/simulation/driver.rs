@@ -186,6 +186,7 @@ struct Configuration {
     api: Arc<Api>,
     known: Arc<[Api]>,
     has_credentials: bool,
+    settle: Duration,
 }
 
 /// The API of [`Dialect::Mapped`], under this path.
@@ -309,13 +310,13 @@ impl<'a> Run<'a> {
     pub(super) fn operate<R: Rules>(&mut self, Planned { operation, preflight: planned }: Planned) -> End {
         let Setting { names, group, limits, authorized, .. } = self.setting;
         let began = self.world.now;
-        let Configuration { cluster, api, known, has_credentials } = self.configure(operation);
+        let Configuration { cluster, api, known, has_credentials, settle } = self.configure(operation);
+        let limits = Limits { settle, ..limits.clone() };
         // A create that overwrites is never blind.
         let preflight = planned || self.world.dialect == Dialect::Mapped;
         self.world.begin(operation, preflight, &cluster, &api);
         self.world.pass.has_credentials = has_credentials;
-        let mut machine: Machine<R> =
-            Machine::with_rules(operation, planned, group.clone(), cluster, api, limits.clone(), 7);
+        let mut machine: Machine<R> = Machine::with_rules(operation, planned, group.clone(), cluster, api, limits, 7);
         machine.set_known_apis(&known);
         if has_credentials {
             machine.set_authorized(authorized);
@@ -337,9 +338,10 @@ impl<'a> Run<'a> {
 
     /// The configuration of the operation. If something is unfinished, a recovery may be configured with other hosts
     /// and another API, a repair with fewer hosts or another API, and any other operation with another API. The API of
-    /// the intent may not be known. Each may be configured without credentials, which the owner had.
+    /// the intent may not be known. Each may be configured without credentials, which the owner had, or
+    /// with a shorter settle time.
     fn configure(&mut self, operation: Operation) -> Configuration {
-        let Setting { names, node, mapped, elsewhere, .. } = self.setting;
+        let Setting { names, node, mapped, elsewhere, limits, .. } = self.setting;
         let apis = if self.world.dialect == Dialect::Node { node } else { mapped };
         let known: Arc<[Api]> = match self.world.dialect {
             Dialect::Node => Arc::from([]),
@@ -350,6 +352,7 @@ impl<'a> Run<'a> {
             api: Arc::clone(api),
             known: Arc::clone(&known),
             has_credentials: true,
+            settle: limits.settle,
         };
         let Some(unfinished) = &self.world.intent else { return with(names, &apis[0]) };
         let (own, other) = if apis[0].is(&unfinished.api) { (&apis[0], &apis[1]) } else { (&apis[1], &apis[0]) };
@@ -367,6 +370,7 @@ impl<'a> Run<'a> {
             others.push(Configuration { known: Arc::from([]), ..with(names, other) });
         }
         others.push(Configuration { has_credentials: false, ..with(names, own) });
+        others.push(Configuration { settle: TICK, ..with(names, own) });
         match self.world.choices.choose(1 + others.len()) {
             0 => with(names, own),
             chosen => {
