@@ -32,7 +32,8 @@ fn hosts() -> Arc<[Host]> {
 }
 
 fn intent(purpose: Purpose) -> Intent {
-    Intent::of(GroupId::parse("g").unwrap(), purpose, Api::default().reference(), hosts().to_vec())
+    let intent = Intent::of(GroupId::parse("g").unwrap(), purpose, Api::default().reference(), hosts().to_vec());
+    Intent { settle: 5 * SECOND, ..intent }
 }
 
 fn full() -> JournalError {
