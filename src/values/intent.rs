@@ -5,8 +5,8 @@
 //! whole one with fewer hosts. It does not detect forgery: the mode of the directory protects against that.
 //!
 //! The node API is written as its two paths, and any other API as `api: NAME DIGEST` in their place. A host that got
-//! credentials is a `host with credentials`, and a settle time above 10 s is a line of its own. Programs without these
-//! keys refuse them, so the version of the format did not change.
+//! credentials is a `host with credentials`, and a settle time other than 10 s is a line of its own. Programs without
+//! these keys refuse them, so the version of the format did not change.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
