@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use cluster_client::testing::{Cluster, Fault, Method, Node};
 use cluster_client::{
     AnswerProblem, Api, ApiBuilder, Call, Cause, ClientBuilder, Engine, Error, OperationOptions, Outcome, State, Target,
@@ -226,6 +228,26 @@ fn delete_awaits_a_thing_that_is_still_changing_until_its_time_is_over() {
         assert_eq!((report.outcome, states(report)), (Outcome::InDoubt, vec![State::Unknown, State::Absent]));
         let reason = report.hosts[0].reason.as_ref().unwrap().to_string();
         assert!(reason.contains("answered 202 to check, still changing"), "{reason}");
+    }
+}
+
+/// A create that was answered with 202 lands after its rollback, whose delete says yes to everything.
+#[test]
+fn create_that_is_promised_for_later_is_looked_for_again_before_a_rollback_is_believed() {
+    for engine in engines() {
+        let late = Duration::from_millis(150);
+        let cluster = Cluster::start_with(2, |_| Node::builder().absent_status(204)).unwrap();
+        cluster.node(0).inject(Fault::answer(202).applying_late(late).on(Method::Post));
+        cluster.node(1).inject(Fault::answer(403).on(Method::Post));
+        let create =
+            Call::new("POST", "/v1/group/").body(r#"{"groupId": {id|json}}"#).created([201, 202]).exists([409]);
+        let api = things().create(create).build().unwrap();
+        let client = client_of(&cluster, engine).api(api).settle(2 * late).build().unwrap();
+        let error = client.create_group("g").unwrap_err();
+        let report = error.report().unwrap();
+        assert_eq!((report.outcome, states(report)), (Outcome::RolledBack, vec![State::Absent; 2]), "{engine:?}");
+        let appears = cluster.node(0).wait_until(|node| node.has("g"), 2 * late);
+        assert!(!appears && cluster.none_has("g"), "{engine:?}: {report:#?}");
     }
 }
 

@@ -223,8 +223,13 @@ impl MappingReader<'_> {
     }
 
     fn headers(&mut self, key: &str, value: &Value<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+        const EXAMPLE: &str = "write { Accept = \"application/json\" }";
+        let Some(table) = value.get_ref().as_table() else {
+            // The value may be a secret.
+            return Err(self.document.refusal(key.into(), "", "is no table", EXAMPLE, value.span().start));
+        };
         let mut headers = Vec::new();
-        for (name, value) in self.table(key, value, "write { Accept = \"application/json\" }")? {
+        for (name, value) in table {
             let DeValue::String(text) = value.get_ref() else {
                 // The value may be a secret.
                 let shown = name.get_ref().to_string();
@@ -433,6 +438,7 @@ absent = [404]
             ("max = 64", "max = 0x40", 3, "ids.max", "no whole number"),
             ("Accept =", "Cookie =", 4, "headers", "looks like a secret"),
             ("headers = { Accept = \"application/json\" }", "headers = []", 4, "headers", "is no table"),
+            ("headers = { Accept = \"application/json\" }", "headers = \"A: S3CR3T\"", 4, "headers", "is no table"),
             ("{ Accept = \"application/json\" }", "{ Accept = 1 }", 4, "headers", "is not text"),
             ("[503,", "[5.5,", 5, "retry", "is no answer"),
             ("[503,", "[201,", 5, "retry", "is listed as create.created too"),
@@ -461,6 +467,7 @@ absent = [404]
             assert_eq!(refused.line().unwrap_or(0), line, "{to}: {message}");
             assert!(message.contains(key) && message.contains(reason), "{to}: {message}");
             assert!(message.contains("dir/hub.toml") && !message.contains('\n'), "{to}: {message}");
+            assert!(!message.contains("S3CR3T"), "{to}: {message}");
         }
     }
 

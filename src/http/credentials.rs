@@ -36,6 +36,8 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 const AUTHORIZATION: &str = "authorization";
 /// Maximum size of a file with a secret.
 const MAX_FILE: u64 = 64 << 10;
+/// Minimum length of a part of a secret that is masked by itself. A shorter one may be a word.
+const MIN_PART: usize = 8;
 /// The target of every log line of this crate.
 const TARGET: &str = "cluster_client";
 
@@ -80,7 +82,10 @@ impl HeaderLines {
             self.0.iter().flat_map(|lines| lines.split("\r\n")).filter_map(|line| line.split_once(": "))
         {
             secrets.push(value.to_owned());
-            let Some((scheme, secret)) = value.split_once(' ').filter(|_| name == "authorization") else { continue };
+            let Some((scheme, secret)) = value.split_once(' ').filter(|_| name == AUTHORIZATION) else {
+                secrets.extend(long_parts(value).map(str::to_owned));
+                continue;
+            };
             secrets.push(secret.to_owned());
             let decoded = BASE64_STANDARD.decode(secret).ok().filter(|_| scheme == "Basic");
             let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
@@ -91,6 +96,11 @@ impl HeaderLines {
         secrets.retain(|secret| !secret.is_empty());
         secrets
     }
+}
+
+/// Returns the long parts of a value: behind a scheme, as in `Token abc`, or a name, as in a cookie.
+fn long_parts(value: &str) -> impl Iterator<Item = &str> {
+    value.split([' ', '=', ';', ',', ':', '"']).filter(|part| part.len() >= MIN_PART)
 }
 
 impl fmt::Debug for HeaderLines {
@@ -610,6 +620,10 @@ mod tests {
             secrets
         };
         assert_eq!(secrets(&Credentials::bearer("abc").header("X-Key", "d e")), ["Bearer abc", "abc", "d e"]);
+        let other =
+            Credentials::new().header("Authorization", "GenieKey abcdefgh").header("Cookie", "sid=ijklmnop; a=b");
+        let parts = ["GenieKey", "GenieKey abcdefgh", "abcdefgh", "ijklmnop", "sid=ijklmnop; a=b"];
+        assert_eq!(secrets(&other), parts);
         let basic = [
             "Aladdin:open sesame",
             "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",

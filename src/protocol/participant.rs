@@ -210,7 +210,7 @@ impl Participant {
             (Action::Create, classification) => {
                 self.posts.sent = true;
                 self.posts.created |= classification == Classification::Confirmed;
-                self.posts.ambiguous |= classification == Classification::Ambiguous;
+                self.posts.ambiguous |= classification == Classification::Ambiguous || reply.is_promise();
                 self.late_post = if reply.may_land_late() { Some(now) } else { self.late_post };
                 self.deletes.confirmed &= classification == Classification::Denied;
             }

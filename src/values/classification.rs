@@ -46,6 +46,11 @@ impl ClassifiedReply {
         self.is_ambiguous() && matches!(self.status, None | Some(502 | 504 | 512..))
     }
 
+    /// Whether the host has promised the effect for later: 202 (RFC 9110, 15.3.3). A mapping may list it as a success.
+    pub(crate) fn is_promise(&self) -> bool {
+        self.status == Some(202)
+    }
+
     /// Whether the host answered with a status that is neither a success nor a definite no.
     pub(crate) fn is_refused(&self) -> bool {
         self.classification == Classification::Ambiguous && self.status.is_some()

@@ -52,7 +52,18 @@ impl Host {
         &self.url
     }
 
-    /// Host name and port, as in `node1:8000`; the default port is left out. Tables and messages show it.
+    /// The base URL without its scheme, as in `gate:8000/node1`. Tables and messages show it: behind a proxy, hosts may
+    /// differ in their path only.
+    ///
+    /// ```
+    /// assert_eq!(cluster_client::Host::parse("http://gate:8000/node1/")?.label(), "gate:8000/node1");
+    /// # Ok::<(), cluster_client::ConfigError>(())
+    /// ```
+    pub fn label(&self) -> &str {
+        &self.url[self.authority..]
+    }
+
+    /// Host name and port, as in `node1:8000`; the default port is left out.
     pub fn authority(&self) -> &str {
         &self.url[self.authority..self.path]
     }

@@ -296,6 +296,8 @@ fn secret_is_in_no_output_log_or_process_list() {
         }
         ran
     };
+    // ureq logs some headers of answers.
+    let echo = Fault::answer(200).header("x-echo", MARKER).header("server", MARKER).on(Method::Get);
     for engine in ["threads", "multiplexed"] {
         for format in ["table", "json"] {
             for level in ["trace", "debug", "ureq_proto=trace,ureq=trace,rustls=trace"] {
@@ -304,7 +306,7 @@ fn secret_is_in_no_output_log_or_process_list() {
                     command.args(["-vv", "-o", format, "--engine", engine]).env("RUST_LOG", level);
                     command
                 };
-                bench.cluster.node(1).inject(Fault::answer(200).header("x-echo", MARKER).on(Method::Get));
+                bench.cluster.node(1).inject(echo.clone());
                 hidden(&mut command(&["status", "g"]));
                 hidden(&mut command(&["create", "g"]));
                 bench.cluster.node(2).inject(Fault::answer(401).always());

@@ -229,3 +229,17 @@ fn advice_names_the_mapping() {
     let ran = bench.run(&["status", "g", "--api", "thing.toml"]).exits(3);
     assert!(ran.out.contains(&format!("--api {}", text(&file))), "{}", ran.out);
 }
+
+/// Behind a proxy, hosts may differ in their path only.
+#[test]
+fn hosts_of_one_authority_are_told_apart_by_their_paths() {
+    let bench = Bench::new();
+    let node = bench.cluster.node(0);
+    let hosts = format!("{0}/left,{0}/right", node.url());
+    let name = |path| format!("{}/{path}", node.address());
+    let status = bench.run(&["status", "g", "--hosts", &hosts]).exits(1);
+    assert!(status.out.contains(&name("left")) && status.out.contains(&name("right")), "{}", status.out);
+    let create = bench.run(&["create", "g", "--hosts", &hosts]).exits(1);
+    assert!(create.out.contains(&format!("not created: {}", name("left"))), "{}", create.out);
+    assert!(bench.cluster.none_has("g"));
+}

@@ -127,6 +127,17 @@ fn dry_run_of_recover_tells_each_purpose() {
 }
 
 #[test]
+fn recovery_of_a_repair_that_a_host_refuses_again_names_the_host() {
+    let bench = Bench::new();
+    bench.cluster.node(1).inject(Fault::answer(403).on(Method::Post).always());
+    bench.run(&["repair", "b", "--to", "present"]).exits(3);
+    let lacks = format!("inconsistent: {} lacks b", name(&bench, 1));
+    bench.run(&["recover"]).exits(3).prints(&lacks);
+    bench.run(&["create", "b"]).exits(3).prints(&format!("an earlier operation is not settled, {lacks}"));
+    assert_eq!(bench.cluster.holders("b"), [0, 2]);
+}
+
+#[test]
 fn dry_run_of_recover_asks_nothing_about_an_operation_that_runs() {
     let bench = Bench::new();
     bench.cluster.node(1).inject(Fault::mute().on(Method::Post));

@@ -111,7 +111,7 @@ pub(crate) fn unreached(report: &Report) -> Vec<&Host> {
 /// Lists the hosts. Of many, only the first are listed.
 pub(crate) fn names(hosts: &[&Host]) -> String {
     const SHOWN: usize = 4;
-    let all: Vec<&str> = hosts.iter().map(|host| host.authority()).collect();
+    let all: Vec<&str> = hosts.iter().map(|host| host.label()).collect();
     match all.len() {
         0 => "no host".into(),
         1..=SHOWN => all.join(", "),

@@ -51,15 +51,18 @@ fn tone(level: Level) -> Tone {
     }
 }
 
-/// Drops the records of the HTTP and TLS crates below the level *debug*, whatever `RUST_LOG` says. At *trace*, ureq-proto
-/// logs the bytes of answers, and a server may repeat a secret.
+/// Drops the records of the HTTP crates below the level *info*, and those of TLS below *debug*, whatever `RUST_LOG` says.
+/// ureq logs headers of answers at *debug*, ureq-proto their bytes at *trace*, and a server may repeat a secret.
 struct WithoutWireDumps(Logger);
 
 impl WithoutWireDumps {
     fn is_dropped(metadata: &Metadata<'_>) -> bool {
-        const CRATES: [&str; 4] = ["ureq", "ureq_proto", "rustls", "httparse"];
-        let of = metadata.target().split("::").next().unwrap_or_default();
-        metadata.level() > Level::Debug && CRATES.contains(&of)
+        let most = match metadata.target().split("::").next().unwrap_or_default() {
+            "ureq" | "ureq_proto" | "httparse" => Level::Info,
+            "rustls" => Level::Debug,
+            _ => return false,
+        };
+        metadata.level() > most
     }
 }
 

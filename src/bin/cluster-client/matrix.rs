@@ -27,7 +27,7 @@ impl Matrix {
     /// Returns the matrix of these groups and hosts, if a line of it fits on the screen.
     pub(crate) fn new(groups: &[GroupId], noun: &str, hosts: &Hosts, view: View) -> Option<Self> {
         let widest = groups.iter().map(|group| width_of(group.as_str())).max()?.max(width_of(noun));
-        let widths: Vec<usize> = hosts.iter().map(|host| host.authority().len().max(STATE)).collect();
+        let widths: Vec<usize> = hosts.iter().map(|host| host.label().len().max(STATE)).collect();
         let total = widest + GAP + VERDICT + widths.iter().map(|width| GAP + width).sum::<usize>();
         if total > view.columns {
             return None;
@@ -64,7 +64,7 @@ impl Matrix {
         };
         let mut text = format!("{line}  {}\n", painted(verdict, tone));
         for host in report.unknown() {
-            let name = host.host.authority();
+            let name = host.host.label();
             let why = host.reason.as_ref().map_or_else(|| format!("{name}: not asked"), |why| why.sentence(name));
             let _ = writeln!(text, "      {}", painted(&why, Tone::Plain));
         }

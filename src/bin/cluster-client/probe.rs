@@ -145,7 +145,7 @@ fn grouped(
 
 fn names(hosts: &[&Host]) -> String {
     let shown = if hosts.len() > MOST_NAMED { MOST_NAMED - 1 } else { hosts.len() };
-    let mut text = hosts[..shown].iter().map(|host| host.authority()).collect::<Vec<_>>().join(", ");
+    let mut text = hosts[..shown].iter().map(|host| host.label()).collect::<Vec<_>>().join(", ");
     if shown < hosts.len() {
         let _ = write!(text, " and {} more", hosts.len() - shown);
     }

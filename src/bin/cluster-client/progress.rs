@@ -297,8 +297,8 @@ impl HostProgress {
 /// Returns `node33 (try 2 of 3), node71 and 12 more`, with at most `most` names.
 fn names(awaited: &[Awaited], most: usize) -> String {
     let name = |awaited: &Awaited| match &awaited.tries {
-        Some(tries) => format!("{} ({tries})", awaited.host.authority()),
-        None => awaited.host.authority().to_owned(),
+        Some(tries) => format!("{} ({tries})", awaited.host.label()),
+        None => awaited.host.label().to_owned(),
     };
     let shown: Vec<String> = awaited.iter().take(most).map(name).collect();
     let more = awaited.len() - shown.len();

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use cluster_client::{
-    Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Printable, Purpose, Report, State,
-    Target,
+    Action, Cause, Error, GroupId, Host, HostReport, JournalEntry, Operation, Outcome, Printable, Purpose, Report,
+    State, Target,
 };
 
 use crate::exit::{Exit, with_causes};
@@ -319,7 +319,10 @@ fn holders(report: &Report) -> String {
 
 /// Returns the hosts of each state that may not be the wanted one, with its verb.
 fn parts(report: &Report) -> Vec<(Vec<&Host>, &'static str)> {
-    let absent_matters = report.operation == Operation::Repair(Target::Present);
+    // A recovery creates only to finish a repair to present.
+    let creates = |host: &HostReport| host.steps.iter().any(|step| step.action == Action::Create);
+    let finishes_repair = report.operation == Operation::Recover && report.hosts.iter().any(creates);
+    let absent_matters = finishes_repair || report.operation == Operation::Repair(Target::Present);
     let verbs =
         [(State::Unknown, "may have", "may have"), (State::Present, "has", "have"), (State::Absent, "lacks", "lack")];
     let mut parts = Vec::new();

@@ -128,7 +128,7 @@ fn write_side_by_side(text: &mut String, rows: &[Row], view: View) {
 }
 
 fn row(done: &Done, report: &Report, host: &HostReport) -> Row {
-    let name = host.host.authority().to_owned();
+    let name = host.host.label().to_owned();
     if report.outcome == Outcome::Observed {
         let cell = observed(host);
         let cell = match plan::would(done, host).filter(|_| done.dry_run) {

@@ -175,9 +175,6 @@ impl AnswerReader {
             if ends_by_itself && call.can_proceed() {
                 break;
             }
-            if self.left == 0 {
-                return (used, self.give_up());
-            }
             if amount == 0 {
                 // The head of a chunk, or a trailer, is incomplete. Skip it if it is too long.
                 let progress = if input.len() - used >= MAX_HEAD { self.give_up() } else { Progress::NeedsInput };

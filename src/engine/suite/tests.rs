@@ -1594,16 +1594,27 @@ fn body_is_returned_if_it_is_used_and_cut_if_it_is_not_whole() {
 
 #[test]
 fn needed_body_may_be_large_and_slow_and_is_cut_at_its_limit() {
-    for (size, is_whole) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+    let framings = |size: usize| {
+        [
+            (format!("content-length: {size}\r\n\r\n"), ""),
+            (format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n"), "\r\n0\r\n\r\n"),
+            ("\r\n".to_owned(), ""),
+        ]
+    };
+    let sizes = [(1 << 20, true), ((1 << 20) + 1, false)];
+    for (size, is_whole, (head, end)) in
+        sizes.into_iter().flat_map(|(size, is_whole)| framings(size).map(|framing| (size, is_whole, framing)))
+    {
+        let sent = head.clone();
         let server = serve(move |_, mut peer| {
             peer.request();
-            peer.send(format!("HTTP/1.1 200 x\r\ncontent-length: {size}\r\n\r\n"));
-            peer.send("x".repeat(size));
+            peer.send(format!("HTTP/1.1 200 x\r\n{sent}"));
+            peer.send("x".repeat(size) + end);
         });
         let subject = transport(&format!("http://{}", server.address));
         let request = Api::default().request(Action::Check, &GroupId::parse("g1").unwrap());
         let reply = send(&subject, 0, &Request { body_use: BodyUse::Needed, ..request }, PLENTY);
         let Reply::Answered { body, .. } = reply else { panic!("{}", describe(&reply)) };
-        assert_eq!(matches!(body, Body::Whole(bytes) if bytes.len() == size), is_whole, "{size}");
+        assert_eq!(matches!(body, Body::Whole(bytes) if bytes.len() == size), is_whole, "{size} {head:?}");
     }
 }

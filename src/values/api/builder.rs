@@ -270,6 +270,8 @@ mod tests {
     fn body_with_another_content_type_need_not_be_json() {
         let xml = create().body("<group/>").header("content-type", "application/xml");
         assert!(hub().create(xml).build().is_ok());
+        let json = create().header("content-type", "application/json; charset=utf-8").body(r#"{"a":"{id|json}"}"#);
+        assert!(refusal(hub().create(json)).contains("is no JSON"));
         assert!(hub().header("Content-Type", "text/plain").create(create().body("{id|base64}")).build().is_ok());
     }
 

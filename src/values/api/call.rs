@@ -230,8 +230,8 @@ impl<'a> CallContext<'a> {
             Ok(body) => body,
             Err((problem, remedy)) => return refused(&problem, remedy),
         };
-        let has_type = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        if !has_type && serde_json::from_str::<serde_json::Value>(&body.render(SAMPLE)).is_err() {
+        let is_other = |(name, value): &(String, String)| name.eq_ignore_ascii_case("content-type") && !is_json(value);
+        if !headers.iter().any(is_other) && serde_json::from_str::<serde_json::Value>(&body.render(SAMPLE)).is_err() {
             let remedy = "correct it ({id|json} brings its own quotes), or add a header Content-Type";
             return refused("is no JSON, and would be sent as application/json", remedy);
         }
@@ -275,6 +275,12 @@ impl<'a> CallContext<'a> {
         }
         Ok(answers)
     }
+}
+
+/// Whether a content type is that of JSON, with or without parameters.
+fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
 }
 
 /// Returns an answer with another meaning that can never be told apart.

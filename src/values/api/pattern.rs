@@ -127,6 +127,12 @@ impl Test {
         let (pointer, rest) = text.split_at(end);
         let pointer = parse_pointer(pointer)?;
         let Some(rest) = rest.strip_prefix('=') else {
+            if negative && end == 0 {
+                return Err(problem(
+                    "has a ! without a pointer, which never holds",
+                    "write it as in !/kvs, without a blank",
+                ));
+            }
             return Ok((Test { negative, pointer, expected: None }, rest));
         };
         let (value, rest) = rest.split_at(end_of_value(rest)?);
@@ -289,7 +295,8 @@ mod tests {
             ("200 /a~2b", "~ without 0 or 1"),
             ("200 !/kvs", "negative tests only"),
             ("200 !/kvs !/a=1", "negative tests only"),
-            ("200 !", "negative tests only"),
+            ("200 !", "a ! without a pointer"),
+            ("200 /header ! /kvs", "a ! without a pointer"),
             ("200 /a=", "no value"),
             ("200 /a= /b", "no value"),
             ("200 /a=\"x", "not closed"),

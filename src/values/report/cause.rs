@@ -130,11 +130,11 @@ impl fmt::Display for Cause {
             Cause::Cancelled => Interruption::Cancelled.fmt(f),
             Cause::TimedOut { host: None } => Interruption::TimedOut.fmt(f),
             Cause::TimedOut { host: Some((host, reason)) } => {
-                write!(f, "{}; {}", Interruption::TimedOut, reason.sentence(host.authority()))
+                write!(f, "{}; {}", Interruption::TimedOut, reason.sentence(host.label()))
             }
             Cause::RollbackTimedOut => Interruption::RollbackTimedOut.fmt(f),
             Cause::ClaimLost => Interruption::ClaimLost.fmt(f),
-            Cause::Host { host, reason } => f.write_str(&reason.sentence(host.authority())),
+            Cause::Host { host, reason } => f.write_str(&reason.sentence(host.label())),
             Cause::Busy { holder } => Printable::new(holder).fmt(f),
             Cause::Conflict { unfinished, unnamed } => write_conflict(f, unfinished, unnamed),
             Cause::UnknownApi { api } => {

@@ -144,7 +144,7 @@ fn counted(hosts: usize) -> String {
 /// The names of all hosts, or of the first ones and the number of the others.
 fn names<'a>(hosts: impl Iterator<Item = &'a HostReport>) -> String {
     const SHOWN: usize = 3;
-    let all: Vec<&str> = hosts.map(|host| host.host.authority()).collect();
+    let all: Vec<&str> = hosts.map(|host| host.host.label()).collect();
     match all.len() {
         0 => "no host".into(),
         1..=SHOWN => all.join(", "),
