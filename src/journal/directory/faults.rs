@@ -538,12 +538,33 @@ fn acknowledged_changes_survive_a_power_loss_at_every_call() {
             let next = TestDisk::with_account(Arc::clone(&account), |_, _| CallEffect::Done);
             let store = next.store(&path);
             let claim = store.claim(&group("g")).unwrap();
-            if let Some(inherited) = claim.inherited() {
-                check(&Allowed::only(Some(inherited.clone())));
-            }
+            check(&Allowed::only(claim.inherited().cloned()));
         }
     }
     println!("{tried} directories after a power loss");
+}
+
+#[test]
+fn what_a_later_process_finds_unfinished_survives_a_power_loss() {
+    for failing in 0..=calls_of_the_script().len() {
+        for last in FAILURES {
+            let (_directory, path) = journal();
+            let account = Arc::<Mutex<Account>>::default();
+            let dying = TestDisk::with_account(Arc::clone(&account), move |number, _| match number.cmp(&failing) {
+                std::cmp::Ordering::Less => CallEffect::Done,
+                std::cmp::Ordering::Equal => last,
+                std::cmp::Ordering::Greater => CallEffect::NotDone,
+            });
+            run_script(&dying.store(&path), &mut Allowed::only(None), |_| {});
+            let next = TestDisk::with_account(Arc::clone(&account), |_, _| CallEffect::Done);
+            let unfinished = next.store(&path).unfinished().unwrap();
+            let shown = unfinished.entries.first().map(|entry| entry.intent().clone());
+            let outcomes = account.lock().unwrap().after_power_loss();
+            for outcome in outcomes {
+                assert_eq!(in_a_directory_with(&outcome, found), shown, "call {failing} {last:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -36,6 +36,8 @@ pub(super) struct GroupLock {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     file: File,
+    /// A killed owner has left the file. Its last change of the directory may not be synced.
+    was_left: bool,
 }
 
 /// The state of a lock whose owner may be dead.
@@ -65,8 +67,8 @@ impl GroupLock {
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             if disk.names(path, &file).map_err(failed)? {
-                sign(&**disk, &mut file, owner);
-                return Ok(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
+                let was_left = sign(&**disk, &mut file, owner);
+                return Ok(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file, was_left });
             }
         }
         Err(ClaimError::Busy(format!("{ATTEMPTS} other operations have finished on it just now")))
@@ -86,9 +88,13 @@ impl GroupLock {
             Err(TryLockError::Error(_)) => return LeftLock::Unknown,
         }
         if (age.is_some() || signature(&mut file).is_some()) && disk.names(path, &file).unwrap_or(false) {
-            return LeftLock::Dead(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
+            return LeftLock::Dead(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file, was_left: true });
         }
         LeftLock::Unknown
+    }
+
+    pub(super) fn was_left(&self) -> bool {
+        self.was_left
     }
 
     /// Checks that the file still has its name. If the file was removed, another operation may hold the group too.
@@ -118,13 +124,15 @@ fn empty_since(file: &File) -> Option<Duration> {
     Some(found.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default())
 }
 
-/// Writes the owner into the lock file, for the error of a busy group only. So a failure is ignored.
-fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) {
+/// Writes the owner into the lock file, for the error of a busy group only. So a failure is ignored. Returns whether an
+/// earlier owner had signed it.
+fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) -> bool {
     let line = format!("{} (since {})\n", owner.writer(), owner.started());
     // ext4 writes a truncated file to the disk when it is closed, even an empty one.
     let is_fresh = file.metadata().is_ok_and(|found| found.len() == 0);
     let cleared = if is_fresh { Ok(()) } else { file.set_len(0) };
     let _ = cleared.and_then(|()| disk.write(file, line.as_bytes()));
+    !is_fresh
 }
 
 /// The holder of the lock, if its file names one: an owner may not have signed it yet.

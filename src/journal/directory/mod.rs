@@ -166,8 +166,9 @@ impl Journal for DirectoryJournal {
         // A dead owner may have left it. If it stays, the next record fails with an error.
         let _ = shared.disk.remove(&shared.file_of(group, TEMPORARY));
         let inherited = shared.read_of(group).map_err(ClaimError::Failed)?;
-        if inherited.is_some() {
-            // Its owner may have died before the sync of the directory. Recovery relies on the intent, so sync it.
+        if inherited.is_some() || lock.was_left() {
+            // The owner may have died before the sync of the directory. The operation relies on what was read, also on
+            // the absence of an intent: an erased one could come back after a power loss. So sync it.
             shared.change(Change::Keep).map_err(ClaimError::Failed)?;
         }
         Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
@@ -236,7 +237,8 @@ impl JournalInner {
     }
 
     fn clear_away(&self, stamp: &Stamp, files: &[PathBuf]) -> HashMap<PathBuf, String> {
-        clear_away(&self.disk, self.directory.user(), stamp, files)
+        let sync = || drop(self.change(Change::Keep));
+        clear_away(&self.disk, self.directory.user(), stamp, files, sync)
     }
 
     fn change(&self, change: Change) -> Result<(), JournalError> {
