@@ -1,6 +1,8 @@
 //! The commands of journal: list, show and forget. They send nothing.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use cluster_client::testing::{Fault, Method, Node};
 
@@ -68,6 +70,34 @@ fn list_shows_running_and_interrupted_operations() {
     assert_eq!(none.get("unfinished"), None);
     running.kill();
     bench.run(&["journal", "list"]).exits(0).prints("2 operations unfinished, 0 running.");
+}
+
+/// Returns a command that sees this directory as a read-only mount, or `None` if this user cannot have one.
+fn with_read_only(directory: &Path, words: &[&str]) -> Option<Command> {
+    const SCRIPT: &str = r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@""#;
+    let command = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", text(directory)]).args(words);
+        command
+    };
+    let can = command(&["true"]).output().is_ok_and(|output| output.status.success());
+    can.then(|| command(words))
+}
+
+#[test]
+fn running_operation_is_seen_through_a_read_only_mount() {
+    let bench = Bench::new();
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let mut running = bench.start(&["create", "orders", "--request-timeout", "60s"]);
+    assert!(bench.cluster.node(1).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    let journal = bench.journal();
+    let program = env!("CARGO_BIN_EXE_cluster-client");
+    if let Some(mut list) = with_read_only(&journal, &[program, "journal", "list", "--journal", text(&journal)]) {
+        Ran::of(&mut list).exits(0).prints("1 operation unfinished, 1 running.");
+    } else {
+        println!("skipped: this user cannot mount a directory read-only");
+    }
+    running.kill();
 }
 
 #[test]

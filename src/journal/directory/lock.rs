@@ -103,7 +103,7 @@ impl GroupLock {
         if self.disk.names(&self.path, &self.file).map_err(lost)? {
             return Ok(());
         }
-        let problem = "it was removed while an operation held it: recover the group, and do not remove lock files";
+        let problem = "it was removed while an operation held it, so another one may hold the group too: do not remove lock files";
         Err(lost(std::io::Error::new(std::io::ErrorKind::NotFound, problem)))
     }
 }

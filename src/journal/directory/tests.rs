@@ -722,6 +722,8 @@ fn claim_whose_lock_file_was_removed_changes_nothing() {
     second.record(&intent("g", &["http://b"])).unwrap();
     for error in [first.record(&intent("g", &["http://a"])).unwrap_err(), first.erase().unwrap_err()] {
         assert!(told(&error).contains("removed while an operation held it"), "{}", told(&error));
+        // Of a create that is on every host, a recovery would undo it.
+        assert!(!told(&error).contains("recover"), "{}", told(&error));
     }
     drop(first);
     assert!(busy(&store, "g").is_some(), "the first did not remove the lock of the second");
@@ -767,6 +769,19 @@ fn open_follows_a_link_to_a_directory() {
     std::os::unix::fs::symlink(store.path(), &link).unwrap();
     record(&DirectoryJournal::open(&link).unwrap(), "g");
     assert_eq!(unfinished_groups(&store), [group("g")]);
+}
+
+#[test]
+fn open_names_a_link_that_leads_nowhere() {
+    let (directory, _store) = fresh();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(directory.path().join("not mounted"), &link).unwrap();
+    for path in [&link, &link.join("journal")] {
+        let refused = told(&DirectoryJournal::open(path).unwrap_err());
+        assert!(refused.starts_with(&format!("cannot create the directory {}: ", path.display())), "{refused}");
+        assert!(refused.contains(&format!("{} is a symbolic link that leads nowhere: ", link.display())), "{refused}");
+    }
+    assert!(!directory.path().join("not mounted").exists());
 }
 
 #[test]
