@@ -21,6 +21,9 @@ use crate::values::intent::{Intent, Stamp};
 /// Maximum number of lock files without an intent that one pass checks, and of temporary files without a lock.
 const MOST: usize = 1_000;
 
+/// Number of dead locks that share a sync, and are held during it.
+const AT_ONCE: usize = 32;
+
 /// Removes leftovers among `files`, the files of the directory. Returns the holder of each held lock, by the path of
 /// the lock. Every lock of a group with an intent is checked, and at most [`MOST`] others.
 ///
@@ -42,14 +45,21 @@ pub(super) fn clear_away(
 
     let mut held = HashMap::new();
     let (of_unfinished, others): (Vec<_>, Vec<_>) = with(LOCK).partition(|lock| is_among(lock, &unfinished));
-    for lock in of_unfinished.into_iter().chain(others.into_iter().take(MOST)) {
-        match GroupLock::take_left(disk, lock, user) {
-            LeftLock::Held(holder) => drop(held.insert(lock.clone(), holder)),
-            LeftLock::Dead(_taken) => {
-                clear_temporary(disk, user, &lock.with_extension(TEMPORARY));
-                sync();
+    let locks: Vec<_> = of_unfinished.into_iter().chain(others.into_iter().take(MOST)).collect();
+    for some in locks.chunks(AT_ONCE) {
+        let mut dead = Vec::new();
+        for lock in some {
+            match GroupLock::take_left(disk, lock, user) {
+                LeftLock::Held(holder) => drop(held.insert((*lock).clone(), holder)),
+                LeftLock::Dead(taken) => {
+                    clear_temporary(disk, user, &lock.with_extension(TEMPORARY));
+                    dead.push(taken);
+                }
+                LeftLock::Unknown => {}
             }
-            LeftLock::Unknown => {}
+        }
+        if !dead.is_empty() {
+            sync();
         }
     }
     for temporary in with(TEMPORARY).filter(|file| !is_among(file, &locked)).take(MOST) {
