@@ -663,6 +663,18 @@ fn intents_in_a_shared_file_are_read_by_name_and_damage_affects_only_those_hit()
     assert!(found().is_empty());
 }
 
+/// On a file system that ignores case, the file of one group is found under the name of another. A hard link looks alike.
+#[test]
+fn intent_of_a_group_that_differs_by_case_is_to_be_settled_first_and_not_to_be_deleted() {
+    let (_directory, store) = fresh();
+    record(&store, "Payments");
+    fs::hard_link(store.path().join("Payments.intent"), store.path().join("payments.intent")).unwrap();
+    let message = failed(&store, "payments");
+    assert!(message.ends_with("it is of the group \"Payments\": settle that one first"), "{message}");
+    claim(&store, "Payments").erase().unwrap();
+    assert!(failed(&store, "payments").contains("another name"));
+}
+
 #[test]
 fn huge_file_is_an_error_and_is_not_read_to_its_end() {
     let (_directory, store) = fresh();
