@@ -39,10 +39,9 @@ impl<R: Rules> Machine<R> {
     /// decided what recovery may be unable to decide.
     fn begin_recovery(&mut self, intent: Intent) {
         self.purpose = Some(intent.purpose);
-        // Many services answer 404 to a request without credentials, whether they have the group or not.
         let mut lacking: Vec<Host> =
             intent.authorized.iter().filter(|host| !self.authorized.has(host)).cloned().collect();
-        if !lacking.is_empty() {
+        if !R::may_take_over(lacking.is_empty()) {
             lacking.sort_unstable();
             return self.end_with(Outcome::Conflict, Cause::no_credentials(lacking));
         }
@@ -78,7 +77,7 @@ impl<R: Rules> Machine<R> {
     /// Takes the settle time of the dead owner, if it is longer: its requests may take effect that late. A rollback has
     /// time to settle more than once.
     fn take_settle(&mut self, intent: &Intent) {
-        let settle = intent.settle.unwrap_or_default().max(self.limits.settle);
+        let settle = R::recovery_settle(self.limits.settle, intent.settle);
         if settle > self.limits.settle {
             self.limits.settle = settle;
             self.limits.rollback_timeout = self.limits.rollback_timeout.max(settle * 4);

@@ -32,9 +32,8 @@ impl<R: Rules> Machine<R> {
             |host: &usize| self.phase == Phase::Intend || self.is_left(*host) || self.has_unsettled_post(*host);
         let hosts: Vec<Host> = (0..self.hosts.len()).filter(unsettled).map(|host| self.hosts[host].clone()).collect();
         let authorized = hosts.iter().filter(|host| self.authorized.has(host)).cloned().collect();
-        let settle = Some(self.limits.settle).filter(|settle| *settle > Intent::USUAL_SETTLE);
         let (group, purpose, api) = (self.group.clone(), self.own_purpose(), self.api.reference());
-        Intent { group, purpose, api, hosts, authorized, settle }
+        Intent { group, purpose, api, hosts, authorized, settle: self.limits.settle }
     }
 
     /// The purpose of the current pass.

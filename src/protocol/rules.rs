@@ -127,6 +127,17 @@ pub(crate) trait Rules {
         Posts { sent: true, created: false, ambiguous: true }
     }
 
+    /// I6: whether an operation may go on with an unfinished intent. A host may answer 404 to a request without
+    /// credentials, whether it has the group or not.
+    fn may_take_over(has_credentials: bool) -> bool {
+        has_credentials
+    }
+
+    /// I6: the settle time of a recovery. The requests of the dead owner may take effect as late as its client said.
+    fn recovery_settle(own: Duration, owners: Duration) -> Duration {
+        own.max(owners)
+    }
+
     /// I12: whether a recovery sends its requests in the API of the intent, not in that of its client.
     fn speaks_intent_api() -> bool {
         true

@@ -32,7 +32,8 @@ fn hosts() -> Arc<[Host]> {
 }
 
 fn intent(purpose: Purpose) -> Intent {
-    Intent::of(GroupId::parse("g").unwrap(), purpose, Api::default().reference(), hosts().to_vec())
+    let intent = Intent::of(GroupId::parse("g").unwrap(), purpose, Api::default().reference(), hosts().to_vec());
+    Intent { settle: 5 * SECOND, ..intent }
 }
 
 fn full() -> JournalError {
@@ -611,7 +612,7 @@ fn incomplete_recovery_keeps_the_api_of_the_intent() {
 /// The owner of the intent may have died with a request on its way, which takes effect in its settle time.
 #[test]
 fn recovery_awaits_the_settle_time_of_the_intent_if_that_is_longer() {
-    let unfinished = |settle| Ok(Some(Intent { settle: Some(settle), ..intent(CREATE) }));
+    let unfinished = |settle| Ok(Some(Intent { settle, ..intent(CREATE) }));
     let recovery = |settle| Scene::of(Operation::Recover, true).finds(unfinished(settle));
     let deleted = |scene: Scene| scene.both(Delete, 404, 404).both(Check, 404, 404);
     for (recorded, waited) in [(SECOND, 5 * SECOND), (20 * SECOND, 20 * SECOND), (60 * SECOND, 60 * SECOND)] {
@@ -620,11 +621,11 @@ fn recovery_awaits_the_settle_time_of_the_intent_if_that_is_longer() {
     }
     let mut scene = deleted(recovery(20 * SECOND)).waits(20 * SECOND).both(Check, 404, 403);
     let Output::Record(kept) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
-    assert_eq!(kept.settle, Some(20 * SECOND));
+    assert_eq!(kept.settle, 20 * SECOND);
 }
 
 #[test]
-fn intent_has_the_hosts_with_credentials_and_a_long_settle_time() {
+fn intent_has_the_hosts_with_credentials_and_the_settle_time() {
     let recorded = |settle, origins: &[&str]| {
         let mut scene = Scene::create();
         scene.machine.limits.settle = settle;
@@ -633,8 +634,8 @@ fn intent_has_the_hosts_with_credentials_and_a_long_settle_time() {
         let Output::Record(intent) = scene.machine.poll_output(scene.now) else { panic!("expected a record") };
         (intent.authorized.iter().map(ToString::to_string).collect::<Vec<_>>(), intent.settle)
     };
-    assert_eq!(recorded(10 * SECOND, &["http://b", "http://c"]), (vec!["http://b".to_owned()], None));
-    assert_eq!(recorded(11 * SECOND, &[]), (Vec::new(), Some(11 * SECOND)));
+    assert_eq!(recorded(10 * SECOND, &["http://b", "http://c"]), (vec!["http://b".to_owned()], 10 * SECOND));
+    assert_eq!(recorded(11 * SECOND, &[]), (Vec::new(), 11 * SECOND));
 }
 
 #[test]

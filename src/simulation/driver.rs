@@ -11,6 +11,7 @@ use super::world::{Dialect, Owner, SETTLE, TIMEOUT, World};
 use crate::api::Api;
 use crate::protocol::{Input, Limits, Machine, Output, Rules};
 use crate::values::api::Call;
+use crate::values::authorized::AuthorizedHosts;
 use crate::values::group::GroupId;
 use crate::values::host::Host;
 use crate::values::intent::{Intent, Purpose};
@@ -176,6 +177,7 @@ pub(super) struct Setting {
     mapped: [Arc<Api>; 2],
     /// The hosts of another configuration.
     elsewhere: Arc<[Host]>,
+    authorized: Arc<AuthorizedHosts>,
 }
 
 /// The configuration of one operation.
@@ -183,6 +185,8 @@ struct Configuration {
     cluster: Arc<[Host]>,
     api: Arc<Api>,
     known: Arc<[Api]>,
+    has_credentials: bool,
+    settle: Duration,
 }
 
 /// The API of [`Dialect::Mapped`], under this path.
@@ -214,8 +218,10 @@ impl Setting {
             settle: if driver == DriverMutant::NeverSettles { Duration::ZERO } else { SETTLE },
         };
         let other = Api::new("/v2/group", "/v2/group/{id}").expect("good paths");
+        let names: Arc<[Host]> = (0..hosts).map(host).collect();
         Setting {
-            names: (0..hosts).map(host).collect(),
+            authorized: Arc::new(AuthorizedHosts::new(names.iter().map(Host::origin), [], false)),
+            names,
             group: GroupId::parse("g").expect("a good id"),
             limits,
             driver,
@@ -302,15 +308,19 @@ impl<'a> Run<'a> {
     // --- one machine
 
     pub(super) fn operate<R: Rules>(&mut self, Planned { operation, preflight: planned }: Planned) -> End {
-        let Setting { names, group, limits, .. } = self.setting;
+        let Setting { names, group, limits, authorized, .. } = self.setting;
         let began = self.world.now;
-        let Configuration { cluster, api, known } = self.configure(operation);
+        let Configuration { cluster, api, known, has_credentials, settle } = self.configure(operation);
+        let limits = Limits { settle, ..limits.clone() };
         // A create that overwrites is never blind.
         let preflight = planned || self.world.dialect == Dialect::Mapped;
         self.world.begin(operation, preflight, &cluster, &api);
-        let mut machine: Machine<R> =
-            Machine::with_rules(operation, planned, group.clone(), cluster, api, limits.clone(), 7);
+        self.world.pass.has_credentials = has_credentials;
+        let mut machine: Machine<R> = Machine::with_rules(operation, planned, group.clone(), cluster, api, limits, 7);
         machine.set_known_apis(&known);
+        if has_credentials {
+            machine.set_authorized(authorized);
+        }
         let mut budgets = RetryBudgets::new(names.len());
         let ended = self.drive(&mut machine, &mut budgets, began);
         let end = if ended {
@@ -328,9 +338,10 @@ impl<'a> Run<'a> {
 
     /// The configuration of the operation. If something is unfinished, a recovery may be configured with other hosts
     /// and another API, a repair with fewer hosts or another API, and any other operation with another API. The API of
-    /// the intent may not be known.
+    /// the intent may not be known. Each may be configured without credentials, which the owner had, or
+    /// with a shorter settle time.
     fn configure(&mut self, operation: Operation) -> Configuration {
-        let Setting { names, node, mapped, elsewhere, .. } = self.setting;
+        let Setting { names, node, mapped, elsewhere, limits, .. } = self.setting;
         let apis = if self.world.dialect == Dialect::Node { node } else { mapped };
         let known: Arc<[Api]> = match self.world.dialect {
             Dialect::Node => Arc::from([]),
@@ -340,6 +351,8 @@ impl<'a> Run<'a> {
             cluster: Arc::clone(cluster),
             api: Arc::clone(api),
             known: Arc::clone(&known),
+            has_credentials: true,
+            settle: limits.settle,
         };
         let Some(unfinished) = &self.world.intent else { return with(names, &apis[0]) };
         let (own, other) = if apis[0].is(&unfinished.api) { (&apis[0], &apis[1]) } else { (&apis[1], &apis[0]) };
@@ -356,6 +369,8 @@ impl<'a> Run<'a> {
         if self.world.dialect == Dialect::Mapped {
             others.push(Configuration { known: Arc::from([]), ..with(names, other) });
         }
+        others.push(Configuration { has_credentials: false, ..with(names, own) });
+        others.push(Configuration { settle: TICK, ..with(names, own) });
         match self.world.choices.choose(1 + others.len()) {
             0 => with(names, own),
             chosen => {

@@ -42,6 +42,10 @@ mutants! {
     CountsTriesPerLook { fn counts_tries_over_looks() -> bool { false } }
     /// Recovers in the API of the client.
     RecoversInOwnApi { fn speaks_intent_api() -> bool { false } }
+    /// Recovers without the credentials of the owner.
+    RecoversAsStranger { fn may_take_over(_: bool) -> bool { true } }
+    /// Recovers in its own settle time.
+    SettlesAsConfigured { fn recovery_settle(own: Duration, _: Duration) -> Duration { own } }
     /// Keeps the API of the recovered intent for the operation itself.
     KeepsIntentApi { fn restores_own_api() -> bool { false } }
     /// Sends requests that may outlast the operation's time.
@@ -165,6 +169,8 @@ fn every_mutant_is_caught() {
         caught::<BelievesPresence>("BelievesPresence", Right, I8, "lagging", 1),
         caught::<CountsTriesPerLook>("CountsTriesPerLook", Right, I7, "more often", 2),
         caught::<RecoversInOwnApi>("RecoversInOwnApi", Right, I12, "another API", 2),
+        caught::<RecoversAsStranger>("RecoversAsStranger", Right, I6, "", 2),
+        caught::<SettlesAsConfigured>("SettlesAsConfigured", Right, I6, "", 3),
         caught::<KeepsIntentApi>("KeepsIntentApi", Right, I12, "another API", 2),
         caught::<OutlastsDeadline>("OutlastsDeadline", Right, I7, "outlast", 1),
         caught::<RollbackEndsAtDeadline>("RollbackEndsAtDeadline", Right, I2, "cut short", 1),

@@ -100,6 +100,7 @@ pub(super) struct Pass {
     started: Duration,
     /// The API that the operation is configured with.
     api: Arc<Api>,
+    pub(super) has_credentials: bool,
     /// An older operation was recovered before this one.
     recovered: bool,
     /// The process was stalled since the last reply to a POST.

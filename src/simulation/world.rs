@@ -177,8 +177,8 @@ pub(super) struct SentRequest {
     pass: u32,
     undo: bool,
     api: Arc<Api>,
-    /// Whether that is the API that the hosts serve.
-    understood: bool,
+    /// Whether it is in the API that the hosts serve, and has credentials.
+    is_heard: bool,
     /// A decided timeout, and the time at which it is seen.
     slow: Option<(Fate, Duration)>,
     /// The reply, which a stopped process has not read yet.
@@ -288,7 +288,7 @@ impl World {
             pass: self.pass.number,
             undo: self.pass.undoes(),
             api: Arc::clone(api),
-            understood,
+            is_heard: understood && self.pass.has_credentials,
             slow: None,
             reply: None,
         });
@@ -421,8 +421,8 @@ impl World {
             self.count_down(host);
         }
         match fate {
-            // The host does not serve that path.
-            Fate::Honest if !request.understood => answered(404),
+            // The host does not serve that path, or does not tell a stranger what it has.
+            Fate::Honest if !request.is_heard => answered(404),
             Fate::Honest => {
                 let said = self.apply(request);
                 self.says(said)

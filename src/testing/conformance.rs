@@ -310,7 +310,7 @@ fn intent(group: &GroupId, purpose: Purpose, hosts: usize) -> Intent {
     let intent = Intent::new(group.clone(), purpose, &hosts);
     // A journal with a format of its own may forget these.
     let authorized = intent.hosts.iter().filter(|host| host.is_https()).cloned().collect();
-    Intent { authorized, settle: Some(Intent::LONGEST_SETTLE), ..intent }
+    Intent { authorized, settle: Intent::LONGEST_SETTLE, ..intent }
 }
 
 const PREFIX: &str = "conformance ";

@@ -5,8 +5,8 @@
 //! whole one with fewer hosts. It does not detect forgery: the mode of the directory protects against that.
 //!
 //! The node API is written as its two paths, and any other API as `api: NAME DIGEST` in their place. A host that got
-//! credentials is a `host with credentials`, and a settle time above 10 s is a line of its own. Programs without these
-//! keys refuse them, so the version of the format did not change.
+//! credentials is a `host with credentials`, and a settle time other than 10 s is a line of its own. Programs without
+//! these keys refuse them, so the version of the format did not change.
 
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
@@ -53,8 +53,8 @@ pub struct Intent {
     pub(crate) hosts: Vec<Host>,
     /// Those of its hosts whose requests had credentials. A host may answer 404 to a request without them.
     pub(crate) authorized: HashSet<Host>,
-    /// The settle time of the operation, if it is above [`Intent::USUAL_SETTLE`].
-    pub(crate) settle: Option<Duration>,
+    /// The settle time of the operation.
+    pub(crate) settle: Duration,
 }
 
 /// The purpose of an unfinished operation, which decides what recovery does.
@@ -234,7 +234,7 @@ impl Intent {
 
     /// An intent without credentials, in the usual settle time.
     pub(crate) fn of(group: GroupId, purpose: Purpose, api: ApiRef, hosts: Vec<Host>) -> Self {
-        Intent { group, purpose, api, hosts, authorized: HashSet::new(), settle: None }
+        Intent { group, purpose, api, hosts, authorized: HashSet::new(), settle: Intent::USUAL_SETTLE }
     }
 
     /// Sets the API of the operation's requests.
@@ -317,8 +317,8 @@ impl Intent {
             let key = if self.authorized.contains(host) { AUTHORIZED } else { HOST };
             text.extend([key, ": ", host.as_str(), "\n"]);
         }
-        if let Some(settle) = self.settle {
-            let _ = writeln!(text, "{SETTLE}: {} ms", settle.as_millis());
+        if self.settle != Intent::USUAL_SETTLE {
+            let _ = writeln!(text, "{SETTLE}: {} ms", self.settle.as_nanos().div_ceil(1_000_000));
         }
         text.extend(["writer: ", stamp.writer(), "\nstarted: ", stamp.started(), "\n"]);
         let sum = fnv1a(text.as_bytes());
@@ -466,7 +466,7 @@ impl<'a> Lines<'a> {
         if self.hosts.is_empty() {
             return Err(missing(HOST));
         }
-        let settle = self.settle.map(settle_of).transpose()?;
+        let settle = self.settle.map_or(Ok(Intent::USUAL_SETTLE), settle_of)?;
         Ok(Intent { group, purpose, api, hosts: self.hosts, authorized: self.authorized, settle })
     }
 }
@@ -491,7 +491,7 @@ fn purpose_of(words: &str) -> Result<Purpose, UnreadableIntent> {
 fn settle_of(text: &str) -> Result<Duration, UnreadableIntent> {
     let time = text.strip_suffix(" ms").and_then(|number| number.parse().ok()).map(Duration::from_millis);
     let is_spelt = |time: &Duration| format!("{} ms", time.as_millis()) == text;
-    let bounds = Intent::USUAL_SETTLE..=Intent::LONGEST_SETTLE;
+    let bounds = Duration::from_millis(1)..=Intent::LONGEST_SETTLE;
     time.filter(|time| is_spelt(time) && bounds.contains(time))
         .ok_or_else(|| by_hand(format!("it has the settle time {text:?}, which is none")))
 }
@@ -503,7 +503,7 @@ fn by_hand(problem: impl Into<String>) -> UnreadableIntent {
 impl Intent {
     /// Beginning of the first line in every version of the format.
     pub(crate) const FIRST_WORDS: &[u8] = FORMAT.as_bytes();
-    /// The default settle time. Every recovery waits that long, unless its client is told otherwise.
+    /// The default settle time, and that of an intent that names none.
     pub(crate) const USUAL_SETTLE: Duration = Duration::from_secs(10);
     /// The longest settle time of a client.
     pub(crate) const LONGEST_SETTLE: Duration = Duration::from_secs(3600);
@@ -597,7 +597,7 @@ mod tests {
     fn credentials_and_a_long_settle_time_are_written_and_parsed_back() {
         let intent = intent(Purpose::Delete, &["https://node1", "http://node2:8000"]);
         let authorized = HashSet::from([intent.hosts[0].clone()]);
-        let intent = Intent { authorized, settle: Some(Duration::from_millis(60_500)), ..intent };
+        let intent = Intent { authorized, settle: Duration::from_millis(60_500), ..intent };
         let text = intent.to_text(&stamp());
         let lines = "\nhost with credentials: https://node1\nhost: http://node2:8000\nsettle: 60500 ms\nwriter: ";
         assert!(text.contains(lines), "{text}");
@@ -683,7 +683,7 @@ mod tests {
             (and("host with credentials: http://node1:8000"), "host http://node1:8000 twice"),
             (and("settle: 60"), "settle time \"60\""),
             (and("settle: 060000 ms"), "settle time"),
-            (and("settle: 9999 ms"), "settle time"),
+            (and("settle: 0 ms"), "settle time"),
             (and("settle: 3600001 ms"), "settle time"),
         ] {
             let message = Intent::parse(text.as_bytes()).unwrap_err().to_string();

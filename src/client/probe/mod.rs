@@ -151,7 +151,7 @@ impl Probe {
         let client = &self.client;
         let hosts = client.cluster.to_vec();
         let authorized = hosts.iter().filter(|host| client.authorized.has(host)).cloned().collect();
-        let settle = Some(client.limits.settle).filter(|settle| *settle > Intent::USUAL_SETTLE);
+        let settle = client.limits.settle;
         let intent = Intent::of(self.group.clone(), Purpose::create(true), client.api.reference(), hosts);
         Intent { authorized, settle, ..intent }
     }

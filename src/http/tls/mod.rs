@@ -95,6 +95,7 @@ impl Tls {
     }
 
     /// Whether all hosts without settings of their own get a client certificate.
+    #[cfg_attr(not(feature = "rustls"), expect(clippy::unused_self, reason = "without TLS there is no certificate"))]
     pub(crate) fn has_certificate(&self) -> bool {
         #[cfg(feature = "rustls")]
         let has = self.usual.get().is_some_and(|tls| tls.has_client_cert);
@@ -104,6 +105,7 @@ impl Tls {
     }
 
     /// Returns the origins with settings of their own, and whether these have a client certificate.
+    #[cfg_attr(not(feature = "rustls"), expect(clippy::unused_self, reason = "without TLS there is no certificate"))]
     pub(crate) fn own_certificates(&self) -> impl Iterator<Item = (&str, bool)> {
         #[cfg(feature = "rustls")]
         let own = self.of_origins.iter().map(|(origin, tls)| (origin.as_str(), tls.has_client_cert));
