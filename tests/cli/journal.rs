@@ -134,12 +134,12 @@ fn assert_missing(bench: &Bench, group: &str, message: &str) {
 #[test]
 fn empty_or_missing_journal_is_no_error_and_is_not_created() {
     let bench = Bench::new();
-    let ran = bench.run(&["journal", "list"]).exits(0).reports("nothing is unfinished");
+    let ran = bench.run(&["journal", "list"]).exits(0).reports("nothing is unfinished: there is no journal in ");
     assert!(ran.out.is_empty() && !bench.journal().exists());
     assert!(bench.run(&["journal", "list", "-o", "json"]).exits(0).out.is_empty());
     let ran = bench.run(&["journal", "show", "payments"]).exits(1);
     assert!(ran.reports("payments has no unfinished operation").out.is_empty());
-    assert_missing(&bench, "payments", "payments has no unfinished operation: the journal in ");
+    assert_missing(&bench, "payments", "payments has no unfinished operation: there is no journal in ");
     bench
         .run(&["journal", "forget", "http://node9", "--yes"])
         .exits(2)
@@ -149,6 +149,8 @@ fn empty_or_missing_journal_is_no_error_and_is_not_created() {
         .exits(2)
         .reports("there is no journal to look at (from --no-journal)");
     assert!(!bench.journal().exists());
+    bench.run(&["create", "payments"]).exits(0);
+    bench.run(&["journal", "list"]).exits(0).reports("nothing is unfinished: the journal in ");
 }
 
 #[test]
