@@ -864,3 +864,22 @@ fn group_that_is_claimed_during_the_check_of_its_dead_lock_keeps_its_files() {
     assert_eq!(claims.lock().unwrap().len(), 1, "the lock was looked at");
     assert!(path.join("c.new").exists() && path.join("c.lock").exists());
 }
+
+#[test]
+fn no_lock_is_held_during_the_sync_and_that_of_an_owner_that_died_since_stays_for_the_next_pass() {
+    let (_directory, path) = journal();
+    leave(&path);
+    let lock = path.join("c.lock");
+    let disk = TestDisk::new(move |_, name| {
+        if name == "sync_dir" {
+            assert!(File::open(&lock).unwrap().try_lock().is_ok(), "a claim would find it busy");
+            std::fs::write(&lock, "process 2 on x (since 1970-01-01T00:00:00Z)\n").unwrap();
+        }
+        CallEffect::Done
+    });
+    disk.store(&path).unfinished().unwrap();
+    assert!(disk.calls.lock().unwrap().contains(&"sync_dir"));
+    assert!(path.join("c.lock").exists() && !path.join("d.lock").exists());
+    DirectoryJournal::open(&path).unwrap().unfinished().unwrap();
+    assert!(!path.join("c.lock").exists());
+}

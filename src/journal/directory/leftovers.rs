@@ -21,13 +21,11 @@ use crate::values::intent::{Intent, Stamp};
 /// Maximum number of lock files without an intent that one pass checks, and of temporary files without a lock.
 const MOST: usize = 1_000;
 
-/// Number of dead locks that share a sync, and are held during it.
-const AT_ONCE: usize = 32;
-
 /// Removes leftovers among `files`, the files of the directory. Returns the holder of each held lock, by the path of
 /// the lock. Every lock of a group with an intent is checked, and at most [`MOST`] others.
 ///
-/// `sync` makes the directory durable. If it fails, the journal fails every later change.
+/// `sync` makes the directory durable. If it fails, the journal fails every later change. No lock is held during it, so
+/// that no claim meets a lock of this pass for longer than a moment.
 ///
 /// A file that cannot be removed stays for the next pass. It blocks no claim, because a claim of its group reuses it.
 pub(super) fn clear_away(
@@ -45,21 +43,28 @@ pub(super) fn clear_away(
 
     let mut held = HashMap::new();
     let (of_unfinished, others): (Vec<_>, Vec<_>) = with(LOCK).partition(|lock| is_among(lock, &unfinished));
-    let locks: Vec<_> = of_unfinished.into_iter().chain(others.into_iter().take(MOST)).collect();
-    for some in locks.chunks(AT_ONCE) {
-        let mut dead = Vec::new();
-        for lock in some {
-            match GroupLock::take_left(disk, lock, user) {
-                LeftLock::Held(holder) => drop(held.insert((*lock).clone(), holder)),
-                LeftLock::Dead(taken) => {
-                    clear_temporary(disk, user, &lock.with_extension(TEMPORARY));
-                    dead.push(taken);
-                }
-                LeftLock::Unknown => {}
+    let mut dead = Vec::new();
+    for lock in of_unfinished.into_iter().chain(others.into_iter().take(MOST)) {
+        match GroupLock::take_left(disk, lock, user) {
+            LeftLock::Held(holder) => drop(held.insert(lock.clone(), holder)),
+            LeftLock::Dead(taken) => {
+                dead.push((lock, taken.signature()));
+                taken.leave();
             }
+            LeftLock::Unknown => {}
         }
-        if !dead.is_empty() {
-            sync();
+    }
+    if !dead.is_empty() {
+        sync();
+    }
+    for (lock, owner) in dead {
+        // Another owner may have died since the sync.
+        match GroupLock::take_left(disk, lock, user) {
+            LeftLock::Dead(taken) if taken.signature() == owner => {
+                clear_temporary(disk, user, &lock.with_extension(TEMPORARY));
+            }
+            LeftLock::Dead(taken) => taken.leave(),
+            LeftLock::Held(_) | LeftLock::Unknown => {}
         }
     }
     for temporary in with(TEMPORARY).filter(|file| !is_among(file, &locked)).take(MOST) {

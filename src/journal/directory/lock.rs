@@ -38,6 +38,8 @@ pub(super) struct GroupLock {
     file: File,
     /// A killed owner has left the file. Its last change of the directory may not be synced.
     was_left: bool,
+    /// Whether the file is removed with the lock.
+    is_removed: bool,
 }
 
 /// The state of a lock whose owner may be dead.
@@ -63,12 +65,18 @@ impl GroupLock {
                     std::thread::yield_now();
                     continue;
                 }
-                Err(TryLockError::WouldBlock) => return Err(ClaimError::Busy(holder(&mut file))),
+                Err(TryLockError::WouldBlock) => return Err(ClaimError::Busy(holder(&file))),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             if disk.names(path, &file).map_err(failed)? {
                 let was_left = sign(&**disk, &mut file, owner);
-                return Ok(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file, was_left });
+                return Ok(GroupLock {
+                    disk: Arc::clone(disk),
+                    path: path.to_owned(),
+                    file,
+                    was_left,
+                    is_removed: true,
+                });
             }
         }
         Err(ClaimError::Busy(format!("{ATTEMPTS} other operations have finished on it just now")))
@@ -77,24 +85,40 @@ impl GroupLock {
     /// Takes a lock that a killed owner has left.
     pub(super) fn take_left(disk: &Arc<dyn Disk>, path: &Path, user: User) -> LeftLock {
         let opened = disk.reopen_lock(path).and_then(|file| user.check_lock(&file).map(|()| file));
-        let Ok(mut file) = opened else { return LeftLock::Unknown };
+        let Ok(file) = opened else { return LeftLock::Unknown };
         let age = empty_since(&file);
         if age.is_some_and(|age| age < SIGNING) {
             return LeftLock::Unknown;
         }
         match disk.try_lock(&file) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return LeftLock::Held(holder(&mut file)),
+            Err(TryLockError::WouldBlock) => return LeftLock::Held(holder(&file)),
             Err(TryLockError::Error(_)) => return LeftLock::Unknown,
         }
-        if (age.is_some() || signature(&mut file).is_some()) && disk.names(path, &file).unwrap_or(false) {
-            return LeftLock::Dead(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file, was_left: true });
+        if (age.is_some() || signature(&file).is_some()) && disk.names(path, &file).unwrap_or(false) {
+            return LeftLock::Dead(GroupLock {
+                disk: Arc::clone(disk),
+                path: path.to_owned(),
+                file,
+                was_left: true,
+                is_removed: true,
+            });
         }
         LeftLock::Unknown
     }
 
     pub(super) fn was_left(&self) -> bool {
         self.was_left
+    }
+
+    /// The owner that has signed the file.
+    pub(super) fn signature(&self) -> Option<String> {
+        signature(&self.file)
+    }
+
+    /// Frees the lock, and keeps its file.
+    pub(super) fn leave(mut self) {
+        self.is_removed = false;
     }
 
     /// Checks that the file still has its name. If the file was removed, another operation may hold the group too.
@@ -111,7 +135,7 @@ impl GroupLock {
 impl Drop for GroupLock {
     fn drop(&mut self) {
         // A file of another owner is kept. A file that stays is locked again by the next owner.
-        if cfg!(unix) && self.is_held().is_ok() {
+        if cfg!(unix) && self.is_removed && self.is_held().is_ok() {
             let _ = self.disk.remove(&self.path);
         }
     }
@@ -136,12 +160,12 @@ fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) -> bool {
 }
 
 /// The holder of the lock, if its file names one: an owner may not have signed it yet.
-fn holder(file: &mut File) -> String {
+fn holder(file: &File) -> String {
     signature(file).map_or_else(|| "another process holds it".into(), |owner| format!("{owner} holds it"))
 }
 
 /// The line with which an owner has signed, if it has plain characters only.
-fn signature(file: &mut File) -> Option<String> {
+fn signature(mut file: &File) -> Option<String> {
     let mut line = String::new();
     file.rewind().and_then(|()| file.take(OWNER_LIMIT).read_to_string(&mut line)).ok()?;
     let is_plain = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';

@@ -71,10 +71,10 @@ use crate::values::intent::{BY_HAND, ClaimError, Intent, Stamp};
 ///   sync may succeed without effect.
 ///
 /// # Bounds
-/// At most three files and two descriptors for each claimed group, one descriptor for the directory, and 32 while the
-/// files of killed processes are removed. Erasing an intent needs no new descriptor. One intent is at most 64 MiB. At
-/// most 1,000 lock files and 1,000 temporary files are removed at a time. A new directory has mode 0700, the files in it
-/// 0600. They contain no credentials: a [`Host`](crate::Host) has none.
+/// At most three files and two descriptors for each claimed group, and one descriptor for the directory. Erasing an
+/// intent needs no new descriptor. One intent is at most 64 MiB. At most 1,000 lock files and 1,000 temporary files are
+/// removed at a time. A new directory has mode 0700, the files in it 0600. They contain no credentials: a
+/// [`Host`](crate::Host) has none.
 ///
 /// # Limits
 /// Use a local disk. On NFS, `flock` may lock one machine only (`local_lock`), and a restarted server may lose the
