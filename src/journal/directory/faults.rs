@@ -568,6 +568,29 @@ fn what_a_later_process_finds_unfinished_survives_a_power_loss() {
 }
 
 #[test]
+fn removal_whose_sync_failed_is_synced_before_a_later_process_relies_on_it() {
+    let (_directory, path) = journal();
+    let account = Arc::<Mutex<Account>>::default();
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let owner = TestDisk::with_account(Arc::clone(&account), move |_, name| {
+        if name == "sync_dir" && failing.load(Ordering::Relaxed) { CallEffect::NotDone } else { CallEffect::Done }
+    });
+    let mut claim = owner.store(&path).claim(&group("g")).unwrap();
+    claim.record(&intent("g", &["http://a"])).unwrap();
+    fails.store(true, Ordering::Relaxed);
+    claim.erase().unwrap_err();
+    drop(claim);
+    let next = TestDisk::with_account(Arc::clone(&account), |_, _| CallEffect::Done);
+    let claim = next.store(&path).claim(&group("g")).unwrap();
+    assert_eq!(claim.inherited(), None);
+    let outcomes = account.lock().unwrap().after_power_loss();
+    for outcome in outcomes {
+        assert_eq!(in_a_directory_with(&outcome, found), None);
+    }
+}
+
+#[test]
 fn new_directory_is_synced_before_use() {
     let directory = tempfile::tempdir().unwrap();
     let disk = TestDisk::new(|_, _| CallEffect::Done);

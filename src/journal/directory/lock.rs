@@ -36,7 +36,8 @@ pub(super) struct GroupLock {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     file: File,
-    /// A killed owner has left the file. Its last change of the directory may not be synced.
+    /// An earlier owner has left the file, because it was killed or a sync failed. Its last change of the directory may
+    /// not be synced.
     was_left: bool,
     /// Whether the file is removed with the lock.
     is_removed: bool,
@@ -118,6 +119,11 @@ impl GroupLock {
 
     /// Frees the lock, and keeps its file.
     pub(super) fn leave(mut self) {
+        self.keep_file();
+    }
+
+    /// The drop of the lock does not remove its file.
+    pub(super) fn keep_file(&mut self) {
         self.is_removed = false;
     }
 

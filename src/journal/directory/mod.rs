@@ -330,6 +330,15 @@ impl Claim for DirectoryClaim {
     }
 }
 
+/// After a failed sync the lock stays: whoever takes it next syncs the directory before it relies on it.
+impl Drop for DirectoryClaim {
+    fn drop(&mut self) {
+        if self.shared.rounds.is_broken() {
+            self.lock.keep_file();
+        }
+    }
+}
+
 impl DirectoryClaim {
     /// The change that records this intent, or erases the current one.
     fn change_to(&self, intent: Option<&Intent>) -> Result<Change, JournalError> {
