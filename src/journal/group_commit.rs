@@ -123,6 +123,11 @@ impl<C, T: Clone> GroupCommit<C, T> {
         results
     }
 
+    /// Whether a round has broken the journal.
+    pub(super) fn is_broken(&self) -> bool {
+        self.state().broken.is_some()
+    }
+
     /// Number of changes in the round that has not started yet.
     #[cfg(all(test, not(loom)))]
     fn waiting(&self) -> usize {

@@ -188,7 +188,7 @@ impl UnreadableIntent {
         Printable::new(&self.problem)
     }
 
-    /// The remedy for an intent of another version of the format, which must not be deleted.
+    /// The remedy for an intent of another version, which must not be deleted.
     pub(crate) fn remedy_of_another_version(&self) -> Option<&'static str> {
         (self.remedy == OTHER_VERSION).then_some(OTHER_VERSION)
     }
@@ -198,7 +198,7 @@ impl UnreadableIntent {
 pub(crate) const BY_HAND: &str =
     "ask for the status of its group, delete this file, then repair the group to present or absent";
 
-/// The remedy for an intent of another version of the format.
+/// The remedy for an intent of another version of the format, or with lines that this version does not know.
 const OTHER_VERSION: &str = "recover with the version of cluster-client that wrote it";
 
 /// The first words of the first line; the version of the format follows.
@@ -342,11 +342,8 @@ impl Intent {
     pub fn parse(text: &[u8]) -> Result<Self, UnreadableIntent> {
         let text = str::from_utf8(text).map_err(|_| by_hand("it is not text"))?;
         check_version(text)?;
-        let mut lines = Lines::default();
-        for line in checked_body(text)?.split_terminator('\n').skip(1) {
-            lines.take(line)?;
-        }
-        lines.into_intent()
+        // A right checksum proves that a program has written this text. What cannot be read was meant by its version.
+        read_lines(checked_body(text)?).map_err(|unreadable| UnreadableIntent { remedy: OTHER_VERSION, ..unreadable })
     }
 
     /// Splits a file into its texts, for [`Intent::parse`]. Returns at least one, even if it is no intent. Bytes
@@ -384,6 +381,15 @@ fn checked_body(text: &str) -> Result<&str, UnreadableIntent> {
     // Compared as text, so that each number has one spelling and every changed byte is detected.
     let expected = format!("{CHECKSUM}{:016x}", fnv1a(body.as_bytes()));
     if last == expected { Ok(body) } else { Err(damaged()) }
+}
+
+/// Reads the lines after the first.
+fn read_lines(body: &str) -> Result<Intent, UnreadableIntent> {
+    let mut lines = Lines::default();
+    for line in body.split_terminator('\n').skip(1) {
+        lines.take(line)?;
+    }
+    lines.into_intent()
 }
 
 /// The lines that were read so far.
@@ -683,6 +689,7 @@ mod tests {
             let message = Intent::parse(text.as_bytes()).unwrap_err().to_string();
             assert!(message.contains(reason) && message.contains(": "), "{reason}: {message}");
             assert!(!message.contains('\n'), "an error is one line: {message}");
+            assert_eq!(message.contains("delete this file"), reason == "first line", "{message}");
         }
         assert_eq!(Intent::parse(b"\xff").unwrap_err().problem, "it is not text");
     }

@@ -1,6 +1,8 @@
 //! The commands of journal: list, show and forget. They send nothing.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use cluster_client::testing::{Fault, Method, Node};
 
@@ -70,6 +72,34 @@ fn list_shows_running_and_interrupted_operations() {
     bench.run(&["journal", "list"]).exits(0).prints("2 operations unfinished, 0 running.");
 }
 
+/// Returns a command that sees this directory as a read-only mount, or `None` if this user cannot have one.
+fn with_read_only(directory: &Path, words: &[&str]) -> Option<Command> {
+    const SCRIPT: &str = r#"mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && shift && exec "$@""#;
+    let command = |words: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["--map-root-user", "--mount", "sh", "-c", SCRIPT, "sh", text(directory)]).args(words);
+        command
+    };
+    let can = command(&["true"]).output().is_ok_and(|output| output.status.success());
+    can.then(|| command(words))
+}
+
+#[test]
+fn running_operation_is_seen_through_a_read_only_mount() {
+    let bench = Bench::new();
+    bench.cluster.node(1).inject(Fault::mute().on(Method::Post));
+    let mut running = bench.start(&["create", "orders", "--request-timeout", "60s"]);
+    assert!(bench.cluster.node(1).wait_until(|node| node.count(Method::Post) == 1, PATIENCE));
+    let journal = bench.journal();
+    let program = env!("CARGO_BIN_EXE_cluster-client");
+    if let Some(mut list) = with_read_only(&journal, &[program, "journal", "list", "--journal", text(&journal)]) {
+        Ran::of(&mut list).exits(0).prints("1 operation unfinished, 1 running.");
+    } else {
+        println!("skipped: this user cannot mount a directory read-only");
+    }
+    running.kill();
+}
+
 #[test]
 fn show_prints_the_whole_entry_of_one_group() {
     let bench = two_crashes();
@@ -104,12 +134,12 @@ fn assert_missing(bench: &Bench, group: &str, message: &str) {
 #[test]
 fn empty_or_missing_journal_is_no_error_and_is_not_created() {
     let bench = Bench::new();
-    let ran = bench.run(&["journal", "list"]).exits(0).reports("nothing is unfinished");
+    let ran = bench.run(&["journal", "list"]).exits(0).reports("nothing is unfinished: there is no journal in ");
     assert!(ran.out.is_empty() && !bench.journal().exists());
     assert!(bench.run(&["journal", "list", "-o", "json"]).exits(0).out.is_empty());
     let ran = bench.run(&["journal", "show", "payments"]).exits(1);
     assert!(ran.reports("payments has no unfinished operation").out.is_empty());
-    assert_missing(&bench, "payments", "payments has no unfinished operation: the journal in ");
+    assert_missing(&bench, "payments", "payments has no unfinished operation: there is no journal in ");
     bench
         .run(&["journal", "forget", "http://node9", "--yes"])
         .exits(2)
@@ -119,6 +149,8 @@ fn empty_or_missing_journal_is_no_error_and_is_not_created() {
         .exits(2)
         .reports("there is no journal to look at (from --no-journal)");
     assert!(!bench.journal().exists());
+    bench.run(&["create", "payments"]).exits(0);
+    bench.run(&["journal", "list"]).exits(0).reports("nothing is unfinished: the journal in ");
 }
 
 #[test]

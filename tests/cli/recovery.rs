@@ -113,7 +113,8 @@ fn dry_run_of_recover_tells_each_purpose() {
     for words in [
         "a: would be deleted from 1 host (unfinished delete, to be finished).",
         "b: would be created on 1 host (unfinished repair to present, to be finished).",
-        "c: nothing would be changed, although 1 host has it, because the create had no preflight",
+        "c: nothing would be changed, although 1 host has it, because the create had no preflight \
+         (unfinished create, to be checked).",
         "1 to be deleted, 1 to be created, 1 unchanged\n",
     ] {
         assert!(ran.out.contains(words), "{words}\n{}", ran.out);

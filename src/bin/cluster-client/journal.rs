@@ -23,13 +23,18 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     let (setting, config) = settings::journal_alone(global)?;
     let next = Advice::without_hosts(global, config.as_deref(), &setting).recover();
     let store = setting.open()?;
-    let place = setting.value.place();
     let found = match &store {
         Some(store) => store.unfinished()?,
         None => Unfinished::default(),
     };
+    // A missing directory may be another one than was meant.
+    let place = setting.value.place();
+    let empty = match store {
+        Some(_) => format!("the journal in {place} is empty"),
+        None => format!("there is no journal in {place}"),
+    };
     let Some(store) = store.filter(|_| !found.entries.is_empty() || !found.unreadable.is_empty()) else {
-        return nothing_there(action, &place, output);
+        return nothing_there(action, &empty, output);
     };
     let mut journal = Opened { store, found, next, output };
     match action {
@@ -43,26 +48,24 @@ pub(crate) fn run(action: JournalAction, global: &GlobalOptions, output: &mut Ou
     }
 }
 
-fn nothing_there(action: JournalAction, place: &str, output: &Output) -> Result<Exit, CliError> {
+fn nothing_there(action: JournalAction, empty: &str, output: &Output) -> Result<Exit, CliError> {
     let missing = match action {
         JournalAction::List => {
             if output.format != Format::Json {
-                eprint(&format!("nothing is unfinished: the journal in {place} is empty"));
+                eprint(&format!("nothing is unfinished: {empty}"));
             }
             return Ok(Exit::Done);
         }
         JournalAction::Show { group } => {
             let group = group_of(&group)?;
-            return Err(CliError::unchanged(format!(
-                "{group} has no unfinished operation: the journal in {place} is empty"
-            )));
+            return Err(CliError::unchanged(format!("{group} has no unfinished operation: {empty}")));
         }
         JournalAction::Forget { host, group, .. } => {
             group.as_deref().map(group_of).transpose()?;
             Host::parse(&host).map_err(typed)?
         }
     };
-    Err(CliError::usage(format!("no unfinished operation names {missing}: the journal in {place} is empty")))
+    Err(CliError::usage(format!("no unfinished operation names {missing}: {empty}")))
 }
 
 fn group_of(id: &str) -> Result<GroupId, ConfigError> {

@@ -56,6 +56,7 @@ pub(crate) fn text(done: &Done, report: &Report, unfinished: bool) -> String {
         (_, None) => "nothing would be changed".into(),
     };
     let why = match done.purpose {
+        Some(purpose) if only_checks(done) => format!(" (unfinished {purpose}, to be checked)"),
         Some(purpose @ Purpose::Create { .. }) => format!(" (unfinished {purpose}, to be rolled back)"),
         Some(purpose) => format!(" (unfinished {purpose}, to be finished)"),
         None => String::new(),

@@ -140,8 +140,11 @@ impl Disk for RealDisk {
             .open(path)
     }
 
+    /// Opens it to read if the file system is read-only. A lock needs no more there, except on NFS.
     fn reopen_lock(&self, path: &Path) -> io::Result<File> {
-        not_following_links(OpenOptions::new().read(true).write(true)).open(path)
+        let open = |writes| not_following_links(OpenOptions::new().read(true).write(writes)).open(path);
+        open(true)
+            .or_else(|error| if error.kind() == io::ErrorKind::ReadOnlyFilesystem { open(false) } else { Err(error) })
     }
 
     fn try_lock(&self, file: &File) -> Result<(), TryLockError> {

@@ -538,12 +538,56 @@ fn acknowledged_changes_survive_a_power_loss_at_every_call() {
             let next = TestDisk::with_account(Arc::clone(&account), |_, _| CallEffect::Done);
             let store = next.store(&path);
             let claim = store.claim(&group("g")).unwrap();
-            if let Some(inherited) = claim.inherited() {
-                check(&Allowed::only(Some(inherited.clone())));
-            }
+            check(&Allowed::only(claim.inherited().cloned()));
         }
     }
     println!("{tried} directories after a power loss");
+}
+
+#[test]
+fn what_a_later_process_finds_unfinished_survives_a_power_loss() {
+    for failing in 0..=calls_of_the_script().len() {
+        for last in FAILURES {
+            let (_directory, path) = journal();
+            let account = Arc::<Mutex<Account>>::default();
+            let dying = TestDisk::with_account(Arc::clone(&account), move |number, _| match number.cmp(&failing) {
+                std::cmp::Ordering::Less => CallEffect::Done,
+                std::cmp::Ordering::Equal => last,
+                std::cmp::Ordering::Greater => CallEffect::NotDone,
+            });
+            run_script(&dying.store(&path), &mut Allowed::only(None), |_| {});
+            let next = TestDisk::with_account(Arc::clone(&account), |_, _| CallEffect::Done);
+            let unfinished = next.store(&path).unfinished().unwrap();
+            let shown = unfinished.entries.first().map(|entry| entry.intent().clone());
+            let outcomes = account.lock().unwrap().after_power_loss();
+            for outcome in outcomes {
+                assert_eq!(in_a_directory_with(&outcome, found), shown, "call {failing} {last:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn removal_whose_sync_failed_is_synced_before_a_later_process_relies_on_it() {
+    let (_directory, path) = journal();
+    let account = Arc::<Mutex<Account>>::default();
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let owner = TestDisk::with_account(Arc::clone(&account), move |_, name| {
+        if name == "sync_dir" && failing.load(Ordering::Relaxed) { CallEffect::NotDone } else { CallEffect::Done }
+    });
+    let mut claim = owner.store(&path).claim(&group("g")).unwrap();
+    claim.record(&intent("g", &["http://a"])).unwrap();
+    fails.store(true, Ordering::Relaxed);
+    claim.erase().unwrap_err();
+    drop(claim);
+    let next = TestDisk::with_account(Arc::clone(&account), |_, _| CallEffect::Done);
+    let claim = next.store(&path).claim(&group("g")).unwrap();
+    assert_eq!(claim.inherited(), None);
+    let outcomes = account.lock().unwrap().after_power_loss();
+    for outcome in outcomes {
+        assert_eq!(in_a_directory_with(&outcome, found), None);
+    }
 }
 
 #[test]
@@ -842,4 +886,23 @@ fn group_that_is_claimed_during_the_check_of_its_dead_lock_keeps_its_files() {
     disk.store(&path).unfinished().unwrap();
     assert_eq!(claims.lock().unwrap().len(), 1, "the lock was looked at");
     assert!(path.join("c.new").exists() && path.join("c.lock").exists());
+}
+
+#[test]
+fn no_lock_is_held_during_the_sync_and_that_of_an_owner_that_died_since_stays_for_the_next_pass() {
+    let (_directory, path) = journal();
+    leave(&path);
+    let lock = path.join("c.lock");
+    let disk = TestDisk::new(move |_, name| {
+        if name == "sync_dir" {
+            assert!(File::open(&lock).unwrap().try_lock().is_ok(), "a claim would find it busy");
+            std::fs::write(&lock, "process 2 on x (since 1970-01-01T00:00:00Z)\n").unwrap();
+        }
+        CallEffect::Done
+    });
+    disk.store(&path).unfinished().unwrap();
+    assert!(disk.calls.lock().unwrap().contains(&"sync_dir"));
+    assert!(path.join("c.lock").exists() && !path.join("d.lock").exists());
+    DirectoryJournal::open(&path).unwrap().unfinished().unwrap();
+    assert!(!path.join("c.lock").exists());
 }

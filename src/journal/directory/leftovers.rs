@@ -1,7 +1,9 @@
 //! Removal of the lock files and temporary files of killed processes.
 //!
 //! Both are removed while the lock of their group is held. A living owner holds that lock, so its files are kept. Two
-//! processes that remove leftovers exclude each other. The lock file is removed last. Intents are never removed here.
+//! processes that remove leftovers exclude each other. The lock file is removed last, after a sync of the directory: its
+//! owner may have died before the sync of an erased intent, and later claims no longer see that. Intents are never
+//! removed here.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -22,12 +24,16 @@ const MOST: usize = 1_000;
 /// Removes leftovers among `files`, the files of the directory. Returns the holder of each held lock, by the path of
 /// the lock. Every lock of a group with an intent is checked, and at most [`MOST`] others.
 ///
+/// `sync` makes the directory durable. If it fails, the journal fails every later change. No lock is held during it, so
+/// that no claim meets a lock of this pass for longer than a moment.
+///
 /// A file that cannot be removed stays for the next pass. It blocks no claim, because a claim of its group reuses it.
 pub(super) fn clear_away(
     disk: &Arc<dyn Disk>,
     user: User,
     stamp: &Stamp,
     files: &[PathBuf],
+    sync: impl Fn(),
 ) -> HashMap<PathBuf, String> {
     let with =
         |extension: &'static str| files.iter().filter(move |file| has_extension(file, extension) && is_ours(file));
@@ -37,11 +43,28 @@ pub(super) fn clear_away(
 
     let mut held = HashMap::new();
     let (of_unfinished, others): (Vec<_>, Vec<_>) = with(LOCK).partition(|lock| is_among(lock, &unfinished));
+    let mut dead = Vec::new();
     for lock in of_unfinished.into_iter().chain(others.into_iter().take(MOST)) {
         match GroupLock::take_left(disk, lock, user) {
             LeftLock::Held(holder) => drop(held.insert(lock.clone(), holder)),
-            LeftLock::Dead(_taken) => clear_temporary(disk, user, &lock.with_extension(TEMPORARY)),
+            LeftLock::Dead(taken) => {
+                dead.push((lock, taken.signature()));
+                taken.leave();
+            }
             LeftLock::Unknown => {}
+        }
+    }
+    if !dead.is_empty() {
+        sync();
+    }
+    for (lock, owner) in dead {
+        // Another owner may have died since the sync.
+        match GroupLock::take_left(disk, lock, user) {
+            LeftLock::Dead(taken) if taken.signature() == owner => {
+                clear_temporary(disk, user, &lock.with_extension(TEMPORARY));
+            }
+            LeftLock::Dead(taken) => taken.leave(),
+            LeftLock::Held(_) | LeftLock::Unknown => {}
         }
     }
     for temporary in with(TEMPORARY).filter(|file| !is_among(file, &locked)).take(MOST) {

@@ -36,6 +36,11 @@ pub(super) struct GroupLock {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     file: File,
+    /// An earlier owner has left the file, because it was killed or a sync failed. Its last change of the directory may
+    /// not be synced.
+    was_left: bool,
+    /// Whether the file is removed with the lock.
+    is_removed: bool,
 }
 
 /// The state of a lock whose owner may be dead.
@@ -61,12 +66,18 @@ impl GroupLock {
                     std::thread::yield_now();
                     continue;
                 }
-                Err(TryLockError::WouldBlock) => return Err(ClaimError::Busy(holder(&mut file))),
+                Err(TryLockError::WouldBlock) => return Err(ClaimError::Busy(holder(&file))),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
             if disk.names(path, &file).map_err(failed)? {
-                sign(&**disk, &mut file, owner);
-                return Ok(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
+                let was_left = sign(&**disk, &mut file, owner);
+                return Ok(GroupLock {
+                    disk: Arc::clone(disk),
+                    path: path.to_owned(),
+                    file,
+                    was_left,
+                    is_removed: true,
+                });
             }
         }
         Err(ClaimError::Busy(format!("{ATTEMPTS} other operations have finished on it just now")))
@@ -75,20 +86,45 @@ impl GroupLock {
     /// Takes a lock that a killed owner has left.
     pub(super) fn take_left(disk: &Arc<dyn Disk>, path: &Path, user: User) -> LeftLock {
         let opened = disk.reopen_lock(path).and_then(|file| user.check_lock(&file).map(|()| file));
-        let Ok(mut file) = opened else { return LeftLock::Unknown };
+        let Ok(file) = opened else { return LeftLock::Unknown };
         let age = empty_since(&file);
         if age.is_some_and(|age| age < SIGNING) {
             return LeftLock::Unknown;
         }
         match disk.try_lock(&file) {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return LeftLock::Held(holder(&mut file)),
+            Err(TryLockError::WouldBlock) => return LeftLock::Held(holder(&file)),
             Err(TryLockError::Error(_)) => return LeftLock::Unknown,
         }
-        if (age.is_some() || signature(&mut file).is_some()) && disk.names(path, &file).unwrap_or(false) {
-            return LeftLock::Dead(GroupLock { disk: Arc::clone(disk), path: path.to_owned(), file });
+        if (age.is_some() || signature(&file).is_some()) && disk.names(path, &file).unwrap_or(false) {
+            return LeftLock::Dead(GroupLock {
+                disk: Arc::clone(disk),
+                path: path.to_owned(),
+                file,
+                was_left: true,
+                is_removed: true,
+            });
         }
         LeftLock::Unknown
+    }
+
+    pub(super) fn was_left(&self) -> bool {
+        self.was_left
+    }
+
+    /// The owner that has signed the file.
+    pub(super) fn signature(&self) -> Option<String> {
+        signature(&self.file)
+    }
+
+    /// Frees the lock, and keeps its file.
+    pub(super) fn leave(mut self) {
+        self.keep_file();
+    }
+
+    /// The drop of the lock does not remove its file.
+    pub(super) fn keep_file(&mut self) {
+        self.is_removed = false;
     }
 
     /// Checks that the file still has its name. If the file was removed, another operation may hold the group too.
@@ -97,7 +133,7 @@ impl GroupLock {
         if self.disk.names(&self.path, &self.file).map_err(lost)? {
             return Ok(());
         }
-        let problem = "it was removed while an operation held it: recover the group, and do not remove lock files";
+        let problem = "it was removed while an operation held it, so another one may hold the group too: do not remove lock files";
         Err(lost(std::io::Error::new(std::io::ErrorKind::NotFound, problem)))
     }
 }
@@ -105,7 +141,7 @@ impl GroupLock {
 impl Drop for GroupLock {
     fn drop(&mut self) {
         // A file of another owner is kept. A file that stays is locked again by the next owner.
-        if cfg!(unix) && self.is_held().is_ok() {
+        if cfg!(unix) && self.is_removed && self.is_held().is_ok() {
             let _ = self.disk.remove(&self.path);
         }
     }
@@ -118,22 +154,24 @@ fn empty_since(file: &File) -> Option<Duration> {
     Some(found.modified().ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default())
 }
 
-/// Writes the owner into the lock file, for the error of a busy group only. So a failure is ignored.
-fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) {
+/// Writes the owner into the lock file, for the error of a busy group only. So a failure is ignored. Returns whether an
+/// earlier owner had signed it.
+fn sign(disk: &dyn Disk, file: &mut File, owner: &Stamp) -> bool {
     let line = format!("{} (since {})\n", owner.writer(), owner.started());
     // ext4 writes a truncated file to the disk when it is closed, even an empty one.
     let is_fresh = file.metadata().is_ok_and(|found| found.len() == 0);
     let cleared = if is_fresh { Ok(()) } else { file.set_len(0) };
     let _ = cleared.and_then(|()| disk.write(file, line.as_bytes()));
+    !is_fresh
 }
 
 /// The holder of the lock, if its file names one: an owner may not have signed it yet.
-fn holder(file: &mut File) -> String {
+fn holder(file: &File) -> String {
     signature(file).map_or_else(|| "another process holds it".into(), |owner| format!("{owner} holds it"))
 }
 
 /// The line with which an owner has signed, if it has plain characters only.
-fn signature(file: &mut File) -> Option<String> {
+fn signature(mut file: &File) -> Option<String> {
     let mut line = String::new();
     file.rewind().and_then(|()| file.take(OWNER_LIMIT).read_to_string(&mut line)).ok()?;
     let is_plain = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';

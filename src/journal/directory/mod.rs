@@ -21,6 +21,7 @@ mod trust;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -166,8 +167,9 @@ impl Journal for DirectoryJournal {
         // A dead owner may have left it. If it stays, the next record fails with an error.
         let _ = shared.disk.remove(&shared.file_of(group, TEMPORARY));
         let inherited = shared.read_of(group).map_err(ClaimError::Failed)?;
-        if inherited.is_some() {
-            // Its owner may have died before the sync of the directory. Recovery relies on the intent, so sync it.
+        if inherited.is_some() || lock.was_left() {
+            // The owner may have died before the sync of the directory. The operation relies on what was read, also on
+            // the absence of an intent: an erased one could come back after a power loss. So sync it.
             shared.change(Change::Keep).map_err(ClaimError::Failed)?;
         }
         Ok(Box::new(DirectoryClaim { shared, group: group.clone(), stamp, inherited, lock }))
@@ -236,7 +238,8 @@ impl JournalInner {
     }
 
     fn clear_away(&self, stamp: &Stamp, files: &[PathBuf]) -> HashMap<PathBuf, String> {
-        clear_away(&self.disk, self.directory.user(), stamp, files)
+        let sync = || drop(self.change(Change::Keep));
+        clear_away(&self.disk, self.directory.user(), stamp, files, sync)
     }
 
     fn change(&self, change: Change) -> Result<(), JournalError> {
@@ -250,11 +253,8 @@ impl JournalInner {
     fn read_of(&self, group: &GroupId) -> Result<Option<Intent>, JournalError> {
         let path = self.file_of(group, INTENT);
         match self.read(&path)? {
-            // Two long ids may have one hash, or the file system may ignore case.
-            Some(entry) if entry.group() != group => {
-                let problem = format!("it is of the group {:?}: settle that one first", entry.group().as_str());
-                Err(invalid("read", &path, problem))
-            }
+            // Two long ids may have one hash.
+            Some(entry) if entry.group() != group => Err(invalid("read", &path, of_another(entry.group()))),
             entry => Ok(entry.map(|entry| entry.intent().clone())),
         }
     }
@@ -270,26 +270,37 @@ impl JournalInner {
         // Checked on the open file, so that no other file can be read in its place.
         self.directory.user().check_intent(&file).map_err(|error| JournalError::on("read", path, error))?;
         let text = self.disk.read(&mut file, INTENT_LIMIT).map_err(|error| JournalError::on("read", path, error))?;
-        let (mut own, mut problem) = (None, None);
+        let (mut own, mut other, mut problem) = (None, None, None);
         for part in Intent::split(&text) {
             match JournalEntry::parse(part) {
-                Ok(entry) if path != self.file_of(entry.group(), INTENT) => {
-                    problem = problem.or_else(|| Some(misnamed(entry.group())));
-                }
+                Ok(entry) if path != self.file_of(entry.group(), INTENT) => other = other.or(Some(entry)),
                 Ok(entry) if own.is_none() => own = Some(entry),
                 Ok(_) => return Err(invalid("read", path, format!("it has two intents of its group: {BY_HAND}"))),
                 Err(reason) => problem = Some(reason.to_string()),
             }
         }
         if own.is_none() {
-            return Err(invalid("read", path, problem.unwrap_or_default()));
+            let misnamed = || other.map(|entry| self.misnamed(entry.group(), path, &file));
+            return Err(invalid("read", path, problem.or_else(misnamed).unwrap_or_default()));
         }
         Ok(own)
     }
+
+    /// The problem of a file without an intent of its own name.
+    fn misnamed(&self, group: &GroupId, path: &Path, file: &File) -> String {
+        let right = self.file_of(group, INTENT);
+        let ignores_case = path.as_os_str().eq_ignore_ascii_case(&right);
+        if ignores_case && self.disk.names(&right, file).unwrap_or(false) {
+            return of_another(group);
+        }
+        format!("it has another name than the file of its group {:?} would have: {BY_HAND}", group.as_str())
+    }
 }
 
-fn misnamed(group: &GroupId) -> String {
-    format!("it has another name than the file of its group {:?} would have: {BY_HAND}", group.as_str())
+/// The problem of a file that the file system finds under the names of two groups, because it ignores case, or because
+/// both ids have one hash.
+fn of_another(group: &GroupId) -> String {
+    format!("it is of the group {:?}: settle that one first", group.as_str())
 }
 
 /// The lock is the last field, so that it is dropped last.
@@ -316,6 +327,15 @@ impl Claim for DirectoryClaim {
 
     fn as_any(&mut self) -> AnyClaim<'_> {
         Some(self)
+    }
+}
+
+/// After a failed sync the lock stays: whoever takes it next syncs the directory before it relies on it.
+impl Drop for DirectoryClaim {
+    fn drop(&mut self) {
+        if self.shared.rounds.is_broken() {
+            self.lock.keep_file();
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use super::disk::Disk;
 use super::trust::User;
 use crate::values::cause::JournalError;
+use crate::values::printable::Printable;
 
 pub(super) struct OpenDirectory {
     path: PathBuf,
@@ -84,10 +85,23 @@ fn no_directory(path: &Path, error: io::Error) -> io::Error {
 /// Creates the directory and syncs its parents. Otherwise a crash could remove it with its synced files.
 fn create(disk: &dyn Disk, path: &Path) -> Result<(), JournalError> {
     let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
-    disk.create_dir(path).map_err(|error| JournalError::on("create the directory", path, error))?;
+    disk.create_dir(path).map_err(|error| {
+        let error = link_to_nowhere(path).unwrap_or(error);
+        JournalError::on("create the directory", path, error)
+    })?;
     for parent in missing.iter().filter_map(|made| made.parent()) {
         let synced = disk.open_dir(parent).and_then(|parent| disk.sync_dir(&parent));
         synced.map_err(|error| JournalError::on("sync", parent, error))?;
     }
     Ok(())
+}
+
+/// The error of a path through a symbolic link whose directory is missing. The system only says that the link exists.
+fn link_to_nowhere(path: &Path) -> Option<io::Error> {
+    let link = path.ancestors().find(|ancestor| ancestor.is_symlink() && !ancestor.exists())?;
+    let problem = format!(
+        "{} is a symbolic link that leads nowhere: mount or create the directory that it names, or name another one",
+        Printable::new(&link.to_string_lossy())
+    );
+    Some(io::Error::new(io::ErrorKind::NotFound, problem))
 }

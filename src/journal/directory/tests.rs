@@ -663,6 +663,18 @@ fn intents_in_a_shared_file_are_read_by_name_and_damage_affects_only_those_hit()
     assert!(found().is_empty());
 }
 
+/// On a file system that ignores case, the file of one group is found under the name of another. A hard link looks alike.
+#[test]
+fn intent_of_a_group_that_differs_by_case_is_to_be_settled_first_and_not_to_be_deleted() {
+    let (_directory, store) = fresh();
+    record(&store, "Payments");
+    fs::hard_link(store.path().join("Payments.intent"), store.path().join("payments.intent")).unwrap();
+    let message = failed(&store, "payments");
+    assert!(message.ends_with("it is of the group \"Payments\": settle that one first"), "{message}");
+    claim(&store, "Payments").erase().unwrap();
+    assert!(failed(&store, "payments").contains("another name"));
+}
+
 #[test]
 fn huge_file_is_an_error_and_is_not_read_to_its_end() {
     let (_directory, store) = fresh();
@@ -722,6 +734,8 @@ fn claim_whose_lock_file_was_removed_changes_nothing() {
     second.record(&intent("g", &["http://b"])).unwrap();
     for error in [first.record(&intent("g", &["http://a"])).unwrap_err(), first.erase().unwrap_err()] {
         assert!(told(&error).contains("removed while an operation held it"), "{}", told(&error));
+        // Of a create that is on every host, a recovery would undo it.
+        assert!(!told(&error).contains("recover"), "{}", told(&error));
     }
     drop(first);
     assert!(busy(&store, "g").is_some(), "the first did not remove the lock of the second");
@@ -767,6 +781,19 @@ fn open_follows_a_link_to_a_directory() {
     std::os::unix::fs::symlink(store.path(), &link).unwrap();
     record(&DirectoryJournal::open(&link).unwrap(), "g");
     assert_eq!(unfinished_groups(&store), [group("g")]);
+}
+
+#[test]
+fn open_names_a_link_that_leads_nowhere() {
+    let (directory, _store) = fresh();
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(directory.path().join("not mounted"), &link).unwrap();
+    for path in [&link, &link.join("journal")] {
+        let refused = told(&DirectoryJournal::open(path).unwrap_err());
+        assert!(refused.starts_with(&format!("cannot create the directory {}: ", path.display())), "{refused}");
+        assert!(refused.contains(&format!("{} is a symbolic link that leads nowhere: ", link.display())), "{refused}");
+    }
+    assert!(!directory.path().join("not mounted").exists());
 }
 
 #[test]
