@@ -117,9 +117,9 @@ pub enum Error {
         /// The report of the operation.
         report: Box<Report>,
     },
-    /// An unfinished operation on the group has another API, or names hosts that the caller of a repair has not named.
-    /// It may belong to another cluster that uses the same journal. Nothing was sent. [`Cause::Conflict`] contains that
-    /// operation and its hosts.
+    /// An unfinished operation on the group has another API, had credentials that this client lacks, or names hosts that
+    /// the caller of a repair has not named. It may belong to another cluster that uses the same journal. Nothing was
+    /// sent. The cause says which: [`Cause::Conflict`], [`Cause::UnknownApi`] or [`Cause::NoCredentials`].
     #[error("{}", .report.summary())]
     #[non_exhaustive]
     Conflict {

@@ -61,9 +61,9 @@ pub enum Cause {
         /// The name and the digest of that API. An API that was changed has another digest.
         api: ApiRef,
     },
-    /// An unfinished operation on the group had credentials (a secret in a header, or a client certificate) for these hosts,
-    /// and this client has none for them. Nothing was sent: a host may answer 404 to a request without credentials, whether it has the group or not. Recover with a client
-    /// that has these hosts and their credentials.
+    /// An unfinished operation on the group had credentials (a secret in a header, or a client certificate) for these
+    /// hosts, and this client has none for them. Nothing was sent: a host may answer 404 to a request without credentials,
+    /// whether it has the group or not. Recover with a client that has these hosts and their credentials.
     #[non_exhaustive]
     NoCredentials {
         /// Those hosts, sorted.
