@@ -18,7 +18,7 @@ const REQUEST: Duration = Duration::from_secs(1);
 /// Time after which a wait for a renewal ends.
 const ROLLBACK: Duration = Duration::from_secs(2);
 
-/// What the claims say of their end, after the record of an intent or before.
+/// Returns the end of a claim, before or after the record of its intent.
 type End = fn(is_recorded: bool) -> Instant;
 
 struct Leased(End);

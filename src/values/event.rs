@@ -223,7 +223,6 @@ impl EventKind {
         let step = HostStep::answered(action, status);
         let (succeeded, denied) = (step.succeeded, step.is_denied());
         let (status, problem) = (step.status, step.problem);
-        let (bytes_sent, bytes_received) = (0, 0);
         EventKind::Answered {
             host,
             action,
@@ -234,8 +233,8 @@ impl EventKind {
             problem,
             error: None,
             elapsed,
-            bytes_sent,
-            bytes_received,
+            bytes_sent: 0,
+            bytes_received: 0,
         }
     }
 

@@ -285,7 +285,8 @@ fn parse(url: &str) -> Result<Host, Refusal> {
         return refuse(USER_INFO.0, USER_INFO.1);
     }
     if let Some(c) = url.chars().find(|c| c.is_whitespace() || Printable::escapes(*c)) {
-        return refuse(format!("has the character U+{:04X}", u32::from(c)), "remove it");
+        let remedy = if c.is_whitespace() { "remove it, or separate hosts by commas" } else { "remove it" };
+        return refuse(format!("has the character U+{:04X}", u32::from(c)), remedy);
     }
     // A path may end with a quote of ASCII.
     if url.starts_with(QUOTES) || url.ends_with(|end: char| !end.is_ascii() && QUOTES.contains(&end)) {
@@ -476,6 +477,7 @@ mod tests {
             ("http://a:b@node1", "user info"),
             ("http://node1/a@b", "percent-encode an at sign in a path"),
             ("a b://node1", "U+0020"),
+            ("a:1 b:2", "U+0020: remove it, or separate hosts by commas"),
             ("a:b://node1", "another scheme"),
             ("http://node1?x", "'?'"),
             ("http://node1/#x", "'#'"),

@@ -117,7 +117,7 @@ impl Commands {
     }
 }
 
-/// What a program with the library sets in its code.
+/// The settings that a program with the library has in its code.
 fn configuration(settings: &Settings, settle: Duration) -> String {
     let Settings { hosts, journal, auth, .. } = settings;
     let user = if *auth {

@@ -113,7 +113,7 @@ impl Etcd {
         all.iter().map(|kv| (text(&kv["key"]), text(&kv["value"]))).collect()
     }
 
-    /// What a member measures of itself, unless it does not answer.
+    /// Returns the metrics of a member, or `None` if it does not answer.
     pub(crate) fn metrics(&self, member: usize) -> Option<String> {
         let agent = ureq::Agent::config_builder().timeout_global(Some(SOON)).build().new_agent();
         let answer = agent.get(format!("http://{}/metrics", self.address(member))).call();

@@ -88,7 +88,7 @@ fn ask(client: &ClusterClient, groups: &[GroupId], token: &CancelToken) -> Vec<D
     ended.into_iter().map(|completed| done(groups[completed.position].clone(), completed.result)).collect()
 }
 
-/// What is shown of a group. It has changed if this has.
+/// The state of a group as it is shown. A round prints the group if this differs from the round before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     /// The state of each host and its reason.

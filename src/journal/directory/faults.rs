@@ -506,6 +506,15 @@ fn in_a_directory_with<T>(outcome: &BTreeMap<OsString, Vec<u8>>, look: impl FnOn
     look(&path)
 }
 
+/// The disk of a process that dies at the call with this number, which has this effect.
+fn dying_disk(account: &Arc<Mutex<Account>>, failing: usize, last: CallEffect) -> Arc<TestDisk> {
+    TestDisk::with_account(Arc::clone(account), move |number, _| match number.cmp(&failing) {
+        std::cmp::Ordering::Less => CallEffect::Done,
+        std::cmp::Ordering::Equal => last,
+        std::cmp::Ordering::Greater => CallEffect::NotDone,
+    })
+}
+
 #[test]
 fn acknowledged_changes_survive_a_power_loss_at_every_call() {
     let calls = calls_of_the_script();
@@ -515,11 +524,7 @@ fn acknowledged_changes_survive_a_power_loss_at_every_call() {
             let (_directory, path) = journal();
             let account = Arc::<Mutex<Account>>::default();
             // The process dies at that call, the next one recovers, and then the power fails.
-            let dying = TestDisk::with_account(Arc::clone(&account), move |number, _| match number.cmp(&failing) {
-                std::cmp::Ordering::Less => CallEffect::Done,
-                std::cmp::Ordering::Equal => last,
-                std::cmp::Ordering::Greater => CallEffect::NotDone,
-            });
+            let dying = dying_disk(&account, failing, last);
             let mut allowed = Allowed::only(None);
             run_script(&dying.store(&path), &mut allowed, |_| {});
             let mut check = |allowed: &Allowed| {
@@ -550,11 +555,7 @@ fn what_a_later_process_finds_unfinished_survives_a_power_loss() {
         for last in FAILURES {
             let (_directory, path) = journal();
             let account = Arc::<Mutex<Account>>::default();
-            let dying = TestDisk::with_account(Arc::clone(&account), move |number, _| match number.cmp(&failing) {
-                std::cmp::Ordering::Less => CallEffect::Done,
-                std::cmp::Ordering::Equal => last,
-                std::cmp::Ordering::Greater => CallEffect::NotDone,
-            });
+            let dying = dying_disk(&account, failing, last);
             run_script(&dying.store(&path), &mut Allowed::only(None), |_| {});
             let next = TestDisk::with_account(Arc::clone(&account), |_, _| CallEffect::Done);
             let unfinished = next.store(&path).unfinished().unwrap();

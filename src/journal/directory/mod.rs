@@ -330,7 +330,8 @@ impl Claim for DirectoryClaim {
     }
 }
 
-/// After a failed sync the lock stays: whoever takes it next syncs the directory before it relies on it.
+/// After a failed sync the lock file stays. The next claim of the group finds it, and syncs the directory before it relies
+/// on what it reads.
 impl Drop for DirectoryClaim {
     fn drop(&mut self) {
         if self.shared.rounds.is_broken() {

@@ -162,7 +162,7 @@ fn check_ttl(ttl: Duration) -> Result<(), ConfigError> {
 /// Returns the endpoints and the prefix of a URL such as `etcd://etcd1:2379,etcd2:2379/prefix`.
 fn parse(url: &str) -> Result<(Vec<Host>, String), ConfigError> {
     const EXAMPLE: &str = "write etcd://etcd1:2379,etcd2:2379,etcd3:2379/prefix";
-    // What follows the path may be a token.
+    // The query of a URL may have a token.
     let shown = url.find(['?', '#']).map_or_else(|| url.to_owned(), |end| format!("{}***", &url[..=end]));
     let refused = |problem: &str, remedy: &str| ConfigError::new("etcd journal", &shown, problem, remedy);
     let (scheme, rest) = match url.split_once("://") {
